@@ -47,7 +47,7 @@ class FastTextTable(Table):
                 continue
             row += 1
             labels, text = _split(content)
-            if lines.take_undecoded():
+            if lines.pop_undecoded():
                 report(row, lines.line, self._format.undecoded_reason)
             elif not labels:
                 report(row, lines.line, f"does not begin with {_PREFIX}")

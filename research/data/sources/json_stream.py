@@ -63,8 +63,8 @@ class JsonStream:
             if not self._read_more():
                 return ""
 
-    def take(self, expected: str) -> None:
-        """Move past the next character, which must be one of `expected`.
+    def expect(self, characters: str) -> None:
+        """Move past the next character, which must be one of `characters`.
 
         Raises:
             JsonError: if it is a different character.
@@ -72,8 +72,8 @@ class JsonStream:
         character = self.peek()
         if not character:
             raise JsonError(f"line {self.line:,}: unexpected end of the file; it is truncated")
-        if character not in expected:
-            raise JsonError(f"line {self.line:,}: expected {' or '.join(map(repr, expected))}, found {character!r}")
+        if character not in characters:
+            raise JsonError(f"line {self.line:,}: expected {' or '.join(map(repr, characters))}, found {character!r}")
         self._advance(self._position + 1)
 
     def value(self) -> Element:
@@ -110,14 +110,14 @@ class JsonStream:
         Raises:
             JsonError: if the list or an element is not valid JSON.
         """
-        self.take("[")
+        self.expect("[")
         if self.peek() == "]":
-            self.take("]")
+            self.expect("]")
             return
         while True:
             yield self.value()
             is_last = self.peek() == "]"
-            self.take(",]")
+            self.expect(",]")
             if is_last:
                 return
 

@@ -88,7 +88,7 @@ class JsonLinesTable(JsonTable):
         for content in lines:
             if content.isspace():
                 continue
-            if lines.take_undecoded():
+            if lines.pop_undecoded():
                 yield lines.line, self._format.undecoded_reason
                 continue
             try:
@@ -122,7 +122,7 @@ class JsonListTable(JsonLinesTable):
                 else:
                     yield element.line, element.value if isinstance(element.value, dict) else _NOT_AN_OBJECT
             if self._layout == "wrapped":
-                stream.take("}")
+                stream.expect("}")
             if character := stream.peek():
                 raise JsonError(
                     f"line {stream.line:,}: expected the end of the file after the list, found {character!r}"
@@ -188,11 +188,11 @@ class JsonListTable(JsonLinesTable):
 
 def _enter_object(stream: JsonStream) -> bool:
     """Move to the value of an object's first key, and return whether the object has a key."""
-    stream.take("{")
+    stream.expect("{")
     if stream.peek() != '"':
         return False
     stream.value()
-    stream.take(":")
+    stream.expect(":")
     return True
 
 

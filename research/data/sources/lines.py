@@ -102,7 +102,7 @@ class Lines:
                     self._has_undecoded = True
                 yield content
 
-    def take_undecoded(self) -> bool:
+    def pop_undecoded(self) -> bool:
         """Return whether any line read since the previous call had bytes that could not be decoded."""
         had_undecoded, self._has_undecoded = self._has_undecoded, False
         return had_undecoded

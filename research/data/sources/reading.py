@@ -14,7 +14,7 @@ from research.system.plain_text import for_message
 
 
 @contextmanager
-def reading(name: str | Path) -> Iterator[None]:
+def convert_read_errors(name: str | Path) -> Iterator[None]:
     """Turn errors of the operating system, of Arrow or of decoding into a ValueError that names the file.
 
     Args:

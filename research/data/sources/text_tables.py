@@ -78,7 +78,7 @@ class DelimitedTable(Table):
         _, header = next(self._records(lines), (1, []))
         if isinstance(header, str):
             raise ValueError(f"The header of {self.name} cannot be read: {header}.")
-        if lines.take_undecoded():
+        if lines.pop_undecoded():
             raise ValueError(f"The header of {self.name} has {self._format.undecoded_reason}.")
         is_header_quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for field in header)
         if header and is_header_quoted and not self.is_quoted and self._format.quoting == "auto":
@@ -100,7 +100,7 @@ class DelimitedTable(Table):
         lines = self._lines()
         num_skipped = 0 if self._format.columns else 1  # the header is not a row
         for row, (line, fields) in enumerate(itertools.islice(self._records(lines), num_skipped, None), 1):
-            undecoded = lines.take_undecoded()
+            undecoded = lines.pop_undecoded()
             if isinstance(fields, str):
                 report(row, line, fields)
             elif undecoded:

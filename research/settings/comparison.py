@@ -55,7 +55,7 @@ def compare_settings(
         elif declared.null_keeps_checkpoint_value and new is None:
             continue  # the checkpoint's value is kept
         elif declared.effect is Effect.ROUNDING:
-            notes.append(f"{change} (numbers are rounded differently, or dropout drops other units)")
+            notes.append(f"{change} (numbers are rounded differently, or dropout drops different units)")
         else:
             refused.append(change)
     if not same_rows and not refused:

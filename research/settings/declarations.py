@@ -25,7 +25,7 @@ class Effect(enum.Enum):
 
     TRAINING = "the change is rejected, because the run would train or evaluate differently"
     ROWS = "the change is rejected if the rows differ"
-    ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops other units"
+    ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops different units"
     NONE = "the change is reported: it does not affect what is trained"
     INVOCATION = "nothing happens: the setting belongs to a single call, and is not part of a recipe"
 

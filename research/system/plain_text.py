@@ -130,7 +130,7 @@ def shorten(text: str, longest: int) -> str:
 
 
 def _escape_unsafe(text: str, commands: re.Pattern[str] = _UNSAFE) -> str:
-    return commands.sub(lambda at: at[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
+    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
 def _on_one_line(text: str) -> str:

@@ -16,11 +16,12 @@ from research.data.prepare.name_encoder import NameEncoder, OneNameEncoder, Seve
 from research.data.prepare.score_encoder import ScoreEncoder
 from research.data.prepare.second_readings import warn_of_second_readings, warn_of_spellings
 from research.data.prepare.splits import Integers
-from research.data.sources.reading import reading
+from research.data.sources.reading import convert_read_errors
 from research.tasks.base import Task
 from research.tasks.guess import guess_from_indicators, guess_task
 
-_MOST_SCORES_COUNTED = 10_000
+_MAX_SCORES_COUNTED = 10_000
+"""Number of distinct labels after which counting stops if some of them are floats."""
 
 
 def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
@@ -47,7 +48,7 @@ def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None)
     codes = LabelCodes.learn(values) if declared is None else LabelCodes.declared(declared)
     reader = NameReader(codes)
     counts = _count_codes(train, reader)
-    _check_several(counts, reader.names, kind, column)
+    _check_num_labels(counts, reader.names, kind, column)
     notes = []
     if guessed and declared is None:
         by_name = dict(zip(codes.names, counts.tolist(), strict=True))
@@ -58,7 +59,7 @@ def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None)
 
 
 def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
-    """Learn from lists that hold a 0 or 1 for each label, or from one column of zeros and ones for each label."""
+    """Learn label names from lists that hold a 0 or 1 for each label, or from a column of zeros and ones per label."""
     num_labels = train.forms.indicator_length
     assert num_labels is not None
     in_columns = len(columns.label) > 1
@@ -74,7 +75,7 @@ def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | 
         is_one_hot &= bool((labels.lengths[~labels.invalid] == 1).all())
     kind = kind or guess_from_indicators(is_one_hot=is_one_hot)
     try:
-        _check_several(counts, reader.names, kind, columns.label_name)
+        _check_num_labels(counts, reader.names, kind, columns.label_name)
     except ValueError:
         for label in invalid:  # an invalid row explains more than the lack of labels that it causes
             raise ValueError(f"Columns '{columns.label_name}': {reader.explain(label)}.") from None
@@ -102,29 +103,29 @@ def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
     Raises:
         ValueError: if some files declare names and other files do not.
     """
-    found: dict[bool, tuple[str, Sequence[str] | None]] = {}
+    examples: dict[bool, tuple[str, Sequence[str] | None]] = {}  # a file without names, and one with names
     for table in train.tables:
-        with reading(table.name):
+        with convert_read_errors(table.name):
             names = table.label_names(column)
-        found.setdefault(names is None, (table.name, names))
-    if len(found) > 1:
+        examples.setdefault(names is None, (table.name, names))
+    if len(examples) > 1:
         raise ValueError(
-            f"{found[False][0]} declares label names for column '{column}', but {found[True][0]} does not. Save both "
-            "files with or without label names."
+            f"{examples[False][0]} declares label names for column '{column}', but {examples[True][0]} does not. Save "
+            "both files with label names, or both without."
         )
-    ((_, declared),) = found.values()
+    ((_, declared),) = examples.values()
     return declared
 
 
 def _count_labels(train: IngestedRows) -> Counter[str]:
     """Return the number of training rows per label, as written in the file.
 
-    Counting stops after many distinct values if some are floats, since the values are then probably scores.
+    If some labels are floats, the labels are probably scores, and counting stops after many distinct labels.
     """
     counts: Counter[str] = Counter()
     for batch in train.batches():
         counts.update(count_values(batch.column("label").flatten()))
-        if "float" in train.forms.scalars and len(counts) > _MOST_SCORES_COUNTED:
+        if "float" in train.forms.scalars and len(counts) > _MAX_SCORES_COUNTED:
             break
     return counts
 
@@ -138,10 +139,10 @@ def _count_codes(train: IngestedRows, reader: LabelReader) -> Integers:
     return counts
 
 
-def _check_several(counts: Integers, names: Sequence[str], kind: type[Task], column: str) -> None:
+def _check_num_labels(counts: Integers, names: Sequence[str], kind: type[Task], column: str) -> None:
     """Raise ValueError if the training rows have fewer labels than the task needs."""
     present = [name for name, count in zip(names, counts, strict=True) if count]
     if len(present) < kind.fewest_labels:
-        found = ", ".join(map(repr, present)) or "none"
+        names_present = ", ".join(map(repr, present)) or "none"
         needed = f"{kind.fewest_labels} label{'s' if kind.fewest_labels > 1 else ''}"
-        raise ValueError(f"Column '{column}' needs at least {needed} in the training rows; found {found}.")
+        raise ValueError(f"Column '{column}' needs at least {needed} in the training rows; found {names_present}.")

@@ -35,7 +35,7 @@ _SCHEMA = pa.schema(
 
 
 class _BadTextError(ValueError):
-    """A text that cannot be used."""
+    """Raised for a text that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def ingest(
         tables: tables of the split.
         first_table: number to give to the first table; the tables of all splits are numbered in one series.
         columns: columns to read.
-        clean: function applied to each text.
+        clean: function to apply to each text.
         label_separator: separator of several label names in one string.
         keep_unlabelled: whether to keep rows without a label, because the whole split may be unlabelled.
         bad: collects the bad rows.
@@ -156,13 +156,18 @@ def _read_columns(values: Sequence[Any], forms: LabelForms, separator: str | Non
 
 
 def _split(label: Any, separator: str | None) -> Any:
-    """Return the label names in a string as a list. If the label is no string or there is no separator, return it."""
+    """Split a string into a list of label names; without a separator, or if the label is not a string, return it."""
     if separator is None or not isinstance(label, str) or not label.strip():
         return label
     return [name.strip() for name in label.split(separator) if name.strip()]
 
 
 def _read_text(value: Any, clean: CleaningStep) -> str:
+    """Return a text after cleaning.
+
+    Raises:
+        _BadTextError: if it is missing, empty or not a string.
+    """
     if value is None:
         raise _BadTextError("missing text")
     if not isinstance(value, str):

@@ -58,6 +58,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     log: list[str] = []
     bad = BadRows(settings.bad_rows)
     policy = settings.unseen_labels
+    # Rows with unseen labels are ordinary bad rows, unless the setting selects a policy for them.
     unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
     columns, rows, notes = _read(source, settings, clean, bad, scratch)
     log += notes
@@ -210,7 +211,11 @@ def _assign(
         assigned["train"][usable] = carved
         parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
         num_copies = len(carved) - len(np.unique(hashes["train"]))
-        copies = f"; {num_copies:,} rows repeat an earlier text and are in the same split as it" if num_copies else ""
+        copies = (
+            f"; {num_copies:,} rows that repeat an earlier text are in the same split as that text"
+            if num_copies
+            else ""
+        )
         notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){copies}.")
     notes += _describe_leaks(hashes)
     notes += _limit(assigned, {name: strata for name, (_, strata) in encoded.items()}, settings)
@@ -296,8 +301,8 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
     for split, count in num_unseen.items():
         if count == num_rows[split]:
             raise ValueError(
-                f"All {count:,} {split} rows have labels that do not occur in the training rows. Check that both have "
-                "the same labels."
+                f"All {count:,} {split} rows have labels that do not occur in the training rows. Check that both "
+                "splits have the same labels."
             )
         if count:
             notes.append(

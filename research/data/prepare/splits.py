@@ -37,9 +37,9 @@ def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
     """
     exact = total * sizes / max(int(sizes.sum()), 1)
     allocated = np.floor(exact).astype(np.int64)
-    missing = total - int(allocated.sum())
+    num_missing = total - int(allocated.sum())
     tie_breaks = np.random.default_rng((seed, _TIE_BREAKS)).random(len(sizes))
-    allocated[np.lexsort((tie_breaks, allocated - exact))[:missing]] += 1
+    allocated[np.lexsort((tie_breaks, allocated - exact))[:num_missing]] += 1
     return allocated
 
 
@@ -71,7 +71,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     Args:
         hashes: hash of each row's text, [num_rows].
         strata: stratum of each row, [num_rows].
-        shares: share of the rows to move to each missing split.
+        shares: share of the rows to move to each missing split, by the number of the split.
         seed: seed of the random choice.
         existing: hashes of the texts in the existing validation or test split.
     Returns:
@@ -96,7 +96,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     np.random.default_rng(seed).shuffle(order)
     text_strata = _split_by(stratum_of_text[order], order, len(sizes))
     del order, stratum_of_text
-    rows_of_stratum = np.array([num_copies[members].sum() for members in text_strata], dtype=np.int64)
+    num_rows = np.array([num_copies[members].sum() for members in text_strata], dtype=np.int64)
     for split in sorted(shares, reverse=True):
         if not shares[split]:
             raise ValueError(
@@ -104,13 +104,15 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
                 f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
         movables = [_find_movable(members[split_of_text[members] == TRAIN], free) for members in text_strata]
-        can_give = np.array([len(movable) > 0 for movable in movables])
-        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum * can_give, seed)
+        has_movable = np.array([len(movable) > 0 for movable in movables])
+        targets = allocate(max(round(shares[split] * len(hashes)), 1), num_rows * has_movable, seed)
         for movable, target in zip(movables, targets, strict=True):
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
         if not (split_of_text == split).any():
-            reason = f", because each of {len(sizes):,} labels must keep one" if len(sizes) > len(hashes) / 2 else ""
+            reason = (
+                f", because each of {len(sizes):,} labels must keep one text" if len(sizes) > len(hashes) / 2 else ""
+            )
             raise ValueError(
                 f"{len(hashes)} training rows with {num_texts} different texts are too few to carve out a "
                 f"{SPLIT_NAMES[split]} split with a share of {shares[split]}{reason}. "
@@ -149,6 +151,6 @@ def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArr
 
 
 def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
-    """Return the values that belong to each key, in their original order."""
+    """Return the values of each key from 0 to `num_keys - 1`, in their original order."""
     order = np.argsort(keys, kind="stable")
     return np.split(values[order], np.searchsorted(keys[order], np.arange(1, num_keys)))

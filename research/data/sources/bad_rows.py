@@ -16,6 +16,7 @@ MAX_REASONS = 20
 _MAX_REASON_LENGTH = 300
 """Maximum length of a reason in characters."""
 OTHER_REASONS = "other reasons"
+"""Reason that stands for all further reasons."""
 INVALID_UTF8 = "invalid UTF-8"
 INVALID_UTF8_ADVICE = f"{INVALID_UTF8}; if the file has a different encoding, set it (such as --encoding cp1252)"
 
@@ -59,7 +60,7 @@ class BadRows:
         """Count one bad row.
 
         Args:
-            table: number of its file, in the order in which the files are read.
+            table: number of the row's file, in the order in which files are read.
             row: number of the row in its file, from 1.
             place: file and row, as text for messages.
             reason: what is wrong with the row.

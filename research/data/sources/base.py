@@ -114,8 +114,8 @@ class FileSource(PathSource):
     is_text: ClassVar[bool] = True
     """Whether these are text files, which may be compressed."""
     may_be_metadata: ClassVar[bool] = False
-    """Whether files with these extensions may also hold metadata. If so, only those files in a folder are read that are
-    named like splits."""
+    """Whether files with these extensions may also hold metadata. If so, files in a folder are read only if they
+    are named like splits."""
     format_settings: ClassVar[tuple[str, ...]] = ()
     """Names of the TextFormat fields that affect how these files are read."""
 

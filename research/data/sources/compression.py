@@ -49,12 +49,13 @@ class _Compression:
     name: str
     """Name of the format in messages."""
     magic: re.Pattern[bytes]
-    """Matches the first bytes of its files."""
+    """Pattern that the first bytes of its files match."""
     open: Callable[[Path], Any]
-    """Returns a file object with the decompressed bytes."""
+    """Function that returns a file object with the decompressed bytes."""
 
 
 def _open_zip(path: Path) -> Any:
+    """Return a file object with the content of the only data file in a zip archive."""
     member = _find_member(path)
     with zipfile.ZipFile(path) as archive:
         return archive.open(member)

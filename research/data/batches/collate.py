@@ -115,7 +115,7 @@ class Collator:
         }
 
     def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
-        """Return the token ids to keep of both texts, which are at most `room` together."""
+        """Return the token ids to keep of each text of a row, at most `room` in total."""
         num_first, num_second = _divide_room(len(first), len(second), room)
         return self._cut(first, num_first), self._cut(second, num_second)
 
@@ -154,6 +154,7 @@ class Collator:
         return {**inputs, "token_type_ids": torch.from_numpy(token_type_ids)} if special.has_types else inputs
 
     def _labels(self, labels: Sequence[Any]) -> Tensor:
+        """Return the labels of a batch as a tensor; placeholders if the rows have no labels."""
         if any(label is None for label in labels):
             return torch.from_numpy(self._task.missing_labels(len(labels)))
         return torch.from_numpy(self._task.label_array(labels))

@@ -74,7 +74,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
-    """Write the tokenized rows of all splits to files, and return the number of rows without a known token in each."""
+    """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
     num_unknown = dict.fromkeys(SPLIT_NAMES, 0)

@@ -87,7 +87,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
             contents.rename(target)
         except OSError:
             facts = _read(target)
-            if facts is None:  # the rename failed for a reason other than an entry of a faster process
+            if facts is None:  # no other process has created the entry, so this is a real error
                 raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

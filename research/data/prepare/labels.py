@@ -24,7 +24,9 @@ _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _EMOJI_STYLES = "\ufe0e\ufe0f"
 """Invisible characters that select the style of an emoji."""
 _TRUTH = {"true": "1", "false": "0"}
+"""Numbers that mean the same as truth values."""
 MISSING = "missing label"
+"""Reason to report for a bad row without a label."""
 
 
 class BadLabelError(ValueError):
@@ -98,7 +100,7 @@ class LabelCodes:
 
     Args:
         names: label names in the order of the model's outputs.
-        to_name: returns the label name for a label as written in the file.
+        to_name: function that returns the label name for a label as written in the file.
         num_declared: number of label names that the file declares.
     """
 
@@ -110,7 +112,7 @@ class LabelCodes:
 
     @classmethod
     def learn(cls, values: Iterable[str]) -> LabelCodes:
-        """Learn the label names from the values in the training rows, and sort them.
+        """Return label codes for the labels in the training rows, in sorted order.
 
         The rules are the same for all file types: spaces around a label are ignored, and if all labels are whole
         numbers, `+1`, `1.0` and `1` are the same label. If any of the numbers has leading zeros, or all have the same
@@ -130,7 +132,7 @@ class LabelCodes:
 
     @classmethod
     def declared(cls, names: Sequence[str]) -> LabelCodes:
-        """Use the label names that the file declares, unchanged."""
+        """Return label codes for the names that a file declares, which are used unchanged."""
         return cls(names, str, len(names))
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:

@@ -39,13 +39,15 @@ def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None)
         kind.check_forms(train.forms, column)
     if train.forms.indicator_length is not None:
         return _learn_indicators(train, columns, kind)
-    values = _count_labels(train)
+    rows_per_label = _count_labels(train)
     guessed = kind is None
-    kind = kind or guess_task(train.forms, values, column)
+    kind = kind or guess_task(train.forms, rows_per_label, column)
     if kind.labels_are_numbers:
-        return ScoreEncoder(kind, column, warn_of_second_readings(kind, train.forms, values, column) if guessed else [])
+        return ScoreEncoder(
+            kind, column, warn_of_second_readings(kind, train.forms, rows_per_label, column) if guessed else []
+        )
     declared = _declared_names(train, column)
-    codes = LabelCodes.learn(values) if declared is None else LabelCodes.declared(declared)
+    codes = LabelCodes.learn(rows_per_label) if declared is None else LabelCodes.declared(declared)
     reader = NameReader(codes)
     counts = _count_codes(train, reader)
     _check_num_labels(counts, reader.names, kind, column)
@@ -54,8 +56,8 @@ def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None)
         by_name = dict(zip(codes.names, counts.tolist(), strict=True))
         notes += warn_of_second_readings(kind, train.forms, by_name, column)
     if declared is None:
-        notes += warn_of_spellings(codes.spellings(values), codes.names, column)
-    return _encode_names(kind, column, reader, counts, notes)
+        notes += warn_of_spellings(codes.spellings(rows_per_label), codes.names, column)
+    return _create_name_encoder(kind, column, reader, counts, notes)
 
 
 def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
@@ -87,12 +89,13 @@ def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | 
         f"{source} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
         f"{kind.problem_type}{naming}."
     )
-    return _encode_names(kind, columns.label_name, reader, counts, [note])
+    return _create_name_encoder(kind, columns.label_name, reader, counts, [note])
 
 
-def _encode_names(
+def _create_name_encoder(
     kind: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str]
 ) -> NameEncoder:
+    """Return a label encoder for one or several label names per row, as the task requires."""
     encoder = SeveralNamesEncoder if kind.several_per_row else OneNameEncoder
     return encoder(kind, column, reader, counts, notes)
 
@@ -103,7 +106,8 @@ def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
     Raises:
         ValueError: if some files declare names and other files do not.
     """
-    examples: dict[bool, tuple[str, Sequence[str] | None]] = {}  # a file without names, and one with names
+    # One file that declares names (key False), and one that does not (key True).
+    examples: dict[bool, tuple[str, Sequence[str] | None]] = {}
     for table in train.tables:
         with convert_read_errors(table.name):
             names = table.label_names(column)

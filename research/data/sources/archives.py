@@ -74,6 +74,7 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
 
 
 def _open(path: Path) -> _Stream:
+    """Open an archive as a stream of decompressed bytes, whether or not it is compressed with gzip."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if compressed else path.open("rb")

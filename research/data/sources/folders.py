@@ -31,7 +31,7 @@ def find_split_files(
     Args:
         folder: the folder.
         suffixes: extensions of the files that can be read, in lower case.
-        metadata_suffixes: those of `suffixes` that files with metadata may have too.
+        metadata_suffixes: subset of `suffixes` that metadata files may have too.
     Raises:
         ValueError: if it is unclear which split a file belongs to, if a file that is named like a split cannot be
             read, or if a shard is missing.
@@ -119,7 +119,7 @@ def _find_in_folder(
         notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
         prefix = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
-        notes.append(f"{prefix}Not read because not named like a split: {', '.join(unread)} (in {folder}).")
+        notes.append(f"{prefix}Not read, because not named like a split: {', '.join(unread)} (in {folder}).")
     return files, notes
 
 
@@ -150,7 +150,7 @@ def _report_nested_splits(folder: Path, missing: Sequence[str]) -> list[str]:
         for path in _list_visible(subfolder)
         if is_named_like_split(path) and find_named_split(path) in missing
     ]
-    return [f"Warning: Not read because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
+    return [f"Warning: Not read, because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
 
 
 def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) -> list[Path]:

@@ -94,7 +94,7 @@ class ReviewFiles(Table):
 
 
 def sort_key(path: str) -> tuple[str, float, str]:
-    """Return the sort key of a review: negative reviews come first, and then the number in the file name counts.
+    """Return the sort key of a review, which sorts by sentiment (negative first), then by the number in the file name.
 
     The packaged reviews have the same order.
     """

@@ -233,7 +233,11 @@ class DelimitedTable(Table):
         return False
 
     def _fits(self, index: int, value: str) -> bool:
-        """Return whether a column contains a value or, for a number, consists of many numbers (scores or ids)."""
+        """Return whether a value fits a column.
+
+        It fits if the column contains it or, if it consists of several label names, contains all of these. A number
+        also fits any column of many different numbers (scores or ids).
+        """
         value = value.strip()
         known = self._known_values(index)
         if value in known or not NUMBER.fullmatch(value):

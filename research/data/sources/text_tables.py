@@ -146,8 +146,8 @@ class DelimitedTable(Table):
                 if lines.line > line:
                     raise BadRowsError(
                         f"{self.name}, lines {line:,} to {lines.line:,}: a quote in line {line:,} encloses all of "
-                        f"these lines ({error}). They cannot be skipped because they contain other rows. Close the "
-                        "quote, double the quotes within the field, or set --quoting none if quotes are ordinary "
+                        f"these lines ({error}). The lines cannot be skipped because they contain other rows. Close "
+                        "the quote, double the quotes within the field, or set --quoting none if quotes are ordinary "
                         "characters."
                     ) from None
             finally:

@@ -95,9 +95,8 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
                 f"The disk of the data cache {cache_dir} is full. Free some space, or set MIDWAY_CACHE to a directory "
                 "on another disk."
             ) from error
-        if (
-            cache_dir in Path(os.fsdecode(error.filename or "")).parents
-        ):  # otherwise, `build` failed at a file elsewhere
+        # For a file outside the cache directory, the error comes from `build`.
+        if cache_dir in Path(os.fsdecode(error.filename or "")).parents:
             raise ValueError(_describe_unwritable(cache_dir, error)) from error
         raise
     finally:

@@ -77,7 +77,7 @@ def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
         marks.append("-1")
     if not marks:
         return []
-    shown = _shorten([f"{name!r} (in {counts[name]:,} of the training rows)" for name in marks])
+    shown = _shorten([f"{name!r} (in {counts[name]:,} training rows)" for name in marks])
     return [
         f"Labels of column '{column}' that often mark a missing label are read as classes: {shown}. If the labels are "
         "missing, leave their cells empty, or remove the rows."

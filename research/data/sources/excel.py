@@ -55,7 +55,7 @@ class ExcelTable(Table):
 
     @contextmanager
     def _open(self) -> Iterator[Iterator[tuple[int, Cells]]]:
-        """Open the sheet and yield an iterator over its non-empty rows with their row numbers in the sheet.
+        """Open the only non-empty sheet, and yield an iterator over its non-empty rows and their row numbers.
 
         Raises:
             ValueError: if the file is not a workbook, or does not have exactly one non-empty sheet.

@@ -25,7 +25,8 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
         spec: the setting --data.
         text_format: settings for reading text files; TextFormat() by default.
     Raises:
-        ValueError: if the data set does not exist, is not supported, or has files that belong to no clear split.
+        ValueError: if the data set does not exist or is not supported, or if it is unclear which split one of its
+            files belongs to.
     """
     if not spec.strip():
         raise ValueError(f"--data is empty. {_describe_expected()}")
@@ -74,7 +75,7 @@ def _describe_unsupported(spec: str) -> str:
     content_type = find_type(path)
     if content_type:
         return f"it contains a file with the unsupported extension '{content_type}'"
-    return "its name does not show the type of the compressed file, as in reviews.csv.gz"
+    return "its name does not show the type of the compressed file; expected a name such as reviews.csv.gz"
 
 
 def _describe_expected() -> str:

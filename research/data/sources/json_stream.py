@@ -64,7 +64,7 @@ class JsonStream:
                 return ""
 
     def expect(self, characters: str) -> None:
-        """Move past the next character, which must be one of `characters`.
+        """Skip whitespace and move past the next character, which must be one of `characters`.
 
         Raises:
             JsonError: if it is a different character.

@@ -176,12 +176,15 @@ class JsonListTable(JsonLinesTable):
 
     @contextmanager
     def _open(self) -> Iterator[JsonStream]:
+        """Open the file as a stream of JSON values. Errors of the stream become errors that name the file."""
         with open_text(self.path, self._format.encoding) as file:
             stream = JsonStream(file.read)
             try:
                 yield stream
             except JsonError as error:
-                raise ValueError(f"{self.name}, {error}. The rows after it cannot be read; correct the file.") from None
+                raise ValueError(
+                    f"{self.name}, {error}. The rows after this line cannot be read; correct the file."
+                ) from None
             except UnicodeError as error:
                 refuse_undecodable(self.path, file.encoding, stream.line, error)
 

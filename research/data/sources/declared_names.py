@@ -44,9 +44,7 @@ def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tup
 
 def _read_names(column: str, feature: Any) -> tuple[str, ...] | None:
     """Return the label names of a column of labels or of lists of labels; None for any other column."""
-    if (
-        isinstance(feature, list) and len(feature) == 1
-    ):  # older versions of the library write the type of a list in this way
+    if isinstance(feature, list) and len(feature) == 1:  # the form of a list in older versions of the library
         feature = feature[0]
     if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
         feature = feature["feature"]

@@ -73,4 +73,4 @@ class Batches:
         """
         if reason is not None:
             self.features, self.cache_disabled = None, True
-            report_hidden_states(f"From here on hidden states are computed instead of taken from the cache: {reason}.")
+            report_hidden_states(f"Hidden states are computed from now on, not read from the cache: {reason}.")

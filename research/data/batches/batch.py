@@ -1,4 +1,4 @@
-"""Batches, which the collator makes and which the model and the objective receive."""
+"""Batches, which the collator creates for the model and the objective."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch, padded according to its longest row."""
+    """One micro-batch, padded to the width that its longest row needs."""
 
     inputs: dict[str, Any]
     """Arguments of the model's forward: input_ids, attention_mask and, if the encoder takes them, token_type_ids; each
-    [batch, seq], int64. If the stored hidden states of a frozen encoder are used, also hidden_states: [batch, seq,
-    hidden], or a tuple of such tensors for a head that reads all layers."""
+    [batch, seq], int64. If hidden states are read from the feature cache, also hidden_states: [batch, seq, hidden], or
+    a tuple of such tensors for a head that reads all layers."""
     labels: Tensor
     """Labels as returned by `Task.label_array`: [batch] int64 or float, or [batch, num_labels] float. For rows without
     labels, which are only predicted, the placeholders returned by `Task.missing_labels`."""

@@ -1,6 +1,6 @@
 """Collate token ids into padded batches.
 
-Rows are truncated and special tokens added here, not when rows are tokenized, so that a run can change the truncation.
+Rows are truncated and special tokens are added here, not during tokenization, so that a run can change the truncation.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Collator:
     Args:
         tokenizer: the tokenizer that tokenized the rows. It is only inspected, not stored.
         task: the task, which determines the form of the labels.
-        max_length: longest row in tokens, including special tokens.
-        truncation: part to keep of a text that is too long: its beginning (head), its end (tail), or half of each
-            (head_tail; Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
+        max_length: maximum length of a row in tokens, including special tokens.
+        truncation: part to keep of a text that is too long: its beginning (head), its end (tail), or both in equal
+            parts (head_tail; Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
         pair: whether rows are pairs of texts.
     Raises:
         ValueError: if the tokenizer has no padding token, or max_length or truncation is invalid.
@@ -72,16 +72,16 @@ class Collator:
         Args:
             rows: columns of a tokenized split (`dataset[indices]`, which is fastest), or a list of its rows.
             weights: 1 for an example and 0 for a padding row; all 1 by default, [batch].
-            max_length: longest row in tokens; `self.max_length` by default.
+            max_length: maximum length of a row in tokens; `self.max_length` by default.
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
         room = self.check_room(max_length)
         pairs = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
-        kept = [self._truncate(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)]
+        texts = [self._truncate(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)]
         return Batch(
-            inputs=self._pad(kept, longest=room + len(self._special)),
+            inputs=self._pad(texts, max_width=room + len(self._special)),
             labels=self._labels(columns["label"]),
-            weights=torch.ones(len(kept)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
+            weights=torch.ones(len(texts)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
         )
 
@@ -89,7 +89,7 @@ class Collator:
         """Return the number of tokens that a row has room for, excluding special tokens.
 
         Args:
-            max_length: longest row in tokens; `self.max_length` by default.
+            max_length: maximum length of a row in tokens; `self.max_length` by default.
         Raises:
             ValueError: if max_length or truncation is invalid.
         """
@@ -106,7 +106,7 @@ class Collator:
         return room
 
     def settings(self) -> dict[str, Any]:
-        """Return everything except the token ids that determines the inputs of a row, as plain values."""
+        """Return the settings that determine the model's inputs for given token ids, as JSON-serialisable values."""
         return {
             "max_length": self.max_length,
             "truncation": self.truncation,
@@ -115,24 +115,27 @@ class Collator:
         }
 
     def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
-        keep_first, keep_second = _divide_room(len(first), len(second), room)
-        return self._cut(first, keep_first), self._cut(second, keep_second)
+        """Return the token ids to keep of each text of a row, at most `room` in total."""
+        num_first, num_second = _divide_room(len(first), len(second), room)
+        return self._cut(first, num_first), self._cut(second, num_second)
 
-    def _cut(self, ids: Sequence[int], keep: int) -> Ids:
+    def _cut(self, ids: Sequence[int], num_kept: int) -> Ids:
+        """Return at most `num_kept` token ids of a text."""
         values = np.asarray(ids, dtype=np.int64)
-        if len(values) <= keep:
+        if len(values) <= num_kept:
             return values
-        num_first = {"head": keep, "tail": 0, "head_tail": (keep + 1) // 2}[self.truncation]
-        return np.concatenate([values[:num_first], values[len(values) - (keep - num_first) :]])
+        num_first = {"head": num_kept, "tail": 0, "head_tail": (num_kept + 1) // 2}[self.truncation]
+        return np.concatenate([values[:num_first], values[len(values) - (num_kept - num_first) :]])
 
-    def _pad(self, kept: list[tuple[Ids, Ids]], *, longest: int) -> dict[str, Tensor]:
+    def _pad(self, texts: list[tuple[Ids, Ids]], *, max_width: int) -> dict[str, Tensor]:
+        """Add special tokens to the texts of each row, and return the padded inputs of the model."""
         special = self._special
-        needed = max(len(first) + len(second) for first, second in kept) + len(special)
-        width = min(math.ceil(needed / WIDTH_MULTIPLE) * WIDTH_MULTIPLE, longest)
-        input_ids = np.full((len(kept), width), self._pad_id, dtype=np.int64)
-        attention_mask = np.zeros((len(kept), width), dtype=np.int64)
-        token_type_ids = np.full((len(kept), width), self._pad_type, dtype=np.int64)
-        for row, (first, second) in enumerate(kept):
+        needed = max(len(first) + len(second) for first, second in texts) + len(special)
+        width = min(math.ceil(needed / WIDTH_MULTIPLE) * WIDTH_MULTIPLE, max_width)
+        input_ids = np.full((len(texts), width), self._pad_id, dtype=np.int64)
+        attention_mask = np.zeros((len(texts), width), dtype=np.int64)
+        token_type_ids = np.full((len(texts), width), self._pad_type, dtype=np.int64)
+        for row, (first, second) in enumerate(texts):
             ids = np.concatenate([special.prefix, first, special.between, second, special.suffix])
             positions = slice(width - len(ids), width) if self.pads_left else slice(len(ids))
             input_ids[row, positions] = ids
@@ -151,6 +154,7 @@ class Collator:
         return {**inputs, "token_type_ids": torch.from_numpy(token_type_ids)} if special.has_types else inputs
 
     def _labels(self, labels: Sequence[Any]) -> Tensor:
+        """Return the labels of a batch as a tensor; placeholders if the rows have no labels."""
         if any(label is None for label in labels):
             return torch.from_numpy(self._task.missing_labels(len(labels)))
         return torch.from_numpy(self._task.label_array(labels))

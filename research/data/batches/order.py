@@ -19,7 +19,7 @@ NUM_BATCHES_PER_POOL = 50
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The rows that one process sends through the model at once."""
+    """Rows that one process sends through the model at once."""
 
     rows: RowIndices
     """Indices of the rows in their split, [micro_batch]."""
@@ -30,8 +30,8 @@ class MicroBatch:
 def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[RowIndices]:
     """Return the global batches of an epoch, each with examples of similar length.
 
-    Examples are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, and cut into batches, which
-    are shuffled again. If the last batch is incomplete, it stays last.
+    Examples are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, and cut into batches. The
+    batches are then shuffled, except that an incomplete batch is always last.
 
     Args:
         lengths: untruncated length of each example in tokens, [num_examples].
@@ -69,8 +69,8 @@ def split_batch(batch: RowIndices, process: int, num_processes: int, micro_batch
     if len(rows) < per_process:
         rows, weights = np.append(rows, batch[0]), np.append(weights, np.float32(0))
     return [
-        MicroBatch(part, weight)
-        for part, weight in zip(
+        MicroBatch(micro_rows, micro_weights)
+        for micro_rows, micro_weights in zip(
             np.array_split(rows, num_micro_batches), np.array_split(weights, num_micro_batches), strict=True
         )
     ]
@@ -81,7 +81,7 @@ def evaluation_batches(
 ) -> list[MicroBatch]:
     """Return one process's batches of a whole split, longest rows first.
 
-    Each row of the split is in the batches of exactly one process with weight 1.
+    Each row of the split has weight 1 in the batches of exactly one process.
 
     Args:
         lengths: untruncated length of each example in tokens, [num_examples].

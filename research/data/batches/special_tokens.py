@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-# Texts to tokenize. The first pair that the tokenizer knows is used, since a vocabulary may cover only one script.
+# Texts to tokenize. The first pair that the tokenizer knows is used, because a vocabulary may cover only one script.
 _MARKERS = (("one", "two"), ("a", "b"), ("1", "2"), ("的", "是"), (".", ","))
 
 
@@ -44,30 +44,30 @@ def find_special_tokens(tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> Sp
         tokenizer: the tokenizer.
         pair: whether to tokenize a pair of texts.
     Raises:
-        ValueError: if the ids of the texts do not occur in the tokenizer's output with special tokens.
+        ValueError: if the tokenizer's output does not contain the token ids of the texts.
     """
     for first, second in _MARKERS:
         texts = [first, second] if pair else [first]
-        plain = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
-        if not all(plain):
+        text_ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
+        if not all(text_ids):
             continue
         encoded = tokenizer(*texts, return_token_type_ids=True, verbose=False)
-        found = _locate(encoded["input_ids"], plain)
-        if found is not None:
+        starts = _locate(encoded["input_ids"], text_ids)
+        if starts is not None:
             has_types = "token_type_ids" in tokenizer.model_input_names
             types = encoded["token_type_ids"] if has_types else [0] * len(encoded["input_ids"])
-            return _split(encoded["input_ids"], types, found, plain, has_types=has_types)
+            return _split(encoded["input_ids"], types, starts, text_ids, has_types=has_types)
     raise ValueError(
         f"Cannot find the special tokens of {type(tokenizer).__name__}: expected its output to contain the ids of the "
         "text, surrounded by special tokens. Use a different tokenizer."
     )
 
 
-def _locate(ids: list[int], plain: list[list[int]]) -> list[int] | None:
-    """Return the position at which each text starts; None if a text is not found."""
+def _locate(ids: list[int], text_ids: list[list[int]]) -> list[int] | None:
+    """Return the position in `ids` at which each text starts; None if `ids` does not contain all texts in order."""
     starts: list[int] = []
     stop = 0
-    for text in plain:
+    for text in text_ids:
         start = next((start for start in range(stop, len(ids)) if ids[start : start + len(text)] == text), None)
         if start is None:
             return None
@@ -77,7 +77,7 @@ def _locate(ids: list[int], plain: list[list[int]]) -> list[int] | None:
 
 
 def _split(
-    ids: list[int], types: list[int], starts: list[int], plain: list[list[int]], *, has_types: bool
+    ids: list[int], types: list[int], starts: list[int], text_ids: list[list[int]], *, has_types: bool
 ) -> SpecialTokens:
     """Return the special tokens in a tokenizer's output.
 
@@ -85,12 +85,12 @@ def _split(
         ids: token ids of the output.
         types: token type ids of the output.
         starts: position of each text in the output.
-        plain: token ids of each text without special tokens.
+        text_ids: token ids of each text, without special tokens.
         has_types: whether the encoder takes token type ids.
     """
-    first_stop = starts[0] + len(plain[0])
+    first_stop = starts[0] + len(text_ids[0])
     between_stop = starts[-1] if len(starts) == 2 else first_stop
-    stop = starts[-1] + len(plain[-1])
+    stop = starts[-1] + len(text_ids[-1])
     return SpecialTokens(
         prefix=tuple(ids[: starts[0]]),
         between=tuple(ids[first_stop:between_stop]),

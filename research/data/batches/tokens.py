@@ -28,11 +28,12 @@ from research.system.waiting import WaitingMessage
 
 TOKENS_FORMAT = 1
 """Version of the tokenized rows. Increase it by one whenever the same rows and tokenizer result in different columns,
-ids or lengths. Tokens of other versions are not used."""
+ids or lengths. Cached rows of other versions are not used."""
 _IDS = pa.list_(pa.int32())
 _ROWS_PER_WORKER = 1000
+"""Minimum number of rows per process if the tokenizer is not a fast one."""
 _MAX_UNKNOWN_SHARE = 1 / 3
-"""Largest share of rows that may consist of unknown tokens, unless any number is allowed."""
+"""Maximum share of rows that consist of unknown tokens, unless `allow_unknown` is set."""
 
 
 def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False) -> Splits:
@@ -41,7 +42,7 @@ def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow
     Args:
         splits: the splits that load_splits returned.
         tokenizer: tokenizer of the encoder.
-        allow_unknown: whether any number of rows may consist of unknown tokens.
+        allow_unknown: whether more than a third of the rows in a split may consist of unknown tokens.
     Returns:
         Splits with the columns id, input_ids (untruncated, without special tokens), pair_ids (if rows are pairs),
         length (untruncated, including special tokens) and label.
@@ -49,8 +50,8 @@ def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow
         ValueError: if more than a third of the rows in a split consist of unknown tokens and this is not allowed.
     """
     directory = cache.find_cache_dir(splits.cache_dir)
-    rows = [data._fingerprint for _, data in splits.items()]
-    key = cache.fingerprint(TOKENS_FORMAT, rows, fingerprint_tokenizer(tokenizer))
+    fingerprints = [data._fingerprint for _, data in splits.items()]
+    key = cache.fingerprint(TOKENS_FORMAT, fingerprints, fingerprint_tokenizer(tokenizer))
     num_rows = sum(len(data) for _, data in splits.items())
     with WaitingMessage(f"Tokenizing {num_rows:,} rows"):
         entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target))
@@ -64,7 +65,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a hash of everything that determines the token ids of a text."""
     if tokenizer.is_fast:
         state = json.loads(tokenizer.backend_tokenizer.to_str())
-        # These depend on the previous call of the tokenizer, and each call here sets both.
+        # These hold the options of the tokenizer's last call. They have no effect here, because each call sets both.
         state["truncation"] = state["padding"] = None
     else:
         state = [sorted(tokenizer.get_vocab().items()), repr(sorted(tokenizer.init_kwargs.items()))]
@@ -73,7 +74,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
-    """Write the tokenized rows of all splits to files, and return the number of rows without a known token in each."""
+    """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
     num_unknown = dict.fromkeys(SPLIT_NAMES, 0)
@@ -122,9 +123,9 @@ def _tokenize_batches(
     """Yield batches of rows and, for each text column, the token ids of the rows."""
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        return {f"{column}_ids": _plain_ids(tokenizer, batch[column]) for column in columns}
+        return {f"{column}_ids": _tokenize_texts(tokenizer, batch[column]) for column in columns}
 
-    if tokenizer.is_fast:  # it uses all cores by itself
+    if tokenizer.is_fast:  # a fast tokenizer uses all cores by itself
         for rows in read_dataset(data):
             ids = tokenize({column: rows.column(column).to_pylist() for column in columns})
             yield rows, [pa.array(ids[f"{column}_ids"], _IDS) for column in columns]
@@ -144,7 +145,8 @@ def _tokenize_batches(
         yield rows, [rows.column(f"{column}_ids").cast(_IDS) for column in columns]
 
 
-def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Return the token ids of each text, without special tokens."""
     encoded = tokenizer(
         texts,
         add_special_tokens=False,

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-# Opening a memory-mapped file reads the header of every batch, and the kernel also maps the pages around each header:
-# with batches of a few kilobytes, the whole file would become resident.
+# Batches must not be too small. Opening a memory-mapped file reads the header of every batch, and the kernel also maps
+# the pages around each header, so that with batches of a few kilobytes the whole file would become resident.
 BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 
@@ -22,7 +22,7 @@ class RowWriter:
 
     Args:
         path: the file.
-        schema: its columns.
+        schema: names and types of its columns.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -35,7 +35,7 @@ class RowWriter:
         self._num_rows = 0
 
     def append(self, values: tuple[Any, ...], num_bytes: int) -> None:
-        """Add one row of about `num_bytes` bytes."""
+        """Add one row, whose values take about `num_bytes` bytes."""
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
         self._count(1, num_bytes)
@@ -89,7 +89,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a data set in order. They are read directly from its file if it consists of one whole file."""
+    """Yield the rows of a data set in order. If it consists of one whole file, they are read directly from the file."""
     files = dataset.cache_files
     if len(files) == 1 and dataset._indices is None:
         yield from read_batches(Path(files[0]["filename"]))

@@ -21,10 +21,10 @@ _MANIFEST = "manifest.json"
 
 
 def find_cache_dir(cache_dir: Path | None = None) -> Path:
-    """Return the cache directory: the argument if given, else MIDWAY_CACHE if set, else ~/.cache/midway.
+    """Return the cache directory: `cache_dir` if given, else MIDWAY_CACHE if it is set, else ~/.cache/midway.
 
     Raises:
-        ValueError: if neither is given and the user has no home directory.
+        ValueError: if neither of the first two is set and the user has no home directory.
     """
     if cache_dir is not None:
         return Path(cache_dir)
@@ -35,7 +35,7 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
 
 
 def fingerprint(step_format: int, *parts: Any) -> str:
-    """Return the fingerprint of the data that a step prepares.
+    """Return the fingerprint of the data that a step of the preparation produces.
 
     Args:
         step_format: version of the step's output for the same input, defined next to the step's code.
@@ -87,7 +87,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
             contents.rename(target)
         except OSError:
             facts = _read(target)
-            if facts is None:  # no other process was faster, so the rename itself failed
+            if facts is None:  # no other process has created the entry, so this is a real error
                 raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -95,7 +95,8 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
                 f"The disk of the data cache {cache_dir} is full. Free some space, or set MIDWAY_CACHE to a directory "
                 "on another disk."
             ) from error
-        if cache_dir in Path(os.fsdecode(error.filename or "")).parents:  # otherwise, `build` failed at another file
+        # For a file outside the cache directory, the error comes from `build`.
+        if cache_dir in Path(os.fsdecode(error.filename or "")).parents:
             raise ValueError(_describe_unwritable(cache_dir, error)) from error
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Registered cleaning steps, which are applied to each text before anything else is done with it."""
+"""Cleaning steps, which are applied to each text when it is read."""
 
 from __future__ import annotations
 
@@ -71,5 +71,6 @@ def compose(names: Sequence[str]) -> CleaningStep:
 
 
 def fingerprint_steps(names: Sequence[str]) -> list[str]:
-    """Return the names of the steps. A step defined by the user also has the hash of the file that defines it."""
-    return [name if (code := hash_user_code(CLEANING[name])) is None else f"{name}:{code}" for name in names]
+    """Return the name of each step, followed by a hash of its code if the user defined the step."""
+    hashes = [hash_user_code(CLEANING[name]) for name in names]
+    return [name if code_hash is None else f"{name}:{code_hash}" for name, code_hash in zip(names, hashes, strict=True)]

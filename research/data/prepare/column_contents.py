@@ -10,14 +10,17 @@ from enum import Enum
 from research.data.sources.tables import Table
 
 _NUM_ROWS = 500
+"""Number of rows that are read to classify columns."""
 _MIN_ID_SHARE = 0.9
-"""Share of the values that must be ids or numbers for the column to count as one of ids."""
+"""Minimum share of values that are ids or numbers in a column of ids."""
 _MIN_WORDS = 3
-"""Number of words that more than half of the values must have for the column to count as text."""
+"""Minimum number of words in more than half of the values of a text column."""
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 """Letters of languages without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _LETTERS_PER_WORD = 2
+"""Approximate number of letters per word in these languages."""
 _ID_NAME = re.compile(r"|(.*[_\- .])?(id|idx|index|uuid|guid|key|hash)|unnamed.*", re.IGNORECASE)
+"""Matches names of columns that usually hold ids, and the empty name."""
 _CODE = re.compile(r"[!-~]*\d[!-~]*")  # printable ASCII without spaces, with a digit
 
 
@@ -27,9 +30,9 @@ class Content(Enum):
     TEXT = "text"
     """Most values have several words."""
     ID = "id"
-    """Numbers, ids or codes, which are not useful as text."""
+    """Most values are numbers, ids or codes, which are not useful as text."""
     OTHER = "other"
-    """Short strings, or no values."""
+    """Most values are short strings, or there are no values."""
 
 
 def classify_columns(table: Table, columns: Sequence[str]) -> dict[str, Content]:
@@ -70,4 +73,4 @@ def _is_id(text: str) -> bool:
 
 
 def _ignore(row: int, line: int, reason: str) -> None:
-    """Ignore a bad row; it is reported when all rows are read."""
+    """Do not report a bad row here; it is reported later, when all rows are read."""

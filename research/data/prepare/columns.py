@@ -12,7 +12,7 @@ from research.data.sources.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAM
 from research.data.sources.tables import Table
 from research.settings.config import DataSettings
 
-_PARTNERS = frozenset({second for _, second in PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
+_SECOND_TEXT_NAMES = frozenset({second for _, second in PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
 """Names of columns that often hold the second text of a pair, even if their values are short."""
 
 
@@ -21,9 +21,9 @@ class Columns:
     """The columns that are read."""
 
     text: str
-    """The text, or the first of a pair."""
+    """Column of the text, or of the first text of a pair."""
     text_pair: str | None
-    """The second text."""
+    """Column of the second text of a pair; None if each row has one text."""
     label: tuple[str, ...]
     """One column with a label, a list of labels or a score, or several columns that hold a 0 or 1 for each label. Empty
     if rows have no labels."""
@@ -44,7 +44,7 @@ class Columns:
 
 
 def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
-    """Choose the columns by the settings or, where these are not set, guess them from names and contents.
+    """Choose the columns that the settings name, and guess the remaining columns from their names and contents.
 
     Returns:
         The columns, and messages about guesses.
@@ -53,21 +53,21 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
     """
     columns = table.columns()
     label = _label_columns(settings.label_column, columns)
-    given = [name for name in (settings.text_column, settings.text_pair_column) if name is not None] + list(label)
-    check_present(given, table)
-    if len(set(given)) < len(given):
-        raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(given)}.")
+    named = [name for name in (settings.text_column, settings.text_pair_column) if name is not None] + list(label)
+    check_present(named, table)
+    if len(set(named)) < len(named):
+        raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(named)}.")
 
     notes = []
     if not label:
-        label = (_guess_label([column for column in columns if column not in given], table),)
+        label = (_guess_label([column for column in columns if column not in named], table),)
         notes.append(f"label_column: '{label[0]}'")
     text, text_pair = settings.text_column, settings.text_pair_column
     warnings: list[str] = []
     if text is None:
         candidates = [column for column in table.string_columns() if column not in (*label, text_pair)]
         contents = {} if table.fixed_columns else classify_columns(table, candidates)
-        text, guessed_pair = _guess_text(candidates, contents, table, alone=text_pair is not None)
+        text, guessed_pair = _guess_text(candidates, contents, table, text_only=text_pair is not None)
         text_pair = text_pair or guessed_pair
         notes.append(f"text_column: '{text}'")
         notes += [f"text_pair_column: '{guessed_pair}'"] if guessed_pair else []
@@ -87,9 +87,9 @@ def check_present(names: Sequence[str], table: Table) -> None:
 
 
 def _label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that the setting label_column names, separated by commas.
+    """Return the label columns that the setting label_column names, separated by commas.
 
-    If there is a column with exactly this name, it is returned alone, even if its name contains commas.
+    If the whole setting is the name of a column, only this column is returned, because names may contain commas.
     """
     if setting is None:
         return ()
@@ -97,33 +97,38 @@ def _label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ..
 
 
 def _guess_label(candidates: list[str], table: Table) -> str:
-    found = [column for column in candidates if column.lower() in LABEL_NAMES]
-    if len(found) != 1:
-        raise ValueError(_describe_ambiguous("label", found, table))
-    return found[0]
+    matches = [column for column in candidates if column.lower() in LABEL_NAMES]
+    if len(matches) != 1:
+        raise ValueError(_describe_ambiguous("label", matches, table))
+    return matches[0]
 
 
 def _guess_text(
-    candidates: list[str], contents: dict[str, Content], table: Table, *, alone: bool
+    candidates: list[str], contents: dict[str, Content], table: Table, *, text_only: bool
 ) -> tuple[str, str | None]:
-    """Return the text column and, unless `alone` is true, the column of the second text if there is one.
+    """Return the text column, and the column of the second text or None.
 
+    Args:
+        candidates: columns that may hold text.
+        contents: kind of the values in each column; empty if it is not known.
+        table: the table.
+        text_only: whether to guess only the text column, because the settings name the column of the second text.
     Raises:
         ValueError: if it is unclear which column holds the text, or if the guessed column holds numbers or ids.
     """
     by_name = {column.lower(): column for column in candidates}
     pairs = [(by_name[first], by_name[second]) for first, second in PAIR_NAMES if {first, second} <= by_name.keys()]
-    found = [by_name[name] for name in TEXT_NAMES if name in by_name]
-    if len(pairs) == 1 and not alone and set(found) <= set(pairs[0]):
+    matches = [by_name[name] for name in TEXT_NAMES if name in by_name]
+    if len(pairs) == 1 and not text_only and set(matches) <= set(pairs[0]):
         _refuse_ids(pairs[0], contents, table)
         return pairs[0]
-    found = list(dict.fromkeys([*found, *itertools.chain(*pairs)])) or candidates
-    if len(found) > 1:
-        found = [column for column in found if contents.get(column) is not Content.ID]
-    if len(found) != 1:
-        raise ValueError(_describe_ambiguous("text", found, table))
-    _refuse_ids(found, contents, table)
-    return found[0], None
+    matches = list(dict.fromkeys([*matches, *itertools.chain(*pairs)])) or candidates
+    if len(matches) > 1:
+        matches = [column for column in matches if contents.get(column) is not Content.ID]
+    if len(matches) != 1:
+        raise ValueError(_describe_ambiguous("text", matches, table))
+    _refuse_ids(matches, contents, table)
+    return matches[0], None
 
 
 def _refuse_ids(guessed: Sequence[str], contents: dict[str, Content], table: Table) -> None:
@@ -137,11 +142,12 @@ def _refuse_ids(guessed: Sequence[str], contents: dict[str, Content], table: Tab
 
 
 def _warn_of_unused_texts(text: str, contents: dict[str, Content]) -> list[str]:
+    """Return a warning if columns other than the text column also hold text."""
     unused = [
         column
         for column, content in contents.items()
         if column != text
-        and (content is Content.TEXT or (content is not Content.ID and column.strip().lower() in _PARTNERS))
+        and (content is Content.TEXT or (content is not Content.ID and column.strip().lower() in _SECOND_TEXT_NAMES))
     ]
     if not unused:
         return []
@@ -151,8 +157,15 @@ def _warn_of_unused_texts(text: str, contents: dict[str, Content]) -> list[str]:
     ]
 
 
-def _describe_ambiguous(what: str, found: list[str], table: Table) -> str:
-    reason = f"candidates: {', '.join(found)}" if found else "no column has one of the usual names"
+def _describe_ambiguous(what: str, matches: list[str], table: Table) -> str:
+    """Return an error message for a column that cannot be guessed.
+
+    Args:
+        what: content of the column, text or label.
+        matches: columns that may have this content.
+        table: the table.
+    """
+    reason = f"candidates: {', '.join(matches)}" if matches else "no column has one of the usual names"
     remedy = f"Set {what}_column" + (", and text_pair_column if rows are pairs." if what == "text" else ".")
     if any("\t" in column for column in table.columns()):
         remedy = "The columns seem to be separated by tabs; rename the file to .tsv."

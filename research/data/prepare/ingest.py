@@ -17,7 +17,7 @@ from research.data.prepare.columns import Columns
 from research.data.prepare.labels import BadLabelError, MissingLabelError, read_label
 from research.data.prepare.splits import Hashes
 from research.data.sources.bad_rows import BadRows
-from research.data.sources.reading import reading
+from research.data.sources.reading import convert_read_errors
 from research.data.sources.tables import Report, Table
 from research.tasks.label_forms import LabelForms
 
@@ -35,16 +35,16 @@ _SCHEMA = pa.schema(
 
 
 class _BadTextError(ValueError):
-    """A text that cannot be used."""
+    """Raised for a text that cannot be used."""
 
 
 @dataclass(frozen=True)
 class IngestedRows:
-    """The usable rows of one split, in an Arrow file in the order of the split's files."""
+    """The usable rows of one split, stored in an Arrow file in the order of the split's files."""
 
     path: Path
-    """Arrow file with text, text_pair, label (a list of strings, null if the label is missing), id (number of the row
-    over all tables of the split, from 0), and the row's place (table, row and line)."""
+    """Arrow file with the columns text, text_pair, label (a list of strings, null if the label is missing), id (number
+    of the row over all tables of the split, from 0), and table, row and line, which are the row's place."""
     tables: Sequence[Table]
     """Tables of the split. The column `table` numbers them from `first_table`."""
     first_table: int
@@ -89,13 +89,13 @@ def ingest(
     bad: BadRows,
     path: Path,
 ) -> IngestedRows:
-    """Read the tables of a split, and write the usable rows to a file.
+    """Read the tables of a split, and write their usable rows to a file.
 
     Args:
         tables: tables of the split.
-        first_table: number of tables read before, in other splits.
+        first_table: number to give to the first table; the tables of all splits are numbered in one series.
         columns: columns to read.
-        clean: function applied to each text.
+        clean: function to apply to each text.
         label_separator: separator of several label names in one string.
         keep_unlabelled: whether to keep rows without a label, because the whole split may be unlabelled.
         bad: collects the bad rows.
@@ -141,7 +141,7 @@ def ingest(
 
 
 def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-    with reading(table.name):  # errors raised in the caller's loop body are not affected
+    with convert_read_errors(table.name):  # does not affect errors raised in the caller's loop
         yield from table.rows(columns, report)
 
 
@@ -156,13 +156,18 @@ def _read_columns(values: Sequence[Any], forms: LabelForms, separator: str | Non
 
 
 def _split(label: Any, separator: str | None) -> Any:
-    """Split a string of several label names into a list; return any other label unchanged."""
+    """Split a string into a list of label names; without a separator, or if the label is not a string, return it."""
     if separator is None or not isinstance(label, str) or not label.strip():
         return label
     return [name.strip() for name in label.split(separator) if name.strip()]
 
 
 def _read_text(value: Any, clean: CleaningStep) -> str:
+    """Return a text after cleaning.
+
+    Raises:
+        _BadTextError: if it is missing, empty or not a string.
+    """
     if value is None:
         raise _BadTextError("missing text")
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Base class of label encoders, which encode the labels of all rows of a data set."""
+"""Base class of label encoders. A label encoder encodes the labels of all rows of a data set."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from research.data.sources.bad_rows import BadRows
 from research.tasks.base import Task
 
 NUM_NAMES_SHOWN = 10
+"""Maximum number of label names in a message."""
 
 
 class LabelEncoder(ABC):
@@ -110,11 +111,11 @@ class LabelEncoder(ABC):
 
     @abstractmethod
     def _explain_unreadable(self, label: list[str]) -> str | None:
-        """Return the reason why a label cannot be read; None if it can."""
+        """Return the reason why a label cannot be read; None if it can be read."""
 
     @abstractmethod
     def _explain_unseen(self, label: list[str]) -> str:
-        """Return the reason why a readable label is unusable: it does not occur in the training rows."""
+        """Return the reason why a readable label is unusable, which is that it does not occur in the training rows."""
 
     @abstractmethod
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
@@ -126,11 +127,11 @@ class LabelEncoder(ABC):
 
     @abstractmethod
     def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
-        """Return whether a mark for missing labels may be a label.
+        """Return whether any of the marks for missing labels may be a real label.
 
-        It may be one if it is a label of the training rows, or a number in the range of their scores.
+        This is the case if it is a label of the training rows, or a number in the range of their scores.
 
         Args:
-            marks: marks that were found.
+            marks: marks that occur in a split, such as NA or -1.
             train: training rows.
         """

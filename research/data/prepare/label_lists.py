@@ -1,4 +1,4 @@
-"""Read lists of labels, which hold either the labels that apply, or a 0 or 1 for each label."""
+"""Read lists of labels. A list holds either the labels that apply, or a 0 or 1 for each label."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from research.data.prepare.splits import Integers
 from research.tasks.label_forms import ZEROS_AND_ONES
 
 _LISTED_TWICE = (
-    "a label is listed twice (lists hold the labels that apply; they are read as zeros and ones for each label only "
-    "if all lists in the column consist of zeros and ones)"
+    "a label is listed twice (lists hold the labels that apply; they are read as a 0 or 1 for each label only if all "
+    "lists in the column consist of zeros and ones)"
 )
 
 
@@ -45,7 +45,7 @@ class LabelReader(ABC):
 
     @abstractmethod
     def explain(self, label: list[str]) -> str | None:
-        """Return the reason why a list of labels cannot be read; None if it can."""
+        """Return the reason why a row's list of labels cannot be read; None if it can be read."""
 
 
 class NameReader(LabelReader):
@@ -64,22 +64,23 @@ class NameReader(LabelReader):
         lengths = list_lengths(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
         order = np.lexsort((codes, rows))
-        same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
+        is_repeated = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
         invalid = np.zeros(len(labels), dtype=np.bool_)
-        invalid[rows[order][1:][same]] = True
+        invalid[rows[order][1:][is_repeated]] = True
         return RowLabels(codes, lengths, invalid)
 
     def explain(self, label: list[str]) -> str | None:
         nameless = [value for value in label if self.codes.is_nameless(value)]
+        plural = "s" if len(nameless) > 1 else ""
         if nameless and all(0 <= int(value) < self.codes.num_declared for value in nameless):
             return (
                 f"expected a label name because the training files declare names ({', '.join(self.names[:5])}"
-                f"{', ...' if len(self.names) > 5 else ''}), found the id {', '.join(nameless)}"
+                f"{', ...' if len(self.names) > 5 else ''}), found the id{plural} {', '.join(nameless)}"
             )
         if nameless:
             return (
-                f"the label id {', '.join(nameless)} has no name; the file declares {self.codes.num_declared} names, "
-                f"for the ids 0 to {self.codes.num_declared - 1}"
+                f"no name for the label id{plural} {', '.join(nameless)}; the file declares {self.codes.num_declared} "
+                f"names, for the ids 0 to {self.codes.num_declared - 1}"
             )
         codes = self.codes.encode(pa.array(label, pa.string()))
         known = codes[codes >= 0]
@@ -123,6 +124,7 @@ def list_lengths(labels: pa.ListArray) -> Integers:
     return lengths
 
 
-def _is_in(values: pa.StringArray, wanted: pa.StringArray) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = pc.is_in(values, value_set=wanted).to_numpy(zero_copy_only=False)
-    return found
+def _is_in(values: pa.StringArray, allowed: pa.StringArray) -> NDArray[np.bool_]:
+    """Return for each value whether it is one of the allowed values."""
+    is_allowed: NDArray[np.bool_] = pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False)
+    return is_allowed

@@ -1,4 +1,4 @@
-"""Count the labels of prepared data, or compute the mean and deviation of scores."""
+"""Count the labels of prepared data, or compute the mean and standard deviation of scores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LabelTally(ABC):
         """
 
     def present(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
-        """Return for each split which labels occur in it, [num_labels]. For scores, the result is empty.
+        """Return for each split which labels occur in it, [num_labels]; for scores, an empty dictionary.
 
         Args:
             splits: splits that have labels.
@@ -64,7 +64,7 @@ class NameTally(LabelTally):
     """Counts the rows of each label.
 
     Args:
-        num_labels: number of labels that have an output of the model.
+        num_labels: number of outputs of the model. Label codes of unseen labels start at this number.
         codes_of: returns all label codes in an array of encoded labels.
         count_unseen: returns the number of rows in such an array with a label that does not occur in the training rows.
     """

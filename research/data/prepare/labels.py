@@ -1,4 +1,4 @@
-"""Read labels from the values in files, and turn label names into label codes."""
+"""Read labels from values in files, and encode label names as label codes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from research.tasks.numbers import NUMBER, WHOLE, without_exponent
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
-_HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _EMOJI_STYLES = "\ufe0e\ufe0f"
+"""Invisible characters that select the style of an emoji."""
 _TRUTH = {"true": "1", "false": "0"}
+"""Numbers that mean the same as truth values."""
 MISSING = "missing label"
+"""Reason to report for a bad row without a label."""
 
 
 class BadLabelError(ValueError):
-    """A label that no task can read."""
+    """Raised for a label that no task can read."""
 
 
 class MissingLabelError(BadLabelError):
-    """A row without a label."""
+    """Raised for a row without a label."""
 
     def __init__(self) -> None:
         super().__init__(MISSING)
@@ -61,7 +64,7 @@ NO_LABEL_MARKS = {"na", "n/a", "none", "null"}
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
-    """Return whether a value means that the label is missing. This is true of a list if it is true of all its values.
+    """Return whether a value means that the label is missing. A list is missing if it has only missing values.
 
     Args:
         value: the value in the file.
@@ -76,11 +79,12 @@ def is_missing(value: Any, *, typed: bool) -> bool:
 
 
 def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
+    """Return a label that is not a list as a string, and the name of its form: str, int, float or bool."""
     if is_missing(value, typed=typed):
         raise BadLabelError(MISSING)
     if isinstance(value, str):
         text = value.strip()
-        if not value.isascii() and _HALF_OF_PAIR.search(value):
+        if not value.isascii() and _SURROGATE.search(value):
             raise BadLabelError("the label is invalid Unicode (half of a surrogate pair)")
         if typed:
             return value, "str"
@@ -96,7 +100,7 @@ class LabelCodes:
 
     Args:
         names: label names in the order of the model's outputs.
-        to_name: returns the label name for a label as written in the file.
+        to_name: function that returns the label name for a label as written in the file.
         num_declared: number of label names that the file declares.
     """
 
@@ -108,7 +112,7 @@ class LabelCodes:
 
     @classmethod
     def learn(cls, values: Iterable[str]) -> LabelCodes:
-        """Learn the label names from the values in the training rows, and sort them.
+        """Return label codes for the labels in the training rows, in sorted order.
 
         The rules are the same for all file types: spaces around a label are ignored, and if all labels are whole
         numbers, `+1`, `1.0` and `1` are the same label. If any of the numbers has leading zeros, or all have the same
@@ -119,7 +123,7 @@ class LabelCodes:
         names = {_name_number(value) if are_numbers else value for value in stripped}
 
         def to_name(value: str) -> str:
-            """Return the label name, or that of the same number, since another file may write 1 as 1.0."""
+            """Return the label name of a value, or of the same number, because a different file may write 1 as 1.0."""
             text = value.strip()
             return text if text in names or (name := _name_number(text)) not in names else name
 
@@ -128,15 +132,16 @@ class LabelCodes:
 
     @classmethod
     def declared(cls, names: Sequence[str]) -> LabelCodes:
-        """Use the label names that the file declares, unchanged."""
+        """Return label codes for the names that a file declares, which are used unchanged."""
         return cls(names, str, len(names))
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:
         """Return the label code of each value, -1 for an unknown value."""
         encoded = values.dictionary_encode()
         codes = [self._codes.get(self._to_name(value), -1) for value in encoded.dictionary.to_pylist()]
-        chosen: NDArray[np.int64] = np.array(codes, dtype=np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
-        return chosen
+        indices = encoded.indices.to_numpy(zero_copy_only=False)
+        code_of_value: NDArray[np.int64] = np.array(codes, dtype=np.int64)[indices]
+        return code_of_value
 
     def extended(self, names: Sequence[str]) -> LabelCodes:
         """Return label codes that include additional names, numbered after the existing ones."""
@@ -147,7 +152,7 @@ class LabelCodes:
         return {self._to_name(value) for value in values if not self.is_nameless(value)} - self._codes.keys()
 
     def is_nameless(self, value: str) -> bool:
-        """Return whether a value is a label id rather than one of the label names that the file declares."""
+        """Return whether the file declares label names, and a value is an integer that is not one of them."""
         return self.num_declared > 0 and value not in self._codes and _INTEGER.fullmatch(value) is not None
 
     def spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -156,14 +161,14 @@ class LabelCodes:
         Args:
             counts: number of rows of each label as written in the file.
         """
-        found: dict[str, dict[str, int]] = {}
+        by_name: dict[str, dict[str, int]] = {}
         for value, count in counts.items():
-            found.setdefault(self._to_name(value), {})[value] = count
-        return {name: spellings for name, spellings in found.items() if len(spellings) > 1}
+            by_name.setdefault(self._to_name(value), {})[value] = count
+        return {name: spellings for name, spellings in by_name.items() if len(spellings) > 1}
 
 
 def _are_numbers(values: set[str]) -> bool:
-    """Return whether all values are whole numbers rather than codes that consist of digits."""
+    """Return whether all values are whole numbers, and are not codes that consist of digits."""
     are_whole = all(WHOLE.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
@@ -217,8 +222,8 @@ def _parse_score(value: str) -> float:
 
 def distinct(values: pa.StringArray) -> list[str]:
     """Return the distinct values."""
-    found: list[str] = pc.unique(values).to_pylist()
-    return found
+    unique: list[str] = pc.unique(values).to_pylist()
+    return unique
 
 
 def count_values(values: pa.StringArray) -> Counter[str]:

@@ -16,11 +16,12 @@ from research.data.prepare.name_encoder import NameEncoder, OneNameEncoder, Seve
 from research.data.prepare.score_encoder import ScoreEncoder
 from research.data.prepare.second_readings import warn_of_second_readings, warn_of_spellings
 from research.data.prepare.splits import Integers
-from research.data.sources.reading import reading
+from research.data.sources.reading import convert_read_errors
 from research.tasks.base import Task
 from research.tasks.guess import guess_from_indicators, guess_task
 
-_MOST_SCORES_COUNTED = 10_000
+_MAX_SCORES_COUNTED = 10_000
+"""Number of distinct labels after which counting stops if some of them are floats."""
 
 
 def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
@@ -38,27 +39,29 @@ def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None)
         kind.check_forms(train.forms, column)
     if train.forms.indicator_length is not None:
         return _learn_indicators(train, columns, kind)
-    values = _count_labels(train)
+    rows_per_label = _count_labels(train)
     guessed = kind is None
-    kind = kind or guess_task(train.forms, values, column)
+    kind = kind or guess_task(train.forms, rows_per_label, column)
     if kind.labels_are_numbers:
-        return ScoreEncoder(kind, column, warn_of_second_readings(kind, train.forms, values, column) if guessed else [])
+        return ScoreEncoder(
+            kind, column, warn_of_second_readings(kind, train.forms, rows_per_label, column) if guessed else []
+        )
     declared = _declared_names(train, column)
-    codes = LabelCodes.learn(values) if declared is None else LabelCodes.declared(declared)
+    codes = LabelCodes.learn(rows_per_label) if declared is None else LabelCodes.declared(declared)
     reader = NameReader(codes)
     counts = _count_codes(train, reader)
-    _check_several(counts, reader.names, kind, column)
+    _check_num_labels(counts, reader.names, kind, column)
     notes = []
     if guessed and declared is None:
         by_name = dict(zip(codes.names, counts.tolist(), strict=True))
         notes += warn_of_second_readings(kind, train.forms, by_name, column)
     if declared is None:
-        notes += warn_of_spellings(codes.spellings(values), codes.names, column)
-    return _encode_names(kind, column, reader, counts, notes)
+        notes += warn_of_spellings(codes.spellings(rows_per_label), codes.names, column)
+    return _create_name_encoder(kind, column, reader, counts, notes)
 
 
 def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
-    """Learn from lists that hold a 0 or 1 for each label, or from one column of zeros and ones for each label."""
+    """Learn label names from lists that hold a 0 or 1 for each label, or from a column of zeros and ones per label."""
     num_labels = train.forms.indicator_length
     assert num_labels is not None
     in_columns = len(columns.label) > 1
@@ -74,7 +77,7 @@ def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | 
         is_one_hot &= bool((labels.lengths[~labels.invalid] == 1).all())
     kind = kind or guess_from_indicators(is_one_hot=is_one_hot)
     try:
-        _check_several(counts, reader.names, kind, columns.label_name)
+        _check_num_labels(counts, reader.names, kind, columns.label_name)
     except ValueError:
         for label in invalid:  # an invalid row explains more than the lack of labels that it causes
             raise ValueError(f"Columns '{columns.label_name}': {reader.explain(label)}.") from None
@@ -86,12 +89,13 @@ def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | 
         f"{source} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
         f"{kind.problem_type}{naming}."
     )
-    return _encode_names(kind, columns.label_name, reader, counts, [note])
+    return _create_name_encoder(kind, columns.label_name, reader, counts, [note])
 
 
-def _encode_names(
+def _create_name_encoder(
     kind: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str]
 ) -> NameEncoder:
+    """Return a label encoder for one or several label names per row, as the task requires."""
     encoder = SeveralNamesEncoder if kind.several_per_row else OneNameEncoder
     return encoder(kind, column, reader, counts, notes)
 
@@ -102,29 +106,30 @@ def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
     Raises:
         ValueError: if some files declare names and other files do not.
     """
-    found: dict[bool, tuple[str, Sequence[str] | None]] = {}
+    # One file that declares names (key False), and one that does not (key True).
+    examples: dict[bool, tuple[str, Sequence[str] | None]] = {}
     for table in train.tables:
-        with reading(table.name):
+        with convert_read_errors(table.name):
             names = table.label_names(column)
-        found.setdefault(names is None, (table.name, names))
-    if len(found) > 1:
+        examples.setdefault(names is None, (table.name, names))
+    if len(examples) > 1:
         raise ValueError(
-            f"{found[False][0]} declares label names for column '{column}', but {found[True][0]} does not. Save both "
-            "files with or without label names."
+            f"{examples[False][0]} declares label names for column '{column}', but {examples[True][0]} does not. Save "
+            "both files with label names, or both without."
         )
-    ((_, declared),) = found.values()
+    ((_, declared),) = examples.values()
     return declared
 
 
 def _count_labels(train: IngestedRows) -> Counter[str]:
     """Return the number of training rows per label, as written in the file.
 
-    Counting stops after many distinct values if some are floats, since the values are then probably scores.
+    If some labels are floats, the labels are probably scores, and counting stops after many distinct labels.
     """
     counts: Counter[str] = Counter()
     for batch in train.batches():
         counts.update(count_values(batch.column("label").flatten()))
-        if "float" in train.forms.scalars and len(counts) > _MOST_SCORES_COUNTED:
+        if "float" in train.forms.scalars and len(counts) > _MAX_SCORES_COUNTED:
             break
     return counts
 
@@ -138,10 +143,10 @@ def _count_codes(train: IngestedRows, reader: LabelReader) -> Integers:
     return counts
 
 
-def _check_several(counts: Integers, names: Sequence[str], kind: type[Task], column: str) -> None:
+def _check_num_labels(counts: Integers, names: Sequence[str], kind: type[Task], column: str) -> None:
     """Raise ValueError if the training rows have fewer labels than the task needs."""
     present = [name for name, count in zip(names, counts, strict=True) if count]
     if len(present) < kind.fewest_labels:
-        found = ", ".join(map(repr, present)) or "none"
+        names_present = ", ".join(map(repr, present)) or "none"
         needed = f"{kind.fewest_labels} label{'s' if kind.fewest_labels > 1 else ''}"
-        raise ValueError(f"Column '{column}' needs at least {needed} in the training rows; found {found}.")
+        raise ValueError(f"Column '{column}' needs at least {needed} in the training rows; found {names_present}.")

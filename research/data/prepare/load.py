@@ -1,4 +1,4 @@
-"""Load the training, validation and test rows that the data settings describe."""
+"""Load the training, validation and test rows for the data settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from research.data.prepare.prepare import ROWS_FORMAT, prepare
 from research.data.sources.bad_rows import SkippedRows
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
-from research.data.sources.reading import describe, printable_errors, reading
+from research.data.sources.reading import convert_read_errors, describe, printable_errors
 from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
@@ -32,7 +32,7 @@ class Splits:
     """The memory-mapped rows of a run.
 
     Columns: id (number of the row, from 0, over all files that the split was read from; see `files`), text, text_pair
-    (if rows are pairs of texts), label (a label code, a list of label codes, or a score; null if the split is
+    (only if rows are pairs of texts), and label (a label code, a list of label codes, or a score; null if the split is
     `unlabelled`).
     """
 
@@ -53,7 +53,7 @@ class Splits:
     cache_dir: Path | None = None
     """Directory of the cache. None means MIDWAY_CACHE, or ~/.cache/midway if that is not set."""
     unlabelled: tuple[str, ...] = ()
-    """Splits whose rows have no labels; their label column is null. Only test may be unlabelled."""
+    """Splits whose rows have no labels; their label column is null. Only the test split may be unlabelled."""
 
     @property
     def has_pairs(self) -> bool:
@@ -63,8 +63,8 @@ class Splits:
     def place_of(self, split: str, row_id: int) -> str:
         """Return the place of a row as text: its file, and its number in the file, from 1."""
         # The last file that starts at or before the row. An empty file starts at the same row as the next file.
-        name, first = [file for file in self.files[split] if file[1] <= row_id][-1]
-        return f"{name}, row {row_id - first + 1:,}"
+        name, first_id = [file for file in self.files[split] if file[1] <= row_id][-1]
+        return f"{name}, row {row_id - first_id + 1:,}"
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the name and the rows of each split."""
@@ -73,7 +73,7 @@ class Splits:
 
 
 def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits:
-    """Load the splits that the settings describe, from the cache if they were prepared before.
+    """Load the splits for the data settings, from the cache if they were prepared before.
 
     Args:
         settings: the data settings; a RunConfig includes them.
@@ -86,11 +86,11 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits
 
 
 def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
-    _check(settings)
+    _check_settings(settings)
     clean = cleaning.compose(settings.cleaning)
     if settings.encoding is not None:
         check_encoding(settings.encoding)
-    with reading(settings.data), WaitingMessage(f"Inspecting {settings.data}"):
+    with convert_read_errors(settings.data), WaitingMessage(f"Inspecting {settings.data}"):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     for line in source.notes:
         _report(line)
@@ -120,7 +120,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     left_out = tuple(SkippedRows(*item) for item in facts["left_out"])
-    files = {split: [(name, first) for name, first in found] for split, found in facts["files"].items()}
+    files = {split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()}
     unlabelled = tuple(facts["unlabelled"])
     return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory, unlabelled)
 
@@ -142,7 +142,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
         ) from error
 
 
-def _check(settings: DataSettings) -> None:
+def _check_settings(settings: DataSettings) -> None:
     if settings.task is not None and settings.task not in TASKS:
         raise UnknownNameError(describe_unknown("task", settings.task, TASKS))
     for name, declared in declarations(DataSettings).items():

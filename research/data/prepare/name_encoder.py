@@ -1,4 +1,4 @@
-"""Encode labels that are names, with one label or any number of labels per row."""
+"""Encode labels that are names. Rows have one label or any number of labels."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class NameEncoder(LabelEncoder):
         if not isinstance(self._reader, NameReader):
             return
         unseen: set[str] = set()
-        for part in rows:
-            for batch in part.batches():
+        for split_rows in rows:
+            for batch in split_rows.batches():
                 unseen |= self._reader.codes.unknown(distinct(batch.column("label").flatten()))
         self._check_unseen(sorted(unseen))
         self.unseen = tuple(sorted(unseen))
@@ -70,17 +70,20 @@ class NameEncoder(LabelEncoder):
         """
 
     def _read(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return each row's rarest label (the number of labels if it has no label), and which rows are unusable."""
-        found = self._reader.read(labels)
-        row_of_code = np.repeat(np.arange(len(labels)), found.lengths)
-        known = self._are_known(found)
-        unusable = found.invalid | self._have_wrong_length(found)
+        """Return the code of each row's rarest label, and which rows are unusable, each [num_rows].
+
+        For a row without a label, the number of labels is returned instead of a code.
+        """
+        row_labels = self._reader.read(labels)
+        row_of_code = np.repeat(np.arange(len(labels)), row_labels.lengths)
+        known = self._are_known(row_labels)
+        unusable = row_labels.invalid | self._have_wrong_length(row_labels)
         unusable[row_of_code[~known]] = True
         by_rarity = np.argsort(self._counts, kind="stable")
         rarity = np.empty_like(by_rarity)
         rarity[by_rarity] = np.arange(len(by_rarity))
         rank = np.full(len(labels), len(by_rarity))
-        np.minimum.at(rank, row_of_code[known], rarity[found.codes[known]])
+        np.minimum.at(rank, row_of_code[known], rarity[row_labels.codes[known]])
         return np.append(by_rarity, len(by_rarity))[rank], unusable
 
     @abstractmethod
@@ -91,7 +94,10 @@ class NameEncoder(LabelEncoder):
         return values
 
     def _are_known(self, labels: RowLabels) -> NDArray[np.bool_]:
-        """Return which labels are known. By default a label must occur in the training rows, not only be declared."""
+        """Return which labels are known, one value for each code in `labels`.
+
+        A label is known if it occurs in the training rows. After `admit_unseen_labels`, any label with a code is known.
+        """
         known = labels.codes >= 0
         if self._keeps_unseen:
             return known
@@ -99,18 +105,19 @@ class NameEncoder(LabelEncoder):
         return known
 
     def _read_one(self, label: list[str]) -> RowLabels:
+        """Return the label codes of a single row."""
         return self._reader.read(pa.array([label], pa.list_(pa.string())))
 
     def _explain_unreadable(self, label: list[str]) -> str | None:
         return self._reader.explain(label)
 
     def _explain_unseen(self, label: list[str]) -> str:
-        found = self._read_one(label)
-        unknown = ~self._are_known(found)
+        row_labels = self._read_one(label)
+        unknown = ~self._are_known(row_labels)
         if isinstance(self._reader, NameReader):
             names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]
         else:
-            names = [self._reader.names[code] for code in found.codes[unknown]]
+            names = [self._reader.names[code] for code in row_labels.codes[unknown]]
         return f"the label {', '.join(map(repr, names))} does not occur in the training rows (see --unseen_labels)"
 
     def tally(self) -> NameTally:
@@ -166,8 +173,8 @@ class SeveralNamesEncoder(NameEncoder):
     def _check_unseen(self, names: Sequence[str]) -> None:
         if names:
             raise ValueError(
-                "unseen_labels=count_as_wrong requires one label per row, but rows may have several labels here; these "
-                f"do not occur in the training rows: {', '.join(map(repr, names[:NUM_NAMES_SHOWN]))}. Set "
+                "unseen_labels=count_as_wrong requires one label per row, but rows of this data set may have several. "
+                f"Labels that do not occur in the training rows: {', '.join(map(repr, names[:NUM_NAMES_SHOWN]))}. Set "
                 "unseen_labels=skip."
             )
 
@@ -175,9 +182,9 @@ class SeveralNamesEncoder(NameEncoder):
         return np.zeros(len(labels.lengths), dtype=np.bool_)
 
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
-        found = self._reader.read(labels)
-        offsets = np.concatenate([[0], np.cumsum(found.lengths)])
-        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(found.codes))
+        row_labels = self._reader.read(labels)
+        offsets = np.concatenate([[0], np.cumsum(row_labels.lengths)])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(row_labels.codes))
 
     def _codes_of(self, labels: pa.Array) -> Integers:
         codes: Integers = labels.flatten().to_numpy(zero_copy_only=False)

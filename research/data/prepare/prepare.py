@@ -25,7 +25,7 @@ from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, explain_unlabell
 from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.sources.base import Source
 from research.data.sources.find import describe_unused_format
-from research.data.sources.reading import reading
+from research.data.sources.reading import convert_read_errors
 from research.data.sources.split_names import SPLIT_NAMES, TEST, VALIDATION
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
@@ -33,8 +33,9 @@ from research.tasks.base import TASKS
 
 ROWS_FORMAT = 1
 """Version of the prepared rows. Increase it by one whenever the same data and settings result in different rows or
-facts, because code that reads, checks, cleans, labels or splits rows has changed. Other versions are not used."""
-_LEFT_OUT = -1
+facts, because code that reads, checks, cleans, labels or splits rows has changed. Cached rows of other versions are not
+used."""
+_NO_SPLIT = -1
 """Split number of rows that belong to no split."""
 
 
@@ -44,7 +45,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     Args:
         source: the data set.
         settings: the data settings.
-        clean: function applied to each text.
+        clean: function to apply to each text.
         target: existing directory for the files. Temporary files are written to its sibling directory `scratch`.
     Returns:
         JSON-serialisable facts about the splits, among them the problem type, label names, label counts, mean and
@@ -57,31 +58,33 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     log: list[str] = []
     bad = BadRows(settings.bad_rows)
     policy = settings.unseen_labels
+    # Rows with unseen labels are ordinary bad rows, unless the setting selects a policy for them.
     unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
-    columns, rows, guesses = _read(source, settings, clean, bad, scratch)
-    log += guesses
-    num_read = sum(part.num_read for part in rows.values())
+    columns, rows, notes = _read(source, settings, clean, bad, scratch)
+    log += notes
+    num_read = sum(split_rows.num_read for split_rows in rows.values())
     try:
         _check_not_empty(source, len(rows["train"]), "train")
         encoder = learn_labels(rows["train"], columns, None if settings.task is None else TASKS[settings.task])
     except ValueError:
-        bad.close(num_read)  # if there are bad rows, they explain more than the error that they cause
+        bad.close(num_read)  # bad rows, if there are any, explain more than the error that they cause
         raise
     unlabelled = _find_unlabelled(rows, encoder)
     if policy == "count_as_wrong":
-        encoder.admit_unseen_labels(part for name, part in rows.items() if name not in ("train", *unlabelled))
+        evaluated = [split_rows for name, split_rows in rows.items() if name not in ("train", *unlabelled)]
+        encoder.admit_unseen_labels(evaluated)
     encoded = {
-        name: _take_all(part) if name in unlabelled else encoder.encode_rows(part, bad, unseen)
-        for name, part in rows.items()
+        name: _mark_all_usable(split_rows) if name in unlabelled else encoder.encode_rows(split_rows, bad, unseen)
+        for name, split_rows in rows.items()
     }
-    collected = [bad] if unseen is bad else [bad, unseen]
-    log += [skipped for each in collected if (skipped := each.close(num_read)) is not None]
+    collectors = [bad] if unseen is bad else [bad, unseen]
+    log += [message for collector in collectors if (message := collector.close(num_read)) is not None]
     for name, (usable, _) in encoded.items():
         _check_not_empty(source, int(usable.sum()), name)
 
     try:
         assigned, notes = _assign(rows, encoded, settings)
-    except ValueError as error:  # the way in which labels are read may explain why there are too few rows
+    except ValueError as error:  # how the labels are read may explain why there are too few rows
         raise ValueError(" ".join([str(error), *encoder.notes])) from None
     tally, num_rows = _write(
         rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
@@ -104,8 +107,8 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         "unseen_labels": list(encoder.unseen),
         "unlabelled": list(unlabelled),
         "num_rows": num_rows,
-        "files": _locate_ids(rows),
-        "left_out": [dataclasses.astuple(item) for item in _left_out(rows, collected)],
+        "files": _list_files(rows),
+        "left_out": [dataclasses.astuple(item) for item in _count_skipped_rows(rows, collectors)],
         "log": log,
     }
 
@@ -114,30 +117,30 @@ def _read(
     source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
 ) -> tuple[Columns, dict[str, IngestedRows], list[str]]:
     """Return the columns, the rows of each split in the data set, and messages to log."""
-    with reading(source.name):
+    with convert_read_errors(source.name):
         tables = source.open(scratch)
     first = tables["train"][0]
-    with reading(first.name):
-        columns, guesses = choose_columns(first, settings)
-    guesses += describe_unused_format(source, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    with convert_read_errors(first.name):
+        columns, notes = choose_columns(first, settings)
+    notes += describe_unused_format(source, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     rows: dict[str, IngestedRows] = {}
     num_tables = 0
     for name in SPLIT_NAMES:
         if name in tables:
             may_be_unlabelled = name == MAY_BE_UNLABELLED
-            read = columns
+            split_columns = columns
             if may_be_unlabelled and lacks_label_columns(tables[name], columns, tables["train"][0]):
-                read = dataclasses.replace(columns, label=())
+                split_columns = dataclasses.replace(columns, label=())
             for table in tables[name]:
-                with reading(table.name):
-                    check_present(read.names(), table)
-                    guesses += table.notes()
+                with convert_read_errors(table.name):
+                    check_present(split_columns.names(), table)
+                    notes += table.notes()
             if all(table.sampled_columns for table in tables[name]):
-                read = columns  # a later row may still have a label
+                split_columns = columns  # a later row may still have a label
             rows[name] = ingest(
                 tables[name],
                 num_tables,
-                read,
+                split_columns,
                 clean,
                 label_separator=settings.label_separator,
                 keep_unlabelled=may_be_unlabelled,
@@ -145,37 +148,37 @@ def _read(
                 path=scratch / f"{name}.arrow",
             )
             num_tables += len(tables[name])
-    return columns, rows, guesses
+    return columns, rows, notes
 
 
 def _find_unlabelled(rows: dict[str, IngestedRows], encoder: LabelEncoder) -> dict[str, str]:
     """Return the splits without labels, each with the reason why it counts as unlabelled."""
-    part = rows.get(MAY_BE_UNLABELLED)
-    reason = None if part is None else explain_unlabelled(part, rows["train"], encoder)
+    split_rows = rows.get(MAY_BE_UNLABELLED)
+    reason = None if split_rows is None else explain_unlabelled(split_rows, rows["train"], encoder)
     return {} if reason is None else {MAY_BE_UNLABELLED: reason}
 
 
-def _take_all(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
-    """Mark all rows as usable, and put them into one stratum."""
+def _mark_all_usable(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
+    """Return the same as `LabelEncoder.encode_rows` for rows without labels: all are usable and in one stratum."""
     return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
 
 
-def _locate_ids(rows: dict[str, IngestedRows]) -> dict[str, list[tuple[str, int]]]:
+def _list_files(rows: dict[str, IngestedRows]) -> dict[str, list[tuple[str, int]]]:
     """Return the files of each split, each with the id of its first row. Carved splits have the files of train."""
     files = {}
     for split in SPLIT_NAMES:
-        part = rows.get(split, rows["train"])
-        names = (table.name for table in part.tables)
-        files[split] = list(zip(names, part.first_ids, strict=True))
+        split_rows = rows.get(split, rows["train"])
+        names = (table.name for table in split_rows.tables)
+        files[split] = list(zip(names, split_rows.first_ids, strict=True))
     return files
 
 
-def _left_out(rows: dict[str, IngestedRows], collected: Sequence[BadRows]) -> list[SkippedRows]:
-    """Return the skipped rows of each split, by reason."""
+def _count_skipped_rows(rows: dict[str, IngestedRows], collectors: Sequence[BadRows]) -> list[SkippedRows]:
+    """Return the number of skipped rows by split and reason."""
     counts: Counter[tuple[str, str]] = Counter()
-    for split, part in rows.items():
-        for number in range(part.first_table, part.first_table + len(part.tables)):
-            for bad in collected:
+    for split, split_rows in rows.items():
+        for number in range(split_rows.first_table, split_rows.first_table + len(split_rows.tables)):
+            for bad in collectors:
                 for reason, count in bad.reasons.get(number, {}).items():
                     counts[split, reason] += count
     return [SkippedRows(split, reason, count) for (split, reason), count in counts.items()]
@@ -192,31 +195,35 @@ def _assign(
     """Assign each row of each split in the data set to its final split, or to none.
 
     Returns:
-        The number of the final split of each row, or _LEFT_OUT, for each split in the data set; and messages to log.
+        The number of the final split of each row, or _NO_SPLIT, for each split in the data set; and messages to log.
     """
     assigned = {}
     notes = []
     for name, (usable, _) in encoded.items():
-        assigned[name] = np.where(usable, SPLIT_NAMES.index(name), _LEFT_OUT).astype(np.int8)
-    hashes = {name: _usable_hashes(part, encoded[name][0]) for name, part in rows.items()}
+        assigned[name] = np.where(usable, SPLIT_NAMES.index(name), _NO_SPLIT).astype(np.int8)
+    hashes = {name: _usable_hashes(split_rows, encoded[name][0]) for name, split_rows in rows.items()}
     shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
     missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
     if missing:
         usable, strata = encoded["train"]
-        elsewhere = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
-        carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, elsewhere)
+        existing = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
+        carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, existing)
         assigned["train"][usable] = carved
         parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
-        repeated = len(carved) - len(np.unique(hashes["train"]))
-        kept = f"; {repeated:,} rows that repeat an earlier text are in the same split as that text" if repeated else ""
-        notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){kept}.")
+        num_copies = len(carved) - len(np.unique(hashes["train"]))
+        copies = (
+            f"; {num_copies:,} rows that repeat an earlier text are in the same split as that text"
+            if num_copies
+            else ""
+        )
+        notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){copies}.")
     notes += _describe_leaks(hashes)
     notes += _limit(assigned, {name: strata for name, (_, strata) in encoded.items()}, settings)
     return assigned, notes
 
 
-def _usable_hashes(part: IngestedRows, usable: NDArray[np.bool_]) -> Hashes:
-    return part.hashes if usable.all() else part.hashes[usable]
+def _usable_hashes(rows: IngestedRows, usable: NDArray[np.bool_]) -> Hashes:
+    return rows.hashes if usable.all() else rows.hashes[usable]
 
 
 def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
@@ -238,13 +245,13 @@ def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], set
     notes = []
     for split, name in enumerate(SPLIT_NAMES):
         limit = getattr(settings, f"limit_{name}")
-        part = name if name in assigned else "train"
-        members = np.flatnonzero(assigned[part] == split)
+        source_split = name if name in assigned else "train"
+        members = np.flatnonzero(assigned[source_split] == split)
         if limit is None or limit >= len(members):
             continue
-        chosen = members[sample(strata[part][members], limit, settings.split_seed)]
-        assigned[part][members] = _LEFT_OUT
-        assigned[part][chosen] = split
+        chosen = members[sample(strata[source_split][members], limit, settings.split_seed)]
+        assigned[source_split][members] = _NO_SPLIT
+        assigned[source_split][chosen] = split
         notes.append(f"Limited {name} to {limit:,} of {len(members):,} rows.")
     return notes
 
@@ -265,14 +272,14 @@ def _write(
     tally = encoder.tally()
     with ExitStack() as stack:
         writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
-        for part, source_rows in rows.items():
+        for source_split, source_rows in rows.items():
             start = 0
             for batch in source_rows.batches():
-                here = assigned[part][start : start + batch.num_rows]
+                split_of_row = assigned[source_split][start : start + batch.num_rows]
                 start += batch.num_rows
-                for split in _splits_in(here):
+                for split in _splits_in(split_of_row):
                     name = SPLIT_NAMES[split]
-                    chosen = batch.filter(pa.array(here == split))
+                    chosen = batch.filter(pa.array(split_of_row == split))
                     if name in unlabelled:
                         labels = pa.nulls(chosen.num_rows, encoder.label_type)
                     else:
@@ -294,8 +301,8 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
     for split, count in num_unseen.items():
         if count == num_rows[split]:
             raise ValueError(
-                f"All {count:,} {split} rows have labels that do not occur in the training rows. Check that both have "
-                "the same labels."
+                f"All {count:,} {split} rows have labels that do not occur in the training rows. Check that both "
+                "splits have the same labels."
             )
         if count:
             notes.append(
@@ -308,7 +315,7 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
 
 
 def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names: Sequence[str]) -> list[str]:
-    """Return warnings about labels without a row in a split: they are not trained or evaluated there."""
+    """Return warnings about labels that no row of a split has, and which are not trained or evaluated there."""
     notes = []
     for split, has_rows in present.items():
         missing = [name for name, has_row in zip(label_names, has_rows, strict=True) if not has_row]
@@ -318,5 +325,6 @@ def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names:
     return notes
 
 
-def _splits_in(here: NDArray[np.int8]) -> Sequence[int]:
-    return [int(split) for split in np.unique(here) if split != _LEFT_OUT]
+def _splits_in(split_of_row: NDArray[np.int8]) -> Sequence[int]:
+    """Return the numbers of the splits that occur in an array of split numbers."""
+    return [int(split) for split in np.unique(split_of_row) if split != _NO_SPLIT]

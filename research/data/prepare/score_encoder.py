@@ -18,9 +18,9 @@ from research.data.prepare.splits import Strata, bin_scores
 from research.tasks.base import Task
 
 MINUS_ONE = "-1"
-"""Mark of published test sets for rows whose labels are secret."""
+"""Label that published test sets use for rows whose labels are secret."""
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
-"""Largest absolute score, since scores are predicted as 32-bit floats."""
+"""Maximum absolute score; larger scores cannot be predicted as 32-bit floats."""
 
 
 class ScoreEncoder(LabelEncoder):

@@ -1,4 +1,4 @@
-"""Warn of labels that could plausibly be read in a second way, and name the setting that selects it."""
+"""Warn of labels that could plausibly be read in a second way, and name the setting that selects the second way."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from research.tasks.base import Task
 from research.tasks.label_forms import LabelForms
 
 SEPARATORS = (",", ";", "|", "/")
+"""Characters that may separate several label names in one string."""
 _MIN_ROWS = 20
+"""Minimum number of training rows for a warning about ids."""
 _NUM_SHOWN = 3
+"""Maximum number of labels in a warning."""
 
 
 def warn_of_second_readings(kind: type[Task], forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
@@ -18,8 +21,8 @@ def warn_of_second_readings(kind: type[Task], forms: LabelForms, counts: Mapping
 
     Args:
         kind: the task that was guessed.
-        forms: forms of the labels.
-        counts: number of training rows per label name or, for scores, per value (not all values may be counted).
+        forms: forms in which the labels are written.
+        counts: number of training rows per label name or, for scores, per value. Some scores may be missing.
         column: name of the label column.
     """
     warnings = kind.second_readings(forms, counts, column)
@@ -67,14 +70,14 @@ def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
 
 
 def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
-    """Warn of labels that often mark a missing label: NA and similar names, and -1 if all other labels are numbers."""
+    """Warn of labels that often mark a missing label: NA or similar names, or -1 if all other labels are numbers."""
     marks = [name for name in counts if name.casefold() in NO_LABEL_MARKS]
     other_names = [name for name in counts if name != "-1"]
     if "-1" in counts and len(other_names) > 1 and all(map(str.isdigit, other_names)):
         marks.append("-1")
     if not marks:
         return []
-    shown = _shorten([f"{name!r} (in {counts[name]:,} of the training rows)" for name in marks])
+    shown = _shorten([f"{name!r} (in {counts[name]:,} training rows)" for name in marks])
     return [
         f"Labels of column '{column}' that often mark a missing label are read as classes: {shown}. If the labels are "
         "missing, leave their cells empty, or remove the rows."
@@ -82,19 +85,19 @@ def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
 
 
 def _warn_of_joined_names(names: Sequence[str], column: str) -> list[str]:
-    """Warn if label names seem to consist of several names, such as `joy,anger` if there are also `joy` and `anger`."""
+    """Warn if labels seem to consist of several names: `joy,anger` if there are also the labels `joy` and `anger`."""
     for separator in SEPARATORS:
         parts = {name: [part.strip() for part in name.split(separator)] for name in names}
         joined = [name for name in names if len(parts[name]) > 1]
         uses: dict[str, int] = {}
-        for part in {(name, part) for name in names for part in parts[name]}:
-            uses[part[1]] = uses.get(part[1], 0) + 1
-        made_of_known = [name for name in joined if all(part and uses[part] > 1 for part in parts[name])]
-        if joined and len(made_of_known) > len(joined) / 2:
+        for _, part in {(name, part) for name in names for part in parts[name]}:
+            uses[part] = uses.get(part, 0) + 1
+        with_known_parts = [name for name in joined if all(part and uses[part] > 1 for part in parts[name])]
+        if joined and len(with_known_parts) > len(joined) / 2:
             return [
                 f"Labels of column '{column}' look like several names joined by '{separator}' "
-                f"({_shorten(list(map(repr, made_of_known)))}), but each is read as one class. To read them as several "
-                f"labels per row, set label_separator='{separator}'."
+                f"({_shorten(list(map(repr, with_known_parts)))}), but each is read as one class. To read them as "
+                f"several labels per row, set label_separator='{separator}'."
             ]
     if names and all(name.startswith("[") and name.endswith("]") for name in names):
         return [

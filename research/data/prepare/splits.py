@@ -15,7 +15,7 @@ Hashes = NDArray[np.uint64]
 Item = TypeVar("Item", bound=np.generic)
 
 _TIE_BREAKS = 1
-"""Added to the seed, so that ties are broken by different random numbers from those that choose the rows."""
+"""Appended to the seed, so that ties are broken by different random numbers from those that choose the rows."""
 
 
 def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:
@@ -37,9 +37,9 @@ def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
     """
     exact = total * sizes / max(int(sizes.sum()), 1)
     allocated = np.floor(exact).astype(np.int64)
-    missing = total - int(allocated.sum())
+    num_missing = total - int(allocated.sum())
     tie_breaks = np.random.default_rng((seed, _TIE_BREAKS)).random(len(sizes))
-    allocated[np.lexsort((tie_breaks, allocated - exact))[:missing]] += 1
+    allocated[np.lexsort((tie_breaks, allocated - exact))[:num_missing]] += 1
     return allocated
 
 
@@ -53,67 +53,69 @@ def sample(strata: Strata, limit: int, seed: int) -> Integers:
     """
     if limit >= len(strata):
         return np.arange(len(strata))
-    _, members, sizes = _group(strata)
+    _, stratum_of_row, sizes = _group(strata)
     order = np.random.default_rng(seed).permutation(len(strata))
-    order = order[np.argsort(members[order], kind="stable")]
+    order = order[np.argsort(stratum_of_row[order], kind="stable")]
     starts = np.cumsum(sizes) - sizes
     rank_in_stratum = np.arange(len(strata)) - np.repeat(starts, sizes)
     chosen: Integers = np.sort(order[rank_in_stratum < np.repeat(allocate(limit, sizes, seed), sizes)])
     return chosen
 
 
-def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, elsewhere: Hashes) -> NDArray[np.int8]:
+def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, existing: Hashes) -> NDArray[np.int8]:
     """Decide which of the training rows become validation or test rows.
 
-    Rows with the same text move together, in the smallest of their strata. At least one text of every stratum stays in
-    train, and so does every text that occurs in an existing split.
+    Rows with the same text are moved together. If they are in different strata, they count as rows of the smallest of
+    these. At least one text of every stratum stays in train, and so does every text that occurs in an existing split.
 
     Args:
         hashes: hash of each row's text, [num_rows].
         strata: stratum of each row, [num_rows].
-        shares: share of the rows to move to each missing split.
+        shares: share of the rows to move to each missing split, by the number of the split.
         seed: seed of the random choice.
-        elsewhere: hashes of the texts in the existing splits.
+        existing: hashes of the texts in the existing validation or test split.
     Returns:
         TRAIN, VALIDATION or TEST for each row, [num_rows].
     Raises:
         ValueError: if a split would be empty.
     """
     texts, text_of_row, num_copies = _group(hashes)
-    _, members, sizes = _group(strata)
+    _, stratum_of_row, sizes = _group(strata)
     by_rarity = np.argsort(sizes, kind="stable")
     rarity = np.empty(len(sizes), dtype=np.int32)
     rarity[by_rarity] = np.arange(len(sizes))
     stratum_of_text = np.full(len(texts), len(sizes), dtype=np.int32)
-    np.minimum.at(stratum_of_text, text_of_row, rarity[members])
-    del members
+    np.minimum.at(stratum_of_text, text_of_row, rarity[stratum_of_row])
+    del stratum_of_row
 
     num_texts = len(texts)
     split_of_text = np.full(num_texts, TRAIN, dtype=np.int8)
-    free = ~np.isin(texts, elsewhere)
+    free = ~np.isin(texts, existing)
     del texts
     order = np.arange(num_texts, dtype=np.int32)
     np.random.default_rng(seed).shuffle(order)
     text_strata = _split_by(stratum_of_text[order], order, len(sizes))
     del order, stratum_of_text
-    rows_of_stratum = np.array([num_copies[texts_here].sum() for texts_here in text_strata], dtype=np.int64)
+    num_rows = np.array([num_copies[members].sum() for members in text_strata], dtype=np.int64)
     for split in sorted(shares, reverse=True):
         if not shares[split]:
             raise ValueError(
                 f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
                 f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
-        movables = [_find_movable(texts_here[split_of_text[texts_here] == TRAIN], free) for texts_here in text_strata]
-        can_give = np.array([len(movable) > 0 for movable in movables])
-        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_of_stratum * can_give, seed)
+        movables = [_find_movable(members[split_of_text[members] == TRAIN], free) for members in text_strata]
+        has_movable = np.array([len(movable) > 0 for movable in movables])
+        targets = allocate(max(round(shares[split] * len(hashes)), 1), num_rows * has_movable, seed)
         for movable, target in zip(movables, targets, strict=True):
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
         if not (split_of_text == split).any():
-            kept = f", because each of {len(sizes):,} labels must keep one" if len(sizes) > len(hashes) / 2 else ""
+            reason = (
+                f", because each of {len(sizes):,} labels must keep one text" if len(sizes) > len(hashes) / 2 else ""
+            )
             raise ValueError(
                 f"{len(hashes)} training rows with {num_texts} different texts are too few to carve out a "
-                f"{SPLIT_NAMES[split]} split with a share of {shares[split]}{kept}. "
+                f"{SPLIT_NAMES[split]} split with a share of {shares[split]}{reason}. "
                 f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
     return split_of_text[text_of_row]
@@ -123,6 +125,10 @@ def _find_movable(texts: NDArray[np.int32], free: NDArray[np.bool_]) -> NDArray[
     """Return the texts of a stratum that may leave train.
 
     These are the free texts. If all texts of the stratum are free, the first of them must stay.
+
+    Args:
+        texts: indices of the texts of the stratum that are in train.
+        free: whether each text may leave train, [num_texts].
     """
     movable = texts[free[texts]]
     return movable[1:] if len(movable) == len(texts) else movable
@@ -145,6 +151,6 @@ def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArr
 
 
 def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
-    """Return the values that belong to each key, in their original order."""
+    """Return the values of each key from 0 to `num_keys - 1`, in their original order."""
     order = np.argsort(keys, kind="stable")
     return np.split(values[order], np.searchsorted(keys[order], np.arange(1, num_keys)))

@@ -1,4 +1,4 @@
-"""Detect test rows without labels: they are predicted, but no metrics are computed on them."""
+"""Detect test rows without labels. Such rows are predicted, but no metrics are computed on them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import list_lengths
 from research.data.prepare.labels import NO_LABEL_MARKS, distinct
 from research.data.sources.column_names import LABEL_NAMES
-from research.data.sources.reading import reading
+from research.data.sources.reading import convert_read_errors
 from research.data.sources.tables import Table
 
 MAY_BE_UNLABELLED = "test"
 """The only split that may have no labels: training and model selection need the labels of the other splits."""
 _MISSING_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
-"""Marks of missing labels: those of published test sets with secret labels, and those that programs write."""
+"""Matches marks of missing labels, which are written by programs, or by publishers who keep test labels secret."""
 
 
 def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
@@ -31,14 +31,14 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
     Raises:
         ValueError: if a column with a different name may hold the labels.
     """
-    known = train.columns()
+    train_columns = train.columns()
     for table in tables:
-        with reading(table.name):
-            here = table.columns()
-        if not set(here).isdisjoint(columns.label):
+        with convert_read_errors(table.name):
+            table_columns = table.columns()
+        if not set(table_columns).isdisjoint(columns.label):
             return False
-        for column in here:
-            if column not in known and _resembles_label(column, columns):
+        for column in table_columns:
+            if column not in train_columns and _resembles_label(column, columns):
                 raise ValueError(
                     f"{table.name} has no column '{columns.label_name}', but '{column}' may hold labels. Rename it to "
                     f"'{columns.label_name}', or remove it if the rows have no labels."
@@ -47,12 +47,13 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
 
 
 def _resembles_label(column: str, columns: Columns) -> bool:
+    """Return whether the name of a column is a usual name of label columns, or is similar to that of a label column."""
     name = column.strip().lower()
-    return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [each.lower() for each in columns.label]))
+    return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [label.lower() for label in columns.label]))
 
 
 def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEncoder) -> str | None:
-    """Return the reason why a split counts as unlabelled; None if any of its rows has a label.
+    """Return the reason why a split counts as unlabelled; None if it has labels.
 
     Args:
         rows: rows of the split.

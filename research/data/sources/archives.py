@@ -23,7 +23,7 @@ class ReleaseArchive(PathSource):
     """The archive of the raw IMDB release, as downloaded."""
 
     precedence = 63
-    expected = f"its {ARCHIVE_SUFFIXES[0]}"
+    expected = f"an aclImdb archive ({ARCHIVE_SUFFIXES[0]})"
 
     def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
         if path.is_dir() or not path.name.lower().endswith(ARCHIVE_SUFFIXES):
@@ -39,8 +39,8 @@ def _open_splits(path: Path, scratch: Path) -> dict[str, list[ReviewFiles]]:
 def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
     """Return the reviews of each split of an archive.
 
-    The texts are copied into one file in `scratch`, because they are read in a different order from the archive's, and
-    a compressed archive can only be read sequentially. Names of members are never used as paths on disk.
+    The texts are copied into one file in `scratch`, because they are not read in the order of the archive, and a
+    compressed archive can only be read sequentially. Names of members are never used as paths on disk.
 
     Args:
         path: the archive.
@@ -69,11 +69,12 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
     return {
         split: ReviewFiles(f"{path.name}: {split}", reviews, read)
         for split in RAW_SPLITS
-        if (reviews := [(review, place) for review, place in locations.items() if review.startswith(f"{split}/")])
+        if (reviews := [(review, span) for review, span in locations.items() if review.startswith(f"{split}/")])
     }
 
 
 def _open(path: Path) -> _Stream:
+    """Open an archive as a stream of decompressed bytes, whether or not it is compressed with gzip."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if compressed else path.open("rb")
@@ -81,13 +82,14 @@ def _open(path: Path) -> _Stream:
 
 def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
     """Raise EOFError if the archive is truncated. tarfile itself does not notice a missing end."""
-    while stream.read(2**20):  # gzip checks its own end when it is reached
+    while stream.read(2**20):  # gzip checks for truncation when its end is reached
         pass
     if archive.offset + tarfile.BLOCKSIZE > stream.tell():
         raise EOFError("it is truncated")
 
 
 def _check_member(member: tarfile.TarInfo, archive: str) -> None:
+    """Raise ValueError unless a member of the archive is a file or folder inside the archive's folder."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"{archive} has a member outside its folder: '{member.name}'. Nothing was read from it.")
@@ -98,6 +100,8 @@ def _check_member(member: tarfile.TarInfo, archive: str) -> None:
 
 
 def _reader(spool: Path) -> Callable[[tuple[int, int]], bytes]:
+    """Return a function that reads the text at a location in the file `spool`, given as offset and number of bytes."""
+
     def read(location: tuple[int, int]) -> bytes:
         offset, num_bytes = location
         with spool.open("rb") as file:

@@ -20,7 +20,8 @@ from research.data.sources.tables import Report, Table, check_columns, check_fil
 from research.data.sources.text_format import TextFormat
 
 _READ_ROWS = 1000
-_NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, pa.ArrowException)
+"""Number of rows that are read at a time."""
+_CONVERSION_ERRORS = (ValueError, OverflowError, KeyError, pa.ArrowException)
 """Errors that Arrow raises for strings that are not UTF-8, and for times that Python cannot represent."""
 
 
@@ -44,7 +45,7 @@ class ArrowTable(Table):
         return [field.name for field in self.schema() if _holds_strings(field.type)]
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        names = [self.label_names(column) for column in columns]
+        label_names = [self.label_names(column) for column in columns]
         row = 0
         for batch in self.batches(list(columns)):
             values = [_read_values(column) for column in batch.columns]
@@ -54,7 +55,7 @@ class ArrowTable(Table):
                 if unreadable is not None:
                     report(row, 0, unreadable.reason)
                 else:
-                    yield row, 0, [_name_label(value, known) for value, known in zip(record, names, strict=True)]
+                    yield row, 0, [_name_label(value, names) for value, names in zip(record, label_names, strict=True)]
 
 
 class ParquetTable(ArrowTable):
@@ -130,6 +131,7 @@ class LoadedTable(ArrowTable):
 
 
 def _holds_strings(kind: pa.DataType) -> bool:
+    """Return whether values of an Arrow type are strings; they may be dictionary-encoded."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
@@ -140,13 +142,14 @@ class _Unreadable:
     """Placeholder for a value that cannot be read."""
 
     reason: str
+    """Why the value cannot be read."""
 
 
 def _read_values(column: pa.Array) -> list[Any]:
-    """Return the values of a column. If they cannot be read all at once, read them one by one to find the bad ones."""
+    """Return the values of a column. If this fails, read them one by one, with placeholders for unreadable values."""
     try:
         values: list[Any] = column.to_pylist()
-    except _NOT_IN_PYTHON:
+    except _CONVERSION_ERRORS:
         values = [_read_value(scalar) for scalar in column]
     return values
 
@@ -156,14 +159,14 @@ def _read_value(scalar: pa.Scalar) -> Any:
         return scalar.as_py()
     except UnicodeDecodeError:
         return _Unreadable(INVALID_UTF8)
-    except _NOT_IN_PYTHON as error:
+    except _CONVERSION_ERRORS as error:
         return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe(error)})")
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
-    """Replace ids of a ClassLabel by their names, and -1, which marks a missing label, by None.
+    """Return the label name for an id of a ClassLabel, and None for -1, which marks a missing label.
 
-    Ids without a name are returned unchanged.
+    In a list, each id is replaced in this way. Ids without a name are returned unchanged.
     """
     if names is None or value is None:
         return value

@@ -10,14 +10,15 @@ from typing import Literal
 from research.system.plain_text import for_message
 
 NUM_DESCRIBED = 5
-"""Bad rows that messages describe one by one."""
+"""Maximum number of bad rows that a message describes individually."""
 MAX_REASONS = 20
-"""Reasons that are counted separately for each file; rows with any further reason are counted together."""
+"""Maximum number of reasons that are counted separately for each file. All further reasons are counted together."""
 _MAX_REASON_LENGTH = 300
-"""Longest reason, in characters."""
+"""Maximum length of a reason in characters."""
 OTHER_REASONS = "other reasons"
+"""Reason that stands for all further reasons."""
 INVALID_UTF8 = "invalid UTF-8"
-OTHER_ENCODING = f"{INVALID_UTF8}; if the file has another encoding, set it (such as --encoding cp1252)"
+INVALID_UTF8_ADVICE = f"{INVALID_UTF8}; if the file has a different encoding, set it (such as --encoding cp1252)"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class SkippedRows:
 
 
 class BadRowsError(ValueError):
-    """The data has bad rows, and they are not to be skipped."""
+    """Raised if the data has bad rows that must not be skipped."""
 
 
 class BadRows:
@@ -53,12 +54,13 @@ class BadRows:
         self.reasons: dict[int, Counter[str]] = {}
         """Number of rows per reason, for each table."""
         self._first: list[tuple[int, int, str]] = []
+        """Table, row and description of the first bad rows."""
 
     def add(self, table: int, row: int, place: str, reason: str) -> None:
         """Count one bad row.
 
         Args:
-            table: position of its file in the reading order.
+            table: number of the row's file, in the order in which files are read.
             row: number of the row in its file, from 1.
             place: file and row, as text for messages.
             reason: what is wrong with the row.
@@ -80,12 +82,12 @@ class BadRows:
         """
         if not self.count:
             return None
-        first = "; ".join(description for _, _, description in self._first)
+        described = "; ".join(description for _, _, description in self._first)
         more = f"; and {self.count - len(self._first):,} more" if self.count > len(self._first) else ""
         rows = "row" if self.count == 1 else "rows"
         if self.policy == "skip":
-            return f"Skipped {self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
-        summary = f"{self.count:,} bad {rows} of {num_rows:,}: {first}{more}."
-        if any(OTHER_ENCODING in reasons for reasons in self.reasons.values()):
+            return f"Skipped {self.count:,} bad {rows} of {num_rows:,}: {described}{more}."
+        summary = f"{self.count:,} bad {rows} of {num_rows:,}: {described}{more}."
+        if any(INVALID_UTF8_ADVICE in reasons for reasons in self.reasons.values()):
             raise BadRowsError(summary)  # do not suggest skipping: that would remove exactly the rows with accents
         raise BadRowsError(f"{summary} Correct them, or skip them with {self.setting}=skip.")

@@ -1,4 +1,4 @@
-"""Base classes of data sources: which `--data` they recognise, and how they open the files as tables."""
+"""Base classes of data sources. A data source recognises values of `--data`, and opens the data as tables."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Source:
     """A data set that was found but not read yet."""
 
     name: str
-    """Its name in messages."""
+    """Name of the data set in messages."""
     identity: list[Any]
     """JSON-serialisable values that change whenever a file changes."""
     open: Callable[[Path], Tables]
-    """Returns the tables of each split; may write files into the scratch directory that is passed to it."""
+    """Function that returns the tables of each split. It may write files into the directory that is passed to it."""
     notes: tuple[str, ...] = ()
     """Messages about how the data set was found, to be logged."""
     format_settings: frozenset[str] = frozenset()
-    """Names of the fields of TextFormat that affect how its files are read."""
+    """Names of the TextFormat fields that affect how the files of the data set are read."""
 
 
 class DataSource(ABC):
@@ -43,7 +43,8 @@ class DataSource(ABC):
     precedence: ClassVar[int] = 50
     """Data sources with a lower value are tried first."""
     expected: ClassVar[str] = ""
-    """The values of --data that this data source reads, for error messages. By default they are not mentioned."""
+    """Description of the values of --data that this data source reads, for error messages. If it is empty, error
+    messages do not mention the data source."""
 
     @abstractmethod
     def find(self, spec: str, text_format: TextFormat) -> Source | None:
@@ -51,9 +52,9 @@ class DataSource(ABC):
 
         Args:
             spec: the setting --data.
-            text_format: how text files are read.
+            text_format: settings for reading text files.
         Raises:
-            ValueError: if this data source should read it but cannot.
+            ValueError: if this data source recognises the data but cannot read it.
         """
 
 
@@ -71,7 +72,7 @@ class NamedSource(DataSource):
         """Find the data set.
 
         Raises:
-            ValueError: if it is not installed.
+            ValueError: if the data set is not installed.
         """
 
     def find(self, spec: str, text_format: TextFormat) -> Source | None:
@@ -96,7 +97,7 @@ class PathSource(DataSource):
         """Return the data set at an existing path, or None if this data source does not read it.
 
         Raises:
-            ValueError: if this data source should read it but cannot.
+            ValueError: if this data source recognises the data but cannot read it.
         """
 
     def find(self, spec: str, text_format: TextFormat) -> Source | None:
@@ -105,7 +106,7 @@ class PathSource(DataSource):
 
 
 class FileSource(PathSource):
-    """A file type, recognised by its extension. A file can be a whole data set, or one split of a folder."""
+    """A file type, recognised by its extension. A file can be a whole data set, or part of a split of a folder."""
 
     precedence = 80
     suffixes: ClassVar[tuple[str, ...]]
@@ -113,10 +114,10 @@ class FileSource(PathSource):
     is_text: ClassVar[bool] = True
     """Whether these are text files, which may be compressed."""
     may_be_metadata: ClassVar[bool] = False
-    """Whether files with these extensions may also describe the data. If so, only files that are named like splits are
-    read from a folder."""
+    """Whether files with these extensions may also hold metadata. If so, files in a folder are read only if they
+    are named like splits."""
     format_settings: ClassVar[tuple[str, ...]] = ()
-    """Names of the fields of TextFormat that affect how these files are read."""
+    """Names of the TextFormat fields that affect how these files are read."""
 
     @abstractmethod
     def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
@@ -125,14 +126,14 @@ class FileSource(PathSource):
         Args:
             path: the file.
             name: its name in messages.
-            text_format: how text files are read.
+            text_format: settings for reading text files.
         """
 
     def check(self, path: Path) -> None:
-        """Check that a file can be read: not empty, not a Git LFS pointer, and compressed as its extension implies.
+        """Check that a file is not empty, is not a Git LFS pointer, and is compressed as its extension implies.
 
         Raises:
-            ValueError: if it cannot be read.
+            ValueError: if one of these checks fails.
         """
         if self.is_text:
             check_text(path, path.name)
@@ -166,19 +167,19 @@ def list_file_sources() -> dict[str, FileSource]:
     Raises:
         ValueError: if two data sources read the same extension.
     """
-    found: dict[str, FileSource] = {}
+    by_suffix: dict[str, FileSource] = {}
     for source in list_sources():
         for suffix in source.suffixes if isinstance(source, FileSource) else ():
-            if suffix in found:
-                names = " and ".join(str(SOURCES.name_of(type(each))) for each in (found[suffix], source))
+            if suffix in by_suffix:
+                names = " and ".join(str(SOURCES.name_of(type(reader))) for reader in (by_suffix[suffix], source))
                 raise ValueError(f"Files that end in {suffix} are read by two data sources: {names}. Remove one.")
             assert isinstance(source, FileSource)
-            found[suffix] = source
-    return found
+            by_suffix[suffix] = source
+    return by_suffix
 
 
 def identify(paths: Iterable[Path]) -> list[Any]:
-    """Return values that change whenever a file is written or replaced, even by an older copy, without reading it.
+    """Return values that change whenever a file is written or replaced, even by an older copy. No file is read.
 
     Raises:
         ValueError: if a path is not a regular file.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "tweet", "utterance", "question")
-
+"""Names of text columns."""
 
 PAIR_NAMES = (
     ("sentence1", "sentence2"),
@@ -23,10 +23,10 @@ PAIR_NAMES = (
     ("text_1", "text_2"),
     ("text_a", "text_b"),
 )
-
+"""Names of the two text columns of a pair."""
 
 LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating")
-
+"""Names of label columns."""
 
 COMMON_NAMES = frozenset(TEXT_NAMES) | frozenset(itertools.chain.from_iterable(PAIR_NAMES)) | frozenset(LABEL_NAMES)
-"""All of these names."""
+"""All usual names of text and label columns."""

@@ -21,7 +21,7 @@ from research.data.sources.reading import describe
 from research.data.sources.tables import check_file
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
-"""Extensions of files that are often next to data but hold none."""
+"""Extensions of files that are often stored next to data files but contain no data."""
 _DECOMPRESSION_ERRORS = (
     EOFError,
     OSError,
@@ -34,11 +34,12 @@ _DECOMPRESSION_ERRORS = (
     RuntimeError,
 )
 """Errors that the decompressors raise for damaged files; pyarrow raises OSError."""
-_BUFFER = 2**17
+_BUFFER_SIZE = 2**17
+"""Bytes of decompressed content that are buffered."""
 _NUM_MAGIC = 10
-"""Number of bytes that identify the compression of a file."""
+"""Number of bytes at the start of a file that identify its compression."""
 _NUM_LISTED = 5
-"""Files in an archive that an error message lists."""
+"""Maximum number of files in an archive that an error message lists."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ class _Compression:
     """A compression format."""
 
     name: str
-    """Its name in messages."""
+    """Name of the format in messages."""
     magic: re.Pattern[bytes]
-    """Matches the first bytes of its files."""
+    """Pattern that the first bytes of its files match."""
     open: Callable[[Path], Any]
-    """Returns a file object with the decompressed bytes."""
+    """Function that returns a file object with the decompressed bytes."""
 
 
 def _open_zip(path: Path) -> Any:
+    """Return a file object with the content of the only data file in a zip archive."""
     member = _find_member(path)
     with zipfile.ZipFile(path) as archive:
         return archive.open(member)
@@ -63,7 +65,7 @@ _COMPRESSIONS = {
     ".gz": _Compression("gzip", re.compile(rb"\x1f\x8b"), gzip.open),
     ".bz2": _Compression("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
     ".xz": _Compression("xz", re.compile(rb"\xfd7zXZ\0"), lzma.open),
-    # The second alternative is a skippable frame, with which the output of parallel compressors begins.
+    # The second alternative matches a skippable frame. The output of parallel compressors begins with one.
     ".zst": _Compression(
         "zstd",
         re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
@@ -92,8 +94,8 @@ def find_type(path: Path) -> str:
         ValueError: if the file is a zip archive that does not hold exactly one data file.
     """
     is_zip = path.suffix.lower() == ".zip"
-    named: PurePath = PurePosixPath(_find_member(path).filename) if is_zip else strip_compression(path)
-    return named.suffix.lower()
+    content_path: PurePath = PurePosixPath(_find_member(path).filename) if is_zip else strip_compression(path)
+    return content_path.suffix.lower()
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
@@ -104,24 +106,24 @@ def open_bytes(path: Path) -> io.BufferedReader:
     Raises:
         ValueError: if the compression of the file does not match its extension.
     """
-    named = _COMPRESSIONS.get(path.suffix.lower())
-    plain = path.open("rb")
-    found = _detect(plain)
-    if named is None and found is None:
-        return plain
-    plain.close()
-    if named is None:
-        assert found is not None
-        suffix = next(suffix for suffix, compression in _COMPRESSIONS.items() if compression is found)
-        raise ValueError(f"'{path}' is compressed with {found.name}. Rename it to {path.name}{suffix}.")
-    if found is not named:
-        problem = f"it is compressed with {found.name}" if found else f"its content is not {named.name}"
+    expected = _COMPRESSIONS.get(path.suffix.lower())
+    file = path.open("rb")
+    detected = _detect(file)
+    if expected is None and detected is None:
+        return file
+    file.close()
+    if expected is None:
+        assert detected is not None
+        suffix = next(suffix for suffix, compression in _COMPRESSIONS.items() if compression is detected)
+        raise ValueError(f"'{path}' is compressed with {detected.name}. Rename it to {path.name}{suffix}.")
+    if detected is not expected:
+        problem = f"it is compressed with {detected.name}" if detected else f"its content is not {expected.name}"
         raise ValueError(
             f"'{path}' has the extension '{path.suffix}', but {problem}. Rename it if the extension is wrong, or "
             "download it again if it is damaged."
         )
-    content: Any = _Decompressed(path, named)
-    stream = io.BufferedReader(content, _BUFFER)
+    content: Any = _Decompressed(path, expected)
+    stream = io.BufferedReader(content, _BUFFER_SIZE)
     try:
         inner = _detect(stream)
     except ValueError:
@@ -130,7 +132,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
     if inner is not None:
         stream.close()
         raise ValueError(
-            f"'{path}' is compressed twice: the {named.name} file holds a {inner.name} file. Decompress it once."
+            f"'{path}' is compressed twice: the {expected.name} file holds a {inner.name} file. Decompress it once."
         )
     return stream
 
@@ -175,7 +177,7 @@ class _Decompressed(io.RawIOBase):
 def _detect(stream: io.BufferedReader) -> _Compression | None:
     """Return the compression of a stream's content, or None if it is not compressed."""
     start = stream.peek(_NUM_MAGIC)
-    return next((known for known in _COMPRESSIONS.values() if known.magic.match(start)), None)
+    return next((compression for compression in _COMPRESSIONS.values() if compression.magic.match(start)), None)
 
 
 def _find_member(path: Path) -> zipfile.ZipInfo:
@@ -193,9 +195,9 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
     if len(members) != 1:
         names = ", ".join(repr(member.filename) for member in members[:_NUM_LISTED])
         more = f" and {len(members) - _NUM_LISTED:,} more" if len(members) > _NUM_LISTED else ""
-        found = f"{names}{more}" if members else "none"
+        listing = f"{names}{more}" if members else "none"
         raise ValueError(
-            f"Expected one data file in '{path}'; found {found}. Unpack it, and pass the file or folder as --data."
+            f"Expected one data file in '{path}'; found {listing}. Unpack it, and pass the file or folder as --data."
         )
     if members[0].flag_bits & 1:
         raise ValueError(f"'{path}' is password-protected. Unpack it first.")
@@ -203,6 +205,7 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
 
 
 def _is_data(member: zipfile.ZipInfo) -> bool:
+    """Return whether a member of an archive is a data file, not a folder, a hidden file or documentation."""
     path = PurePosixPath(member.filename)
     if member.is_dir() or path.parts[:1] == ("__MACOSX",) or path.name.startswith("."):
         return False

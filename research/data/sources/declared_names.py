@@ -10,14 +10,14 @@ _KEY = b"huggingface"
 
 
 class MetadataError(ValueError):
-    """Metadata that the library did not write in this form."""
+    """Raised for metadata that does not have the form that the `datasets` library writes."""
 
 
 def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """Return the declared label names of each column that has some, in the order of their ids.
+    """Return the label names of each column for which the metadata declares them, in the order of their ids.
 
     The metadata is parsed here because the library rejects the whole file if it cannot read the type of any column,
-    used or not.
+    even of one that is not used.
 
     Args:
         metadata: the schema's metadata.
@@ -39,12 +39,12 @@ def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tup
     if not isinstance(features, dict):
         raise MetadataError("its features are not a JSON object")
     names = {column: _read_names(column, feature) for column, feature in features.items()}
-    return {column: found for column, found in names.items() if found is not None}
+    return {column: column_names for column, column_names in names.items() if column_names is not None}
 
 
 def _read_names(column: str, feature: Any) -> tuple[str, ...] | None:
     """Return the label names of a column of labels or of lists of labels; None for any other column."""
-    if isinstance(feature, list) and len(feature) == 1:  # older versions write a list type like this
+    if isinstance(feature, list) and len(feature) == 1:  # the form of a list in older versions of the library
         feature = feature[0]
     if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
         feature = feature["feature"]

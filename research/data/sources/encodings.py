@@ -10,7 +10,7 @@ _COMMON = ("utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "shift_jis")
 
 
 def check_encoding(name: str) -> None:
-    """Check that Python knows an encoding and that it encodes text, unlike base64.
+    """Check that Python supports an encoding, and that it is an encoding of text, unlike base64.
 
     Raises:
         ValueError: if the encoding is unknown; the message suggests similar names.

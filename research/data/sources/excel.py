@@ -16,6 +16,7 @@ from research.data.sources.tables import Report, Table, check_columns, check_fil
 from research.data.sources.text_format import TextFormat
 
 _READ_ROWS = 1000
+"""Number of rows that are read at a time."""
 Cells = list[tuple[str, bool]]
 """The cells of a row without trailing empty cells: the text of each, and whether it is an error such as #REF!."""
 
@@ -41,56 +42,58 @@ class ExcelTable(Table):
         with self._open() as rows:
             _, header = next(rows)
             names = [text.strip() for text, _ in header]
-            wanted = [names.index(column) for column in columns]
+            indices = [names.index(column) for column in columns]
             for row, (line, cells) in enumerate(rows, 1):
                 padded = cells + [("", False)] * (len(names) - len(cells))
-                errors = [text for text, is_error in (padded[index] for index in wanted) if is_error]
+                errors = [text for text, is_error in (padded[index] for index in indices) if is_error]
                 if len(cells) > len(names):
                     report(row, line, f"{len(cells)} cells, expected {len(names)}")
                 elif errors:
-                    report(row, line, f"the cell holds the error {errors[0]}")
+                    report(row, line, f"a cell holds the error {errors[0]}")
                 else:
-                    yield row, line, [padded[index][0] for index in wanted]
+                    yield row, line, [padded[index][0] for index in indices]
 
     @contextmanager
     def _open(self) -> Iterator[Iterator[tuple[int, Cells]]]:
-        """Open the sheet and yield an iterator over its non-empty rows with their row numbers in the sheet.
+        """Open the only non-empty sheet, and yield an iterator over its non-empty rows and their row numbers.
 
         Raises:
             ValueError: if the file is not a workbook, or does not have exactly one non-empty sheet.
         """
         openpyxl = import_openpyxl()
-        with self._damage_reported():
+        with self._convert_errors():
             workbook = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
         try:
-            filled = [sheet for sheet in workbook.worksheets if next(self._rows(sheet), None) is not None]
-            if not filled:
+            non_empty = [sheet for sheet in workbook.worksheets if next(self._rows(sheet), None) is not None]
+            if not non_empty:
                 raise ValueError(f"{self.name} is empty; expected rows with a text and a label.")
-            if len(filled) > 1:
-                titles = ", ".join(repr(sheet.title) for sheet in filled)
+            if len(non_empty) > 1:
+                titles = ", ".join(repr(sheet.title) for sheet in non_empty)
                 raise ValueError(
-                    f"Expected one sheet with rows in {self.name}; found {len(filled)}: {titles}. Save the sheet to be "
-                    "read as a separate file."
+                    f"Expected one sheet with rows in {self.name}; found {len(non_empty)}: {titles}. Save the sheet "
+                    "with the data as a separate file."
                 )
-            yield self._rows(filled[0])
+            yield self._rows(non_empty[0])
         finally:
             workbook.close()
 
     def _rows(self, sheet: Any) -> Iterator[tuple[int, Cells]]:
+        """Yield the non-empty rows of a sheet, each with its row number from 1."""
         sheet.reset_dimensions()  # the dimensions that other programs write may be wrong
         cells = sheet.iter_rows()
         for start in itertools.count(1, _READ_ROWS):
-            with self._damage_reported():
+            with self._convert_errors():
                 batch = [_read(row) for row in itertools.islice(cells, _READ_ROWS)]
             yield from ((number, row) for number, row in enumerate(batch, start) if row)
             if len(batch) < _READ_ROWS:
                 return
 
     @contextmanager
-    def _damage_reported(self) -> Iterator[None]:
-        """Turn any error of the library, which raises a dozen kinds, into a ValueError of one line.
+    def _convert_errors(self) -> Iterator[None]:
+        """Turn any error of the library into a ValueError with a one-line message.
 
-        The library's warnings are ignored: they concern parts of the workbook that are not read.
+        All exceptions are caught, because the library raises a dozen kinds. Its warnings are ignored, because they
+        concern parts of the workbook that are not read.
         """
         try:
             with warnings.catch_warnings():
@@ -131,6 +134,7 @@ class ExcelSource(FileSource):
 
 
 def _read(row: Sequence[Any]) -> Cells:
+    """Return the cells of a row as text, without trailing empty cells."""
     cells = [(_as_text(cell.value), cell.data_type == "e") for cell in row]
     while cells and not cells[-1][0]:
         cells.pop()

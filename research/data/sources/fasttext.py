@@ -17,7 +17,7 @@ _PREFIX = "__label__"
 
 
 class FastTextTable(Table):
-    """A file in which each line has labels and a text. If any line has several labels, every label is a list."""
+    """A file with labels and a text in each line. If any line has several labels, the labels of each row are a list."""
 
     fixed_columns = True
 
@@ -28,7 +28,7 @@ class FastTextTable(Table):
 
     def columns(self) -> list[str]:
         check_text(self.path, self.name)
-        if not self._most_labels:
+        if not self._max_labels_per_line:
             raise ValueError(
                 f"{self.name} has no line that begins with {_PREFIX}; expected lines such as "
                 f"'{_PREFIX}good a fine film'."
@@ -39,7 +39,7 @@ class FastTextTable(Table):
         return ["text"]
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-        has_lists = self._most_labels > 1
+        has_lists = self._max_labels_per_line > 1
         lines = Lines(self.path, self._format.encoding)
         row = 0
         for content in lines:
@@ -47,8 +47,8 @@ class FastTextTable(Table):
                 continue
             row += 1
             labels, text = _split(content)
-            if lines.take_undecoded():
-                report(row, lines.line, self._format.undecoded)
+            if lines.pop_undecoded():
+                report(row, lines.line, self._format.undecoded_reason)
             elif not labels:
                 report(row, lines.line, f"does not begin with {_PREFIX}")
             elif "" in labels:
@@ -58,7 +58,7 @@ class FastTextTable(Table):
                 yield row, lines.line, [record[column] for column in columns]
 
     @functools.cached_property
-    def _most_labels(self) -> int:
+    def _max_labels_per_line(self) -> int:
         """The largest number of labels in any line."""
         return max((len(_split(content)[0]) for content in Lines(self.path, self._format.encoding)), default=0)
 

@@ -23,25 +23,26 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
 
     Args:
         spec: the setting --data.
-        text_format: how text files are read.
+        text_format: settings for reading text files; TextFormat() by default.
     Raises:
-        ValueError: if it does not exist, is not supported, or does not make clear which files belong to which split.
+        ValueError: if the data set does not exist or is not supported, or if it is unclear which split one of its
+            files belongs to.
     """
     if not spec.strip():
         raise ValueError(f"--data is empty. {_describe_expected()}")
-    for kind in list_sources():
-        with CodeOf(f"data source '{SOURCES.name_of(type(kind))}'"):
-            source = kind.find(spec, text_format or TextFormat())
+    for data_source in list_sources():
+        with CodeOf(f"data source '{SOURCES.name_of(type(data_source))}'"):
+            source = data_source.find(spec, text_format or TextFormat())
         if source is not None:
-            code = hash_user_code(type(kind))
-            return source if code is None else dataclasses.replace(source, identity=[*source.identity, code])
-    raise ValueError(f"{_describe_unfound(spec)} {_describe_expected()}")
+            code_hash = hash_user_code(type(data_source))
+            return source if code_hash is None else dataclasses.replace(source, identity=[*source.identity, code_hash])
+    raise ValueError(f"{_describe_not_found(spec)} {_describe_expected()}")
 
 
 def describe_unused_format(source: Source, text_format: TextFormat) -> list[str]:
     """Return a warning for each text format setting that affects none of the files."""
     return [
-        f"Warning: {field.name} has no effect: it applies only to {_describe_files(field.name)}, and the data has none."
+        f"Warning: {field.name} has no effect: it affects only {_describe_files(field.name)}; the data has none."
         for field in dataclasses.fields(TextFormat)
         if getattr(text_format, field.name) != field.default and field.name not in source.format_settings
     ]
@@ -53,7 +54,8 @@ def _describe_files(setting: str) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]} files"
 
 
-def _describe_unfound(spec: str) -> str:
+def _describe_not_found(spec: str) -> str:
+    """Return a sentence that explains why no data source reads `spec`."""
     path = expand_path(spec)
     if path.is_dir():
         return f"The folder '{path}' has no data files that are named like splits."
@@ -66,18 +68,19 @@ def _describe_unfound(spec: str) -> str:
 
 
 def _describe_unsupported(spec: str) -> str:
+    """Return why no data source reads an existing file."""
     path = expand_path(spec)
     if not is_compressed(path):
         return f"unsupported extension '{path.suffix}'"
-    inside = find_type(path)
-    if inside:
-        return f"it contains a file with the unsupported extension '{inside}'"
-    return "its name does not tell the type of the compressed file"
+    content_type = find_type(path)
+    if content_type:
+        return f"it contains a file with the unsupported extension '{content_type}'"
+    return "its name does not show the type of the compressed file; expected a name such as reviews.csv.gz"
 
 
 def _describe_expected() -> str:
-    """Return a sentence that lists the values --data can have."""
+    """Return a sentence that lists the values that --data can have."""
     phrases = [source.expected for source in list_sources() if source.expected]
     suffixes = list(list_file_sources())
-    files = f"{', '.join(suffixes[:-1])} or {suffixes[-1]} file (text files also compressed: reviews.csv.gz)"
+    files = f"{', '.join(suffixes[:-1])} or {suffixes[-1]} file (text files may be compressed, such as reviews.csv.gz)"
     return f"Expected {', '.join(phrases)}, or a {files}."

@@ -25,32 +25,32 @@ def find_split_files(
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the files of each split of a folder, with shards in numerical order, and messages to log.
 
-    If the folder itself has no splits, those of its only subfolder with splits are used, as in repositories of the
-    Hub. A path may also be a folder written by save_to_disk.
+    If the folder itself has no splits and exactly one of its subfolders does, the files of that subfolder are returned,
+    as in repositories of the Hub. A returned path may also be a folder written by save_to_disk.
 
     Args:
         folder: the folder.
         suffixes: extensions of the files that can be read, in lower case.
-        metadata_suffixes: those extensions that files describing the data may have too.
+        metadata_suffixes: subset of `suffixes` that metadata files may have too.
     Raises:
         ValueError: if it is unclear which split a file belongs to, if a file that is named like a split cannot be
             read, or if a shard is missing.
     """
-    files, notes = _find_here(folder, suffixes, metadata_suffixes)
+    files, notes = _find_in_folder(folder, suffixes, metadata_suffixes)
     if any(files.values()):
-        return files, notes + _report_nested_splits(folder, [split for split, found in files.items() if not found])
+        return files, notes + _report_nested_splits(folder, [split for split, paths in files.items() if not paths])
     nested = list(_find_nested(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
         raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
     for path in nested:
-        files, notes = _find_here(path, suffixes, metadata_suffixes)
-        notes = [f"The data of {folder} are read from its folder {path.relative_to(folder)}/.", *notes]
+        files, notes = _find_in_folder(path, suffixes, metadata_suffixes)
+        notes = [f"The data of {folder} are read from its subfolder {path.relative_to(folder)}/.", *notes]
     return files, notes
 
 
 def describe_other_shards(path: Path) -> list[str]:
-    """Return a warning if a file is one of several shards, since only this one is read."""
+    """Return a warning if a file is one of several shards, because only this shard is read."""
     shard = _SHARD.fullmatch(_stem(path))
     if shard is None or int(shard["total"]) == 1:
         return []
@@ -67,14 +67,14 @@ def is_named_like_split(path: Path) -> bool:
 
 
 def find_named_split(path: Path) -> str | None:
-    """Return the split that a file or folder is named like, or None.
+    """Return the split that a file or folder is named after, or None.
 
     Only the part before the first dot counts: `test.csv.gz` is named like the test split.
     """
     return SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
 
 
-def _find_here(
+def _find_in_folder(
     folder: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the files of each split that are directly in a folder, and messages to log."""
@@ -95,15 +95,15 @@ def _find_here(
             files[split].append(path)
         else:
             raise ValueError(f"'{path}' is named like the {split} split, but {_explain_unreadable(path, suffixes)}")
-    for split, found in files.items():
-        if len(found) > 1 and any(path.is_dir() for path in found):
-            raise ValueError(_describe_several(folder, split, found))
-        if found and found[0].is_dir():
-            files[split] = _find_in_split_folder(found[0], split, suffixes)
-        elif found:
-            files[split] = _order_shards(folder, split, found)
-    # The name of a shard contains the name of its split, so it belongs to an unknown split. Other files could belong
-    # to any split.
+    for split, paths in files.items():
+        if len(paths) > 1 and any(path.is_dir() for path in paths):
+            raise ValueError(_describe_several(folder, split, paths))
+        if paths and paths[0].is_dir():
+            files[split] = _find_in_split_folder(paths[0], split, suffixes)
+        elif paths:
+            files[split] = _order_shards(folder, split, paths)
+    # Shards are named after their split, so a shard with a different name belongs to a split that is not used. Any
+    # other file could belong to any split.
     unused_shards = [path for path in unclear if any(files.values()) and _SHARD.fullmatch(_stem(path))]
     for path in unclear:
         if path not in unused_shards:
@@ -118,8 +118,8 @@ def _find_here(
     if not_data:
         notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
-        mark = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
-        notes.append(f"{mark}Not read because not named like a split: {', '.join(unread)} (in {folder}).")
+        prefix = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
+        notes.append(f"{prefix}Not read, because not named like a split: {', '.join(unread)} (in {folder}).")
     return files, notes
 
 
@@ -135,41 +135,48 @@ def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _report_nested_splits(folder: Path, missing: Sequence[str]) -> list[str]:
-    """Return a warning if a missing split is in a subfolder, which is not read because the folder itself has splits."""
+    """Return a warning if a subfolder has a split that the folder itself lacks.
+
+    Subfolders are not read because the folder itself has other splits.
+
+    Args:
+        folder: the folder.
+        missing: splits that the folder itself lacks.
+    """
     unread = [
         path.relative_to(folder).as_posix()
-        for inside in _find_nested(folder, 1)
-        if not is_named_like_split(inside)
-        for path in _list_visible(inside)
+        for subfolder in _find_nested(folder, 1)
+        if not is_named_like_split(subfolder)
+        for path in _list_visible(subfolder)
         if is_named_like_split(path) and find_named_split(path) in missing
     ]
-    return [f"Warning: Not read because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
+    return [f"Warning: Not read, because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
 
 
 def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) -> list[Path]:
     """Return the files of a folder that is named like a split: a saved data set, one file, or numbered files."""
     if is_saved_dataset(folder):
         return [folder]
-    # The names of files that are not data start with an underscore in folders written by Spark and similar tools.
-    found = [
+    # Spark and similar tools also write files that are not data, such as _SUCCESS.
+    paths = [
         path
         for path in _list_visible(folder)
         if not path.name.startswith("_") and (path.is_dir() or path.suffix.lower() not in NOT_DATA)
     ]
-    for path in found:
+    for path in paths:
         if not _is_readable(path, suffixes):
             raise ValueError(
                 f"The folder '{folder}' is named like the {split} split, but '{path.name}' in it cannot be used: "
                 f"{_explain_unreadable(path, suffixes)}"
             )
-    if not found:
+    if not paths:
         raise ValueError(
             f"The folder '{folder}' is named like the {split} split, but has no data. Expected a file with one of the "
             f"extensions {', '.join(sorted(suffixes))}."
         )
-    if any(_SHARD.fullmatch(_stem(path)) for path in found):
-        return _order_shards(folder, split, found)
-    return found if len(found) == 1 else _order_parts(folder, split, found)
+    if any(_SHARD.fullmatch(_stem(path)) for path in paths):
+        return _order_shards(folder, split, paths)
+    return paths if len(paths) == 1 else _order_parts(folder, split, paths)
 
 
 def _list_visible(folder: Path) -> list[Path]:
@@ -192,25 +199,29 @@ def _is_data(path: Path, suffixes: AbstractSet[str]) -> bool:
 def _may_be_data(path: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]) -> bool:
     """Return whether a file or folder that is not named like a split may still hold data."""
     if path.is_dir():
-        return any(_is_readable(inside, suffixes) for inside in _list_visible(path))
+        return any(_is_readable(entry, suffixes) for entry in _list_visible(path))
     begins_like_split = _SPLIT_PREFIX.match(path.name) is not None and path.suffix.lower() not in NOT_DATA
     return path.is_file() and (is_compressed(path) or path.suffix.lower() in metadata_suffixes or begins_like_split)
 
 
 def _stem(path: Path) -> str:
+    """Return the name of a file without its extension and without the extension of a compressed file."""
     return strip_compression(path).stem
 
 
 def _ending(path: Path) -> str:
+    """Return the part of a file's name that `_stem` removes."""
     return path.name.removeprefix(_stem(path))
 
 
 def _shard_stem(stem: str) -> str:
+    """Return a stem in lower case and, if it is that of a shard, without the shard's number."""
     shard = _SHARD.fullmatch(stem)
     return (shard["stem"] if shard else stem).lower()
 
 
 def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
+    """Return why a file or folder cannot be read as data, and what to do, as the end of an error message."""
     expected = f"Expected one of {', '.join(sorted(suffixes))}."
     if path.is_dir():
         return "it is a folder. Put its rows into one file, or into numbered shards such as train-00000-of-00002.csv."
@@ -224,27 +235,27 @@ def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
     return f"files with the extension '{ending}' cannot be read. {expected} Convert it, or move it away."
 
 
-def _describe_several(folder: Path, split: str, found: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in found)
+def _describe_several(folder: Path, split: str, paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths)
     return f"The folder '{folder}' has more than one {split} file: {names}. Keep one."
 
 
-def _order_shards(folder: Path, split: str, found: list[Path]) -> list[Path]:
+def _order_shards(folder: Path, split: str, paths: list[Path]) -> list[Path]:
     """Return the files of a split, with shards in numerical order.
 
     Raises:
-        ValueError: if there are several files that are not exactly the shards of one series.
+        ValueError: if there are several files and they are not a complete series of shards.
     """
-    shards = [_SHARD.fullmatch(_stem(path)) for path in found]
-    numbered = [(int(shard["number"]), path) for shard, path in zip(shards, found, strict=True) if shard]
+    shards = [_SHARD.fullmatch(_stem(path)) for path in paths]
+    numbered = [(int(shard["number"]), path) for shard, path in zip(shards, paths, strict=True) if shard]
     series = {
         (shard["stem"], int(shard["total"]), _ending(path)) if shard else (_stem(path), None, _ending(path))
-        for shard, path in zip(shards, found, strict=True)
+        for shard, path in zip(shards, paths, strict=True)
     }
     if len(series) > 1:
-        raise ValueError(_describe_several(folder, split, found))
+        raise ValueError(_describe_several(folder, split, paths))
     if not numbered:
-        return found
+        return paths
     _, total, _ = series.pop()
     assert total is not None
     numbers = sorted(number for number, _ in numbered)
@@ -252,7 +263,7 @@ def _order_shards(folder: Path, split: str, found: list[Path]) -> list[Path]:
     if numbers != list(range(first, first + total)):
         missing = [number for number in range(first, first + total) if number not in numbers]
         problem = f"lack number {', '.join(map(str, missing[:5]))}" if missing else "have duplicate numbers"
-        names = ", ".join(path.name for path in found)
+        names = ", ".join(path.name for path in paths)
         raise ValueError(
             f"The {split} shards of '{folder}' {problem}: expected {total} shards, numbered from {first}; found "
             f"{names}. Add the missing shards, or rename the files if they are complete."
@@ -260,18 +271,18 @@ def _order_shards(folder: Path, split: str, found: list[Path]) -> list[Path]:
     return [path for _, path in sorted(numbered)]
 
 
-def _order_parts(folder: Path, split: str, found: list[Path]) -> list[Path]:
+def _order_parts(folder: Path, split: str, paths: list[Path]) -> list[Path]:
     """Return the numbered files of a split's folder in numerical order. Their names do not contain the total number.
 
     Raises:
         ValueError: if the files do not form one series that counts from 0 or 1 without gaps.
     """
-    parts = [(_PART.fullmatch(_stem(path)), path) for path in found]
+    parts = [(_PART.fullmatch(_stem(path)), path) for path in paths]
     series = {(part["stem"], part["job"], _ending(path)) if part else None for part, path in parts}
     numbered = sorted((int(part["number"]), path) for part, path in parts if part)
     numbers = [number for number, _ in numbered]
-    if len(series) > 1 or numbers not in (list(range(len(found))), list(range(1, len(found) + 1))):
-        names = ", ".join(path.name for path in found)
+    if len(series) > 1 or numbers not in (list(range(len(paths))), list(range(1, len(paths) + 1))):
+        names = ", ".join(path.name for path in paths)
         raise ValueError(
             f"The folder '{folder}' of the {split} split has several files that do not form one series: {names}. "
             "Expected one file, or files that differ only in a number and count from 0 or 1 without gaps."

@@ -12,7 +12,7 @@ from research.data.sources.text_format import TextFormat
 from research.system.errors import one_line
 
 HUB_TIMEOUT = 5.0
-"""Seconds after which the Hub is considered unreachable."""
+"""Seconds without an answer after which the Hub is considered unreachable."""
 _PREFIX = "hub:"
 
 
@@ -37,12 +37,12 @@ class HubSource(DataSource):
 
 
 def load_from_hub(spec: str) -> DatasetDict:
-    """Load a data set.
+    """Load a data set from the Hub or, if HF_HUB_OFFLINE is set, from earlier downloads.
 
     Args:
         spec: `<dataset>[:config]`.
     Raises:
-        ValueError: if the Hub is unreachable or does not have the data set.
+        ValueError: if the data set cannot be loaded, for example because the Hub is unreachable.
     """
     name, _, config = spec.partition(":")
     if not name:
@@ -57,7 +57,7 @@ def load_from_hub(spec: str) -> DatasetDict:
 
 
 def _check_reachable(name: str) -> None:
-    """Send one request to the Hub: `load_dataset` alone retries for 23 seconds before it reports that it is offline.
+    """Check that the Hub is reachable. Without this check, `load_dataset` would retry for 23 seconds if it is not.
 
     Raises:
         ValueError: if the request fails.

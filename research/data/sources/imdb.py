@@ -20,6 +20,7 @@ from research.data.sources.text_format import TextFormat
 SENTIMENTS = ("negative", "positive")
 _FOLDERS = {"neg": "negative", "pos": "positive"}
 RAW_SPLITS = ("train", "test")
+"""Splits of the raw release, each in the folder of that name."""
 
 
 @register_data("aclimdb")
@@ -34,19 +35,19 @@ class ReleaseFolder(PathSource):
         if root is None:
             return None
         unread = [
-            each.name for each in sorted(root.iterdir()) if each.name not in RAW_SPLITS and is_named_like_split(each)
+            path.name for path in sorted(root.iterdir()) if path.name not in RAW_SPLITS and is_named_like_split(path)
         ]
         if unread:
             raise ValueError(
-                f"'{root}' is an aclImdb folder, of which only {'/ and '.join(RAW_SPLITS)}/ are read; it also has "
-                f"{', '.join(unread)}. Move these elsewhere."
+                f"'{root}' is an aclImdb folder. Only its folders {'/ and '.join(RAW_SPLITS)}/ are read, but it also "
+                f"has {', '.join(unread)}. Move these to a different folder."
             )
         reviews = list_reviews(root)
         return Source(
             root.resolve().name,
             identify(review for split in reviews.values() for _, review in sorted(split)),
             lambda _: {
-                split: [ReviewFiles(split, list(found), Path.read_bytes)] for split, found in reviews.items() if found
+                split: [ReviewFiles(split, list(paths), Path.read_bytes)] for split, paths in reviews.items() if paths
             },
         )
 
@@ -93,9 +94,9 @@ class ReviewFiles(Table):
 
 
 def sort_key(path: str) -> tuple[str, float, str]:
-    """Return the sort key of a review: negative ones first, then by the number at the start of the file name.
+    """Return the sort key of a review, which sorts by sentiment (negative first), then by the number in the file name.
 
-    This is the order of the packaged reviews.
+    The packaged reviews have the same order.
     """
     _, folder, name = path.split("/")
     number = re.match(r"\d+", name)
@@ -112,7 +113,7 @@ def review_path(path: str) -> str | None:
 
 
 def find_raw_release(folder: Path) -> Path | None:
-    """Return the folder with train/pos and train/neg, which is `folder` or its aclImdb/; None if neither has them."""
+    """Return the folder that contains train/pos and train/neg: `folder` or its subfolder aclImdb, else None."""
     for root in (folder, folder / "aclImdb"):
         # Path.is_dir would raise an error for a folder without permission; listing the folder reports that later.
         if os.path.isdir(root / "train" / "pos") and os.path.isdir(root / "train" / "neg"):

@@ -10,15 +10,15 @@ from typing import Any
 
 from research.data.sources.lines import has_undecoded
 
-_CHUNK = 2**16
-"""Characters per read."""
+_CHUNK_SIZE = 2**16
+"""Minimum number of characters per read."""
 _MAX_TOKEN_LENGTH = 12
-"""Characters at the end of the buffer that may be the start of a longer number, literal or escape sequence."""
+"""Characters at the end of the buffer that may belong to an incomplete number, literal or escape sequence."""
 _SPACES = re.compile(r"[ \t\r\n]*")
 
 
 class JsonError(ValueError):
-    """Invalid JSON, after which nothing else can be read."""
+    """Raised for invalid JSON. The text after it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class JsonStream:
     """Decoder of a sequence of JSON values.
 
     Args:
-        read: returns at most the given number of the next characters, and an empty string at the end.
+        read: function that takes a number and returns at most that many of the next characters, and "" at the end.
     """
 
     def __init__(self, read: Callable[[int], str]) -> None:
@@ -63,17 +63,17 @@ class JsonStream:
             if not self._read_more():
                 return ""
 
-    def take(self, expected: str) -> None:
-        """Move past the next character, which must be one of `expected`.
+    def expect(self, characters: str) -> None:
+        """Skip whitespace and move past the next character, which must be one of `characters`.
 
         Raises:
             JsonError: if it is a different character.
         """
-        found = self.peek()
-        if not found:
+        character = self.peek()
+        if not character:
             raise JsonError(f"line {self.line:,}: unexpected end of the file; it is truncated")
-        if found not in expected:
-            raise JsonError(f"line {self.line:,}: expected {' or '.join(map(repr, expected))}, found {found!r}")
+        if character not in characters:
+            raise JsonError(f"line {self.line:,}: expected {' or '.join(map(repr, characters))}, found {character!r}")
         self._advance(self._position + 1)
 
     def value(self) -> Element:
@@ -110,41 +110,43 @@ class JsonStream:
         Raises:
             JsonError: if the list or an element is not valid JSON.
         """
-        self.take("[")
+        self.expect("[")
         if self.peek() == "]":
-            self.take("]")
+            self.expect("]")
             return
         while True:
             yield self.value()
             is_last = self.peek() == "]"
-            self.take(",]")
+            self.expect(",]")
             if is_last:
                 return
 
     def _build_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        built = dict(pairs)
-        if len(built) < len(pairs):
+        """Return the object with these keys and values, and record a key that occurs more than once."""
+        parsed = dict(pairs)
+        if len(parsed) < len(pairs):
             names = [name for name, _ in pairs]
             self._duplicate_key = next(name for name in names if names.count(name) > 1)
-        return built
+        return parsed
 
     def _advance(self, position: int) -> None:
+        """Move to a position in the buffer, and count the lines in between."""
         self.line += self._buffer.count("\n", self._position, position)
         self._position = position
 
     def _read_more(self) -> bool:
-        """Read more into the buffer, and return False at the end of the text.
+        """Read more characters into the buffer, and return whether there were any.
 
-        It requests at least as many characters as the buffer still holds, so that decoding a long value restarts only a
-        few times.
+        Each read requests at least as many characters as the buffer still holds. Decoding starts again after each read,
+        so this keeps the number of restarts small for long values.
         """
         if self._at_end:
             return False
         num_left = len(self._buffer) - self._position
-        more = self._read(max(_CHUNK, num_left))
-        if not more:
+        chunk = self._read(max(_CHUNK_SIZE, num_left))
+        if not chunk:
             self._at_end = True
             return False
-        self._buffer = self._buffer[self._position :] + more
+        self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
         return True

@@ -19,6 +19,7 @@ from research.data.sources.tables import Report, Table
 from research.data.sources.text_format import TextFormat
 
 _NUM_PROBED = 100
+"""Number of objects that are read to find the columns."""
 _NOT_AN_OBJECT = "not a JSON object"
 
 
@@ -28,12 +29,12 @@ class JsonTable(Table):
     Args:
         path: the file.
         name: its name in messages.
-        text_format: how the file is read.
+        text_format: settings for reading text files.
     """
 
     sampled_columns = True
     _expected: str
-    """The expected layout, as the end of an error message."""
+    """Description of the expected layout, for the end of an error message."""
 
     def __init__(self, path: Path, name: str, text_format: TextFormat | None = None) -> None:
         super().__init__(name)
@@ -45,7 +46,7 @@ class JsonTable(Table):
         """Yield for each row its line number, and its object or the reason why it cannot be read."""
 
     def _probe(self) -> dict[str, bool]:
-        """Return the columns of the first rows, and for each whether any of these rows has a string there."""
+        """Return the columns of the first rows, and for each column whether any of these rows has a string in it."""
         check_text(self.path, self.name)
         columns: dict[str, bool] = {}
         problem: str | None = None
@@ -87,8 +88,8 @@ class JsonLinesTable(JsonTable):
         for content in lines:
             if content.isspace():
                 continue
-            if lines.take_undecoded():
-                yield lines.line, self._format.undecoded
+            if lines.pop_undecoded():
+                yield lines.line, self._format.undecoded_reason
                 continue
             try:
                 parsed = json.loads(content, object_pairs_hook=_build_object)
@@ -115,15 +116,17 @@ class JsonListTable(JsonLinesTable):
                 _enter_object(stream)
             for element in stream.elements():
                 if element.has_undecoded:
-                    yield element.line, self._format.undecoded
+                    yield element.line, self._format.undecoded_reason
                 elif element.duplicate_key is not None:
                     yield element.line, f"invalid JSON ({_describe_duplicate(element.duplicate_key)})"
                 else:
                     yield element.line, element.value if isinstance(element.value, dict) else _NOT_AN_OBJECT
             if self._layout == "wrapped":
-                stream.take("}")
-            if found := stream.peek():
-                raise JsonError(f"line {stream.line:,}: expected the end of the file after the list, found {found!r}")
+                stream.expect("}")
+            if character := stream.peek():
+                raise JsonError(
+                    f"line {stream.line:,}: expected the end of the file after the list, found {character!r}"
+                )
 
     @functools.cached_property
     def _layout(self) -> Literal["list", "wrapped", "lines"]:
@@ -162,7 +165,10 @@ class JsonListTable(JsonLinesTable):
             return not is_first and stream.peek() == "}"
 
     def _has_line_objects(self) -> bool:
-        """Return whether one of the first two lines is an object that is a row, rather than one that holds all rows."""
+        """Return whether the first two lines contain an object that is a row.
+
+        If the file has only one line, its object may also hold all rows, and is then not a row.
+        """
         lines = (content for content in Lines(self.path, self._format.encoding) if not content.isspace())
         parsed = [_parse(content) for content in itertools.islice(lines, 2)]
         objects = [value for value in parsed if isinstance(value, dict)]
@@ -170,27 +176,31 @@ class JsonListTable(JsonLinesTable):
 
     @contextmanager
     def _open(self) -> Iterator[JsonStream]:
+        """Open the file as a stream of JSON values. Errors of the stream become errors that name the file."""
         with open_text(self.path, self._format.encoding) as file:
             stream = JsonStream(file.read)
             try:
                 yield stream
             except JsonError as error:
-                raise ValueError(f"{self.name}, {error}. The rows after it cannot be read; correct the file.") from None
+                raise ValueError(
+                    f"{self.name}, {error}. The rows after this line cannot be read; correct the file."
+                ) from None
             except UnicodeError as error:
                 refuse_undecodable(self.path, file.encoding, stream.line, error)
 
 
 def _enter_object(stream: JsonStream) -> bool:
     """Move to the value of an object's first key, and return whether the object has a key."""
-    stream.take("{")
+    stream.expect("{")
     if stream.peek() != '"':
         return False
     stream.value()
-    stream.take(":")
+    stream.expect(":")
     return True
 
 
 def _parse(content: str) -> Any:
+    """Return the JSON value of a line; None if the line is not valid JSON."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -198,7 +208,7 @@ def _parse(content: str) -> Any:
 
 
 def _holds_rows(parsed: Mapping[str, Any]) -> bool:
-    """Return whether the only object of a file holds rows or columns rather than being a row."""
+    """Return whether the only object of a file contains rows or columns, and is not a row itself."""
     nested = any(
         isinstance(value, dict) or (isinstance(value, list) and any(isinstance(element, dict) for element in value))
         for value in parsed.values()

@@ -13,8 +13,8 @@ from research.data.sources.compression import open_bytes
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UNMARKED_UTF16 = {"utf-16-le": re.compile(rb"([^\0]\0){2}"), "utf-16-be": re.compile(rb"(\0[^\0]){2}")}
-"""The start of UTF-16 text without a byte order mark, if it begins with ASCII or Latin-1 letters, as headers and JSON
-do."""
+"""Patterns for the start of UTF-16 text without a byte order mark. They match text that begins with two Latin-1
+characters, as headers and JSON do."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 """The surrogates that `surrogateescape` substitutes for bytes that cannot be decoded."""
 
@@ -24,8 +24,8 @@ def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
 
     Args:
         path: the file.
-        encoding: its encoding. None means UTF-8, or UTF-16 if the file starts with a UTF-16 byte order mark. The mark
-            is removed from the text, whether an encoding is given or not.
+        encoding: its encoding. None means UTF-8, or UTF-16 if the file starts with a UTF-16 byte order mark. A byte
+            order mark is removed from the text, whether or not an encoding is given.
     Raises:
         ValueError: if no encoding is given and the file looks like UTF-16 without a byte order mark.
     """
@@ -36,9 +36,11 @@ def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
         is_marked = start[:2] in _UTF16_MARKS
         if is_marked and (encoding is None or name in ("utf-16-le", "utf-16-be")):
             name = "utf-16"
-        elif encoding is None and (found := [name for name, form in _UNMARKED_UTF16.items() if form.match(start)]):
+        elif encoding is None and (
+            matches := [name for name, pattern in _UNMARKED_UTF16.items() if pattern.match(start)]
+        ):
             raise ValueError(
-                f"{path.name} looks like UTF-16 without a byte order mark. Set the encoding: --encoding {found[0]}."
+                f"{path.name} looks like UTF-16 without a byte order mark. Set the encoding: --encoding {matches[0]}."
             )
         elif name == "utf-8":
             name = "utf-8-sig"
@@ -54,7 +56,14 @@ def has_undecoded(text: str) -> bool:
 
 
 def refuse_undecodable(path: Path, encoding: str, line: int, error: UnicodeError) -> NoReturn:
-    """Raise a ValueError for an encoding that cannot be decoded past an invalid character, such as UTF-16."""
+    """Raise a ValueError because a file cannot be decoded any further, as after invalid bytes in UTF-16.
+
+    Args:
+        path: the file.
+        encoding: its encoding.
+        line: number of the last line that could be decoded.
+        error: error of the decoder.
+    """
     raise ValueError(
         f"{path.name} is not valid {encoding} after line {line:,} ({error}). Set the encoding of the file with "
         "--encoding."
@@ -62,7 +71,7 @@ def refuse_undecodable(path: Path, encoding: str, line: int, error: UnicodeError
 
 
 class Lines:
-    """Iterator over the lines of a file. It counts them and records whether some bytes could not be decoded.
+    """Iterator over the lines of a file. It counts the lines and records whether some bytes could not be decoded.
 
     Args:
         path: the file.
@@ -93,7 +102,7 @@ class Lines:
                     self._has_undecoded = True
                 yield content
 
-    def take_undecoded(self) -> bool:
+    def pop_undecoded(self) -> bool:
         """Return whether any line read since the previous call had bytes that could not be decoded."""
-        found, self._has_undecoded = self._has_undecoded, False
-        return found
+        had_undecoded, self._has_undecoded = self._has_undecoded, False
+        return had_undecoded

@@ -1,4 +1,4 @@
-"""Turn errors that the system and libraries raise while reading files into messages for the user."""
+"""Turn errors that occur while files are read into messages for the user."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from research.system.plain_text import for_message
 
 
 @contextmanager
-def reading(name: str | Path) -> Iterator[None]:
-    """Turn errors of the system or of Arrow into a ValueError that names the file.
+def convert_read_errors(name: str | Path) -> Iterator[None]:
+    """Turn errors of the operating system, of Arrow or of decoding into a ValueError that names the file.
 
     Args:
-        name: name of the file, for errors that do not contain it.
+        name: name of the file, used unless the error itself contains a path.
     Raises:
         ValueError: if the file cannot be read.
     """
     try:
         yield
-    except OSError as error:  # Arrow raises it for damaged files too, without errno
+    except OSError as error:  # Arrow also raises OSError for damaged files, but without errno
         path = error.filename if isinstance(error.filename, str) else name
         reason = describe(error) if error.errno else f"it is damaged ({describe(error)})"
         raise ValueError(f"Cannot read {path}: {reason}.") from error
@@ -41,7 +41,7 @@ def describe(error: BaseException) -> str:
 
 @contextmanager
 def printable_errors() -> Iterator[None]:
-    """Keep the message of a ValueError on one line and printable, whatever names and values of a file it quotes."""
+    """Make the message of a ValueError printable and keep it on one line, even if it quotes the content of a file."""
     try:
         yield
     except ValueError as error:

@@ -24,11 +24,11 @@ def is_saved_dataset(folder: Path) -> bool:
 
 def is_saved_dict(folder: Path) -> bool:
     """Return whether a folder is a saved DatasetDict, which has one Dataset per split."""
-    return os.path.isfile(folder / _SPLITS_FILE)  # Path.is_file raises an error if a folder may not be entered
+    return os.path.isfile(folder / _SPLITS_FILE)  # Path.is_file raises an error if permission is missing
 
 
 def read_split_names(folder: Path) -> list[str]:
-    """Return the names of the splits of a saved DatasetDict; each split is in the folder of that name.
+    """Return the names of the splits of a saved DatasetDict. Each split is in a subfolder with its name.
 
     Raises:
         ValueError: if the file that lists the splits cannot be read, or the folder of a split is missing.
@@ -54,7 +54,7 @@ def list_saved_files(folder: Path) -> list[Path]:
 
 
 def load_saved(folder: Path) -> Dataset:
-    """Memory-map one saved data set.
+    """Memory-map a saved Dataset.
 
     Raises:
         ValueError: if it is damaged or incomplete.
@@ -74,7 +74,7 @@ def load_saved(folder: Path) -> Dataset:
 
 
 def _validate(path: Path) -> None:
-    """Read and validate a file. Arrow does not check offsets by itself, and invalid ones would crash the process.
+    """Read and validate a file. Arrow does not check offsets by itself, and invalid offsets would crash the process.
 
     Raises:
         ArrowInvalid: if the file is damaged.

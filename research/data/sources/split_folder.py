@@ -1,4 +1,4 @@
-"""Data source for a folder that has a file, or a folder of files, for each split."""
+"""Data source for a folder that has a file or a subfolder for each split."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ class SplitFolder(PathSource):
         types = list_file_sources()
         metadata_suffixes = {suffix for suffix, source in types.items() if source.may_be_metadata}
         files, notes = find_split_files(path, types.keys(), metadata_suffixes)
-        names = {each: each.relative_to(path).as_posix() for found in files.values() for each in found}
+        names = {file: file.relative_to(path).as_posix() for split_files in files.values() for file in split_files}
         if not names:
             return None
         if not files["train"]:
             raise ValueError(f"The folder '{path}' has no train file; it has {', '.join(names.values())}.")
-        read_by = {each: types[find_type(each)] for each in names if each.is_file()}
-        for each, source in read_by.items():
-            source.check(each)
-        identity: list[Any] = [[split, identify(_list_files(found))] for split, found in files.items()]
+        sources = {file: types[find_type(file)] for file in names if file.is_file()}
+        for file, source in sources.items():
+            source.check(file)
+        identity: list[Any] = [[split, identify(_list_files(split_files))] for split, split_files in files.items()]
         return Source(
             path.resolve().name,
-            identity + _hash_users(read_by.values()),
+            identity + _hash_user_defined(sources.values()),
             lambda _: {
-                split: [_open(each, names[each], read_by.get(each), text_format) for each in found]
-                for split, found in files.items()
-                if found
+                split: [_open(file, names[file], sources.get(file), text_format) for file in split_files]
+                for split, split_files in files.items()
+                if split_files
             },
             tuple(notes),
-            frozenset().union(*(source.format_settings for source in read_by.values())),
+            frozenset().union(*(source.format_settings for source in sources.values())),
         )
 
 
 def _open(path: Path, name: str, source: FileSource | None, text_format: TextFormat) -> Table:
-    """Return the table of a file, or of a folder written by save_to_disk."""
+    """Return the table of a file or, if `source` is None, of a folder written by save_to_disk."""
     return LoadedTable(load_saved(path), name) if source is None else source.open_table(path, name, text_format)
 
 
 def _list_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files among some paths, and the files in folders written by save_to_disk."""
+    """Yield the paths of files, and replace each folder written by save_to_disk by the files in it."""
     for path in paths:
         yield from list_saved_files(path) if path.is_dir() else [path]
 
 
-def _hash_users(sources: Iterable[FileSource]) -> list[str]:
-    """Return the code hashes of those file types that the user defined."""
+def _hash_user_defined(sources: Iterable[FileSource]) -> list[str]:
+    """Return a hash of the code of each file type that the user defined."""
     hashes = {hash_user_code(type(source)) for source in sources}
-    return sorted(found for found in hashes if found is not None)
+    return sorted(code_hash for code_hash in hashes if code_hash is not None)

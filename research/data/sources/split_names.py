@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+"""Numbers of the splits."""
 SPLIT_NAMES = ("train", "validation", "test")
 """Names of the splits, indexed by their numbers."""
 SPLIT_OF_STEM = {
@@ -16,6 +17,7 @@ SPLIT_OF_STEM = {
     "dev": "validation",
     "test": "test",
 }
+"""Split for each name that data sets use."""
 
 
 def choose_splits(spec: str, names: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:

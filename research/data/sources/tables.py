@@ -1,4 +1,4 @@
-"""Base class of all file readers: a table gives the columns of one file and yields the values of its rows."""
+"""Base class of all file readers. A table returns the columns of one file and yields the values of its rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from research.system.plain_text import for_message
 
 Report = Callable[[int, int, str], None]
-"""Called with the row number, the line number and the reason for each bad row."""
+"""Function that is called for each bad row with the row number, the line number and the reason."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -22,11 +22,11 @@ class Table(ABC):
     """
 
     fixed_columns = False
-    """Whether the reader defines the columns, so that none need to be guessed."""
+    """Whether the file type determines the columns, so that they are not guessed."""
     typed = True
-    """Whether numbers are read as numbers; in csv and tsv files everything is a string."""
+    """Whether numbers are read as numbers. In csv and tsv files, every value is a string."""
     sampled_columns = False
-    """Whether `columns` returns only the columns of the first rows. A value that a row lacks is None."""
+    """Whether `columns` returns only the columns of the first rows. If a row lacks a column, its value is None."""
 
     def __init__(self, name: str) -> None:
         self.name = for_message(name)  # it is also written to files, and a file name may be invalid Unicode
@@ -84,7 +84,7 @@ def check_file(path: Path, name: str) -> None:
 
 
 def refuse_lfs_pointer(content: bytes, name: str) -> None:
-    """Raise ValueError if the content is that of a Git LFS pointer: the file itself has not been fetched yet."""
+    """Raise ValueError if the content is a Git LFS pointer, because the file itself has not been fetched yet."""
     if content.startswith(_LFS_POINTER):
         raise ValueError(
             f"{name} is a Git LFS pointer: the repository was cloned without the file itself. Run `git lfs pull` in "

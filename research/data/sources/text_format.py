@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from research.data.sources.bad_rows import OTHER_ENCODING
+from research.data.sources.bad_rows import INVALID_UTF8_ADVICE
 
 Quoting = Literal["auto", "csv", "none"]
 
@@ -22,6 +22,6 @@ class TextFormat:
     """Column names of csv and tsv files without a header."""
 
     @property
-    def undecoded(self) -> str:
-        """The reason why a row with bytes that cannot be decoded is a bad row."""
-        return OTHER_ENCODING if self.encoding is None else f"bytes that are not valid {self.encoding}"
+    def undecoded_reason(self) -> str:
+        """Reason to report for a bad row with bytes that cannot be decoded."""
+        return INVALID_UTF8_ADVICE if self.encoding is None else f"bytes that are not valid {self.encoding}"

@@ -26,19 +26,20 @@ _R_ADVICE = 'In R, write the file with write.table(qmethod = "double", row.names
 _LABEL_SEPARATOR = re.compile(r"[,;|/]")
 """Possible separators of several labels in one field."""
 _MAX_KNOWN_VALUES = 100_000
-"""Number of values of a column that are kept for comparison."""
+"""Maximum number of distinct values of a column that are kept for comparison."""
 _MAX_KNOWN_LENGTH = 200
-"""Longest value that is kept for comparison, in characters."""
+"""Maximum length in characters of a value that is kept for comparison."""
 _MAX_EXTRA_LENGTH = 8
-"""Characters per column by which a repeated header may exceed the header: spaces, quotes, a byte order mark."""
+"""Maximum number of extra characters per column in a repeated header: spaces, quotes, a byte order mark."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
 _QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
-"""A record of a tsv file whose quotes all enclose fields, or are doubled inside quoted fields."""
+"""Matches a record of a tsv file if its quotes all enclose fields or are doubled inside quoted fields."""
 _DOUBLED_WITHIN = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*[^"\t]""(?:[^"\t]|"")*"(?:\t|\r?\n?$)')
-"""A quoted field with doubled quotes inside. Texts whose quotes are ordinary characters hardly ever look like this."""
-_MIN_QUOTED_FRACTION = 0.05
-"""Smallest fraction of the lines with quotes that must have such a field; fewer may look like this by chance."""
+"""Matches a quoted field with doubled quotes inside. It hardly ever matches quotes that are ordinary characters."""
+_MIN_QUOTED_SHARE = 0.05
+"""Minimum share of the lines with quotes that must match _DOUBLED_WITHIN; a smaller share may match by chance."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
+"""Matches a field with a space before its quotes. The csv module reads such quotes as part of the text."""
 
 
 class DelimitedTable(Table):
@@ -47,7 +48,7 @@ class DelimitedTable(Table):
     Args:
         path: the file.
         name: its name in messages.
-        text_format: how the file is read.
+        text_format: settings for reading text files.
     """
 
     typed = False
@@ -57,7 +58,9 @@ class DelimitedTable(Table):
         self.path = path
         self._format = text_format or TextFormat()
         self._known: dict[int, frozenset[str]] = {}
+        """Values of columns, by the index of the column."""
         self._known_names: dict[int, set[str]] = {}
+        """Label names in these values, by the index of the column."""
 
     @property
     def separator(self) -> str:
@@ -72,20 +75,20 @@ class DelimitedTable(Table):
     def columns(self) -> list[str]:
         check_text(self.path, self.name)
         lines = self._lines()
-        _, first = next(self._records(lines), (1, []))
-        if isinstance(first, str):
-            raise ValueError(f"The header of {self.name} cannot be read: {first}.")
-        if lines.take_undecoded():
-            raise ValueError(f"The header of {self.name} has {self._format.undecoded}.")
-        is_header_quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for field in first)
-        if first and is_header_quoted and not self.is_quoted and self._format.quoting == "auto":
+        _, header = next(self._records(lines), (1, []))
+        if isinstance(header, str):
+            raise ValueError(f"The header of {self.name} cannot be read: {header}.")
+        if lines.pop_undecoded():
+            raise ValueError(f"The header of {self.name} has {self._format.undecoded_reason}.")
+        is_header_quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for field in header)
+        if header and is_header_quoted and not self.is_quoted and self._format.quoting == "auto":
             raise ValueError(
                 f"The header of {self.name} is quoted, but some quotes below it do not enclose fields. {_R_ADVICE}"
             )
-        columns = [column.strip() for column in self._format.columns or first]
-        if len(columns) != len(first):
+        columns = [column.strip() for column in self._format.columns or header]
+        if len(columns) != len(header):
             raise ValueError(
-                f"The first line of {self.name} has {len(first)} columns; --columns has {len(columns)}: "
+                f"The first line of {self.name} has {len(header)} columns; --columns has {len(columns)}: "
                 f"{', '.join(columns)}. Name each column."
             )
         check_columns(columns, self.name)
@@ -93,23 +96,23 @@ class DelimitedTable(Table):
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         header = self.columns()
-        wanted = [header.index(column) for column in columns]
+        indices = [header.index(column) for column in columns]
         lines = self._lines()
-        first = 0 if self._format.columns else 1
-        for row, (line, fields) in enumerate(itertools.islice(self._records(lines), first, None), 1):
-            undecoded = lines.take_undecoded()
+        num_skipped = 0 if self._format.columns else 1  # the header is not a row
+        for row, (line, fields) in enumerate(itertools.islice(self._records(lines), num_skipped, None), 1):
+            undecoded = lines.pop_undecoded()
             if isinstance(fields, str):
                 report(row, line, fields)
             elif undecoded:
-                report(row, line, self._format.undecoded)
+                report(row, line, self._format.undecoded_reason)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
-            elif reason := self._explain_unusable(fields, header, wanted, lines.latest):
+            elif reason := self._explain_unusable(fields, header, indices, lines.latest):
                 report(row, line, reason)
             else:
                 if lines.line > line:
-                    self._check_swallowed_rows(fields, wanted[-1], line, lines.line)
-                yield row, line, [fields[index] for index in wanted]
+                    self._check_swallowed_rows(fields, indices[-1], line, lines.line)
+                yield row, line, [fields[index] for index in indices]
 
     def _lines(self) -> Lines:
         return Lines(self.path, self._format.encoding)
@@ -118,7 +121,7 @@ class DelimitedTable(Table):
         """Yield for each record the number of its first line, and its fields or the reason why it cannot be read.
 
         Raises:
-            BadRowsError: if a quote swallows the lines after it.
+            BadRowsError: if a quote that is not closed properly encloses the following lines.
         """
         if not self.is_quoted:
             for content in lines:
@@ -130,7 +133,7 @@ class DelimitedTable(Table):
         while True:
             line = lines.line + 1
             fields: list[str] | str
-            # The csv module rejects fields over 128 KiB, and its limit is global; a text may be longer.
+            # The csv module rejects fields over 128 KiB, but a text may be longer. The limit is global, so restore it.
             limit = csv.field_size_limit(sys.maxsize)
             try:
                 fields = next(reader)
@@ -143,8 +146,8 @@ class DelimitedTable(Table):
                 if lines.line > line:
                     raise BadRowsError(
                         f"{self.name}, lines {line:,} to {lines.line:,}: a quote in line {line:,} encloses all of "
-                        f"these lines ({error}). They cannot be skipped because they contain other rows. Close the "
-                        "quote, double the quotes within the field, or set --quoting none if quotes are ordinary "
+                        f"these lines ({error}). The lines cannot be skipped because they contain other rows. Close "
+                        "the quote, double the quotes within the field, or set --quoting none if quotes are ordinary "
                         "characters."
                     ) from None
             finally:
@@ -153,39 +156,39 @@ class DelimitedTable(Table):
                 yield line, fields
 
     def _explain_unusable(
-        self, fields: Sequence[str], header: Sequence[str], wanted: Sequence[int], last_line: str
+        self, fields: Sequence[str], header: Sequence[str], indices: Sequence[int], last_line: str
     ) -> str | None:
-        """Return why a record cannot be used as a row, or None if it can.
+        """Return the reason why a record cannot be used as a row; None if it can.
 
         Args:
             fields: fields of the record.
             header: column names.
-            wanted: indices of the fields that are read.
+            indices: indices of the fields that are read.
             last_line: the last line of the record, as in the file.
         """
         if self._format.columns:
-            read = [fields[index] for index in wanted]
-            if _is_header(fields, header) or all(_normalize_name(field) in COMMON_NAMES for field in read):
+            values = [fields[index] for index in indices]
+            if _is_header(fields, header) or all(_normalize_name(field) in COMMON_NAMES for field in values):
                 return "holds the column names; if it is the header, omit --columns"
-        elif _is_header(fields, header) or _repeats_names(fields, header, wanted):
-            return "repeats the header, as in a file concatenated from several"
+        elif _is_header(fields, header) or _repeats_names(fields, header, indices):
+            return "repeats the header, as in a file concatenated from several files"
         if not self.is_quoted:
             return None
-        for index in wanted:
+        for index in indices:
             if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and _quote(fields[index]).split("\n")[-1] not in last_line:
-                return f"column '{header[index]}' has a space before its quotes, so they are read as text"
+                return f"column '{header[index]}' has a space before its quotes, so the quotes are read as text"
         return None
 
     def _check_swallowed_rows(self, fields: Sequence[str], label: int, first: int, last: int) -> None:
-        """Check that no field of a record of several lines contains what looks like other rows.
+        """Check that no field of a record with several lines contains text that looks like other rows.
 
         Args:
             fields: fields of the record.
-            label: index of the label's field.
+            label: index of the label's column.
             first: number of the record's first line.
             last: number of the record's last line.
         Raises:
-            BadRowsError: if a field contains what looks like other rows.
+            BadRowsError: if a field contains such text.
         """
         if any(
             "\n" in field and self._holds_records(field, index, len(fields), label)
@@ -193,16 +196,22 @@ class DelimitedTable(Table):
         ):
             raise BadRowsError(
                 f"{self.name}, lines {first:,} to {last:,}: a quoted field spans these lines and contains what looks "
-                "like other rows. They cannot be skipped. Close the quote at the end of its text or, if the field is "
-                "correct, store the rows as .jsonl or .parquet."
+                "like other rows. The lines cannot be skipped. Close the quote at the end of its text or, if the field "
+                "is correct, store the rows as .jsonl or .parquet."
             )
 
     def _holds_records(self, field: str, index: int, num_fields: int, label: int) -> bool:
-        """Return whether a line of a field is a record whose label fits the label column.
+        """Return whether a line of a field looks like a record: it has all columns, and its label fits.
 
-        The first line lacks the columns before the field, the last line those after it. If the field is in the label's
-        column (or in the last text column, if there are no labels), a line is also a record if the values of all other
-        columns fit theirs.
+        The first line of the field lacks the columns before the field, and the last line lacks the columns after it. If
+        the field itself is in the label column (or in the last text column, if there are no labels), a line also looks
+        like a record if its values fit all other columns.
+
+        Args:
+            field: the field, which has several lines.
+            index: index of its column.
+            num_fields: number of columns.
+            label: index of the label column.
         """
         other_columns = [column for column in range(num_fields) if column != index]
         lines = field.split("\n")
@@ -224,7 +233,11 @@ class DelimitedTable(Table):
         return False
 
     def _fits(self, index: int, value: str) -> bool:
-        """Return whether a value occurs in a column, or is a number in a column of many numbers (scores or ids)."""
+        """Return whether a value fits a column.
+
+        It fits if the column contains it or, if it consists of several label names, contains all of these. A number
+        also fits any column of many different numbers (scores or ids).
+        """
         value = value.strip()
         known = self._known_values(index)
         if value in known or not NUMBER.fullmatch(value):
@@ -232,7 +245,7 @@ class DelimitedTable(Table):
         return len(known) > MAX_WHOLE_CLASSES and all(map(NUMBER.fullmatch, known))
 
     def _consists_of_known_names(self, index: int, value: str) -> bool:
-        """Return whether a value consists of several names, all of which occur in other rows of the column."""
+        """Return whether a value consists of several label names that all occur in the column."""
         names = _LABEL_SEPARATOR.split(value)
         if index not in self._known_names:
             fields = self._known_values(index)
@@ -240,9 +253,9 @@ class DelimitedTable(Table):
         return len(names) > 1 and all(name.strip() in self._known_names[index] for name in names)
 
     def _known_values(self, index: int) -> frozenset[str]:
-        """Return the values of a column in all rows that take one line.
+        """Return the values of a column in all rows that consist of one line.
 
-        The first rows are not enough: a file may be sorted by its labels.
+        Reading only the first rows would not be enough, because a file may be sorted by its labels.
         """
         if index not in self._known:
             self._known[index] = self._read_values(index)
@@ -272,15 +285,15 @@ def _quote(field: str) -> str:
     return '"' + field.replace('"', '""') + '"'
 
 
-def _repeats_names(fields: Sequence[str], header: Sequence[str], wanted: Sequence[int]) -> bool:
-    """Return whether the wanted fields of a record (text and label) all equal their column names.
+def _repeats_names(fields: Sequence[str], header: Sequence[str], indices: Sequence[int]) -> bool:
+    """Return whether the fields of a record that are read (text and label) all equal their column names.
 
     The other columns may be named differently in the repeated header.
     """
-    return len(wanted) > 1 and all(
+    return len(indices) > 1 and all(
         len(fields[index]) <= len(header[index]) + _MAX_EXTRA_LENGTH
         and _normalize_name(fields[index]) == _normalize_name(header[index])
-        for index in reversed(wanted)
+        for index in reversed(indices)
     )
 
 
@@ -301,10 +314,10 @@ class CsvTable(DelimitedTable):
 
     @functools.cached_property
     def separator(self) -> str:
-        first = next(iter(self._lines()), "")
+        header = next(iter(self._lines()), "")
         try:
-            return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
-        except csv.Error:  # an unreadable header is reported when it is read
+            return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])))
+        except csv.Error:  # `columns` reports an unreadable header
             return _SEPARATORS[0]
 
     def notes(self) -> list[str]:
@@ -329,7 +342,7 @@ class TsvTable(DelimitedTable):
             return []
         is_quoted, num_lines = self._quotes
         meaning = "enclosing fields" if is_quoted else "ordinary characters"
-        return [f"Quotes in {self.name} ({num_lines:,} lines) are read as {meaning} (--quoting)."]
+        return [f"Quotes in {self.name} ({num_lines:,} lines) are read as {meaning} (see --quoting)."]
 
     @functools.cached_property
     def _quotes(self) -> tuple[bool, int]:
@@ -339,26 +352,26 @@ class TsvTable(DelimitedTable):
         a program quoted them: a field contains a quote, tab or line break, or all records have quoted fields.
 
         Raises:
-            ValueError: if a program seems to have quoted the fields, but some lines do not follow this form.
+            ValueError: if a program seems to have quoted the fields, but some lines are not quoted in this way.
         """
         num_with_quotes = sum('"' in content for content in self._lines())
         if not num_with_quotes:
             return False, 0
         lines = self._lines()
-        raw: list[str] = []  # the lines of the current record
+        record_lines: list[str] = []
 
-        def recorded() -> Iterator[str]:
+        def collect_lines() -> Iterator[str]:
             for content in lines:
-                raw.append(content)
+                record_lines.append(content)
                 yield content
 
         num_records = num_quoted = num_fields = 0
         needs_quotes = False
         limit = csv.field_size_limit(sys.maxsize)
         try:
-            for fields in csv.reader(recorded(), strict=True, delimiter="\t"):
-                record, line = "".join(raw), lines.line - len(raw) + 1
-                raw.clear()
+            for fields in csv.reader(collect_lines(), strict=True, delimiter="\t"):
+                record, line = "".join(record_lines), lines.line - len(record_lines) + 1
+                record_lines.clear()
                 num_fields = num_fields or len(fields)
                 if not fields:
                     continue
@@ -369,15 +382,15 @@ class TsvTable(DelimitedTable):
                 needs_quotes |= any(character in field for field in fields for character in '"\t\n')
             else:
                 return needs_quotes or num_quoted == num_records, num_with_quotes
-        except csv.Error:  # a quote in an impossible place
-            line = lines.line - len(raw) + 1
+        except csv.Error:  # a quote where csv does not allow one
+            line = lines.line - len(record_lines) + 1
         finally:
             csv.field_size_limit(limit)
         self._refuse_mixed_quotes(num_with_quotes, line)
         return False, num_with_quotes
 
     def _refuse_mixed_quotes(self, num_with_quotes: int, line: int) -> None:
-        """Raise an error if quotes mostly enclose fields. The lines that differ may have been added by hand.
+        """Raise an error if quotes enclose fields in many lines but not in all. Some lines may have been added by hand.
 
         Args:
             num_with_quotes: number of lines that have quotes.
@@ -386,7 +399,7 @@ class TsvTable(DelimitedTable):
             ValueError: if enough lines have quoted fields with doubled quotes inside.
         """
         num_doubled = sum(_DOUBLED_WITHIN.search(content) is not None for content in self._lines())
-        if num_doubled < 2 or num_doubled < _MIN_QUOTED_FRACTION * num_with_quotes:
+        if num_doubled < 2 or num_doubled < _MIN_QUOTED_SHARE * num_with_quotes:
             return
         raise ValueError(
             f"It is unclear whether quotes in {self.name} enclose fields: {num_doubled:,} lines have quoted fields "

@@ -9,12 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from research.data.sources.reading import describe, printable_errors, reading
+from research.data.sources.reading import convert_read_errors, describe, printable_errors
 from tests.messages import in_order
 
 
-def test_reading_names_the_file_of_a_system_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=in_order(tmp_path / "missing", os.strerror(errno.ENOENT))), reading("data"):
+def test_convert_read_errors_names_the_file_of_a_system_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=in_order(tmp_path / "missing", os.strerror(errno.ENOENT))),
+        convert_read_errors("data"),
+    ):
         (tmp_path / "missing").read_text()
 
 
@@ -27,15 +30,15 @@ def test_reading_names_the_file_of_a_system_error(tmp_path: Path) -> None:
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "data: it is damaged ("),
     ],
 )
-def test_reading_adds_the_name_to_errors_without_a_file(error: Exception, expected: str) -> None:
-    with pytest.raises(ValueError, match=in_order(expected)) as caught, reading("data"):
+def test_convert_read_errors_adds_the_name_to_errors_without_a_file(error: Exception, expected: str) -> None:
+    with pytest.raises(ValueError, match=in_order(expected)) as caught, convert_read_errors("data"):
         raise error
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is error
 
 
-def test_reading_passes_on_other_errors() -> None:
-    with pytest.raises(KeyError), reading("data"):
+def test_convert_read_errors_passes_on_other_errors() -> None:
+    with pytest.raises(KeyError), convert_read_errors("data"):
         raise KeyError("text")
 
 

@@ -19,5 +19,5 @@ def test_undecodable_row_is_reported_with_the_encoding_or_the_setting(
     bad: list[tuple[int, int, str]] = []
     table = CsvTable(tmp_path / "rows.csv", "rows.csv", text_format)
     assert list(table.rows(["text"], lambda *row: bad.append(row))) == [(1, 2, ["fine"])]
-    assert bad == [(2, 3, text_format.undecoded)]
-    assert named in text_format.undecoded
+    assert bad == [(2, 3, text_format.undecoded_reason)]
+    assert named in text_format.undecoded_reason

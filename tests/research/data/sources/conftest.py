@@ -17,7 +17,7 @@ REVIEWS = {
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Return the folder of the unpacked release, with a file and a folder of unlabelled reviews that are not read."""
+    """Return the folder of the unpacked release, including a README and an unlabelled review, which are not read."""
     root = tmp_path / "aclImdb"
     for name, text in {**REVIEWS, "train/unsup/0_0.txt": "unlabelled", "README": "read me"}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,7 @@ def _as_array(values: list[Any]) -> pa.Array:
 
 def _retype_column(table: pa.Table, generator: np.random.Generator) -> pa.Table:
     """Replace a column with a column of a random type, or append such a column."""
+    # The text and label columns are chosen twice as often as other columns.
     names = [*table.column_names, *(name for name in ("text", "label") if name in table.column_names)]
     index = table.column_names.index(names[generator.integers(len(names))])
     array = make_array(table.num_rows, table.column(index).combine_chunks(), generator)

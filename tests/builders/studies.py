@@ -39,12 +39,11 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
     """Run all trials of a study, one after the other, and return their outcomes."""
     outcomes = []
     for expanded in expand(spec):
-        trial = dataclasses.replace(
-            expanded, arm=expanded.axes.get("arm", expanded.arm)
-        )  # names of arms may contain slashes
+        # Use the name of the arm unchanged: it may contain slashes.
+        trial = dataclasses.replace(expanded, arm=expanded.axes.get("arm", expanded.arm))
         trial_directory = directory / "trials" / trial.id
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings of accelerate
+            warnings.simplefilter("ignore")  # accelerate emits warnings
             run_experiment(trial.config(output_dir=str(trial_directory)))
         outcomes.append(
             Outcome(trial, trial_directory, "finished", json.loads((trial_directory / "result.json").read_text()))

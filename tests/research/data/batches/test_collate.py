@@ -27,6 +27,8 @@ PAIRS = [
 
 
 def rows_of(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
+    """Return tokenized rows with the given texts, and the given second texts if they are pairs."""
+
     def token_ids(values: list[str]) -> list[list[int]]:
         return [tokenizer(value, add_special_tokens=False, verbose=False)["input_ids"] for value in values]
 
@@ -112,17 +114,17 @@ def test_truncation_keeps_the_selected_part(
 
 
 @pytest.mark.parametrize(
-    ("lengths", "max_length", "kept"),
+    ("lengths", "max_length", "kept_lengths"),
     [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
 )
 def test_truncation_of_pairs_shortens_the_longer_text_first(
-    minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
+    minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept_lengths: tuple[int, int]
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="tail", pair=True)
     first, second = [7] * lengths[0], [8] * lengths[1]
     batch = collate({"id": [0], "input_ids": [first], "pair_ids": [second], "label": [1]})
-    assert batch.inputs["input_ids"].tolist() == [[101, *[7] * kept[0], 102, *[8] * kept[1], 102]]
-    assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept[0] + 2) + [1] * (kept[1] + 1)]
+    assert batch.inputs["input_ids"].tolist() == [[101, *[7] * kept_lengths[0], 102, *[8] * kept_lengths[1], 102]]
+    assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept_lengths[0] + 2) + [1] * (kept_lengths[1] + 1)]
 
 
 def test_length_and_truncation_may_change_between_batches(minilm: PreTrainedTokenizerBase) -> None:

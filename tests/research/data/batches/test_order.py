@@ -43,7 +43,7 @@ def test_global_batches_are_not_sorted_by_length() -> None:
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 4])
-def test_global_batches_of_few_rows_is_a_single_batch(num_rows: int) -> None:
+def test_few_rows_form_a_single_global_batch(num_rows: int) -> None:
     (batch,) = global_batches(LENGTHS[:num_rows], 4, seed=0, epoch=0)
     assert sorted(batch) == list(range(num_rows))
 
@@ -51,7 +51,7 @@ def test_global_batches_of_few_rows_is_a_single_batch(num_rows: int) -> None:
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 16, 31, 32])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 8, 32])
-def test_split_batch_assigns_each_row_once_and_equal_sizes_to_all_processes(
+def test_split_batch_gives_each_row_to_one_process_and_all_processes_equal_sizes(
     num_rows: int, num_processes: int, micro_batch_size: int
 ) -> None:
     batch = np.arange(100, 100 + num_rows)
@@ -65,7 +65,7 @@ def test_split_batch_assigns_each_row_once_and_equal_sizes_to_all_processes(
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 2000])
-def test_evaluation_batches_contain_each_row_once(num_processes: int, batch_size: int) -> None:
+def test_evaluation_batches_of_all_processes_contain_each_row_once(num_processes: int, batch_size: int) -> None:
     parts = [evaluation_batches(LENGTHS, process, num_processes, batch_size) for process in range(num_processes)]
     assert len({tuple(len(micro.rows) for micro in part) for part in parts}) == 1
     rows = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]

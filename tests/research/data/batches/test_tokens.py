@@ -99,7 +99,7 @@ def test_too_many_texts_without_known_tokens_are_refused(
     with pytest.raises(ValueError, match=in_order("22 of 62 train rows", "text_column", "allow_unknown_tokens=true")):
         tokenize_splits(splits, minilm)
     with pytest.raises(ValueError, match="22 of 62 train rows"):
-        tokenize_splits(splits, minilm)  # the tokens now come from the cache
+        tokenize_splits(splits, minilm)  # this call reads the cache
     assert len(tokenize_splits(splits, minilm, allow_unknown=True).train) == len(splits.train)
 
 

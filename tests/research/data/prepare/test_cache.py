@@ -110,7 +110,7 @@ def test_data_is_prepared_again_if_a_users_cleaning_step_changes(
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "my_steps", module)
-        # An import could use stale bytecode, because Python compares only the size and the time in whole seconds.
+        # An import could use stale bytecode: Python compares only the size and modification time (in seconds).
         exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
         CLEANING.register("mine")(module.mine)
         assert load(path, cleaning=["mine"]).train[0]["text"].endswith(word)
@@ -155,7 +155,7 @@ def test_data_is_tokenized_again_for_a_different_tokenizer(
     assert built_kinds == ["rows", "tokens", "tokens"]
 
 
-def test_tokenizer_fingerprint_ignores_the_state_of_earlier_calls(minilm: PreTrainedTokenizerBase) -> None:
+def test_tokenizer_fingerprint_does_not_depend_on_earlier_calls(minilm: PreTrainedTokenizerBase) -> None:
     before = tokens.fingerprint_tokenizer(minilm)
     minilm("some text", truncation=True, max_length=4, padding="max_length")
     assert tokens.fingerprint_tokenizer(minilm) == before
@@ -276,7 +276,7 @@ def test_damaged_entry_in_an_unwritable_cache_is_an_error(load: Loader, write_cs
     load.cache_dir.chmod(0o700)
 
 
-def test_missing_home_directory_requires_midway_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_midway_cache_must_be_set_if_there_is_no_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 

@@ -97,7 +97,7 @@ def test_nan_is_a_missing_label_in_all_file_types(load: Loader, write_labels: Wr
 
 
 @pytest.mark.parametrize("file_type", ["csv", "jsonl"])
-def test_test_rows_may_write_whole_numbers_as_floats(
+def test_test_rows_may_store_whole_numbers_as_floats(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl, file_type: str
 ) -> None:
     folder = write_csv(*(f"train {row},{row % 2}" for row in range(40)), name="data/train.csv").parent
@@ -154,7 +154,7 @@ def test_read_label_returns_strings_and_records_the_form(
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "NaN", "<NA>", "#N/A", float("nan"), [None, ""]])
-def test_read_label_distinguishes_missing_and_bad_labels(value: Any) -> None:
+def test_read_label_distinguishes_missing_labels_from_bad_labels(value: Any) -> None:
     with pytest.raises(MissingLabelError):
         read_label(value, LabelForms(), typed=True)
     with pytest.raises(BadLabelError) as caught:

@@ -15,7 +15,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.prepare.labelled_rows import labels_of, rows_with
 
 
-def test_load_refuses_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_refuses_data_with_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=r"'label' .*2 labels.*'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
 
@@ -56,7 +56,7 @@ def test_lists_of_0_and_1_of_different_lengths_are_lists_of_label_names(load: Lo
     assert [labels_of(splits)[text] for text in "0123"] == [[0], [1], [0, 1], []]
 
 
-def test_indicator_columns_are_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_indicator_columns_are_read_as_labels(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{int(row % 3 == 0)},{int(row % 3 == 1)},{int(row % 3 == 2)}" for row in range(60)]
     path = write_csv(*lines, header="text,joy,anger,fear")
     splits = load(path, label_column="joy, anger,fear")

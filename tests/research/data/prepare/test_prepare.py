@@ -16,6 +16,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.entry_hash import hash_entry
 
 
+# Each of the following functions writes data, and returns its path and the settings to load it with.
 def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
     """Write training rows with repeated texts, texts to clean, and bad rows. The other splits are carved from them."""
     lines: list[str | bytes] = [

@@ -65,7 +65,7 @@ def test_score_encoder_keeps_scores_and_uses_quantiles_as_strata(read_rows: Read
     assert encoder.encode_labels(batch.column("label")).to_pylist() == scores[::-1]
 
 
-def test_score_encoder_reports_rows_without_one_finite_number(read_rows: ReadRows) -> None:
+def test_score_encoder_reports_labels_that_are_not_one_finite_number(read_rows: ReadRows) -> None:
     encoder = learn_labels(read_rows(1.5, 2.5), COLUMNS, TASKS["regression"])
     bad = BadRows("skip")
     usable, _ = encoder.encode_rows(read_rows("3", "x", [1, 2], 1e39, None, split="validation"), bad, bad)

@@ -73,7 +73,7 @@ def test_lists_that_are_mostly_indicators_are_reported(load: Loader, write_jsonl
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "NA"), ("a", "b", "None"), ("1", "2", "n/a"), ("0", "1", "2", "-1")])
-def test_labels_that_often_mark_missing_labels_are_reported(
+def test_labels_that_look_like_missing_value_marks_are_reported(
     load: Loader, write_labels: WriteLabels, labels: tuple[str, ...]
 ) -> None:
     splits = load(write_labels(*labels))

@@ -48,7 +48,7 @@ def test_allocate_breaks_ties_by_seed_and_not_by_position() -> None:
 
 
 @pytest.mark.parametrize("method", ["sample", "carve"])
-def test_small_splits_do_not_favor_labels_that_sort_first(load: Loader, write_csv: WriteCsv, method: str) -> None:
+def test_small_splits_do_not_favour_labels_that_sort_first(load: Loader, write_csv: WriteCsv, method: str) -> None:
     lines = [f"text {row},label {row % 151:03}" for row in range(151 * 20)]
     settings = {"limit_validation": 80, "limit_train": 320} if method == "sample" else {"validation_share": 80 / 3020}
     splits = load(write_csv(*lines), **settings)

@@ -100,7 +100,7 @@ def test_scripts_named_like_a_split_are_reported_and_ignored(load: Loader, write
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "train.py").write_text("pass")
     (folder / "README.md").write_text("x")
-    for _ in range(2):  # the second load reads the cache
+    for _ in range(2):  # the second call reads the cache
         load(folder)
         assert [line for line in load.messages if "train.py" in line and "README" not in line]
 

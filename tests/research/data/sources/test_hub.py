@@ -42,6 +42,10 @@ except ValueError as error:
 def try_to_load(
     cache_dir: Path, name: str = "nobody/no-such-data:config", **environment: str
 ) -> subprocess.CompletedProcess[str]:
+    """Load a data set of the Hub in a new process, which prints the error if there is one.
+
+    The `datasets` library reads its environment variables when it is imported, so changing them requires a new process.
+    """
     # Nothing listens on this local port, so every connection fails immediately, as if the host name were unknown.
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(cache_dir), **environment}
     return subprocess.run(

@@ -22,7 +22,7 @@ def test_packaged_data_warns_about_a_folder_of_the_same_name(
     load(name, limit_train=20)
     assert not load.reported("./")
     Path(name).mkdir()
-    load(name, limit_train=20)  # the data now come from the cache
+    load(name, limit_train=20)  # this call reads the cache
     assert load.reported("Warning:", f"--data {name}", "folder", f"--data ./{name}")
 
 

@@ -34,7 +34,7 @@ def test_reading_adds_the_name_of_the_data_to_errors_without_a_file(error: Excep
     assert caught.value.__cause__ is error
 
 
-def test_reading_does_not_change_errors_in_code() -> None:
+def test_reading_does_not_change_errors_unrelated_to_files() -> None:
     with pytest.raises(KeyError), reading("data"):
         raise KeyError("text")
 

@@ -51,7 +51,7 @@ def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> 
 @pytest.mark.parametrize(
     ("header", "row"),
     [
-        ("text,label", "review {0},0.0{0}"),  # scores that all differ
+        ("text,label", "review {0},0.0{0}"),  # all scores differ
         ("label,text", "label {1},review {0}"),
         ("id,text,label", "{0},review {0},label {1}"),
         ("label,text,id", "label {1},review {0},{0}"),
@@ -76,8 +76,8 @@ def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
         ("text,label", "review {0},label {1}"),
         ("text,label,note", "{0} is good,label {1},review {0}"),  # the quote is in a column that is not read
         ("note,text,label", "review {0},{0} is good,label {1}"),
-        ("text,score", "review {0},{2}.5"),  # few numbers
-        ("text,label", "review {0},label {1}|label 2"),  # several labels in a field
+        ("text,score", "review {0},{2}.5"),  # few different scores
+        ("text,label", "review {0},label {1}|label 2"),  # several labels in one field
     ],
 )
 def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
@@ -149,7 +149,7 @@ def test_quoted_tsv_with_one_ambiguous_quote_is_refused(load: Loader, tmp_path: 
 
 
 @pytest.mark.parametrize(("name", "separator"), [("reviews.tsv", "\t"), ("reviews.csv", ",")])
-def test_backslash_escaped_quotes_are_refused_with_advice_for_r(
+def test_backslash_escaped_quotes_are_refused_with_advice_for_users_of_r(
     load: Loader, tmp_path: Path, name: str, separator: str
 ) -> None:
     lines = [f'"he said \\"hi\\" {row}"{separator}"label {row % 2}"' for row in range(20)]

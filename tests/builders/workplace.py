@@ -1,4 +1,4 @@
-"""A working directory in which tests run studies as users do."""
+"""A working directory in which tests run studies from the command line, as users do."""
 
 from __future__ import annotations
 

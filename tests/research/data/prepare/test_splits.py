@@ -17,7 +17,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
 NO_HASHES = np.empty(0, dtype=np.uint64)
-"""Hashes of the texts in existing splits, if there are none."""
+"""An empty array of text hashes, for data without existing splits."""
 SHARES = {VALIDATION: 0.1, TEST: 0.2}
 """Shares of the splits to carve."""
 

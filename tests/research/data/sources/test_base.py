@@ -66,7 +66,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
 }
 """Writers for the data sources that do not read a single file."""
 FIXED = {"imdb", "rotten_tomatoes", "hub"}
-"""Data sources whose rows are fixed. They have tests of their own."""
+"""Data sources whose rows cannot be chosen by a test. They have separate tests."""
 
 
 def rows_of(splits: Splits) -> list[Row]:

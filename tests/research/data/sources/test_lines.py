@@ -16,9 +16,7 @@ from tests.research.data.loaded_rows import texts_in
 
 @pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8-sig"])
-def test_text_files_are_read_in_encodings_other_than_utf8(
-    load: Loader, tmp_path: Path, encoding: str, name: str
-) -> None:
+def test_text_files_are_read_in_several_encodings(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
     texts = [f"café {row}" for row in range(40)]
     lines = ["text,label", *(f"{text},{number % 2}" for number, text in enumerate(texts))]
     if name.endswith("jsonl"):

@@ -1,1 +1,1 @@
-"""Builders for tests: good and damaged files, runs and studies, and working directories for commands."""
+"""Builders of test inputs: valid and damaged files, runs, studies, and working directories for commands."""

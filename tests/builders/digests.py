@@ -1,4 +1,4 @@
-"""A hook for the tests that hashes the state of a run."""
+"""A test hook that hashes the state of a run after each step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from research.training.run import TrainingRun
 
 
 class Digests(Hook):
-    """Keep hashes of the whole state after each step."""
+    """Record the hashes of the parts of the run's state after each step."""
 
     def __init__(self) -> None:
-        self.found: dict[int, dict[str, str]] = {}
+        self.by_step: dict[int, dict[str, str]] = {}
 
     def end_of_step(self, run: Run) -> None:
         assert isinstance(run, TrainingRun)
-        self.found[run.clock.step] = digests(run)
+        self.by_step[run.clock.step] = digests(run)

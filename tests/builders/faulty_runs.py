@@ -1,4 +1,4 @@
-"""Short runs with faults, and the results that must be the same afterwards."""
+"""Inject faults into short runs, and read the results that must not depend on them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ SHORT: dict[str, Any] = {
     "num_threads": 1,
     "report": False,
     "save_every": "2st",
-    # An average of the weights and a best model: states of hooks, and files that checkpoints keep.
+    # The averaged weights and the best model add hook states and files to the checkpoints.
     "hook": ["ema"],
     "evaluate_every": "1st",
     "best_metric": "loss",
 }
-"""Six steps, with checkpoints after steps 2, 4 and 6."""
+"""Settings of a run of six steps, with checkpoints after steps 2, 4 and 6."""
 
 
 @dataclass(frozen=True)
 class Bits:
-    """The results of a run that must be the same after any fault."""
+    """The results of a run. They must be the same, bit for bit, whatever fault the run recovered from."""
 
     weights_sha256: object
     metrics: object
@@ -46,38 +46,45 @@ class Bits:
 
 
 def bits_of(directory: Path) -> Bits:
+    """Read the results of a finished run."""
     result = result_of(directory)
     assert result["status"] == "finished"
-    predictions = {
-        split: pq.read_table(directory / "predictions" / f"{split}.parquet") for split in ("validation", "test")
-    }
+    tables = {split: pq.read_table(directory / "predictions" / f"{split}.parquet") for split in ("validation", "test")}
     return Bits(
         result["weights_sha256"],
         result["metrics"],
         without_times(lines_of(directory)),
-        {split: table.to_pydict() for split, table in predictions.items()},
+        {split: table.to_pydict() for split, table in tables.items()},
     )
 
 
 def checkpoints_of(directory: Path) -> list[str]:
+    """Return the names of a run's checkpoints in order."""
     return sorted(path.name for path in (directory / "checkpoints").iterdir())
 
 
 def files_under(folder: Path) -> dict[str, bytes]:
+    """Return the contents of all files in a folder and its subfolders, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class CallAt(Hook):
-    """Call a function at one moment of a run, and record the trained steps.
+    """Call a function at one moment of a run, and record the steps that were trained.
 
-    A resume refuses hooks that the checkpoint does not have, so every run of these tests uses this hook.
+    A run cannot be resumed with hooks that its checkpoint lacks, so every run in these tests uses this hook.
+
+    Args:
+        moment: "after_step", "writing" (while a checkpoint is written), "on_train_end", or "test" (before the test
+            rows are evaluated); by default the function is never called.
+        step: step in which to call the function; 0 for every step.
+        action: function to call.
     """
 
     def __init__(self, moment: str = "", step: int = 0, action: Callable[[], object] = lambda: None) -> None:
         self.moment, self.step, self.action = moment, step, action
         self.run: TrainingRun | None = None
         self.trained: list[int] = []
-        self.steps_of_calls: list[int] = []
+        self.steps_of_state_dict_calls: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
         assert isinstance(run, TrainingRun)
@@ -89,41 +96,42 @@ class CallAt(Hook):
 
     def after_step(self, run: Run) -> None:
         self.trained.append(run.clock.step)
-        self._act("after_step")
+        self._call_if_due("after_step")
 
     def on_train_end(self, run: Run) -> None:
-        self._act("on_train_end")
+        self._call_if_due("on_train_end")
 
     def before_evaluate(self, run: Run, split: str) -> None:
         if split == "test":
-            self._act("test")
+            self._call_if_due("test")
 
     def state_dict(self) -> dict[str, Any]:
-        # Each save calls this twice: to compute the size of the checkpoint, and after the writing has begun.
+        # A save calls state_dict twice: before writing, to compute the size of the checkpoint, and while writing it.
         if self.run is not None:
-            self.steps_of_calls.append(self.run.clock.step)
-            if self.steps_of_calls.count(self.step) == 2:
-                self._act("writing")
+            self.steps_of_state_dict_calls.append(self.run.clock.step)
+            if self.steps_of_state_dict_calls.count(self.step) == 2:
+                self._call_if_due("writing")
         return {}
 
-    def _act(self, moment: str) -> None:
+    def _call_if_due(self, moment: str) -> None:
         assert self.run is not None
         if moment == self.moment and self.step in (0, self.run.clock.step):
             self.action()
 
 
 class CutError(Exception):
-    """Interrupts a run in these tests."""
+    """Interrupts a run."""
 
 
 def cut() -> None:
+    """Interrupt the run that calls this function."""
     raise CutError
 
 
-def refusal_of(train: Train, *arguments: Any, **changed: Any) -> str:
-    """Return the one-line error message with which a run ends."""
+def refusal_of(train: Train, *arguments: Any, **settings: Any) -> str:
+    """Call `train`, which must fail with an error for the user, and return its one-line message."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers check the message)
-        train(*arguments, **changed)
+        train(*arguments, **settings)
     assert is_user_facing(caught.value), "a traceback would be shown"
     assert "\n" not in str(caught.value)
     return str(caught.value)

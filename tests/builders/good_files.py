@@ -1,4 +1,4 @@
-"""Good files of every supported type: a new type is one line in FILE_TYPES."""
+"""Builders of valid files of every supported type. A new type needs one line in FILE_TYPES."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.conftest import WORDS
 
 @dataclass
 class Sheet:
-    """Columns of Python values."""
+    """A table, as columns of Python values, that can be written to a file of any type."""
 
     columns: dict[str, list[Any]]
     """Values by column name."""
     label_names: tuple[str, ...] = ()
     """Names that the file declares for the ids in its label column."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Data settings that are needed to read the file."""
+    """Data settings that are required to read the file."""
 
     @property
     def num_rows(self) -> int:
@@ -46,29 +46,30 @@ class Sheet:
 
 @dataclass(frozen=True)
 class FileType:
-    """The way in which a type of file is written."""
+    """A type of file, and the functions that write it."""
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
-    """Function that returns the content of a file, from a table for Arrow files and from a sheet for other types."""
+    """Function that returns the content of a file from an Arrow table (if `contents` is "arrow") or a sheet."""
     contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
     """Kind of content.
 
-    Lines of fields, lines of JSON, a list in JSON, Arrow columns, lines of labels and text, or cells of a workbook.
+    "lines" are delimited text, "json" is one JSON object per line, "list" a JSON list of objects, "arrow" are Arrow
+    columns, "texts" are fastText lines of labels and text, and "cells" are the cells of a workbook.
     """
     wrap: Callable[[bytes], bytes] = bytes
-    """Function that compresses the whole content."""
+    """Function that compresses the content. By default, the content is not compressed."""
 
 
 def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
-    """Return texts and labels for a random kind of task, with additional columns that no task reads.
+    """Return texts and labels for a random kind of task, and two more columns that no task reads.
 
     Args:
         generator: generator for all random choices.
-        contents: kind of content of the file type; lines cannot contain lists.
+        contents: kind of content of the file type (`FileType.contents`); some kinds cannot store lists and booleans.
     """
     num_rows = int(generator.integers(24, 48))
-    signs = generator.integers(0, 2, num_rows)
-    texts = [_text(generator, WORDS[:4] if sign else WORDS[4:8]) for sign in signs]
+    polarities = generator.integers(0, 2, num_rows)
+    texts = [_text(generator, WORDS[:4] if polarity else WORDS[4:8]) for polarity in polarities]
     columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
     columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
     kinds = [
@@ -82,16 +83,16 @@ def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     kind = kinds[generator.integers(len(kinds))]
     sheet = Sheet(columns)
     if kind == "scores":
-        columns["label"] = [round(float(sign + generator.normal()), 3) for sign in signs]
+        columns["label"] = [round(float(polarity + generator.normal()), 3) for polarity in polarities]
     elif kind == "lists":
         columns["label"] = [["odd", "even", "last"][: 1 + row % 3] for row in range(num_rows)]
     elif kind == "bools":
-        columns["label"] = [bool(sign) for sign in signs]
+        columns["label"] = [bool(polarity) for polarity in polarities]
     elif kind in ("ids", "numbers"):
-        columns["label"] = [int(sign) for sign in signs]
+        columns["label"] = [int(polarity) for polarity in polarities]
         sheet.label_names = ("negative", "positive") if kind == "ids" else ()
     else:
-        columns["label"] = [("negative", "positive")[sign] for sign in signs]
+        columns["label"] = [("negative", "positive")[polarity] for polarity in polarities]
     if kind == "pairs":
         columns["text_pair"] = [_text(generator, WORDS) for _ in range(num_rows)]
     return sheet

@@ -1,4 +1,4 @@
-"""Files that would run code if they were unpickled or loaded, and manifests with matching hashes."""
+"""Build files that run code when they are unpickled or loaded, and manifests with matching hashes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from research.system.errors import is_user_facing
 from research.system.manifest import MANIFEST, write_manifest
 
 Forge = Callable[[object, Path], bytes]
+"""Function that takes an object and the path of the file to replace, and returns the content of the forged file."""
 
 
 class Trap:
-    """Creates a file when it is unpickled."""
+    """An object that creates the file `marker` when it is unpickled."""
 
-    def __init__(self, sprung: Path) -> None:
-        self.sprung = sprung
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.sprung,)
+        return Path.touch, (self.marker,)
 
 
 def assert_one_line(error: ValueError) -> None:
+    """Check that the user sees one line and no traceback."""
     assert is_user_facing(error), "a traceback would be shown"
     assert "\n" not in str(error)
 
 
 def seal(folder: Path) -> None:
-    """Write a manifest with matching hashes: an attacker who forges a file can forge its hash too."""
+    """Replace the manifest by one whose hashes match, because an attacker who forges a file can forge its hash too."""
     (folder / MANIFEST).unlink(missing_ok=True)
     write_manifest(folder)
 
 
 def add_to_manifest(folder: Path, name: str, file: Path) -> None:
-    """Add a file to a manifest, with its true length and hash."""
+    """Add `file` to the manifest of a folder under a name, with its true length and hash."""
     manifest = json.loads((folder / MANIFEST).read_text())
     content = file.read_bytes()
     manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -65,7 +67,7 @@ def save_as_pickle(content: object, _: Path) -> bytes:
 
 
 def replace_pickle_of(content: object, original: Path) -> bytes:
-    """Return an archive of torch with the original's tensors and a forged pickle."""
+    """Return a copy of the torch archive `original` with the same tensors, but with `content` as its pickle."""
     forged = io.BytesIO()
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(forged, "w") as target:
         for name in source.namelist():
@@ -73,15 +75,21 @@ def replace_pickle_of(content: object, original: Path) -> bytes:
     return forged.getvalue()
 
 
-def add_code(folder: Path, sprung: Path, config: str = "config.json") -> None:
-    """Let a config name Python code in its folder as the classes of config, model and tokenizer."""
+def add_code(folder: Path, marker: Path, config: str = "config.json") -> None:
+    """Write Python code into a model folder, and name its classes in the config as `trust_remote_code` expects.
+
+    Args:
+        folder: folder of the model.
+        marker: file that the code creates when it is imported.
+        config: name of the config file in the folder.
+    """
     (folder / "code.py").write_text(
         "from pathlib import Path\n"
         "from transformers import BertConfig, BertModel, BertTokenizerFast\n\n"
-        f"Path({str(sprung)!r}).touch()\n\n"
+        f"Path({str(marker)!r}).touch()\n\n"
         "class Config(BertConfig): pass\nclass Model(BertModel): pass\nclass Tokenizer(BertTokenizerFast): pass\n"
     )
     classes = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": [None, "code.Tokenizer"]}
     classes["AutoModelForSequenceClassification"] = "code.Model"
-    written = json.loads((folder / config).read_text())
-    (folder / config).write_text(json.dumps({**written, "auto_map": classes}))
+    settings = json.loads((folder / config).read_text())
+    (folder / config).write_text(json.dumps({**settings, "auto_map": classes}))

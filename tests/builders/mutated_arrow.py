@@ -1,4 +1,4 @@
-"""Mutations of Arrow tables, as in files of other programs: columns of all types, and metadata of all kinds."""
+"""Mutations of Arrow tables. They add columns of all types and unusual metadata, as other programs may write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mutation = Callable[[pa.Table, np.random.Generator], pa.Table]
 
 
 class _ForeignType(pa.ExtensionType):
-    """An extension type that readers do not know."""
+    """An extension type that is not registered with Arrow, so that readers do not know it."""
 
     def __init__(self) -> None:
         super().__init__(pa.string(), "somebody.elses")
@@ -33,7 +33,11 @@ class _ForeignType(pa.ExtensionType):
 
 
 def as_table(sheet: Sheet) -> pa.Table:
-    """Return a table with inferred types, or strings if Arrow cannot infer one, and with the declared label names."""
+    """Convert a sheet to an Arrow table.
+
+    Arrow infers the type of each column. If it cannot, the values become strings. The declared label names are
+    stored in the metadata, in the format of the `datasets` library.
+    """
     arrays = [_as_array(values) for values in sheet.columns.values()]
     names = [name.encode("utf-8", "replace").decode() for name in sheet.columns]
     table = pa.Table.from_arrays(arrays, names=names)
@@ -49,12 +53,13 @@ def _as_array(values: list[Any]) -> pa.Array:
         return pa.array(values)
     texts = [None if value is None else str(value).encode("utf-8", "surrogatepass") for value in values]
     array = pa.array(texts, pa.binary())
-    # This conversion from binary to string does not check the bytes, like some programs that write such files.
+    # Reinterpreting the binary buffers as strings skips the UTF-8 check, as some writers of such files do.
     return pa.StringArray.from_buffers(len(array), array.buffers()[1], array.buffers()[2], array.buffers()[0])
 
 
 def _retype_column(table: pa.Table, generator: np.random.Generator) -> pa.Table:
-    """Replace a column with one of a different type, or add such a column."""
+    """Replace a column with a column of a random type, or append such a column."""
+    # The text and label columns are chosen twice as often as other columns.
     names = [*table.column_names, *(name for name in ("text", "label") if name in table.column_names)]
     index = table.column_names.index(names[generator.integers(len(names))])
     array = make_array(table.num_rows, table.column(index).combine_chunks(), generator)
@@ -64,11 +69,11 @@ def _retype_column(table: pa.Table, generator: np.random.Generator) -> pa.Table:
 
 
 def make_array(num_rows: int, old: pa.Array, generator: np.random.Generator) -> pa.Array:
-    """Return an array of one of Arrow's types.
+    """Return an array of a random Arrow type.
 
     Args:
         num_rows: length of the array.
-        old: the array that it replaces; some types keep its values or its type.
+        old: the array to replace; some of the new arrays reuse its values or its type.
         generator: generator for the random choice.
     """
     numbers = list(range(num_rows))
@@ -128,8 +133,8 @@ def make_array(num_rows: int, old: pa.Array, generator: np.random.Generator) -> 
 
 def _change_huggingface_metadata(table: pa.Table, generator: np.random.Generator) -> pa.Table:
     label = {"names": ["negative", "positive"], "_type": "ClassLabel"}
-    others = {name: {"dtype": "string", "_type": "Value"} for name in table.column_names if name != "label"}
-    choices: tuple[Any, ...] = (
+    text_features = {name: {"dtype": "string", "_type": "Value"} for name in table.column_names if name != "label"}
+    metadata_choices: tuple[Any, ...] = (
         b"not JSON",
         b"\xff\xfe",
         b"",
@@ -146,26 +151,26 @@ def _change_huggingface_metadata(table: pa.Table, generator: np.random.Generator
         {"info": {"features": {"label": None}}},
         {"info": {"features": {"label": "ClassLabel"}}},
         {"info": {"features": {"label": label}}},
-        {"info": {"features": others | {"label": label | {"_type": "FutureLabel"}}}},
-        {"info": {"features": others | {"day": {"_type": "FutureDay", "unit": 7}, "label": label}}},
-        {"info": {"features": others | {"label": label | {"names": None}}}},
-        {"info": {"features": others | {"label": label | {"names": "negative"}}}},
-        {"info": {"features": others | {"label": label | {"names": [1, 2]}}}},
-        {"info": {"features": others | {"label": label | {"names": [None, {}]}}}},
-        {"info": {"features": others | {"label": label | {"names": ["a", "a"]}}}},
-        {"info": {"features": others | {"label": label | {"names": []}}}},
-        {"info": {"features": others | {"label": label | {"names": ["one"]}}}},
-        {"info": {"features": others | {"label": label | {"names": ["a\nb", "\x1b[31m"]}}}},
-        {"info": {"features": others | {"label": {"_type": "ClassLabel", "num_classes": 2}}}},
-        {"info": {"features": others | {"label": {"_type": "ClassLabel", "num_classes": "two"}}}},
-        {"info": {"features": others | {"label": {"feature": label, "_type": "Sequence"}}}},
-        {"info": {"features": others | {"label": [label]}}},
-        {"info": {"features": others | {"label": {"dtype": "complex512", "_type": "Value"}}}},
-        {"info": {"features": others | {"label": label | {"unknown": 1}}}},
+        {"info": {"features": text_features | {"label": label | {"_type": "FutureLabel"}}}},
+        {"info": {"features": text_features | {"day": {"_type": "FutureDay", "unit": 7}, "label": label}}},
+        {"info": {"features": text_features | {"label": label | {"names": None}}}},
+        {"info": {"features": text_features | {"label": label | {"names": "negative"}}}},
+        {"info": {"features": text_features | {"label": label | {"names": [1, 2]}}}},
+        {"info": {"features": text_features | {"label": label | {"names": [None, {}]}}}},
+        {"info": {"features": text_features | {"label": label | {"names": ["a", "a"]}}}},
+        {"info": {"features": text_features | {"label": label | {"names": []}}}},
+        {"info": {"features": text_features | {"label": label | {"names": ["one"]}}}},
+        {"info": {"features": text_features | {"label": label | {"names": ["a\nb", "\x1b[31m"]}}}},
+        {"info": {"features": text_features | {"label": {"_type": "ClassLabel", "num_classes": 2}}}},
+        {"info": {"features": text_features | {"label": {"_type": "ClassLabel", "num_classes": "two"}}}},
+        {"info": {"features": text_features | {"label": {"feature": label, "_type": "Sequence"}}}},
+        {"info": {"features": text_features | {"label": [label]}}},
+        {"info": {"features": text_features | {"label": {"dtype": "complex512", "_type": "Value"}}}},
+        {"info": {"features": text_features | {"label": label | {"unknown": 1}}}},
         {"info": {"features": {"another": label}}},
     )
-    chosen = choices[generator.integers(len(choices))]
-    content = chosen if isinstance(chosen, bytes) else json.dumps(chosen).encode()
+    metadata = metadata_choices[generator.integers(len(metadata_choices))]
+    content = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
     return table.replace_schema_metadata({**(table.schema.metadata or {}), b"huggingface": content})
 
 
@@ -194,7 +199,7 @@ def _change_field_metadata(table: pa.Table, generator: np.random.Generator) -> p
 
 
 def _split_into_chunks(table: pa.Table, generator: np.random.Generator) -> pa.Table:
-    """Split the rows into batches, some of which are empty."""
+    """Split the rows into chunks, which may be empty. Rows after the last chunk are dropped."""
     cuts = sorted(int(cut) for cut in generator.integers(0, table.num_rows + 1, size=4))
     return pa.concat_tables(table.slice(start, stop - start) for start, stop in zip([0, *cuts], cuts, strict=False))
 

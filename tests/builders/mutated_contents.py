@@ -1,4 +1,4 @@
-"""Mutations of the bytes of a file, and of the file in its folder."""
+"""Mutations of the bytes of a file, and of its permissions, kind and name."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ LINES = (
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1", "cp500", "utf-7", "gb18030")
 
 
-def _flip(content: bytes, generator: np.random.Generator) -> bytes:
+def _change_bytes(content: bytes, generator: np.random.Generator) -> bytes:
     changed = bytearray(content)
     for _ in range(generator.integers(1, 6)):
         if changed:
@@ -100,13 +100,13 @@ def _flip_bit(content: bytes, generator: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def _remove(content: bytes, generator: np.random.Generator) -> bytes:
-    start, stop = _range(content, generator)
+def _remove_range(content: bytes, generator: np.random.Generator) -> bytes:
+    start, stop = _choose_range(content, generator)
     return content[:start] + content[stop:]
 
 
-def _double(content: bytes, generator: np.random.Generator) -> bytes:
-    start, stop = _range(content, generator)
+def _repeat_range(content: bytes, generator: np.random.Generator) -> bytes:
+    start, stop = _choose_range(content, generator)
     return content[:stop] + content[start:]
 
 
@@ -114,27 +114,27 @@ def _truncate(content: bytes, generator: np.random.Generator) -> bytes:
     return content[: generator.integers(len(content) + 1)]
 
 
-def _overwrite(content: bytes, generator: np.random.Generator) -> bytes:
-    """Overwrite a range with zeros, as after a crash of the machine, or with random bytes."""
-    start, stop = _range(content, generator)
-    noise = bytes(stop - start) if generator.random() < 0.5 else generator.bytes(stop - start)
-    return content[:start] + noise + content[stop:]
+def _overwrite_range(content: bytes, generator: np.random.Generator) -> bytes:
+    """Overwrite a range with zeros, as a machine crash may do, or with random bytes."""
+    start, stop = _choose_range(content, generator)
+    replacement = bytes(stop - start) if generator.random() < 0.5 else generator.bytes(stop - start)
+    return content[:start] + replacement + content[stop:]
 
 
-def _insert(content: bytes, generator: np.random.Generator) -> bytes:
+def _insert_tokens(content: bytes, generator: np.random.Generator) -> bytes:
     for _ in range(generator.integers(1, 4)):
-        at = (0, len(content), int(generator.integers(len(content) + 1)))[generator.integers(3)]
-        content = content[:at] + TOKENS[generator.integers(len(TOKENS))] + content[at:]
+        position = (0, len(content), int(generator.integers(len(content) + 1)))[generator.integers(3)]
+        content = content[:position] + TOKENS[generator.integers(len(TOKENS))] + content[position:]
     return content
 
 
 def _replace_all(content: bytes, generator: np.random.Generator) -> bytes:
-    """Replace the content with nothing, with very little, or with random bytes."""
+    """Replace the whole content with nothing, whitespace, a marker or zeros, or with random bytes."""
     choices = (b"", b"\n", b"\n" * 50, b" ", b"\xef\xbb\xbf", b"\xff\xfe", b"\0" * 1000, b"\0", b"PAR1", b"ARROW1")
     return (*choices, generator.bytes(2000))[generator.integers(len(choices) + 1)]
 
 
-def _double_line(content: bytes, generator: np.random.Generator) -> bytes:
+def _repeat_line(content: bytes, generator: np.random.Generator) -> bytes:
     lines = content.split(b"\n")
     lines.insert(int(generator.integers(len(lines))), lines[generator.integers(len(lines))])
     return b"\n".join(lines)
@@ -155,17 +155,17 @@ def _remove_line(content: bytes, generator: np.random.Generator) -> bytes:
 
 def _insert_line(content: bytes, generator: np.random.Generator) -> bytes:
     lines = content.split(b"\n")
-    at = 0 if generator.random() < 0.2 else int(generator.integers(len(lines)))
-    lines.insert(at, LINES[generator.integers(len(LINES))])
+    index = 0 if generator.random() < 0.2 else int(generator.integers(len(lines)))
+    lines.insert(index, LINES[generator.integers(len(LINES))])
     return b"\n".join(lines)
 
 
-def _change_line_ends(content: bytes, generator: np.random.Generator) -> bytes:
-    ends = (b"\r\n", b"\r", b"\n\n", b"\n\r", "\u2028".encode(), b"", b" ")
-    return content.replace(b"\n", ends[generator.integers(len(ends))])
+def _change_line_endings(content: bytes, generator: np.random.Generator) -> bytes:
+    endings = (b"\r\n", b"\r", b"\n\n", b"\n\r", "\u2028".encode(), b"", b" ")
+    return content.replace(b"\n", endings[generator.integers(len(endings))])
 
 
-def _recode(content: bytes, generator: np.random.Generator) -> bytes:
+def _change_encoding(content: bytes, generator: np.random.Generator) -> bytes:
     text = content.decode("utf-8", "replace").replace("film", "film\u00e9")
     return text.encode(ENCODINGS[generator.integers(len(ENCODINGS))], "replace")
 
@@ -177,35 +177,35 @@ def _change_separators(content: bytes, generator: np.random.Generator) -> bytes:
     return content.replace(old, new)
 
 
-def _range(content: bytes, generator: np.random.Generator) -> tuple[int, int]:
+def _choose_range(content: bytes, generator: np.random.Generator) -> tuple[int, int]:
     """Return a random range of the content; short ranges are as likely as long ones."""
     start = int(generator.integers(len(content) + 1))
     return start, min(start + int(2 ** generator.uniform(0, 12)), len(content))
 
 
 BYTE_MUTATIONS: tuple[Mutation, ...] = (
-    _flip,
-    _flip,
+    _change_bytes,
+    _change_bytes,
     _flip_bit,
-    _remove,
-    _double,
+    _remove_range,
+    _repeat_range,
     _truncate,
     _truncate,
-    _overwrite,
-    _insert,
+    _overwrite_range,
+    _insert_tokens,
     _replace_all,
 )
 LINE_MUTATIONS: tuple[Mutation, ...] = (
-    _double_line,
+    _repeat_line,
     _swap_lines,
     _remove_line,
     _insert_line,
     _insert_line,
     _insert_line,
-    _insert,
-    _insert,
-    _change_line_ends,
-    _recode,
+    _insert_tokens,
+    _insert_tokens,
+    _change_line_endings,
+    _change_encoding,
     _change_separators,
 )
 
@@ -241,12 +241,12 @@ def _make_socket(path: Path) -> None:
     with (
         socket.socket(socket.AF_UNIX) as server,
         contextlib.chdir(path.parent),
-    ):  # full paths may be too long for a socket
+    ):  # the full path may be too long for the address of a socket
         server.bind(path.name)
 
 
 def _rename(path: Path, generator: np.random.Generator) -> Path:
-    """Give the file an allowed but unusual name."""
+    """Give the file a valid but unusual name."""
     names = ("\udcff", "two\nlines", "\x1b[2J", "x" * 200, "train-00000-of-00009", "-", "..a", "$x$", "*")
     return path.rename(path.with_name(names[generator.integers(len(names))] + "".join(path.suffixes)))
 

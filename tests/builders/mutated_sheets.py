@@ -1,4 +1,4 @@
-"""Mutations of the values and columns of a table before it is written to a file."""
+"""Mutations of the values and columns of a sheet, before it is written to a file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ODD_VALUES: tuple[Any, ...] = (
     "1e999",
     "inf",
     "01",
-    "\u0661",  # a digit, in Arabic
+    "\u0661",  # an Arabic-Indic digit 1
     "²",
     "1_000",
     "0x10",
@@ -89,11 +89,11 @@ ODD_NAMES = (
 
 def _drop_column(sheet: Sheet, generator: np.random.Generator) -> None:
     if len(sheet.columns) > 1:
-        del sheet.columns[_any_column(sheet, generator)]
+        del sheet.columns[_choose_column(sheet, generator)]
 
 
 def _rename_column(sheet: Sheet, generator: np.random.Generator) -> None:
-    old, new = _any_column(sheet, generator), ODD_NAMES[generator.integers(len(ODD_NAMES))]
+    old, new = _choose_column(sheet, generator), ODD_NAMES[generator.integers(len(ODD_NAMES))]
     sheet.columns = {new if name == old else name: values for name, values in sheet.columns.items()}
 
 
@@ -103,22 +103,22 @@ def _reorder_columns(sheet: Sheet, generator: np.random.Generator) -> None:
 
 
 def _put_odd_values(sheet: Sheet, generator: np.random.Generator) -> None:
-    values = sheet.columns[_any_column(sheet, generator)]
+    values = sheet.columns[_choose_column(sheet, generator)]
     for _ in range(generator.integers(1, 6)):
         if values:
             values[generator.integers(len(values))] = ODD_VALUES[generator.integers(len(ODD_VALUES))]
 
 
 def _fill_with_odd_values(sheet: Sheet, generator: np.random.Generator) -> None:
-    """Fill a column with one to three odd values."""
-    name = _any_column(sheet, generator)
-    chosen = generator.integers(len(ODD_VALUES), size=generator.integers(1, 4))
-    sheet.columns[name] = [ODD_VALUES[chosen[row % len(chosen)]] for row in range(sheet.num_rows)]
+    """Fill a column with one to three odd values in turn."""
+    name = _choose_column(sheet, generator)
+    indices = generator.integers(len(ODD_VALUES), size=generator.integers(1, 4))
+    sheet.columns[name] = [ODD_VALUES[indices[row % len(indices)]] for row in range(sheet.num_rows)]
 
 
 def _retype_column(sheet: Sheet, generator: np.random.Generator) -> None:
-    name = _any_column(sheet, generator)
-    types: tuple[Callable[[int], Any], ...] = (
+    name = _choose_column(sheet, generator)
+    makers: tuple[Callable[[int], Any], ...] = (
         float,
         str,
         bool,
@@ -135,25 +135,27 @@ def _retype_column(sheet: Sheet, generator: np.random.Generator) -> None:
         lambda row: f"{row % 3}.0",
         lambda row: 10**18 + row,
     )
-    change = types[generator.integers(len(types))]
-    sheet.columns[name] = [change(row) for row in range(sheet.num_rows)]
+    make_value = makers[generator.integers(len(makers))]
+    sheet.columns[name] = [make_value(row) for row in range(sheet.num_rows)]
 
 
 def _change_rows(sheet: Sheet, generator: np.random.Generator) -> None:
-    """Keep no rows or a few, or repeat all rows."""
+    """Keep at most five rows, or repeat all rows 20 times."""
     num_kept = (0, 1, 2, 3, 5)[generator.integers(5)]
-    times = 20 if generator.random() < 0.3 else 1
-    sheet.columns = {name: values * times if times > 1 else values[:num_kept] for name, values in sheet.columns.items()}
+    repeats = 20 if generator.random() < 0.3 else 1
+    sheet.columns = {
+        name: values * repeats if repeats > 1 else values[:num_kept] for name, values in sheet.columns.items()
+    }
 
 
 def _add_column(sheet: Sheet, generator: np.random.Generator) -> None:
     name = (*ODD_NAMES, "sentence1", "review", "score")[generator.integers(len(ODD_NAMES) + 3)]
-    values = sheet.columns[_any_column(sheet, generator)]
+    values = sheet.columns[_choose_column(sheet, generator)]
     sheet.columns[name] = list(values)
 
 
-def _any_column(sheet: Sheet, generator: np.random.Generator) -> str:
-    """Return the name of a random column; columns that are read are more likely."""
+def _choose_column(sheet: Sheet, generator: np.random.Generator) -> str:
+    """Return the name of a random column. The text and label columns are more likely than others."""
     names = [*sheet.columns, *(name for name in ("text", "label", "label") if name in sheet.columns)]
     return names[generator.integers(len(names))]
 

@@ -1,4 +1,4 @@
-"""Read the files of a run."""
+"""Read the files that a run writes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ def result_of(directory: Path) -> dict[str, object]:
 
 
 def lines_of(directory: Path) -> list[dict[str, float]]:
+    """Return the lines of metrics.jsonl."""
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
 def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """Return the lines without the speed, which differs between runs that are otherwise equal."""
     return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
 
 
 def predictions_of(run: Path) -> Any:
+    """Return the predictions for the test rows as an Arrow table."""
     return pq.read_table(run / "predictions" / "test.parquet")
 
 
 def journal_of(run: Path) -> list[tuple[int, str]]:
+    """Return the step and name of each applied edit."""
     records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     return [(record["step"], record["name"]) for record in records]

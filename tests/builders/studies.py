@@ -1,4 +1,4 @@
-"""Studies for tests of their reports, with real runs or with files written by hand."""
+"""Build studies for tests of study reports, from real runs or from files written directly."""
 
 from __future__ import annotations
 
@@ -32,19 +32,18 @@ SMALL = {
 }
 """Settings of runs that take less than a second."""
 HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted" | a_b_ $x_{$'
-"""Name of an arm and text of rows, with markup for HTML, Markdown, tables and pictures."""
+"""Name for arms and text for rows, with characters that are special in HTML, Markdown, tables and figures."""
 
 
 def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
     """Run all trials of a study, one after the other, and return their outcomes."""
     outcomes = []
     for expanded in expand(spec):
-        trial = dataclasses.replace(
-            expanded, arm=expanded.axes.get("arm", expanded.arm)
-        )  # names of arms may contain slashes
+        # Use the name of the arm unchanged: it may contain slashes.
+        trial = dataclasses.replace(expanded, arm=expanded.axes.get("arm", expanded.arm))
         trial_directory = directory / "trials" / trial.id
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings of accelerate
+            warnings.simplefilter("ignore")  # accelerate emits warnings
             run_experiment(trial.config(output_dir=str(trial_directory)))
         outcomes.append(
             Outcome(trial, trial_directory, "finished", json.loads((trial_directory / "result.json").read_text()))
@@ -53,15 +52,20 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
 
 
 def changed(study: StudyOutcomes, changes: Mapping[int, dict[str, Any]]) -> StudyOutcomes:
-    """Return a copy of a study with changed fields in some outcomes, by their index."""
+    """Return a copy of a study in which some outcomes are changed.
+
+    Args:
+        study: the study.
+        changes: new values of an outcome's fields, by the index of the outcome.
+    """
     outcomes = [dataclasses.replace(outcome, **changes.get(index, {})) for index, outcome in enumerate(study.outcomes)]
     return dataclasses.replace(study, outcomes=outcomes)
 
 
 def trial_of(arm: str, seed: int, **settings: Any) -> Trial:
     """Return a trial that has not run."""
-    kept = RunConfig(**{"seed": seed, **settings}).to_recipe()
-    return Trial(f"{arm}-{seed}", arm, seed, {"seed": seed}, kept)
+    recipe = RunConfig(**{"seed": seed, **settings}).to_recipe()
+    return Trial(f"{arm}-{seed}", arm, seed, {"seed": seed}, recipe)
 
 
 def written_study(
@@ -72,36 +76,40 @@ def written_study(
     num_labels: int = 2,
     **settings: Any,
 ) -> StudyOutcomes:
-    """Return a study whose trials have written only predictions for the test rows.
+    """Write predictions for the test rows, but no other files, for each trial of a study, and return the study.
 
     Args:
         directory: directory of the study.
-        predictions: predictions for all rows, for each arm and seed.
+        predictions: for each arm, one sequence of predictions per seed.
         labels: true labels of the rows.
-        num_labels: number of labels; if labels are lists, their length is used instead.
+        num_labels: number of labels; ignored if the labels are lists, whose length is used instead.
         **settings: settings of all trials.
     """
     outcomes = []
     num_labels = len(labels[0]) if isinstance(labels[0], list) else num_labels
     names = ["score"] if isinstance(labels[0], float) else [f"label{i}" for i in range(num_labels)]
-    for arm, of_arm in predictions.items():
-        for seed, predicted in enumerate(of_arm):
+    for arm, predictions_by_seed in predictions.items():
+        for seed, predicted in enumerate(predictions_by_seed):
             trial = trial_of(arm, seed, **settings)
-            trial_directory = directory / "trials" / trial.id / "predictions"
-            trial_directory.mkdir(parents=True)
+            trial_directory = directory / "trials" / trial.id
+            (trial_directory / "predictions").mkdir(parents=True)
             columns = {"id": range(0, 10 * len(labels), 10), "label": labels, "prediction": predicted}
             columns |= {f"score_{name}": [0.5] * len(labels) for name in names}
             pq.write_table(
-                pa.table({name: list(column) for name, column in columns.items()}), trial_directory / "test.parquet"
+                pa.table({name: list(column) for name, column in columns.items()}),
+                trial_directory / "predictions" / "test.parquet",
             )
-            outcomes.append(
-                Outcome(trial, trial_directory.parent, "finished", {"metrics": {"validation": {}, "test": {}}})
-            )
+            outcomes.append(Outcome(trial, trial_directory, "finished", {"metrics": {"validation": {}, "test": {}}}))
     return StudyOutcomes(StudySpec(name="written"), directory, outcomes)
 
 
-def elsewhere(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
-    """Return the same study as on a machine that has none of its files."""
+def without_files(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
+    """Return the study as on a machine that lacks the files of its trials.
+
+    Args:
+        study: the study.
+        directory: an empty directory, which becomes the directory of the study.
+    """
     outcomes = [
         dataclasses.replace(
             outcome,
@@ -114,20 +122,25 @@ def elsewhere(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
 
 
 def rows_of(table: str, page: str) -> list[list[str]]:
-    """Return the text of the cells in a table's body, row by row."""
-    found = re.search(rf'id="{table}">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
-    assert found is not None, table
-    rows = re.findall(r"<tr.*?</tr>", found[1], re.DOTALL)
+    """Return the text of the cells in the body of a table, row by row.
+
+    Args:
+        table: id of the table.
+        page: HTML of the page.
+    """
+    match = re.search(rf'id="{table}">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    assert match is not None, table
+    rows = re.findall(r"<tr.*?</tr>", match[1], re.DOTALL)
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows]
     return [[html.unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in cells]
 
 
 def results(study: StudyOutcomes) -> dict[str, dict[str, Any]]:
-    """Return the contents of the result.json files by trial."""
-    return {o.trial.id: json.loads((o.directory / "result.json").read_text()) for o in study.outcomes}
+    """Return the content of each trial's result.json by the id of the trial."""
+    return {outcome.trial.id: json.loads((outcome.directory / "result.json").read_text()) for outcome in study.outcomes}
 
 
 def verdicts(study: StudyOutcomes) -> dict[str, str | None]:
-    """Return the verdict by accuracy on each arm except the baseline."""
-    ranked = rank_arms(study, "accuracy")
-    return {each.arm: each.comparison.verdict for each in ranked if each.comparison is not None}
+    """Return the verdict on the accuracy of each arm except the baseline."""
+    ranked_arms = rank_arms(study, "accuracy")
+    return {ranked.arm: ranked.comparison.verdict for ranked in ranked_arms if ranked.comparison is not None}

@@ -1,4 +1,4 @@
-"""A working directory in which tests run studies as users do."""
+"""A working directory in which tests run studies from the command line, as users do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from research import Hook, register_hook
 
 @register_hook("held")
 class Held(Hook):
-    '''Record every start of training, pause in step 3 while a file exists, and fail if the learning rate is too low.'''
+    '''Record each start and resume, pause in step 3 while hold.txt exists, and fail if the learning rate is too low.'''
 
     def on_train_start(self, run):
         with Path("begun.txt").open("a") as file:
@@ -42,7 +42,7 @@ class Held(Hook):
 
 
 class Workplace:
-    """A working directory with a plugin, for running studies."""
+    """A working directory with a plugin, in which tests run `experiments/ablate.py`."""
 
     def __init__(self, folder: Path, encoder: Path, data: Path, environment: dict[str, str]) -> None:
         self.folder = folder
@@ -53,15 +53,18 @@ class Workplace:
         self.started: list[Started] = []
 
     def command(self, *arguments: object) -> list[str]:
+        """Return the command that runs the study `s` with the given arguments."""
         script = ROOT / "experiments" / "ablate.py"
         return [sys.executable, str(script), *map(str, [*self.base, *arguments])]
 
     def run(self, *arguments: object, status: int = 0) -> str:
-        done = run_to_the_end(self.command(*arguments), self.folder, self.environment, 300)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        """Run the study, check the exit status, and return everything that was printed."""
+        completed = run_to_the_end(self.command(*arguments), self.folder, self.environment, 300)
+        assert completed.returncode == status, completed.stdout + completed.stderr
+        return completed.stdout + completed.stderr
 
     def start(self, *arguments: object) -> Started:
+        """Start the study without waiting for it."""
         output = self.folder / f"output-{len(self.started)}.txt"
         self.started.append(Started(self.command(*arguments), self.folder, self.environment, output))
         return self.started[-1]
@@ -74,15 +77,19 @@ class Workplace:
         return sorted(entry.state.name for entry in self.entries())
 
     def lines(self, name: str) -> list[str]:
+        """Return the sorted lines of a file, or an empty list if the file does not exist."""
         path = self.folder / name
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
-    def wait_until_signalled(self, number: signal.Signals) -> None:
-        """Wait until a trial has received a signal, so that it stops after the current step."""
+    def wait_until_signalled(self, signal_number: signal.Signals) -> None:
+        """Wait until the log of a trial shows that it received a signal and will stop after the current step."""
         logs = self.folder / "runs/s/logs"
-        wait_until(lambda: any(f"{number.name}:" in path.read_text() for path in logs.glob("*.txt")), number.name)
+        wait_until(
+            lambda: any(f"{signal_number.name}:" in path.read_text() for path in logs.glob("*.txt")), signal_number.name
+        )
 
     def results(self) -> dict[str, dict[str, Any]]:
+        """Return the content of each result.json by trial."""
         return {
             path.parent.name: json.loads(path.read_text())
             for path in (self.folder / "runs/s/trials").glob("*/result.json")
@@ -92,6 +99,6 @@ class Workplace:
         return (self.folder / f"runs/s/logs/{trial}.txt").read_text()
 
     def end(self) -> None:
-        """Kill all running commands."""
+        """Kill all started commands that are still running."""
         for started in self.started:
             started.kill()

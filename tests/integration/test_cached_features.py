@@ -396,9 +396,9 @@ def test_resumed_run_shares_every_bit(
         out = capsys.readouterr().out
         assert "Changed since" not in out
         assert out.count("not cached") == (what == "no longer used")
-        assert list(resumed.found) == [*range(step + 1, 13)]
-        for later, hashes in resumed.found.items():
-            assert hashes == whole.found[later]
+        assert list(resumed.by_step) == [*range(step + 1, 13)]
+        for later, hashes in resumed.by_step.items():
+            assert hashes == whole.by_step[later]
         assert again["weights_sha256"] == result["weights_sha256"]
         assert again["cached_features"] == result["cached_features"]
         assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])

@@ -99,9 +99,9 @@ def test_resumed_run_shares_every_bit(
         resumed, directory = Digests(), tmp_path / f"from-{step}"
         config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
         again = run_experiment(config, hooks=[resumed])
-        assert list(resumed.found) == [*range(step + 1, 9)]
-        for later, hashes in resumed.found.items():
-            different = [name for name, value in whole.found[later].items() if hashes.get(name) != value]
+        assert list(resumed.by_step) == [*range(step + 1, 9)]
+        for later, hashes in resumed.by_step.items():
+            different = [name for name, value in whole.by_step[later].items() if hashes.get(name) != value]
             assert not different, f"resumed after step {step}, after step {later}: {different}"
         assert again["weights_sha256"] == result["weights_sha256"]
         assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])

@@ -1,1 +1,1 @@
-"""Rows in, batches out."""
+"""Tests of `research.data`, from data sources to batches."""

@@ -1,3 +1,5 @@
+"""Fixtures that load data and write small data files."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +20,7 @@ from tests.messages import collected, in_order
 
 @dataclass
 class Loader:
-    """Loads data with a separate cache and collects the messages that are logged."""
+    """Loads data with its own cache, and keeps the messages of the latest call."""
 
     cache_dir: Path
     messages: list[str] = field(default_factory=list)
@@ -29,7 +31,7 @@ class Loader:
             return load_splits(DataSettings(data=str(data), **settings), self.cache_dir)
 
     def reported(self, *values: object) -> list[str]:
-        """Return the messages that contain these values in this order; warnings begin with `Warning:`."""
+        """Return the messages that contain the given values in the given order. Warnings begin with `Warning:`."""
         return [line for line in self.messages if re.search(in_order(*values), line)]
 
 
@@ -56,7 +58,7 @@ def minilm() -> PreTrainedTokenizerBase:
 
 @pytest.fixture
 def write_csv(tmp_path: Path) -> WriteCsv:
-    """Return a function that writes raw lines below a header."""
+    """Return a function that writes a csv file of a header and raw lines."""
 
     def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
         path = tmp_path / name
@@ -69,7 +71,7 @@ def write_csv(tmp_path: Path) -> WriteCsv:
 
 @pytest.fixture
 def write_jsonl(tmp_path: Path) -> WriteJsonl:
-    """Return a function that writes one object per line; strings are written unchanged."""
+    """Return a function that writes rows as lines of JSON. Rows that are strings are written unchanged."""
 
     def write(rows: Sequence[Mapping[str, Any] | str], name: str = "reviews.jsonl") -> Path:
         path = tmp_path / name
@@ -82,5 +84,5 @@ def write_jsonl(tmp_path: Path) -> WriteJsonl:
 
 
 def reviews(num_rows: int, num_labels: int = 2) -> list[str]:
-    """Return csv lines of different texts with alternating labels."""
+    """Return csv lines with distinct texts and labels in rotation."""
     return [f"review number {row},label {row % num_labels}" for row in range(num_rows)]

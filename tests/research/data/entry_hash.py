@@ -11,9 +11,13 @@ from research.data.prepare.arrow import read_batches
 
 
 def hash_entry(cache_dir: Path, kind: str) -> str:
-    """Return a hash of the columns, rows and facts of the only entry of a kind.
+    """Return a hash of the columns, the rows and the facts in the manifest of the only cache entry of a kind.
 
-    The wording of messages does not affect it.
+    The hash does not depend on the wording of logged messages.
+
+    Args:
+        cache_dir: directory of the cache.
+        kind: "rows" or "tokens".
     """
     (entry,) = cache_dir.glob(f"{kind}-*")
     content: dict[str, Any] = {}

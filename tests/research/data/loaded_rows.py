@@ -1,4 +1,4 @@
-"""The rows of loaded splits, for comparison."""
+"""Return the rows of loaded splits in forms that tests can compare."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from research.data.prepare.load import Splits
 
 
 def texts_in(splits: Splits) -> set[str]:
-    """Return the texts of all splits."""
+    """Return the set of all texts in all splits."""
     return {text for _, split in splits.items() for text in split["text"]}
 
 
 def rows_in(splits: Splits) -> list[tuple[str, object]]:
-    """Return the text and label of all rows, sorted."""
+    """Return the text and label of the rows of all splits, sorted."""
     return sorted((row["text"], row["label"]) for _, split in splits.items() for row in split)
 
 

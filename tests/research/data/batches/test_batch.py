@@ -1,4 +1,4 @@
-"""Batches and moving them to a device."""
+"""Move batches to a device."""
 
 from __future__ import annotations
 

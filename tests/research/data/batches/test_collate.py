@@ -1,4 +1,4 @@
-"""The collator pads and truncates like the tokenizer, and supports further kinds of truncation."""
+"""The collator pads and truncates like the tokenizer. It can also keep the tail, or the head and tail, of a text."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ PAIRS = [
 
 
 def rows_of(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
-    def plain(values: list[str]) -> list[list[int]]:
+    """Return tokenized rows with the given texts, and the given second texts if they are pairs."""
+
+    def token_ids(values: list[str]) -> list[list[int]]:
         return [tokenizer(value, add_special_tokens=False, verbose=False)["input_ids"] for value in values]
 
-    rows = {"id": list(range(len(texts))), "input_ids": plain(texts), "label": [0] * len(texts)}
-    return rows | ({"pair_ids": plain(pairs)} if pairs is not None else {})
+    rows = {"id": list(range(len(texts))), "input_ids": token_ids(texts), "label": [0] * len(texts)}
+    return rows | ({"pair_ids": token_ids(pairs)} if pairs is not None else {})
 
 
-def assert_same(inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def assert_equal_inputs(inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     assert inputs.keys() == expected.keys()
     for name, tensor in expected.items():
         assert torch.equal(inputs[name], tensor), name
@@ -48,7 +50,7 @@ def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
     texts = [TEXTS, PAIRS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=10_000, truncation="head", pair=pair)
     batch = collate(rows_of(tokenizer, *texts))
-    assert_same(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
+    assert_equal_inputs(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
 
 
 @pytest.mark.parametrize("pair", [False, True])
@@ -61,7 +63,7 @@ def test_collator_truncates_like_the_tokenizer(family: str, pair: bool) -> None:
     for max_length in range(6, 40):
         collate.max_length = max_length
         expected = tokenizer(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
-        assert_same(collate(rows).inputs, dict(expected))
+        assert_equal_inputs(collate(rows).inputs, dict(expected))
 
 
 def test_collator_truncates_real_reviews_like_the_tokenizer(load: Loader, minilm: PreTrainedTokenizerBase) -> None:
@@ -72,24 +74,24 @@ def test_collator_truncates_real_reviews_like_the_tokenizer(load: Loader, minilm
         expected = minilm(
             list(splits.train["text"]), padding=True, truncation=True, max_length=max_length, return_tensors="pt"
         )
-        assert_same(batch.inputs, dict(expected))
+        assert_equal_inputs(batch.inputs, dict(expected))
 
 
 def test_collator_truncates_real_pairs_like_the_tokenizer(
     load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
 ) -> None:
-    reviews = load("imdb", limit_train=80, limit_validation=1, limit_test=1).train["text"]
+    texts = load("imdb", limit_train=80, limit_validation=1, limit_test=1).train["text"]
     rows = [
         {"sentence1": first, "sentence2": second[: 40 * index], "label": index % 2}
-        for index, (first, second) in enumerate(zip(reviews[:40], reviews[40:], strict=True), 1)
+        for index, (first, second) in enumerate(zip(texts[:40], texts[40:], strict=True), 1)
     ]
     splits = load(write_jsonl(rows))
     tokens = tokenize_splits(splits, minilm)
-    texts = [list(splits.train[name]) for name in ("text", "text_pair")]
+    pairs = [list(splits.train[name]) for name in ("text", "text_pair")]
     for max_length in (16, 33, 128, 512):
         batch = Collator(minilm, splits.task, max_length=max_length, truncation="head", pair=True)(tokens.train[:])
-        expected = minilm(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
-        assert_same(batch.inputs, dict(expected))
+        expected = minilm(*pairs, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        assert_equal_inputs(batch.inputs, dict(expected))
 
 
 @pytest.mark.parametrize(
@@ -112,17 +114,17 @@ def test_truncation_keeps_the_selected_part(
 
 
 @pytest.mark.parametrize(
-    ("lengths", "max_length", "kept"),
+    ("lengths", "max_length", "kept_lengths"),
     [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
 )
 def test_truncation_of_pairs_shortens_the_longer_text_first(
-    minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept: tuple[int, int]
+    minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept_lengths: tuple[int, int]
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="tail", pair=True)
     first, second = [7] * lengths[0], [8] * lengths[1]
     batch = collate({"id": [0], "input_ids": [first], "pair_ids": [second], "label": [1]})
-    assert batch.inputs["input_ids"].tolist() == [[101, *[7] * kept[0], 102, *[8] * kept[1], 102]]
-    assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept[0] + 2) + [1] * (kept[1] + 1)]
+    assert batch.inputs["input_ids"].tolist() == [[101, *[7] * kept_lengths[0], 102, *[8] * kept_lengths[1], 102]]
+    assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept_lengths[0] + 2) + [1] * (kept_lengths[1] + 1)]
 
 
 def test_length_and_truncation_may_change_between_batches(minilm: PreTrainedTokenizerBase) -> None:
@@ -171,7 +173,7 @@ def test_collator_accepts_rows_without_tokens(minilm: PreTrainedTokenizerBase) -
     ("num_tokens", "max_length", "width"),
     [(1, 512, 32), (30, 512, 32), (31, 512, 64), (500, 512, 512), (31, 40, 40), (9, 20, 20)],
 )
-def test_batch_width_is_a_multiple_or_max_length(
+def test_batch_width_is_a_multiple_of_32_or_max_length(
     minilm: PreTrainedTokenizerBase, num_tokens: int, max_length: int, width: int
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation="head", pair=False)
@@ -190,7 +192,7 @@ def test_batch_width_is_a_multiple_or_max_length(
         ("regression", [2.5, -1.0], torch.tensor([2.5, -1.0])),
     ],
 )
-def test_collator_returns_labels_in_the_form_of_the_task(
+def test_collator_returns_labels_in_the_form_that_the_task_needs(
     minilm: PreTrainedTokenizerBase, problem_type: str, labels: Any, expected: torch.Tensor
 ) -> None:
     collate = Collator(minilm, TASKS[problem_type](("a", "b", "c")), max_length=8, truncation="head", pair=False)
@@ -209,7 +211,7 @@ def test_collator_accepts_columns_and_lists_of_rows(
     assert batch.ids.tolist() == [3, 1, 1]
     assert batch.weights.tolist() == [1, 1, 0]
     for same_rows in (splits.train.__getitems__([3, 1, 1]), splits.train.with_format("numpy")[rows]):
-        again = collate(same_rows)
-        assert_same(again.inputs, batch.inputs)
-        assert torch.equal(again.labels, batch.labels)
-        assert again.weights.tolist() == [1, 1, 1]
+        same_batch = collate(same_rows)
+        assert_equal_inputs(same_batch.inputs, batch.inputs)
+        assert torch.equal(same_batch.labels, batch.labels)
+        assert same_batch.weights.tolist() == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""Order examples into global batches, and split these among processes."""
+"""Group rows into global batches, and split each batch among the processes."""
 
 import numpy as np
 import pytest
@@ -29,12 +29,12 @@ def test_global_batches_do_not_change_the_global_random_state() -> None:
 
 
 def test_global_batches_group_rows_of_similar_length() -> None:
-    padded = sum(len(batch) * LENGTHS[batch].max() for batch in global_batches(LENGTHS, 16, seed=0, epoch=0))
+    num_padded = sum(len(batch) * LENGTHS[batch].max() for batch in global_batches(LENGTHS, 16, seed=0, epoch=0))
     shuffled = np.random.default_rng(0).permutation(1013)
-    padded_shuffled = sum(
+    num_padded_shuffled = sum(
         len(part) * LENGTHS[part].max() for part in (shuffled[start : start + 16] for start in range(0, 1013, 16))
     )
-    assert padded < 1.15 * LENGTHS.sum() < 1.5 * LENGTHS.sum() < padded_shuffled
+    assert num_padded < 1.15 * LENGTHS.sum() < 1.5 * LENGTHS.sum() < num_padded_shuffled
 
 
 def test_global_batches_are_not_sorted_by_length() -> None:
@@ -43,7 +43,7 @@ def test_global_batches_are_not_sorted_by_length() -> None:
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 4])
-def test_global_batches_of_at_most_one_batch(num_rows: int) -> None:
+def test_few_rows_form_a_single_global_batch(num_rows: int) -> None:
     (batch,) = global_batches(LENGTHS[:num_rows], 4, seed=0, epoch=0)
     assert sorted(batch) == list(range(num_rows))
 
@@ -51,7 +51,7 @@ def test_global_batches_of_at_most_one_batch(num_rows: int) -> None:
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 16, 31, 32])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 8, 32])
-def test_split_batch_gives_each_row_to_one_process_in_equal_sizes(
+def test_split_batch_gives_each_row_to_one_process_and_all_processes_equal_sizes(
     num_rows: int, num_processes: int, micro_batch_size: int
 ) -> None:
     batch = np.arange(100, 100 + num_rows)
@@ -59,14 +59,14 @@ def test_split_batch_gives_each_row_to_one_process_in_equal_sizes(
     sizes = [[len(micro_batch.rows) for micro_batch in part] for part in parts]
     assert all(size == sizes[0] for size in sizes)
     assert max(sizes[0]) <= micro_batch_size
-    examples = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
-    assert sorted(examples) == list(batch)
+    rows = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
+    assert sorted(rows) == list(batch)
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 2000])
-def test_evaluation_batches_contain_each_row_once(num_processes: int, batch_size: int) -> None:
+def test_evaluation_batches_of_all_processes_contain_each_row_once(num_processes: int, batch_size: int) -> None:
     parts = [evaluation_batches(LENGTHS, process, num_processes, batch_size) for process in range(num_processes)]
     assert len({tuple(len(micro.rows) for micro in part) for part in parts}) == 1
-    examples = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
-    assert sorted(examples) == list(range(1013))
+    rows = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
+    assert sorted(rows) == list(range(1013))

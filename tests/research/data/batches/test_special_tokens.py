@@ -1,4 +1,4 @@
-"""Special tokens of tokenizers of several families."""
+"""Find the special tokens that tokenizers of several families add to texts."""
 
 from __future__ import annotations
 
@@ -10,34 +10,89 @@ from research.data.batches.special_tokens import SpecialTokens, find_special_tok
 from tests.research.data.batches.tokenizers_by_family import FAMILIES
 
 EXPECTED = {
-    ("bert", False): SpecialTokens((2,), (), (3,), (0,), 0, (), 0, (0,), has_types=True),
-    ("bert", True): SpecialTokens((2,), (3,), (3,), (0,), 0, (0,), 1, (1,), has_types=True),
-    ("roberta", True): SpecialTokens((0,), (2, 2), (2,), (0,), 0, (0, 0), 0, (0,), has_types=False),
-    ("t5", True): SpecialTokens((), (1,), (1,), (), 0, (0,), 0, (0,), has_types=False),
-    ("xlnet", True): SpecialTokens((), (4,), (4, 3), (), 0, (0,), 0, (0, 0), has_types=False),
+    ("bert", False): SpecialTokens(
+        prefix=(2,),
+        between=(),
+        suffix=(3,),
+        prefix_types=(0,),
+        first_type=0,
+        between_types=(),
+        second_type=0,
+        suffix_types=(0,),
+        has_types=True,
+    ),
+    ("bert", True): SpecialTokens(
+        prefix=(2,),
+        between=(3,),
+        suffix=(3,),
+        prefix_types=(0,),
+        first_type=0,
+        between_types=(0,),
+        second_type=1,
+        suffix_types=(1,),
+        has_types=True,
+    ),
+    ("roberta", True): SpecialTokens(
+        prefix=(0,),
+        between=(2, 2),
+        suffix=(2,),
+        prefix_types=(0,),
+        first_type=0,
+        between_types=(0, 0),
+        second_type=0,
+        suffix_types=(0,),
+        has_types=False,
+    ),
+    ("t5", True): SpecialTokens(
+        prefix=(),
+        between=(1,),
+        suffix=(1,),
+        prefix_types=(),
+        first_type=0,
+        between_types=(0,),
+        second_type=0,
+        suffix_types=(0,),
+        has_types=False,
+    ),
+    ("xlnet", True): SpecialTokens(
+        prefix=(),
+        between=(4,),
+        suffix=(4, 3),
+        prefix_types=(),
+        first_type=0,
+        between_types=(0,),
+        second_type=0,
+        suffix_types=(0, 0),
+        has_types=False,
+    ),
 }
+"""Expected special tokens, by tokenizer family and by whether two texts are tokenized as a pair."""
 
 
 @pytest.mark.parametrize(("family", "pair"), EXPECTED, ids=str)
-def test_find_special_tokens_returns_ids_and_types(family: str, pair: bool) -> None:
-    found = find_special_tokens(FAMILIES[family](), pair=pair)
-    assert found == EXPECTED[family, pair]
-    assert len(found) == len(found.prefix) + len(found.between) + len(found.suffix)
+def test_find_special_tokens_returns_token_ids_and_type_ids(family: str, pair: bool) -> None:
+    special_tokens = find_special_tokens(FAMILIES[family](), pair=pair)
+    assert special_tokens == EXPECTED[family, pair]
+    num_tokens = len(special_tokens.prefix) + len(special_tokens.between) + len(special_tokens.suffix)
+    assert len(special_tokens) == num_tokens
 
 
-def test_find_special_tokens_with_a_vocabulary_of_one_script() -> None:
+def test_find_special_tokens_supports_a_vocabulary_without_latin_letters() -> None:
     backend = Tokenizer(models.BPE(vocab={"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "的": 3, "是": 4}, merges=[]))
-    special_tokens = [("[CLS]", 1), ("[SEP]", 2)]
     backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=special_tokens
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
-    chinese = PreTrainedTokenizerFast(tokenizer_object=backend)
-    assert chinese("one", add_special_tokens=False)["input_ids"] == []
-    found = find_special_tokens(chinese, pair=True)
-    assert (found.prefix, found.between, found.suffix) == ((1,), (2,), (2,))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert tokenizer("one", add_special_tokens=False)["input_ids"] == []
+    special_tokens = find_special_tokens(tokenizer, pair=True)
+    assert (special_tokens.prefix, special_tokens.between, special_tokens.suffix) == ((1,), (2,), (2,))
 
 
-def test_find_special_tokens_refuses_a_tokenizer_without_known_text() -> None:
-    empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab={"[PAD]": 0}, merges=[])))
-    with pytest.raises(ValueError, match=type(empty).__name__):
-        find_special_tokens(empty, pair=False)
+def test_find_special_tokens_refuses_a_tokenizer_without_words() -> None:
+    tokenizer_without_words = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.BPE(vocab={"[PAD]": 0}, merges=[]))
+    )
+    with pytest.raises(ValueError, match=type(tokenizer_without_words).__name__):
+        find_special_tokens(tokenizer_without_words, pair=False)

@@ -1,4 +1,4 @@
-"""Token ids are those of the tokenizer, without truncation and special tokens."""
+"""Tokenize splits. The token ids are those of the tokenizer, without truncation or special tokens."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.entry_hash import hash_entry
 
 
-def test_tokens_are_untruncated_and_without_special_tokens(
+def test_tokens_are_not_truncated_and_have_no_special_tokens(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
-    long = "one two three " * 2000
-    splits = load(write_csv(f"{long},label 0", *reviews(60)))
+    long_text = "one two three " * 2000
+    splits = load(write_csv(f"{long_text},label 0", *reviews(60)))
     tokens = tokenize_splits(splits, minilm)
     assert tokens.train.column_names == ["id", "input_ids", "length", "label"]
     assert tokens.train.features.arrow_schema.field("input_ids").type == pa.list_(pa.int32())
@@ -87,10 +87,9 @@ def test_texts_without_known_tokens_are_reported(
     assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
     assert tokens.train[1]["input_ids"] == []
     assert tokens.train[1]["length"] == 2
-    for line, values in zip(
-        messages, (("Warning:", "2 of 40 train rows"), ("Warning:", "1 of 3 test rows")), strict=True
-    ):
-        assert re.search(in_order(*values), line)
+    train_warning, test_warning = messages
+    assert re.search(in_order("Warning:", "2 of 40 train rows"), train_warning)
+    assert re.search(in_order("Warning:", "1 of 3 test rows"), test_warning)
 
 
 def test_too_many_texts_without_known_tokens_are_refused(
@@ -100,7 +99,7 @@ def test_too_many_texts_without_known_tokens_are_refused(
     with pytest.raises(ValueError, match=in_order("22 of 62 train rows", "text_column", "allow_unknown_tokens=true")):
         tokenize_splits(splits, minilm)
     with pytest.raises(ValueError, match="22 of 62 train rows"):
-        tokenize_splits(splits, minilm)  # also from the cache
+        tokenize_splits(splits, minilm)  # this call reads the cache
     assert len(tokenize_splits(splits, minilm, allow_unknown=True).train) == len(splits.train)
 
 
@@ -125,10 +124,10 @@ def test_python_tokenizers_run_in_several_processes(load: Loader, write_csv: Wri
 
 
 @pytest.mark.parametrize(
-    ("has_pairs", "kept"), [(False, "2bb358488bb219d3"), (True, "94284e53c829ed3b")], ids=["texts", "pairs"]
+    ("has_pairs", "expected_hash"), [(False, "2bb358488bb219d3"), (True, "94284e53c829ed3b")], ids=["texts", "pairs"]
 )
-def test_tokens_change_only_with_their_format_number(
-    load: Loader, write_csv: WriteCsv, tiny_encoder: Path, has_pairs: bool, kept: str
+def test_tokens_change_only_if_tokens_format_changes(
+    load: Loader, write_csv: WriteCsv, tiny_encoder: Path, has_pairs: bool, expected_hash: str
 ) -> None:
     def rows(numbers: range) -> Dataset:
         texts = [" ".join(WORDS[row % 5 : row % 9]) + f" {'x' * (row % 4)}" for row in numbers]
@@ -138,8 +137,8 @@ def test_tokens_change_only_with_their_format_number(
     parts = {"train": rows(range(30)), "validation": rows(range(5)), "test": rows(range(30, 40))}
     splits = dataclasses.replace(load(write_csv(*reviews(40))), **parts)
     tokenize_splits(splits, transformers.AutoTokenizer.from_pretrained(tiny_encoder), allow_unknown=True)
-    found = hash_entry(load.cache_dir, "tokens")
-    assert (TOKENS_FORMAT, found) == (1, kept), (
+    entry_hash = hash_entry(load.cache_dir, "tokens")
+    assert (TOKENS_FORMAT, entry_hash) == (1, expected_hash), (
         "The tokenized rows or facts have changed. Increase TOKENS_FORMAT in research/data/batches/tokens.py, so that "
-        "old entries in users' caches are not used, and update the version and the hashes in this test."
+        "old entries in users' caches are not used, and update the format number and the hashes in this test."
     )

@@ -1,4 +1,4 @@
-"""One tokenizer per family, each with its own special tokens and a vocabulary of a few words."""
+"""One tokenizer per family, with the family's special tokens and a vocabulary of a few words and letters."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LETTERS = list("abcdefghijklmnopqrstuvwxyz0123456789.,")
 _WORDS = ["one", "two", "film", "good", "bad"]
 
 
-def _pieces(*special: str) -> dict[str, int]:
+def _wordpiece_vocabulary(*special: str) -> dict[str, int]:
     tokens = [*special, *_LETTERS, *[f"##{letter}" for letter in _LETTERS], *_WORDS]
     return {token: index for index, token in enumerate(tokens)}
 
 
-def _scored(*special: str) -> list[tuple[str, float]]:
+def _unigram_vocabulary(*special: str) -> list[tuple[str, float]]:
     words = [(f"\u2581{word}", -1.0) for word in _WORDS]
     return [*[(token, 0.0) for token in special], ("\u2581", -2.0), *words, *[(letter, -3.0) for letter in _LETTERS]]
 
 
-def _merged(*special: str) -> dict[str, int]:
+def _bpe_vocabulary(*special: str) -> dict[str, int]:
     return {token: index for index, token in enumerate([*special, "\u0120", *_LETTERS])}
 
 
@@ -31,7 +31,7 @@ _ROBERTA = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 def _modernbert() -> PreTrainedTokenizerBase:
-    backend = Tokenizer(models.BPE(vocab=_merged(*_BERT), merges=[], unk_token="[UNK]"))
+    backend = Tokenizer(models.BPE(vocab=_bpe_vocabulary(*_BERT), merges=[], unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
@@ -49,22 +49,26 @@ def _modernbert() -> PreTrainedTokenizerBase:
 
 
 FAMILIES: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
-    "albert": lambda: transformers.AlbertTokenizer(vocab=_scored("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")),
-    "bert": lambda: transformers.BertTokenizer(vocab=_pieces(*_BERT)),
+    "albert": lambda: transformers.AlbertTokenizer(
+        vocab=_unigram_vocabulary("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+    ),
+    "bert": lambda: transformers.BertTokenizer(vocab=_wordpiece_vocabulary(*_BERT)),
     "byt5": transformers.ByT5Tokenizer,
     "canine": transformers.CanineTokenizer,
     "deberta": lambda: transformers.DebertaTokenizer(
-        vocab=_merged("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"), merges=[]
+        vocab=_bpe_vocabulary("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"), merges=[]
     ),
-    "deberta_v2": lambda: transformers.DebertaV2Tokenizer(vocab=_scored("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")),
-    "distilbert": lambda: transformers.DistilBertTokenizer(vocab=_pieces(*_BERT)),
-    "electra": lambda: transformers.BertTokenizer(vocab=_pieces(*_BERT)),
+    "deberta_v2": lambda: transformers.DebertaV2Tokenizer(
+        vocab=_unigram_vocabulary("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+    ),
+    "distilbert": lambda: transformers.DistilBertTokenizer(vocab=_wordpiece_vocabulary(*_BERT)),
+    "electra": lambda: transformers.BertTokenizer(vocab=_wordpiece_vocabulary(*_BERT)),
     "modernbert": _modernbert,
-    "mpnet": lambda: transformers.MPNetTokenizer(vocab=_pieces(*_ROBERTA, "[UNK]")),
-    "roberta": lambda: transformers.RobertaTokenizer(vocab=_merged(*_ROBERTA), merges=[]),
-    "t5": lambda: transformers.T5Tokenizer(vocab=_scored("<pad>", "</s>", "<unk>")),
-    "xlm_roberta": lambda: transformers.XLMRobertaTokenizer(vocab=_scored(*_ROBERTA)),
+    "mpnet": lambda: transformers.MPNetTokenizer(vocab=_wordpiece_vocabulary(*_ROBERTA, "[UNK]")),
+    "roberta": lambda: transformers.RobertaTokenizer(vocab=_bpe_vocabulary(*_ROBERTA), merges=[]),
+    "t5": lambda: transformers.T5Tokenizer(vocab=_unigram_vocabulary("<pad>", "</s>", "<unk>")),
+    "xlm_roberta": lambda: transformers.XLMRobertaTokenizer(vocab=_unigram_vocabulary(*_ROBERTA)),
     "xlnet": lambda: transformers.XLNetTokenizer(
-        vocab=_scored("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>")
+        vocab=_unigram_vocabulary("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>")
     ),
 }

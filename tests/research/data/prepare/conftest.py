@@ -1,4 +1,4 @@
-"""Write files with given labels, and ingest rows with given labels."""
+"""Fixtures that write files, or ingest rows, with given labels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from tests.research.data.prepare.labelled_rows import rows_with
 from tests.research.data.sources.small_files import SUFFIXES_OF_ANY_LABEL, write_file
 
 WriteLabels = Callable[..., Path]
-"""Function that takes labels and writes a file of rows with them."""
+"""Function that takes labels, writes a file of rows with these labels, and returns its path."""
 COLUMNS = Columns("text", None, ("label",))
+"""Columns of the ingested rows."""
 
 
 class ReadRows(Protocol):
@@ -39,7 +40,7 @@ def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
 
 @pytest.fixture
 def read_rows(write_jsonl: WriteJsonl, tmp_path: Path) -> ReadRows:
-    """Return a function that ingests one row per label, and keeps rows without a label."""
+    """Return a function that ingests one row per given label, and keeps rows whose label is missing."""
 
     def read(*labels: Any, split: str = "train") -> IngestedRows:
         path = write_jsonl(

@@ -23,7 +23,7 @@ def test_row_writer_keeps_the_order_of_rows_and_batches(tmp_path: Path) -> None:
     assert batch.to_pydict() == {"text": ["a", "b", None, None], "id": [0, 1, 2, 3]}
 
 
-def test_row_writer_writes_the_schema_of_an_empty_file(tmp_path: Path) -> None:
+def test_row_writer_without_rows_writes_the_schema(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA):
         pass
     assert list(read_batches(tmp_path / "rows.arrow")) == []
@@ -31,7 +31,7 @@ def test_row_writer_writes_the_schema_of_an_empty_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("num_bytes", "rows_per_batch"), [(1, BATCH_ROWS), (BATCH_BYTES // 4, 4)])
-def test_row_writer_limits_batches_in_rows_and_bytes(tmp_path: Path, num_bytes: int, rows_per_batch: int) -> None:
+def test_row_writer_limits_the_rows_and_bytes_of_a_batch(tmp_path: Path, num_bytes: int, rows_per_batch: int) -> None:
     num_rows = 2 * rows_per_batch + 1
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         for row in range(num_rows):
@@ -56,8 +56,8 @@ def test_read_dataset_yields_rows_in_order(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         for row in range(5):
             writer.append((f"text {row}", row), 1)
-    whole = Dataset.from_file(str(tmp_path / "rows.arrow"))
-    for dataset, ids in ((whole, [0, 1, 2, 3, 4]), (whole.select([3, 1]), [3, 1])):
+    all_rows = Dataset.from_file(str(tmp_path / "rows.arrow"))
+    for dataset, ids in ((all_rows, [0, 1, 2, 3, 4]), (all_rows.select([3, 1]), [3, 1])):
         assert [row for batch in read_dataset(dataset) for row in batch.column("id").to_pylist()] == ids
 
 

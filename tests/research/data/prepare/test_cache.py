@@ -1,4 +1,4 @@
-"""Prepared data is cached, prepared again if anything that it depends on changes, and published only if complete."""
+"""Prepared data is cached. It is prepared again if any of its inputs change, and published only if complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches import tokens
 from research.data.prepare import cache, prepare
-from research.data.prepare import load as module
+from research.data.prepare import load as load_module
 from research.data.prepare.cleaning import CLEANING
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
@@ -31,21 +31,21 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 @pytest.fixture
 def built_kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record the kinds of entries that are built instead of found in the cache. They are really built."""
-    counted: list[str] = []
-    build = cache.fetch
+    """Return a list of the kinds of cache entries that the test builds, without those that it reads from the cache."""
+    kinds: list[str] = []
+    original = cache.fetch
 
     def fetch(
-        cache_dir: Path, kind: str, key: str, make: Callable[[Path], dict[str, Any]]
+        cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]]
     ) -> tuple[Path, dict[str, Any]]:
-        def counting(target: Path) -> dict[str, Any]:
-            counted.append(kind)
-            return make(target)
+        def build_and_record(target: Path) -> dict[str, Any]:
+            kinds.append(kind)
+            return build(target)
 
-        return build(cache_dir, kind, key, counting)
+        return original(cache_dir, kind, key, build_and_record)
 
     monkeypatch.setattr(cache, "fetch", fetch)
-    return counted
+    return kinds
 
 
 def test_second_load_uses_the_cache_and_repeats_the_messages(
@@ -56,15 +56,15 @@ def test_second_load_uses_the_cache_and_repeats_the_messages(
     tokens.tokenize_splits(first, minilm)
     messages = list(load.messages)
     second = load(path)
-    again = tokens.tokenize_splits(second, minilm)
+    second_tokens = tokens.tokenize_splits(second, minilm)
     assert built_kinds == ["rows", "tokens"]
     assert load.messages == messages
     assert second.train[:] == first.train[:]
     assert second.task == first.task
-    assert again.train._fingerprint == tokens.tokenize_splits(first, minilm).train._fingerprint
+    assert second_tokens.train._fingerprint == tokens.tokenize_splits(first, minilm).train._fingerprint
 
 
-def test_length_settings_do_not_change_the_cache_entry(
+def test_max_length_and_truncation_do_not_change_the_cache_entry(
     load: Loader, write_csv: WriteCsv, built_kinds: list[str]
 ) -> None:
     path = write_csv(*reviews(40))
@@ -74,7 +74,7 @@ def test_length_settings_do_not_change_the_cache_entry(
 
 
 @pytest.mark.parametrize("change", [{"cleaning": ["lowercase"]}, {"split_seed": 1}, {"limit_train": 5}])
-def test_changed_settings_are_prepared_again(
+def test_data_is_prepared_again_if_a_setting_changes(
     load: Loader, write_csv: WriteCsv, built_kinds: list[str], change: dict[str, object]
 ) -> None:
     path = write_csv(*reviews(40))
@@ -83,7 +83,7 @@ def test_changed_settings_are_prepared_again(
     assert len(built_kinds) == 2
 
 
-def test_changed_file_with_equal_size_and_time_is_read_again(load: Loader, write_csv: WriteCsv) -> None:
+def test_changed_file_with_the_same_size_and_modification_time_is_read_again(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     before = path.stat()
     load(path)
@@ -99,7 +99,7 @@ def isolated_cleaning() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("isolated_cleaning")
-def test_changed_cleaning_step_is_applied(
+def test_data_is_prepared_again_if_a_users_cleaning_step_changes(
     load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_csv(*reviews(40))
@@ -110,39 +110,39 @@ def test_changed_cleaning_step_is_applied(
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "my_steps", module)
-        # Not imported, because Python's bytecode cache compares only the size and the modification time in seconds.
+        # An import could use stale bytecode: Python compares only the size and modification time (in seconds).
         exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
         CLEANING.register("mine")(module.mine)
         assert load(path, cleaning=["mine"]).train[0]["text"].endswith(word)
 
 
-OWN_TASK = """
+USER_TASK = """
 from research.tasks.single_label import SingleLabel
 
-class Shouted(SingleLabel):
-    '''One label of several, in the order of {order}.'''
+class UserTask(SingleLabel):
+    '''A task with one label per row, ordered by {order}.'''
 """
 
 
-def test_rows_are_prepared_again_if_a_users_task_changes(
+def test_data_is_prepared_again_if_a_users_task_changes(
     load: Loader, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built_kinds: list[str]
 ) -> None:
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_task.py"
     with TASKS.isolated():
         for order in ("names", "names", "counts"):
-            plugin.write_text(OWN_TASK.format(order=order))
+            plugin.write_text(USER_TASK.format(order=order))
             module = types.ModuleType("my_task")
             module.__file__ = str(plugin)
             monkeypatch.setitem(sys.modules, "my_task", module)
             exec(compile(plugin.read_text(), str(plugin), "exec"), module.__dict__)
-            module.Shouted.__module__ = "my_task"
-            TASKS.register("shouted")(module.Shouted)
-            load(path, task="shouted")
+            module.UserTask.__module__ = "my_task"
+            TASKS.register("user_task")(module.UserTask)
+            load(path, task="user_task")
     assert built_kinds == ["rows", "rows"]
 
 
-def test_different_tokenizer_tokenizes_again(
+def test_data_is_tokenized_again_for_a_different_tokenizer(
     load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm: PreTrainedTokenizerBase
 ) -> None:
     from transformers import BertTokenizer
@@ -150,12 +150,12 @@ def test_different_tokenizer_tokenizes_again(
     splits = load(write_csv(*reviews(40)))
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
     with collected(load.messages):
-        other = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
-    assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other.train[0]["input_ids"]
+        other_tokens = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
+    assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other_tokens.train[0]["input_ids"]
     assert built_kinds == ["rows", "tokens", "tokens"]
 
 
-def test_tokenizer_fingerprint_ignores_the_state_of_earlier_calls(minilm: PreTrainedTokenizerBase) -> None:
+def test_tokenizer_fingerprint_does_not_depend_on_earlier_calls(minilm: PreTrainedTokenizerBase) -> None:
     before = tokens.fingerprint_tokenizer(minilm)
     minilm("some text", truncation=True, max_length=4, padding="max_length")
     assert tokens.fingerprint_tokenizer(minilm) == before
@@ -167,9 +167,9 @@ def test_selected_rows_are_tokenized_separately(
     import dataclasses
 
     splits = load(write_csv(*reviews(40)))
-    few = dataclasses.replace(splits, train=splits.train.select([3, 1]))
+    selected = dataclasses.replace(splits, train=splits.train.select([3, 1]))
     assert tokens.tokenize_splits(splits, minilm).train.num_rows == 30
-    assert list(tokens.tokenize_splits(few, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
+    assert list(tokens.tokenize_splits(selected, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
 
 
 def test_damaged_entry_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
@@ -182,16 +182,17 @@ def test_damaged_entry_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
     assert [path.name for path in load.cache_dir.iterdir()] == [entry.name]
 
 
-def _load_when_all_are_ready(path: Path, cache_dir: Path, barrier: Barrier, results: Queue[tuple[int, str]]) -> None:
+def _load_and_wait(path: Path, cache_dir: Path, barrier: Barrier, results: Queue[tuple[int, str]]) -> None:
+    """Load data, but publish the cache entry only when all processes have built it."""
     original = prepare.prepare
 
-    def wait(*arguments: Any) -> dict[str, Any]:
+    def prepare_and_wait(*arguments: Any) -> dict[str, Any]:
         facts = original(*arguments)
-        barrier.wait(HANG_LIMIT)  # all processes have built the entry before the first publishes it
+        barrier.wait(HANG_LIMIT)
         return facts
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "prepare", wait)
+        patch.setattr(load_module, "prepare", prepare_and_wait)
         splits = load_splits(DataSettings(data=str(path)), cache_dir)
     results.put((os.getpid(), splits.train[0]["text"]))
 
@@ -200,15 +201,15 @@ def test_two_processes_may_build_the_same_entry_concurrently(write_csv: WriteCsv
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     arguments = (write_csv(*reviews(40)), tmp_path / "cache", barrier, results)
-    workers = [context.Process(target=_load_when_all_are_ready, args=arguments) for _ in range(2)]
+    workers = [context.Process(target=_load_and_wait, args=arguments) for _ in range(2)]
     for worker in workers:
         worker.start()
-    found = {results.get(timeout=HANG_LIMIT) for _ in workers}
+    loaded = {results.get(timeout=HANG_LIMIT) for _ in workers}
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
-    assert len(found) == 2
-    assert len({text for _, text in found}) == 1
+    assert len(loaded) == 2
+    assert len({text for _, text in loaded}) == 1
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
@@ -275,7 +276,7 @@ def test_damaged_entry_in_an_unwritable_cache_is_an_error(load: Loader, write_cs
     load.cache_dir.chmod(0o700)
 
 
-def test_missing_home_directory_requires_midway_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_midway_cache_must_be_set_if_there_is_no_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 

@@ -1,4 +1,4 @@
-"""Cleaning steps and their composition."""
+"""Clean texts with one or several steps."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_cleaning_step_must_return_a_string() -> None:
 def test_fingerprint_steps_hashes_only_user_code() -> None:
     with CLEANING.isolated():
         register_cleaning("mine")(lambda text: text)
-        own, mine = fingerprint_steps(["lowercase", "mine"])
-    assert own == "lowercase"
-    assert mine.startswith("mine:")
+        shipped_step, user_step = fingerprint_steps(["lowercase", "mine"])
+    assert shipped_step == "lowercase"
+    assert user_step.startswith("mine:")
 
 
-def test_load_names_the_nearest_cleaning_step(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_suggests_the_nearest_cleaning_step(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(UnknownNameError, match=r"'strip_htm'.*'strip_html'"):
         load(write_csv(*reviews(10)), cleaning=["strip_htm"])

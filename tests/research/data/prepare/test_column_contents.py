@@ -10,8 +10,8 @@ from research.data.prepare.column_contents import Content, classify_columns
 from research.data.sources.text_tables import TsvTable
 
 
-def contents(folder: Path, name: str, values: list[str]) -> Content:
-    """Return the classification of a column with these values."""
+def classify(folder: Path, name: str, values: list[str]) -> Content:
+    """Return the kind of content of a column with the given name and values."""
     (folder / "rows.tsv").write_text("\n".join([name, *values]) + "\n", encoding="utf-8")
     return classify_columns(TsvTable(folder / "rows.tsv", "rows.tsv"), [name])[name]
 
@@ -38,11 +38,11 @@ def contents(folder: Path, name: str, values: list[str]) -> Content:
     ],
 )
 def test_classify_columns_uses_name_and_values(tmp_path: Path, name: str, values: list[str], expected: Content) -> None:
-    assert contents(tmp_path, name, values) is expected
+    assert classify(tmp_path, name, values) is expected
 
 
 def test_classify_columns_reads_only_the_first_500_rows(tmp_path: Path) -> None:
-    assert contents(tmp_path, "body", ["a fine film"] * 500 + ["7"] * 5000) is Content.TEXT
+    assert classify(tmp_path, "body", ["a fine film"] * 500 + ["7"] * 5000) is Content.TEXT
 
 
 def test_classify_columns_without_columns_reads_no_file(tmp_path: Path) -> None:

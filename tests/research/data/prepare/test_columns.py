@@ -40,7 +40,7 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
         ("text,sentence1,sentence2,label", "reviews.csv .* text.*: text, sentence1, sentence2\\."),
     ],
 )
-def test_ambiguous_columns_error_names_the_setting(
+def test_error_about_ambiguous_columns_names_the_setting(
     load: Loader, write_csv: WriteCsv, header: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -78,7 +78,9 @@ def test_id_column_does_not_make_the_text_column_ambiguous(load: Loader, write_c
 
 
 @pytest.mark.parametrize(("answer", "is_warned"), [("it does so every day", True), ("yes", True), ("7", False)])
-def test_unused_text_column_is_reported(load: Loader, write_csv: WriteCsv, answer: str, is_warned: bool) -> None:
+def test_column_that_may_be_a_second_text_is_reported(
+    load: Loader, write_csv: WriteCsv, answer: str, is_warned: bool
+) -> None:
     path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
     assert not load(path).has_pairs
     assert any("text_pair_column='answer'" in line for line in load.messages) == is_warned
@@ -106,6 +108,6 @@ def test_text_and_label_column_must_differ(load: Loader, write_csv: WriteCsv) ->
         load(path, text_column="text", label_column="text")
 
 
-def test_load_names_the_nearest_column(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_suggests_the_nearest_column(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=r"reviews\.csv: .*'txt'.*'text'.*label, text"):
         load(write_csv(*reviews(10)), text_column="txt")

@@ -1,4 +1,4 @@
-"""Ingest the files of a split: usable rows are written to disk, and bad rows are reported with their places."""
+"""Ingest the files of a split. Usable rows are written to disk, and bad rows are reported with their places."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.research.data.prepare.labelled_rows import labels_of
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    ("bad_row", "reason"),
     [
         ('{"label": 1}', "missing text"),
         ('{"text": 5, "label": 1}', "the text has the type int, expected a string"),
@@ -32,10 +32,12 @@ from tests.research.data.prepare.labelled_rows import labels_of
         ('{"text": "a", "label": ["half \\ud83d"]}', "the label is invalid Unicode"),
     ],
 )
-def test_unusable_row_is_reported_with_the_reason(load: Loader, write_jsonl: WriteJsonl, row: str, reason: str) -> None:
+def test_unusable_row_is_reported_with_the_reason(
+    load: Loader, write_jsonl: WriteJsonl, bad_row: str, reason: str
+) -> None:
     rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
     with pytest.raises(BadRowsError, match=in_order("1", "10", "reviews.jsonl, row 6: ", reason)):
-        load(write_jsonl([*rows[:5], row, *rows[5:]]))
+        load(write_jsonl([*rows[:5], bad_row, *rows[5:]]))
 
 
 def test_texts_that_are_empty_after_cleaning_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
@@ -52,14 +54,29 @@ def test_label_separator_splits_a_string_into_several_labels(load: Loader, write
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [1], [0]]
 
 
-def test_ingest_numbers_rows_over_several_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
-    first = write_jsonl([{"a": "One", "b": "x", "y": 1}, {"a": "two", "b": "x", "y": 0.5}, "broken"], "first.jsonl")
-    second = write_jsonl(["", {"a": "one", "b": "x", "y": [2]}, {"a": "one", "b": "X", "y": None}], "second.jsonl")
+def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    first = write_jsonl(
+        [
+            {"first_text": "One", "second_text": "x", "answer": 1},
+            {"first_text": "two", "second_text": "x", "answer": 0.5},
+            "broken",
+        ],
+        "first.jsonl",
+    )
+    second = write_jsonl(
+        [
+            "",
+            {"first_text": "one", "second_text": "x", "answer": [2]},
+            {"first_text": "one", "second_text": "X", "answer": None},
+        ],
+        "second.jsonl",
+    )
     bad = BadRows("skip")
+    num_earlier_tables = 3
     rows = ingest(
         [JsonLinesTable(path, path.name) for path in (first, second)],
-        3,
-        Columns("a", "b", ("y",)),
+        num_earlier_tables,
+        Columns("first_text", "second_text", ("answer",)),
         str.lower,
         label_separator=None,
         keep_unlabelled=True,
@@ -68,13 +85,10 @@ def test_ingest_numbers_rows_over_several_files(write_jsonl: WriteJsonl, tmp_pat
     )
     (batch,) = rows.batches()
     assert batch.select(["text", "text_pair", "label", "id", "table", "row", "line"]).to_pylist() == [
-        dict(zip(batch.schema.names, values, strict=True))
-        for values in (
-            ("one", "x", ["1"], 0, 3, 1, 1),
-            ("two", "x", ["0.5"], 1, 3, 2, 2),
-            ("one", "x", ["2"], 3, 4, 1, 2),
-            ("one", "x", None, 4, 4, 2, 3),
-        )
+        {"text": "one", "text_pair": "x", "label": ["1"], "id": 0, "table": 3, "row": 1, "line": 1},
+        {"text": "two", "text_pair": "x", "label": ["0.5"], "id": 1, "table": 3, "row": 2, "line": 2},
+        {"text": "one", "text_pair": "x", "label": ["2"], "id": 3, "table": 4, "row": 1, "line": 2},
+        {"text": "one", "text_pair": "x", "label": None, "id": 4, "table": 4, "row": 2, "line": 3},
     ]
     assert (len(rows), rows.num_read, rows.first_ids) == (4, 5, [0, 3])
     assert np.unique(rows.hashes, return_inverse=True)[1].tolist() in ([0, 1, 0, 0], [1, 0, 1, 1])

@@ -26,7 +26,7 @@ def test_encode_rows_reports_unusable_rows_with_the_reason(read_rows: ReadRows) 
 
 
 @pytest.mark.parametrize(
-    ("labels", "task", "values"),
+    ("labels", "task", "expected"),
     [
         (["b", "a"], None, ("guessed", "single_label", "2 labels: a, b.")),
         ([["b"], ["a", "b"]], "multi_label", ("multi_label", "2 labels: a, b.")),
@@ -34,12 +34,12 @@ def test_encode_rows_reports_unusable_rows_with_the_reason(read_rows: ReadRows) 
         ([f"name {row:02}" for row in range(11)], None, ("single_label", "11 labels: name 00", "name 09, ...")),
     ],
 )
-def test_describe_names_task_and_labels(
-    read_rows: ReadRows, labels: list[object], task: str | None, values: tuple[str, ...]
+def test_describe_names_the_task_and_its_labels(
+    read_rows: ReadRows, labels: list[object], task: str | None, expected: tuple[str, ...]
 ) -> None:
-    kind = None if task is None else TASKS[task]
-    encoder = learn_labels(read_rows(*labels), COLUMNS, kind)
-    described = encoder.describe(guessed=kind is None)
-    assert re.search(in_order(*values), described)
-    assert ("guessed" in described) == (kind is None)
+    task_class = None if task is None else TASKS[task]
+    encoder = learn_labels(read_rows(*labels), COLUMNS, task_class)
+    described = encoder.describe(guessed=task_class is None)
+    assert re.search(in_order(*expected), described)
+    assert ("guessed" in described) == (task_class is None)
     assert encoder.label_type == encoder.kind.column_type()

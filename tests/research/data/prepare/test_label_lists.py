@@ -1,4 +1,4 @@
-"""Lists of labels that hold the names that apply, or a 0 or 1 for each label."""
+"""Read labels given as lists: either the names that apply, or a 0 or 1 for each label."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def lists(*rows: list[str]) -> pa.ListArray:
 
 def test_name_reader_returns_label_codes() -> None:
     reader = NameReader(LabelCodes(["a", "b", "c"], str))
-    found = reader.read(lists(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
-    assert found.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
-    assert found.lengths.tolist() == [2, 0, 1, 2, 2, 2]
-    assert found.invalid.tolist() == [False, False, False, False, True, False]
+    parsed = reader.read(lists(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
+    assert parsed.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
+    assert parsed.lengths.tolist() == [2, 0, 1, 2, 2, 2]
+    assert parsed.invalid.tolist() == [False, False, False, False, True, False]
     assert reader.explain(["b", "d", "b"]) is not None
     assert reader.explain(["a", "d", "d"]) is None
 
 
-def test_indicator_reader_returns_codes_of_applying_labels() -> None:
+def test_indicator_reader_returns_the_codes_of_labels_marked_with_1() -> None:
     reader = IndicatorReader(["joy", "anger", "fear"])
-    found = reader.read(
+    parsed = reader.read(
         lists(["0", "1", "1"], ["False", " TRUE ", "0.0"], ["0", "0", "0"], ["1", "0"], ["1", "2", "0"])
     )
-    assert found.codes.tolist() == [1, 2, 1]
-    assert found.lengths.tolist() == [2, 1, 0, 0, 0]
-    assert found.invalid.tolist() == [False, False, False, True, True]
+    assert parsed.codes.tolist() == [1, 2, 1]
+    assert parsed.lengths.tolist() == [2, 1, 0, 0, 0]
+    assert parsed.invalid.tolist() == [False, False, False, True, True]
     assert reader.explain(["0", "1", "1"]) is None
-    for label, named in ((["1", "0"], ("3", "2")), (["1", "2", "x"], ("'2', 'x'",))):
-        assert re.search(in_order(*named), str(reader.explain(label)))
+    for label, expected in ((["1", "0"], ("3", "2")), (["1", "2", "x"], ("'2', 'x'",))):
+        assert re.search(in_order(*expected), str(reader.explain(label)))
 
 
 @pytest.mark.parametrize("unseen_labels", [None, "skip", "count_as_wrong"])
@@ -53,7 +53,7 @@ def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, 
         load(path, unseen_labels=unseen_labels, task="single_label")
 
 
-def test_ids_instead_of_declared_names_are_refused_with_the_names(
+def test_ids_without_declared_names_are_refused_if_training_rows_declare_names(
     load: Loader, write_csv: WriteCsv, tmp_path: Path
 ) -> None:
     declared = Dataset.from_dict(

@@ -1,4 +1,4 @@
-"""Count labels and average scores."""
+"""Count the labels of each split, and compute the mean and deviation of the training scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from research.data.prepare.label_tally import NameTally, ScoreTally
 
 
-def test_score_tally_computes_mean_and_deviation_of_training_rows() -> None:
+def test_score_tally_computes_the_mean_and_deviation_of_training_scores() -> None:
     tally = ScoreTally()
     tally.add("train", pa.array([1.0, 2.0]))
     tally.add("test", pa.array([100.0]))

@@ -1,4 +1,4 @@
-"""Label names are the same however a file writes them."""
+"""Read label names. They do not depend on the type of the file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJ
 
 
 @pytest.mark.parametrize(
-    ("written", "names"),
+    ("values", "names"),
     [
         (("1", "+1", " 2"), ("1", "2")),
         (("01", "02", "10"), ("01", "02", "10")),
@@ -53,9 +53,9 @@ def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJ
     ],
 )
 def test_label_names_do_not_depend_on_the_file_type(
-    load: Loader, write_labels: WriteLabels, written: tuple[str, ...], names: tuple[str, ...]
+    load: Loader, write_labels: WriteLabels, values: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
-    task = load(write_labels(*written)).task
+    task = load(write_labels(*values)).task
     assert (task.problem_type, set(task.label_names)) == ("single_label", set(names))
 
 
@@ -66,7 +66,7 @@ def test_label_ids_may_start_at_any_number(load: Loader, write_labels: WriteLabe
     assert set(task.label_counts) == {15}
 
 
-def test_booleans_are_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_booleans_are_read_as_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(True, False)))
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("False", "True"))
 
@@ -77,7 +77,7 @@ def test_fractions_can_be_label_names(load: Loader, write_jsonl: WriteJsonl) -> 
 
 
 @pytest.mark.parametrize("num_labels", [3, 30])
-def test_large_floats_are_named_as_whole_numbers(load: Loader, tmp_path: Path, num_labels: int) -> None:
+def test_label_names_of_large_floats_are_whole_numbers(load: Loader, tmp_path: Path, num_labels: int) -> None:
     rows = rows_with(*(1e18 + 4096.0 * number for number in range(num_labels)))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     splits = load(tmp_path / "rows.parquet")
@@ -86,7 +86,7 @@ def test_large_floats_are_named_as_whole_numbers(load: Loader, tmp_path: Path, n
         assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
 
 
-def test_labels_with_exponents_are_named_as_whole_numbers(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_names_of_numbers_with_exponents_are_whole_numbers(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*(f"text {row},{('1e5', '200000', '3E7')[row % 3]}" for row in range(60))))
     assert splits.task.label_names == ("100000", "200000", "30000000")
 
@@ -96,12 +96,12 @@ def test_nan_is_a_missing_label_in_all_file_types(load: Loader, write_labels: Wr
         load(write_labels("a", "b", "NaN"))
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_test_rows_may_write_whole_numbers_as_floats(
-    load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl, kind: str
+@pytest.mark.parametrize("file_type", ["csv", "jsonl"])
+def test_test_rows_may_store_whole_numbers_as_floats(
+    load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl, file_type: str
 ) -> None:
     folder = write_csv(*(f"train {row},{row % 2}" for row in range(40)), name="data/train.csv").parent
-    if kind == "csv":
+    if file_type == "csv":
         write_csv(*(f"test {row},{row % 2}.0" for row in range(10)), name="data/test.csv")
     else:
         write_jsonl([{"text": f"test {row}", "label": row % 2 + 0.0} for row in range(10)], name="data/test.jsonl")
@@ -110,7 +110,7 @@ def test_test_rows_may_write_whole_numbers_as_floats(
 
 
 @pytest.mark.parametrize(
-    "alike",
+    "names",
     [
         *(
             ("pos", other)
@@ -124,8 +124,8 @@ def test_test_rows_may_write_whole_numbers_as_floats(
         ("0", "false"),
     ],
 )
-def test_lookalikes_groups_names_that_look_alike(alike: tuple[str, ...]) -> None:
-    assert lookalikes(["neg", *alike, "unknown"]) == [list(alike)]
+def test_lookalikes_groups_names_that_look_alike(names: tuple[str, ...]) -> None:
+    assert lookalikes(["neg", *names, "unknown"]) == [list(names)]
 
 
 def test_lookalikes_does_not_group_different_names() -> None:
@@ -133,7 +133,7 @@ def test_lookalikes_does_not_group_different_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "typed", "read", "scalars"),
+    ("value", "typed", "expected", "scalar_types"),
     [
         ("pos", True, ["pos"], {"str"}),
         (" 7 ", False, [" 7 "], {"int"}),
@@ -146,15 +146,15 @@ def test_lookalikes_does_not_group_different_names() -> None:
     ],
 )
 def test_read_label_returns_strings_and_records_the_form(
-    value: Any, typed: bool, read: list[str], scalars: set[str | None]
+    value: Any, typed: bool, expected: list[str], scalar_types: set[str | None]
 ) -> None:
     forms = LabelForms()
-    assert read_label(value, forms, typed=typed) == read
-    assert (forms.scalars, forms.in_lists) == (scalars, isinstance(value, list))
+    assert read_label(value, forms, typed=typed) == expected
+    assert (forms.scalars, forms.in_lists) == (scalar_types, isinstance(value, list))
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "NaN", "<NA>", "#N/A", float("nan"), [None, ""]])
-def test_read_label_distinguishes_missing_and_bad_labels(value: Any) -> None:
+def test_read_label_distinguishes_missing_labels_from_bad_labels(value: Any) -> None:
     with pytest.raises(MissingLabelError):
         read_label(value, LabelForms(), typed=True)
     with pytest.raises(BadLabelError) as caught:
@@ -162,9 +162,9 @@ def test_read_label_distinguishes_missing_and_bad_labels(value: Any) -> None:
     assert not isinstance(caught.value, MissingLabelError)
 
 
-def test_parse_scores_returns_nan_for_other_values() -> None:
-    found = parse_scores(pa.array([" 1.5 ", "-2", "1e3", "inf", "four", "1,5", ""]))
-    np.testing.assert_array_equal(found, [1.5, -2, 1000, *[np.nan] * 4])
+def test_parse_scores_returns_nan_for_values_that_are_not_finite_numbers() -> None:
+    scores = parse_scores(pa.array([" 1.5 ", "-2", "1e3", "inf", "four", "1,5", ""]))
+    np.testing.assert_array_equal(scores, [1.5, -2, 1000, *[np.nan] * 4])
 
 
 def test_label_codes_encode_learned_extended_and_declared_names() -> None:

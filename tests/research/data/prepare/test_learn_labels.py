@@ -1,4 +1,4 @@
-"""Learn the task of a data set and how its labels are read."""
+"""Learn the task and the label names of a data set from its training rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.prepare.labelled_rows import labels_of, rows_with
 
 
-def test_load_refuses_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_refuses_data_with_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=r"'label' .*2 labels.*'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
 
 
 @pytest.mark.parametrize("zero_and_one", [(0, 1), (False, True), (0.0, 1.0), ("0", "1")])
-def test_lists_with_a_single_one_are_one_hot(
+def test_lists_with_exactly_one_1_are_one_hot(
     load: Loader, write_jsonl: WriteJsonl, zero_and_one: tuple[object, object]
 ) -> None:
     vectors = [[zero_and_one[position == label] for position in range(3)] for label in (2, 0, 1)]
@@ -50,20 +50,20 @@ def test_one_hot_lists_can_be_read_as_multi_label(load: Loader, write_jsonl: Wri
     assert [labels_of(splits)[text] for text in "01"] == [[1], [0]]
 
 
-def test_lists_of_ids_0_and_1_of_different_lengths_are_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_lists_of_0_and_1_of_different_lengths_are_lists_of_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with([0], [1], [0, 1], [])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("0", "1"))
     assert [labels_of(splits)[text] for text in "0123"] == [[0], [1], [0, 1], []]
 
 
-def test_indicator_columns_are_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_indicator_columns_are_read_as_labels(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{int(row % 3 == 0)},{int(row % 3 == 1)},{int(row % 3 == 2)}" for row in range(60)]
     path = write_csv(*lines, header="text,joy,anger,fear")
     splits = load(path, label_column="joy, anger,fear")
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("joy", "anger", "fear"))
     assert [labels_of(splits)[text] for text in "012"] == [0, 1, 2]
-    both = write_csv(*lines, "both 60,1,1,0", header="text,joy,anger,fear")
-    splits = load(both, label_column="joy,anger,fear")
+    path_with_two_labels = write_csv(*lines, "both 60,1,1,0", header="text,joy,anger,fear")
+    splits = load(path_with_two_labels, label_column="joy,anger,fear")
     assert splits.task.problem_type == "multi_label"
     assert labels_of(splits)["60"] == [0, 1]
     with pytest.raises(ValueError, match=in_order("row 61", "'2'", "zeros and ones")):
@@ -72,7 +72,7 @@ def test_indicator_columns_are_labels(load: Loader, write_csv: WriteCsv) -> None
         load(path, label_column="joy,angry")
 
 
-def test_few_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv: WriteCsv) -> None:
+def test_few_distinct_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{float(row % 2)}" for row in range(40)]
     path = write_csv(*lines)
     splits = load(path)
@@ -82,7 +82,7 @@ def test_few_whole_numbers_stored_as_floats_are_classes(load: Loader, write_csv:
     assert not load.reported("Warning:")
 
 
-def test_guess_task_of_lists_is_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with(["b", "a"], [], ["c"])))
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("a", "b", "c"))
     assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [], [2]]
@@ -115,9 +115,11 @@ def test_labels_that_do_not_fit_the_task_are_refused(
         load(write_jsonl(rows_with(*labels)), task=task)
 
 
-@pytest.mark.parametrize("odd", [[2, 0], [1, -1], [1, 0, 0]])
-def test_single_invalid_indicator_list_is_a_bad_row(load: Loader, write_jsonl: WriteJsonl, odd: list[int]) -> None:
-    rows = [*rows_with([1, 0], [0, 1]), {"text": "odd", "label": odd}]
+@pytest.mark.parametrize("invalid", [[2, 0], [1, -1], [1, 0, 0]])
+def test_invalid_list_among_indicator_lists_is_a_bad_row(
+    load: Loader, write_jsonl: WriteJsonl, invalid: list[int]
+) -> None:
+    rows = [*rows_with([1, 0], [0, 1]), {"text": "odd", "label": invalid}]
     with pytest.raises(ValueError, match=in_order("1", "41", "row 41: ", "expected")):
         load(write_jsonl(rows))
     splits = load(write_jsonl(rows), bad_rows="skip")
@@ -125,7 +127,7 @@ def test_single_invalid_indicator_list_is_a_bad_row(load: Loader, write_jsonl: W
     assert labels_of(splits)["0"] == 0
 
 
-def test_training_files_with_and_without_declared_names_are_refused(load: Loader, tmp_path: Path) -> None:
+def test_training_files_are_refused_if_only_some_declare_label_names(load: Loader, tmp_path: Path) -> None:
     declared = Dataset.from_dict(
         {"text": [f"named {row}" for row in range(20)], "label": [row % 2 for row in range(20)]},
         features=Features({"text": Value("string"), "label": ClassLabel(names=["x", "y"])}),
@@ -146,7 +148,7 @@ def test_lists_of_one_label_can_be_read_as_single_label(load: Loader, write_json
     assert (splits.task.label_names, labels_of(splits)["0"]) == (("n", "p"), 1)
 
 
-def test_label_columns_with_other_values_than_zeros_and_ones_are_refused(load: Loader, write_csv: WriteCsv) -> None:
+def test_several_label_columns_must_hold_zeros_and_ones(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{('yes,no', 'no,yes')[row % 2]}" for row in range(20)]
     with pytest.raises(ValueError, match=r"Columns 'a, b': 'yes', 'no' .*zeros and ones"):
         load(write_csv(*lines, header="text,a,b"), label_column="a,b")

@@ -12,7 +12,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
-def test_messages_show_names_from_files_on_one_line(load: Loader, write_csv: WriteCsv) -> None:
+def test_messages_escape_line_breaks_and_control_characters(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(10), header='"a\nlong\x1b[2J text",category')
     with pytest.raises(ValueError, match=r"Columns: a\\nlong\\x1b\[2J text, category\.") as caught:
         load(path, label_column="label")

@@ -1,4 +1,4 @@
-"""Preparing data needs memory for one batch of rows, not for all rows."""
+"""Data preparation holds one batch of rows in memory, not all rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.conftest import ROOT
 def test_memory_does_not_grow_with_the_number_of_rows() -> None:
     command = [sys.executable, "experiments/benchmarks/memory.py", "--rows", "6000", "12000", "--words", "400"]
     # Make the packages importable, as an editable install does.
-    done = subprocess.run(
+    completed = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     small, large = (
-        [float(cell) for cell in line.replace(",", "").split("|")[1:-1]] for line in done.stdout.splitlines()[2:]
+        [float(cell) for cell in line.replace(",", "").split("|")[1:-1]] for line in completed.stdout.splitlines()[2:]
     )
     file_growth, peak_growth = large[1] - small[1], large[5] - small[5]
     assert file_growth > 10

@@ -1,4 +1,4 @@
-"""Encode labels that are names, in training rows and in rows that are only evaluated."""
+"""Encode label names in training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_unseen_labels_can_count_as_wrong(load: Loader, write_csv: WriteCsv) -> 
         load(folder, unseen_labels="count_as_wrong")
 
 
-def test_unseen_labels_cannot_count_as_wrong_with_several_labels(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_unseen_labels_cannot_count_as_wrong_in_multi_label_tasks(load: Loader, write_jsonl: WriteJsonl) -> None:
     rows = [{"text": f"review {row}", "label": ["a", "b"][: row % 3]} for row in range(40)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     write_jsonl([{"text": "new", "label": ["c"]}, {"text": "known", "label": ["a"]}], "data/test.jsonl")
@@ -62,7 +62,7 @@ def test_unseen_labels_cannot_count_as_wrong_with_several_labels(load: Loader, w
     assert len(load(folder, unseen_labels="skip").test) == 1
 
 
-def test_several_unseen_labels_of_a_row_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_all_unseen_labels_of_a_row_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     folder = write_jsonl(rows_with(["a"], ["b"]), name="data/train.jsonl").parent
     write_jsonl([{"text": "x", "label": ["a", "c", "d"]}], name="data/test.jsonl")
     with pytest.raises(ValueError, match=in_order("test.jsonl, row 1: ", "'c', 'd'", "--unseen_labels")):
@@ -88,20 +88,20 @@ def test_encode_rows_uses_the_rarest_label_as_stratum(read_rows: ReadRows) -> No
     assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels form a separate stratum
 
 
-def test_encode_labels_returns_codes_that_the_tally_counts(read_rows: ReadRows) -> None:
-    one = learn_labels(read_rows("a", "b"), COLUMNS, None)
-    stored = one.encode_labels(pa.array([["b"], ["a"], ["b"]]))
-    assert stored.to_pylist() == [1, 0, 1]
-    several = learn_labels(read_rows(["a"], ["b", "a"]), COLUMNS, None)
-    lists = several.encode_labels(pa.array([["b", "a"], [], ["a"]], pa.list_(pa.string())))
-    assert lists.to_pylist() == [[1, 0], [], [0]]
-    for encoder, labels, counts in ((one, stored, [1, 2]), (several, lists, [2, 1])):
+def test_encode_labels_returns_codes_that_tally_counts(read_rows: ReadRows) -> None:
+    single_label = learn_labels(read_rows("a", "b"), COLUMNS, None)
+    codes = single_label.encode_labels(pa.array([["b"], ["a"], ["b"]]))
+    assert codes.to_pylist() == [1, 0, 1]
+    multi_label = learn_labels(read_rows(["a"], ["b", "a"]), COLUMNS, None)
+    code_lists = multi_label.encode_labels(pa.array([["b", "a"], [], ["a"]], pa.list_(pa.string())))
+    assert code_lists.to_pylist() == [[1, 0], [], [0]]
+    for encoder, labels, counts in ((single_label, codes, [1, 2]), (multi_label, code_lists, [2, 1])):
         tally = encoder.tally()
         tally.add("train", labels)
         assert tally.facts(3)["label_counts"] == counts
 
 
-def test_may_be_labels_accepts_marks_that_are_training_labels(read_rows: ReadRows) -> None:
+def test_may_be_labels_accepts_missing_value_marks_that_are_training_labels(read_rows: ReadRows) -> None:
     train = read_rows("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
     assert encoder.may_be_labels({"none", "null"}, train)

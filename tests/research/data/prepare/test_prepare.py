@@ -1,4 +1,4 @@
-"""Prepare data. Rows of one format version must not change, because users' caches already hold them."""
+"""Prepare data. The rows may change only if ROWS_FORMAT changes, because users' caches hold rows of this format."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.entry_hash import hash_entry
 
 
+# Each of the following functions writes data, and returns its path and the settings to load it with.
 def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Write texts to be cleaned, with repeated texts and bad rows. Validation and test rows are carved from them."""
+    """Write training rows with repeated texts, texts to clean, and bad rows. The other splits are carved from them."""
     lines: list[str | bytes] = [
         f"<b>Cafe\u0301</b>  {row % 70}\x07,{'other' if row % 3 else 'rest'}" for row in range(90)
     ]
@@ -27,7 +28,7 @@ def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]
 
 
 def pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Write a folder of three files of pairs, with labels that no training row has and rows shared by splits."""
+    """Write a folder with three splits of pairs. Splits share rows, and some labels do not occur in training rows."""
     for split, num_rows in (("train", 30), ("validation", 20), ("test", 12)):
         lines = [f'"premise, {row}";hypothesis {row};{row % (2 if split == "train" else 3)}' for row in range(num_rows)]
         path = write_csv(*lines, name=f"pairs/{split}.csv", header="premise;hypothesis;label")
@@ -47,7 +48,7 @@ def several_labels(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict
 
 
 def separated_labels(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Write strings of several labels."""
+    """Write strings that hold several labels with a separator."""
     lines = [f"text {row}\t{('a|b', 'b', 'c| a')[row % 3]}" for row in range(40)]
     return write_csv(*lines, name="labels.tsv", header="text\tlabel"), {"label_separator": "|"}
 
@@ -59,12 +60,12 @@ def label_columns(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[st
 
 
 def scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
-    """Write scores."""
+    """Write one score per row."""
     return write_jsonl([{"text": f" text {row}\n", "label": row / 8 - 1} for row in range(40)]), {"test_share": 0.3}
 
 
 @pytest.mark.parametrize(
-    ("example", "kept"),
+    ("example", "expected_hash"),
     [
         (texts, "95bfbc809821141f"),
         (pairs, "22ff9c19fa9e71a6"),
@@ -74,19 +75,19 @@ def scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, An
         (scores, "dff36f5817f49a21"),
     ],
 )
-def test_rows_change_only_with_their_format_number(
+def test_rows_change_only_if_rows_format_changes(
     load: Loader,
     write_csv: WriteCsv,
     write_jsonl: WriteJsonl,
     example: Callable[..., tuple[Path, dict[str, Any]]],
-    kept: str,
+    expected_hash: str,
 ) -> None:
     path, settings = example(write_csv, write_jsonl)
     load(path, **settings)
-    found = hash_entry(load.cache_dir, "rows")
-    assert (ROWS_FORMAT, found) == (1, kept), (
+    entry_hash = hash_entry(load.cache_dir, "rows")
+    assert (ROWS_FORMAT, entry_hash) == (1, expected_hash), (
         "The prepared rows or facts have changed. Increase ROWS_FORMAT in research/data/prepare/prepare.py, so that "
-        "old entries in users' caches are not used, and update the version and the hashes in this test."
+        "old entries in users' caches are not used, and update the format number and the hashes in this test."
     )
 
 
@@ -96,7 +97,7 @@ def test_load_refuses_a_header_without_rows(load: Loader, write_csv: WriteCsv, n
         load(write_csv(name=name, header=header))
 
 
-def test_bad_rows_are_reported_instead_of_their_consequences(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_are_reported_if_no_row_is_usable(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match="10 bad rows of 10"):
         load(write_csv(*[f"text {row},nan" for row in range(10)]))
 
@@ -107,15 +108,15 @@ def test_label_column_of_ids_is_refused_if_no_split_can_be_carved(load: Loader, 
 
 
 @pytest.mark.parametrize(
-    ("labels", "explained"),
+    ("labels", "explanation"),
     [
         ([f"{number},25" for number in range(40)], "'label'.*as text"),
         ([f"id {number}" for number in range(40)], "'label'.*40 .* 40 .*label_column"),
     ],
 )
 def test_carving_error_explains_how_labels_were_read(
-    load: Loader, write_jsonl: WriteJsonl, labels: list[str], explained: str
+    load: Loader, write_jsonl: WriteJsonl, labels: list[str], explanation: str
 ) -> None:
     path = write_jsonl([{"text": f"text {row}", "label": label} for row, label in enumerate(labels)])
-    with pytest.raises(ValueError, match=f"40 training rows.*test split.*{explained}"):
+    with pytest.raises(ValueError, match=f"40 training rows.*test split.*{explanation}"):
         load(path)

@@ -1,4 +1,4 @@
-"""Encode labels that are numbers."""
+"""Encode labels that are scores."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_integers_can_be_read_as_scores(load: Loader, write_csv: WriteCsv) -> No
     assert str(splits.train.features["label"].dtype) == "float64"
 
 
-def test_values_that_are_not_finite_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
+def test_labels_that_are_not_finite_numbers_are_bad_rows(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row}" for row in range(30)]
     path = write_csv(*lines, "x,four", "y,1e999", "z,inf")
     with pytest.raises(
@@ -65,7 +65,7 @@ def test_score_encoder_keeps_scores_and_uses_quantiles_as_strata(read_rows: Read
     assert encoder.encode_labels(batch.column("label")).to_pylist() == scores[::-1]
 
 
-def test_score_encoder_reports_rows_without_one_finite_number(read_rows: ReadRows) -> None:
+def test_score_encoder_reports_labels_that_are_not_one_finite_number(read_rows: ReadRows) -> None:
     encoder = learn_labels(read_rows(1.5, 2.5), COLUMNS, TASKS["regression"])
     bad = BadRows("skip")
     usable, _ = encoder.encode_rows(read_rows("3", "x", [1, 2], 1e39, None, split="validation"), bad, bad)
@@ -75,11 +75,11 @@ def test_score_encoder_reports_rows_without_one_finite_number(read_rows: ReadRow
     )
 
 
-@pytest.mark.parametrize(("scores", "may_be"), [((-2.5, 0.5), True), ((0.5, 1.5), False), ((-1.0, 0.5), True)])
-def test_minus_one_may_be_a_score_within_their_range(
-    read_rows: ReadRows, scores: tuple[float, float], may_be: bool
+@pytest.mark.parametrize(("scores", "is_possible"), [((-2.5, 0.5), True), ((0.5, 1.5), False), ((-1.0, 0.5), True)])
+def test_minus_one_may_be_a_score_within_the_range_of_training_scores(
+    read_rows: ReadRows, scores: tuple[float, float], is_possible: bool
 ) -> None:
     train = read_rows(*scores)
     encoder = learn_labels(train, COLUMNS, None)
-    assert encoder.may_be_labels({"-1.0"}, train) == may_be
+    assert encoder.may_be_labels({"-1.0"}, train) == is_possible
     assert not encoder.may_be_labels({"none"}, train)

@@ -1,4 +1,4 @@
-"""Labels that could be read in a second way cause a warning that names the setting for it."""
+"""Warn of labels that can be read in a second way, and name the setting that selects it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.research.data.prepare.conftest import WriteLabels
 from tests.research.data.prepare.labelled_rows import rows_with
 
 
-def test_merged_spellings_are_reported_with_their_numbers_of_rows(load: Loader, write_labels: WriteLabels) -> None:
+def test_merged_spellings_are_reported_with_their_row_counts(load: Loader, write_labels: WriteLabels) -> None:
     path = write_labels("1", "+1", "12", "1")
     splits = load(path, validation_share=0.1, test_share=0.1)
     assert load.reported("Warning:", "'label'", "'+1' (20 rows)", "'1' (40 rows)", "'1'")
     assert splits.task.label_names == ("1", "12")
 
 
-def test_labels_that_look_alike_are_reported_and_not_merged(load: Loader, write_labels: WriteLabels) -> None:
+def test_labels_that_look_alike_are_reported_but_not_merged(load: Loader, write_labels: WriteLabels) -> None:
     assert load(write_labels("Pos", "pos", "neg")).task.label_names == ("Pos", "neg", "pos")
     assert load.reported("Warning:", "'Pos' and 'pos'")
     assert load(write_labels("1", "01", "2")).task.num_labels == 3
@@ -67,13 +67,13 @@ def test_unambiguous_labels_cause_no_warning(load: Loader, write_csv: WriteCsv) 
     assert not load.reported("Warning")
 
 
-def test_indicator_lists_among_other_lists_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_lists_that_are_mostly_indicators_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
     assert load.reported("Warning:", "'label'", "80%")
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "NA"), ("a", "b", "None"), ("1", "2", "n/a"), ("0", "1", "2", "-1")])
-def test_labels_that_often_mark_missing_labels_are_reported(
+def test_labels_that_look_like_missing_value_marks_are_reported(
     load: Loader, write_labels: WriteLabels, labels: tuple[str, ...]
 ) -> None:
     splits = load(write_labels(*labels))
@@ -81,19 +81,19 @@ def test_labels_that_often_mark_missing_labels_are_reported(
     assert load.reported("Warning:", "'label'", f"{labels[-1]!r} (in 20 ")
 
 
-def test_minus_one_of_two_classes_causes_no_warning(load: Loader, write_labels: WriteLabels) -> None:
+def test_minus_one_causes_no_warning_in_a_binary_task(load: Loader, write_labels: WriteLabels) -> None:
     load(write_labels("-1", "1"))
     assert not load.reported("Warning:")
 
 
-def test_joined_names_in_lists_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_list_elements_that_may_hold_several_names_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with(["joy|anger"], ["joy"], ["anger", "fear"])))
     assert load.reported("Warning:", "'|'", "'joy|anger'", "label_separator='|'")
 
 
-def test_warn_of_spellings_shows_only_some_of_many() -> None:
+def test_warn_of_spellings_shortens_a_long_list() -> None:
     spellings = {str(number): {str(number): 1200, f"+{number}": 1} for number in range(5)}
-    (merged,) = warn_of_spellings(spellings, list(spellings), "stars")
-    assert re.search(in_order("Warning:", "'stars'", "'+0' (1 rows)", "'0' (1,200 rows)", "'2'", "2 more"), merged)
-    assert "'3'" not in merged
+    (message,) = warn_of_spellings(spellings, list(spellings), "stars")
+    assert re.search(in_order("Warning:", "'stars'", "'+0' (1 rows)", "'0' (1,200 rows)", "'2'", "2 more"), message)
+    assert "'3'" not in message
     assert warn_of_spellings({}, ["a", "b"], "stars") == []

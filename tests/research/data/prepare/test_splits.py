@@ -1,4 +1,4 @@
-"""Carve and sample splits: stratified, reproducible, and without the same text in two splits."""
+"""Carve and sample splits. They are stratified and reproducible, and no two splits share a text."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
 NO_HASHES = np.empty(0, dtype=np.uint64)
+"""An empty array of text hashes, for data without existing splits."""
 SHARES = {VALIDATION: 0.1, TEST: 0.2}
+"""Shares of the splits to carve."""
 
 
-def texts(splits: Splits) -> dict[str, list[str]]:
+def texts_by_split(splits: Splits) -> dict[str, list[str]]:
     return {name: list(split["text"]) for name, split in splits.items()}
 
 
-def different_texts(num_rows: int) -> np.ndarray:
+def hashes_of_distinct_texts(num_rows: int) -> np.ndarray:
+    """Return the hashes of texts that all differ."""
     return np.random.default_rng(1).permutation(num_rows).astype(np.uint64)
 
 
@@ -36,18 +39,18 @@ def test_allocate_is_proportional_with_largest_remainders() -> None:
 
 
 def test_allocate_breaks_ties_by_seed_and_not_by_position() -> None:
-    given = np.array([allocate(80, np.full(151, 10), seed) for seed in range(300)])
-    assert (given.sum(axis=1) == 80).all()
-    assert set(given.ravel()) == {0, 1}
-    assert np.array_equal(given[0], allocate(80, np.full(151, 10), 0))
+    allocated = np.array([allocate(80, np.full(151, 10), seed) for seed in range(300)])
+    assert (allocated.sum(axis=1) == 80).all()
+    assert set(allocated.ravel()) == {0, 1}
+    assert np.array_equal(allocated[0], allocate(80, np.full(151, 10), 0))
     # 300 draws with probability 80/151: the bounds are four standard deviations from the mean.
-    assert 0.41 < given.mean(axis=0).min() < given.mean(axis=0).max() < 0.65
+    assert 0.41 < allocated.mean(axis=0).min() < allocated.mean(axis=0).max() < 0.65
 
 
-@pytest.mark.parametrize("source", ["sampled", "carved"])
-def test_small_splits_have_labels_from_the_whole_alphabet(load: Loader, write_csv: WriteCsv, source: str) -> None:
+@pytest.mark.parametrize("method", ["sample", "carve"])
+def test_small_splits_do_not_favour_labels_that_sort_first(load: Loader, write_csv: WriteCsv, method: str) -> None:
     lines = [f"text {row},label {row % 151:03}" for row in range(151 * 20)]
-    settings = {"limit_validation": 80, "limit_train": 320} if source == "sampled" else {"validation_share": 80 / 3020}
+    settings = {"limit_validation": 80, "limit_train": 320} if method == "sample" else {"validation_share": 80 / 3020}
     splits = load(write_csv(*lines), **settings)
     labels = np.array(splits.validation["label"])
     assert len(set(labels.tolist())) == 80
@@ -58,14 +61,14 @@ def test_small_splits_have_labels_from_the_whole_alphabet(load: Loader, write_cs
 
 def test_carve_is_stratified() -> None:
     strata = np.repeat([0, 1, 2], [700, 200, 100]).astype(np.int32)
-    split = carve(different_texts(1000), strata, SHARES, 0, NO_HASHES)
+    split = carve(hashes_of_distinct_texts(1000), strata, SHARES, 0, NO_HASHES)
     for stratum, size in ((0, 700), (1, 200), (2, 100)):
         counts = Counter(split[strata == stratum].tolist())
         assert counts == {TRAIN: size * 7 // 10, VALIDATION: size // 10, TEST: size // 5}
 
 
 def test_carve_depends_on_the_seed_and_not_on_the_order_of_rows() -> None:
-    hashes = different_texts(500)
+    hashes = hashes_of_distinct_texts(500)
     strata = (hashes % 2).astype(np.int32)
     first = carve(hashes, strata, SHARES, 0, NO_HASHES)
     assert np.array_equal(first, carve(hashes, strata, SHARES, 0, NO_HASHES))
@@ -84,7 +87,7 @@ def test_carve_keeps_copies_of_a_text_together() -> None:
 
 
 def test_carve_keeps_texts_of_existing_splits_in_train() -> None:
-    hashes = different_texts(200)
+    hashes = hashes_of_distinct_texts(200)
     split = carve(hashes, np.zeros(200, dtype=np.int32), {TEST: 0.4}, 0, hashes[:100])
     assert (split[:100] == TRAIN).all()
     assert (split == TEST).sum() == 80
@@ -93,13 +96,13 @@ def test_carve_keeps_texts_of_existing_splits_in_train() -> None:
 def test_carve_keeps_every_label_in_train() -> None:
     strata = np.array([0] * 100 + [1] * 2 + [2], dtype=np.int32)
     for seed in range(20):
-        split = carve(different_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NO_HASHES)
+        split = carve(hashes_of_distinct_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NO_HASHES)
         assert set(strata[split == TRAIN]) == {0, 1, 2}
 
 
-def test_carve_takes_texts_only_from_labels_with_several() -> None:
+def test_carve_leaves_one_text_of_each_label_in_train() -> None:
     strata = np.repeat(np.arange(20), 2).astype(np.int32)
-    split = carve(different_texts(40), strata, {VALIDATION: 0.05, TEST: 0.2}, 0, NO_HASHES)
+    split = carve(hashes_of_distinct_texts(40), strata, {VALIDATION: 0.05, TEST: 0.2}, 0, NO_HASHES)
     assert Counter(split.tolist()) == {TRAIN: 30, VALIDATION: 2, TEST: 8}
     assert set(strata[split == TRAIN]) == set(range(20))
 
@@ -108,15 +111,15 @@ def test_carve_refuses_too_few_rows() -> None:
     with pytest.raises(ValueError, match=in_order("2 training rows", "1 different", "test split", "0.2", "test_share")):
         carve(np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), SHARES, 0, NO_HASHES)
     with pytest.raises(ValueError, match=in_order("validation split", "validation_share is 0")):
-        carve(different_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NO_HASHES)
+        carve(hashes_of_distinct_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NO_HASHES)
 
 
-def test_sample_is_stratified_and_sorted() -> None:
+def test_sample_is_stratified_and_in_order() -> None:
     strata = np.tile([0, 0, 0, 1], 250).astype(np.int32)
-    chosen = sample(strata, 100, seed=0)
-    assert Counter(strata[chosen].tolist()) == {0: 75, 1: 25}
-    assert (np.diff(chosen) > 0).all()
-    assert not np.array_equal(chosen, sample(strata, 100, seed=1))
+    sampled = sample(strata, 100, seed=0)
+    assert Counter(strata[sampled].tolist()) == {0: 75, 1: 25}
+    assert (np.diff(sampled) > 0).all()
+    assert not np.array_equal(sampled, sample(strata, 100, seed=1))
     assert sample(strata, 5000, seed=0).tolist() == list(range(1000))
 
 
@@ -128,8 +131,8 @@ def test_bin_scores_returns_bins_of_equal_size() -> None:
 def test_missing_splits_are_carved_from_train(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row % 150},label {row % 150 % 3}" for row in range(200)]
     splits = load(write_csv(*lines), validation_share=0.1, test_share=0.2)
-    distinct = [set(split_texts) for split_texts in texts(splits).values()]
-    assert all(not first & second for first, second in itertools.combinations(distinct, 2))
+    distinct_texts = [set(split_texts) for split_texts in texts_by_split(splits).values()]
+    assert all(not first & second for first, second in itertools.combinations(distinct_texts, 2))
     assert sum(len(split) for _, split in splits.items()) == 200
     assert 36 <= len(splits.test) <= 40
     assert load.reported("validation rows", "test rows", "200", "50 rows")
@@ -141,7 +144,7 @@ def test_only_the_missing_split_is_carved(load: Loader, write_csv: WriteCsv) -> 
     splits = load(folder, validation_share=0.1)
     assert len(splits.test) == 20
     assert len(splits.validation) == 10
-    assert not set(texts(splits)["validation"]) & set(texts(splits)["test"])
+    assert not set(texts_by_split(splits)["validation"]) & set(texts_by_split(splits)["test"])
     assert load.reported("10 of 20 test rows", "train")
 
 
@@ -156,20 +159,20 @@ def test_carved_splits_do_not_depend_on_the_seed_of_the_run(load: Loader, write_
     from research.settings.config import RunConfig
 
     path = write_csv(*[f"text {row},{row % 2}" for row in range(100)])
-    runs = [texts(load_splits(RunConfig(data=str(path), seed=seed), tmp_path / str(seed))) for seed in (0, 1)]
+    runs = [texts_by_split(load_splits(RunConfig(data=str(path), seed=seed), tmp_path / str(seed))) for seed in (0, 1)]
     assert runs[0] == runs[1]
-    assert texts(load(path, split_seed=1)) != runs[0]
+    assert texts_by_split(load(path, split_seed=1)) != runs[0]
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
 def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, task: str) -> None:
-    labels_of: dict[str, Callable[[int], object]] = {
+    label_functions: dict[str, Callable[[int], object]] = {
         "single_label": lambda row: "rare" if row >= 600 else "common",
         "multi_label": lambda row: ["common", "rare"] if row >= 600 else ["common"],
         "regression": lambda row: row / 3,
     }
-    labels = labels_of[task]
-    path = write_jsonl([{"text": f"text {row}", "label": labels(row)} for row in range(800)])
+    label_of_row = label_functions[task]
+    path = write_jsonl([{"text": f"text {row}", "label": label_of_row(row)} for row in range(800)])
     splits = load(path, limit_train=80, limit_validation=8, limit_test=10_000)
     assert [len(split) for _, split in splits.items()] == [80, 8, 160]
     assert splits.task.num_train == 80
@@ -177,7 +180,7 @@ def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, 
         assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids are not row numbers"
     assert load.reported("train", "80 of 600")
     if task == "regression":
-        tenths = Counter(int(score * 3 // 80) for score in splits.train["label"])
-        assert tenths == dict.fromkeys(range(10), 8)
+        rows_per_tenth = Counter(int(score * 3 // 80) for score in splits.train["label"])
+        assert rows_per_tenth == dict.fromkeys(range(10), 8)
     else:
         assert splits.task.label_counts[1] == 20

@@ -1,4 +1,4 @@
-"""Unlabelled test splits are kept and predicted; a missing label in any other split is an error."""
+"""Keep unlabelled test splits for prediction. A missing label in any other split is an error."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_partly_labelled_test_rows_are_bad_rows(load: Loader, write_csv: WriteCs
     assert sum(item.rows for item in splits.left_out if item.split == "test") == 2
 
 
-def test_bad_texts_of_unlabelled_rows_are_bad_rows(load: Loader, write_csv: WriteCsv, folder: Path) -> None:
+def test_empty_texts_in_an_unlabelled_split_are_bad_rows(load: Loader, write_csv: WriteCsv, folder: Path) -> None:
     write_csv("first,", " ,", "third,", name="data/test.csv")
     with pytest.raises(BadRowsError, match=in_order("1", "23", "test.csv, row 2 (line 3): empty text")):
         load(folder)
@@ -73,8 +73,8 @@ def test_bad_texts_of_unlabelled_rows_are_bad_rows(load: Loader, write_csv: Writ
 
 @pytest.mark.parametrize("header", ["text", "text,label"])
 def test_validation_rows_need_labels(load: Loader, write_csv: WriteCsv, folder: Path, header: str) -> None:
-    ending = "," if "label" in header else ""
-    write_csv(f"first{ending}", f"second{ending}", name="data/validation.csv", header=header)
+    missing_label = "," if "label" in header else ""
+    write_csv(f"first{missing_label}", f"second{missing_label}", name="data/validation.csv", header=header)
     with pytest.raises(ValueError, match=r"validation.csv.*label"):
         load(folder)
 
@@ -106,7 +106,7 @@ def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
     assert (splits.unlabelled, splits.test["label"][:]) == (("test",), [None])
 
 
-def test_label_after_the_first_rows_of_a_json_file_is_found(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_label_far_from_the_start_of_a_json_file_is_found(load: Loader, write_jsonl: WriteJsonl) -> None:
     rows: list[dict[str, Any]] = [{"text": f"text {row}", "label": "ab"[row % 2]} for row in range(150)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     unlabelled = [{"text": row["text"]} for row in rows[:149]]
@@ -117,11 +117,11 @@ def test_label_after_the_first_rows_of_a_json_file_is_found(load: Loader, write_
         load(folder)
 
 
-def test_unlabelled_rows_may_be_multi_label_or_pairs(
+def test_unlabelled_rows_may_be_pairs_or_belong_to_a_multi_label_task(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
-    lists = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
-    folder = write_jsonl(lists, "lists/train.jsonl").parent
+    rows = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
+    folder = write_jsonl(rows, "lists/train.jsonl").parent
     cases: list[tuple[list[int] | None, tuple[str, ...]]] = [(None, ("test",)), ([-1], ("test",)), ([], ())]
     for labels, unlabelled in cases:
         write_jsonl([{"text": "first", "label": labels}, {"text": "second", "label": labels}], "lists/test.jsonl")
@@ -129,8 +129,8 @@ def test_unlabelled_rows_may_be_multi_label_or_pairs(
         assert (splits.task.problem_type, splits.unlabelled) == ("multi_label", unlabelled)
         label: list[str] | None = None if unlabelled else []
         assert splits.test["label"][:] == [label, label]
-    columns = [f"one {row},two {row},{row % 2},{row % 3 // 2}" for row in range(30)]
-    folder = write_csv(*columns, name="columns/train.csv", header="sentence1,sentence2,joy,anger").parent
+    lines = [f"one {row},two {row},{row % 2},{row % 3 // 2}" for row in range(30)]
+    folder = write_csv(*lines, name="columns/train.csv", header="sentence1,sentence2,joy,anger").parent
     for header, line in (("sentence1,sentence2", "a,b"), ("sentence1,sentence2,joy,anger", "a,b,-1,-1")):
         write_csv(line, name="columns/test.csv", header=header)
         splits = load(folder, label_column="joy,anger")
@@ -148,8 +148,8 @@ def test_class_label_ids_of_minus_one_are_missing_labels(load: Loader, tmp_path:
         Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "glue" / f"{split}.parquet")
     splits = load(tmp_path / "glue")
     assert (splits.unlabelled, splits.task.label_names) == (("test",), ("negative", "positive"))
-    plain = pa.table({"sentence": ["first"], "label": [-1]})
-    pq.write_table(plain, tmp_path / "glue" / "test.parquet")  # without declared label names
+    undeclared = pa.table({"sentence": ["first"], "label": [-1]})
+    pq.write_table(undeclared, tmp_path / "glue" / "test.parquet")
     assert load(tmp_path / "glue").unlabelled == ("test",)
 
 
@@ -165,7 +165,7 @@ def test_collator_uses_placeholders_for_missing_labels(
 
 
 @pytest.mark.parametrize("mark", ["NA", "None", "null"])
-def test_test_rows_with_only_missing_marks_are_unlabelled(load: Loader, write_csv: WriteCsv, mark: str) -> None:
+def test_test_rows_with_only_missing_value_marks_are_unlabelled(load: Loader, write_csv: WriteCsv, mark: str) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
     assert load(folder).unlabelled == ("test",)

@@ -1,4 +1,4 @@
-"""A small raw IMDB release."""
+"""A small data set with the layout of the raw IMDB release."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ REVIEWS = {
     for folder, rating in (("pos", 8), ("neg", 2))
     for number in (10, 9, 0, 100)
 }
-"""Texts by their paths inside the release."""
+"""Texts by their path in the release."""
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Return the folder of the unpacked release."""
+    """Return the folder of the unpacked release, including a README and an unlabelled review, which are not read."""
     root = tmp_path / "aclImdb"
     for name, text in {**REVIEWS, "train/unsup/0_0.txt": "unlabelled", "README": "read me"}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Write small files of every type that can be read."""
+"""Write small data files of all supported types."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from research.data.sources.base import list_file_sources
 from tests.builders.good_files import FILE_TYPES, Sheet
 
 SUFFIXES_OF_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"]
-"""File types whose labels may be any string."""
+"""Extensions of the file types in which any string can be a label."""
 
 
 def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
-    """Write texts and labels into a file of the type given by its extension."""
+    """Write texts and labels to a file, whose extension determines its type."""
     columns = {"text": [text for text, _ in rows], "label": [label for _, label in rows]}
     file_type = FILE_TYPES[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, str]], **options: Any) -> Path:
-    """Write texts and labels as delimited text, with the options of `csv.writer`."""
+    """Write texts and labels as delimited text. The options are passed to `csv.writer`."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, **options).writerows([("text", "label"), *rows])
     return path

@@ -1,4 +1,4 @@
-"""Archives of the raw IMDB release."""
+"""Read archives of the raw IMDB release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WriteTar(Protocol):
 
 @pytest.fixture
 def write_tar(tmp_path: Path) -> WriteTar:
-    """Return a function that writes an archive of texts and extra members."""
+    """Return a function that writes an archive of texts, by their path in the archive, and of extra members."""
 
     def write(files: dict[str, str], *extra: tarfile.TarInfo, name: str = "aclImdb.tar.gz") -> Path:
         with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
@@ -47,7 +47,7 @@ def test_archive_has_the_same_rows_as_the_folder(
     assert rows_by_split(load(write_tar(files | extra, name=name))) == rows_by_split(load(release))
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+def make_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, link
     return info
@@ -56,14 +56,14 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (member("../outside.txt"), r"outside its folder: '../outside.txt'"),
-        (member("aclImdb/train/pos/../../../../outside.txt"), "outside its folder"),
-        (member("aclImdb\\..\\..\\outside.txt"), "outside its folder"),
-        (member("/outside.txt"), "outside its folder: '/outside.txt'"),
-        (member("aclImdb/train/pos/7_7.txt", tarfile.SYMTYPE, "/etc/passwd"), "neither a file nor a folder"),
-        (member("aclImdb/train/pos/7_7.txt", tarfile.LNKTYPE, "../../x"), "neither a file nor a folder"),
-        (member("aclImdb/device", tarfile.CHRTYPE), "neither a file nor a folder"),
-        (member("aclImdb/pipe", tarfile.FIFOTYPE), "neither a file nor a folder"),
+        (make_member("../outside.txt"), r"outside its folder: '../outside.txt'"),
+        (make_member("aclImdb/train/pos/../../../../outside.txt"), "outside its folder"),
+        (make_member("aclImdb\\..\\..\\outside.txt"), "outside its folder"),
+        (make_member("/outside.txt"), "outside its folder: '/outside.txt'"),
+        (make_member("aclImdb/train/pos/7_7.txt", tarfile.SYMTYPE, "/etc/passwd"), "neither a file nor a folder"),
+        (make_member("aclImdb/train/pos/7_7.txt", tarfile.LNKTYPE, "../../x"), "neither a file nor a folder"),
+        (make_member("aclImdb/device", tarfile.CHRTYPE), "neither a file nor a folder"),
+        (make_member("aclImdb/pipe", tarfile.FIFOTYPE), "neither a file nor a folder"),
     ],
 )
 def test_archive_with_unsafe_members_is_refused_and_writes_nothing(
@@ -79,16 +79,16 @@ def test_archive_with_unsafe_members_is_refused_and_writes_nothing(
 def test_damaged_archive_is_refused(load: Loader, write_tar: WriteTar) -> None:
     path = write_tar(REVIEWS)
     content = path.read_bytes()
-    tar = gzip.decompress(content)
+    uncompressed = gzip.decompress(content)
     flipped = bytearray(content)
-    flipped[-6] ^= 1  # in the checksum
+    flipped[-6] ^= 1  # a bit of the checksum
     for damaged in (
         content[: len(content) // 2],
         content[:-1],
         bytes(flipped),
         b"not a tar archive",
-        tar[:5120],
-        tar[:5000],
+        uncompressed[:5120],
+        uncompressed[:5000],
     ):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"aclImdb\.tar\.gz .* tar archive: ."):

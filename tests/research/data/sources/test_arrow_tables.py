@@ -1,4 +1,4 @@
-"""Parquet files written by other programs: columns of every type, invalid metadata, damaged files."""
+"""Read parquet files of other programs, with columns of any type, invalid metadata or damage."""
 
 from __future__ import annotations
 
@@ -64,19 +64,21 @@ def test_parquet_reports_and_ignores_invalid_metadata(load: Loader, write: Write
     assert load.reported("Warning:", "metadata of reviews.parquet")
 
 
-@pytest.mark.parametrize("missing", [[], [7]])
-def test_declared_names_apply_to_ids_stored_as_floats(load: Loader, write: Write, missing: list[int]) -> None:
+@pytest.mark.parametrize("missing_rows", [[], [7]])
+def test_declared_names_apply_to_ids_stored_as_floats(load: Loader, write: Write, missing_rows: list[int]) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
-    labels = [None if row in missing else float(label) for row, label in enumerate(LABELS)]
+    labels = [None if row in missing_rows else float(label) for row, label in enumerate(LABELS)]
     path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
     splits = load(path, bad_rows="skip")
     assert splits.task.label_names == ("neg", "pos")
-    assert [(item.reason, item.rows) for item in splits.left_out] == [("missing label", 1)] * len(missing)
-    expected = {text: label for row, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True)) if row not in missing}
+    assert [(item.reason, item.rows) for item in splits.left_out] == [("missing label", 1)] * len(missing_rows)
+    expected = {
+        text: label for row, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True)) if row not in missing_rows
+    }
     assert {row["text"]: row["label"] for _, split in splits.items() for row in split} == expected
 
 
-def test_declared_names_do_not_apply_to_undeclared_labels(load: Loader, write: Write) -> None:
+def test_label_name_that_is_not_declared_is_a_bad_row(load: Loader, write: Write) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [("neg", "pos", "new")[row % 3] for row in range(NUM_ROWS)]
     path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
@@ -147,7 +149,7 @@ def test_parquet_keeps_declared_names_of_multi_label_rows(load: Loader, tmp_path
     assert dict(rows_in(splits))["review 2"] == []
 
 
-def test_parquet_reads_dictionaries_and_large_strings(load: Loader, tmp_path: Path) -> None:
+def test_parquet_reads_dictionary_and_large_string_columns(load: Loader, tmp_path: Path) -> None:
     path = tmp_path / "reviews.parquet"
     texts = pa.array([f"review {row}" for row in range(40)]).cast(pa.large_string())
     labels = pa.array(["a", "b"] * 20).dictionary_encode()

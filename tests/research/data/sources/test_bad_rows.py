@@ -1,4 +1,4 @@
-"""Bad rows are counted and described, and skipped or refused."""
+"""Count and describe bad rows, and skip or refuse them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
-def test_bad_rows_error_counts_all_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_error_counts_all_rows_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
     lines: list[str | bytes] = [
         '"two\nlines",a',
         ",a",
@@ -56,11 +56,13 @@ def test_skipped_rows_are_counted_by_split_and_reason(load: Loader, write_csv: W
         ("test", "empty text", 1),
         ("test", "'label 7'", 1),
     }
-    reasons = [next(filter(item.reason.__contains__, ("'label 7'", item.reason))) for item in splits.left_out]
-    found = zip(splits.left_out, reasons, strict=True)
-    assert {(item.split, reason, item.rows) for item, reason in found} == expected
-    again = load(folder, bad_rows="skip")  # from the cache
-    assert again.left_out == splits.left_out
+    # The full message about an unseen label is shortened to the label.
+    counts = {
+        (item.split, "'label 7'" if "'label 7'" in item.reason else item.reason, item.rows) for item in splits.left_out
+    }
+    assert counts == expected
+    cached = load(folder, bad_rows="skip")
+    assert cached.left_out == splits.left_out
 
 
 def test_skipped_rows_with_many_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:

@@ -1,4 +1,4 @@
-"""Contract of all data sources, and data sources that users add."""
+"""Check the contract of all data sources, and add data sources as users do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.shipped import shipped
 
 Row = tuple[str, str]
 ROWS: list[Row] = [(f"a film {row}", ("negative", "positive")[row % 2]) for row in range(30)]
-MORE_ROWS: list[Row] = [(f"a plot {row}", ("negative", "positive")[row % 2]) for row in range(10)]
+TEST_ROWS: list[Row] = [(f"a plot {row}", ("negative", "positive")[row % 2]) for row in range(10)]
 
 
 def write_saved_dataset(folder: Path, rows: Sequence[Row]) -> Path:
@@ -66,7 +66,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
 }
 """Writers for the data sources that do not read a single file."""
 FIXED = {"imdb", "rotten_tomatoes", "hub"}
-"""Data sources with fixed rows, which have separate tests."""
+"""Data sources whose rows cannot be chosen by a test. They have separate tests."""
 
 
 def rows_of(splits: Splits) -> list[Row]:
@@ -87,24 +87,24 @@ def test_data_sources_read_the_same_rows(load: Loader, tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("suffix", list_file_sources())
-def test_file_types_can_be_splits_of_a_folder(load: Loader, tmp_path: Path, suffix: str) -> None:
-    for split, rows in (("train", ROWS), ("test", MORE_ROWS)):
+def test_files_of_any_type_can_be_splits_of_a_folder(load: Loader, tmp_path: Path, suffix: str) -> None:
+    for split, rows in (("train", ROWS), ("test", TEST_ROWS)):
         write_file(tmp_path / "data" / f"{split}{suffix}", rows)
     splits = load(tmp_path / "data")
-    assert sorted(splits.test["text"]) == sorted(text for text, _ in MORE_ROWS)
+    assert sorted(splits.test["text"]) == sorted(text for text, _ in TEST_ROWS)
     assert len(splits.train) + len(splits.validation) == len(ROWS)
 
 
 @pytest.mark.parametrize("suffix", list_file_sources())
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8])
-def test_file_types_refuse_unreadable_content(load: Loader, tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_files_of_any_type_are_refused_if_unreadable(load: Loader, tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"data{suffix}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"data{suffix}"):
         load(path)
 
 
-def test_register_data_keeps_cache_keys_of_other_data(load: Loader, tmp_path: Path) -> None:
+def test_register_data_keeps_the_cache_entries_of_other_data(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     load(path)
     entries = sorted(entry.name for entry in load.cache_dir.iterdir())
@@ -133,21 +133,21 @@ PLUGIN = """
 from research import FileSource, register_data
 from research.data.sources.text_tables import CsvTable
 
-@register_data("{name}")
+@register_data("mine")
 class Mine(FileSource):
-    suffixes = ("{suffix}",)
+    suffixes = (".mine",)
 
     def open_table(self, path, name, text_format):
         return CsvTable(path, name, text_format)
 """
 
 
-def test_user_data_source_is_read_again_after_its_code_changed(load: Loader, tmp_path: Path) -> None:
+def test_data_is_read_again_if_the_code_of_a_users_data_source_changes(load: Loader, tmp_path: Path) -> None:
     write_file(tmp_path / "data.csv", ROWS).rename(tmp_path / "data.mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.mine").write_bytes((tmp_path / "data.mine").read_bytes())
     plugin = tmp_path / "my_data.py"
-    plugin.write_text(PLUGIN.format(name="mine", suffix=".mine"))
+    plugin.write_text(PLUGIN)
     with SOURCES.isolated():
         import_plugins([str(plugin)])
         assert rows_of(load(tmp_path / "data.mine")) == sorted(ROWS)

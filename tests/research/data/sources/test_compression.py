@@ -1,4 +1,4 @@
-"""Compressed text files have the same rows as their content; damaged files are refused."""
+"""Read compressed text files. They have the same rows as uncompressed files, and damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.research.data.loaded_rows import texts_in
 
 
 def zipped(content: bytes, *names: str) -> bytes:
+    """Return a zip archive whose members have the given names and the same content."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names or ("inside.csv",):
@@ -38,7 +39,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 }
 OBJECTS = [{"text": f"café {row}", "label": f"label {row % 2}"} for row in range(40)]
 CSV = "\n".join(["text,label", *(f"{row['text']},{row['label']}" for row in OBJECTS)])
-OTHER = CSV.replace("café", "thé")
+OTHER_CSV = CSV.replace("café", "thé")
 CONTENTS = {
     ".csv": CSV,
     ".tsv": CSV.replace(",", "\t"),
@@ -48,27 +49,29 @@ CONTENTS = {
 }
 
 
-def put(path: Path, content: bytes) -> Path:
+def write_content(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
-def test_text_formats_are_read_from_all_compressions(load: Loader, tmp_path: Path, ending: str) -> None:
-    for number, (kind, content) in enumerate(CONTENTS.items()):
+def test_all_text_formats_are_read_with_all_compressions(load: Loader, tmp_path: Path, ending: str) -> None:
+    for number, (suffix, content) in enumerate(CONTENTS.items()):
         encoding = "utf-16" if number % 2 else "utf-8-sig"  # the byte order mark is inside the compressed file
-        compressed = zipped(content.encode(encoding), f"in{kind}") if ending == ".zip" else None
+        compressed = zipped(content.encode(encoding), f"in{suffix}") if ending == ".zip" else None
         data = compressed or COMPRESS[ending](content.encode(encoding))
-        splits = load(put(tmp_path / f"reviews{kind}{ending}", data))
+        splits = load(write_content(tmp_path / f"reviews{suffix}{ending}", data))
         assert texts_in(splits) == {row["text"] for row in OBJECTS}
         assert splits.task.label_names == ("label 0", "label 1")
 
 
 def test_extensions_may_be_upper_case_and_files_may_be_links(load: Loader, tmp_path: Path) -> None:
-    put(tmp_path / "TRAIN.TSV.GZ", gzip.compress(CONTENTS[".tsv"].encode()))
+    write_content(tmp_path / "TRAIN.TSV.GZ", gzip.compress(CONTENTS[".tsv"].encode()))
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "Test.Csv.Bz2").symlink_to(put(tmp_path / "elsewhere", bz2.compress(OTHER.encode())))
+    (tmp_path / "data" / "Test.Csv.Bz2").symlink_to(
+        write_content(tmp_path / "elsewhere", bz2.compress(OTHER_CSV.encode()))
+    )
     (tmp_path / "data" / "TRAIN.TSV.GZ").symlink_to(tmp_path / "TRAIN.TSV.GZ")
     assert len(load(tmp_path / "data").test) == 40
     assert len(texts_in(load(tmp_path / "TRAIN.TSV.GZ"))) == 40
@@ -77,9 +80,9 @@ def test_extensions_may_be_upper_case_and_files_may_be_links(load: Loader, tmp_p
 def test_zip_has_the_type_of_its_only_data_file(load: Loader, tmp_path: Path) -> None:
     ignored = ("README.txt", "LICENSE", "notes.md", "folder/", "__MACOSX/._in.jsonl", ".DS_Store")
     content = zipped(CONTENTS[".jsonl"].encode(), *ignored, "folder/in.JSONL")
-    assert len(texts_in(load(put(tmp_path / "reviews.zip", content)))) == 40
-    put(tmp_path / "data" / "train.zip", content)
-    put(tmp_path / "data" / "test.csv.zip", zipped(OTHER.encode(), "b.csv"))
+    assert len(texts_in(load(write_content(tmp_path / "reviews.zip", content)))) == 40
+    write_content(tmp_path / "data" / "train.zip", content)
+    write_content(tmp_path / "data" / "test.csv.zip", zipped(OTHER_CSV.encode(), "b.csv"))
     assert len(load(tmp_path / "data").test) == 40
 
 
@@ -87,37 +90,40 @@ def test_concatenated_compressed_files_are_read_as_one(load: Loader, tmp_path: P
     first, second = CSV[:200].encode(), CSV[200:].encode()
     for ending in (".gz", ".bz2", ".xz", ".zst"):
         compress = COMPRESS[ending]
-        assert len(texts_in(load(put(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second))))) == 40
+        assert (
+            len(texts_in(load(write_content(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second)))))
+            == 40
+        )
 
 
 def test_bad_row_of_a_compressed_file_is_reported_with_its_line(load: Loader, tmp_path: Path) -> None:
     lines = ["text,label", *reviews(10), "bad", *reviews(10)]
     for ending in (".gz", ".zip"):
         with pytest.raises(BadRowsError, match=in_order(f"reviews.csv{ending}, row 11 (line 12): 1 ", "2")):
-            load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending]("\n".join(lines).encode())))
+            load(write_content(tmp_path / f"reviews.csv{ending}", COMPRESS[ending]("\n".join(lines).encode())))
 
 
 @pytest.mark.parametrize("is_quoted", [True, False])
-def test_quoting_of_a_compressed_tsv_is_detected_from_the_whole_file(
+def test_quoting_of_a_compressed_tsv_is_detected_in_the_whole_file(
     load: Loader, tmp_path: Path, is_quoted: bool
 ) -> None:
-    last = '"a ""b"" c"\tlabel 1' if is_quoted else 'say "b"\tlabel 1'
-    content = "\n".join(["text\tlabel", *(line.replace(",", "\t") for line in reviews(40)), last])
-    splits = load(put(tmp_path / "reviews.tsv.zst", COMPRESS[".zst"](content.encode())))
+    last_line = '"a ""b"" c"\tlabel 1' if is_quoted else 'say "b"\tlabel 1'
+    content = "\n".join(["text\tlabel", *(line.replace(",", "\t") for line in reviews(40)), last_line])
+    splits = load(write_content(tmp_path / "reviews.tsv.zst", COMPRESS[".zst"](content.encode())))
     assert ('a "b" c' if is_quoted else 'say "b"') in texts_in(splits)
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
 def test_damaged_compressed_file_is_refused_in_one_line(load: Loader, tmp_path: Path, ending: str) -> None:
-    numbers = random.Random(0)
-    rows = [f"review {row} {numbers.randbytes(20).hex()},label {row % 2}" for row in range(5_000)]
+    generator = random.Random(0)
+    rows = [f"review {row} {generator.randbytes(20).hex()},label {row % 2}" for row in range(5_000)]
     content = COMPRESS[ending]("\n".join(["text,label", *rows]).encode())
     middle = len(content) // 2
     flipped = content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 99]) + content[middle + 99 :]
     for name, damaged in (("half", content[:middle]), ("end", content[:-1]), ("flipped", flipped), ("text", b"a,b\n")):
         if (name, ending) == ("flipped", ".zst"):
-            continue  # pyarrow writes no checksums
-        path = put(tmp_path / f"{name}.csv{ending}", damaged)
+            continue  # cannot be detected, because pyarrow writes no checksums
+        path = write_content(tmp_path / f"{name}.csv{ending}", damaged)
         with pytest.raises(ValueError, match=rf"{path.name}'") as caught:
             load(path, bad_rows="skip")
         assert "\n" not in str(caught.value)
@@ -127,12 +133,13 @@ def test_damaged_compressed_file_is_refused_in_one_line(load: Loader, tmp_path: 
 @pytest.mark.parametrize("ending", COMPRESS)
 def test_empty_compressed_file_is_refused(load: Loader, tmp_path: Path, ending: str) -> None:
     with pytest.raises(ValueError, match=rf"reviews\.csv{ending} is empty .*decompression"):
-        load(put(tmp_path / f"reviews.csv{ending}", COMPRESS[ending](b"")))
+        load(write_content(tmp_path / f"reviews.csv{ending}", COMPRESS[ending](b"")))
     with pytest.raises(ValueError, match=rf"reviews\.csv{ending} is empty;"):
-        load(put(tmp_path / f"reviews.csv{ending}", b""))
+        load(write_content(tmp_path / f"reviews.csv{ending}", b""))
 
 
-def with_password() -> bytes:
+def zip_with_password() -> bytes:
+    """Return a zip archive that is marked as encrypted."""
     content = bytearray(zipped(CSV.encode()))
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(signature) + flags] |= 1
@@ -147,7 +154,7 @@ def with_password() -> bytes:
         ("a.zip", zipped(b"x", "README.md", "empty/"), "one data file in .*a.zip'.*none"),
         ("a.zip", zipped(CSV.encode(), "é.csv").replace(b"\xc3\xa9", b"\xc3("), "a.zip' .* zip archive: ."),
         ("a.zip", zipped(CSV.encode(), "picture.png"), "unsupported extension '.png'"),
-        ("a.zip", with_password(), "a.zip' .*password"),
+        ("a.zip", zip_with_password(), "a.zip' .*password"),
         ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv.gz"), "unsupported extension '.gz'"),
         ("a.zip", zipped(gzip.compress(CSV.encode()), "a.csv"), "a.zip' .* twice: .* zip .* gzip"),
         ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "a.csv.gz' .* twice: .* gzip .* gzip"),
@@ -163,14 +170,14 @@ def with_password() -> bytes:
 def test_unsupported_compressed_files_are_refused(
     load: Loader, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
-    path = put(tmp_path / name, content)
+    path = write_content(tmp_path / name, content)
     with pytest.raises(ValueError, match=message) as caught:
         load(path)
     assert "\n" not in str(caught.value)
 
 
 def test_changed_compressed_file_is_prepared_again(load: Loader, tmp_path: Path) -> None:
-    path = put(tmp_path / "reviews.csv.gz", gzip.compress(CSV.encode()))
+    path = write_content(tmp_path / "reviews.csv.gz", gzip.compress(CSV.encode()))
     load(path)
-    put(path, gzip.compress(CSV.replace("café", "cafe").encode()))
+    write_content(path, gzip.compress(CSV.replace("café", "cafe").encode()))
     assert texts_in(load(path)) == {row["text"].replace("é", "e") for row in OBJECTS}

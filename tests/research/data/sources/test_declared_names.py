@@ -1,4 +1,4 @@
-"""Label names in the metadata that the `datasets` library writes, valid and invalid."""
+"""Read label names from the metadata that the `datasets` library writes, whether they are valid or not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ LABEL = {"_type": "ClassLabel", "names": ["neg", "pos"]}
 
 
 def read(features: Any) -> dict[str, tuple[str, ...]]:
+    """Return the label names, by column, that the metadata of these features declares."""
     return read_declared_names({b"huggingface": json.dumps({"info": {"features": features}}).encode()})
 
 

@@ -1,4 +1,4 @@
-"""Names of encodings."""
+"""Check the names of text encodings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_check_encoding_accepts_text_encodings(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "nearest"),
+    ("encoding", "suggestion"),
     [
         ("utf-88", "'utf-8'"),
         ("latin1000", "'latin"),
@@ -25,8 +25,8 @@ def test_check_encoding_accepts_text_encodings(encoding: str) -> None:
         ("a\0b", ""),
     ],
 )
-def test_check_encoding_refuses_unknown_and_binary_encodings(encoding: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=in_order(f"'{encoding}'", nearest, "utf-8, utf-16, latin-1")):
+def test_check_encoding_refuses_unknown_and_binary_encodings(encoding: str, suggestion: str) -> None:
+    with pytest.raises(ValueError, match=in_order(f"'{encoding}'", suggestion, "utf-8, utf-16, latin-1")):
         check_encoding(encoding)
 
 

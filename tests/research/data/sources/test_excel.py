@@ -1,4 +1,4 @@
-"""Excel workbooks have the same rows as the csv files that Excel would export."""
+"""Read Excel workbooks. They have the same rows as the csv files that Excel exports."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
+    """Return a function that writes a workbook from the rows of its sheets."""
+
     def write_sheets(sheets: Sheets, name: str = "reviews.xlsx") -> Path:
         workbook = openpyxl.Workbook()
         workbook.remove(workbook.active)
@@ -39,6 +41,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def rows_with(label: Callable[[int], Any], num_rows: int = 40) -> list[list[Any]]:
+    """Return a header and rows with ids, texts and the label that the function returns for each row."""
     return [["id", "text", "label"], *([row, f"text {row}", label(row)] for row in range(num_rows))]
 
 
@@ -59,7 +62,7 @@ def test_excel_cells_are_converted_as_in_a_csv_export(write: Write) -> None:
         (lambda row: row / 8, "regression", None),
     ],
 )
-def test_excel_columns_and_labels_are_guessed_as_in_csv_files(
+def test_excel_columns_and_task_are_guessed_as_in_csv_files(
     load: Loader,
     write: Write,
     write_csv: WriteCsv,
@@ -71,11 +74,11 @@ def test_excel_columns_and_labels_are_guessed_as_in_csv_files(
     splits = load(write({"Sheet1": rows}))
     assert splits.task.problem_type == problem_type
     assert names is None or splits.task.label_names == names
-    reported = [line.replace(".xlsx", ".csv") for line in load.messages]
-    of_csv = load(write_csv(*(",".join(map(str, row)) for row in rows[1:]), header="id,text,label"))
-    assert splits.train[:] == of_csv.train[:]
-    assert splits.test[:] == of_csv.test[:]
-    assert reported == load.messages
+    excel_messages = [line.replace(".xlsx", ".csv") for line in load.messages]
+    csv_splits = load(write_csv(*(",".join(map(str, row)) for row in rows[1:]), header="id,text,label"))
+    assert splits.train[:] == csv_splits.train[:]
+    assert splits.test[:] == csv_splits.test[:]
+    assert excel_messages == load.messages
 
 
 def test_excel_reads_the_only_sheet_with_rows(load: Loader, write: Write) -> None:
@@ -112,10 +115,10 @@ def test_excel_bad_rows_are_reported_with_their_row_in_the_sheet(load: Loader, w
     assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
 
 
-def test_excel_formulas_have_their_stored_values(load: Loader, write: Write) -> None:
+def test_excel_formulas_are_read_as_their_stored_values(load: Loader, write: Write) -> None:
     path = write({"data": [*rows_with(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
     with pytest.raises(BadRowsError, match=r"row 41.*: empty text"):
-        load(path)  # no program has computed the value of the formula
+        load(path)  # openpyxl stores no value, because it does not compute formulas
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     sheet = parts["xl/worksheets/sheet1.xml"]

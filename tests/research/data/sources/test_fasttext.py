@@ -1,4 +1,4 @@
-"""Files in the format of fastText, with labels and a text in each line."""
+"""Read files in fastText format, in which each line holds labels and a text."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_fasttext_file_without_labels_is_refused(load: Loader, tmp_path: Path) -
         load(tmp_path / "notes.txt")
 
 
-def test_text_files_not_named_like_splits_are_ignored(load: Loader, tmp_path: Path) -> None:
+def test_text_files_that_are_not_named_like_splits_are_ignored(load: Loader, tmp_path: Path) -> None:
     for name in ("train.txt", "dev.txt", "test.txt"):
         (tmp_path / name).write_text("\n".join(GOOD))
     (tmp_path / "LICENSE.txt").write_text("free")
     assert len(load(tmp_path).test) == 40
 
 
-def test_fasttext_splits_may_differ_in_labels_per_line(load: Loader, tmp_path: Path) -> None:
+def test_fasttext_splits_may_have_different_numbers_of_labels_per_line(load: Loader, tmp_path: Path) -> None:
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.txt").write_text(
             "\n".join([*GOOD, *(["__label__pos __label__neg both"] * (split == "train"))])

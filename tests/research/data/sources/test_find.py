@@ -1,4 +1,4 @@
-"""Find the data set that --data names, and errors if it is not found."""
+"""Find the data set that --data names, or report why it cannot be found."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_unused_text_format_settings_are_reported(load: Loader, write_csv: Write
 
 
 @pytest.mark.parametrize("spec", ["~nosuchuser/train.csv", "x" * 5000, "a" * 300 + ".csv", "nul\0byte.csv"])
-def test_inaccessible_paths_are_rejected_with_a_one_line_error(load: Loader, spec: str) -> None:
+def test_inaccessible_paths_are_refused_in_one_line(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match=re.escape(spec[:3])) as caught:
         load(spec)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Files of a folder that are splits are read or refused, and never silently ignored."""
+"""Read folders of splits. Files that are named like splits are read or refused, and never silently ignored."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
 def write_shards(write_csv: WriteCsv, names: list[str]) -> Path:
+    """Write a file of ten rows for each name, and return their folder."""
     for name in names:
         rows = [f"{name} row {row},label {row % 2}" for row in range(10)]
         folder = write_csv(*rows, name=f"data/{name}").parent
@@ -45,7 +46,8 @@ def test_dangling_link_named_like_a_split_is_refused(load: Loader, write_csv: Wr
         load(folder)
 
 
-SPARK = "-0a1b2c3d-0000-1111-2222-333344445555-c000.csv"
+SPARK_SUFFIX = "-0a1b2c3d-0000-1111-2222-333344445555-c000.csv"
+"""End of the file names that Apache Spark writes."""
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ SPARK = "-0a1b2c3d-0000-1111-2222-333344445555-c000.csv"
         ["b.CSV", "README.md", ".b.csv.crc", "_SUCCESS"],
         ["test-0-of-2.csv", "test-1-of-2.csv"],
         ["0.csv", "1.csv"],
-        ["part-00000" + SPARK, "part-00001" + SPARK],
+        ["part-00000" + SPARK_SUFFIX, "part-00001" + SPARK_SUFFIX],
         [f"v2-{number}.csv" for number in range(1, 12)],
     ],
 )
@@ -65,9 +67,9 @@ def test_folder_named_like_a_split_is_read_as_that_split(load: Loader, write_csv
     for number, name in enumerate(names):
         write_csv(f"only in test {number},label 1", name=f"data/test/{name}")
     splits = load(folder)
-    data = [name for name in names if name.lower().endswith(".csv")]
-    assert list(splits.test["text"]) == [f"only in test {number}" for number in range(len(data))]
-    assert splits.files["test"] == [(f"test/{name}", number) for number, name in enumerate(data)]
+    data_files = [name for name in names if name.lower().endswith(".csv")]
+    assert list(splits.test["text"]) == [f"only in test {number}" for number in range(len(data_files))]
+    assert splits.files["test"] == [(f"test/{name}", number) for number, name in enumerate(data_files)]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_scripts_named_like_a_split_are_reported_and_ignored(load: Loader, write
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "train.py").write_text("pass")
     (folder / "README.md").write_text("x")
-    for _ in range(2):  # the second time from the cache
+    for _ in range(2):  # the second call reads the cache
         load(folder)
         assert [line for line in load.messages if "train.py" in line and "README" not in line]
 
@@ -111,7 +113,7 @@ def test_nested_splits_that_are_not_read_are_reported(load: Loader, write_csv: W
     assert load.reported("Warning:", f"{folder} ", ": held out/test.csv.")
 
 
-def test_unread_files_that_may_be_data_are_reported(load: Loader, write_csv: WriteCsv) -> None:
+def test_files_that_may_be_data_but_are_not_read_are_reported(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for name in ("dataset_infos.json", "raw.zip", "._train.csv", ".gitattributes", "train.py"):
         (folder / name).write_text("{}")
@@ -164,16 +166,16 @@ def test_incomplete_shards_are_refused(load: Loader, write_csv: WriteCsv, names:
         load(write_shards(write_csv, names))
 
 
-def test_shards_may_count_from_one_and_have_a_hash_in_their_names(load: Loader, write_csv: WriteCsv) -> None:
+def test_shard_numbers_may_start_at_one_and_names_may_contain_a_hash(load: Loader, write_csv: WriteCsv) -> None:
     names = ["train-1-of-2.csv", "train-2-of-2.csv", "test-00000-of-00001-0123456789abcdef.csv"]
     splits = load(write_shards(write_csv, names))
     assert len(splits.train) + len(splits.validation) == 20
     assert len(splits.test) == 10
 
 
-def test_is_named_like_split_requires_possible_data(tmp_path: Path) -> None:
+def test_is_named_like_split_requires_a_file_that_may_be_data(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
-    assert not is_named_like_split(tmp_path / "test")  # it is empty
+    assert not is_named_like_split(tmp_path / "test")  # an empty folder
     (tmp_path / "test" / ".hidden").touch()
     assert not is_named_like_split(tmp_path / "test")
     (tmp_path / "test" / "a.csv").touch()

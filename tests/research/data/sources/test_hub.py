@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, as far as they can be tested without a network."""
+"""Load data sets of the Hugging Face Hub, as far as this can be tested without a network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ configs:
   - {split: extra, path: extra.parquet}
 ---
 """
-LOAD = """
+LOAD_SCRIPT = """
 import sys
 from pathlib import Path
 from research.settings.config import DataSettings
@@ -42,10 +42,14 @@ except ValueError as error:
 def try_to_load(
     cache_dir: Path, name: str = "nobody/no-such-data:config", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    # Nothing listens on this local port, so that a connection fails immediately, as with a name that has no address.
+    """Load a data set of the Hub in a new process, which prints the error if there is one.
+
+    The `datasets` library reads its environment variables when it is imported, so changing them requires a new process.
+    """
+    # Nothing listens on this local port, so every connection fails immediately, as if the host name were unknown.
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(cache_dir), **environment}
     return subprocess.run(
-        [sys.executable, "-c", LOAD, str(cache_dir / "cache"), name],
+        [sys.executable, "-c", LOAD_SCRIPT, str(cache_dir / "cache"), name],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -54,16 +58,16 @@ def try_to_load(
     )
 
 
-def test_unreachable_hub_is_reported_without_retries(tmp_path: Path) -> None:
-    done = try_to_load(tmp_path)
-    assert re.match(in_order("Cannot load", "'nobody/no-such-data'", "HF_HUB_OFFLINE=1"), done.stdout)
-    assert len(done.stdout.splitlines()) == 1
-    assert "Retry" not in done.stderr
+def test_unreachable_hub_is_an_error_without_retries(tmp_path: Path) -> None:
+    completed = try_to_load(tmp_path)
+    assert re.match(in_order("Cannot load", "'nobody/no-such-data'", "HF_HUB_OFFLINE=1"), completed.stdout)
+    assert len(completed.stdout.splitlines()) == 1
+    assert "Retry" not in completed.stderr
 
 
 def test_offline_mode_sends_no_request(tmp_path: Path) -> None:
-    done = try_to_load(tmp_path, HF_HUB_OFFLINE="1")
-    assert re.match(in_order("Cannot load", "'nobody/no-such-data'"), done.stdout)
+    completed = try_to_load(tmp_path, HF_HUB_OFFLINE="1")
+    assert re.match(in_order("Cannot load", "'nobody/no-such-data'"), completed.stdout)
 
 
 def test_hub_source_loads_a_data_set(tmp_path: Path) -> None:
@@ -73,9 +77,9 @@ def test_hub_source_loads_a_data_set(tmp_path: Path) -> None:
         rows = {"text": [f"{name} {row}" for row in range(40)], "label": ["a", "b"] * 20}
         Dataset.from_dict(rows).to_parquet(str(tmp_path / "reviews" / f"{name}.parquet"))
     (tmp_path / "reviews" / "README.md").write_text(CARD)
-    done = try_to_load(tmp_path, f"{tmp_path / 'reviews'}", HF_HUB_OFFLINE="1")
-    assert re.search(in_order("Unused splits", "hub:", ": extra."), done.stdout)
-    assert re.search(in_order("train 32", "validation 40", "test 8"), done.stdout)
+    completed = try_to_load(tmp_path, f"{tmp_path / 'reviews'}", HF_HUB_OFFLINE="1")
+    assert re.search(in_order("Unused splits", "hub:", ": extra."), completed.stdout)
+    assert re.search(in_order("train 32", "validation 40", "test 8"), completed.stdout)
 
 
 def test_hub_source_refuses_an_empty_name(load: Loader) -> None:

@@ -1,4 +1,4 @@
-"""Folders of the unpacked raw IMDB release."""
+"""Read folders of the unpacked raw IMDB release."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def test_unusable_reviews_are_reported_with_their_paths(load: Loader, release: P
         load(release)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("create", [os.mkfifo, os.mkdir])
 def test_release_folder_refuses_reviews_that_are_not_files(
-    load: Loader, tmp_path: Path, make: Callable[[Path], None]
+    load: Loader, tmp_path: Path, create: Callable[[Path], None]
 ) -> None:
     for sentiment in ("neg", "pos"):
         (tmp_path / "train" / sentiment).mkdir(parents=True)
         (tmp_path / "train" / sentiment / "0_1.txt").write_text("good film")
-    make(tmp_path / "train" / "pos" / "1_7.txt")
+    create(tmp_path / "train" / "pos" / "1_7.txt")
     with pytest.raises(ValueError, match=r"1_7\.txt is not a regular file"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["validation/a.csv", "test.csv", "dev.json"])
-def test_release_folder_refuses_unread_splits(load: Loader, write_csv: WriteCsv, name: str) -> None:
+def test_release_folder_refuses_splits_that_it_would_not_read(load: Loader, write_csv: WriteCsv, name: str) -> None:
     for number, path in enumerate(f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)):
         write_csv(header=f"review {number}", name=f"data/train/{path}")
     folder = write_csv(header="notes", name="data/README").parent

@@ -1,4 +1,4 @@
-"""JSON streams decode to the same values in chunks of any size."""
+"""Decode JSON from a stream. The values do not depend on the size of the chunks that are read."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ VALUES: list[Any] = [
 ]
 
 
-def stream(content: str, size: int) -> JsonStream:
+def make_stream(content: str, size: int) -> JsonStream:
     file = io.StringIO(content)
     return JsonStream(lambda _: file.read(size))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_stream_decodes_chunks_of_any_size(size: int) -> None:
-    chunks = stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", size)
-    elements = list(chunks.elements())
+    stream = make_stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", size)
+    elements = list(stream.elements())
     assert [element.value for element in elements] == VALUES
     assert [element.line for element in elements] == [2 + 2 * number for number in range(len(VALUES))]
-    assert chunks.peek() == ""
-    assert chunks.line == 2 + 2 * len(VALUES)
+    assert stream.peek() == ""
+    assert stream.line == 2 + 2 * len(VALUES)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
@@ -45,4 +45,4 @@ def test_stream_decodes_chunks_of_any_size(size: int) -> None:
 )
 def test_stream_refuses_invalid_json_in_chunks_of_any_size(size: int, content: str) -> None:
     with pytest.raises(JsonError, match=f"line {1 + content.count(chr(10))}: "):
-        list(stream(content, size).elements())
+        list(make_stream(content, size).elements())

@@ -1,4 +1,4 @@
-"""JSON files with a list, with an object that holds the list, or with one object per line."""
+"""Read JSON files that hold a list, an object around the list, or one object per line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def lines_of(rows: list[dict[str, Any]], **options: Any) -> str:
     return "\n".join(json.dumps(row, **options) for row in rows)
 
 
-REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # each begins like an object that holds a list of objects
+# Each of these rows begins like an object around a list of rows.
+REORDERED = [{"spans": row["spans"], **row} for row in ROWS]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ REORDERED = [{"spans": row["spans"], **row} for row in ROWS]  # each begins like
         "\n" + lines_of(REORDERED) + "\n\n",
     ],
 )
-def test_json_layouts_are_read(load: Loader, tmp_path: Path, content: str) -> None:
+def test_all_json_layouts_are_read(load: Loader, tmp_path: Path, content: str) -> None:
     (tmp_path / "reviews.json").write_text(content, encoding="utf-8")
     splits = load(tmp_path / "reviews.json")
     assert rows_of(splits) == [(number, row["text"], row["label"]) for number, row in enumerate(ROWS)]
@@ -100,19 +101,19 @@ def test_bad_line_of_a_json_file_is_reported(load: Loader, tmp_path: Path) -> No
     assert len(rows_of(load(tmp_path / "reviews.json", bad_rows="skip"))) == 40
 
 
-LIST = json.dumps(ROWS, indent=0)
+LIST_CONTENT = json.dumps(ROWS, indent=0)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LIST[:-1], "reviews.json, line 362: .*truncated"),
-        (LIST[:1000], r"reviews.json, line \d+: invalid JSON"),
-        (LIST + "x", r"line 362: .*found 'x'"),
-        (LIST.replace("},\n", "}\n", 1), r"line 11: .*',' or '\]'.*'{'"),
-        (LIST.replace("1.5", "1.5.5", 1), r"line 7: invalid JSON"),
+        (LIST_CONTENT[:-1], "reviews.json, line 362: .*truncated"),
+        (LIST_CONTENT[:1000], r"reviews.json, line \d+: invalid JSON"),
+        (LIST_CONTENT + "x", r"line 362: .*found 'x'"),
+        (LIST_CONTENT.replace("},\n", "}\n", 1), r"line 11: .*',' or '\]'.*'{'"),
+        (LIST_CONTENT.replace("1.5", "1.5.5", 1), r"line 7: invalid JSON"),
         (json.dumps({"data": ROWS}, indent=0)[:-9], r"reviews.json, line 360: invalid JSON"),
-        (LIST.replace("1.5", "9" * 5000, 1), "invalid JSON"),
+        (LIST_CONTENT.replace("1.5", "9" * 5000, 1), "invalid JSON"),
         ("[" * 100_000, "invalid JSON"),
         (json.dumps({"version": "1.1", "data": ROWS}), "reviews.json .*single JSON object"),
         (json.dumps({"data": ROWS, "version": "1.1"}), "reviews.json .*single JSON object"),
@@ -147,7 +148,7 @@ def test_jsonl_reads_escapes_and_skips_blank_lines(load: Loader, write_jsonl: Wr
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    ("bad_row", "reason"),
     [
         ('{"text": "a", "label"', "invalid JSON"),
         ('["a", "b"]', "not a JSON object"),
@@ -156,8 +157,8 @@ def test_jsonl_reads_escapes_and_skips_blank_lines(load: Loader, write_jsonl: Wr
     ],
 )
 def test_bad_line_of_a_jsonl_file_is_reported_with_the_reason(
-    load: Loader, write_jsonl: WriteJsonl, row: str, reason: str
+    load: Loader, write_jsonl: WriteJsonl, bad_row: str, reason: str
 ) -> None:
     rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
     with pytest.raises(BadRowsError, match=in_order("1 ", "10", "reviews.jsonl, row 6: ", reason)):
-        load(write_jsonl([*rows[:5], row, *rows[5:]]))
+        load(write_jsonl([*rows[:5], bad_row, *rows[5:]]))

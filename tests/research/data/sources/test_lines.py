@@ -1,4 +1,4 @@
-"""Text files in any encoding."""
+"""Read lines of text files in any encoding."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.research.data.loaded_rows import texts_in
 
 @pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8-sig"])
-def test_text_files_are_read_in_other_encodings(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
-    rows = [f"café {row}" for row in range(40)]
-    lines = ["text,label", *(f"{text},{number % 2}" for number, text in enumerate(rows))]
+def test_text_files_are_read_in_several_encodings(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
+    texts = [f"café {row}" for row in range(40)]
+    lines = ["text,label", *(f"{text},{number % 2}" for number, text in enumerate(texts))]
     if name.endswith("jsonl"):
-        lines = [f'{{"text": "{text}", "label": {number % 2}}}' for number, text in enumerate(rows)]
+        lines = [f'{{"text": "{text}", "label": {number % 2}}}' for number, text in enumerate(texts)]
     (tmp_path / name).write_bytes("\n".join(lines).encode(encoding))
     settings = {"encoding": encoding} if encoding == "cp1252" else {}
-    assert texts_in(load(tmp_path / name, **settings)) == set(rows)
+    assert texts_in(load(tmp_path / name, **settings)) == set(texts)
 
 
 @pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-16-le"])
-def test_byte_order_mark_is_removed_if_the_encoding_is_set(
+def test_byte_order_mark_is_removed_even_if_the_encoding_is_set(
     load: Loader, tmp_path: Path, encoding: str, name: str
 ) -> None:
     lines = [json.dumps({"text": f"review {row}", "label": row % 2}) for row in range(20)]
@@ -42,15 +42,19 @@ def test_byte_order_mark_is_removed_if_the_encoding_is_set(
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf16_without_a_byte_order_mark_is_refused(load: Loader, tmp_path: Path, encoding: str, name: str) -> None:
     rows = [json.dumps({"text": f"café {row}", "label": row % 2}) for row in range(20)]
-    forms = {".csv": "\n".join(["text,label", *reviews(20)]), ".jsonl": "\n".join(rows), ".json": f"[{','.join(rows)}]"}
+    contents = {
+        ".csv": "\n".join(["text,label", *reviews(20)]),
+        ".jsonl": "\n".join(rows),
+        ".json": f"[{','.join(rows)}]",
+    }
     path = tmp_path / name
-    path.write_bytes(forms[path.suffix].encode(encoding))
+    path.write_bytes(contents[path.suffix].encode(encoding))
     with pytest.raises(ValueError, match=f"{name} .*UTF-16 .*--encoding {encoding}"):
         load(path)
     assert len(texts_in(load(path, encoding=encoding))) == 20
 
 
-def test_wrong_encoding_error_suggests_encoding_but_not_skipping(load: Loader, write_csv: WriteCsv) -> None:
+def test_error_about_undecodable_rows_suggests_an_encoding_but_not_skipping(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"caf\u00e9 {row},{row % 2}".encode("cp1252") for row in range(40)]
     with pytest.raises(BadRowsError, match=in_order("40 ", "40", "--encoding cp1252")) as caught:
         load(write_csv(*lines))
@@ -69,8 +73,8 @@ def test_truncated_utf16_is_refused(load: Loader, tmp_path: Path) -> None:
 def test_lines_count_lines_and_track_undecoded_bytes(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(b"one\r\ncaf\xe9\n\nlast")
     lines = Lines(tmp_path / "rows")
-    found = [(line, lines.line, lines.latest, lines.pop_undecoded(), lines.pop_undecoded()) for line in lines]
-    assert found == [
+    states = [(line, lines.line, lines.latest, lines.pop_undecoded(), lines.pop_undecoded()) for line in lines]
+    assert states == [
         ("one\r\n", 1, "one\r\n", False, False),
         ("caf\udce9\n", 2, "caf\udce9\n", True, False),
         ("\n", 3, "\n", False, False),

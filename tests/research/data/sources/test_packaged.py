@@ -1,4 +1,4 @@
-"""Movie reviews from a package on PyPI."""
+"""Load movie reviews from a package on PyPI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_packaged_data_warns_about_a_folder_of_the_same_name(
     load(name, limit_train=20)
     assert not load.reported("./")
     Path(name).mkdir()
-    load(name, limit_train=20)  # from the cache
+    load(name, limit_train=20)  # this call reads the cache
     assert load.reported("Warning:", f"--data {name}", "folder", f"--data ./{name}")
 
 
@@ -34,34 +34,37 @@ def test_packaged_imdb_is_balanced_and_complete(load: Loader) -> None:
         labels = split.with_format("numpy")["label"][:]
         assert abs(labels.mean() - 0.5) < 0.001
     assert load.reported("1,250 validation", "5,000 test", "25,000", "96 rows")
-    sides = [set(split["text"]) for _, split in splits.items()]
-    assert all(not first & second for first, second in itertools.combinations(sides, 2))
-    assert sum(len(side) for side in sides) == 25_000 - 96
+    texts_by_split = [set(split["text"]) for _, split in splits.items()]
+    assert all(not first & second for first, second in itertools.combinations(texts_by_split, 2))
+    assert sum(len(texts) for texts in texts_by_split) == 25_000 - 96
 
 
 def test_packaged_rotten_tomatoes_is_complete(load: Loader) -> None:
     splits = load("rotten_tomatoes")
     assert sum(len(split) for _, split in splits.items()) == 8_530
-    (rock,) = [
-        row for side in rows_by_split(splits).values() for row in side if row[0].startswith("the rock is destined")
+    (label,) = [
+        label
+        for rows in rows_by_split(splits).values()
+        for text, label in rows
+        if text.startswith("the rock is destined")
     ]
-    assert rock[1] == 1
+    assert label == 1
 
 
 def test_raw_release_has_the_same_rows_as_the_packaged_reviews(load: Loader, tmp_path: Path) -> None:
     from research.data.sources.packaged import PackagedReviews, find_packaged_reviews
 
     packaged = PackagedReviews(find_packaged_reviews(), "imdb")
-    some = [row for row in packaged.rows(["text", "label"], print) if row[0] % 250 == 0]
-    for row, _, (text, label) in some:
+    sample = [row for row in packaged.rows(["text", "label"], print) if row[0] % 250 == 0]
+    for row, _, (text, label) in sample:
         path = tmp_path / "aclImdb" / "train" / label[:3] / f"{row}_5.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")
     splits = load(tmp_path / "aclImdb")
-    packed = {text: int(label == "positive") for _, _, (text, label) in some}
-    loaded = {text: label for side in rows_by_split(splits).values() for text, label in side}
-    assert loaded == packed
-    assert [text for text in packed if text in set(splits.train["text"])] == list(splits.train["text"])
+    expected = {text: int(label == "positive") for _, _, (text, label) in sample}
+    loaded = {text: label for rows in rows_by_split(splits).values() for text, label in rows}
+    assert loaded == expected
+    assert [text for text in expected if text in set(splits.train["text"])] == list(splits.train["text"])
 
 
 def test_packaged_reviews_are_found_without_importing_the_package() -> None:

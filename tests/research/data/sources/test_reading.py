@@ -1,4 +1,4 @@
-"""Errors of the system and of libraries while reading files become one line that names the file."""
+"""Report errors of the system or a library while reading a file in one line that names the file."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_convert_read_errors_names_the_file_of_a_system_error(tmp_path: Path) ->
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "data: it is damaged ("),
     ],
 )
-def test_convert_read_errors_adds_the_name_to_errors_without_a_file(error: Exception, expected: str) -> None:
+def test_convert_read_errors_adds_the_name_of_the_data_to_errors_without_a_file(error: Exception, expected: str) -> None:
     with pytest.raises(ValueError, match=in_order(expected)) as caught, convert_read_errors("data"):
         raise error
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is error
 
 
-def test_convert_read_errors_passes_on_other_errors() -> None:
+def test_convert_read_errors_does_not_change_errors_unrelated_to_files() -> None:
     with pytest.raises(KeyError), convert_read_errors("data"):
         raise KeyError("text")
 
@@ -49,9 +49,9 @@ def test_describe_returns_one_line_without_full_stop() -> None:
 
 
 def test_printable_errors_keeps_the_error_class() -> None:
-    class OwnError(ValueError):
+    class CustomError(ValueError):
         pass
 
-    with pytest.raises(OwnError, match=in_order(r"a\nb\x1b[2J")) as caught, printable_errors():
-        raise OwnError("a\nb\x1b[2J")
+    with pytest.raises(CustomError, match=in_order(r"a\nb\x1b[2J")) as caught, printable_errors():
+        raise CustomError("a\nb\x1b[2J")
     assert str(caught.value).isprintable()

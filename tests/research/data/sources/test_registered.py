@@ -1,4 +1,4 @@
-"""All data sources of the package are registered."""
+"""Register all data sources of the package."""
 
 from __future__ import annotations
 

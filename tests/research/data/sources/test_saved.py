@@ -1,4 +1,4 @@
-"""Folders written by save_to_disk of the `datasets` library."""
+"""Recognise and load folders that `save_to_disk` of the `datasets` library writes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.research.data.conftest import Loader
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
 
-def rows(name: str, count: int) -> Dataset:
-    columns = {"text": [f"{name} {row}" for row in range(count)], "label": [row % 2 for row in range(count)]}
+def make_dataset(name: str, num_rows: int) -> Dataset:
+    columns = {"text": [f"{name} {row}" for row in range(num_rows)], "label": [row % 2 for row in range(num_rows)]}
     return Dataset.from_dict(columns, FEATURES)
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """Return the folder of a saved data set of 40 rows."""
-    rows("train", 40).save_to_disk(tmp_path / "saved")
+    make_dataset("train", 40).save_to_disk(tmp_path / "saved")
     return tmp_path / "saved"
 
 
@@ -35,13 +35,13 @@ def test_saved_dataset_is_recognised_by_its_files(saved: Path, tmp_path: Path) -
     assert not is_saved_dataset(tmp_path)
     assert not is_saved_dict(saved)
     (saved / "state.json").unlink()
-    assert is_saved_dataset(saved)  # damaged, but it has rows
-    (saved / "deeper").mkdir()
+    assert is_saved_dataset(saved)  # a damaged data set is recognised too, so that the error can name it
+    (saved / "subfolder").mkdir()
     assert [path.name for path in list_saved_files(saved)] == ["data-00000-of-00001.arrow", "dataset_info.json"]
 
 
 def test_saved_dict_splits_are_listed(tmp_path: Path) -> None:
-    DatasetDict(train=rows("train", 4), rest=rows("rest", 2)).save_to_disk(tmp_path)
+    DatasetDict(train=make_dataset("train", 4), rest=make_dataset("rest", 2)).save_to_disk(tmp_path)
     assert is_saved_dict(tmp_path)
     assert read_split_names(tmp_path) == ["train", "rest"]
     loaded = load_saved(tmp_path / "rest")
@@ -49,7 +49,7 @@ def test_saved_dict_splits_are_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "named"),
+    ("content", "expected"),
     [
         (b"{", ""),
         (b"[]", ""),
@@ -58,10 +58,10 @@ def test_saved_dict_splits_are_listed(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
-def test_saved_dict_with_unknown_or_missing_splits_is_refused(tmp_path: Path, content: bytes, named: str) -> None:
-    DatasetDict(train=rows("train", 4)).save_to_disk(tmp_path)
+def test_saved_dict_with_unknown_or_missing_splits_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    DatasetDict(train=make_dataset("train", 4)).save_to_disk(tmp_path)
     (tmp_path / "dataset_dict.json").write_bytes(content)
-    with pytest.raises(ValueError, match=in_order(tmp_path / "dataset_dict.json", named)) as caught:
+    with pytest.raises(ValueError, match=in_order(tmp_path / "dataset_dict.json", expected)) as caught:
         read_split_names(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -77,13 +77,13 @@ def test_saved_dict_with_unknown_or_missing_splits_is_refused(tmp_path: Path, co
     ],
 )
 def test_damaged_saved_dataset_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "saved", num_shards=2)
+    make_dataset("train", 40).save_to_disk(tmp_path / "saved", num_shards=2)
     path = tmp_path / "saved" / name
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    values = (path, "git lfs pull") if content and content.startswith(b"version") else (f"'{path.parent}'", "Save")
-    with pytest.raises(ValueError, match=in_order(*values)) as caught:
+    expected = (path, "git lfs pull") if content and content.startswith(b"version") else (f"'{path.parent}'", "Save")
+    with pytest.raises(ValueError, match=in_order(*expected)) as caught:
         load_saved(tmp_path / "saved")
     assert "\n" not in str(caught.value)
 
@@ -101,19 +101,19 @@ def test_saved_dataset_with_invalid_offsets_is_refused(load: Loader, saved: Path
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    ("replace", "reason"),
     [
         (lambda path: None, "No such file or directory"),
         (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_saved_dataset_with_a_missing_file_is_refused(
-    load: Loader, saved: Path, make: Callable[[Path], None], reason: str
+def test_saved_dataset_with_a_missing_or_special_file_is_refused(
+    load: Loader, saved: Path, replace: Callable[[Path], None], reason: str
 ) -> None:
     (file,) = saved.glob("*.arrow")
     file.unlink()
-    make(file)
+    replace(file)
     with pytest.raises(ValueError, match=in_order(saved, reason)) as caught:
         load(saved)
-    assert "rrno" not in str(caught.value)
+    assert "rrno" not in str(caught.value)  # neither "Errno" nor "errno"

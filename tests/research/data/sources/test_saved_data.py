@@ -1,4 +1,4 @@
-"""Saved data sets of the `datasets` library as --data."""
+"""Load data sets that the `datasets` library saved to disk."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from tests.research.data.conftest import Loader
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
 
-def rows(name: str, count: int) -> Dataset:
-    columns = {"text": [f"{name} {row}" for row in range(count)], "label": [row % 2 for row in range(count)]}
+def make_dataset(name: str, num_rows: int) -> Dataset:
+    columns = {"text": [f"{name} {row}" for row in range(num_rows)], "label": [row % 2 for row in range(num_rows)]}
     return Dataset.from_dict(columns, FEATURES)
 
 
-def labels(splits: Splits) -> dict[str, int]:
+def labels_by_text(splits: Splits) -> dict[str, int]:
     return {row["text"]: row["label"] for _, split in splits.items() for row in split}
 
 
 def test_saved_dataset_is_read_with_its_label_names(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
+    make_dataset("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
     splits = load(tmp_path / "saved")
     assert splits.task.label_names == ("pos", "neg")
-    assert labels(splits) == {f"train {row}": row % 2 for row in range(40)}
+    assert labels_by_text(splits) == {f"train {row}": row % 2 for row in range(40)}
     assert min((row["id"], row["text"]) for _, split in splits.items() for row in split) == (0, "train 39")
 
 
 def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> None:
-    saved = DatasetDict(train=rows("train", 40), test=rows("test", 6), unsupervised=rows("rest", 4))
+    saved = DatasetDict(
+        train=make_dataset("train", 40), test=make_dataset("test", 6), unsupervised=make_dataset("rest", 4)
+    )
     saved.save_to_disk(tmp_path / "saved", num_shards={"train": 2, "test": 1, "unsupervised": 1})
     splits = load(tmp_path / "saved")
     assert splits.test["text"] == [f"test {row}" for row in range(6)]
@@ -41,14 +43,14 @@ def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> Non
 
 
 def test_changed_saved_dict_is_prepared_again(load: Loader, tmp_path: Path) -> None:
-    DatasetDict(train=rows("old", 40), test=rows("test", 6)).save_to_disk(tmp_path / "saved")
+    DatasetDict(train=make_dataset("old", 40), test=make_dataset("test", 6)).save_to_disk(tmp_path / "saved")
     load(tmp_path / "saved")
-    rows("new", 40).save_to_disk(tmp_path / "saved" / "train")
-    assert "new 0" in labels(load(tmp_path / "saved"))
+    make_dataset("new", 40).save_to_disk(tmp_path / "saved" / "train")
+    assert "new 0" in labels_by_text(load(tmp_path / "saved"))
 
 
 def test_saved_folder_without_permission_is_refused(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "saved")
+    make_dataset("train", 40).save_to_disk(tmp_path / "saved")
     (tmp_path / "saved").chmod(0)
     with enforce_file_modes(), pytest.raises(ValueError, match="Permission denied") as caught:
         load(tmp_path / "saved")

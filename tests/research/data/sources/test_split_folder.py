@@ -1,4 +1,4 @@
-"""Folders with a file, or a folder of files, for each split."""
+"""Read folders that hold a file, or a folder of files, for each split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.research.data.loaded_rows import rows_in
         (["test.csv"], r"no train file.* test\.csv"),
     ],
 )
-def test_folder_with_unclear_files_is_refused(
+def test_folder_with_ambiguous_or_missing_splits_is_refused(
     load: Loader, write_csv: WriteCsv, names: list[str], message: str
 ) -> None:
     for name in names:
@@ -82,13 +82,13 @@ def test_row_ids_identify_file_and_row_despite_blank_lines_and_bad_rows(load: Lo
     ids = {row["text"]: row["id"] for row in splits.test}
     assert len(set(ids.values())) == 30
     for name in names:
-        rows_in_file = [*range(1, 10), 11]  # the tenth is broken
+        rows_in_file = [*range(1, 10), 11]  # row 10 is broken
         assert [ids[f"{name} {row}"] - first_ids[name] + 1 for row in range(1, 11)] == rows_in_file
         assert splits.place_of("test", ids[f"{name} 10"]) == f"{name}, row 11"
 
 
-def clone(write_csv: WriteCsv, *data: str) -> Path:
-    """Create a folder that looks like a cloned data repository."""
+def write_repository(write_csv: WriteCsv, *data: str) -> Path:
+    """Write the given data files into a folder that looks like a cloned data repository, and return the folder."""
     for name in data:
         write_csv(*[f"{name} {row},label {row % 2}" for row in range(20)], name=f"repository/{name}")
     for name in ("README.md", ".gitattributes", ".git/config", "assets/plot.png"):
@@ -98,7 +98,7 @@ def clone(write_csv: WriteCsv, *data: str) -> Path:
 
 @pytest.mark.parametrize("config", ["data", "plain_text", "data/en"])
 def test_cloned_repository_is_read(load: Loader, write_csv: WriteCsv, config: str) -> None:
-    folder = clone(write_csv, f"{config}/train-00000-of-00001.csv", f"{config}/test-00000-of-00001.csv")
+    folder = write_repository(write_csv, f"{config}/train-00000-of-00001.csv", f"{config}/test-00000-of-00001.csv")
     splits = load(folder)
     assert len(splits.train) + len(splits.validation) == len(splits.test) == 20
     assert splits.files["test"] == [(f"{config}/test-00000-of-00001.csv", 0)]
@@ -110,15 +110,15 @@ def test_cloned_repository_is_read(load: Loader, write_csv: WriteCsv, config: st
 def test_cloned_repository_with_several_configurations_is_refused(
     load: Loader, write_csv: WriteCsv, parent: str
 ) -> None:
-    folder = clone(write_csv, f"{parent}en/train-0-of-1.csv", f"{parent}fr/train/0000.csv")
+    folder = write_repository(write_csv, f"{parent}en/train-0-of-1.csv", f"{parent}fr/train/0000.csv")
     with pytest.raises(ValueError, match=rf"'{folder}' .*: {parent}en, {parent}fr\. .*--data '.*/{parent}en'"):
         load(folder)
     assert len(load(folder / parent / "fr").train)
 
 
 @pytest.mark.parametrize("name", ["test-0-of-1.parquet", "test.csv", "test.json.gz", "test.zip", "test/a.tsv"])
-def test_git_lfs_pointer_error_names_the_command_to_fetch_it(load: Loader, write_csv: WriteCsv, name: str) -> None:
-    folder = clone(write_csv, "data/train-0-of-1.csv")
+def test_error_about_a_git_lfs_pointer_names_the_command_to_run(load: Loader, write_csv: WriteCsv, name: str) -> None:
+    folder = write_repository(write_csv, "data/train-0-of-1.csv")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345"
     path = write_csv(header=pointer, name=f"repository/data/{name}")
     for spec in (folder, path):
@@ -128,7 +128,7 @@ def test_git_lfs_pointer_error_names_the_command_to_fetch_it(load: Loader, write
 
 def test_shards_of_unknown_splits_are_reported_as_unused(load: Loader, write_csv: WriteCsv) -> None:
     unused = [f"plain_text/{name}-of-2.csv" for name in ("unsupervised-0", "unsupervised-1", "extra-0")]
-    folder = clone(write_csv, "plain_text/train-0-of-1.csv", "plain_text/test-0-of-1.csv", *unused)
+    folder = write_repository(write_csv, "plain_text/train-0-of-1.csv", "plain_text/test-0-of-1.csv", *unused)
     load(folder)
     assert load.reported("Unused splits", "plain_text: extra, unsupervised.")
     (folder / "plain_text" / "train-0-of-1.csv").unlink()
@@ -140,14 +140,14 @@ def test_shards_of_unknown_splits_are_reported_as_unused(load: Loader, write_csv
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg"])})
 
 
-def rows(name: str, count: int) -> Dataset:
-    columns = {"text": [f"{name} {row}" for row in range(count)], "label": [row % 2 for row in range(count)]}
+def make_dataset(name: str, num_rows: int) -> Dataset:
+    columns = {"text": [f"{name} {row}" for row in range(num_rows)], "label": [row % 2 for row in range(num_rows)]}
     return Dataset.from_dict(columns, FEATURES)
 
 
 def test_folder_splits_may_be_saved_datasets(load: Loader, tmp_path: Path) -> None:
-    rows("train", 40).save_to_disk(tmp_path / "data" / "train")
-    rows("test", 6).save_to_disk(tmp_path / "data" / "test")
+    make_dataset("train", 40).save_to_disk(tmp_path / "data" / "train")
+    make_dataset("test", 6).save_to_disk(tmp_path / "data" / "test")
     splits = load(tmp_path / "data")
     assert splits.test["text"] == [f"test {row}" for row in range(6)]
     assert splits.files["test"] == [("test", 0)]

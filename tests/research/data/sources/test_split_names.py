@@ -1,4 +1,4 @@
-"""Choose the split that each part of a data set belongs to."""
+"""Choose the split of each part of a data set by the name of the part."""
 
 from __future__ import annotations
 

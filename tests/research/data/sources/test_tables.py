@@ -1,4 +1,4 @@
-"""Checks that the tables of all file types share."""
+"""Check files and columns in the same way for all file types."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_check_columns_allows_several_unnamed_columns() -> None:
         check_columns(["text", "b", "", "text", "b", "a"], "reviews.csv")
 
 
-def test_place_includes_the_line_only_if_it_differs_from_the_row(tmp_path: Path) -> None:
+def test_place_includes_the_line_number_only_if_it_differs_from_the_row_number(tmp_path: Path) -> None:
     table = CsvTable(tmp_path / "a", "line\nbreak.csv")
     assert table.place(3, 3) == table.place(3, 0) == r"line\nbreak.csv, row 3"
     assert table.place(3, 4) == r"line\nbreak.csv, row 3 (line 4)"

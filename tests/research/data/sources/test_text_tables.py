@@ -1,4 +1,4 @@
-"""Separators, headers and records of csv and tsv files."""
+"""Read the separators, headers and rows of csv and tsv files."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_csv_refuses_an_unreadable_header(load: Loader, write_csv: WriteCsv) -> 
         load(write_csv(*reviews(10), header="te\rxt,label"))
 
 
-@pytest.mark.parametrize("second", ['\ufeff"text","label"', "Text,LABEL", "label,text", " text , label "])
-def test_second_header_is_recognised_in_any_spelling(load: Loader, write_csv: WriteCsv, second: str) -> None:
+@pytest.mark.parametrize("second_header", ['\ufeff"text","label"', "Text,LABEL", "label,text", " text , label "])
+def test_second_header_is_recognised_in_any_spelling(load: Loader, write_csv: WriteCsv, second_header: str) -> None:
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
-        load(write_csv(*reviews(10), second, *reviews(10)))
+        load(write_csv(*reviews(10), second_header, *reviews(10)))
 
 
-def test_second_header_may_differ_in_unread_columns(load: Loader, write_csv: WriteCsv) -> None:
+def test_second_header_may_differ_in_columns_that_are_not_read(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))
@@ -70,10 +70,12 @@ def test_header_equal_to_the_columns_setting_is_a_bad_row(load: Loader, write_cs
         load(write_csv(*reviews(20)), columns=("text", "label"))
 
 
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("byte_order_mark", ["", "\ufeff"])
 @pytest.mark.parametrize(("name", "separator"), [("reviews.csv", ","), ("reviews.tsv", "\t")])
-def test_second_header_is_a_bad_row(load: Loader, write_csv: WriteCsv, name: str, separator: str, mark: str) -> None:
-    lines = [line.replace(",", separator) for line in [*reviews(10), f"{mark}text,label", *reviews(10)]]
+def test_second_header_is_a_bad_row(
+    load: Loader, write_csv: WriteCsv, name: str, separator: str, byte_order_mark: str
+) -> None:
+    lines = [line.replace(",", separator) for line in [*reviews(10), f"{byte_order_mark}text,label", *reviews(10)]]
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*lines, name=name, header=separator.join(["text", "label"])))
 
@@ -91,9 +93,9 @@ def test_csv_reads_a_text_of_five_megabytes(load: Loader, write_csv: WriteCsv) -
 
 
 def test_csv_restores_the_global_field_size_limit(load: Loader, write_csv: WriteCsv) -> None:
-    before = csv.field_size_limit()
+    original_limit = csv.field_size_limit()
     load(write_csv(*reviews(40)))
-    assert csv.field_size_limit() == before
+    assert csv.field_size_limit() == original_limit
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\n"])

@@ -1,4 +1,4 @@
-"""Quotes in csv and tsv files: they enclose fields, are ordinary characters, or swallow rows."""
+"""Quotes in csv and tsv files may enclose fields, be ordinary characters, or enclose several rows by mistake."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from tests.research.data.sources.small_files import write_table
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-@pytest.mark.parametrize(("closing", "last"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
+@pytest.mark.parametrize(("closing_lines", "last_line"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
 def test_unclosed_quote_is_refused_with_the_enclosed_lines(
-    load: Loader, write_csv: WriteCsv, bad_rows: str, closing: list[str], last: int
+    load: Loader, write_csv: WriteCsv, bad_rows: str, closing_lines: list[str], last_line: int
 ) -> None:
-    lines = [*reviews(10), '"tis the season,label 0', *reviews(990), *closing, *reviews(5 if closing else 0)]
-    with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {last:,}: ", "line 12 ", "--quoting none")):
+    lines = [
+        *reviews(10),
+        '"tis the season,label 0',
+        *reviews(990),
+        *closing_lines,
+        *reviews(5 if closing_lines else 0),
+    ]
+    with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {last_line:,}: ", "line 12 ", "--quoting none")):
         load(write_csv(*lines), bad_rows=bad_rows)
 
 
@@ -28,12 +34,12 @@ def test_unclosed_quote_is_refused_with_the_enclosed_lines(
 def test_quote_closed_in_a_later_row_is_refused_with_its_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str
 ) -> None:
-    swallowed = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
+    five_lines = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
     with pytest.raises(BadRowsError, match=in_order("reviews.csv, lines 12 to 16: ", "other rows", ".jsonl")):
-        load(write_csv(*reviews(10), *swallowed, *reviews(20)), bad_rows=bad_rows)
-    of_two = ['"tis the season,label 0', 'and gone",label 1']
+        load(write_csv(*reviews(10), *five_lines, *reviews(20)), bad_rows=bad_rows)
+    two_lines = ['"tis the season,label 0', 'and gone",label 1']
     with pytest.raises(BadRowsError, match="lines 12 to 13"):
-        load(write_csv(*reviews(10), *of_two, *reviews(20)), bad_rows=bad_rows)
+        load(write_csv(*reviews(10), *two_lines, *reviews(20)), bad_rows=bad_rows)
 
 
 def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> None:
@@ -45,22 +51,22 @@ def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> 
 @pytest.mark.parametrize(
     ("header", "row"),
     [
-        ("text,label", "review {0},0.0{0}"),  # scores that all differ
+        ("text,label", "review {0},0.0{0}"),  # all scores differ
         ("label,text", "label {1},review {0}"),
         ("id,text,label", "{0},review {0},label {1}"),
         ("label,text,id", "label {1},review {0},{0}"),
     ],
 )
-@pytest.mark.parametrize("num_swallowed", [1, 2])
+@pytest.mark.parametrize("num_enclosed", [1, 2])
 def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
-    load: Loader, write_csv: WriteCsv, header: str, row: str, num_swallowed: int
+    load: Loader, write_csv: WriteCsv, header: str, row: str, num_enclosed: int
 ) -> None:
     lines = [row.format(number, number % 2) for number in range(50)]
     lines[10] = lines[10].replace("review", '"tis review')
-    last = 10 + num_swallowed
+    last = 10 + num_enclosed
     before, after = lines[last].split(f"review {last}")
     lines[last] = f'{before}review {last}"{after}'
-    with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {12 + num_swallowed}: ", "other rows", ".jsonl")):
+    with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {12 + num_enclosed}: ", "other rows", ".jsonl")):
         load(write_csv(*lines, header=header))
 
 
@@ -70,8 +76,8 @@ def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
         ("text,label", "review {0},label {1}"),
         ("text,label,note", "{0} is good,label {1},review {0}"),  # the quote is in a column that is not read
         ("note,text,label", "review {0},{0} is good,label {1}"),
-        ("text,score", "review {0},{2}.5"),  # few numbers
-        ("text,label", "review {0},label {1}|label 2"),  # several labels in a field
+        ("text,score", "review {0},{2}.5"),  # few different scores
+        ("text,label", "review {0},label {1}|label 2"),  # several labels in one field
     ],
 )
 def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
@@ -122,20 +128,20 @@ def test_tsv_with_all_fields_quoted_is_read_without_the_quotes(load: Loader, tmp
     assert texts_in(splits) == {text for text, _ in ROWS}
 
 
-@pytest.mark.parametrize("odd", ['he said "hi"', '"Hello," he said', '"Hello, whole"', '5" screen', '"open'])
-def test_tsv_keeps_quotes_that_are_ordinary_characters(load: Loader, write_csv: WriteCsv, odd: str) -> None:
+@pytest.mark.parametrize("text", ['he said "hi"', '"Hello," he said', '"Hello, whole"', '5" screen', '"open'])
+def test_tsv_keeps_quotes_that_are_ordinary_characters(load: Loader, write_csv: WriteCsv, text: str) -> None:
     lines = [f"review {row}\tlabel {row % 2}" for row in range(40)]
-    splits = load(write_csv(*lines, f"{odd}\tlabel 1", name="reviews.tsv", header="text\tlabel"))
-    assert odd in texts_in(splits)
+    splits = load(write_csv(*lines, f"{text}\tlabel 1", name="reviews.tsv", header="text\tlabel"))
+    assert text in texts_in(splits)
     assert load.reported("reviews.tsv", "ordinary characters", "--quoting")
 
 
-@pytest.mark.parametrize("odd", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
-def test_quoted_tsv_with_one_unusual_quote_is_refused(load: Loader, tmp_path: Path, odd: str) -> None:
+@pytest.mark.parametrize("unusual_line", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
+def test_quoted_tsv_with_one_ambiguous_quote_is_refused(load: Loader, tmp_path: Path, unusual_line: str) -> None:
     rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
     path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:11], f"{odd}\n", *lines[11:]]))
+    path.write_text("".join([*lines[:11], f"{unusual_line}\n", *lines[11:]]))
     with pytest.raises(
         ValueError, match=in_order("reviews.tsv", "20 lines", "line 12 ", "--quoting csv", "--quoting none")
     ):
@@ -143,7 +149,7 @@ def test_quoted_tsv_with_one_unusual_quote_is_refused(load: Loader, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("name", "separator"), [("reviews.tsv", "\t"), ("reviews.csv", ",")])
-def test_backslash_escaped_quotes_are_refused_with_advice_for_r(
+def test_backslash_escaped_quotes_are_refused_with_advice_for_users_of_r(
     load: Loader, tmp_path: Path, name: str, separator: str
 ) -> None:
     lines = [f'"he said \\"hi\\" {row}"{separator}"label {row % 2}"' for row in range(20)]

@@ -16,11 +16,11 @@ from research.studies.report.console import ranking_lines
 from research.studies.report.contents import find_contents
 from research.studies.report.page import write_contents
 from research.system.plain_text import for_markdown
-from tests.builders.studies import changed, elsewhere, rows_of, run_study
+from tests.builders.studies import changed, rows_of, run_study, without_files
 
 
 def test_study_with_files_on_another_machine_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
-    contents = find_contents(elsewhere(finished_study, tmp_path))
+    contents = find_contents(without_files(finished_study, tmp_path))
     assert contents.ranked == find_contents(finished_study).ranked
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())

@@ -22,8 +22,8 @@ Nodes = Callable[[list[str]], list[Started]]
 
 
 @pytest.fixture(scope="module")
-def settings(held_settings: list[str]) -> list[str]:
-    return [*held_settings, "--max_steps", "5", "--save_every", "2st"]
+def settings(held_flags: list[str]) -> list[str]:
+    return [*held_flags, "--max_steps", "5", "--save_every", "2st"]
 
 
 @pytest.fixture(scope="module")

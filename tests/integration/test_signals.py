@@ -77,9 +77,9 @@ Resume = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def settings(held_settings: list[str]) -> list[str]:
+def settings(held_flags: list[str]) -> list[str]:
     # Checkpoints are written only after a signal and after the last step.
-    return [*held_settings, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
+    return [*held_flags, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
 @pytest.fixture(scope="module")

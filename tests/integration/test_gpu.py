@@ -69,14 +69,14 @@ def test_gpu_run_repeats_bit_for_bit_when_deterministic(
 def test_gpu_run_with_cached_features_ends_like_one_without(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str, tolerance: float, head: str
 ) -> None:
-    found = []
+    results = []
     for choice in ("false", "true"):
         options = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
         options += ["--mixed_precision", precision, "--cache_features", choice, "--output_dir", str(tmp_path / choice)]
         launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
-        found.append(json.loads((tmp_path / choice / "result.json").read_text()))
-    assert [result["cached_features"] for result in found] == [False, True]
-    losses = [result["metrics"]["test"]["loss"] for result in found]
+        results.append(json.loads((tmp_path / choice / "result.json").read_text()))
+    assert [result["cached_features"] for result in results] == [False, True]
+    losses = [result["metrics"]["test"]["loss"] for result in results]
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
 
 

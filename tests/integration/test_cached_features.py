@@ -400,26 +400,26 @@ def test_resumed_run_has_the_same_bits(
         return AfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
-    uninterrupted = Digests()
-    result = train(tmp_path / "uninterrupted", hook(), uninterrupted, **settings)
+    expected = Digests()
+    result = train(tmp_path / "uninterrupted", hook(), expected, **settings)
     assert result["cached_features"] == (cache_state != "no longer used")
     for step in (4, 6):
         if cache_state == "deleted":
             for entry in entries_in(features_dir):
                 shutil.rmtree(entry)
-        resumed = Digests()
+        digests = Digests()
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
         capsys.readouterr()
-        again = train(tmp_path / f"from-{step}", hook(), resumed, **settings, resume=str(checkpoint))
+        resumed = train(tmp_path / f"from-{step}", hook(), digests, **settings, resume=str(checkpoint))
         out = capsys.readouterr().out
         assert "Changed since" not in out
         assert out.count("not cached") == (cache_state == "no longer used")
-        assert list(resumed.found) == [*range(step + 1, 13)]
-        for later, hashes in resumed.found.items():
-            assert hashes == uninterrupted.found[later]
-        assert again["weights_sha256"] == result["weights_sha256"]
-        assert again["cached_features"] == result["cached_features"]
-        assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
+        assert list(digests.found) == [*range(step + 1, 13)]
+        for later_step, hashes in digests.found.items():
+            assert hashes == expected.found[later_step]
+        assert resumed["weights_sha256"] == result["weights_sha256"]
+        assert resumed["cached_features"] == result["cached_features"]
+        assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])
 
 
 def test_resumed_run_may_change_caching_and_reports_it(
@@ -427,7 +427,7 @@ def test_resumed_run_may_change_caching_and_reports_it(
 ) -> None:
     train(tmp_path / "uninterrupted", save_every="4st", cache_features=False)
     checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000008"
-    assert train(tmp_path / "again", save_every="4st", resume=str(checkpoint))["cached_features"]
+    assert train(tmp_path / "resumed", save_every="4st", resume=str(checkpoint))["cached_features"]
     assert "cache_features was False, now None" in capsys.readouterr().out
 
 
@@ -453,7 +453,7 @@ def test_resumed_run_reports_differently_rounded_hidden_states(
     for number in range(2):  # hidden states are computed in the first run, and read from the cache in the second
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000008"
         capsys.readouterr()
-        assert train(tmp_path / f"again-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
+        assert train(tmp_path / f"resumed-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
         assert re.search("Changed since .*hidden states", capsys.readouterr().out)
 
 
@@ -486,11 +486,11 @@ def test_damaged_cache_is_reported_and_recomputed(
         content[len(content) // 2] ^= 4
         file.write_bytes(content)
     capsys.readouterr()
-    again = train(tmp_path / "again")
+    recomputed = train(tmp_path / "recomputed")
     messages = [line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line]
     assert [str(entry) in line for entry, line in zip(entries_in(moved), sorted(messages), strict=True)] == [True] * 3
-    assert again["weights_sha256"] == undamaged["weights_sha256"]
-    assert again["metrics"] == undamaged["metrics"]
+    assert recomputed["weights_sha256"] == undamaged["weights_sha256"]
+    assert recomputed["metrics"] == undamaged["metrics"]
     assert len(entries_in(moved)) == 3
     assert dotfiles_in(moved) == []
 

@@ -91,20 +91,20 @@ def test_resumed_run_has_the_same_bits(
         "report": False,
         **CASES[case],
     }
-    uninterrupted = Digests()
-    result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "uninterrupted")), hooks=[uninterrupted])
+    expected = Digests()
+    result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "uninterrupted")), hooks=[expected])
     # Resume right before and right after the edit, or in the middle and at the end of an epoch.
     for step in (3, 4) if "timeline" in settings else (4, 6):
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
-        resumed, directory = Digests(), tmp_path / f"from-{step}"
+        digests, directory = Digests(), tmp_path / f"from-{step}"
         config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
-        again = run_experiment(config, hooks=[resumed])
-        assert list(resumed.found) == [*range(step + 1, 9)]
-        for later, hashes in resumed.found.items():
-            different = [name for name, value in uninterrupted.found[later].items() if hashes.get(name) != value]
-            assert not different, f"resumed after step {step}, after step {later}: {different}"
-        assert again["weights_sha256"] == result["weights_sha256"]
-        assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
+        resumed = run_experiment(config, hooks=[digests])
+        assert list(digests.found) == [*range(step + 1, 9)]
+        for later_step, hashes in digests.found.items():
+            different = [name for name, value in expected.found[later_step].items() if hashes.get(name) != value]
+            assert not different, f"resumed after step {step}, after step {later_step}: {different}"
+        assert resumed["weights_sha256"] == result["weights_sha256"]
+        assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])
         assert without_times(lines_of(directory)) == without_times(lines_of(tmp_path / "uninterrupted"))
         journals = [(run / "journal.jsonl").read_text() for run in (tmp_path / "uninterrupted", directory)]
         assert journals[0] == journals[1]
@@ -138,6 +138,6 @@ def test_resume_after_the_last_step_still_ends_the_epoch(
     lines = without_times(lines_of(tmp_path / "run"))
     assert lines[-1]["halved"] == 0
     (tmp_path / "run" / "result.json").unlink()
-    again = run_experiment(RunConfig(**settings, resume="auto"), hooks=[HalvesHead()])
-    assert again["weights_sha256"] == uninterrupted["weights_sha256"]
+    resumed = run_experiment(RunConfig(**settings, resume="auto"), hooks=[HalvesHead()])
+    assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
     assert without_times(lines_of(tmp_path / "run")) == lines

@@ -55,11 +55,11 @@ def test_gpu_run_applies_edits(
 def test_gpu_run_repeats_bit_for_bit_when_deterministic(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
-    for name in ("first", "again"):
+    for name in ("first", "second"):
         options = ["--deterministic", "--batch_size", "8", "--output_dir", tmp_path / name]
         launch(["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", "64", *options])
     hashes = [
-        json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "again")
+        json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "second")
     ]
     assert hashes[0] == hashes[1]
 

@@ -75,11 +75,11 @@ def test_run_writes_the_documented_files(launch: Launch, settings: list[str], tm
 
 
 def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str], tmp_path: Path) -> None:
-    first, again = tmp_path / "first", tmp_path / "again"
+    first, repeated = tmp_path / "first", tmp_path / "repeated"
     launch([*settings, "--head", "gru", "--head.gru_size", "4", "--output_dir", first])
-    launch(["--recipe", first / "config.yaml", "--output_dir", again])
-    assert result_of(first)["weights_sha256"] == result_of(again)["weights_sha256"]
-    assert yaml.safe_load((first / "config.yaml").read_text()) == yaml.safe_load((again / "config.yaml").read_text())
+    launch(["--recipe", first / "config.yaml", "--output_dir", repeated])
+    assert result_of(first)["weights_sha256"] == result_of(repeated)["weights_sha256"]
+    assert yaml.safe_load((first / "config.yaml").read_text()) == yaml.safe_load((repeated / "config.yaml").read_text())
     assert yaml.safe_load((first / "config.yaml").read_text())["head"] == {
         "name": "gru",
         "gru_size": 4,
@@ -87,7 +87,7 @@ def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str]
         "dropout": 0.1,
         "pooling": "mean",
     }
-    assert without_times(lines_of(first)) == without_times(lines_of(again))
+    assert without_times(lines_of(first)) == without_times(lines_of(repeated))
 
 
 def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:

@@ -270,6 +270,6 @@ def test_hook_may_change_the_batch(train_in_python: Callable[..., dict[str, Any]
 
     unchanged = train_in_python()["weights_sha256"]
     changed = train_in_python(ReplacesTokens(), output_dir=str(tmp_path / "changed"))["weights_sha256"]
-    again = train_in_python(ReplacesTokens(), output_dir=str(tmp_path / "again"))["weights_sha256"]
+    repeated = train_in_python(ReplacesTokens(), output_dir=str(tmp_path / "repeated"))["weights_sha256"]
     assert unchanged != changed
-    assert changed == again
+    assert changed == repeated

@@ -30,7 +30,7 @@ def test_harmless_settings_are_applied_with_a_message(
     fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(parent / "checkpoints" / "step-00000008")
-    result = fork("again", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
+    result = fork("resumed", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     printed = capsys.readouterr().out
     for message in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
@@ -40,7 +40,7 @@ def test_harmless_settings_are_applied_with_a_message(
 def test_changed_training_settings_are_refused_with_the_fork_command(fork: Train, parent: Path) -> None:
     checkpoint = parent / "checkpoints" / "step-00000008"
     with pytest.raises(CheckpointError) as error_info:
-        fork("again", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
+        fork("resumed", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
     message = str(error_info.value)
     for change in ("seed was 0, now 3", "lr was 0.0001, now 1e-05", "max_length was 32, now 16"):
         assert change in message
@@ -55,7 +55,7 @@ def test_changed_rows_are_refused_but_moved_files_are_accepted(
     for path in tiny_reviews.iterdir():
         (moved / path.name).write_bytes(path.read_bytes())
     checkpoint = str(parent / "checkpoints" / "step-00000008")
-    result = fork("again", fork=None, resume=checkpoint, data=str(moved))
+    result = fork("resumed", fork=None, resume=checkpoint, data=str(moved))
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert re.search(rf"data was '{tiny_reviews}', now '{moved}' .*the same", capsys.readouterr().out)
     train = moved / "train.csv"

@@ -124,9 +124,9 @@ def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], t
     for checkpoint in ("step-00000012",):
         for path in (tmp_path / "fork" / "checkpoints" / checkpoint).rglob("*.safetensors"):
             path.write_bytes(b"damaged")
-    again = fork(timeline=timeline, resume="auto")
-    assert again["weights_sha256"] == uninterrupted["weights_sha256"]
-    assert again["parent"] == {"run": str(parent), "step": 4}
+    resumed = fork(timeline=timeline, resume="auto")
+    assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
+    assert resumed["parent"] == {"run": str(parent), "step": 4}
     fork_of_fork = fork("grandchild", fork=f"{tmp_path / 'fork'}@8", timeline=timeline)
     assert fork_of_fork["weights_sha256"] == uninterrupted["weights_sha256"]
     assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
@@ -163,9 +163,9 @@ def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Pa
     }
     first = fork("first", fork=None, **no_progress)
     assert first["steps"] == 3
-    again = fork("again", fork=str(tmp_path / "first"), **no_progress)
-    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
-    assert again["weights_sha256"] == first["weights_sha256"]
+    unchanged = fork("unchanged", fork=str(tmp_path / "first"), **no_progress)
+    assert (unchanged["steps"], unchanged["stopped_because"]) == (3, first["stopped_because"])
+    assert unchanged["weights_sha256"] == first["weights_sha256"]
     harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
     changed = fork("changed", fork=str(tmp_path / "first"), **no_progress | harmless)
     assert (changed["steps"], changed["weights_sha256"]) == (3, first["weights_sha256"])
@@ -191,9 +191,9 @@ def test_repeated_edits_of_a_fork_are_applied_at_multiples_of_their_interval(for
 def test_fork_does_not_repeat_an_edit_whose_condition_came_true(fork: Train, tmp_path: Path) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "add_lora": {"r": 2}}]
     first = fork("first", fork=None, timeline=timeline)
-    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
-    assert again["weights_sha256"] == first["weights_sha256"]
-    assert journal_of(tmp_path / "again") == journal_of(tmp_path / "first") == [(2, "add_lora")]
+    second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert second["weights_sha256"] == first["weights_sha256"]
+    assert journal_of(tmp_path / "second") == journal_of(tmp_path / "first") == [(2, "add_lora")]
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "error"])
@@ -203,8 +203,8 @@ def test_fork_may_start_after_a_conditional_edit_became_impossible(
     conditional = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
     timeline = [{"at": "3st", "add_lora": {"r": 2}}, conditional]
     first = fork("first", fork=None, timeline=timeline)
-    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
-    assert again["weights_sha256"] == first["weights_sha256"]
+    second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert second["weights_sha256"] == first["weights_sha256"]
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])

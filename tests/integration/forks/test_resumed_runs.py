@@ -77,9 +77,9 @@ def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -
     first = fork("first", **no_progress)
     assert first["steps"] == 3
     (tmp_path / "first" / "result.json").unlink()  # as if it had been killed while it finished
-    again = fork("first", **no_progress, resume="auto")
-    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
-    assert again["weights_sha256"] == first["weights_sha256"]
+    resumed = fork("first", **no_progress, resume="auto")
+    assert (resumed["steps"], resumed["stopped_because"]) == (3, first["stopped_because"])
+    assert resumed["weights_sha256"] == first["weights_sha256"]
 
 
 def test_stop_requested_at_the_end_of_a_saved_step_survives_a_resume(fork: Train, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_stop_requested_at_the_end_of_a_saved_step_survives_a_resume(fork: Train
     first = fork("first", hooks=[StopsLate()], fork=None)
     assert (first["steps"], first["stopped_because"]) == (5, "enough")
     checkpoint = str(tmp_path / "first" / "checkpoints" / "step-00000004")
-    again = fork("again", hooks=[StopsLate()], fork=None, resume=checkpoint)
-    assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
+    resumed = fork("resumed", hooks=[StopsLate()], fork=None, resume=checkpoint)
+    assert (resumed["steps"], resumed["weights_sha256"]) == (5, first["weights_sha256"])
 
 
 def test_resume_from_an_earlier_checkpoint_deletes_later_checkpoints(
@@ -114,7 +114,7 @@ def test_resume_from_an_earlier_checkpoint_deletes_later_checkpoints(
         fork("run", keep=2, resume=earlier, hooks=[FailsAtStep(7)], **shared)
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000004", "step-00000006"]
     capsys.readouterr()
-    again = fork("run", keep=2, resume="auto", hooks=[FailsAtStep()], **shared)
-    assert again["resumed_from"] == "step-00000006"
-    assert again["weights_sha256"] == uninterrupted["weights_sha256"]
+    resumed = fork("run", keep=2, resume="auto", hooks=[FailsAtStep()], **shared)
+    assert resumed["resumed_from"] == "step-00000006"
+    assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000010", "step-00000012"]

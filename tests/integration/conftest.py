@@ -64,7 +64,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """An empty disk of 8 MB. Skips the test if a file system cannot be mount."""
+    """An empty disk of 8 MB. Skips the test if a file system cannot be mounted."""
     path = tmp_path / "disk"
     path.mkdir()
     if shutil.which("mount") is None:

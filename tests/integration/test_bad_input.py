@@ -302,7 +302,7 @@ def test_two_processes_print_one_line(launch: Launch, settings: list[str], tmp_p
     done = launch([*settings, "--data", reviews], num_processes=2, check=False)
     assert done.returncode != 0
     assert len(re.findall("error: 1 .*41: ", done.stderr)) == 1
-    assert "[rank" not in done.stderr, "a process reported the failure of the other one"
+    assert "[rank" not in done.stderr, "a process reported the failure of the other process"
     assert not (tmp_path / "run").exists()
 
 

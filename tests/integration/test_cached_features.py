@@ -92,7 +92,7 @@ def dotfiles_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(".*"))
 
 
-# Same results.
+# Same results with and without cached hidden states.
 
 
 class Trained(NamedTuple):
@@ -136,7 +136,7 @@ def test_every_head_trains_the_same_with_cached_features(
     )
     assert (uncached.run.batches.features, cached.run.batches.features is not None) == (None, True)
     assert len(uncached.losses) == 12
-    assert len(set(uncached.losses)) > 6, "the losses hardly change"
+    assert len(set(uncached.losses)) > 6, "expected the losses to change"
     assert np.abs(np.subtract(uncached.losses, cached.losses)).max() < 1e-5
     assert np.abs(uncached.logits - cached.logits).max() < 1e-5
 
@@ -450,7 +450,7 @@ def test_resumed_run_reports_differently_rounded_hidden_states(
         return states * (1 + 1e-6)
 
     monkeypatch.setattr(EncoderWithHead, "run_encoder", run_encoder_with_rounding)
-    for number in range(2):  # hidden states are computed in the first run, and read from the cache in the second
+    for number in range(2):  # the first run computes hidden states, and the second reads them from the cache
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000008"
         capsys.readouterr()
         assert train(tmp_path / f"resumed-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
@@ -467,7 +467,7 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path:
     assert not changed["cached_features"]
 
 
-# Faults of the cache.
+# Damaged caches, full disks and killed runs.
 
 
 def test_damaged_cache_is_reported_and_recomputed(

@@ -240,7 +240,7 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
 @pytest.mark.parametrize(
     ("code", "option", "expected_text"),
     [
-        # The first two would be broadcast with the weights of the rows, without an error.
+        # PyTorch would broadcast the first two losses with the row weights without an error.
         (OBJECTIVE + "        return ObjectiveOutput(losses.mean(), logits)\n", "objective", "of shape [8]; got []"),
         (OBJECTIVE + "        return ObjectiveOutput(losses[:, None], logits)\n", "objective", "[8]; got [8, 1]"),
         (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2]; got [8, 1]"),

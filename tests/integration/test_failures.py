@@ -73,7 +73,7 @@ class ScalerOnCPU(Hook):
 
 
 @pytest.mark.parametrize("poison", [False, True])
-def test_nonfinite_steps_are_skipped_with_a_scaler_too(train: Train, tmp_path: Path, poison: bool) -> None:
+def test_nonfinite_steps_are_skipped_with_a_gradient_scaler(train: Train, tmp_path: Path, poison: bool) -> None:
     result = train([ScalerOnCPU(poison=poison)], on_nonfinite="skip", log_every=1)
     assert (result["status"], result["skipped_steps"]) == ("finished", int(poison))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -98,7 +98,7 @@ class FailsAtStart(Hook):
 
 
 def test_error_before_the_first_step_is_raised_unchanged(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()  # like a mount point, which exists already
+    (tmp_path / "run").mkdir()  # like a mount point, which exists before the run
     with pytest.raises(RuntimeError, match="an error of the hook"):
         train([FailsAtStart()], profile=True)
     assert not list((tmp_path / "run").iterdir())

@@ -135,7 +135,7 @@ def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pyte
 
 def predictions_of(directory: Path, split: str = "test") -> dict[str, np.ndarray[Any, Any]]:
     table = pq.read_table(directory / "predictions" / f"{split}.parquet").to_pydict()
-    # Names of several labels are lists of different lengths.
+    # The label names of multi-label rows are lists of different lengths.
     return {name: np.array(values, dtype=object if name.endswith("_name") else None) for name, values in table.items()}
 
 

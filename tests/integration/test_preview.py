@@ -101,7 +101,7 @@ def test_dry_run_prints_the_plan_and_writes_only_a_picture(
         (
             "{at: 10%, unfreze: encoder}",
             "timeline entry 1: .*'unfreze'.*'unfreeze'",
-        ),  # refused before libraries are imported
+        ),  # refused before heavy libraries are imported
         ("{at: 10%, set_max_length: 65}", "65.* 64"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Every head, hook, schedule and objective resumes and forks with options of all types, and ends with equal bits."""
+"""Every head, hook, schedule and objective resumes and forks with the same bits, with options of all types."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ import_plugins([PLUGIN])
 
 @dataclass(frozen=True)
 class Case:
-    """An entry of a registry; every option differs from its default."""
+    """A registered entry with options that all differ from their defaults."""
 
     kind: str
     """Kind of the entry, which is also the setting that selects it."""

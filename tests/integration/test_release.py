@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_find_problems_of_a_ready_repository_is_empty(repository: Path) -> None:
+def test_find_problems_returns_nothing_for_a_releasable_repository(repository: Path) -> None:
     assert find_problems(repository, read_version(repository), TODAY) == []
 
 

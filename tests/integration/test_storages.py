@@ -76,7 +76,7 @@ class Server:
         wait_until_reachable(self._port, self._process)
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown, which ends sessions
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown, which ends open sessions
         self._process.wait()
 
 
@@ -170,7 +170,7 @@ def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, m
         with study.heartbeats(claim):
             server.stop()
             restart = restart_server_after_outage(supervisor)
-            states = {entry.state for entry in supervisor.entries().values()}  # waits until the server is back
+            states = {entry.state for entry in supervisor.entries().values()}  # returns only after the restart
             restart.join()
             assert states == {TrialState.RUNNING, TrialState.WAITING}
             heartbeats_before = heartbeats(server.address)

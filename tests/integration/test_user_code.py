@@ -148,7 +148,7 @@ def train_in_python(
     return run
 
 
-def test_own_head_takes_ten_lines() -> None:
+def test_own_head_fits_in_ten_lines() -> None:
     assert len(MY_HEAD.splitlines()) <= 10
 
 
@@ -173,7 +173,9 @@ def test_own_code_gives_the_same_results_from_command_line_and_python(
     assert [line["seen_by_watch"] for line in lines] == [1, 2, 3]
     assert [line["learning_rate/layer.1"] for line in lines] == pytest.approx([0.01, 0.01, 0.005])
 
-    assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), "the hinge loss of two equal logits is half the margin"
+    assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), (
+        "expected half the margin, which is the hinge loss of two equal logits"
+    )
 
     own_code: dict[str, Any] = {
         "plugin": [str(plugins / "my_head.py"), str(plugins / "my_package" / "my_code.py")],
@@ -239,7 +241,7 @@ def test_saved_head_of_unknown_name_is_refused_with_a_hint(
         EncoderWithHead.from_pretrained(config.parent)
 
 
-def test_hooks_from_python_are_called_first_and_may_end_the_run(
+def test_hooks_from_python_are_called_first_and_can_stop_the_run(
     train_in_python: Callable[..., dict[str, Any]], plugins: Path
 ) -> None:
     hook_names: list[str] = []

@@ -306,7 +306,7 @@ def run_scenario(scenario: Scenario, settings: dict[str, Any]) -> str:
             )
             with patched(scenario.patches):
                 train_and_end(run)
-        except Exception as error:  # as a user would see it
+        except Exception as error:  # return it as a user would see it
             return f"{type(error).__name__}: {error}"
     return f"ended after step {run.clock.step}: {run.stop_reason}"
 

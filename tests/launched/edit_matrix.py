@@ -53,7 +53,7 @@ class Case:
     edit: dict[str, Any]
     """The edit as in a timeline."""
     trains: NameTest = lambda name: True
-    """Function that returns whether the parameter with a name trains after the edit."""
+    """Function that returns whether a parameter trains after the edit, given its name."""
     earlier_entries: list[dict[str, Any]] = field(default_factory=list)
     """Entries of the timeline before the edit."""
     rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
@@ -273,7 +273,7 @@ def main() -> None:
                 cell = f"{name}-{accumulation}-{precision}-{backend}"
                 try:
                     results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
-                except Exception:  # report the other cells too
+                except Exception:  # run and report the remaining cells too
                     results[cell] = [traceback.format_exc()]
     write_by_rank(arguments.output, results)
 

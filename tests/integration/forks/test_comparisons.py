@@ -16,7 +16,7 @@ from tests.builders.run_files import journal_of, lines_of, result_of
 from tests.integration.forks.conftest import Train
 
 
-def test_fork_cannot_change_settings_that_the_checkpoint_depends_on(fork: Train, tmp_path: Path) -> None:
+def test_fork_cannot_change_settings_that_its_checkpoint_depends_on(fork: Train, tmp_path: Path) -> None:
     for changed in ({"seed": 1}, {"batch_size": 4}, {"optimizer": "sgd"}, {"limit_train": 40}):
         (name,) = changed
         with pytest.raises(CheckpointError, match=rf"step-00000004 .*\b{name} was .*, now"):
@@ -121,7 +121,7 @@ def test_best_model_of_a_different_metric_is_dropped(fork: Train, settings: dict
     assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-def test_early_stopping_counts_from_the_fork_if_values_are_not_comparable(
+def test_early_stopping_is_reset_by_a_fork_if_values_are_not_comparable(
     fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     no_progress: dict[str, Any] = {
@@ -130,12 +130,11 @@ def test_early_stopping_counts_from_the_fork_if_values_are_not_comparable(
         "evaluate_every": "1st",
         "patience": 6,
         "hook": [],
-        "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
+        "schedule": "plateau",  # halves the rates after evaluations 3, 5, 7 and so on
         "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
     }
-    assert (
-        fork("first", fork=None, **no_progress)["steps"] == 7
-    )  # the first evaluation is the best, and six more follow
+    # The first evaluation is the best, and six more follow.
+    assert fork("first", fork=None, **no_progress)["steps"] == 7
     capsys.readouterr()
     checkpoint = f"{tmp_path / 'first'}@4"
     same = fork("same", fork=checkpoint, **no_progress)

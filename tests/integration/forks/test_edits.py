@@ -33,7 +33,7 @@ def test_fork_shares_the_steps_of_its_parent_until_its_first_edit(fork: Train, p
     shared_entries = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
     fork(timeline=[*shared_entries, {"at": "6st", "replace_head": "gru"}])
     fork_lines, parent_lines = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
-    assert fork_lines[:6] == parent_lines[:6]  # the losses too: the same examples and the same dropout masks
+    assert fork_lines[:6] == parent_lines[:6]  # losses too, since examples and dropout masks are the same
     assert all(
         forked["loss"] != original["loss"] for forked, original in zip(fork_lines[6:], parent_lines[6:], strict=True)
     )
@@ -88,7 +88,7 @@ def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(for
 
 
 class RecordsStart(Hook):
-    """Record whether the hook started with the run or was resumed."""
+    """Record whether the hook is started or resumed."""
 
     def __init__(self) -> None:
         self.starts: list[str] = []
@@ -174,7 +174,7 @@ def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Pa
 
 
 def test_edit_counts_as_applied_only_for_the_same_timeline_entry(fork: Train, tmp_path: Path) -> None:
-    # The same edit as the parent's at step 2, but in a different entry and at a different time.
+    # The edit equals the parent's edit at step 2, but its timeline entry has a different time.
     fork(timeline=[{"at": "6st", "freeze": "encoder.layer[0]"}])
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "freeze")]
 

@@ -76,7 +76,7 @@ def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -
     }
     first = fork("first", **no_progress)
     assert first["steps"] == 3
-    (tmp_path / "first" / "result.json").unlink()  # as if it had been killed while it finished
+    (tmp_path / "first" / "result.json").unlink()  # as if the run had been killed while it finished
     resumed = fork("first", **no_progress, resume="auto")
     assert (resumed["steps"], resumed["stopped_because"]) == (3, first["stopped_because"])
     assert resumed["weights_sha256"] == first["weights_sha256"]

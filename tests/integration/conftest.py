@@ -1,4 +1,4 @@
-"""Fixtures that several integration tests share: a small disk, and a working directory for studies."""
+"""Fixtures that several integration tests share: an encoder, flags, a small disk, and a directory for studies."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def held_settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    """Flags of a quick run in float32 whose processes wait at a step if the environment variable HOLD is set."""
+def held_flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+    """Flags of a quick run in float32. Its processes wait at a step if the environment variable HOLD is set."""
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
         *("--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
@@ -52,7 +52,7 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,{options}", self.path], check=True)
 
     def fill(self, leave: int) -> None:
-        """Fill the disk until only `leave` bytes are free, rounded down to whole pages."""
+        """Fill the disk until only `leave` bytes are free, rounded down to a multiple of the page size."""
         # In a loop, since TensorBoard's thread may write at the same time.
         with (self.path / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while (free := shutil.disk_usage(self.path).free) > leave:
@@ -64,16 +64,16 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 8 MB. Skips the test if a file system cannot be mounted."""
+    """An empty disk of 8 MB. Skips the test if a file system cannot be mounted."""
     path = tmp_path / "disk"
     path.mkdir()
     if shutil.which("mount") is None:
         pytest.skip("requires the mount command")
-    mounted = subprocess.run(
+    mount = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, text=True, check=False
     )
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a file system: {mounted.stderr.strip()}")
+    if mount.returncode != 0:
+        pytest.skip(f"cannot mount a file system: {mount.stderr.strip()}")
     yield Disk(path)
     # Lazily, since a failed run in this process may still have a file open.
     subprocess.run(["umount", "--lazy", path], check=True)
@@ -84,7 +84,7 @@ def workplace(
     tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
 ) -> Iterator[Workplace]:
     """A working directory with a plugin, for running studies."""
-    found = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
-    yield found
+    workplace = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
+    yield workplace
     (tmp_path / "hold.txt").unlink(missing_ok=True)
-    found.end()
+    workplace.end()

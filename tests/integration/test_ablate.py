@@ -35,20 +35,20 @@ def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_run
         assert result["cached_features"] is True
         assert entry.value == result["metrics"]["test"]["accuracy"]
         assert {"config.yaml", "metrics.jsonl", "model", "predictions", "report.html"} <= set(os.listdir(folder))
-    alone = workplace.folder / "alone"
+    single_run = workplace.folder / "single"
     trial = next(entry.trial for entry in workplace.entries() if entry.trial.arm == "lstm" and entry.trial.seed == 1)
-    launch(["--recipe", workplace.folder / "runs/s/trials" / trial.id / "config.yaml", "--output_dir", alone])
+    launch(["--recipe", workplace.folder / "runs/s/trials" / trial.id / "config.yaml", "--output_dir", single_run])
     assert (
-        json.loads((alone / "result.json").read_text())["weights_sha256"]
+        json.loads((single_run / "result.json").read_text())["weights_sha256"]
         == workplace.results()[trial.id]["weights_sha256"]
     )
 
-    before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
+    seconds_before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     printed = workplace.run("--heads", "linear,lstm,mean", *arguments[2:])  # a larger grid: only the missing trials run
     assert "6 trials: 4 finished, 2 to do" in printed
-    after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
-    assert before.items() <= after.items()
-    assert len(after) == 6
+    seconds_after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
+    assert seconds_before.items() <= seconds_after.items()
+    assert len(seconds_after) == 6
 
 
 def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workplace) -> None:
@@ -72,7 +72,8 @@ def test_killed_trial_is_resumed(workplace: Workplace, victim: str) -> None:
     supervisor, worker, run = (process for process, _ in main.forked())
     for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
         process.kill()
-    wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")  # before its run continues
+    # The run must stay paused until a killed worker has ended.
+    wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")
     (workplace.folder / "hold.txt").unlink()
     if victim == "all":
         main.end()
@@ -123,7 +124,7 @@ def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: l
     assert "secret" not in done.stderr
 
 
-@pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in a process"])
+@pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in its own process"])
 def test_trial_that_exceeds_the_timeout_fails(workplace: Workplace, frozen: list[str]) -> None:
     workplace.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
     (entry,) = workplace.entries()
@@ -150,9 +151,9 @@ def test_workers_split_the_visible_gpus(workplace: Workplace) -> None:
         "{compute_environment: LOCAL_MACHINE, distributed_type: 'NO', gpu_ids: '4,MIG-a', num_processes: 1}"
     )
     plugin = workplace.folder / "held.py"
-    seen = "import os; Path(f'seen-{run.config.seed}.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
-    begin = "def on_train_start(self, run):\n"
-    plugin.write_text(plugin.read_text().replace(begin, f"{begin}        {seen}\n"))
+    record_devices = "import os; Path(f'seen-{run.config.seed}.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
+    method = "def on_train_start(self, run):\n"
+    plugin.write_text(plugin.read_text().replace(method, f"{method}        {record_devices}\n"))
     (workplace.folder / "hold.txt").touch()
     main = workplace.start(
         *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),

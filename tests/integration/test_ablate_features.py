@@ -19,7 +19,7 @@ from tests.limits import wait_until
 
 FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
-OWN_HEADS = """
+PLUGIN = """
 import os
 import signal
 import sys
@@ -93,30 +93,32 @@ def test_two_workers_compute_the_same_features_once(workplace: Workplace, cache:
 def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cache: Path) -> None:
     arguments = ["--heads", "linear", "--seeds", "0,1", "--workers", "2", *FROZEN]
     workplace.run(*arguments)
-    whole = workplace.results()
-    seconds = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
+    expected = workplace.results()
+    seconds_before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     for entry in entries_in(cache):
         file = cache / entry / "layer-2.bin"
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4
         file.write_bytes(content)
-    again = next(name for name in whole if name.startswith("linear-seed0"))
-    shutil.rmtree(workplace.folder / "runs/s/trials" / again)
+    repeated_trial = next(name for name in expected if name.startswith("linear-seed0"))
+    shutil.rmtree(workplace.folder / "runs/s/trials" / repeated_trial)
     printed = workplace.run(*arguments)
     assert "2 trials: 1 finished, 1 to do, 1 run again" in printed
-    assert workplace.log(again).count("damaged (layer-2.bin ") == 3
-    assert workplace.results()[again]["weights_sha256"] == whole[again]["weights_sha256"]
-    later = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
-    assert [name for name in later if later[name] != seconds[name]] == [again]
+    assert workplace.log(repeated_trial).count("damaged (layer-2.bin ") == 3
+    assert workplace.results()[repeated_trial]["weights_sha256"] == expected[repeated_trial]["weights_sha256"]
+    seconds_after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
+    assert [name for name in seconds_after if seconds_after[name] != seconds_before[name]] == [repeated_trial]
     assert len(entries_in(cache)) == 3
 
 
 def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache: Path, disk: Disk) -> None:
     arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN]
     workplace.run(*arguments, "--cache_features", "false")
-    plain = {name.rpartition("-")[0]: result["weights_sha256"] for name, result in workplace.results().items()}
+    uncached_hashes = {
+        name.rpartition("-")[0]: result["weights_sha256"] for name, result in workplace.results().items()
+    }
     shutil.rmtree(workplace.folder / "runs")
-    shutil.copytree(cache, disk.path / "cache")  # rows and tokens
+    shutil.copytree(cache, disk.path / "cache")  # prepared rows and tokens, without hidden states
     workplace.environment["MIDWAY_CACHE"] = str(disk.path / "cache")
     disk.fill(leave=100_000)
     printed = workplace.run(*arguments)
@@ -127,48 +129,48 @@ def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache
     assert re.search(r"2 of 2 trials .*runs/s/logs/", ranking)
     for name, result in workplace.results().items():
         assert not result["cached_features"]
-        assert result["weights_sha256"] == plain[name.rpartition("-")[0]]
+        assert result["weights_sha256"] == uncached_hashes[name.rpartition("-")[0]]
         assert workplace.log(name).count(os.strerror(errno.ENOSPC)) == 1
     assert entries_in(disk.path / "cache") == []
 
 
-@pytest.mark.parametrize("how", ["worker killed", "all killed", "interrupted"])
-def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cache: Path, how: str) -> None:
-    (workplace.folder / "head.py").write_text(OWN_HEADS)
+@pytest.mark.parametrize("interruption", ["worker killed", "all killed", "interrupted"])
+def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cache: Path, interruption: str) -> None:
+    (workplace.folder / "head.py").write_text(PLUGIN)
     (workplace.folder / "hold.txt").touch()
     arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
     main = workplace.start(*arguments)
     wait_until((workplace.folder / "held.txt").exists, "the pause in the third batch")
     supervisor, worker = (process for process, _ in main.forked())
-    if how == "interrupted":
+    if interruption == "interrupted":
         main.process.send_signal(signal.SIGINT)
         workplace.wait_until_signalled(signal.SIGINT)
     else:
-        for process in [worker] if how == "worker killed" else [supervisor, worker]:
+        for process in [worker] if interruption == "worker killed" else [supervisor, worker]:
             process.kill()
         wait_until(lambda: not is_alive(worker.pid), "the end of the worker")
     (workplace.folder / "hold.txt").unlink()
-    if how == "worker killed":
+    if interruption == "worker killed":
         assert main.end() == 0, main.printed()
     else:
-        assert main.end() == (130 if how == "interrupted" else -signal.SIGKILL)
+        assert main.end() == (130 if interruption == "interrupted" else -signal.SIGKILL)
         workplace.run(*arguments)
     assert workplace.states() == ["COMPLETE"] * 2
     assert {result["steps"] for result in workplace.results().values()} == {12}
     # A killed trial starts over, since it has not saved anything. An interrupted trial continues after its third step.
-    assert len(workplace.lines("steps.txt")) == (24 if how == "interrupted" else 27)
+    assert len(workplace.lines("steps.txt")) == (24 if interruption == "interrupted" else 27)
 
 
 def test_trial_that_always_ends_its_process_does_not_stop_the_study(workplace: Workplace, cache: Path) -> None:
-    (workplace.folder / "head.py").write_text(OWN_HEADS)
+    (workplace.folder / "head.py").write_text(PLUGIN)
     printed = workplace.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
     assert re.search(r"kills, seed 0: .*killed 3 times", printed)
     assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
     assert re.search(r"2 of 3 trials .*--retry_failed", printed)
-    assert len(re.findall(r"47 rows of train: ", printed)) == 1, "the message about the cache is printed once"
+    assert len(re.findall(r"47 rows of train: ", printed)) == 1, "expected the message about the cache once"
     assert (workplace.folder / "runs/s/report.html").exists()
     assert workplace.states() == ["COMPLETE", "FAIL", "FAIL"]
-    # A grid without these heads, so the plugin is not loaded.
+    # This grid has no head of the plugin, so the plugin is not loaded.
     assert "2 trials: 1 finished, 1 to do" in workplace.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
 
 

@@ -46,12 +46,12 @@ def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: p
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def refuse(*arguments: object) -> str:
-        with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers check the message)
+        with pytest.raises(ValueError) as error_info:  # noqa: PT011 (the callers check the message)
             run_experiment(config_of([*settings, *map(str, arguments)]))
-        assert is_user_facing(caught.value), "a traceback would be shown"
-        message = str(caught.value)
+        assert is_user_facing(error_info.value), "a traceback would be shown"
+        message = str(error_info.value)
         assert "\n" not in message
-        assert not (tmp_path / "run").exists(), "the run directory would make the next try fail"
+        assert not (tmp_path / "run").exists(), "a run directory was left, which would make the next try fail"
         return message
 
     return refuse
@@ -189,10 +189,10 @@ def test_encoder_without_weights_is_refused(refused: Refused, tiny_encoder: Path
     assert re.search(rf"{re.escape(str(folder))} .*model\.safetensors", refused("--encoder", folder))
 
 
-@pytest.mark.parametrize("file_is", ["the directory", "its parent"])
-def test_run_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path: Path, file_is: str) -> None:
+@pytest.mark.parametrize("occupied_path", ["the directory", "its parent"])
+def test_run_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path: Path, occupied_path: str) -> None:
     file = write(tmp_path / "notes.txt", "mine")
-    directory = file if file_is == "the directory" else file / "run"
+    directory = file if occupied_path == "the directory" else file / "run"
     assert str(directory) in refused("--output_dir", directory)
     assert file.read_text() == "mine"
 
@@ -226,9 +226,9 @@ def test_error_in_user_code_in_the_first_step_keeps_its_traceback(
         "@register_hook('broken_for_bad_input')\nclass Broken(Hook):\n"
         "    def before_step(self, run):\n        first, second = run.clock.step, *[]\n",
     )
-    with pytest.raises(ValueError, match=r"unpack \(expected 2, got 1\)") as caught:
+    with pytest.raises(ValueError, match=r"unpack \(expected 2, got 1\)") as error_info:
         run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
-    assert not is_user_facing(caught.value)
+    assert not is_user_facing(error_info.value)
     assert not (tmp_path / "run").exists()
     assert f"{tmp_path / 'run'} was deleted" in capsys.readouterr().out
 
@@ -261,25 +261,25 @@ def test_skipped_rows_are_listed_in_result_and_report(
     write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS},label 0\n")
     test = "text,label\ngood,label 0\nbad,label 1\ngood bad,label 2\n"
     write(tmp_path / "data" / "test.csv", test)
-    kept = [*settings, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
-    result = run_experiment(config_of([*kept, "--overwrite"]))
+    flags = [*settings, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
+    result = run_experiment(config_of([*flags, "--overwrite"]))
     assert result["rows_left_out"] == [{"split": "train", "reason": "empty text", "rows": 1}]
     assert result["rows_counted_as_wrong"] == {"test": 1}
     assert result["rows"]["test"] == 3
     predictions = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet")
-    num_right = sum(map(int.__eq__, *(predictions.column(name).to_pylist() for name in ("label", "prediction"))))
-    assert result["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 3)
+    num_correct = sum(map(int.__eq__, *(predictions.column(name).to_pylist() for name in ("label", "prediction"))))
+    assert result["metrics"]["test"]["accuracy"] == pytest.approx(num_correct / 3)
     assert predictions.column("label").to_pylist() == [0, 1, 2]
-    skipped = run_experiment(config_of([*kept, "--unseen_labels=skip", "--overwrite", "--report=true"]))
+    skipped = run_experiment(config_of([*flags, "--unseen_labels=skip", "--overwrite", "--report=true"]))
     assert skipped["metrics"]["test"]["loss"] == result["metrics"]["test"]["loss"]
-    assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_right / 2)
+    assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_correct / 2)
     assert {item["split"]: item["rows"] for item in skipped["rows_left_out"]} == {"train": 1, "test": 1}
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     table = report[report.index('id="rows-left-out">') :].partition("</table>")[0]
     assert re.findall(r"<td[^>]*>(train|test)</td>", table) == ["train", "test"]
 
 
-def test_command_line_prints_one_line_and_works_after_the_fix(
+def test_command_line_prints_one_line_and_works_after_the_data_are_fixed(
     launch: Launch, settings: list[str], tmp_path: Path
 ) -> None:
     reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
@@ -302,12 +302,12 @@ def test_two_processes_print_one_line(launch: Launch, settings: list[str], tmp_p
     done = launch([*settings, "--data", reviews], num_processes=2, check=False)
     assert done.returncode != 0
     assert len(re.findall("error: 1 .*41: ", done.stderr)) == 1
-    assert "[rank" not in done.stderr, "a process reported the failure of the other one"
+    assert "[rank" not in done.stderr, "a process reported the failure of the other process"
     assert not (tmp_path / "run").exists()
 
 
 def test_unreachable_hub_is_reported_at_once(settings: list[str], tmp_path: Path) -> None:
-    # No process listens on this port, so connections fail at once, like a host name that cannot be resolved.
+    # No process listens on this port, so connections fail at once, as with a host name that cannot be resolved.
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(tmp_path)}
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(

@@ -12,12 +12,12 @@ from tests.launched.runs_in_process import read_by_rank
 
 SCRIPT = ROOT / "tests" / "launched" / "broken_edits.py"
 NO_ERROR = "ended after step 4: None"
-BOTH = {
+SHARED_ERRORS = {
     "nothing broken": NO_ERROR,
-    "optimizer does not follow": r"AuditError: Audit: .*head\.out\.weight is in 0 ",
+    "optimizer not updated": r"AuditError: Audit: .*head\.out\.weight is in 0 ",
     "frozen parameter keeps its gradient": r"AuditError: Audit: .*gradient.*word_embeddings\.weight",
-    "rate set by hand": r"AuditError: Audit: .*embeddings has 0\.5 ",
-    "compiled code does not follow": r"AuditError: Audit: .*compiled.*layer\.1",
+    "learning rate set by hand": r"AuditError: Audit: .*embeddings has 0\.5 ",
+    "compiled code not updated": r"AuditError: Audit: .*compiled.*layer\.1",
     "frozen by hand": r"AuditError: .*encoder\.embeddings.*run\.edit\.freeze",
     "frozen by hand during an edit": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
     "frozen by hand in after_backward": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
@@ -28,22 +28,23 @@ BOTH = {
     "misspelt edit": r"UnknownNameError: .*'unfreze'.*'unfreeze'",
     "selector matches nothing": r"EditError: After step 2, freeze\(.*hook Breaks.*'encoder\.layer\[7\]'",
 }
+"""Regular expressions for the outcomes that do not depend on the number of processes."""
 ERRORS = {
-    1: BOTH
+    1: SHARED_ERRORS
     | {
-        "compiled code does not follow": r"AuditError: Audit: .*compiled",
-        "reducer does not follow": r"AuditError: .*run\.edit\.",
-        "reducer follows only in name": NO_ERROR,  # one process has no reducer
+        "compiled code not updated": r"AuditError: Audit: .*compiled",
+        "reducer not updated": r"AuditError: .*run\.edit\.",
+        "reducer updated only in name": NO_ERROR,  # one process has no reducer
         "one bit differs": NO_ERROR,  # one process has no other replica
         "one bit differs without edits": NO_ERROR,
         "frozen on one process": NO_ERROR,
-        "grown on one process": NO_ERROR,
-        "rate of one process": NO_ERROR,
+        "parameter added on one process": NO_ERROR,
+        "learning rate of one process": NO_ERROR,
         "statistics of one process": NO_ERROR,
-        "statistics of one process later": NO_ERROR,
+        "statistics of one process after an edit": NO_ERROR,
         "buffer of one process": NO_ERROR,
         "no gradient": NO_ERROR,
-        "no gradient later": NO_ERROR,
+        "no gradient after an edit": NO_ERROR,
         "no gradient in the encoder": NO_ERROR,
         "skipped by one process": NO_ERROR,
         "requested on one process": NO_ERROR,
@@ -51,21 +52,21 @@ ERRORS = {
         "fails on one process": NO_ERROR,
         "stopped by one process": "ended after step 2: the last process stops",
     },
-    2: BOTH
+    2: SHARED_ERRORS
     | {
-        "compiled code does not follow": r"AuditError: Audit: DDP ",
-        "reducer does not follow": r"AuditError: Audit: DDP .*layer\.1",
-        "reducer follows only in name": r"AuditError: Audit: DDP .*by name",
+        "compiled code not updated": r"AuditError: Audit: DDP ",
+        "reducer not updated": r"AuditError: Audit: DDP .*layer\.1",
+        "reducer updated only in name": r"AuditError: Audit: DDP .*by name",
         "one bit differs": r"AuditError: Audit: .*values of head\.out\.bias",
         "one bit differs without edits": r"AuditError: Audit: .*values of head",
         "frozen on one process": r"AuditError: Audit: .*head\.out\.bias is frozen",
-        "grown on one process": r"AuditError: Audit: .*structure",
-        "rate of one process": r"AuditError: Audit: .*learning rate of embeddings",
+        "parameter added on one process": r"AuditError: Audit: .*structure",
+        "learning rate of one process": r"AuditError: Audit: .*learning rate of embeddings",
         "statistics of one process": r"HeadError: .*normalized.*norm\.running_mean, norm\.running_var\).*SyncBatchNorm",
-        "statistics of one process later": r"HeadError: .*normalized.*norm\.running_mean.*SyncBatchNorm",
+        "statistics of one process after an edit": r"HeadError: .*normalized.*norm\.running_mean.*SyncBatchNorm",
         "buffer of one process": r"AuditError: Audit: .*head\.num_calls",
-        "no gradient": r"HeadError: .*with_more.*more\.weight, more\.bias",
-        "no gradient later": r"HeadError: .*with_more.*more\.weight, more\.bias",
+        "no gradient": r"HeadError: .*with_unused.*unused\.weight, unused\.bias",
+        "no gradient after an edit": r"HeadError: .*with_unused.*unused\.weight, unused\.bias",
         "no gradient in the encoder": r"AuditError: .*encoder\.encoder\.layer\.0\.",
         "skipped by one process": r"ValueError: .*\b1 of 2 .*step 2\b",
         "requested on one process": r"EditError: .*process 0: freeze\(.*process 1: nothing",
@@ -74,10 +75,11 @@ ERRORS = {
         "stopped by one process": "ended after step 2: the last process stops",
     },
 }
+"""Regular expressions for the outcome of each scenario, by the number of processes."""
 
 
 @pytest.fixture(scope="module")
-def found(
+def outcomes(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, list[dict[str, str]]]:
     folder = tmp_path_factory.mktemp("broken")
@@ -93,11 +95,13 @@ def found(
 @pytest.mark.parametrize("num_processes", [1, 2])
 @pytest.mark.parametrize("scenario", ERRORS[1])
 def test_faults_are_reported_on_every_process(
-    found: dict[int, list[dict[str, str]]], scenario: str, num_processes: int
+    outcomes: dict[int, list[dict[str, str]]], scenario: str, num_processes: int
 ) -> None:
-    for message in (process[scenario] for process in found[num_processes]):
+    for message in (process[scenario] for process in outcomes[num_processes]):
         assert re.search(ERRORS[num_processes][scenario], message), message
 
 
-def test_every_scenario_has_an_expected_error(found: dict[int, list[dict[str, str]]]) -> None:
-    assert all(process.keys() == ERRORS[number].keys() for number, processes in found.items() for process in processes)
+def test_every_scenario_has_an_expected_error(outcomes: dict[int, list[dict[str, str]]]) -> None:
+    assert all(
+        process.keys() == ERRORS[number].keys() for number, processes in outcomes.items() for process in processes
+    )

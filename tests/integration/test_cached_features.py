@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -30,11 +30,11 @@ from tests.builders.run_files import lines_of, without_times
 from tests.conftest import ROOT, WORDS, Launch, Start, Started
 from tests.integration.conftest import Disk
 from tests.launched.cached_by_processes import Losses
-from tests.launched.runs_in_process import read_by_rank, ready_run, train_and_end
+from tests.launched.runs_in_process import prepare_run, read_by_rank, train_and_end
 from tests.shipped import shipped
 
 SPLITS = ["train", "validation", "test"]
-OWN_HEADS = shipped(HEADS)
+BUILT_IN_HEADS = shipped(HEADS)
 SETTINGS: dict[str, Any] = {
     "freeze": ["encoder"],
     "head": {"name": "linear", "dropout": 0.1},
@@ -67,7 +67,7 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache."""
+    """An empty cache that all runs of the test use."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MIDWAY_CACHE", str(folder))
     return folder
@@ -88,26 +88,36 @@ def entries_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("features-*"))
 
 
-def hidden_in(folder: Path) -> list[str]:
+def dotfiles_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(".*"))
 
 
-# Same results.
+# Same results with and without cached hidden states.
 
 
-def trained(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> tuple[list[float], Any, TrainingRun]:
-    """Train in this process; return the loss of every step, the logits of the test split, and the run."""
+class Trained(NamedTuple):
+    """A finished run in this process."""
+
+    losses: list[float]
+    """Loss of every step."""
+    logits: Any
+    """Logits of the test split."""
+    run: TrainingRun
+
+
+def train_and_evaluate(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> Trained:
+    """Train in this process, and evaluate on the test split."""
     losses = Losses()
-    run = ready_run(str(folder), [*hooks, losses], **{**SETTINGS, **settings})
+    run = prepare_run(str(folder), [*hooks, losses], **{**SETTINGS, **settings})
     train_and_end(run)
-    return losses.found, run.evaluate("test").logits, run
+    return Trained(losses.values, run.evaluate("test").logits, run)
 
 
 class RefusesEncoder(Hook):
-    """Let a run fail if it runs the encoder despite the cache."""
+    """Make a run fail if it runs the encoder despite the cache."""
 
     def on_train_start(self, run: Run) -> None:
-        def refuse(*arguments: Any, **named: Any) -> None:
+        def refuse(*arguments: Any, **keywords: Any) -> None:
             raise AssertionError("the encoder was run")
 
         assert isinstance(run, TrainingRun)
@@ -116,17 +126,19 @@ class RefusesEncoder(Hook):
 
 
 @pytest.mark.usefixtures("features_dir")
-@pytest.mark.parametrize("head", OWN_HEADS)
-def test_every_head_trains_the_same(head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", BUILT_IN_HEADS)
+def test_every_head_trains_the_same_with_cached_features(
+    head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
     settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
-    plain, cached = (
-        trained(tmp_path, [RefusesEncoder()], **settings, cache_features=choice) for choice in (False, None)
+    uncached, cached = (
+        train_and_evaluate(tmp_path, [RefusesEncoder()], **settings, cache_features=choice) for choice in (False, None)
     )
-    assert (plain[2].batches.features, cached[2].batches.features is not None) == (None, True)
-    assert len(plain[0]) == 12
-    assert len(set(plain[0])) > 6, "the losses hardly change"
-    assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
-    assert np.abs(plain[1] - cached[1]).max() < 1e-5
+    assert (uncached.run.batches.features, cached.run.batches.features is not None) == (None, True)
+    assert len(uncached.losses) == 12
+    assert len(set(uncached.losses)) > 6, "expected the losses to change"
+    assert np.abs(np.subtract(uncached.losses, cached.losses)).max() < 1e-5
+    assert np.abs(uncached.logits - cached.logits).max() < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +159,7 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("features_dir")
 @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
 @pytest.mark.parametrize("kind", ["texts", "pairs"])
-def test_long_texts_and_pairs_train_the_same(
+def test_long_texts_and_pairs_train_the_same_with_cached_features(
     kind: str, truncation: str, tiny_encoder: Path, tiny_reviews: Path, tiny_pairs: Path, tmp_path: Path
 ) -> None:
     data = {"data": str(tiny_pairs), "text_pair_column": "other"} if kind == "pairs" else {"data": str(tiny_reviews)}
@@ -158,62 +170,67 @@ def test_long_texts_and_pairs_train_the_same(
         "truncation": truncation,
         **data,
     }
-    plain, cached = (trained(tmp_path, **settings, cache_features=choice) for choice in (False, None))
-    assert cached[2].batches.features is not None
-    assert plain[2].lengths_of("train").max() > 12
-    assert np.abs(np.subtract(plain[0], cached[0])).max() < 1e-5
-    assert np.abs(plain[1] - cached[1]).max() < 1e-5
+    uncached, cached = (train_and_evaluate(tmp_path, **settings, cache_features=choice) for choice in (False, None))
+    assert cached.run.batches.features is not None
+    assert uncached.run.lengths_of("train").max() > 12
+    assert np.abs(np.subtract(uncached.losses, cached.losses)).max() < 1e-5
+    assert np.abs(uncached.logits - cached.logits).max() < 1e-5
 
 
 @pytest.mark.usefixtures("features_dir")
-def test_bf16_cache_trains_almost_the_same(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+def test_run_with_bf16_cache_trains_almost_the_same(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"encoder": str(tiny_encoder), "data": str(tiny_reviews)}
-    plain, halved = (
-        trained(tmp_path, **settings, **choice) for choice in ({"cache_features": False}, {"cache_dtype": "bf16"})
+    uncached, bf16 = (
+        train_and_evaluate(tmp_path, **settings, **choice)
+        for choice in ({"cache_features": False}, {"cache_dtype": "bf16"})
     )
-    assert halved[2].batches.features is not None
-    difference = np.abs(np.subtract(plain[0], halved[0])).max()
+    assert bf16.run.batches.features is not None
+    difference = np.abs(np.subtract(uncached.losses, bf16.losses)).max()
     assert 1e-7 < difference < 1e-2
 
 
-def test_compiled_model_trains_the_same(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, launch: Launch) -> None:
+def test_compiled_model_trains_the_same_with_cached_features(
+    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, launch: Launch
+) -> None:
     # In a new process, since the shape checks of the test process cannot be compiled.
     recipe = tmp_path / "recipe.yaml"
-    own = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), "epochs": 1, "head": "scalar_mix"}
-    recipe.write_text(yaml.safe_dump({**SETTINGS, **own}))
+    changed = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), "epochs": 1, "head": "scalar_mix"}
+    recipe.write_text(yaml.safe_dump({**SETTINGS, **changed}))
     compiled = ["--cache_features", "true", "--compile", "--compile_backend", "eager"]
     losses = {}
-    for name, options in {"plain": ["--cache_features", "false"], "cached": compiled}.items():
+    for name, options in {"uncached": ["--cache_features", "false"], "cached": compiled}.items():
         launch(["--recipe", recipe, "--output_dir", tmp_path / name, *options])
         losses[name] = [line["loss"] for line in lines_of(tmp_path / name)]
     assert json.loads((tmp_path / "cached" / "result.json").read_text())["cached_features"] is True
-    assert len(losses["plain"]) == 6
-    assert np.abs(np.subtract(losses["plain"], losses["cached"])).max() < 1e-5
+    assert len(losses["uncached"]) == 6
+    assert np.abs(np.subtract(losses["uncached"], losses["cached"])).max() < 1e-5
 
 
 def test_cached_run_leaves_the_same_files_and_reports_the_cache(
     train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
-    plain = train(tmp_path / "plain", **settings, cache_features=False)
+    uncached = train(tmp_path / "uncached", **settings, cache_features=False)
     assert str(features_dir) not in capsys.readouterr().out
     cached = train(tmp_path / "cached", **settings)
     assert f" {features_dir}.\n" in capsys.readouterr().out
-    assert (plain["cached_features"], cached["cached_features"]) == (False, True)
-    assert plain["tested"] == cached["tested"] == "best"
-    for split, metrics in plain["metrics"].items():
+    assert (uncached["cached_features"], cached["cached_features"]) == (False, True)
+    assert uncached["tested"] == cached["tested"] == "best"
+    for split, metrics in uncached["metrics"].items():
         assert cached["metrics"][split] == pytest.approx(metrics, abs=1e-5)
-    for before, now in zip(*(without_times(lines_of(tmp_path / name)) for name in ("plain", "cached")), strict=True):
-        assert now == pytest.approx(before, abs=1e-5)
+    for uncached_line, cached_line in zip(
+        *(without_times(lines_of(tmp_path / name)) for name in ("uncached", "cached")), strict=True
+    ):
+        assert cached_line == pytest.approx(uncached_line, abs=1e-5)
     for split in ("validation", "test"):
         tables = [
             pq.read_table(tmp_path / name / "predictions" / f"{split}.parquet").to_pydict()
-            for name in ("plain", "cached")
+            for name in ("uncached", "cached")
         ]
         for name in ("id", "label", "prediction"):
             assert tables[0][name] == tables[1][name]
         assert tables[1]["score_positive"] == pytest.approx(tables[0]["score_positive"], abs=1e-5)
-    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("plain", "cached")]
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("uncached", "cached")]
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
         if name.startswith("encoder."):
@@ -229,14 +246,14 @@ def test_two_processes_train_the_same_and_one_runs_the_encoder(
     rows = [split.read_text() for split in data.glob("*.csv")]
     for split, text in zip(data.glob("*.csv"), rows, strict=True):
         split.write_text(text.replace("the", "film"))
-    options = ["--encoder", tiny_encoder, "--data", data, "--output", tmp_path / "found"]
+    options = ["--encoder", tiny_encoder, "--data", data, "--output", tmp_path / "results"]
     launch(options, num_processes=2, script=str(script))
-    first, second = read_by_rank(tmp_path / "found", 2)
-    assert [each["encoded"] for each in (*first, *second)] == [[], SPLITS, [], []]
-    for plain, cached in (first, second):
-        assert (plain["cached"], cached["cached"]) == (False, True)
-        assert np.abs(np.subtract(plain["losses"], cached["losses"])).max() < 1e-5
-        assert np.abs(np.subtract(plain["logits"], cached["logits"])).max() < 1e-5
+    first, second = read_by_rank(tmp_path / "results", 2)
+    assert [result["computed_splits"] for result in (*first, *second)] == [[], SPLITS, [], []]
+    for uncached, cached in (first, second):
+        assert (uncached["cached"], cached["cached"]) == (False, True)
+        assert np.abs(np.subtract(uncached["losses"], cached["losses"])).max() < 1e-5
+        assert np.abs(np.subtract(uncached["logits"], cached["logits"])).max() < 1e-5
     assert first[1]["hash"] == second[1]["hash"], "the replicas differ"
 
 
@@ -317,6 +334,7 @@ CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
         "forward hooks are registered on the encoder",
     ),
 }
+"""Changes after step 3, and the reported reasons why the cache is no longer used."""
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -326,10 +344,10 @@ def test_unexpected_change_of_the_encoder_ends_the_use_of_the_cache(
     action, reason = CHANGES[change]
     results, losses = [], []
     for cache_features in (False, None):
-        found = Losses()
+        recorder = Losses()
         directory = tmp_path / f"cached-{cache_features}"
-        results.append(train(directory, AfterStep3(action), found, cache_features=cache_features))
-        losses.append(found.found)
+        results.append(train(directory, AfterStep3(action), recorder, cache_features=cache_features))
+        losses.append(recorder.values)
     out = capsys.readouterr().out
     assert out.count(f" {features_dir}.\n") == 1  # the second run started with cached hidden states
     assert out.count(f": {reason}.\n") == 1
@@ -340,7 +358,7 @@ def test_unexpected_change_of_the_encoder_ends_the_use_of_the_cache(
     assert abs(losses[0][3] - losses[0][2]) > 1e-6
 
 
-def test_conditional_edit_of_the_encoder_is_planned_for(
+def test_conditional_edit_of_the_encoder_prevents_caching(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "unfreeze": "encoder.layer[-1:]"}]
@@ -349,67 +367,67 @@ def test_conditional_edit_of_the_encoder_is_planned_for(
 
 
 def test_change_of_weights_that_torch_does_not_track_is_an_error(train: Train, tmp_path: Path) -> None:
-    def write(run: TrainingRun) -> None:
+    def scale_untracked(run: TrainingRun) -> None:
         embeddings_of(run).data.mul_(1.5)
 
     with pytest.raises(ValueError, match=r"weights.*encoder.*--cache_features false"):
-        train(tmp_path / "run", AfterStep3(write), evaluate_every="6st")
+        train(tmp_path / "run", AfterStep3(scale_untracked), evaluate_every="6st")
 
 
 def test_replaced_heads_read_the_layers_that_they_need(train: Train, tmp_path: Path) -> None:
     timeline = [{"at": "4st", "replace_head": "scalar_mix"}, {"at": "8st", "replace_head": "gru"}]
-    found = []
+    losses = []
     for cache_features in (False, None):
-        losses = Losses()
-        result = train(tmp_path / str(cache_features), losses, timeline=timeline, cache_features=cache_features)
-        found.append(losses.found)
+        recorder = Losses()
+        result = train(tmp_path / str(cache_features), recorder, timeline=timeline, cache_features=cache_features)
+        losses.append(recorder.values)
     assert result["cached_features"]
-    assert np.abs(np.subtract(found[0], found[1])).max() < 1e-5
+    assert np.abs(np.subtract(losses[0], losses[1])).max() < 1e-5
 
 
 # Checkpoints.
 
 
-@pytest.mark.parametrize("what", ["kept", "deleted", "no longer used"])
-def test_resumed_run_shares_every_bit(
-    train: Train, features_dir: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("cache_state", ["kept", "deleted", "no longer used"])
+def test_resumed_run_has_the_same_bits(
+    train: Train, features_dir: Path, tmp_path: Path, cache_state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rewrite_same_weights(run: TrainingRun) -> None:
         with torch.no_grad():
             embeddings_of(run).mul_(2).mul_(0.5)
 
     def hook() -> Hook:
-        return AfterStep3(rewrite_same_weights if what == "no longer used" else lambda run: None)
+        return AfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
-    whole = Digests()
-    result = train(tmp_path / "whole", hook(), whole, **settings)
-    assert result["cached_features"] == (what != "no longer used")
+    expected = Digests()
+    result = train(tmp_path / "uninterrupted", hook(), expected, **settings)
+    assert result["cached_features"] == (cache_state != "no longer used")
     for step in (4, 6):
-        if what == "deleted":
+        if cache_state == "deleted":
             for entry in entries_in(features_dir):
                 shutil.rmtree(entry)
-        resumed = Digests()
-        checkpoint = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
+        digests = Digests()
+        checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
         capsys.readouterr()
-        again = train(tmp_path / f"from-{step}", hook(), resumed, **settings, resume=str(checkpoint))
+        resumed = train(tmp_path / f"from-{step}", hook(), digests, **settings, resume=str(checkpoint))
         out = capsys.readouterr().out
         assert "Changed since" not in out
-        assert out.count("not cached") == (what == "no longer used")
-        assert list(resumed.by_step) == [*range(step + 1, 13)]
-        for later, hashes in resumed.by_step.items():
-            assert hashes == whole.by_step[later]
-        assert again["weights_sha256"] == result["weights_sha256"]
-        assert again["cached_features"] == result["cached_features"]
-        assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
+        assert out.count("not cached") == (cache_state == "no longer used")
+        assert list(digests.by_step) == [*range(step + 1, 13)]
+        for later_step, hashes in digests.by_step.items():
+            assert hashes == expected.by_step[later_step]
+        assert resumed["weights_sha256"] == result["weights_sha256"]
+        assert resumed["cached_features"] == result["cached_features"]
+        assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])
 
 
 def test_resumed_run_may_change_caching_and_reports_it(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tmp_path / "whole", save_every="4st", cache_features=False)
-    checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
-    assert train(tmp_path / "again", save_every="4st", resume=str(checkpoint))["cached_features"]
+    train(tmp_path / "uninterrupted", save_every="4st", cache_features=False)
+    checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000008"
+    assert train(tmp_path / "resumed", save_every="4st", resume=str(checkpoint))["cached_features"]
     assert "cache_features was False, now None" in capsys.readouterr().out
 
 
@@ -420,21 +438,22 @@ def test_resumed_run_reports_differently_rounded_hidden_states(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train(tmp_path / "whole", save_every="4st")
+    train(tmp_path / "uninterrupted", save_every="4st")
     for entry in entries_in(features_dir):
         shutil.rmtree(entry)
     original = EncoderWithHead.run_encoder
 
-    def rounded(self: EncoderWithHead, *arguments: Any, **named: Any) -> Any:  # as a different number of threads may do
-        states = original(self, *arguments, **named)
+    # A different number of threads may round differently too.
+    def run_encoder_with_rounding(self: EncoderWithHead, *arguments: Any, **keywords: Any) -> Any:
+        states = original(self, *arguments, **keywords)
         assert isinstance(states, Tensor)
         return states * (1 + 1e-6)
 
-    monkeypatch.setattr(EncoderWithHead, "run_encoder", rounded)
-    for number in range(2):  # hidden states are computed in the first run, and read from the cache in the second
-        checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000008"
+    monkeypatch.setattr(EncoderWithHead, "run_encoder", run_encoder_with_rounding)
+    for number in range(2):  # the first run computes hidden states, and the second reads them from the cache
+        checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000008"
         capsys.readouterr()
-        assert train(tmp_path / f"again-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
+        assert train(tmp_path / f"resumed-{number}", resume=str(checkpoint), save_every="4st")["cached_features"]
         assert re.search("Changed since .*hidden states", capsys.readouterr().out)
 
 
@@ -448,7 +467,7 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path:
     assert not changed["cached_features"]
 
 
-# Faults of the cache.
+# Damaged caches, full disks and killed runs.
 
 
 def test_damaged_cache_is_reported_and_recomputed(
@@ -458,8 +477,8 @@ def test_damaged_cache_is_reported_and_recomputed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = train(tmp_path / "whole")
-    moved = features_dir.rename(tmp_path / "moved")  # this process has not opened these paths yet
+    undamaged = train(tmp_path / "undamaged")
+    moved = features_dir.rename(tmp_path / "moved")  # this process has not opened the new paths yet
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
     for entry in entries_in(moved):
         file = entry / "layer-2.bin"
@@ -467,16 +486,16 @@ def test_damaged_cache_is_reported_and_recomputed(
         content[len(content) // 2] ^= 4
         file.write_bytes(content)
     capsys.readouterr()
-    again = train(tmp_path / "again")
-    damaged = [line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line]
-    assert [str(entry) in line for entry, line in zip(entries_in(moved), sorted(damaged), strict=True)] == [True] * 3
-    assert again["weights_sha256"] == whole["weights_sha256"]
-    assert again["metrics"] == whole["metrics"]
+    recomputed = train(tmp_path / "recomputed")
+    messages = [line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line]
+    assert [str(entry) in line for entry, line in zip(entries_in(moved), sorted(messages), strict=True)] == [True] * 3
+    assert recomputed["weights_sha256"] == undamaged["weights_sha256"]
+    assert recomputed["metrics"] == undamaged["metrics"]
     assert len(entries_in(moved)) == 3
-    assert hidden_in(moved) == []
+    assert dotfiles_in(moved) == []
 
 
-@pytest.mark.parametrize("moment", ["before the writing", "while it is written"])
+@pytest.mark.parametrize("moment", ["before writing", "while writing"])
 def test_full_disk_is_reported_and_the_run_continues(
     train: Train,
     disk: Disk,
@@ -485,30 +504,30 @@ def test_full_disk_is_reported_and_the_run_continues(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plain = train(tmp_path / "plain", cache_features=False)
-    shutil.copytree(tmp_path / "cache", disk.path / "cache")  # rows and tokens
+    uncached = train(tmp_path / "uncached", cache_features=False)
+    shutil.copytree(tmp_path / "cache", disk.path / "cache")  # prepared rows and tokens, without hidden states
     monkeypatch.setenv("MIDWAY_CACHE", str(disk.path / "cache"))
-    if moment == "before the writing":
+    if moment == "before writing":
         disk.fill(leave=200_000)  # enough for each split, but not for all of them
     else:
         original = compute.compute_hidden_states
 
-        def filling(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+        def compute_and_fill_disk(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
             for number, states in enumerate(original(run, split, *arguments)):
                 if number == 1 and split == "test":
                     disk.fill(leave=0)
                 yield states
 
-        monkeypatch.setattr(compute, "compute_hidden_states", filling)
+        monkeypatch.setattr(compute, "compute_hidden_states", compute_and_fill_disk)
     result = train(tmp_path / "run", evaluation_batch_size=5)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "No space left on device" in line]
     assert str(disk.path / "cache") in line
     assert not result["cached_features"]
-    assert result["weights_sha256"] == plain["weights_sha256"]
-    assert hidden_in(disk.path / "cache") == []
-    assert len(entries_in(disk.path / "cache")) == (0 if moment == "before the writing" else 2)
+    assert result["weights_sha256"] == uncached["weights_sha256"]
+    assert dotfiles_in(disk.path / "cache") == []
+    assert len(entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
     disk.clear()
-    if moment != "before the writing":
+    if moment != "before writing":
         monkeypatch.undo()
         return
     assert train(tmp_path / "later")["cached_features"]
@@ -531,35 +550,35 @@ def test_only_one_run_computes_features_even_after_another_was_killed(
     def computed_by(run: Started) -> list[str]:
         return sorted(path.name.partition("-")[2] for path in hold.glob(f"{run.process.pid}-*"))
 
-    def waits(run: Started) -> bool:
+    def is_waiting(run: Started) -> bool:
         return "Waiting for another process" in run.printed()
 
-    def find_computing(runs: list[Started]) -> Started:
+    def find_computing_run(runs: list[Started]) -> Started:
         """Wait until one of the runs computes hidden states, and return it."""
         runs[0].wait_for("the computation of hidden states", lambda: any(computed_by(run) for run in runs))
-        (found,) = [run for run in runs if computed_by(run)]
-        assert computed_by(found) == ["train"]
+        (computing_run,) = [run for run in runs if computed_by(run)]
+        assert computed_by(computing_run) == ["train"]
         assert len(list(cache.glob(".features-*.writing"))) == 1, "expected only the files of this run"
-        return found
+        return computing_run
 
     killed = begin("killed")
-    assert find_computing([killed]) is killed
-    others = [begin(name) for name in ("a", "b", "c")]
-    for run in others:
-        run.wait_for("the message about waiting", functools.partial(waits, run))
+    assert find_computing_run([killed]) is killed
+    other_runs = [begin(name) for name in ("a", "b", "c")]
+    for run in other_runs:
+        run.wait_for("the message about waiting", functools.partial(is_waiting, run))
     killed.kill()
-    interrupted = find_computing(others)
-    others.remove(interrupted)
+    interrupted = find_computing_run(other_runs)
+    other_runs.remove(interrupted)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.end() == 130
     assert "Traceback" not in interrupted.printed()
-    find_computing(others)
+    find_computing_run(other_runs)
     assert entries_in(cache) == []
     (hold / "go").touch()
-    assert [run.end() for run in others] == [0, 0]
-    assert sorted(split for run in others for split in computed_by(run)) == sorted(SPLITS)
+    assert [run.end() for run in other_runs] == [0, 0]
+    assert sorted(split for run in other_runs for split in computed_by(run)) == sorted(SPLITS)
     assert len(entries_in(cache)) == 3
-    assert hidden_in(cache) == []
+    assert dotfiles_in(cache) == []
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
     assert [result["cached_features"] for result in results] == [True, True]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]

@@ -1,4 +1,4 @@
-"""Every edit, on one and two processes, with and without accumulation, in float32 and bf16, and compiled."""
+"""Every edit works on one and two processes, with and without accumulation, in float32 and bf16, and compiled."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from tests.shipped import shipped
 
 SCRIPT = ROOT / "tests" / "launched" / "edit_matrix.py"
 Results = dict[str, list[str]]
+"""Deviations from the expected effects, by cell of the matrix."""
 
 
 def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_processes: int, *options: str) -> Results:
-    """Run the script, and return the deviations in each cell on all processes."""
+    """Run the script, and return the deviations that all processes found."""
     launch(
         ["--encoder", encoder, "--data", data, "--output", output, "--num_processes", num_processes, *options],
         num_processes=num_processes,
         script=str(SCRIPT),
     )
     merged: Results = {}
-    for rank, found in enumerate(read_by_rank(output, num_processes)):
-        for cell, wrong in found.items():
-            merged.setdefault(cell, []).extend(f"process {rank}: {each}" for each in wrong)
+    for rank, results in enumerate(read_by_rank(output, num_processes)):
+        for cell, deviations in results.items():
+            merged.setdefault(cell, []).extend(f"process {rank}: {deviation}" for deviation in deviations)
     return merged
 
 
@@ -36,15 +37,15 @@ def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_proc
 def results(
     request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
 ) -> Results:
-    return run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path_factory.mktemp("matrix") / "found", request.param)
+    return run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path_factory.mktemp("matrix") / "results", request.param)
 
 
 @pytest.fixture(scope="module")
 def compiled(
     request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
 ) -> Results:
-    """Results of the compiled cells of the edits in the parameter, which has names separated by commas."""
-    output = tmp_path_factory.mktemp("compiled") / "found"
+    """Results of compiled cells. The parameter names their edits, separated by commas."""
+    output = tmp_path_factory.mktemp("compiled") / "results"
     return run_matrix(
         launch, tiny_encoder, tiny_reviews, output, 1, "--backends", "aot_eager", "--edits", request.param
     )
@@ -76,15 +77,15 @@ def test_every_compiled_edit_has_its_effects(compiled: Results, edit: str) -> No
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor requires g++; not found")
 def test_unfreeze_with_inductor(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     options = ("--backends", "inductor", "--edits", "unfreeze")
-    found = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "found", 1, *options)
-    assert found == {"unfreeze-1-no-inductor": []}
+    results = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "results", 1, *options)
+    assert results == {"unfreeze-1-no-inductor": []}
 
 
 def test_matrix_detects_differing_replicas(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     options = ("--edits", "scale_lr", "--sabotage", "drift")
-    found = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "found", 2, *options)
-    for wrong in found.values():
-        assert any("replicas differ from step 1 " in each for each in wrong), found
-        assert any(": Audit: " in each for each in wrong), found
+    results = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "results", 2, *options)
+    for deviations in results.values():
+        assert any("replicas differ from step 1 " in deviation for deviation in deviations), results
+        assert any(": Audit: " in deviation for deviation in deviations), results

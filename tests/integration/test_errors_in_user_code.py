@@ -1,4 +1,4 @@
-"""Errors in a user's own code: the message has the owner of the code, the moment, the exception and the user's line."""
+"""Messages about errors in a user's own code name the code's owner, the moment, the exception and the failing line."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Case:
     """A plugin with an error, and the expected message."""
 
     code: str
-    """The plugin."""
-    start: str
+    """Source code of the plugin."""
+    message_start: str
     """Beginning of the message: owner, moment, class of the exception."""
     line: str
-    """The line of the user's code in the message."""
+    """The failing line of the plugin, which the message shows."""
     options: tuple[str, ...] = ()
-    """Flags that make the run use the plugin."""
+    """Flags that make the run use the registered entry."""
 
 
 CASES = {
@@ -74,7 +74,7 @@ CASES = {
     "import": Case(
         "import no_such_module\n", "plugin 'PLUGIN': ModuleNotFoundError: No module ", "import no_such_module"
     ),
-    "end of the process": Case("import sys\nsys.exit(0)\n", "plugin 'PLUGIN': ValueError: The plugin", "sys.exit(0)"),
+    "exit in a plugin": Case("import sys\nsys.exit(0)\n", "plugin 'PLUGIN': ValueError: The plugin", "sys.exit(0)"),
     "head without base": Case(
         HEAD + "    def __init__(self, encoder, num_labels):\n        self.out = nn.Linear(encoder.hidden_size, 2)\n",
         "head 'broken', before training: AttributeError: cannot assign module",
@@ -114,13 +114,13 @@ CASES = {
         "run.edit.unfreze('encoder')",
         ("--hook=broken",),
     ),
-    "end of the process in a hook": Case(
+    "exit in a hook": Case(
         "import sys\n" + HOOK + "    def after_step(self, run):\n        sys.exit(0)\n",
         "hook 'broken' (after_step), after step 1: SystemExit: 0",
         "sys.exit(0)",
         ("--hook=broken",),
     ),
-    "end of the process in an edit": Case(
+    "exit in an edit": Case(
         "import sys\n" + EDIT + "def broken(run):\n    sys.exit('enough')\n",
         "edit 'broken' (timeline entry 1), before training: SystemExit: enough",
         "sys.exit('enough')",
@@ -138,7 +138,7 @@ CASES = {
         "run.config.to_dict()['missing']",
         (EDIT_AT_1,),
     ),
-    "refusal in an edit": Case(
+    "refused call in an edit": Case(
         EDIT + "def broken(run):\n    run.log({'loss': 0.0})\n",
         "edit 'broken' (timeline entry 1), before training: EditError: After step 1, broken()",
         "run.log({'loss': 0.0})",
@@ -167,12 +167,12 @@ CASES = {
     ),
 }
 
-Refuse = Callable[..., tuple[int, str]]
+RunPlugin = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def own_registries() -> Iterator[None]:
-    """Remove entries that plugins register after the test."""
+def isolated_registries() -> Iterator[None]:
+    """After the test, remove the entries that plugins registered."""
     registries: tuple[Registry[Any], ...] = (HEADS, HOOKS, EDITS, OBJECTIVES, SCHEDULES, CLEANING)
     with ExitStack() as stack:
         for registry in registries:
@@ -181,15 +181,15 @@ def own_registries() -> Iterator[None]:
 
 
 @pytest.fixture
-def refuse(
+def run_plugin(
     tiny_encoder: Path,
     tiny_reviews: Path,
     cache_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    own_registries: None,
-) -> Refuse:
+    isolated_registries: None,
+) -> RunPlugin:
     """A function that runs run.py with a plugin, and returns its exit status and stderr."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
@@ -206,41 +206,41 @@ def refuse(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_error_in_user_code_names_its_owner_and_line(refuse: Refuse, tmp_path: Path, name: str) -> None:
+def test_error_in_user_code_names_its_owner_and_line(run_plugin: RunPlugin, tmp_path: Path, name: str) -> None:
     case, plugin = CASES[name], str(tmp_path / "my_plugin.py")
-    status, printed = refuse(case.code, *case.options)
+    status, printed = run_plugin(case.code, *case.options)
     lines = printed.splitlines()
     assert status == 1
-    assert lines[0].startswith(f"error: {case.start.replace('PLUGIN', plugin)}"), lines
-    number = case.code.splitlines().index(next(line for line in case.code.splitlines() if case.line in line)) + 1
-    assert lines[1].startswith(f'  File "{plugin}", line {number}')
+    assert lines[0].startswith(f"error: {case.message_start.replace('PLUGIN', plugin)}"), lines
+    line_number = case.code.splitlines().index(next(line for line in case.code.splitlines() if case.line in line)) + 1
+    assert lines[1].startswith(f'  File "{plugin}", line {line_number}')
     assert lines[2].strip() == case.line
     (hint,) = lines[3:]
     assert hint.startswith("(--traceback ")
 
 
-def test_traceback_flag_shows_the_traceback(refuse: Refuse) -> None:
-    _, printed = refuse("import no_such_module\n", "--traceback")
+def test_traceback_flag_shows_the_traceback(run_plugin: RunPlugin) -> None:
+    _, printed = run_plugin("import no_such_module\n", "--traceback")
     assert printed.startswith("Traceback (")
     assert "error: plugin" in printed
     assert "--traceback" not in printed
 
 
-def test_defect_of_the_product_keeps_its_traceback(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defect_of_the_product_keeps_its_traceback(run_plugin: RunPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "research.runner.set_up.create_optimizer", json.loads
     )  # json.loads does not accept these arguments
     with pytest.raises(TypeError):
-        refuse("")
+        run_plugin("")
 
 
 BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
 
 
 @pytest.mark.parametrize(
-    ("code", "option", "named"),
+    ("code", "option", "expected_text"),
     [
-        # The first two would be broadcast with the weights of the rows, without an error.
+        # PyTorch would broadcast the first two losses with the row weights without an error.
         (OBJECTIVE + "        return ObjectiveOutput(losses.mean(), logits)\n", "objective", "of shape [8]; got []"),
         (OBJECTIVE + "        return ObjectiveOutput(losses[:, None], logits)\n", "objective", "[8]; got [8, 1]"),
         (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2]; got [8, 1]"),
@@ -270,19 +270,19 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
     ],
 )
 def test_return_values_of_user_code_are_checked(
-    refuse: Refuse, tmp_path: Path, code: str, option: str, named: str
+    run_plugin: RunPlugin, tmp_path: Path, code: str, option: str, expected_text: str
 ) -> None:
     if option == "objective" and "return" not in code:
         code = code.split("        logits =", maxsplit=1)[0] + "        self.own = task\n"
-    status, printed = refuse(code, f"--{option}=broken")
+    status, printed = run_plugin(code, f"--{option}=broken")
     assert (status, printed.count("\n")) == (1, 1)
-    assert named in printed
+    assert expected_text in printed
     assert "broken" in printed
     assert str(tmp_path / "my_plugin.py") in printed
 
 
-def test_result_of_a_failed_run_has_the_users_line(refuse: Refuse, tmp_path: Path) -> None:
-    _, printed = refuse(HOOK + "    def after_step(self, run):\n        {}['loss']\n", "--hook=broken")
+def test_result_of_a_failed_run_has_the_users_line(run_plugin: RunPlugin, tmp_path: Path) -> None:
+    _, printed = run_plugin(HOOK + "    def after_step(self, run):\n        {}['loss']\n", "--hook=broken")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "failed"
     assert re.fullmatch(rf"error: {re.escape(result['error'])}\n\(--traceback .*\)\n", printed)

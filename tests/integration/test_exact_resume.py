@@ -63,7 +63,7 @@ def test_every_hook_and_edit_has_a_case() -> None:
     ("case", "mixed_precision"),
     [*((case, "no") for case in CASES), *((case, "bf16") for case in CASES if case.startswith("hook"))],
 )
-def test_resumed_run_shares_every_bit(
+def test_resumed_run_has_the_same_bits(
     case: str,
     mixed_precision: str,
     tiny_encoder: Path,
@@ -91,24 +91,26 @@ def test_resumed_run_shares_every_bit(
         "report": False,
         **CASES[case],
     }
-    whole = Digests()
-    result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "whole")), hooks=[whole])
-    # Right before and right after the edit, or in the middle and at the end of an epoch.
+    expected = Digests()
+    result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "uninterrupted")), hooks=[expected])
+    # Resume right before and right after the edit, or in the middle and at the end of an epoch.
     for step in (3, 4) if "timeline" in settings else (4, 6):
-        checkpoint = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
-        resumed, directory = Digests(), tmp_path / f"from-{step}"
+        checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
+        digests, directory = Digests(), tmp_path / f"from-{step}"
         config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
-        again = run_experiment(config, hooks=[resumed])
-        assert list(resumed.by_step) == [*range(step + 1, 9)]
-        for later, hashes in resumed.by_step.items():
-            different = [name for name, value in whole.by_step[later].items() if hashes.get(name) != value]
-            assert not different, f"resumed after step {step}, after step {later}: {different}"
-        assert again["weights_sha256"] == result["weights_sha256"]
-        assert json.dumps(again["metrics"]) == json.dumps(result["metrics"])
-        assert without_times(lines_of(directory)) == without_times(lines_of(tmp_path / "whole"))
-        journals = [(run / "journal.jsonl").read_text() for run in (tmp_path / "whole", directory)]
+        resumed = run_experiment(config, hooks=[digests])
+        assert list(digests.by_step) == [*range(step + 1, 9)]
+        for later_step, hashes in digests.by_step.items():
+            different = [name for name, value in expected.by_step[later_step].items() if hashes.get(name) != value]
+            assert not different, f"resumed after step {step}, after step {later_step}: {different}"
+        assert resumed["weights_sha256"] == result["weights_sha256"]
+        assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])
+        assert without_times(lines_of(directory)) == without_times(lines_of(tmp_path / "uninterrupted"))
+        journals = [(run / "journal.jsonl").read_text() for run in (tmp_path / "uninterrupted", directory)]
         assert journals[0] == journals[1]
-        tables = [pq.read_table(run / "predictions" / "test.parquet") for run in (tmp_path / "whole", directory)]
+        tables = [
+            pq.read_table(run / "predictions" / "test.parquet") for run in (tmp_path / "uninterrupted", directory)
+        ]
         assert tables[0].equals(tables[1])
 
 
@@ -132,10 +134,10 @@ def test_resume_after_the_last_step_still_ends_the_epoch(
         "mixed_precision": "no",
         "output_dir": str(tmp_path / "run"),
     }
-    whole = run_experiment(RunConfig(**settings), hooks=[HalvesHead()])
+    uninterrupted = run_experiment(RunConfig(**settings), hooks=[HalvesHead()])
     lines = without_times(lines_of(tmp_path / "run"))
     assert lines[-1]["halved"] == 0
     (tmp_path / "run" / "result.json").unlink()
-    again = run_experiment(RunConfig(**settings, resume="auto"), hooks=[HalvesHead()])
-    assert again["weights_sha256"] == whole["weights_sha256"]
+    resumed = run_experiment(RunConfig(**settings, resume="auto"), hooks=[HalvesHead()])
+    assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
     assert without_times(lines_of(tmp_path / "run")) == lines

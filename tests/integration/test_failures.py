@@ -48,7 +48,11 @@ def train(
 
 
 class ScalerOnCPU(Hook):
-    """Wrap the optimizer with a real scaler, as accelerate does for fp16 on a GPU, and optionally poison step 2."""
+    """Wrap the optimizer with a gradient scaler, as accelerate does for fp16 on a GPU.
+
+    Args:
+        poison: whether to make the loss of step 2 NaN.
+    """
 
     def __init__(self, *, poison: bool) -> None:
         self.poison = poison
@@ -69,7 +73,7 @@ class ScalerOnCPU(Hook):
 
 
 @pytest.mark.parametrize("poison", [False, True])
-def test_nonfinite_steps_are_skipped_with_a_scaler_too(train: Train, tmp_path: Path, poison: bool) -> None:
+def test_nonfinite_steps_are_skipped_with_a_gradient_scaler(train: Train, tmp_path: Path, poison: bool) -> None:
     result = train([ScalerOnCPU(poison=poison)], on_nonfinite="skip", log_every=1)
     assert (result["status"], result["skipped_steps"]) == ("finished", int(poison))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -94,7 +98,7 @@ class FailsAtStart(Hook):
 
 
 def test_error_before_the_first_step_is_raised_unchanged(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()  # like a mount point, which exists already
+    (tmp_path / "run").mkdir()  # like a mount point, which exists before the run
     with pytest.raises(RuntimeError, match="an error of the hook"):
         train([FailsAtStart()], profile=True)
     assert not list((tmp_path / "run").iterdir())
@@ -104,7 +108,7 @@ def test_error_before_the_first_step_is_raised_unchanged(train: Train, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
-class Recorder(Hook):
+class RecordsErrors(Hook):
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
 
@@ -118,10 +122,10 @@ class FailsAgain(Hook):
 
 
 def test_all_hooks_are_notified_of_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    recorder = Recorder()
-    with pytest.raises(RuntimeError, match="an error of the hook") as caught:
+    recorder = RecordsErrors()
+    with pytest.raises(RuntimeError, match="an error of the hook") as error_info:
         train([FailsAgain(), recorder, FailsAtStart()])
-    assert recorder.errors == [caught.value]
+    assert recorder.errors == [error_info.value]
     assert "Warning: hook 'FailsAgain' (on_exception): KeyError: 'second error'" in capsys.readouterr().out
 
 
@@ -138,14 +142,14 @@ def test_last_model_is_used_if_best_metric_is_never_defined(
     assert re.search(r"\bauroc; .*last model", capsys.readouterr().out)
 
 
-def test_init_from_a_checkpoint_needs_the_same_labels(train: Train, tmp_path: Path) -> None:
+def test_init_from_a_checkpoint_requires_the_same_labels(train: Train, tmp_path: Path) -> None:
     train([], save_every="2st")
     checkpoint = str(tmp_path / "run" / "checkpoints" / "step-00000002")
-    still = {"lr": 1e-12, "head_lr": 1e-12, "max_steps": 1}
-    more = train([], init_from=checkpoint, output_dir=str(tmp_path / "more"), seed=5, **still)
-    assert more["steps"] == 1
+    tiny_lr = {"lr": 1e-12, "head_lr": 1e-12, "max_steps": 1}
+    continued = train([], init_from=checkpoint, output_dir=str(tmp_path / "continued"), seed=5, **tiny_lr)
+    assert continued["steps"] == 1
     weights = load_file(Path(checkpoint) / "model.safetensors")
-    trained = load_file(tmp_path / "more" / "model" / "model.safetensors")
+    trained = load_file(tmp_path / "continued" / "model" / "model.safetensors")
     assert all(torch.allclose(trained[name], weights[name], atol=1e-9) for name in weights)
 
     data = tmp_path / "other"

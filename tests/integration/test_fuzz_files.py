@@ -15,7 +15,7 @@ from tests.scripts.fuzz_files import fuzz, is_one_line, judge
     [(30, 1, 0), pytest.param(300, 12, 1, marks=pytest.mark.slow, id="300-12-1 (about two minutes)")],
 )
 def test_mutated_files_are_read_or_refused_in_one_line(num_files: int, num_trained: int, seed: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # short path, since some mutants are sockets
+    with tempfile.TemporaryDirectory() as folder:  # a short path, since some mutated files are sockets
         outcomes = list(fuzz(Path(folder), num_files=num_files, num_trained=num_trained, seed=seed))
     assert [str(outcome) for outcome in outcomes if outcome.is_fault] == []
     assert {outcome.kind for outcome in outcomes} == {"read", "refused"}

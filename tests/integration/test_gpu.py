@@ -55,11 +55,11 @@ def test_gpu_run_applies_edits(
 def test_gpu_run_repeats_bit_for_bit_when_deterministic(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
-    for name in ("first", "again"):
+    for name in ("first", "second"):
         options = ["--deterministic", "--batch_size", "8", "--output_dir", tmp_path / name]
         launch(["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", "64", *options])
     hashes = [
-        json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "again")
+        json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "second")
     ]
     assert hashes[0] == hashes[1]
 
@@ -69,14 +69,14 @@ def test_gpu_run_repeats_bit_for_bit_when_deterministic(
 def test_gpu_run_with_cached_features_ends_like_one_without(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str, tolerance: float, head: str
 ) -> None:
-    found = []
+    results = []
     for choice in ("false", "true"):
         options = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
         options += ["--mixed_precision", precision, "--cache_features", choice, "--output_dir", str(tmp_path / choice)]
         launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
-        found.append(json.loads((tmp_path / choice / "result.json").read_text()))
-    assert [result["cached_features"] for result in found] == [False, True]
-    losses = [result["metrics"]["test"]["loss"] for result in found]
+        results.append(json.loads((tmp_path / choice / "result.json").read_text()))
+    assert [result["cached_features"] for result in results] == [False, True]
+    losses = [result["metrics"]["test"]["loss"] for result in results]
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
 
 

@@ -14,7 +14,7 @@ PLUGIN = ROOT / "tests" / "plugins" / "record_gradients.py"
 BATCH_SIZE = 12  # 47 training rows: three full batches and a short last one of 11, an odd number for two processes
 
 
-def gradients(
+def record_gradients(
     launch: Launch,
     encoder: Path,
     reviews: Path,
@@ -22,9 +22,19 @@ def gradients(
     *,
     num_processes: int,
     num_micro_batches: int,
-    wrong: bool = False,
+    divide_twice: bool = False,
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Train for an epoch, and return the gradients of the first and last step of every process."""
+    """Train for an epoch, and return the gradients of the first and the last step on every process.
+
+    Args:
+        launch: the fixture `launch`.
+        encoder: folder of the encoder.
+        reviews: folder of the data.
+        folder: folder for the gradients.
+        num_processes: number of processes.
+        num_micro_batches: micro-batches of each process per step.
+        divide_twice: whether to divide the gradients by the number of processes twice, which is a mistake.
+    """
     launch(
         [
             *(
@@ -42,7 +52,7 @@ def gradients(
             *("--optimizer", "sgd", "--lr", "0.1", "--max_grad_norm", "0", "--dropout", "0", "--mixed_precision", "no"),
             *("--batch_size", BATCH_SIZE, "--micro_batch_size", BATCH_SIZE // num_processes // num_micro_batches),
             *("--plugin", PLUGIN, "--hook", "record_gradients", "--hook.record_gradients.folder", folder),
-            *("--hook.record_gradients.divide_by_processes_again", str(wrong).lower()),
+            *("--hook.record_gradients.divide_by_processes_again", str(divide_twice).lower()),
             *("--output_dir", folder.with_name(f"{folder.name}-run"), "--max_length", "64", "--report", "false"),
         ],
         num_processes=num_processes,
@@ -52,16 +62,21 @@ def gradients(
     return {file.stem: load_file(file) for file in files}
 
 
-def disagreements(expected: dict[str, dict[str, torch.Tensor]], found: dict[str, dict[str, torch.Tensor]]) -> list[str]:
-    """Return the tensors that differ by more than 1e-5 of their norm, or for key biases (true gradient 0), by 1e-7."""
+def find_differences(
+    expected: dict[str, dict[str, torch.Tensor]], gradients: dict[str, dict[str, torch.Tensor]]
+) -> list[str]:
+    """Return the names of gradients that differ from the expected ones.
+
+    The tolerance is 1e-5 of the norm, or 1e-7 for key biases, whose true gradient is 0.
+    """
     differing = []
-    for step, tensors in found.items():
-        reference = expected[f"{step.rsplit('-', 1)[0]}-0"]
+    for file_name, tensors in gradients.items():
+        reference = expected[f"{file_name.rsplit('-', 1)[0]}-0"]
         assert tensors.keys() == reference.keys()
         for name, tensor in tensors.items():
-            bound = 1e-7 if name.endswith("key.bias") else 1e-5 * reference[name].norm().item()
-            if (tensor - reference[name]).norm().item() > bound:
-                differing.append(f"{step} {name}")
+            tolerance = 1e-7 if name.endswith("key.bias") else 1e-5 * reference[name].norm().item()
+            if (tensor - reference[name]).norm().item() > tolerance:
+                differing.append(f"{file_name} {name}")
     return differing
 
 
@@ -70,7 +85,7 @@ def reference(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, torch.Tensor]]:
     folder = tmp_path_factory.mktemp("reference") / "gradients"
-    return gradients(launch, tiny_encoder, tiny_reviews, folder, num_processes=1, num_micro_batches=1)
+    return record_gradients(launch, tiny_encoder, tiny_reviews, folder, num_processes=1, num_micro_batches=1)
 
 
 @pytest.mark.parametrize(("num_processes", "num_micro_batches"), [(1, 3), (2, 1), (2, 3)])
@@ -83,7 +98,7 @@ def test_gradients_do_not_depend_on_the_launch(
     num_processes: int,
     num_micro_batches: int,
 ) -> None:
-    found = gradients(
+    gradients = record_gradients(
         launch,
         tiny_encoder,
         tiny_reviews,
@@ -91,18 +106,24 @@ def test_gradients_do_not_depend_on_the_launch(
         num_processes=num_processes,
         num_micro_batches=num_micro_batches,
     )
-    assert disagreements(reference, found) == []
+    assert find_differences(reference, gradients) == []
 
 
-def test_disagreements_detect_gradients_divided_twice(
+def test_find_differences_detects_gradients_divided_twice(
     launch: Launch,
     tiny_encoder: Path,
     tiny_reviews: Path,
     tmp_path: Path,
     reference: dict[str, dict[str, torch.Tensor]],
 ) -> None:
-    found = gradients(
-        launch, tiny_encoder, tiny_reviews, tmp_path / "gradients", num_processes=2, num_micro_batches=1, wrong=True
+    gradients = record_gradients(
+        launch,
+        tiny_encoder,
+        tiny_reviews,
+        tmp_path / "gradients",
+        num_processes=2,
+        num_micro_batches=1,
+        divide_twice=True,
     )
-    wrong = disagreements(reference, found)
-    assert len(wrong) > 0.9 * sum(len(tensors) for tensors in found.values())
+    differing = find_differences(reference, gradients)
+    assert len(differing) > 0.9 * sum(len(tensors) for tensors in gradients.values())

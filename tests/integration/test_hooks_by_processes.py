@@ -18,11 +18,11 @@ from tests.shipped import shipped
 
 SCRIPT = ROOT / "tests" / "launched" / "hooks_by_processes.py"
 BUILT_IN = shipped(HOOKS)
-Found = list[dict[str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
 def folder(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the results of the script on one and on two processes."""
     folder = tmp_path_factory.mktemp("hooks")
     for num_processes in (1, 2):
         options = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", folder / str(num_processes)]
@@ -31,10 +31,12 @@ def folder(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_fact
 
 
 def weights(folder: Path, num_processes: int, name: str) -> dict[str, torch.Tensor]:
+    """Return the final weights of the run with a hook."""
     return load_file(folder / f"{num_processes}-{name}.safetensors")
 
 
 def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    """Return the largest absolute difference between two sets of weights."""
     assert first.keys() == second.keys()
     return max((first[name] - second[name]).abs().max().item() for name in first)
 
@@ -45,27 +47,27 @@ def test_every_built_in_hook_has_settings() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_hook_has_the_same_effect_on_two_processes(folder: Path, name: str) -> None:
-    (alone,), (first, second) = (read_by_rank(folder / str(number), number) for number in (1, 2))
+    (single,), (first, second) = (read_by_rank(folder / str(number), number) for number in (1, 2))
     assert first[name] == second[name], "the replicas differ"
     counts = ("steps", "skipped", "edits")
-    assert [first[name][each] for each in counts] == [alone[name][each] for each in counts]
+    assert [first[name][count] for count in counts] == [single[name][count] for count in counts]
     assert distance(weights(folder, 1, name), weights(folder, 2, name)) < 1e-5
 
 
-def takes_all_steps(found: dict[str, Any]) -> bool:
-    steps: int = found["steps"]
+def takes_all_steps(results: dict[str, Any]) -> bool:
+    steps: int = results["steps"]
     return steps == 8
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_hook_has_an_effect(folder: Path, name: str) -> None:
-    ((alone,),) = [read_by_rank(folder / "1", 1)]
+    ((single,),) = [read_by_rank(folder / "1", 1)]
     checks: dict[str, Callable[[dict[str, Any]], bool]] = {
-        "early_stopping": lambda found: found["steps"] < 8,
-        "gradual_unfreezing": lambda found: found["edits"] == 4,
-        "length_warmup": lambda found: found["edits"] == 3,
-        "loss_spike_guard": lambda found: 0 < found["skipped"] < 8,
+        "early_stopping": lambda results: results["steps"] < 8,
+        "gradual_unfreezing": lambda results: results["edits"] == 4,
+        "length_warmup": lambda results: results["edits"] == 3,
+        "loss_spike_guard": lambda results: 0 < results["skipped"] < 8,
     }
-    expected = checks.get(name, takes_all_steps)
-    assert expected(alone[name]), alone[name]
+    check = checks.get(name, takes_all_steps)
+    assert check(single[name]), single[name]
     assert distance(weights(folder, 1, name), weights(folder, 1, "none")) > 2e-4

@@ -1,4 +1,4 @@
-"""Every kind of task, head, objective, schedule and file trains, with fitting defaults."""
+"""Every kind of task, head, objective, schedule and file trains, with suitable defaults."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ WRITERS = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A function that returns the folder of a kind of data."""
+    """A function that writes data of a kind once, and returns their folder."""
     root = tmp_path_factory.mktemp("tasks")
 
     def folder_of(kind: str) -> Path:
@@ -135,7 +135,7 @@ def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pyte
 
 def predictions_of(directory: Path, split: str = "test") -> dict[str, np.ndarray[Any, Any]]:
     table = pq.read_table(directory / "predictions" / f"{split}.parquet").to_pydict()
-    # Names of several labels are lists of different lengths.
+    # The label names of multi-label rows are lists of different lengths.
     return {name: np.array(values, dtype=object if name.endswith("_name") else None) for name, values in table.items()}
 
 
@@ -150,10 +150,10 @@ def check_without_test_labels(
     """Repeat the run in `workplace` without test labels, and check that only results that need them change.
 
     Args:
-        train: the fixture.
+        train: the fixture `train`.
         labelled: result of the run with labels.
-        folder: the data.
-        workplace: folder with the directory of the run, for the changed data too.
+        folder: folder with the data.
+        workplace: folder that contains the run directory. The data without test labels are written to it too.
         *settings: settings of the run.
     """
     expected = predictions_of(workplace / "run")
@@ -170,9 +170,9 @@ def check_without_test_labels(
     assert result["unlabelled"] == ["test"]
     assert result["metrics"] == {"validation": labelled["metrics"]["validation"]}
     assert result["weights_sha256"] == labelled["weights_sha256"]
-    found = predictions_of(workplace / "run")
-    assert list(found) == list(expected)
-    for name, values in found.items():
+    predictions = predictions_of(workplace / "run")
+    assert list(predictions) == list(expected)
+    for name, values in predictions.items():
         if name in ("label", "label_name"):
             assert values.tolist() == [None] * 15
         else:
@@ -182,67 +182,71 @@ def check_without_test_labels(
     assert not any(f"{title}test" in page for title in ("Confusion matrix, ", "Predictions, ", "labels-", "<th>test"))
 
 
-def test_pairs_with_literal_quotes(train: Train, files: Files, tmp_path: Path) -> None:
+def test_pairs_with_literal_quotes_train(train: Train, files: Files, tmp_path: Path) -> None:
     result = train("--data", files("pairs"), "--validation_share", "0.2")
     assert result["rows"] == {"train": 32, "validation": 8, "test": 15}
     assert settings_of(tmp_path / "run")["objective"]["name"] == "cross_entropy"
-    found = predictions_of(tmp_path / "run")
-    assert list(found) == [
+    predictions = predictions_of(tmp_path / "run")
+    assert list(predictions) == [
         *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
         *("score_different", "score_equivalent"),
     ]
-    assert found["row"].tolist() == list(range(1, 16))
-    assert found["label"].tolist() == [int(row % 3 != 0) for row in range(15)]
-    assert result["metrics"]["test"]["accuracy"] == pytest.approx((found["label"] == found["prediction"]).mean())
-    carved = predictions_of(tmp_path / "run", "validation")
-    assert max(carved["id"]) >= 8, "expected ids to be numbers of rows in the file, not in the split"
-    assert carved["label"].tolist() == [int(row % 3 != 0) for row in carved["id"]]
+    assert predictions["row"].tolist() == list(range(1, 16))
+    assert predictions["label"].tolist() == [int(row % 3 != 0) for row in range(15)]
+    assert result["metrics"]["test"]["accuracy"] == pytest.approx(
+        (predictions["label"] == predictions["prediction"]).mean()
+    )
+    validation = predictions_of(tmp_path / "run", "validation")
+    assert max(validation["id"]) >= 8, "expected ids to be numbers of rows in the file, not in the split"
+    assert validation["label"].tolist() == [int(row % 3 != 0) for row in validation["id"]]
 
 
-def test_multi_label_with_empty_lists(train: Train, files: Files, tmp_path: Path) -> None:
+def test_multi_label_with_empty_lists_trains(train: Train, files: Files, tmp_path: Path) -> None:
     result = train("--data", files("multi_label"))
     metrics = result["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"]["name"] == "bce"
     assert {"subset_accuracy", "f1_micro", "f1_macro", "f1/joy", "f1/anger", "f1/fear"} <= metrics.keys()
-    found = predictions_of(tmp_path / "run")
-    assert list(found) == [
+    predictions = predictions_of(tmp_path / "run")
+    assert list(predictions) == [
         *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
         "score_anger",
         "score_fear",
         "score_joy",
     ]
     expected = [[int(row % 3 == 0), int(row % 5 == 0), int(row % 2 == 0)] for row in range(15)]
-    assert found["label"].tolist() == expected
-    scores = np.stack([found[f"score_{name}"] for name in ("anger", "fear", "joy")], axis=1)
-    assert (found["prediction"] == (scores > 0.5)).all()
-    assert metrics["subset_accuracy"] == pytest.approx((found["label"] == found["prediction"]).all(axis=1).mean())
+    assert predictions["label"].tolist() == expected
+    scores = np.stack([predictions[f"score_{name}"] for name in ("anger", "fear", "joy")], axis=1)
+    assert (predictions["prediction"] == (scores > 0.5)).all()
+    assert metrics["subset_accuracy"] == pytest.approx(
+        (predictions["label"] == predictions["prediction"]).all(axis=1).mean()
+    )
     check_without_test_labels(train, result, files("multi_label"), tmp_path)
 
 
-def test_scores_of_pairs(train: Train, files: Files, tmp_path: Path) -> None:
+def test_scores_of_pairs_train(train: Train, files: Files, tmp_path: Path) -> None:
     result = train("--data", files("scores"))
     metrics = result["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"] == "mse"
     assert {"pearson", "spearman", "mse"} <= metrics.keys()
-    found = predictions_of(tmp_path / "run")
-    assert list(found) == ["id", "file", "row", "label", "prediction", "score_score"]
-    assert found["label"] == pytest.approx([row / 5 for row in range(15)])
-    assert metrics["mse"] == pytest.approx(np.square(found["label"] - found["prediction"]).mean())
-    assert metrics["pearson"] == pytest.approx(np.corrcoef(found["label"], found["prediction"])[0, 1])
+    predictions = predictions_of(tmp_path / "run")
+    assert list(predictions) == ["id", "file", "row", "label", "prediction", "score_score"]
+    assert predictions["label"] == pytest.approx([row / 5 for row in range(15)])
+    assert metrics["mse"] == pytest.approx(np.square(predictions["label"] - predictions["prediction"]).mean())
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(predictions["label"], predictions["prediction"])[0, 1])
     check_without_test_labels(train, result, files("scores"), tmp_path)
 
 
-def test_six_classes(train: Train, files: Files, tmp_path: Path) -> None:
+def test_six_classes_train(train: Train, files: Files, tmp_path: Path) -> None:
     settings = ("--text_column", "text", "--validation_share", "0.2")
     result = train("--data", files("six_classes"), *settings)
-    found = predictions_of(tmp_path / "run")
-    assert list(found)[7:] == [f"score_{name}" for name in CLASSES]
-    assert np.sum([found[f"score_{name}"] for name in CLASSES], axis=0) == pytest.approx(np.ones(15))
+    predictions = predictions_of(tmp_path / "run")
+    assert list(predictions)[7:] == [f"score_{name}" for name in CLASSES]
+    assert np.sum([predictions[f"score_{name}"] for name in CLASSES], axis=0) == pytest.approx(np.ones(15))
     assert {"accuracy", "f1_macro", "mcc"} <= result["metrics"]["test"].keys()
     check_without_test_labels(train, result, files("six_classes"), tmp_path, *settings)
 
 
-def test_two_classes(train: Train, files: Files, tmp_path: Path) -> None:
+def test_two_classes_train(train: Train, files: Files, tmp_path: Path) -> None:
     result = train("--data", files("binary"), "--best_metric", "auroc", "--evaluate_every", "1st")
     assert result["rows"] == NUM_ROWS
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
@@ -251,18 +255,20 @@ def test_two_classes(train: Train, files: Files, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_trains(train: Train, files: Files, head: str) -> None:
-    before: list[Any] = []
+    initial_parameters: list[Any] = []
 
     class CheckChange(Hook):
         def on_train_start(self, run: Run) -> None:
-            before.extend(parameter.detach().clone() for parameter in run.encoder_with_head.head.parameters())
+            initial_parameters.extend(
+                parameter.detach().clone() for parameter in run.encoder_with_head.head.parameters()
+            )
 
         def after_step(self, run: Run) -> None:
-            after = run.encoder_with_head.head.parameters()
-            assert any((old != new).any() for old, new in zip(before, after, strict=True))
+            parameters = run.encoder_with_head.head.parameters()
+            assert any((old != new).any() for old, new in zip(initial_parameters, parameters, strict=True))
 
     train("--data", files("binary"), "--head", head, "--objective=cross_entropy", hooks=[CheckChange()], num_steps=1)
-    assert before
+    assert initial_parameters
 
 
 @pytest.mark.parametrize("schedule", shipped(SCHEDULES))
@@ -288,18 +294,18 @@ def test_every_objective_trains(train: Train, files: Files, tmp_path: Path, obje
 def test_one_cycle_changes_the_momentum_of_sgd(train: Train, files: Files) -> None:
     momenta: list[float] = []
 
-    class Watch(Hook):
+    class RecordsMomentum(Hook):
         def before_step(self, run: Run) -> None:
             momenta.append(run.optimizer.param_groups[0]["momentum"])
 
-    cycle = ("--schedule=one_cycle", "--schedule.cycle_momentum=true", "--warmup=2st")
-    train("--data", files("binary"), "--optimizer=sgd", *cycle, hooks=[Watch()], num_steps=5)
+    flags = ("--schedule=one_cycle", "--schedule.cycle_momentum=true", "--warmup=2st")
+    train("--data", files("binary"), "--optimizer=sgd", *flags, hooks=[RecordsMomentum()], num_steps=5)
     assert momenta[0] == pytest.approx(0.95)
     assert min(momenta) == pytest.approx(0.85)
     assert momenta.index(min(momenta)) not in (0, 4)
 
 
-def test_raw_release_and_its_archive_train_the_same(
+def test_imdb_folder_and_its_archive_train_the_same(
     launch: Launch, train: Train, deep_encoder: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "aclImdb"
@@ -313,14 +319,14 @@ def test_raw_release_and_its_archive_train_the_same(
     with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
         archive.add(root, "aclImdb")
     cleaning = ("--cleaning=strip_html", "--validation_share=0.2")
-    directory = tmp_path / "of_folder"
+    directory = tmp_path / "from_folder"
     settings = [f"--encoder={deep_encoder}", f"--data={root}", "--max_steps=3", *SMALL, *cleaning]
     launch([*settings, "--output_dir", directory], num_processes=1)
-    of_folder = json.loads((directory / "result.json").read_text())
-    of_archive = train("--data", tmp_path / "aclImdb_v1.tar.gz", *cleaning)
-    assert of_folder["rows"] == of_archive["rows"] == {"train": 16, "validation": 4, "test": 20}
-    assert of_folder["weights_sha256"] == of_archive["weights_sha256"]
-    assert of_folder["metrics"] == of_archive["metrics"]
+    folder_result = json.loads((directory / "result.json").read_text())
+    archive_result = train("--data", tmp_path / "aclImdb_v1.tar.gz", *cleaning)
+    assert folder_result["rows"] == archive_result["rows"] == {"train": 16, "validation": 4, "test": 20}
+    assert folder_result["weights_sha256"] == archive_result["weights_sha256"]
+    assert folder_result["metrics"] == archive_result["metrics"]
 
 
 SEVERAL_RUNS = """
@@ -342,11 +348,11 @@ def test_two_processes_make_several_runs(
     script = tmp_path / "several_runs.py"
     script.write_text(SEVERAL_RUNS)
     launch([deep_encoder, files("multi_label"), files("six_classes"), tmp_path], script=str(script), num_processes=2)
-    two = json.loads((tmp_path / "multi_label" / "result.json").read_text())
-    one = train("--data", files("multi_label"), "--seed=3", "--dropout=0", "--head=mean", "--head.dropout=0")
-    assert (one["world_size"], two["world_size"]) == (1, 2)
-    for split, metrics in one["metrics"].items():
-        assert two["metrics"][split] == pytest.approx(metrics, rel=1e-4)
+    two_processes = json.loads((tmp_path / "multi_label" / "result.json").read_text())
+    one_process = train("--data", files("multi_label"), "--seed=3", "--dropout=0", "--head=mean", "--head.dropout=0")
+    assert (one_process["world_size"], two_processes["world_size"]) == (1, 2)
+    for split, metrics in one_process["metrics"].items():
+        assert two_processes["metrics"][split] == pytest.approx(metrics, rel=1e-4)
     result = json.loads((tmp_path / "r_drop" / "result.json").read_text())
     assert (result["status"], result["world_size"], result["steps"]) == ("finished", 2, 3)
     assert np.isfinite(result["metrics"]["test"]["loss"])

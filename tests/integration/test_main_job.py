@@ -1,4 +1,4 @@
-"""The main command, as users start it, with a tiny encoder."""
+"""experiments/run.py as users start it, with a tiny encoder."""
 
 from __future__ import annotations
 
@@ -58,10 +58,12 @@ def test_run_writes_the_documented_files(launch: Launch, settings: list[str], tm
         "score_positive",
     ]
     assert table["id"] == list(range(23))
-    right = sum(label == prediction for label, prediction in zip(table["label"], table["prediction"], strict=True))
+    num_correct = sum(
+        label == prediction for label, prediction in zip(table["label"], table["prediction"], strict=True)
+    )
     metrics = result["metrics"]
     assert isinstance(metrics, dict)
-    assert metrics["test"]["accuracy"] == pytest.approx(right / 23)
+    assert metrics["test"]["accuracy"] == pytest.approx(num_correct / 23)
     lines = lines_of(directory)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "gradient_norm", "learning_rate/head", "learning_rate/layer.0"} <= lines[0].keys()
@@ -73,11 +75,11 @@ def test_run_writes_the_documented_files(launch: Launch, settings: list[str], tm
 
 
 def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str], tmp_path: Path) -> None:
-    first, again = tmp_path / "first", tmp_path / "again"
+    first, repeated = tmp_path / "first", tmp_path / "repeated"
     launch([*settings, "--head", "gru", "--head.gru_size", "4", "--output_dir", first])
-    launch(["--recipe", first / "config.yaml", "--output_dir", again])
-    assert result_of(first)["weights_sha256"] == result_of(again)["weights_sha256"]
-    assert yaml.safe_load((first / "config.yaml").read_text()) == yaml.safe_load((again / "config.yaml").read_text())
+    launch(["--recipe", first / "config.yaml", "--output_dir", repeated])
+    assert result_of(first)["weights_sha256"] == result_of(repeated)["weights_sha256"]
+    assert yaml.safe_load((first / "config.yaml").read_text()) == yaml.safe_load((repeated / "config.yaml").read_text())
     assert yaml.safe_load((first / "config.yaml").read_text())["head"] == {
         "name": "gru",
         "gru_size": 4,
@@ -85,7 +87,7 @@ def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str]
         "dropout": 0.1,
         "pooling": "mean",
     }
-    assert without_times(lines_of(first)) == without_times(lines_of(again))
+    assert without_times(lines_of(first)) == without_times(lines_of(repeated))
 
 
 def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
@@ -102,13 +104,13 @@ def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: lis
 def test_run_interrupted_in_mid_epoch_ends_with_the_same_bits(
     launch: Launch, settings: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    uninterrupted, cut = tmp_path / "uninterrupted", tmp_path / "cut"
     options = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
     options += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
     for entry in ("{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: gru}", "{at: 6st, add_lora: {r: 2}}"):
         options += ["--timeline", entry]
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "fail_at_step"]
-    launch([*settings, *options, *plugin, "--output_dir", whole], num_processes=num_processes)
+    launch([*settings, *options, *plugin, "--output_dir", uninterrupted], num_processes=num_processes)
     monkeypatch.setenv("FAIL_AT_STEP", "7")
     failing = [*settings, *options, *plugin, "--output_dir", cut]
     done = launch(failing, num_processes=num_processes, check=False)
@@ -117,9 +119,9 @@ def test_run_interrupted_in_mid_epoch_ends_with_the_same_bits(
     assert result_of(cut)["status"] == "failed"
     launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
     assert result_of(cut)["resumed_from"] == "step-00000004"
-    assert result_of(cut)["weights_sha256"] == result_of(whole)["weights_sha256"]
-    assert without_times(lines_of(cut)) == without_times(lines_of(whole))
-    assert result_of(cut)["metrics"] == result_of(whole)["metrics"]
+    assert result_of(cut)["weights_sha256"] == result_of(uninterrupted)["weights_sha256"]
+    assert without_times(lines_of(cut)) == without_times(lines_of(uninterrupted))
+    assert result_of(cut)["metrics"] == result_of(uninterrupted)["metrics"]
     done = launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
     assert "is finished" in done.stdout
 
@@ -173,15 +175,15 @@ def test_existing_run_directory_is_an_error_without_overwrite(
 
 def test_init_from_continues_training_a_finished_model(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--head", "mean", "--output_dir", tmp_path / "first"])
-    more = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "more"]
-    launch([*settings, "--head", "mean", *more, "--init_from", tmp_path / "first"])
-    first, second = result_of(tmp_path / "first")["metrics"], result_of(tmp_path / "more")["metrics"]
+    flags = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "continued"]
+    launch([*settings, "--head", "mean", *flags, "--init_from", tmp_path / "first"])
+    first, continued = result_of(tmp_path / "first")["metrics"], result_of(tmp_path / "continued")["metrics"]
     assert isinstance(first, dict)
-    assert isinstance(second, dict)
-    assert second["test"]["loss"] == pytest.approx(first["test"]["loss"], rel=1e-4)
-    done = launch([*settings, "--head", "max", *more, "--overwrite", "--init_from", tmp_path / "nothing"], check=False)
+    assert isinstance(continued, dict)
+    assert continued["test"]["loss"] == pytest.approx(first["test"]["loss"], rel=1e-4)
+    done = launch([*settings, "--head", "max", *flags, "--overwrite", "--init_from", tmp_path / "nothing"], check=False)
     assert f"'{tmp_path / 'nothing'}' for --init_from" in done.stderr
-    done = launch([*settings, "--head", "lstm", *more, "--overwrite", "--init_from", tmp_path / "first"], check=False)
+    done = launch([*settings, "--head", "lstm", *flags, "--overwrite", "--init_from", tmp_path / "first"], check=False)
     assert re.search(r"first.*\bhead lstm\b", done.stderr)
 
 

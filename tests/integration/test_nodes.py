@@ -22,14 +22,14 @@ Nodes = Callable[[list[str]], list[Started]]
 
 
 @pytest.fixture(scope="module")
-def settings(held_settings: list[str]) -> list[str]:
-    return [*held_settings, "--max_steps", "5", "--save_every", "2st"]
+def settings(held_flags: list[str]) -> list[str]:
+    return [*held_flags, "--max_steps", "5", "--save_every", "2st"]
 
 
 @pytest.fixture(scope="module")
-def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an uninterrupted run with two processes."""
-    directory = tmp_path_factory.mktemp("whole") / "run"
+def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an uninterrupted run of two processes."""
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
     launch([*settings, "--output_dir", directory], num_processes=2)
     return directory
 
@@ -52,8 +52,8 @@ def nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path)
         return started
 
     yield begin
-    for each in started:
-        each.kill()
+    for launcher in started:
+        launcher.kill()
 
 
 def free_port() -> int:
@@ -62,10 +62,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def held_pids(nodes: list[Started], folder: Path) -> list[int]:
+def wait_for_paused_pids(launchers: list[Started], folder: Path) -> list[int]:
     """Wait until both processes pause in a step, and return their ids."""
     files = [folder / f"held-{rank}" for rank in (0, 1)]
-    nodes[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
+    launchers[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
     pids = [int(file.read_text()) for file in files]
     for file in files:
         file.unlink()
@@ -81,22 +81,22 @@ def held_pids(nodes: list[Started], folder: Path) -> list[int]:
     ids=["c10d", "static"],
 )
 def test_run_resumes_after_each_node_loses_its_process(
-    nodes: Nodes, whole: Path, tmp_path: Path, rendezvous: list[str], request: pytest.FixtureRequest
+    nodes: Nodes, uninterrupted: Path, tmp_path: Path, rendezvous: list[str], request: pytest.FixtureRequest
 ) -> None:
     port = free_port()
     launchers = nodes([option.replace("{port}", str(port)) for option in rendezvous])
-    first = held_pids(launchers, tmp_path)
-    os.kill(first[0], signal.SIGKILL)
-    second = first  # a static launcher does not notice the death on the other node, and its process waits
+    first_pids = wait_for_paused_pids(launchers, tmp_path)
+    os.kill(first_pids[0], signal.SIGKILL)
+    second_pids = first_pids  # a static launcher does not notice the death on the other node, and its process waits
     if "c10d" in request.node.name:
         # With c10d, the other launcher restarts its process too. That process ends soon unless it is paused.
-        (tmp_path / f"go-{first[1]}").touch()
-        second = held_pids(launchers, tmp_path)
-        (tmp_path / f"go-{second[0]}").touch()
-    os.kill(second[1], signal.SIGKILL)
-    third = held_pids(launchers, tmp_path)
-    assert not set(third) & {*first, *second}
+        (tmp_path / f"go-{first_pids[1]}").touch()
+        second_pids = wait_for_paused_pids(launchers, tmp_path)
+        (tmp_path / f"go-{second_pids[0]}").touch()
+    os.kill(second_pids[1], signal.SIGKILL)
+    third_pids = wait_for_paused_pids(launchers, tmp_path)
+    assert not set(third_pids) & {*first_pids, *second_pids}
     (tmp_path / "go").touch()
-    assert [each.end() for each in launchers] == [0, 0], [each.printed() for each in launchers]
+    assert [launcher.end() for launcher in launchers] == [0, 0], [launcher.printed() for launcher in launchers]
     assert str(json.loads((tmp_path / "run" / "result.json").read_text())["resumed_from"]).startswith("step-")
-    assert not list(differences(whole, tmp_path / "run"))
+    assert not list(differences(uninterrupted, tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""--dry_run shows the learning rates and trainable parameters of every step of the later run."""
+"""--dry_run shows the learning rates and trainable parameters of every step of the actual run."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def test_plan_matches_the_run(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     settings = {**settings, **schedule, "micro_batch_size": micro_batch_size}
-    planned = plan_and_rehearse(RunConfig(**settings))
+    plan = plan_and_rehearse(RunConfig(**settings))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     launch(["--recipe", recipe, "--output_dir", tmp_path / "run"], num_processes=num_processes)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert len(lines) == len(planned.steps) == 18
-    for line, step in zip(lines, planned.steps, strict=True):
+    assert len(lines) == len(plan.steps) == 18
+    for line, step in zip(lines, plan.steps, strict=True):
         rates = {name.split("/")[1]: rate for name, rate in line.items() if name.startswith("learning_rate/")}
         assert (line["step"], line["trainable_parameters"]) == (step.step, step.trainable_parameters)
         assert rates == step.learning_rates
     journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
-    found = [(record["step"], record["name"], record["trainable_parameters"]) for record in journal]
-    assert found == [(record.step, record.name, record.trainable_parameters) for record in planned.edits]
+    applied_edits = [(record["step"], record["name"], record["trainable_parameters"]) for record in journal]
+    assert applied_edits == [(record.step, record.name, record.trainable_parameters) for record in plan.edits]
 
 
 def test_dry_run_prints_the_plan_and_writes_only_a_picture(
@@ -101,7 +101,7 @@ def test_dry_run_prints_the_plan_and_writes_only_a_picture(
         (
             "{at: 10%, unfreze: encoder}",
             "timeline entry 1: .*'unfreze'.*'unfreeze'",
-        ),  # found before libraries are imported
+        ),  # refused before heavy libraries are imported
         ("{at: 10%, set_max_length: 65}", "65.* 64"),
     ],
 )

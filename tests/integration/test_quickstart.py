@@ -1,4 +1,4 @@
-"""The run of `make run`, with the real encoder and real reviews (about two minutes on two cores)."""
+"""The command of `make run`, with the real encoder and real reviews (about two minutes on two cores)."""
 
 from __future__ import annotations
 

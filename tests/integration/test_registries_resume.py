@@ -1,4 +1,4 @@
-"""Every head, hook, schedule and objective resumes and forks with options of all types, and ends with equal bits."""
+"""Every head, hook, schedule and objective resumes and forks with the same bits, with options of all types."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ import_plugins([PLUGIN])
 
 @dataclass(frozen=True)
 class Case:
-    """An entry of a registry; every option differs from its default."""
+    """A registered entry with options that all differ from their defaults."""
 
     kind: str
     """Kind of the entry, which is also the setting that selects it."""
@@ -58,11 +58,11 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Values for all options."""
-        found = options_of(REGISTRIES[self.kind][self.name], given_by_caller=GIVEN_BY_CALLER)
-        return {option.name: other_value(option) for option in found}
+        options = options_of(REGISTRIES[self.kind][self.name], given_by_caller=GIVEN_BY_CALLER)
+        return {option.name: non_default_value(option) for option in options}
 
 
-def other_value(option: Option) -> Any:
+def non_default_value(option: Option) -> Any:
     """Return a value that differs from the default."""
     if option.name in VALUES:
         return VALUES[option.name]
@@ -76,9 +76,9 @@ def other_value(option: Option) -> Any:
     if isinstance(default, float):
         return default * 0.9
     if isinstance(default, tuple | list):
-        return [*default[:-1], other_value(Option("", None, default[-1], ""))]
+        return [*default[:-1], non_default_value(Option("", None, default[-1], ""))]
     if isinstance(default, dict):
-        return {key: other_value(Option("", None, value, "")) for key, value in default.items()}
+        return {key: non_default_value(Option("", None, value, "")) for key, value in default.items()}
     return 3 if default is None else "other"
 
 
@@ -88,7 +88,7 @@ CASES.append(Case("hook", "takes_everything"))
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function that returns the folder with rows of a task."""
+    """A function that writes rows for a task once, and returns their folder."""
 
     @functools.cache
     def write(task: str) -> Path:
@@ -132,7 +132,7 @@ def test_entry_resumes_and_forks_with_equal_bits(
     registry = REGISTRIES[case.kind]
     tasks = registry[case.name].problem_types if case.kind == "objective" else ("single_label",)
     task = tasks[0]
-    chosen = Choice(case.name, case.options).to_yaml()
+    choice = Choice(case.name, case.options).to_yaml()
     settings: dict[str, Any] = {
         "encoder": str(deep_encoder),
         "data": str(data(task)),
@@ -148,11 +148,11 @@ def test_entry_resumes_and_forks_with_equal_bits(
         "num_threads": 1,
         "report": False,
         "plugin": [PLUGIN],
-        case.kind: [chosen] if case.kind == "hook" else chosen,
+        case.kind: [choice] if case.kind == "hook" else choice,
     }
     config = RunConfig(**settings)
-    whole = train_run(config, tmp_path / "whole", None)
-    checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000002"
-    assert train_run(config, tmp_path / "resumed", Start(checkpoint)) == whole
-    forking = config.to_dict() | {"fork": f"{tmp_path / 'whole'}@2"}
-    assert train_run(RunConfig(**forking), tmp_path / "forked", Start(checkpoint, is_fork=True)) == whole
+    uninterrupted = train_run(config, tmp_path / "uninterrupted", None)
+    checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000002"
+    assert train_run(config, tmp_path / "resumed", Start(checkpoint)) == uninterrupted
+    fork_settings = config.to_dict() | {"fork": f"{tmp_path / 'uninterrupted'}@2"}
+    assert train_run(RunConfig(**fork_settings), tmp_path / "forked", Start(checkpoint, is_fork=True)) == uninterrupted

@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_find_problems_of_a_ready_repository_is_empty(repository: Path) -> None:
+def test_find_problems_returns_nothing_for_a_releasable_repository(repository: Path) -> None:
     assert find_problems(repository, read_version(repository), TODAY) == []
 
 
@@ -59,7 +59,7 @@ def write_heading(heading: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "parts"),
+    ("change", "expected_parts"),
     [
         (change_file, ["last commit"]),
         (add_file, ["last commit"]),
@@ -70,11 +70,11 @@ def write_heading(heading: str) -> Callable[[Path], None]:
     ],
 )
 def test_find_problems_describes_the_problem(
-    repository: Path, change: Callable[[Path], None], parts: list[str]
+    repository: Path, change: Callable[[Path], None], expected_parts: list[str]
 ) -> None:
     change(repository)
     (problem,) = find_problems(repository, read_version(repository), TODAY)
-    assert all(part in problem for part in parts)
+    assert all(part in problem for part in expected_parts)
 
 
 def test_version_and_changelog_name_the_same_release() -> None:

@@ -28,9 +28,10 @@ class Counts(Hook):
 
 @pytest.fixture(scope="module")
 def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run whose texts and labels contain HTML."""
     folder = tmp_path_factory.mktemp("report")
     data = shutil.copytree(tiny_reviews, folder / "data")
-    for path in data.iterdir():  # texts and labels that contain HTML
+    for path in data.iterdir():
         text = path.read_text().replace("positive", "<i>positive</i>")
         lines = [line.replace(f"{path.stem} ", f"{HOSTILE} ".replace('"', '""'), 1) for line in text.splitlines()]
         path.write_text("\n".join([lines[0], *('"{}",{}'.format(*line.rsplit(",", 1)) for line in lines[1:])]) + "\n")
@@ -57,11 +58,11 @@ def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory
 @needs_chromium
 @pytest.mark.parametrize("width", [1200, 500])
 def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) -> None:
-    alone = shutil.copy(run / "report.html", tmp_path / "report.html")
-    seen = open_page(Path(alone), width=width)
-    assert seen.errors == []
-    assert seen.outside == [], "the page loads other files"
-    assert seen.page_width <= seen.window_width, "the page is wider than the window"
+    report_copy = shutil.copy(run / "report.html", tmp_path / "report.html")
+    loaded_page = open_page(Path(report_copy), width=width)
+    assert loaded_page.errors == []
+    assert loaded_page.outside == [], "the page loads other files"
+    assert loaded_page.page_width <= loaded_page.window_width, "the page is wider than the window"
     pictures = {
         "Loss over steps",
         "Validation metrics over steps",
@@ -71,14 +72,14 @@ def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) ->
         "Confusion matrix, validation",
         "Confusion matrix, test",
     }
-    assert pictures <= seen.images.keys()
-    assert all(seen.images.values()), seen.images
+    assert pictures <= loaded_page.images.keys()
+    assert all(loaded_page.images.values()), loaded_page.images
     result = json.loads((run / "result.json").read_text())
-    assert f"{result['metrics']['test']['auroc']:.4f}" in seen.text
-    assert result["weights_sha256"] in seen.text
+    assert f"{result['metrics']['test']['auroc']:.4f}" in loaded_page.text
+    assert result["weights_sha256"] in loaded_page.text
     for text in ("unfreeze(modules='encoder')", "timeline entry 2", "--freeze", "<i>positive</i>", HOSTILE):
-        assert text in seen.text
-    take_screenshot(Path(alone), tmp_path / "page.png", width=width)
+        assert text in loaded_page.text
+    take_screenshot(Path(report_copy), tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -89,11 +90,11 @@ def test_open_page_finds_broken_parts(tmp_path: Path) -> None:
         "<!DOCTYPE html><html><head></head><body><img alt='broken' src='data:image/svg+xml;base64,AAAA'>"
         "<div style='width: 3000px'>wide</div><script src='missing.js'></script><script>nonsense()</script></body>"
     )
-    seen = open_page(page)
-    assert seen.images == {"broken": 0}
-    assert seen.page_width > seen.window_width
-    assert any("nonsense is not defined" in error for error in seen.errors)
-    assert len(seen.outside) == 1
+    loaded_page = open_page(page)
+    assert loaded_page.images == {"broken": 0}
+    assert loaded_page.page_width > loaded_page.window_width
+    assert any("nonsense is not defined" in error for error in loaded_page.errors)
+    assert len(loaded_page.outside) == 1
 
 
 def test_report_shows_the_contents_of_the_files(run: Path) -> None:

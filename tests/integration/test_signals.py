@@ -19,9 +19,11 @@ from tests.conftest import Launch, Start, Started
 from tests.limits import HANG_LIMIT
 from tests.scripts.kills import differences
 
-AS_A_SHELL = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
-PAUSED_AT = "step-00000003"
-LAST = "step-00000012"
+AS_CHILD = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
+"""Options of Python that start the command in a child process, as a shell does."""
+PAUSE_CHECKPOINT = "step-00000003"
+"""The checkpoint after the step at which the run pauses."""
+LAST_CHECKPOINT = "step-00000012"
 
 
 @dataclass
@@ -29,7 +31,7 @@ class PausedRun:
     """A run whose processes wait after a step.
 
     Args:
-        started: command of the run.
+        started: the running command.
         folder: folder in which the hook `hold` exchanges files with the test.
         directory: directory of the run.
     """
@@ -42,10 +44,10 @@ class PausedRun:
         """Return the id of one of the processes."""
         return int((self.folder / f"held-{rank}").read_text())
 
-    def wait_until_received(self, number: signal.Signals) -> None:
+    def wait_until_received(self, signum: signal.Signals) -> None:
         """Wait until the main process reports that it received a signal."""
         self.started.wait_for(
-            "the message about the signal", lambda: f"\n{number.name}: finishing" in self.started.printed()
+            "the message about the signal", lambda: f"\n{signum.name}: finishing" in self.started.printed()
         )
 
     def unpause(self) -> None:
@@ -56,11 +58,13 @@ class PausedRun:
         """Return the ids of all running processes of the command."""
         return [process.pid for process in self.started.members()]
 
-    def wait_until_gone(self, timeout: float = HANG_LIMIT) -> None:
+    def wait_until_ended(self, timeout: float = HANG_LIMIT) -> None:
         """Wait until all processes have ended."""
         end = time.monotonic() + timeout
         while self.processes():
-            assert time.monotonic() < end, f"{self.processes()} still run after {timeout} s:\n{self.started.printed()}"
+            assert time.monotonic() < end, (
+                f"{self.processes()} are still running after {timeout} s:\n{self.started.printed()}"
+            )
             time.sleep(0.02)
 
     def checkpoints(self) -> list[str]:
@@ -78,23 +82,23 @@ Resume = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def settings(held_settings: list[str]) -> list[str]:
+def settings(held_flags: list[str]) -> list[str]:
     # Checkpoints are written only after a signal and after the last step.
-    return [*held_settings, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
+    return [*held_flags, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
 @pytest.fixture(scope="module")
-def whole(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run."""
-    directory = tmp_path_factory.mktemp("whole") / "run"
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
     launch([*settings, "--output_dir", directory])
     return directory
 
 
 @pytest.fixture(scope="module")
-def whole_of_two(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an uninterrupted run with two processes."""
-    directory = tmp_path_factory.mktemp("whole") / "run"
+def uninterrupted_by_two(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an uninterrupted run of two processes."""
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
     launch([*settings, "--output_dir", directory], num_processes=2)
     return directory
 
@@ -108,12 +112,12 @@ def hold(start: Start, settings: list[str], tmp_path: Path) -> Pause:
         num_processes: int = 0,
         environment: dict[str, str] | None = None,
         launcher_options: Sequence[str] = (),
-        where: Sequence[str] = ("--output_dir", "run"),
+        output_flags: Sequence[str] = ("--output_dir", "run"),
     ) -> PausedRun:
         folder = tmp_path / "hold"
         folder.mkdir()
         started = start(
-            [*settings, *options, *where],
+            [*settings, *options, *output_flags],
             num_processes=num_processes,
             environment={"HOLD": str(folder), **(environment or {})},
             launcher_options=launcher_options,
@@ -133,70 +137,70 @@ def resume(launch: Launch, settings: list[str]) -> Resume:
     """A function that resumes a paused run with the same command, and returns its output."""
 
     def run(paused: PausedRun, *options: str, num_processes: int = 0) -> str:
-        where = ["--output_dir", paused.directory, "--resume", "auto"]
-        return launch([*settings, *options, *where], num_processes=num_processes).stdout
+        output_flags = ["--output_dir", paused.directory, "--resume", "auto"]
+        return launch([*settings, *options, *output_flags], num_processes=num_processes).stdout
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("signum", "status"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
     ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"],
 )
 def test_signal_saves_after_the_step(
-    hold: Pause, resume: Resume, whole: Path, number: signal.Signals, status: int
+    hold: Pause, resume: Resume, uninterrupted: Path, signum: signal.Signals, status: int
 ) -> None:
     paused = hold()
-    os.kill(paused.pid(0), number)
-    paused.wait_until_received(number)
+    os.kill(paused.pid(0), signum)
+    paused.wait_until_received(signum)
     paused.unpause()
     assert paused.started.end() == status
-    assert paused.checkpoints() == [PAUSED_AT]
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     result = result_of(paused.directory)
     assert result["status"] == "interrupted"
     printed = paused.started.printed()
-    assert re.search(rf"{number.name} .*step 3 of 12.*{PAUSED_AT}", str(result["error"]))
+    assert re.search(rf"{signum.name} .*step 3 of 12.*{PAUSE_CHECKPOINT}", str(result["error"]))
     assert "Traceback" not in printed
     (message,) = paused.final_messages()
-    assert message.startswith(f"error: {number.name} ")
+    assert message.startswith(f"error: {signum.name} ")
     assert printed.endswith(f"{message}\n")
     resume(paused)
-    assert result_of(paused.directory)["resumed_from"] == PAUSED_AT
-    assert not list(differences(whole, paused.directory))
+    assert result_of(paused.directory)["resumed_from"] == PAUSE_CHECKPOINT
+    assert not list(differences(uninterrupted, paused.directory))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_signal_to_the_launcher_of_one_process_saves_the_step(
-    hold: Pause, resume: Resume, whole: Path, number: signal.Signals
+    hold: Pause, resume: Resume, uninterrupted: Path, signum: signal.Signals
 ) -> None:
     paused = hold(num_processes=1)
     launcher = paused.started.process.pid
-    os.kill(launcher, number)
-    assert paused.started.end() == -number
+    os.kill(launcher, signum)
+    assert paused.started.end() == -signum
     assert paused.processes() == [paused.pid(0)], "the launcher ended its process"
     paused.unpause()
-    paused.wait_until_gone()
-    assert paused.checkpoints() == [PAUSED_AT]
+    paused.wait_until_ended()
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     (message,) = paused.final_messages()
     assert re.match("error: SIGTERM .*step 3 of 12", message)
     resume(paused, num_processes=1)
-    assert not list(differences(whole, paused.directory))
+    assert not list(differences(uninterrupted, paused.directory))
 
 
-def test_end_of_the_shell_does_not_end_the_run(hold: Pause, whole: Path) -> None:
-    paused = hold(launcher_options=AS_A_SHELL)
+def test_end_of_the_shell_does_not_end_the_run(hold: Pause, uninterrupted: Path) -> None:
+    paused = hold(launcher_options=AS_CHILD)
     paused.started.process.kill()
     paused.started.end()
     paused.unpause()
-    paused.wait_until_gone()
+    paused.wait_until_ended()
     assert result_of(paused.directory)["status"] == "finished"
-    assert not list(differences(whole, paused.directory))
+    assert not list(differences(uninterrupted, paused.directory))
 
 
 def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
-    hold: Pause, resume: Resume, whole_of_two: Path
+    hold: Pause, resume: Resume, uninterrupted_by_two: Path
 ) -> None:
     paused = hold(num_processes=2)
     os.kill(paused.started.process.pid, signal.SIGTERM)
@@ -204,51 +208,52 @@ def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
     paused.unpause()
     assert paused.started.end() != 0
     assert paused.processes() == []
-    assert paused.checkpoints() == [PAUSED_AT]
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     assert len(paused.final_messages()) == 1
     resume(paused, num_processes=2)
-    assert not list(differences(whole_of_two, paused.directory))
+    assert not list(differences(uninterrupted_by_two, paused.directory))
 
 
-@pytest.mark.slow  # half a minute, like every run with two processes here
+@pytest.mark.slow  # half a minute, like every run of two processes in this file
 def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Pause) -> None:
     paused = hold(num_processes=2)
     paused.started.process.kill()
     paused.started.end()
     assert len(paused.processes()) == 2
     paused.unpause()
-    paused.wait_until_gone()
-    assert paused.checkpoints() == [PAUSED_AT]
+    paused.wait_until_ended()
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert re.search("SIGTERM .*step 3 ", str(result_of(paused.directory)["error"]))
 
 
-def test_signal_to_one_of_two_processes_ends_both(hold: Pause, resume: Resume, whole_of_two: Path) -> None:
+def test_signal_to_one_of_two_processes_ends_both(hold: Pause, resume: Resume, uninterrupted_by_two: Path) -> None:
     paused = hold(num_processes=2)
     os.kill(paused.pid(1), signal.SIGTERM)
     paused.unpause()
     assert paused.started.end() != 0
     assert paused.processes() == []
-    assert paused.checkpoints() == [PAUSED_AT]
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     resume(paused, num_processes=2)
-    assert not list(differences(whole_of_two, paused.directory))
+    assert not list(differences(uninterrupted_by_two, paused.directory))
 
 
 @pytest.mark.skipif(
     "signals_to_handle" not in {field.name for field in fields(LaunchConfig)},
     reason="the launcher of this version of torch has no option --signals_to_handle",
 )
-def test_launcher_passes_sigusr1_on_if_configured(hold: Pause) -> None:
-    # Torch documents TORCHELASTIC_SIGNALS_TO_HANDLE, but the value of its flag overwrites that variable.
-    passed_on = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
-    paused = hold(num_processes=2, environment=passed_on)
+def test_launcher_forwards_sigusr1_if_configured(hold: Pause) -> None:
+    # PyTorch documents TORCHELASTIC_SIGNALS_TO_HANDLE, but torchrun overwrites it with the value of its own flag.
+    # The variable PET_SIGNALS_TO_HANDLE sets that flag.
+    environment = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
+    paused = hold(num_processes=2, environment=environment)
     os.kill(paused.started.process.pid, signal.SIGUSR1)
     paused.wait_until_received(signal.SIGUSR1)
     paused.unpause()
     assert paused.started.end() != 0
     assert paused.processes() == []
-    assert paused.checkpoints() == [PAUSED_AT]
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert re.search("SIGUSR1 .*step 3 ", str(result_of(paused.directory)["error"]))
 
 
@@ -265,14 +270,14 @@ def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Pause) 
     paused = hold(num_processes=2)
     os.kill(paused.started.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
-    time.sleep(ECHO_SECONDS + 0.5)  # an earlier signal would count as an echo of the first one
+    time.sleep(ECHO_SECONDS + 0.5)  # a signal before that would count as an echo of the first one
     os.kill(paused.started.process.pid, signal.SIGTERM)
     assert paused.started.end() != 0
-    paused.wait_until_gone(5)
+    paused.wait_until_ended(5)
     assert paused.checkpoints() == []
 
 
-@pytest.mark.slow  # half a minute, like every run with two processes here
+@pytest.mark.slow  # half a minute, like every run of two processes in this file
 def test_signal_repeated_by_the_launcher_is_not_a_second_signal(hold: Pause) -> None:
     paused = hold(num_processes=2)
     for rank in (0, 1):  # Slurm's scancel signals the processes and their launcher at about the same time
@@ -283,7 +288,7 @@ def test_signal_repeated_by_the_launcher_is_not_a_second_signal(hold: Pause) -> 
     )
     paused.unpause()
     assert paused.started.end() != 0
-    assert paused.checkpoints() == [PAUSED_AT]
+    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
 
 
 def test_death_of_one_of_two_processes_ends_the_command(hold: Pause) -> None:
@@ -295,29 +300,29 @@ def test_death_of_one_of_two_processes_ends_the_command(hold: Pause) -> None:
     assert paused.checkpoints() == []
 
 
-def test_restarted_run_resumes_from_its_checkpoint(hold: Pause, whole_of_two: Path, tmp_path: Path) -> None:
+def test_restarted_run_resumes_from_its_checkpoint(hold: Pause, uninterrupted_by_two: Path, tmp_path: Path) -> None:
     # The run has no name, so the launcher's second start must find the same directory.
-    paused = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], where=())
+    paused = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], output_flags=())
     os.kill(paused.pid(1), signal.SIGKILL)
     paused.unpause()
     assert paused.started.end() == 0, paused.started.printed()
     (directory,) = (tmp_path / "runs").iterdir()
     assert result_of(directory)["resumed_from"] == "step-00000002"
-    assert not list(differences(whole_of_two, directory))
+    assert not list(differences(uninterrupted_by_two, directory))
 
 
-def test_restarted_run_without_a_checkpoint_starts_over(hold: Pause, whole_of_two: Path) -> None:
+def test_restarted_run_without_a_checkpoint_starts_over(hold: Pause, uninterrupted_by_two: Path) -> None:
     paused = hold(num_processes=2, launcher_options=["--max_restarts", "1"])
     os.kill(paused.pid(0), signal.SIGKILL)
     paused.unpause()
     assert paused.started.end() == 0, paused.started.printed()
     assert result_of(paused.directory)["resumed_from"] is None
-    assert not list(differences(whole_of_two, paused.directory))
+    assert not list(differences(uninterrupted_by_two, paused.directory))
 
 
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_signal_in_the_last_evaluation_loses_no_step(
-    hold: Pause, resume: Resume, whole: Path, whole_of_two: Path, num_processes: int
+    hold: Pause, resume: Resume, uninterrupted: Path, uninterrupted_by_two: Path, num_processes: int
 ) -> None:
     paused = hold("--hook.hold.step", "0", num_processes=num_processes)
     os.kill(paused.started.process.pid, signal.SIGTERM)
@@ -326,9 +331,9 @@ def test_signal_in_the_last_evaluation_loses_no_step(
     assert paused.started.end() == (1 if num_processes else 143)
     assert paused.processes() == []
     assert result_of(paused.directory)["status"] == "interrupted"
-    assert paused.checkpoints() == [LAST]
+    assert paused.checkpoints() == [LAST_CHECKPOINT]
     metrics = (paused.directory / "metrics.jsonl").read_bytes()
-    assert LAST in resume(paused, "--hook.hold.step", "0", num_processes=num_processes)
-    # Byte for byte, including speeds, so no line was written again.
+    assert LAST_CHECKPOINT in resume(paused, "--hook.hold.step", "0", num_processes=num_processes)
+    # The files are equal byte for byte, including the measured speeds, so no line was written again.
     assert (paused.directory / "metrics.jsonl").read_bytes() == metrics
-    assert not list(differences(whole_of_two if num_processes else whole, paused.directory))
+    assert not list(differences(uninterrupted_by_two if num_processes else uninterrupted, paused.directory))

@@ -28,7 +28,9 @@ from tests.limits import HANG_LIMIT, wait_until
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 INITDB = shutil.which("initdb") or next((str(folder / "initdb") for folder in BINARIES), None)
-needs_postgresql = pytest.mark.skipif(INITDB is None, reason="needs PostgreSQL (Debian: apt-get install postgresql)")
+needs_postgresql = pytest.mark.skipif(
+    INITDB is None, reason="requires PostgreSQL; not found (Debian: apt-get install postgresql)"
+)
 
 
 def free_port() -> int:
@@ -74,13 +76,13 @@ class Server:
         wait_until_reachable(self._port, self._process)
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown, which ends sessions
+        self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown, which ends open sessions
         self._process.wait()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    # Not in pytest's folders, which other users cannot enter.
+    # Not in a folder of pytest, since other users cannot enter these.
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
         server = Server(Path(folder))
         try:
@@ -105,20 +107,20 @@ def _check_claims(first: Study, second: Study) -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
     assert first.add(trials) == 4
     assert second.add(trials) == 0
-    claims = [study.claim("a worker") for study in (first, second, first, second, first)]
-    assert claims.pop() is None
-    taken = [claim for claim in claims if claim is not None]
-    assert sorted(claim.trial.id for claim in taken) == sorted(trial.id for trial in trials)
-    first.finish(taken[0], 0.5, {"test": {"accuracy": 0.5}})
-    first.finish(taken[1], None, {"test": {"accuracy": None}})
-    first.fail(taken[2], "failed on purpose")
-    second.release(taken[3])
-    found = {entry.trial.id: entry for entry in second.entries().values()}
-    states = [found[claim.trial.id].state for claim in taken]
+    attempts = [study.claim("a worker") for study in (first, second, first, second, first)]
+    assert attempts.pop() is None
+    claims = [claim for claim in attempts if claim is not None]
+    assert sorted(claim.trial.id for claim in claims) == sorted(trial.id for trial in trials)
+    first.finish(claims[0], 0.5, {"test": {"accuracy": 0.5}})
+    first.finish(claims[1], None, {"test": {"accuracy": None}})
+    first.fail(claims[2], "failed on purpose")
+    second.release(claims[3])
+    entries = {entry.trial.id: entry for entry in second.entries().values()}
+    states = [entries[claim.trial.id].state for claim in claims]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
-    assert found[taken[0].trial.id].value == 0.5
-    assert found[taken[2].trial.id].attributes["error"] == "failed on purpose"
-    assert found[taken[0].trial.id].trial.settings == taken[0].trial.settings
+    assert entries[claims[0].trial.id].value == 0.5
+    assert entries[claims[2].trial.id].attributes["error"] == "failed on purpose"
+    assert entries[claims[0].trial.id].trial.settings == claims[0].trial.settings
 
 
 @needs_postgresql
@@ -150,11 +152,12 @@ def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, m
     monkeypatch.setattr("research.studies.storage.study.HEARTBEAT_SECONDS", 0.1)
     with Study("outage", server.address) as study, Study("outage", server.address) as supervisor:
 
-        def start_after_outage_of(client: Study) -> threading.Thread:
-            before = client.retry_policy.last_outage
+        def restart_server_after_outage(client: Study) -> threading.Thread:
+            """Start a thread that starts the server once the client has noticed the outage."""
+            previous_outage = client.retry_policy.last_outage
 
             def start() -> None:
-                wait_until(lambda: client.retry_policy.last_outage != before, "the outage")
+                wait_until(lambda: client.retry_policy.last_outage != previous_outage, "the outage")
                 server.start()
 
             thread = threading.Thread(target=start, daemon=True)
@@ -166,18 +169,18 @@ def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, m
         assert claim is not None
         with study.heartbeats(claim):
             server.stop()
-            again = start_after_outage_of(supervisor)
-            states = {entry.state for entry in supervisor.entries().values()}  # waits until the server is back
-            again.join()
+            restart = restart_server_after_outage(supervisor)
+            states = {entry.state for entry in supervisor.entries().values()}  # returns only after the restart
+            restart.join()
             assert states == {TrialState.RUNNING, TrialState.WAITING}
-            before = heartbeats(server.address)
-            wait_until(lambda: heartbeats(server.address) != before, "a heartbeat after the outage")
+            heartbeats_before = heartbeats(server.address)
+            wait_until(lambda: heartbeats(server.address) != heartbeats_before, "a heartbeat after the outage")
         server.stop()
-        again = start_after_outage_of(study)
+        restart = restart_server_after_outage(study)
         study.finish(claim, 0.5, {"test": {"accuracy": 0.5}})
-        again.join()
-        found = supervisor.entries()[claim.trial.id]
-    assert (found.state, found.value) == (TrialState.COMPLETE, 0.5)
+        restart.join()
+        entry = supervisor.entries()[claim.trial.id]
+    assert (entry.state, entry.value) == (TrialState.COMPLETE, 0.5)
 
 
 def heartbeats(address: str) -> list[Any]:
@@ -200,10 +203,10 @@ def test_dashboard_shows_the_study(tmp_path: Path) -> None:
         try:
             wait_until_reachable(port, process)
             address = f"http://127.0.0.1:{port}/api/studies"
-            with urllib.request.urlopen(address, timeout=HANG_LIMIT) as answer:
-                (summary,) = json.load(answer)["study_summaries"]
-            with urllib.request.urlopen(f"{address}/{summary['study_id']}", timeout=HANG_LIMIT) as answer:
-                shown = json.load(answer)["trials"]
+            with urllib.request.urlopen(address, timeout=HANG_LIMIT) as response:
+                (summary,) = json.load(response)["study_summaries"]
+            with urllib.request.urlopen(f"{address}/{summary['study_id']}", timeout=HANG_LIMIT) as response:
+                shown = json.load(response)["trials"]
         finally:
             process.terminate()
     assert summary["study_name"] == "seen"

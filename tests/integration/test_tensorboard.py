@@ -35,12 +35,12 @@ def test_tensorboard_holds_curves_settings_and_pictures(
     assert "max_length: 64" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert [event.step for event in events.Scalars("edits/applied")] == [0, 3]
     first, second = (event.tensor_proto.string_val[0].decode() for event in events.Tensors("edits/text_summary"))
-    for shown, request, source in (
+    for text, request, source in (
         (first, "freeze(modules=['encoder.layer[0]'])", "--freeze"),
         (second, "scale_lr(factor=0.5, modules='all')", "timeline entry 1"),
     ):
-        assert for_markdown(request) in shown
-        assert source in shown
+        assert for_markdown(request) in text
+        assert source in text
 
 
 def test_run_without_a_report_draws_no_pictures(

@@ -135,32 +135,36 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def in_python(
+def train_in_python(
     settings: dict[str, Any], plugins: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """A function that trains in this process; keyword arguments are additional settings."""
+    """A function that trains in this process; keyword arguments change settings."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(*hooks: Hook, **further: Any) -> dict[str, Any]:
-        own = {"plugin": [str(plugins / "my_head.py")], "output_dir": str(tmp_path / "run")}
-        return run_experiment(RunConfig(**{**settings, **own, **further}), hooks=hooks)
+    def run(*hooks: Hook, **changed: Any) -> dict[str, Any]:
+        defaults = {"plugin": [str(plugins / "my_head.py")], "output_dir": str(tmp_path / "run")}
+        return run_experiment(RunConfig(**{**settings, **defaults, **changed}), hooks=hooks)
 
     return run
 
 
-def test_own_head_takes_ten_lines() -> None:
+def test_own_head_fits_in_ten_lines() -> None:
     assert len(MY_HEAD.splitlines()) <= 10
 
 
 def test_own_code_gives_the_same_results_from_command_line_and_python(
-    launch: Launch, in_python: Callable[..., dict[str, Any]], settings: dict[str, Any], plugins: Path, tmp_path: Path
+    launch: Launch,
+    train_in_python: Callable[..., dict[str, Any]],
+    settings: dict[str, Any],
+    plugins: Path,
+    tmp_path: Path,
 ) -> None:
     directory = tmp_path / "command_line"
     flags = [f"--{name}={value}" for name, value in settings.items() if name != "head"]
-    own = ["--plugin", "my_head.py", "--plugin", "my_package.my_code", "--cleaning", "without_film"]
-    choices = ["--head", "mine", "--head.width", "6", "--objective", "margin", "--objective.margin", "0.5"]
-    choices += ["--schedule", "halving", "--schedule.every", "2", "--hook", "watch", "--hook.watch.every", "2"]
-    launch([*flags, *own, *choices, "--output_dir", directory], cwd=plugins)
+    plugin_flags = ["--plugin", "my_head.py", "--plugin", "my_package.my_code", "--cleaning", "without_film"]
+    choice_flags = ["--head", "mine", "--head.width", "6", "--objective", "margin", "--objective.margin", "0.5"]
+    choice_flags += ["--schedule", "halving", "--schedule.every", "2", "--hook", "watch", "--hook.watch.every", "2"]
+    launch([*flags, *plugin_flags, *choice_flags, "--output_dir", directory], cwd=plugins)
     result = json.loads((directory / "result.json").read_text())
 
     notes = [json.loads(line) for line in (directory / "notes.jsonl").read_text().splitlines()]
@@ -169,20 +173,22 @@ def test_own_code_gives_the_same_results_from_command_line_and_python(
     assert [line["seen_by_watch"] for line in lines] == [1, 2, 3]
     assert [line["learning_rate/layer.1"] for line in lines] == pytest.approx([0.01, 0.01, 0.005])
 
-    assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), "the hinge loss of two equal logits is half the margin"
+    assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), (
+        "expected half the margin, which is the hinge loss of two equal logits"
+    )
 
-    everything: dict[str, Any] = {
+    own_code: dict[str, Any] = {
         "plugin": [str(plugins / "my_head.py"), str(plugins / "my_package" / "my_code.py")],
         "objective": {"name": "margin", "margin": 0.5},
         "schedule": {"name": "halving", "every": 2},
         "hook": [{"name": "watch", "every": 2}],
     }
-    uncleaned = in_python(**everything)
+    uncleaned = train_in_python(**own_code)
     assert uncleaned["weights_sha256"] != result["weights_sha256"]
-    same = in_python(**everything, cleaning=["without_film"], overwrite=True)
-    assert same["weights_sha256"] == result["weights_sha256"]
-    assert same["metrics"] == result["metrics"]
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == same
+    from_python = train_in_python(**own_code, cleaning=["without_film"], overwrite=True)
+    assert from_python["weights_sha256"] == result["weights_sha256"]
+    assert from_python["metrics"] == result["metrics"]
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == from_python
 
 
 def test_own_head_is_listed_with_its_options(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,18 +202,20 @@ def test_own_head_is_listed_with_its_options(plugins: Path, capsys: pytest.Captu
 
 
 def test_saved_own_head_predicts_like_the_run(
-    in_python: Callable[..., dict[str, Any]], tiny_reviews: Path, tmp_path: Path
+    train_in_python: Callable[..., dict[str, Any]], tiny_reviews: Path, tmp_path: Path
 ) -> None:
-    result = in_python()
+    result = train_in_python()
     saved = tmp_path / "run" / "model"
     table = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet").to_pydict()
     expected = np.array([table["score_negative"], table["score_positive"]]).T
     texts = [line.rpartition(",")[0] for line in (tiny_reviews / "test.csv").read_text().splitlines()[1:]]
-    assert max(len(text.split()) for text in texts) > 16, "expected texts that are truncated"
+    assert max(len(text.split()) for text in texts) > 16, "expected some texts to be truncated"
 
     classify: Any = pipeline("text-classification", str(saved), device="cpu", top_k=None)
-    found = [{item["label"]: item["score"] for item in row} for row in classify(texts, truncation=True, batch_size=4)]
-    scores = np.array([[row["negative"], row["positive"]] for row in found])
+    predictions = [
+        {item["label"]: item["score"] for item in row} for row in classify(texts, truncation=True, batch_size=4)
+    ]
+    scores = np.array([[row["negative"], row["positive"]] for row in predictions])
     assert scores == pytest.approx(expected, abs=1e-5)
     assert (scores.argmax(axis=1) == table["label"]).mean() == pytest.approx(result["metrics"]["test"]["accuracy"])
 
@@ -224,37 +232,37 @@ def test_saved_own_head_predicts_like_the_run(
 
 
 def test_saved_head_of_unknown_name_is_refused_with_a_hint(
-    in_python: Callable[..., dict[str, Any]], tmp_path: Path
+    train_in_python: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    in_python(max_steps=1)
+    train_in_python(max_steps=1)
     config = tmp_path / "run" / "model" / "config.json"
     config.write_text(config.read_text().replace('"head": "mine"', '"head": "not_imported"'))
     with pytest.raises(ValueError, match=r"head 'not_imported'.*\bimport "):
         EncoderWithHead.from_pretrained(config.parent)
 
 
-def test_hooks_from_python_are_called_first_and_may_end_the_run(
-    in_python: Callable[..., dict[str, Any]], plugins: Path
+def test_hooks_from_python_are_called_first_and_can_stop_the_run(
+    train_in_python: Callable[..., dict[str, Any]], plugins: Path
 ) -> None:
-    order: list[str] = []
+    hook_names: list[str] = []
 
-    class Enough(Hook):
+    class StopsAfterStep2(Hook):
         def on_train_start(self, run: Run) -> None:
             assert isinstance(run, TrainingRun)
-            order.extend(type(hook).__name__ for hook in run.hooks)
+            hook_names.extend(type(hook).__name__ for hook in run.hooks)
 
         def after_step(self, run: Run) -> None:
             if run.clock.step == 2:
                 run.stop("enough is enough")
 
     import_plugins([str(plugins / "my_package" / "my_code.py")])
-    result = in_python(Enough(), hook=["watch"])
+    result = train_in_python(StopsAfterStep2(), hook=["watch"])
     assert (result["steps"], result["stopped_because"], result["status"]) == (2, "enough is enough", "finished")
-    assert [hook for hook in order if hook != "FollowTimeline"][:2] == ["Enough", "Watch"]
+    assert [name for name in hook_names if name != "FollowTimeline"][:2] == ["StopsAfterStep2", "Watch"]
 
 
-def test_hook_may_change_the_batch(in_python: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    class OnlyUnknown(Hook):
+def test_hook_may_change_the_batch(train_in_python: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    class ReplacesTokens(Hook):
         """Replace every token except the first one with [UNK]."""
 
         def on_batch(self, run: Run, batch: Any) -> Any:
@@ -262,8 +270,8 @@ def test_hook_may_change_the_batch(in_python: Callable[..., dict[str, Any]], tmp
             ids[:, 1:] = run.tokenizer.unk_token_id
             return dataclasses.replace(batch, inputs={**batch.inputs, "input_ids": ids})
 
-    plain = in_python()["weights_sha256"]
-    changed = in_python(OnlyUnknown(), output_dir=str(tmp_path / "changed"))["weights_sha256"]
-    again = in_python(OnlyUnknown(), output_dir=str(tmp_path / "again"))["weights_sha256"]
-    assert plain != changed
-    assert changed == again
+    unchanged = train_in_python()["weights_sha256"]
+    changed = train_in_python(ReplacesTokens(), output_dir=str(tmp_path / "changed"))["weights_sha256"]
+    repeated = train_in_python(ReplacesTokens(), output_dir=str(tmp_path / "repeated"))["weights_sha256"]
+    assert unchanged != changed
+    assert changed == repeated

@@ -38,15 +38,15 @@ def test_exact_resume_is_reported(launch: Launch, settings: list[str]) -> None:
     assert re.search(r"same weights, metrics\.jsonl, journal\.jsonl and predictions", done.stdout)
 
 
-@pytest.mark.parametrize(("moves", "named"), [("true", "weight head."), ("false", "hook Forgetful: count")])
-def test_first_difference_is_reported(launch: Launch, settings: list[str], moves: str, named: str) -> None:
+@pytest.mark.parametrize(("moves", "expected_text"), [("true", "weight head."), ("false", "hook Forgetful: count")])
+def test_first_difference_is_reported(launch: Launch, settings: list[str], moves: str, expected_text: str) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
     options = ["--hook.forgetful.moves", moves, "--save_every", "1st", "--cut_seed", "4"]  # kills in step 5
     done = launch([*settings, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1
-    shown = " ".join(done.stdout.replace("│", " ").split())
-    assert "after step 5, process-0" in shown
-    assert named in shown
+    printed = " ".join(done.stdout.replace("│", " ").split())
+    assert "after step 5, process-0" in printed
+    assert expected_text in printed
     assert ("weights_sha256 of result.json differs" in done.stdout) is (moves == "true")
 
 

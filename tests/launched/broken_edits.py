@@ -1,4 +1,4 @@
-"""A script for test_broken_edits: breaks invariants that the audit and the boundary check, and writes the errors.
+"""A script for test_broken_edits: breaks invariants that are checked between two steps, and writes the errors.
 
 Every scenario is a separate run in the same processes, and must end with its error on all of them.
 """
@@ -22,7 +22,7 @@ from research.model.parameters import trainable_parameters
 from research.training.api import Run
 from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
-from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
 SWAP = [{"at": "2st", "replace_head": "mean"}]
@@ -68,22 +68,22 @@ class Normalized(Head):
         return self.out(self.norm(masked_mean(hidden_states, attention_mask)))
 
 
-@register_head("with_more")
-class WithMore(Head):
+@register_head("with_unused")
+class WithUnused(Head):
     """Mean over tokens, with unused parameters."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
         self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
-        self.more = torch.nn.Linear(2, 2)
+        self.unused = torch.nn.Linear(2, 2)
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """See `Head.forward`."""
         return self.out(masked_mean(hidden_states, attention_mask))
 
 
-@register_head("lowest")
-class Lowest(Head):
+@register_head("reads_embeddings")
+class ReadsEmbeddings(Head):
     """Mean over tokens of the embeddings, so that no layer gets a gradient."""
 
     wants = "all_hidden_states"
@@ -98,7 +98,12 @@ class Lowest(Head):
 
 
 class Breaks(Hook):
-    """Call a function in the second step."""
+    """Call a function once in the second step.
+
+    Args:
+        point: point at which to call it.
+        action: the function.
+    """
 
     def __init__(self, point: str, action: Callable[[TrainingRun], None]) -> None:
         self.point = point
@@ -126,17 +131,17 @@ class Breaks(Hook):
             self.action(run)
 
 
-def rewrap_nothing(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
+def keep_wrappers(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
     """Return the old wrappers."""
     return wrapped
 
 
-def rewrap_in_name(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
+def replace_only_parameter_list(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
     """Return the old wrappers with the new list of trainable parameters."""
     return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
 
 
-def drift(run: TrainingRun) -> None:
+def flip_bit_on_last_process(run: TrainingRun) -> None:
     """Change one bit on the last process."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         with torch.no_grad():
@@ -144,7 +149,7 @@ def drift(run: TrainingRun) -> None:
             bias[0] ^= 1
 
 
-def drift_in_buffer(run: TrainingRun) -> None:
+def change_buffer(run: TrainingRun) -> None:
     """Change a saved buffer by a different amount on each process."""
     num_calls = run.encoder_with_head.get_buffer("head.num_calls")
     num_calls += run.accelerator.process_index
@@ -155,14 +160,14 @@ def set_rate(run: TrainingRun) -> None:
     run.optimizer.param_groups[0]["lr"] = 0.5
 
 
-def set_rate_alone(run: TrainingRun) -> None:
+def set_rate_on_last_process(run: TrainingRun) -> None:
     """Change the learning rate of a block on the last process only."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         group = run.optimizer.param_groups[0]
         group["base_lr"], group["lr"] = 2 * group["base_lr"], 2 * group["lr"]
 
 
-def skip_alone(run: TrainingRun) -> None:
+def skip_on_first_process(run: TrainingRun) -> None:
     """Skip a step on the first process only."""
     if run.accelerator.process_index == 0:
         run.skip_step("only this process")
@@ -179,7 +184,7 @@ def freeze_by_hand(run: TrainingRun) -> None:
     run.encoder_with_head.encoder.embeddings.requires_grad_(False)
 
 
-def request_alone(run: TrainingRun) -> None:
+def request_on_first_process(run: TrainingRun) -> None:
     """Request an edit on the first process only."""
     if run.accelerator.process_index == 0:
         run.edit.freeze("encoder.layer[0]")
@@ -205,7 +210,7 @@ def select_nothing(run: TrainingRun) -> None:
     run.edit.freeze("encoder.layer[7]")
 
 
-def stop_alone(run: TrainingRun) -> None:
+def stop_on_last_process(run: TrainingRun) -> None:
     """Stop on the last process only."""
     if run.accelerator.process_index == run.accelerator.num_processes - 1:
         run.stop("the last process stops")
@@ -232,41 +237,43 @@ class Scenario:
 UNTRACKED = {"name": "normalized", "track": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
-    "optimizer does not follow": Scenario(SWAP, patches={"research.edits.apply.regroup": lambda *_: None}),
+    "optimizer not updated": Scenario(SWAP, patches={"research.edits.apply.regroup": lambda *_: None}),
     "frozen parameter keeps its gradient": Scenario(
         [{"at": "0%", "freeze": "encoder.embeddings"}, *CHANGE], "after_step", give_gradient
     ),
-    "reducer does not follow": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_nothing}),
-    "reducer follows only in name": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_in_name}),
-    "rate set by hand": Scenario(UNFREEZE, "after_step", set_rate),
-    "one bit differs": Scenario(UNFREEZE, "after_step", drift),
-    "compiled code does not follow": Scenario(
-        UNFREEZE, patches={"research.training.boundary.rewrap": rewrap_nothing}, compiled=True
+    "reducer not updated": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}),
+    "reducer updated only in name": Scenario(
+        UNFREEZE, patches={"research.training.boundary.rewrap": replace_only_parameter_list}
+    ),
+    "learning rate set by hand": Scenario(UNFREEZE, "after_step", set_rate),
+    "one bit differs": Scenario(UNFREEZE, "after_step", flip_bit_on_last_process),
+    "compiled code not updated": Scenario(
+        UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}, compiled=True
     ),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
     "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),
     "frozen by hand during an edit": Scenario(CHANGE, "after_step", freeze_by_hand),
     "frozen on one process": Scenario([{"at": "2st", "freezes_on_process_1": True}]),
-    "grown on one process": Scenario([{"at": "2st", "grows_on_process_1": True}]),
-    "rate of one process": Scenario(CHANGE, "after_step", set_rate_alone),
-    "one bit differs without edits": Scenario([], "after_step", drift),
+    "parameter added on one process": Scenario([{"at": "2st", "grows_on_process_1": True}]),
+    "learning rate of one process": Scenario(CHANGE, "after_step", set_rate_on_last_process),
+    "one bit differs without edits": Scenario([], "after_step", flip_bit_on_last_process),
     "statistics of one process": Scenario(settings={"head": "normalized"}),
-    "statistics of one process later": Scenario([{"at": "2st", "replace_head": "normalized"}]),
+    "statistics of one process after an edit": Scenario([{"at": "2st", "replace_head": "normalized"}]),
     "counter of all processes": Scenario(settings={"head": UNTRACKED}),
-    "buffer of one process": Scenario([], "after_step", drift_in_buffer, settings={"head": UNTRACKED}),
-    "no gradient": Scenario(settings={"head": "with_more"}),
-    "no gradient later": Scenario([{"at": "2st", "replace_head": "with_more"}]),
-    "no gradient but frozen": Scenario(settings={"head": "with_more", "freeze": ["name:head.more.*"]}),
-    "no gradient in the encoder": Scenario(settings={"head": "lowest"}),
-    "skipped by one process": Scenario([], "before_step", skip_alone),
-    "requested on one process": Scenario([], "after_step", request_alone),
+    "buffer of one process": Scenario([], "after_step", change_buffer, settings={"head": UNTRACKED}),
+    "no gradient": Scenario(settings={"head": "with_unused"}),
+    "no gradient after an edit": Scenario([{"at": "2st", "replace_head": "with_unused"}]),
+    "no gradient but frozen": Scenario(settings={"head": "with_unused", "freeze": ["name:head.unused.*"]}),
+    "no gradient in the encoder": Scenario(settings={"head": "reads_embeddings"}),
+    "skipped by one process": Scenario([], "before_step", skip_on_first_process),
+    "requested on one process": Scenario([], "after_step", request_on_first_process),
     "different requests": Scenario([], "after_step", request_differently),
     "requested in end_of_step": Scenario([], "end_of_step", request_differently),
     "nothing left to train": Scenario([], "after_step", freeze_all),
     "misspelt edit": Scenario([], "after_step", misspell),
     "selector matches nothing": Scenario([], "after_step", select_nothing),
     "fails on one process": Scenario([{"at": "2st", "fails_on_process_1": True}]),
-    "stopped by one process": Scenario([], "after_step", stop_alone),
+    "stopped by one process": Scenario([], "after_step", stop_on_last_process),
 }
 
 
@@ -282,11 +289,11 @@ def patched(patches: dict[str, Any]) -> Iterator[None]:
 
 
 def run_scenario(scenario: Scenario, settings: dict[str, Any]) -> str:
-    """Train, and return the error, or how the run ended."""
+    """Train, and return the error message or how the run ended."""
     hooks = [] if scenario.action is None else [Breaks(scenario.point, scenario.action)]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run = ready_run(
+            run = prepare_run(
                 folder,
                 hooks,
                 max_steps=4,
@@ -299,19 +306,19 @@ def run_scenario(scenario: Scenario, settings: dict[str, Any]) -> str:
             )
             with patched(scenario.patches):
                 train_and_end(run)
-        except Exception as error:  # as a user would see it
+        except Exception as error:  # return it as a user would see it
             return f"{type(error).__name__}: {error}"
     return f"ended after step {run.clock.step}: {run.stop_reason}"
 
 
 def main() -> None:
-    """Run all scenarios, and write their errors."""
+    """Run all scenarios, and write how each of them ended."""
     arguments = script_parser().parse_args()
-    found = {
+    outcomes = {
         name: run_scenario(scenario, {"encoder": arguments.encoder, "data": arguments.data})
         for name, scenario in SCENARIOS.items()
     }
-    write_by_rank(arguments.output, found)
+    write_by_rank(arguments.output, outcomes)
 
 
 if __name__ == "__main__":

@@ -18,36 +18,36 @@ from research.features import compute
 from research.features.cache import Layers
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 
 class Losses(Hook):
-    """Keep the loss of every step."""
+    """Record the loss of every step."""
 
     def __init__(self) -> None:
-        self.found: list[float] = []
+        self.values: list[float] = []
 
     def after_step(self, run: Run) -> None:
         assert run.last_step is not None
-        self.found.append(run.last_step.loss)
+        self.values.append(run.last_step.loss)
 
 
 def main() -> None:
-    """Train both ways; write losses, logits, a hash of the weights, and the splits that this process computed."""
+    """Train with and without the cache; write losses, logits, a hash of the weights, and the splits computed here."""
     arguments = script_parser().parse_args()
-    encoded: list[str] = []
+    computed_splits: list[str] = []
     original = compute.compute_hidden_states
 
-    def counting(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
-        encoded.append(split)
+    def record_split(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+        computed_splits.append(split)
         return original(run, split, order, layers)
 
-    compute.compute_hidden_states = counting
-    found: list[dict[str, Any]] = []
+    compute.compute_hidden_states = record_split
+    results: list[dict[str, Any]] = []
     for cache_features in (False, True):
         losses = Losses()
         with tempfile.TemporaryDirectory() as folder:
-            run = ready_run(
+            run = prepare_run(
                 folder,
                 [losses],
                 encoder=arguments.encoder,
@@ -62,16 +62,16 @@ def main() -> None:
             train_and_end(run)
             logits = run.evaluate("test").logits.tolist()
         weights = b"".join(p.detach().numpy().tobytes() for p in run.encoder_with_head.parameters())
-        found.append(
+        results.append(
             {
-                "losses": losses.found,
+                "losses": losses.values,
                 "logits": logits,
                 "hash": hashlib.sha256(weights).hexdigest(),
                 "cached": run.batches.features is not None,
-                "encoded": list(encoded),
+                "computed_splits": list(computed_splits),
             }
         )
-    write_by_rank(arguments.output, found)
+    write_by_rank(arguments.output, results)
 
 
 if __name__ == "__main__":

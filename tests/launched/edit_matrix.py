@@ -1,7 +1,7 @@
 """A script for test_edit_matrix: trains a tiny model through every edit, and checks the effects of the edit.
 
-It is started once for each number of processes. Every cell is a separate run in the same processes. Expectations are
-written out here by parameter name, so that they do not depend on the code under test.
+It is started once for each number of processes. Every cell is a separate run in the same processes. The expected
+effects are listed here by parameter name, so that they do not depend on the code under test.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ from research.settings.times import Clock
 from research.training.api import Run
 from research.training.audit import AuditError
 from research.training.run import TrainingRun
-from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
 STEPS_AFTER = 8
 BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
-MAY_MOVE = re.compile(r"\.key\.bias$")
+MAY_STAY_EQUAL = re.compile(r"\.key\.bias$")
 """Key biases have a true gradient of 0, so they may or may not change."""
 
-Expect = Callable[[str], bool]
+NameTest = Callable[[str], bool]
+"""Function that returns whether a parameter belongs to a group, given its name."""
 
 
 @register_edit("shift_bias")
-def shift_bias(run: Editable, by: float = 0.5) -> None:
+def shift_bias(run: Editable, amount: float = 0.5) -> None:
     """Add a number to the biases of the head's output, as an example of a user's edit."""
     with torch.no_grad():
-        run.encoder_with_head.get_parameter("head.out.bias").add_(by)
+        run.encoder_with_head.get_parameter("head.out.bias").add_(amount)
     run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
 
 
@@ -51,36 +52,36 @@ class Case:
 
     edit: dict[str, Any]
     """The edit as in a timeline."""
-    moves: Expect = lambda name: True
-    """Function that returns whether the parameter of a name trains after the edit."""
-    before: list[dict[str, Any]] = field(default_factory=list)
-    """Earlier entries of the timeline."""
+    trains: NameTest = lambda name: True
+    """Function that returns whether a parameter trains after the edit, given its name."""
+    earlier_entries: list[dict[str, Any]] = field(default_factory=list)
+    """Entries of the timeline before the edit."""
     rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Peak learning rates of the blocks after the edit."""
-    holds: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
-    """Function that checks the final run and the widths of the batches after the edit."""
+    check: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
+    """Function that returns whether the final run and the widths of the batches after the edit are as expected."""
 
 
 COMPILED_QUICKLY = ("freeze", "unfreeze", "set_dropout", "replace_head", "set_max_length", "add_lora")
 """Edits that `make test` compiles: one for each way in which a stale graph would be wrong.
 
-Tracing a model twice takes longer than all other cells of an edit together, so the compiled cells of the other edits
-are slow tests.
+Tracing a model twice takes longer than all uncompiled cells of an edit together, so the compiled cells of the other
+edits are slow tests.
 """
 
 UNCOMPILED = ((1, "no"), (4, "no"), (4, "bf16"))
-"""Micro-batches and precision of the cells without compilation. bf16 is emulated on some machines, hence only once."""
+"""Number of micro-batches and precision of each uncompiled cell. bf16 has one cell, since some machines emulate it."""
 
 
-def in_layer(*numbers: int) -> Expect:
+def is_in_layer(*numbers: int) -> NameTest:
     return lambda name: any(name.startswith(f"encoder.encoder.layer.{number}.") for number in numbers)
 
 
-def adapter_or_head(name: str) -> bool:
+def is_adapter_or_head(name: str) -> bool:
     return "lora_" in name or name.startswith("head.")
 
 
-def dropouts(run: TrainingRun) -> set[float]:
+def dropout_rates(run: TrainingRun) -> set[float]:
     return {
         module.p
         for name, module in run.encoder_with_head.named_modules()
@@ -88,58 +89,63 @@ def dropouts(run: TrainingRun) -> set[float]:
     }
 
 
-def decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
+def weight_decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
     return {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
 
 
 CASES = {
-    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not in_layer(0)(name)),
+    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not is_in_layer(0)(name)),
     "unfreeze": Case(
         {"unfreeze": "encoder.layer[-1:]"},
-        lambda name: name.startswith("head.") or in_layer(1)(name),
+        lambda name: name.startswith("head.") or is_in_layer(1)(name),
         [{"at": "0%", "freeze": "encoder"}],
     ),
-    "set_dropout": Case({"set_dropout": 0.25}, holds=lambda run, widths: dropouts(run) == {0.25}),
+    "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
     "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, rates={**BASE_RATES, "head": 0.003}),
     "scale_lr": Case({"scale_lr": 0.5}, rates={block: rate * 0.5 for block, rate in BASE_RATES.items()}),
     "set_weight_decay": Case(
         {"set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}},
-        holds=lambda run, widths: (
-            {decay for (block, is_matrix), decay in decays(run).items() if is_matrix and block != "head"} == {0.3}
-            and {decay for (block, is_matrix), decay in decays(run).items() if not is_matrix} == {0.0}
+        check=lambda run, widths: (
+            {decay for (block, is_matrix), decay in weight_decays(run).items() if is_matrix and block != "head"}
+            == {0.3}
+            and {decay for (block, is_matrix), decay in weight_decays(run).items() if not is_matrix} == {0.0}
         ),
     ),
     "replace_head": Case(
         {"replace_head": {"name": "lstm", "lstm_size": 8}},
-        holds=lambda run, widths: type(run.encoder_with_head.head).__name__ == "LSTMHead",
+        check=lambda run, widths: type(run.encoder_with_head.head).__name__ == "LSTMHead",
     ),
     "reinitialize": Case({"reinitialize": "encoder.layer[-1]"}),
     "drop_layers": Case(
         {"drop_layers": "encoder.layer[0]"},
         rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
-        holds=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
+        check=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
     ),
     "set_objective": Case(
         {"set_objective": {"name": "focal", "gamma": 1.0}},
-        holds=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
+        check=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
     ),
-    "set_max_length": Case({"set_max_length": 8}, holds=lambda run, widths: max(widths) == 8),
-    "add_lora": Case({"add_lora": {"r": 2}}, adapter_or_head),
+    "set_max_length": Case({"set_max_length": 8}, check=lambda run, widths: max(widths) == 8),
+    "add_lora": Case({"add_lora": {"r": 2}}, is_adapter_or_head),
     "merge_lora": Case(
         {"merge_lora": True},
-        before=[{"at": "0%", "add_lora": {"r": 2}}],
-        holds=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
+        earlier_entries=[{"at": "0%", "add_lora": {"r": 2}}],
+        check=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
     ),
     "shift_bias": Case({"shift_bias": 0.25}, lambda name: name != "head.out.bias"),
 }
 
 
 class Witness(Hook):
-    """Record what happens to every parameter before and after the edit."""
+    """Record values, gradients, learning rates and batch widths before and after the edit.
+
+    Args:
+        sabotage: "drift" to make the replicas differ after the edit; None to change nothing.
+    """
 
     def __init__(self, sabotage: str | None) -> None:
         self.sabotage = sabotage
-        self.at_edit: dict[str, torch.Tensor] = {}
+        self.values_at_edit: dict[str, torch.Tensor] = {}
         self.had_gradient: set[torch.nn.Parameter] = set()
         self.widths: list[int] = []
         self.rates: list[dict[str, float]] = []
@@ -147,12 +153,12 @@ class Witness(Hook):
 
     def on_batch(self, run: Run, batch: Batch) -> None:
         """Record the width of the batch."""
-        if self.at_edit:
+        if self.values_at_edit:
             self.widths.append(batch.inputs["input_ids"].shape[1])
 
     def before_step(self, run: Run) -> None:
-        """Record which parameters have a gradient, and make the mistake if requested."""
-        if self.sabotage == "drift" and self.at_edit and run.accelerator.process_index == 1:
+        """Record which parameters have a gradient, and make the replicas differ if requested."""
+        if self.sabotage == "drift" and self.values_at_edit and run.accelerator.process_index == 1:
             with torch.no_grad():
                 run.encoder_with_head.get_parameter("head.out.bias").add_(1e-3)
         self.had_gradient |= {p for p in run.encoder_with_head.parameters() if p.grad is not None}
@@ -160,13 +166,13 @@ class Witness(Hook):
     def after_edits(self, run: Run) -> None:
         """Record all values right after the edit."""
         if run.clock.step == STEP_OF_EDIT:
-            self.at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
+            self.values_at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
             # Fresh parameters have not had a gradient yet.
             self.had_gradient -= run.fresh
 
     def after_step(self, run: Run) -> None:
         """Record learning rates and a hash of all weights after the edit."""
-        if self.at_edit:
+        if self.values_at_edit:
             assert run.last_step is not None
             self.rates.append(run.last_step.learning_rates)
             digest = hashlib.sha256()
@@ -177,67 +183,67 @@ class Witness(Hook):
 
 def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
     """Train through one edit, and return the deviations from its expected effects."""
-    total = STEP_OF_EDIT + STEPS_AFTER
+    num_steps = STEP_OF_EDIT + STEPS_AFTER
     witness = Witness(sabotage)
     with tempfile.TemporaryDirectory() as folder:
-        run = ready_run(
+        run = prepare_run(
             folder,
             [witness],
-            max_steps=total,
+            max_steps=num_steps,
             optimizer="adamw",
             lr=0.01,
             head_lr=0.02,
             layer_decay=0.9,
             warmup="3st",
-            timeline=[*case.before, {"at": f"{STEP_OF_EDIT}st", **case.edit}],
+            timeline=[*case.earlier_entries, {"at": f"{STEP_OF_EDIT}st", **case.edit}],
             **settings,
         )
-        found = []
+        deviations = []
         try:
             train_and_end(run)
-        except AuditError as error:  # the findings of the witness are returned too
-            found.append(str(error))
-    return found + find_deviations(case, run, witness)
+        except AuditError as error:  # the deviations that the witness recorded are returned too
+            deviations.append(str(error))
+    return deviations + find_deviations(case, run, witness)
 
 
 def find_deviations(case: Case, run: TrainingRun, witness: Witness) -> list[str]:
     """Return the deviations from the expected effects of an edit."""
-    found = []
+    deviations = []
     model = run.encoder_with_head
     for name, parameter in model.named_parameters():
-        moved = not torch.equal(parameter, witness.at_edit[name])
-        if moved != case.moves(name) and not (case.moves(name) and MAY_MOVE.search(name)):
-            found.append(f"{name} {'moved' if moved else 'did not move'}")
-        if parameter.requires_grad != case.moves(name):
-            found.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
+        has_changed = not torch.equal(parameter, witness.values_at_edit[name])
+        if has_changed != case.trains(name) and not (case.trains(name) and MAY_STAY_EQUAL.search(name)):
+            deviations.append(f"{name} {'changed' if has_changed else 'did not change'}")
+        if parameter.requires_grad != case.trains(name):
+            deviations.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
     with_state = set(run.optimizer.state)
     expected = {parameter for parameter in model.parameters() if parameter in witness.had_gradient}
     if with_state != expected:
-        found.append(f"optimizer state for {len(with_state)} parameters, {len(expected)} had gradients")
-    total = STEP_OF_EDIT + STEPS_AFTER
-    schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=total, batch_size=8))
+        deviations.append(f"optimizer state for {len(with_state)} parameters, {len(expected)} had gradients")
+    num_steps = STEP_OF_EDIT + STEPS_AFTER
+    schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=num_steps, batch_size=8))
     for step in range(STEP_OF_EDIT + len(witness.rates)):
         if step >= STEP_OF_EDIT:
             expected_rates = {block: rate * schedule.factor for block, rate in case.rates.items()}
-            seen = witness.rates[step - STEP_OF_EDIT]
-            if seen.keys() != expected_rates.keys() or any(
-                abs(seen[block] - expected_rates[block]) > 1e-12 for block in expected_rates
+            rates = witness.rates[step - STEP_OF_EDIT]
+            if rates.keys() != expected_rates.keys() or any(
+                abs(rates[block] - expected_rates[block]) > 1e-12 for block in expected_rates
             ):
-                found.append(f"step {step + 1}: rates {seen}, expected {expected_rates}")
+                deviations.append(f"step {step + 1}: rates {rates}, expected {expected_rates}")
                 break
         schedule.step()
     if len(witness.digests) != STEPS_AFTER:
-        found.append(f"{len(witness.digests)} steps after the edit instead of {STEPS_AFTER}")
+        deviations.append(f"{len(witness.digests)} steps after the edit instead of {STEPS_AFTER}")
     if run.accelerator.num_processes > 1:
         all_digests = gather_object([witness.digests])
         different = [
             step for step, digests in enumerate(zip(*all_digests, strict=True), start=1) if len(set(digests)) > 1
         ]
         if different:
-            found.append(f"replicas differ from step {different[0]} after the edit")
-    if not case.holds(run, witness.widths):
-        found.append("the check of the edit's own effect failed")
-    return found
+            deviations.append(f"replicas differ from step {different[0]} after the edit")
+    if not case.check(run, witness.widths):
+        deviations.append("the check of the edit's own effect failed")
+    return deviations
 
 
 def main() -> None:
@@ -267,7 +273,7 @@ def main() -> None:
                 cell = f"{name}-{accumulation}-{precision}-{backend}"
                 try:
                     results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
-                except Exception:  # report the other cells too
+                except Exception:  # run and report the remaining cells too
                     results[cell] = [traceback.format_exc()]
     write_by_rank(arguments.output, results)
 

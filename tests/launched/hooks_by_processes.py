@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from tests.launched.runs_in_process import ready_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -26,12 +26,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Train with each hook; write steps, skipped steps, edits and a hash, and the weights of the main process."""
+    """Train with each hook; write numbers of steps, skipped steps and edits, and a hash, and save the final weights."""
     arguments = script_parser().parse_args()
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, settings in SETTINGS.items():
         with tempfile.TemporaryDirectory() as folder:
-            run = ready_run(
+            run = prepare_run(
                 folder,
                 [],
                 encoder=arguments.encoder,
@@ -47,10 +47,10 @@ def main() -> None:
             train_and_end(run)
         weights = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
         digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in weights.values())).hexdigest()
-        found[name] = {"steps": run.clock.step, "skipped": run.num_skipped, "edits": len(run.journal), "hash": digest}
+        results[name] = {"steps": run.clock.step, "skipped": run.num_skipped, "edits": len(run.journal), "hash": digest}
         if run.is_main:
             save_file(weights, Path(f"{arguments.output}-{name}.safetensors"))
-    write_by_rank(arguments.output, found)
+    write_by_rank(arguments.output, results)
 
 
 if __name__ == "__main__":

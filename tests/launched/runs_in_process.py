@@ -1,4 +1,4 @@
-"""Functions for scripts of several tests that make many short runs in the same processes."""
+"""Functions for test scripts that make many short runs in the same processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from research.training.run import TrainingRun
 
 
 def script_parser() -> argparse.ArgumentParser:
-    """Return a parser with the options of all these scripts."""
+    """Return a parser with the options that all test scripts share."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--data", required=True)
@@ -27,8 +27,8 @@ def script_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def ready_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
-    """Return a short run that is ready to train, without evaluations and trackers."""
+def prepare_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
+    """Return a short run that is ready to train. By default it has no evaluations and no trackers."""
     # One thread, since several threads are slower for a tiny model.
     defaults: dict[str, Any] = {
         "batch_size": 8,
@@ -55,12 +55,12 @@ def train_and_end(run: TrainingRun) -> None:
         end_run(run.accelerator)
 
 
-def write_by_rank(output: Path, found: Any) -> None:
-    """Write the results of this process into a separate file."""
+def write_by_rank(output: Path, results: Any) -> None:
+    """Write the results of this process to its own file: `output` with the rank as its suffix."""
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    output.with_suffix(f".{rank}").write_text(json.dumps(found))
+    output.with_suffix(f".{rank}").write_text(json.dumps(results))
 
 
 def read_by_rank(output: Path, num_processes: int) -> list[Any]:
-    """Return the results of each process."""
+    """Return the results that `write_by_rank` wrote, in the order of the processes."""
     return [json.loads(output.with_suffix(f".{rank}").read_text()) for rank in range(num_processes)]

@@ -1,4 +1,4 @@
-"""Complete and interrupted runs of six steps, which tests copy and damage."""
+"""Fixtures: complete and interrupted runs of six steps, which tests copy and damage."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def flags(settings: dict[str, Any]) -> list[str]:
-    """The same settings as flags on the command line."""
+    """The settings as command-line flags."""
     return [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in settings.items()]
 
 
 @pytest.fixture(scope="session")
 def num_threads() -> int:
-    """Number of torch's threads before any run sets it."""
+    """The number of threads that torch uses before any run changes it."""
     return torch.get_num_threads()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def threads_as_before(num_threads: int) -> Iterator[None]:
-    """Restore the number of torch's threads after the tests of a file."""
+def restore_num_threads(num_threads: int) -> Iterator[None]:
+    """Restore the number of threads that torch uses after the tests of a file."""
     yield
     torch.set_num_threads(num_threads)
 
@@ -60,14 +60,14 @@ def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(finished: Path) -> Bits:
+def uninterrupted(finished: Path) -> Bits:
     """The results of a run without faults."""
     return bits_of(finished)
 
 
 @pytest.fixture(scope="session")
 def finished_by_two(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run without faults with two processes."""
+    """The directory of a run of two processes without faults."""
     directory = tmp_path_factory.mktemp("finished_by_two") / "run"
     launch([*flags, "--output_dir", directory], num_processes=2)
     return directory

@@ -15,50 +15,54 @@ from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, refusal_of
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 
-Change = Callable[[Path], object]
+Damage = Callable[[Path], object]
+"""Function that damages a checkpoint, given its directory."""
 
 
-def truncate(name: str) -> Change:
-    def change(checkpoint: Path) -> None:
+def truncate(name: str) -> Damage:
+    def damage(checkpoint: Path) -> None:
         content = (checkpoint / name).read_bytes()
         (checkpoint / name).write_bytes(content[: len(content) // 2])
 
-    return change
+    return damage
 
 
-def flip(name: str) -> Change:
-    def change(checkpoint: Path) -> None:
+def flip_bit(name: str) -> Damage:
+    def damage(checkpoint: Path) -> None:
         content = bytearray((checkpoint / name).read_bytes())
         content[len(content) // 2] ^= 1
         (checkpoint / name).write_bytes(content)
 
-    return change
+    return damage
 
 
-def delete(name: str) -> Change:
+def delete(name: str) -> Damage:
     return lambda checkpoint: (checkpoint / name).unlink()
 
 
-def rewrite(name: str, content: bytes) -> Change:
+def rewrite(name: str, content: bytes) -> Damage:
     return lambda checkpoint: (checkpoint / name).write_bytes(content)
 
 
-def empty(checkpoint: Path) -> None:
+def delete_all_files(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
     checkpoint.mkdir()
 
 
-def other_format(checkpoint: Path) -> None:
+def set_unsupported_format(checkpoint: Path) -> None:
     manifest = json.loads((checkpoint / MANIFEST).read_text())
     (checkpoint / MANIFEST).write_text(json.dumps({**manifest, "format": 1000}))
 
 
-DAMAGES: dict[str, tuple[Change, str]] = {
+DAMAGES: dict[str, tuple[Damage, str]] = {
     "truncated weights": (truncate("model.safetensors"), r"model\.safetensors has [\d,]+ bytes instead of [\d,]+"),
     "truncated log": (truncate("kept/metrics.jsonl"), r"kept/metrics\.jsonl has [\d,]+ bytes instead of [\d,]+"),
-    "flipped bit of a weight": (flip("model.safetensors"), r"model\.safetensors does not match its SHA-256 hash"),
-    "flipped bit of the optimizer": (flip("optimizer.pt"), r"optimizer\.pt does not match its SHA-256 hash"),
-    "flipped bit of the best model": (flip("kept/best/model.safetensors"), r"kept/best/model\.safetensors is not what"),
+    "flipped bit of a weight": (flip_bit("model.safetensors"), r"model\.safetensors does not match its SHA-256 hash"),
+    "flipped bit of the optimizer": (flip_bit("optimizer.pt"), r"optimizer\.pt does not match its SHA-256 hash"),
+    "flipped bit of the best model": (
+        flip_bit("kept/best/model.safetensors"),
+        r"kept/best/model\.safetensors does not match its SHA-256 hash",
+    ),
     "no weights": (delete("model.safetensors"), r"model\.safetensors is missing"),
     "no state": (delete("state.json"), r"state\.json is missing"),
     "no states of hooks": (delete("hooks-0.pt"), r"hooks-0\.pt is missing"),
@@ -69,14 +73,15 @@ DAMAGES: dict[str, tuple[Change, str]] = {
     "manifest of zeros": (rewrite(MANIFEST, bytes(500)), "its manifest is damaged"),
     "empty manifest": (rewrite(MANIFEST, b""), "its manifest is damaged"),
     "manifest without a mapping": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
-    "no files": (empty, "its manifest cannot be read"),
-    "unsupported format": (other_format, "it has format 1000, this version reads"),
+    "no files": (delete_all_files, "its manifest cannot be read"),
+    "unsupported format": (set_unsupported_format, "it has format 1000, this version reads"),
 }
+"""Damages, with regular expressions for the reported reasons."""
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_resume_skips_damaged_checkpoint(
-    train: Train, directory: Path, whole: Bits, capsys: pytest.CaptureFixture[str], damage: Change, reason: str
+    train: Train, directory: Path, uninterrupted: Bits, capsys: pytest.CaptureFixture[str], damage: Damage, reason: str
 ) -> None:
     newest = directory / "checkpoints" / "step-00000004"
     damage(newest)
@@ -85,22 +90,22 @@ def test_resume_skips_damaged_checkpoint(
     assert re.search(rf"{newest}: {reason}", capsys.readouterr().out)
     assert result_of(directory)["resumed_from"] == "step-00000002"
     assert resumed.trained == [3, 4, 5, 6]
-    assert bits_of(directory) == whole
+    assert bits_of(directory) == uninterrupted
 
 
 def test_resume_starts_over_if_all_checkpoints_are_damaged(
-    train: Train, directory: Path, whole: Bits, capsys: pytest.CaptureFixture[str]
+    train: Train, directory: Path, uninterrupted: Bits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     delete("random-0.pt")(directory / "checkpoints" / "step-00000002")
     truncate("optimizer.pt")(directory / "checkpoints" / "step-00000004")
-    again = CallAt()
-    train(directory, again, resume="auto")
+    restarted = CallAt()
+    train(directory, restarted, resume="auto")
     printed = capsys.readouterr().out
     assert re.search("step-00000004: .*optimizer.pt", printed)
     assert re.search("step-00000002: .*random-0.pt", printed)
     assert result_of(directory)["resumed_from"] is None
-    assert again.trained == [1, 2, 3, 4, 5, 6]
-    assert bits_of(directory) == whole
+    assert restarted.trained == [1, 2, 3, 4, 5, 6]
+    assert bits_of(directory) == uninterrupted
 
 
 def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
@@ -119,13 +124,13 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (other_format, r": it has format 1000, this version reads \d+\.$"),
-        (flip("optimizer.pt"), r": optimizer\.pt does not match its SHA-256 hash\.$"),
+        (set_unsupported_format, r": it has format 1000, this version reads \d+\.$"),
+        (flip_bit("optimizer.pt"), r": optimizer\.pt does not match its SHA-256 hash\.$"),
         (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )
 def test_resume_from_a_given_damaged_checkpoint_is_refused(
-    train: Train, directory: Path, tmp_path: Path, damage: Change, reason: str
+    train: Train, directory: Path, tmp_path: Path, damage: Damage, reason: str
 ) -> None:
     # The user chose this checkpoint, so falling back to another one would be wrong.
     checkpoint = directory / "checkpoints" / "step-00000004"

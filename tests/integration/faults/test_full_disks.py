@@ -23,11 +23,11 @@ NO_ROOM = re.compile(r"Cannot write \S+: .+ \([\d.,]+ [kM]B needed, [\d.,]+ [kM]
 
 
 def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
-    launch: Launch, train: Train, flags: list[str], finished: Path, whole: Bits, disk: Disk
+    launch: Launch, train: Train, flags: list[str], finished: Path, uninterrupted: Bits, disk: Disk
 ) -> None:
     # A save starts only if the disk has room for the tensors and 1 MiB: the first checkpoint fits, the second does not.
-    one = sum(path.stat().st_size for path in (finished / "checkpoints" / "step-00000004").rglob("*.*"))
-    disk.remount(f"size={2**20 + int(1.5 * one)}")
+    checkpoint_size = sum(path.stat().st_size for path in (finished / "checkpoints" / "step-00000004").rglob("*.*"))
+    disk.remount(f"size={2**20 + int(1.5 * checkpoint_size)}")
     run = disk.path / "run"
     done = launch([*flags, "--output_dir", run], check=False)
     assert done.returncode == 1
@@ -40,7 +40,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     disk.remount("size=8m")
     train(run, resume="auto")
-    assert bits_of(run) == whole
+    assert bits_of(run) == uninterrupted
 
 
 # The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
@@ -51,7 +51,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     ids=["small hooks", "hooks", "model", "optimizer", "optimizer's end"],
 )
 def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
-    train: Train, whole: Bits, disk: Disk, tmp_path: Path, hook: list[str], leave: int
+    train: Train, uninterrupted: Bits, disk: Disk, tmp_path: Path, hook: list[str], leave: int
 ) -> None:
     run = disk.path / "run"
     # Without TensorBoard, whose thread would use the last bytes at unpredictable times.
@@ -67,44 +67,44 @@ def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     train(run, resumed, resume="auto", **settings)
     assert resumed.trained == [3, 4, 5, 6]
     if not hook:
-        train(tmp_path / "whole", CallAt(), **settings)
-        whole = bits_of(tmp_path / "whole")
-    assert bits_of(run) == whole
+        train(tmp_path / "uninterrupted", CallAt(), **settings)
+        uninterrupted = bits_of(tmp_path / "uninterrupted")
+    assert bits_of(run) == uninterrupted
 
 
 @pytest.mark.parametrize("moment", ["after_step", "writing"])
 def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
-    train: Train, whole: Bits, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
+    train: Train, uninterrupted: Bits, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"
-    full = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
-    freed: list[str] = []
+    fill_disk = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
+    checkpoints_at_end: list[str] = []
 
-    class Frees(Hook):
+    class FreesDisk(Hook):
         def on_train_end(self, run: Run) -> None:
-            freed.extend(checkpoints_of(run.directory))
+            checkpoints_at_end.extend(checkpoints_of(run.directory))
             disk.clear()
 
-    train(run, full, Frees(), on_save_error="continue")
-    assert freed == ["step-00000002"]
+    train(run, fill_disk, FreesDisk(), on_save_error="continue")
+    assert checkpoints_at_end == ["step-00000002"]
     messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2, "one for step 4, one for step 6"
     assert all(NO_ROOM.match(line) for line in messages)
-    assert bits_of(run) == whole
+    assert bits_of(run) == uninterrupted
 
 
 @pytest.mark.parametrize("log_with", [["tensorboard"], []], ids=["tensorboard", "no tracker"])
 @pytest.mark.parametrize(("moment", "step"), [("after_step", 3), ("on_train_end", 6), ("test", 6)])
 def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
-    train: Train, whole: Bits, disk: Disk, log_with: list[str], moment: str, step: int
+    train: Train, uninterrupted: Bits, disk: Disk, log_with: list[str], moment: str, step: int
 ) -> None:
-    # The file that does not fit is a checkpoint or metrics.jsonl, the model, or the predictions.
+    # At the three moments, these files do not fit: a checkpoint or metrics.jsonl, the model, and the predictions.
     run = disk.path / "run"
     line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), log_with=log_with)
     assert NO_ROOM.fullmatch(line), line
     disk.clear()
     train(run, CallAt(), log_with=log_with, resume="auto")
-    assert bits_of(run) == whole
+    assert bits_of(run) == uninterrupted
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
 def test_error_about_full_disk_names_the_unwritten_file(
     train: Train, disk: Disk, moment: str, step: int, unwritten: str
 ) -> None:
-    # Not result.json, which cannot be written either when the run records its failure.
+    # The error must not name result.json, which cannot be written either when the run records its failure.
     run = disk.path / "run"
-    # metrics.jsonl needs more than the page that it already has, and no other file is written.
+    # With these settings, metrics.jsonl outgrows its first page, and no other file is written during training.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
     line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten}: "), line
@@ -135,7 +135,7 @@ class FillDisk(Hook):
         self.run = run
 
     def state_dict(self):
-        # In the second call of a save, the writing has begun; see `CallAt.state_dict`.
+        # When a save calls this for the second time, it has begun to write; see `CallAt.state_dict`.
         if self.run is not None and self.run.clock.step == 4 and self.run.accelerator.process_index == 1:
             self.num_calls += 1
             if self.num_calls == 2:
@@ -180,11 +180,11 @@ def test_read_only_directory_gives_one_line_and_stays_unchanged(
     assert files_under(disk.path) == before
 
 
-def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(train: Train, whole: Bits, disk: Disk) -> None:
+def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(train: Train, uninterrupted: Bits, disk: Disk) -> None:
     # Linux remounts a file system read-only when its disk fails.
     run = disk.path / "run"
     line = refusal_of(train, run, CallAt("after_step", 3, lambda: disk.remount("ro")), log_with=[])
     assert re.search(rf"{re.escape(str(run))}\S+: {os.strerror(errno.EROFS)} ", line), line
     disk.remount("rw")
     train(run, CallAt(), resume="auto", log_with=[])
-    assert bits_of(run) == whole
+    assert bits_of(run) == uninterrupted

@@ -1,4 +1,4 @@
-"""Kills while a run writes its results, or while it empties a directory at its start."""
+"""Runs that are killed while they write results or empty a run directory can be resumed or repeated."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.builders.faulty_runs import Bits, CallAt, CutError, Train, bits_of
     ids=["result", "report", "predictions", "model"],
 )
 def test_resume_writes_missing_results_again(
-    train: Train, finished: Path, whole: Bits, tmp_path: Path, unwritten: tuple[str, ...]
+    train: Train, finished: Path, uninterrupted: Bits, tmp_path: Path, unwritten: tuple[str, ...]
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
-    left = {name: (run / name).read_bytes() for name in ("model/model.safetensors", "predictions/test.parquet")}
+    kept_files = {name: (run / name).read_bytes() for name in ("model/model.safetensors", "predictions/test.parquet")}
     for name in unwritten:
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     for name in ("result.json", "report.html"):
@@ -35,15 +35,15 @@ def test_resume_writes_missing_results_again(
     resumed = CallAt()
     train(run, resumed, resume="auto", report=True)
     assert resumed.trained == []
-    assert bits_of(run) == whole
-    assert left == {name: (run / name).read_bytes() for name in left}
+    assert bits_of(run) == uninterrupted
+    assert kept_files == {name: (run / name).read_bytes() for name in kept_files}
     assert "</html>" in (run / "report.html").read_text()
     assert not list(run.glob(".*"))
 
 
 @pytest.mark.parametrize("source", ["cut_run", "finished"])
 def test_partial_files_of_killed_runs_are_removed(
-    train: Train, whole: Bits, tmp_path: Path, request: pytest.FixtureRequest, source: str
+    train: Train, uninterrupted: Bits, tmp_path: Path, request: pytest.FixtureRequest, source: str
 ) -> None:
     run = shutil.copytree(request.getfixturevalue(source), tmp_path / "run")
     (run / "result.json").unlink()
@@ -58,43 +58,45 @@ def test_partial_files_of_killed_runs_are_removed(
         shutil.copytree(checkpoint, leftover)
         (leftover / MANIFEST).unlink()
     train(run, CallAt(), resume="auto")
-    assert bits_of(run) == whole
+    assert bits_of(run) == uninterrupted
     assert [path for path in leftovers if path.exists()] == []
 
 
 @pytest.mark.parametrize(
-    "left",
+    "leftover_files",
     [
         {"config.yaml": "seed: 7\n", "predictions/old.parquet": "old"},  # killed while the directory was emptied
-        {"config.yaml": "seed: 7\n"},  # the settings are removed last
+        {"config.yaml": "seed: 7\n"},  # config.yaml is removed last
         {},
-        {".config.yaml.writing": "seed"},  # killed while the new settings were written
+        {".config.yaml.writing": "seed"},  # killed while the new config.yaml was written
     ],
     ids=["partly emptied", "settings", "empty", "new settings"],
 )
-def test_killed_overwrite_can_be_repeated(train: Train, whole: Bits, tmp_path: Path, left: dict[str, str]) -> None:
+def test_killed_overwrite_can_be_repeated(
+    train: Train, uninterrupted: Bits, tmp_path: Path, leftover_files: dict[str, str]
+) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    for name, content in left.items():
+    for name, content in leftover_files.items():
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text(content)
     train(run, CallAt(), overwrite=True)
-    assert bits_of(run) == whole
+    assert bits_of(run) == uninterrupted
     assert not (run / "predictions" / "old.parquet").exists()
     assert not list(run.glob(".*"))
 
 
 @pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at the start", "in the middle", "before the last file"])
 def test_overwrite_killed_while_it_empties_the_directory_can_be_repeated(
-    train: Train, directory: Path, whole: Bits, monkeypatch: pytest.MonkeyPatch, num_removed: int
+    train: Train, directory: Path, uninterrupted: Bits, monkeypatch: pytest.MonkeyPatch, num_removed: int
 ) -> None:
-    left = num_removed if num_removed >= 0 else len(list(directory.iterdir())) - 1
+    num_left = num_removed if num_removed >= 0 else len(list(directory.iterdir())) - 1
 
     def remove(path: Path) -> None:
-        nonlocal left
-        if left == 0:
+        nonlocal num_left
+        if num_left == 0:
             raise CutError
-        left -= 1
+        num_left -= 1
         durable.remove(path)
 
     with monkeypatch.context() as patch:
@@ -102,15 +104,15 @@ def test_overwrite_killed_while_it_empties_the_directory_can_be_repeated(
         with pytest.raises(CutError):
             train(directory, CallAt(), overwrite=True)
     train(directory, CallAt(), overwrite=True)
-    assert bits_of(directory) == whole
+    assert bits_of(directory) == uninterrupted
 
 
 def test_killed_resume_from_another_directory_can_be_repeated(
-    train: Train, directory: Path, whole: Bits, tmp_path: Path
+    train: Train, directory: Path, uninterrupted: Bits, tmp_path: Path
 ) -> None:
-    # Kept files of hooks are copied into the new directory before its settings are written.
+    # Files that hooks keep are copied into the new directory before its config.yaml is written.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copyfile(directory / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl")
     train(elsewhere, CallAt(), resume=str(directory / "checkpoints" / "step-00000004"))
-    assert bits_of(elsewhere) == whole
+    assert bits_of(elsewhere) == uninterrupted

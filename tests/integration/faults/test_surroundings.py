@@ -1,4 +1,4 @@
-"""Changed clocks, second runs, moved directories, numbers of threads: a resumed run has the same results."""
+"""Resumes after a change of the clock, directory or number of threads, and second runs in the same directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conftest import ROOT, Launch, Start, Started
 def test_newest_checkpoint_does_not_depend_on_the_clock(
     train: Train,
     directory: Path,
-    whole: Bits,
+    uninterrupted: Bits,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -32,15 +32,15 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
         checkpoint = directory / "checkpoints" / name
         for path in (*checkpoint.rglob("*"), checkpoint):
             os.utime(path, (now - age, now - age))
-    real, ten_years = time.time, 10 * 365 * 86_400.0
-    monkeypatch.setattr(time, "time", lambda: real() - ten_years)
+    real_time, ten_years = time.time, 10 * 365 * 86_400.0
+    monkeypatch.setattr(time, "time", lambda: real_time() - ten_years)
     resumed = CallAt()
     train(directory, resumed, resume="auto")
     assert result_of(directory)["resumed_from"] == "step-00000004"
     assert resumed.trained == [5, 6]
-    assert bits_of(directory) == whole
+    assert bits_of(directory) == uninterrupted
     assert checkpoints_of(directory) == ["step-00000004", "step-00000006"], (
-        "the oldest checkpoint by step is deleted, not by date"
+        "expected the checkpoint with the lowest step to be deleted, not the one with the oldest date"
     )
 
 
@@ -49,7 +49,7 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
 
 @pytest.fixture
 def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[Started, list[str], Path]:
-    """A run on the command line that waits after step 3, its command, and the file that ends the waiting."""
+    """A run that waits after step 3, the flags of its command line, and the file that makes it continue."""
     hold = tmp_path / "hold"
     hold.mkdir()
     plugin = [f"--plugin={(ROOT / 'tests' / 'plugins' / 'hold_at_step.py')}", "--hook=hold"]
@@ -60,7 +60,7 @@ def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[Started, list[
 
 
 def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_first(
-    launch: Launch, train: Train, held: tuple[Started, list[str], Path], whole: Bits, tmp_path: Path
+    launch: Launch, train: Train, held: tuple[Started, list[str], Path], uninterrupted: Bits, tmp_path: Path
 ) -> None:
     first, command, go = held
     line = f"Another run uses {tmp_path / 'run'}; wait until it ends, or choose another --output_dir."
@@ -68,15 +68,16 @@ def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_firs
     assert (done.returncode, done.stderr) == (1, f"error: {line}\n")
     assert refusal_of(train, tmp_path / "run", overwrite=True) == line
     (tmp_path / "link").symlink_to(tmp_path / "run")
-    other_name = str(tmp_path / "link")
-    assert other_name in refusal_of(train, tmp_path / "link", resume="auto"), "the link names the same directory"
+    assert str(tmp_path / "link") in refusal_of(train, tmp_path / "link", resume="auto"), (
+        "the link names the same directory"
+    )
     go.touch()
     assert first.end() == 0, first.printed()
-    assert bits_of(tmp_path / "run") == whole
+    assert bits_of(tmp_path / "run") == uninterrupted
 
 
 def test_killed_run_does_not_lock_its_directory(
-    launch: Launch, held: tuple[Started, list[str], Path], whole: Bits, tmp_path: Path
+    launch: Launch, held: tuple[Started, list[str], Path], uninterrupted: Bits, tmp_path: Path
 ) -> None:
     first, command, _ = held
     os.kill(first.process.pid, signal.SIGKILL)
@@ -84,7 +85,7 @@ def test_killed_run_does_not_lock_its_directory(
     assert not (tmp_path / "run" / "result.json").exists()
     launch([*command, "--resume=auto"])
     assert result_of(tmp_path / "run")["resumed_from"] == "step-00000002"
-    assert bits_of(tmp_path / "run") == whole
+    assert bits_of(tmp_path / "run") == uninterrupted
 
 
 # Moved directory.
@@ -94,7 +95,7 @@ def test_killed_run_does_not_lock_its_directory(
 def test_moved_run_resumes_in_its_new_directory(
     train: Train,
     directory: Path,
-    whole: Bits,
+    uninterrupted: Bits,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -116,8 +117,8 @@ def test_moved_run_resumes_in_its_new_directory(
     else:
         train(target, resumed, resume="auto")
     assert resumed.trained == [5, 6]
-    assert bits_of(target) == whole
-    assert not directory.exists(), "the old directory was written again"
+    assert bits_of(target) == uninterrupted
+    assert not directory.exists(), "the run wrote to the old directory"
 
 
 # Changed number of threads.
@@ -134,7 +135,7 @@ def test_changed_number_of_threads_is_reported_and_the_run_finishes(
 
 def test_number_of_threads_is_kept_if_not_set(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     num_threads = default_num_threads() + 1
-    train(tmp_path / "whole", CallAt(), num_threads=num_threads)
+    train(tmp_path / "uninterrupted", CallAt(), num_threads=num_threads)
     with pytest.raises(CutError):
         train(tmp_path / "run", CallAt("after_step", 5, cut), num_threads=num_threads)
     capsys.readouterr()
@@ -143,4 +144,4 @@ def test_number_of_threads_is_kept_if_not_set(train: Train, tmp_path: Path, caps
     assert re.search(rf"\b{num_threads} threads .*\b{default_num_threads()} \(--num_threads\)", lines[-1])
     assert not any("rounded" in line for line in lines), "the number of threads has not changed"
     assert torch.get_num_threads() == num_threads
-    assert bits_of(tmp_path / "run") == bits_of(tmp_path / "whole")
+    assert bits_of(tmp_path / "run") == bits_of(tmp_path / "uninterrupted")

@@ -59,7 +59,7 @@ def parent(settings: dict[str, Any], cache_dir: Path, tmp_path_factory: pytest.T
 def fork(
     settings: dict[str, Any], parent: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
-    """Fork the parent at step 4 with changed settings."""
+    """A function that forks the parent with changed settings, by default at step 4: `fork("long", 8, epochs=4)`."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(name: str = "fork", step: int = 4, *, hooks: list[Hook] | None = None, **changed: Any) -> dict[str, Any]:

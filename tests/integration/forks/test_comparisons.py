@@ -1,4 +1,4 @@
-"""Comparisons of a resumed run or a fork with its checkpoint: settings, rows, best values, stops."""
+"""A resumed run or a fork compares its settings, rows, best values and stops with those of its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.builders.run_files import journal_of, lines_of, result_of
 from tests.integration.forks.conftest import Train
 
 
-def test_fork_cannot_change_settings_that_the_checkpoint_depends_on(fork: Train, tmp_path: Path) -> None:
+def test_fork_cannot_change_settings_that_its_checkpoint_depends_on(fork: Train, tmp_path: Path) -> None:
     for changed in ({"seed": 1}, {"batch_size": 4}, {"optimizer": "sgd"}, {"limit_train": 40}):
         (name,) = changed
         with pytest.raises(CheckpointError, match=rf"step-00000004 .*\b{name} was .*, now"):
@@ -30,7 +30,7 @@ def test_harmless_settings_are_applied_with_a_message(
     fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(parent / "checkpoints" / "step-00000008")
-    result = fork("again", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
+    result = fork("resumed", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     printed = capsys.readouterr().out
     for message in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
@@ -39,15 +39,15 @@ def test_harmless_settings_are_applied_with_a_message(
 
 def test_changed_training_settings_are_refused_with_the_fork_command(fork: Train, parent: Path) -> None:
     checkpoint = parent / "checkpoints" / "step-00000008"
-    with pytest.raises(CheckpointError) as caught:
-        fork("again", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
-    message = str(caught.value)
+    with pytest.raises(CheckpointError) as error_info:
+        fork("resumed", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
+    message = str(error_info.value)
     for change in ("seed was 0, now 3", "lr was 0.0001, now 1e-05", "max_length was 32, now 16"):
         assert change in message
     assert f"--fork {parent}@step-8" in message
 
 
-def test_changed_rows_are_refused_and_moved_rows_are_not(
+def test_changed_rows_are_refused_but_moved_files_are_accepted(
     fork: Train, parent: Path, tiny_reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = tmp_path / "moved"
@@ -55,7 +55,7 @@ def test_changed_rows_are_refused_and_moved_rows_are_not(
     for path in tiny_reviews.iterdir():
         (moved / path.name).write_bytes(path.read_bytes())
     checkpoint = str(parent / "checkpoints" / "step-00000008")
-    result = fork("again", fork=None, resume=checkpoint, data=str(moved))
+    result = fork("resumed", fork=None, resume=checkpoint, data=str(moved))
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert re.search(rf"data was '{tiny_reviews}', now '{moved}' .*the same", capsys.readouterr().out)
     train = moved / "train.csv"
@@ -68,9 +68,9 @@ def test_finished_run_is_returned_only_for_its_own_settings(
     fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(settings["data"], tmp_path / "moved")
-    for same in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
-        again = fork(fork=None, output_dir=str(parent), resume="auto", **same)
-        assert again == result_of(parent)
+    for harmless in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
+        result = fork(fork=None, output_dir=str(parent), resume="auto", **harmless)
+        assert result == result_of(parent)
     printed = capsys.readouterr().out
     assert "log_every was 1, now 3" in printed
     assert re.search(rf"data was .*, now '{tmp_path / 'moved'}' .*the same", printed)
@@ -86,7 +86,7 @@ def test_finished_run_is_returned_only_for_its_own_settings(
     }.items():
         with pytest.raises(OtherRunError, match=rf"finished .*\b{name} was"):
             fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
-    assert result_of(parent) == again
+    assert result_of(parent) == result
 
 
 def test_resume_in_the_directory_of_another_run_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
@@ -97,44 +97,47 @@ def test_resume_in_the_directory_of_another_run_is_refused(fork: Train, parent: 
         fork("other", fork=None, resume=checkpoint)
     assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
     assert result_of(other)["steps"] == 8
-    same = tmp_path / "same"  # as if the same command had been interrupted
-    same.mkdir()
-    shutil.copy(parent / "config.yaml", same)
-    assert fork("same", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
+    interrupted = tmp_path / "interrupted"  # as if the same command had been interrupted before
+    interrupted.mkdir()
+    shutil.copy(parent / "config.yaml", interrupted)
+    assert fork("interrupted", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
 
 
 def test_best_model_of_a_different_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
     # The validation loss is below the accuracy here, so no later loss could be "better" than the earlier accuracy.
     fork("first", best_metric="accuracy", fork=None, timeline=[])
-    start = f"{tmp_path / 'first'}@4"
-    by_loss = fork("by_loss", fork=start, best_metric="loss", timeline=[])
-    alone = fork("alone", fork=None, best_metric="loss", timeline=[])
+    checkpoint = f"{tmp_path / 'first'}@4"
+    by_loss = fork("by_loss", fork=checkpoint, best_metric="loss", timeline=[])
+    unforked = fork("unforked", fork=None, best_metric="loss", timeline=[])
     assert by_loss["tested"] == "best"
-    later = [line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line]
-    assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(later))
-    assert alone["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
-    # The same for accuracies on shorter inputs, even if all of them are worse than those on the longer inputs before.
+    losses_after_fork = [
+        line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line
+    ]
+    assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(losses_after_fork))
+    assert unforked["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
+    # The best accuracy on longer inputs is dropped too, even if all accuracies on shorter inputs are worse.
     shorter = {"max_length": 4, "lr": 1e-12, "head_lr": 1e-12}
-    fork("shorter", fork=start, best_metric="accuracy", timeline=[], **shorter)
+    fork("shorter", fork=checkpoint, best_metric="accuracy", timeline=[], **shorter)
     assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-def test_early_stopping_counts_from_the_fork_if_values_are_not_comparable(
+def test_early_stopping_is_reset_by_a_fork_if_values_are_not_comparable(
     fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still: dict[str, Any] = {
+    no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
         "evaluate_every": "1st",
         "patience": 6,
         "hook": [],
-        "schedule": "plateau",  # halves the rates after the third evaluation, the fifth, ...
+        "schedule": "plateau",  # halves the rates after evaluations 3, 5, 7 and so on
         "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
     }
-    assert fork("first", fork=None, **still)["steps"] == 7  # the first evaluation is the best, and six more follow
+    # The first evaluation is the best, and six more follow.
+    assert fork("first", fork=None, **no_progress)["steps"] == 7
     capsys.readouterr()
-    start = f"{tmp_path / 'first'}@4"
-    same = fork("same", fork=start, **still)
+    checkpoint = f"{tmp_path / 'first'}@4"
+    same = fork("same", fork=checkpoint, **no_progress)
     assert same["steps"] == 7
     assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
     cases: list[tuple[dict[str, Any], int, float]] = [
@@ -143,10 +146,10 @@ def test_early_stopping_counts_from_the_fork_if_values_are_not_comparable(
         ({"max_length": 6}, 10, 0.5),
         ({"truncation": "tail"}, 10, 0.5),
     ]
-    for number, (changed, comes_true, rate) in enumerate(cases):
-        name = f"other-{number}"
-        other = fork(name, fork=start, **still | changed)
-        assert other["steps"] == 11
+    for number, (changed, condition_step, lr_factor) in enumerate(cases):
+        name = f"changed-{number}"
+        result = fork(name, fork=checkpoint, **no_progress | changed)
+        assert result["steps"] == 11
         assert "Early stopping is reset" in capsys.readouterr().out
-        assert journal_of(tmp_path / name) == [(comes_true, "set_dropout")]
-        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(rate * still["head_lr"])
+        assert journal_of(tmp_path / name) == [(condition_step, "set_dropout")]
+        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(lr_factor * no_progress["head_lr"])

@@ -30,19 +30,21 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(fork: Train, parent: Pa
 
 
 def test_fork_shares_the_steps_of_its_parent_until_its_first_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
-    more = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
-    fork(timeline=[*more, {"at": "6st", "replace_head": "gru"}])
-    of_fork, of_parent = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
-    assert of_fork[:6] == of_parent[:6]  # the losses too: the same examples and the same dropout masks
-    assert all(mine["loss"] != theirs["loss"] for mine, theirs in zip(of_fork[6:], of_parent[6:], strict=True))
+    shared_entries = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
+    fork(timeline=[*shared_entries, {"at": "6st", "replace_head": "gru"}])
+    fork_lines, parent_lines = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
+    assert fork_lines[:6] == parent_lines[:6]  # losses too, since examples and dropout masks are the same
+    assert all(
+        forked["loss"] != original["loss"] for forked, original in zip(fork_lines[6:], parent_lines[6:], strict=True)
+    )
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "replace_head"), (9, "unfreeze")]
 
 
 def test_edit_at_the_step_of_the_fork_is_applied(fork: Train, parent: Path, tmp_path: Path) -> None:
     fork(timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "4st", "scale_lr": 0.5}])
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (4, "scale_lr")]
-    of_fork, of_parent = lines_of(tmp_path / "fork"), lines_of(parent)
-    assert of_fork[4]["learning_rate/head"] == pytest.approx(of_parent[4]["learning_rate/head"] / 2)
+    fork_lines, parent_lines = lines_of(tmp_path / "fork"), lines_of(parent)
+    assert fork_lines[4]["learning_rate/head"] == pytest.approx(parent_lines[4]["learning_rate/head"] / 2)
 
 
 def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
@@ -60,17 +62,17 @@ def test_longer_fork_does_not_repeat_edits_at_a_share_of_the_run(
     assert result["steps"] == 24
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (18, "freeze")]
     capsys.readouterr()
-    shorter = fork("again", step=12, epochs=4)  # after 75% of the parent's steps, but before 75% of its own
-    assert shorter["steps"] == 24
+    late_fork = fork("late", step=12, epochs=4)  # starts after 75% of the parent's steps, but before 75% of its own
+    assert late_fork["steps"] == 24
     assert re.search(r"not repeated at step 18\b", capsys.readouterr().out)
-    assert journal_of(tmp_path / "again") == [(2, "freeze"), (9, "unfreeze")]
+    assert journal_of(tmp_path / "late") == [(2, "freeze"), (9, "unfreeze")]
 
 
 def test_fork_uses_learning_rates_of_its_own_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
     fork(lr=2e-4, schedule="constant")
-    of_fork = lines_of(tmp_path / "fork")[5]
-    assert of_fork["learning_rate/layer.1"] == pytest.approx(2e-4)
-    assert of_fork["learning_rate/head"] == pytest.approx(1e-3)
+    fork_line = lines_of(tmp_path / "fork")[5]
+    assert fork_line["learning_rate/layer.1"] == pytest.approx(2e-4)
+    assert fork_line["learning_rate/head"] == pytest.approx(1e-3)
     assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
 
 
@@ -86,7 +88,7 @@ def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(for
 
 
 class RecordsStart(Hook):
-    """Record whether the hook started with the run or was resumed."""
+    """Record whether the hook is started or resumed."""
 
     def __init__(self) -> None:
         self.starts: list[str] = []
@@ -116,17 +118,17 @@ def test_fork_of_a_missing_checkpoint_or_run_is_refused(fork: Train, parent: Pat
 
 
 def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], tmp_path: Path, parent: Path) -> None:
-    added = [*settings["timeline"], {"at": "6st", "replace_head": "gru"}]
-    whole = fork(timeline=added)
+    timeline = [*settings["timeline"], {"at": "6st", "replace_head": "gru"}]
+    uninterrupted = fork(timeline=timeline)
     (tmp_path / "fork" / "result.json").unlink()
     for checkpoint in ("step-00000012",):
         for path in (tmp_path / "fork" / "checkpoints" / checkpoint).rglob("*.safetensors"):
             path.write_bytes(b"damaged")
-    again = fork(timeline=added, resume="auto")
-    assert again["weights_sha256"] == whole["weights_sha256"]
-    assert again["parent"] == {"run": str(parent), "step": 4}
-    fork_of_fork = fork("grandchild", fork=f"{tmp_path / 'fork'}@8", timeline=added)
-    assert fork_of_fork["weights_sha256"] == whole["weights_sha256"]
+    resumed = fork(timeline=timeline, resume="auto")
+    assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
+    assert resumed["parent"] == {"run": str(parent), "step": 4}
+    fork_of_fork = fork("grandchild", fork=f"{tmp_path / 'fork'}@8", timeline=timeline)
+    assert fork_of_fork["weights_sha256"] == uninterrupted["weights_sha256"]
     assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
 
 
@@ -138,18 +140,20 @@ def test_command_line_forks_with_settings_of_the_parent(launch: Launch, parent: 
     done = launch([*options, "--output_dir", tmp_path / "fork"])
     assert f"{parent}/checkpoints/step-00000008" in done.stdout
     assert re.search(r"\btimeline was .*, now .*set_dropout", done.stdout)
-    of_fork, of_parent = (yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent))
-    assert of_fork.pop("fork") == f"{parent}@step-8"
-    assert of_fork.pop("timeline") == [
-        *of_parent.pop("timeline"),
+    fork_settings, parent_settings = (
+        yaml.safe_load((run / "config.yaml").read_text()) for run in (tmp_path / "fork", parent)
+    )
+    assert fork_settings.pop("fork") == f"{parent}@step-8"
+    assert fork_settings.pop("timeline") == [
+        *parent_settings.pop("timeline"),
         {"at": "10st", "set_dropout": {"modules": "head", "p": 0.5}},
     ]
-    assert of_parent.pop("fork") is None
-    assert of_fork == of_parent
+    assert parent_settings.pop("fork") is None
+    assert fork_settings == parent_settings
 
 
 def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Path) -> None:
-    still: dict[str, Any] = {
+    no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
         "evaluate_every": "1st",
@@ -157,78 +161,87 @@ def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Pa
         "hook": [],
         "timeline": [],
     }
-    first = fork("first", fork=None, **still)
+    first = fork("first", fork=None, **no_progress)
     assert first["steps"] == 3
-    again = fork("again", fork=str(tmp_path / "first"), **still)
-    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
-    assert again["weights_sha256"] == first["weights_sha256"]
+    unchanged = fork("unchanged", fork=str(tmp_path / "first"), **no_progress)
+    assert (unchanged["steps"], unchanged["stopped_because"]) == (3, first["stopped_because"])
+    assert unchanged["weights_sha256"] == first["weights_sha256"]
     harmless = {"log_every": 3, "keep": 3, "save_every": None, "evaluation_batch_size": 5, "num_threads": 2}
-    changed = fork("changed", fork=str(tmp_path / "first"), **still | harmless)
+    changed = fork("changed", fork=str(tmp_path / "first"), **no_progress | harmless)
     assert (changed["steps"], changed["weights_sha256"]) == (3, first["weights_sha256"])
-    longer = fork("longer", fork=str(tmp_path / "first"), **still | {"patience": 4})
+    longer = fork("longer", fork=str(tmp_path / "first"), **no_progress | {"patience": 4})
     assert longer["steps"] == 5
 
 
 def test_edit_counts_as_applied_only_for_the_same_timeline_entry(fork: Train, tmp_path: Path) -> None:
-    # The same edit as the parent's at step 2, but in a different entry and at a different time.
+    # The edit equals the parent's edit at step 2, but its timeline entry has a different time.
     fork(timeline=[{"at": "6st", "freeze": "encoder.layer[0]"}])
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "freeze")]
 
 
 def test_repeated_edits_of_a_fork_are_applied_at_multiples_of_their_interval(fork: Train, tmp_path: Path) -> None:
-    every = {"every": "2st", "scale_lr": 0.5}
-    fork("added", timeline=[every])
+    repeated = {"every": "2st", "scale_lr": 0.5}
+    fork("added", timeline=[repeated])
     assert journal_of(tmp_path / "added") == [(2, "freeze"), *((step, "scale_lr") for step in (4, 6, 8, 10))]
-    fork("first", fork=None, timeline=[every])
-    fork("inherited", fork=f"{tmp_path / 'first'}@4", timeline=[every])
+    fork("first", fork=None, timeline=[repeated])
+    fork("inherited", fork=f"{tmp_path / 'first'}@4", timeline=[repeated])
     assert journal_of(tmp_path / "inherited") == journal_of(tmp_path / "first")
 
 
 def test_fork_does_not_repeat_an_edit_whose_condition_came_true(fork: Train, tmp_path: Path) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "add_lora": {"r": 2}}]
     first = fork("first", fork=None, timeline=timeline)
-    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
-    assert again["weights_sha256"] == first["weights_sha256"]
-    assert journal_of(tmp_path / "again") == journal_of(tmp_path / "first") == [(2, "add_lora")]
+    second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert second["weights_sha256"] == first["weights_sha256"]
+    assert journal_of(tmp_path / "second") == journal_of(tmp_path / "first") == [(2, "add_lora")]
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "error"])
 def test_fork_may_start_after_a_conditional_edit_became_impossible(
     fork: Train, tmp_path: Path, on_conflict: str
 ) -> None:
-    waiting = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
-    timeline = [{"at": "3st", "add_lora": {"r": 2}}, waiting]
+    conditional = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
+    timeline = [{"at": "3st", "add_lora": {"r": 2}}, conditional]
     first = fork("first", fork=None, timeline=timeline)
-    again = fork("again", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
-    assert again["weights_sha256"] == first["weights_sha256"]
+    second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
+    assert second["weights_sha256"] == first["weights_sha256"]
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
 def test_fork_from_cyclic_momentum_uses_its_own_momentum(
     fork: Train, tmp_path: Path, optimizer: str, name: str
 ) -> None:
-    seen = []
+    momenta = []
 
     class RecordsMomentum(Hook):
         def after_step(self, run: Run) -> None:
-            seen.append(run.optimizer.param_groups[0][name])
+            momenta.append(run.optimizer.param_groups[0][name])
 
-    moving = {"schedule": {"name": "one_cycle", "cycle_momentum": True}, "optimizer": optimizer, "timeline": []}
-    fork("first", fork=None, **moving)
-    fork("second", fork=f"{tmp_path / 'first'}@4", hooks=[RecordsMomentum()], **moving | {"schedule": "constant"})
-    fork("never", fork=None, hooks=[RecordsMomentum()], **moving | {"schedule": "constant"})
-    assert len(seen) == 8 + 12
-    assert len(set(seen)) == 1
+    cyclic_momentum = {
+        "schedule": {"name": "one_cycle", "cycle_momentum": True},
+        "optimizer": optimizer,
+        "timeline": [],
+    }
+    fork("first", fork=None, **cyclic_momentum)
+    fork(
+        "second",
+        fork=f"{tmp_path / 'first'}@4",
+        hooks=[RecordsMomentum()],
+        **cyclic_momentum | {"schedule": "constant"},
+    )
+    fork("unforked", fork=None, hooks=[RecordsMomentum()], **cyclic_momentum | {"schedule": "constant"})
+    assert len(momenta) == 8 + 12
+    assert len(set(momenta)) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [("plateau", "linear"), ("linear", "plateau")])
 def test_fork_may_change_from_and_to_the_plateau_schedule(fork: Train, tmp_path: Path, before: str, after: str) -> None:
     fork("first", fork=None, schedule=before, timeline=[], evaluate_every="1st")
     result = fork("second", fork=f"{tmp_path / 'first'}@4", schedule=after, timeline=[], evaluate_every="1st")
-    fork("alone", fork=None, schedule=after, timeline=[], evaluate_every="1st")
+    fork("unforked", fork=None, schedule=after, timeline=[], evaluate_every="1st")
     assert result["steps"] == 12
     if after == "linear":
-        forked, alone = (
-            [line["learning_rate/head"] for line in lines_of(tmp_path / run)[4:]] for run in ("second", "alone")
+        forked, unforked = (
+            [line["learning_rate/head"] for line in lines_of(tmp_path / run)[4:]] for run in ("second", "unforked")
         )
-        assert forked == alone
+        assert forked == unforked

@@ -29,15 +29,15 @@ def test_resume_in_another_directory_copies_metrics_and_best_model(
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
 
 
-@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("num_processes_before", "num_processes_after"), [(1, 2), (2, 1)])
 def test_run_resumes_with_other_processes_and_micro_batches(
-    launch: Launch, settings: dict[str, Any], tmp_path: Path, first: int, then: int
+    launch: Launch, settings: dict[str, Any], tmp_path: Path, num_processes_before: int, num_processes_after: int
 ) -> None:
     without_dropout = {
         **settings,
         "dropout": 0.0,
         "head": {"name": "linear", "dropout": 0.0},
-        "optimizer": "sgd",  # Adam turns rounding errors of gradients near 0 into whole steps
+        "optimizer": "sgd",  # Adam turns rounding errors of gradients near 0 into steps of full size
         "lr": 0.1,
         "hook": [],
     }
@@ -46,27 +46,27 @@ def test_run_resumes_with_other_processes_and_micro_batches(
         yaml.safe_dump({**without_dropout, "plugin": [str(ROOT / "tests" / "plugins" / "fail_at_step.py")]})
     )
     run = ["--recipe", recipe, "--hook", "fail_at_step"]
-    launch([*run, "--output_dir", tmp_path / "whole"], num_processes=first)
+    launch([*run, "--output_dir", tmp_path / "uninterrupted"], num_processes=num_processes_before)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAIL_AT_STEP", "7")
-        done = launch([*run, "--output_dir", tmp_path / "cut"], num_processes=first, check=False)
+        done = launch([*run, "--output_dir", tmp_path / "cut"], num_processes=num_processes_before, check=False)
     assert done.returncode != 0
-    other = ["--micro_batch_size", "2", "--resume", "auto", "--output_dir", tmp_path / "cut"]
-    done = launch([*run, *other], num_processes=then)
-    assert f"{first} processes on cpu before, {then} on cpu now" in done.stdout
+    changed_flags = ["--micro_batch_size", "2", "--resume", "auto", "--output_dir", tmp_path / "cut"]
+    done = launch([*run, *changed_flags], num_processes=num_processes_after)
+    assert f"{num_processes_before} processes on cpu before, {num_processes_after} on cpu now" in done.stdout
     assert "micro_batch_size was 8, now 2" in done.stdout
-    lines = [without_times(lines_of(tmp_path / name)) for name in ("whole", "cut")]
+    lines = [without_times(lines_of(tmp_path / name)) for name in ("uninterrupted", "cut")]
     assert lines[0][:4] == lines[1][:4]
-    for before, after in zip(*lines, strict=True):
-        assert before.keys() == after.keys()
-        for name in before:
-            assert after[name] == pytest.approx(before[name], rel=1e-4, abs=1e-5), (before["step"], name)
-    models = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut")]
+    for expected, line in zip(*lines, strict=True):
+        assert expected.keys() == line.keys()
+        for name in expected:
+            assert line[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), (expected["step"], name)
+    models = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("uninterrupted", "cut")]
     assert all(torch.allclose(models[0][name], models[1][name], rtol=1e-4, atol=1e-6) for name in models[0])
 
 
 def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -> None:
-    still: dict[str, Any] = {
+    no_progress: dict[str, Any] = {
         "fork": None,
         "lr": 1e-12,
         "head_lr": 1e-12,
@@ -74,15 +74,15 @@ def test_run_that_was_stopped_early_stays_stopped(fork: Train, tmp_path: Path) -
         "patience": 2,
         "hook": [],
     }
-    first = fork("first", **still)
+    first = fork("first", **no_progress)
     assert first["steps"] == 3
-    (tmp_path / "first" / "result.json").unlink()  # as if it had been killed while it finished
-    again = fork("first", **still, resume="auto")
-    assert (again["steps"], again["stopped_because"]) == (3, first["stopped_because"])
-    assert again["weights_sha256"] == first["weights_sha256"]
+    (tmp_path / "first" / "result.json").unlink()  # as if the run had been killed while it finished
+    resumed = fork("first", **no_progress, resume="auto")
+    assert (resumed["steps"], resumed["stopped_because"]) == (3, first["stopped_because"])
+    assert resumed["weights_sha256"] == first["weights_sha256"]
 
 
-def test_stop_requested_after_the_last_boundary_survives_a_resume(fork: Train, tmp_path: Path) -> None:
+def test_stop_requested_at_the_end_of_a_saved_step_survives_a_resume(fork: Train, tmp_path: Path) -> None:
     class StopsLate(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 4:
@@ -91,14 +91,14 @@ def test_stop_requested_after_the_last_boundary_survives_a_resume(fork: Train, t
     first = fork("first", hooks=[StopsLate()], fork=None)
     assert (first["steps"], first["stopped_because"]) == (5, "enough")
     checkpoint = str(tmp_path / "first" / "checkpoints" / "step-00000004")
-    again = fork("again", hooks=[StopsLate()], fork=None, resume=checkpoint)
-    assert (again["steps"], again["weights_sha256"]) == (5, first["weights_sha256"])
+    resumed = fork("resumed", hooks=[StopsLate()], fork=None, resume=checkpoint)
+    assert (resumed["steps"], resumed["weights_sha256"]) == (5, first["weights_sha256"])
 
 
 def test_resume_from_an_earlier_checkpoint_deletes_later_checkpoints(
     fork: Train, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Fails(Hook):
+    class FailsAtStep(Hook):
         def __init__(self, step: int | None = None) -> None:
             self.step = step
 
@@ -107,14 +107,14 @@ def test_resume_from_an_earlier_checkpoint_deletes_later_checkpoints(
                 raise ValueError("enough")
 
     checkpoints = tmp_path / "run" / "checkpoints"
-    saves: dict[str, Any] = {"fork": None, "save_every": "2st"}
-    whole = fork("run", hooks=[Fails()], **saves)
+    shared: dict[str, Any] = {"fork": None, "save_every": "2st"}
+    uninterrupted = fork("run", hooks=[FailsAtStep()], **shared)
     earlier = str(checkpoints / "step-00000004")
     with pytest.raises(ValueError, match="enough"):
-        fork("run", keep=2, resume=earlier, hooks=[Fails(7)], **saves)
+        fork("run", keep=2, resume=earlier, hooks=[FailsAtStep(7)], **shared)
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000004", "step-00000006"]
     capsys.readouterr()
-    again = fork("run", keep=2, resume="auto", hooks=[Fails()], **saves)
-    assert again["resumed_from"] == "step-00000006"
-    assert again["weights_sha256"] == whole["weights_sha256"]
+    resumed = fork("run", keep=2, resume="auto", hooks=[FailsAtStep()], **shared)
+    assert resumed["resumed_from"] == "step-00000006"
+    assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-00000010", "step-00000012"]

@@ -63,15 +63,15 @@ def main() -> None:
         "--repositories", type=Path, nargs="+", default=[FOLDER.parents[1]], help="checkouts (default: this one)"
     )
     parser.add_argument("--options", nargs="*", default=[], help="additional settings of the run, as name=value")
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     encoder = find_package(DEMO_ENCODERS["minilm"]) / "model"
-    durations: dict[Path, dict[str, list[Duration]]] = {path: defaultdict(list) for path in options.repositories}
+    durations: dict[Path, dict[str, list[Duration]]] = {path: defaultdict(list) for path in arguments.repositories}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(options.rounds + 1):
-            for repository in options.repositories:
+        for number in range(arguments.rounds + 1):
+            for repository in arguments.repositories:
                 measured = {
                     "libraries": time_libraries(interpreter_of(repository), encoder),
-                    **time_run(repository, Path(folder), [f"--{option}" for option in options.options]),
+                    **time_run(repository, Path(folder), [f"--{option}" for option in arguments.options]),
                 }
                 load = os.getloadavg()[0]
                 print(f"round {number}, load {load:.1f}, {repository}: {describe(measured)}", flush=True)

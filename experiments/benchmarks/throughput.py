@@ -169,7 +169,7 @@ def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: 
 
 
 def lightning_example(folder: Path, batch_size: int) -> Measured:
-    """Train with Lightning, set up like the Trainer's example: padded to the maximum, fp32. Uses a one-cycle schedule."""
+    """Train with Lightning, set up like the Trainer's example but with a one-cycle schedule."""
     import lightning
     import torch
     from transformers import default_data_collator
@@ -267,7 +267,7 @@ def read_rows(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def tokenize_all(folder: Path, tokenizer: Any, padding: Any) -> Any:
-    """Return all training rows, tokenized as in the frameworks' examples: at once, truncated, and padded as requested."""
+    """Return all training rows, tokenized at once as in the frameworks' examples: truncated, padded as requested."""
     from datasets import Dataset
 
     rows = list(read_rows(folder))

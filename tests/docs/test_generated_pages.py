@@ -25,14 +25,14 @@ def anchors(page: str) -> list[str]:
 
 
 def test_every_setting_has_one_anchor() -> None:
-    found = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
-    assert sorted(found) == sorted([*declarations(RunConfig), *INSPECTION])
+    setting_anchors = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
+    assert sorted(setting_anchors) == sorted([*declarations(RunConfig), *INSPECTION])
     assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())
 
 
-def test_setting_is_described_as_declared() -> None:
+def test_settings_page_shows_declaration() -> None:
     page = settings_page()
     section = page[page.index("### `--batch_size`") : page.index("### `--micro_batch_size`")]
     declared = declarations(RunConfig)["batch_size"]
@@ -50,7 +50,9 @@ def test_every_registered_name_has_one_anchor(name: str) -> None:
 
 
 def test_every_registry_has_a_page() -> None:
-    assert {page.listing for page in REGISTRY_PAGES.values()} == set(REGISTRIES) - {"pefts"}  # the edit add_lora
+    assert {page.listing for page in REGISTRY_PAGES.values()} == set(REGISTRIES) - {
+        "pefts"
+    }  # pefts are options of the edit add_lora
 
 
 def test_every_metric_has_an_anchor() -> None:
@@ -67,11 +69,11 @@ def test_every_metric_has_an_anchor() -> None:
         ("--head.<option>, --other", "[`--head.<option>`](x.md#head), `--other`"),
     ],
 )
-def test_settings_in_descriptions_are_links(text: str, linked: str) -> None:
+def test_link_settings_links_settings_that_are_not_code(text: str, linked: str) -> None:
     assert link_settings(text, ["lr", "head", "list"], "x.md") == linked
 
 
-def test_separate_sections_puts_an_empty_line_before_each() -> None:
+def test_separate_sections_inserts_empty_lines() -> None:
     assert separate_sections("Do it.\n\nArgs:\n    x: it.\nReturns:\n    It.\n") == (
         "Do it.\n\nArgs:\n    x: it.\n\nReturns:\n    It.\n"
     )

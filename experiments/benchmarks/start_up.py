@@ -88,9 +88,9 @@ def interpreter_of(repository: Path) -> str:
 
 def time_libraries(python: str, encoder: Path) -> Duration:
     """Return the time for importing the libraries and reading the weights."""
-    started, before = time.time(), processor_of_children()
+    started, before = time.time(), child_processor_time()
     subprocess.run([python, "-c", LIBRARIES, str(encoder)], check=True, capture_output=True)
-    return Duration(time.time() - started, processor_of_children() - before)
+    return Duration(time.time() - started, child_processor_time() - before)
 
 
 def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Duration]:
@@ -100,7 +100,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     command = [interpreter_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
     command += ["--smoke", "--overwrite", "--output_dir", str(directory), "--plugin", str(MARKS)]
     environment = {**os.environ, "START_UP_MARKS": str(marks), "MIDWAY_CACHE": str(folder / "cache" / repository.name)}
-    started, before = time.time(), processor_of_children()
+    started, before = time.time(), child_processor_time()
     done = subprocess.run(
         [*command, "--hook", "start_up_marks", *options],
         cwd=folder,
@@ -111,7 +111,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     )
     if done.returncode != 0:
         raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
-    total = Duration(time.time() - started, processor_of_children() - before)
+    total = Duration(time.time() - started, child_processor_time() - before)
     marked = {
         name: Duration(wall - started, processor)
         for name, wall, processor in map(json.loads, marks.read_text(encoding="utf-8").splitlines())
@@ -124,7 +124,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     }
 
 
-def processor_of_children() -> float:
+def child_processor_time() -> float:
     """Return the processor time of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

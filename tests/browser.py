@@ -23,7 +23,7 @@ NARROWEST = 500
 """Minimum width of a Chromium window in pixels. A frame inside the window can be narrower."""
 PROBE = """<script>
 window.addEventListener("load", () => {
-  const found = {
+  const result = {
     mode: document.compatMode,
     images: [...document.images].map(image => [image.alt, image.complete ? image.naturalWidth : 0]),
     width: document.documentElement.scrollWidth,
@@ -35,7 +35,7 @@ window.addEventListener("load", () => {
   const element = document.createElement("script");
   element.type = "application/json";
   element.id = "probe";
-  element.textContent = JSON.stringify(found).replaceAll("<", "\\\\u003c");
+  element.textContent = JSON.stringify(result).replaceAll("<", "\\\\u003c");
   top.document.body.append(element);
 });
 </script>"""

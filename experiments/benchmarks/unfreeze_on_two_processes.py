@@ -372,23 +372,32 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     ]
     steps = [[line for line in lines if "step" in line] for lines in ranks]
     sizes = sorted({line["world_size"] for lines in steps for line in lines})
-    process_cell = str(num_processes) if sizes in ([], [num_processes]) else f"{num_processes}, which see {sizes}"
+    process_cell = (
+        str(num_processes)
+        if sizes in ([], [num_processes])
+        else f"{num_processes}, which report a world size of {sizes}"
+    )
     if failure or len(ranks) != num_processes:
         errors = [line["error"] for lines in ranks for line in lines if "error" in line]
-        reasons = errors or [failure or f"found the files of {len(ranks)} processes"]
-        place = f"in step {1 + min(map(len, steps), default=0)}"
-        print(f"{arm}, on {num_processes}, {place}: {' / '.join(dict.fromkeys(reasons))}")
-        return f"| {arm} | {process_cell} | {place}: {textwrap.shorten(reasons[0], 80)} | | | | | |"
+        reasons = errors or [failure or f"expected the files of {num_processes} processes, found {len(ranks)}"]
+        step_text = f"in step {1 + min(map(len, steps), default=0)}"
+        print(f"{arm}, on {num_processes}, {step_text}: {' / '.join(dict.fromkeys(reasons))}")
+        return f"| {arm} | {process_cell} | {step_text}: {textwrap.shorten(reasons[0], 80)} | | | | | |"
     ends = [lines[-1] for lines in ranks]
     trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))
-    training = [line for line in steps[0] if line["gradients"]]
-    rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in training[:1] for rate in first["rates"])
+    trained_steps = [line for line in steps[0] if line["gradients"]]
+    rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in trained_steps[:1] for rate in first["rates"])
     not_averaged, replicas = "", ""
     if num_processes > 1:
         pairs = list(zip(*steps, strict=True))
-        not_averaged = f"{sum(one['gradients'] != other['gradients'] for one, other in pairs)} of {len(training)}"
-        since = next((one["step"] for one, other in pairs if one["parameters"] != other["parameters"]), None)
-        replicas = "equal" if since is None else f"differ from step {since} on, by up to {difference(folder):.1g}"
+        not_averaged = (
+            f"{sum(first['gradients'] != second['gradients'] for first, second in pairs)} of {len(trained_steps)}"
+        )
+        differing_steps = (first["step"] for first, second in pairs if first["parameters"] != second["parameters"])
+        since = next(differing_steps, None)
+        replicas = (
+            "equal" if since is None else f"differ from step {since} on, by up to {largest_difference(folder):.1g}"
+        )
     cells = [
         arm,
         process_cell,
@@ -402,12 +411,12 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     return f"| {' | '.join(cells)} |"
 
 
-def difference(folder: Path) -> float:
+def largest_difference(folder: Path) -> float:
     """Return the largest difference between the parameters of the two processes."""
     from safetensors.torch import load_file
 
-    one, other = (load_file(folder / f"rank-{rank}.st") for rank in (0, 1))
-    return max((one[name] - other[name]).abs().max().item() for name in one)
+    first, second = (load_file(folder / f"rank-{rank}.st") for rank in (0, 1))
+    return max((first[name] - second[name]).abs().max().item() for name in first)
 
 
 def main() -> None:

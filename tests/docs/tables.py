@@ -28,15 +28,19 @@ def described(page: Path, anchor: str, header: str) -> list[str]:
     return names
 
 
-def compare(descriptions: Iterable[str], found: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the descriptions that match no name in `found`, and the names in `found` that no description matches.
+def compare(descriptions: Iterable[str], actual_names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the descriptions that match no actual name, and the actual names that no description matches.
 
     A part `<name>` of a description matches any text.
     """
-    descriptions, found = list(descriptions), set(found)
+    descriptions, actual_names = list(descriptions), set(actual_names)
     matches_by_description = {
-        name: {candidate for candidate in found if re.fullmatch(re.sub(r"<\\?\w+>", ".+", re.escape(name)), candidate)}
+        name: {
+            candidate
+            for candidate in actual_names
+            if re.fullmatch(re.sub(r"<\\?\w+>", ".+", re.escape(name)), candidate)
+        }
         for name in descriptions
     }
     missing = [name for name, matches in matches_by_description.items() if not matches]
-    return missing, sorted(found - set().union(*matches_by_description.values()))
+    return missing, sorted(actual_names - set().union(*matches_by_description.values()))

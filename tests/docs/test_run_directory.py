@@ -56,9 +56,9 @@ def entries_of(folder: Path) -> set[str]:
     return {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
 
 
-def check(anchor: str, header: str, found: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
-    """Check that a table describes exactly the names in `found`, and those in `absent`."""
-    missing, undescribed = compare(described(PAGE, anchor, header), found)
+def check(anchor: str, header: str, actual_names: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
+    """Check that a table describes exactly the actual names, and those in `absent`."""
+    missing, undescribed = compare(described(PAGE, anchor, header), actual_names)
     assert (missing, undescribed) == ([*absent], []), f"{PAGE.name}, section {anchor}"
 
 
@@ -111,5 +111,5 @@ def test_events_of_trials_are_described(study: Path) -> None:
 
 
 def test_compare_returns_missing_and_undescribed_names() -> None:
-    found = ["step", "validation/loss", "test/loss"]
-    assert compare(["step", "validation/<metric>", "epoch"], found) == (["epoch"], ["test/loss"])
+    actual_names = ["step", "validation/loss", "test/loss"]
+    assert compare(["step", "validation/<metric>", "epoch"], actual_names) == (["epoch"], ["test/loss"])

@@ -168,16 +168,16 @@ def test_store_refuses_a_layout_with_different_lengths(write: Write) -> None:
 
 
 def test_store_compares_hashes_once_per_process(write: Write, layout: RowLayout) -> None:
-    folder, other = write(layers()), write(layers(), "other")
-    FeatureStore(folder, layout)
-    for entry in (folder, other):
+    checked, unchecked = write(layers()), write(layers(), "other")
+    FeatureStore(checked, layout)
+    for entry in (checked, unchecked):
         flip_bit(entry / "layer-1.bin", 77)
-    FeatureStore(folder, layout)  # gigabytes are not read twice in one process
+    FeatureStore(checked, layout)  # gigabytes are not read twice in one process
     with pytest.raises(DamageError, match=r"layer-1\.bin"):
-        FeatureStore(other, layout)
-    (folder / "layer-1.bin").write_bytes(b"")
+        FeatureStore(unchecked, layout)
+    (checked / "layer-1.bin").write_bytes(b"")
     with pytest.raises(DamageError, match=r"layer-1\.bin.*\b0\b"):  # sizes are compared every time
-        FeatureStore(folder, layout)
+        FeatureStore(checked, layout)
 
 
 def test_batch_is_a_copy_of_the_stored_values(write: Write, layout: RowLayout) -> None:

@@ -62,10 +62,10 @@ def test_follow_timeline_restores_the_state_of_conditions(start_run: StartRun) -
     train(run)
     state = json.loads(json.dumps(follower(run).state_dict()))
     assert len(state["conditions"]) == 2
-    other = follower(start_run(timeline=TIMELINE, evaluate_every="1st"))
-    assert other.state_dict() != state
-    other.load_state_dict(state)
-    assert json.loads(json.dumps(other.state_dict())) == state
+    restored = follower(start_run(timeline=TIMELINE, evaluate_every="1st"))
+    assert restored.state_dict() != state
+    restored.load_state_dict(state)
+    assert json.loads(json.dumps(restored.state_dict())) == state
     # The checkpoint has no state for a condition that a fork adds.
     fork = follower(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
     before = fork.state_dict()

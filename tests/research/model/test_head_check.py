@@ -140,7 +140,7 @@ class UnusedParameter(MaskedMean):
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
-        self.more = nn.Parameter(torch.zeros(2))
+        self.unused = nn.Parameter(torch.zeros(2))
 
 
 class BatchStatistics(MaskedMean):
@@ -330,4 +330,4 @@ def test_unused_parameter_is_reported_once(start_run: StartRun, capsys: pytest.C
     )
     train(run)
     messages = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
-    assert [("head.more" in line, "head.out" in line) for line in messages] == [(True, False)]
+    assert [("head.unused" in line, "head.out" in line) for line in messages] == [(True, False)]

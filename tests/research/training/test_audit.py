@@ -123,9 +123,9 @@ def test_check_replicas_finds_any_difference_in_bits() -> None:
         (freeze, "head.out.bias is frozen"),
         (change_rate, "rate of head"),
     ):
-        other = make_pair()
-        change(*other)
-        for error in compare(make_pair(), other):
+        changed_pair = make_pair()
+        change(*changed_pair)
+        for error in compare(make_pair(), changed_pair):
             assert error is not None, message
             assert message in error
             assert error.count(" differs") == 1

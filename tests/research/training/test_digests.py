@@ -18,7 +18,7 @@ def test_hash_value_is_equal_for_equal_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (1, 1.0),
         ("1", 1),
@@ -31,8 +31,8 @@ def test_hash_value_is_equal_for_equal_values() -> None:
         (torch.tensor(1.0), torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))),
     ],
 )
-def test_hash_value_differs_for_different_values(one: Any, other: Any) -> None:
-    assert hash_value(one) != hash_value(other)
+def test_hash_value_differs_for_different_values(first: Any, second: Any) -> None:
+    assert hash_value(first) != hash_value(second)
 
 
 def test_hash_value_does_not_depend_on_memory_layout() -> None:

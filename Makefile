@@ -1,4 +1,4 @@
-# Each target installs what it needs; later calls skip the installation.
+# Each target installs the packages that it needs; later calls skip the installation.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
@@ -37,7 +37,7 @@ test-slow: $(SETUP)
 test-gpu: $(SETUP)
 	$(BIN)/python -m pytest -m gpu
 
-# The lowest versions that setup.cfg allows. They call functions that newer versions of their dependencies deprecate.
+# Test with the lowest versions that setup.cfg allows. They call functions that newer dependencies have deprecated.
 test-oldest: $(OLDEST)
 	.venv-oldest/bin/python $(TESTS) -W ignore::DeprecationWarning
 
@@ -47,13 +47,13 @@ $(OLDEST): setup.cfg pyproject.toml
 	.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[demo,dev]'
 	touch $(OLDEST)
 
-# The newest versions that setup.cfg allows, looked up in every call.
+# Test with the newest versions that setup.cfg allows. Every call looks them up and reinstalls.
 test-newest:
 	$(PYTHON) -m venv --clear --without-pip .venv-newest
 	$(PYTHON) -m pip --python .venv-newest/bin/python install --no-compile --editable '.[demo,dev]'
 	.venv-newest/bin/python $(TESTS)
 
-# Slower than `make test`. Code that killed processes ran is not counted.
+# Slower than `make test`. Code executed by processes that were killed is not counted.
 coverage: $(SETUP)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(TESTS)
@@ -72,7 +72,7 @@ $(DOCS): $(SETUP)
 	$(INSTALL) '.[demo,dev,docs]'
 	touch $(DOCS)
 
-# Hide Material's warning about MkDocs 2, since setup.cfg requires MkDocs 1.
+# Hide Material's warning about MkDocs 2; setup.cfg requires MkDocs 1.
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(DOCS)
 	$(BIN)/mkdocs build --strict --quiet

@@ -1,9 +1,9 @@
 """Check that a resumed run gives bit-identical results: python experiments/verify_resume.py --head lstm.
 
-Accepts every setting of run.py, including plugins. The script makes the same run twice: once without interruption, and
-once with cuts, which means that the run is killed in the middle of randomly drawn steps and resumed each time. After
-every step, both runs record hashes of every weight, optimizer state, random number generator and hook. The script
-prints the first hash that differs, and any differences in the predictions and in metrics.jsonl.
+The script accepts the settings of run.py, including plugins. It makes the same run twice: once without interruption,
+and once with cuts. At a cut, the run is killed in the middle of a randomly drawn step, and then resumed. After every
+step, both runs record hashes of every weight, optimizer state, random number generator and hook. The script prints the
+first hash that differs, and any differences in the predictions and in metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_ste
 """Points of a step at which the run may be killed."""
 WATCHED = "watched"
 """First argument of this script when it starts itself as one of the runs."""
-NOT_TAKEN = {*names_where(lambda declared: declared.effect is Effect.INVOCATION)} - {"traceback"}
-"""Settings of a single invocation, which the script sets for its runs itself or does not use."""
+REJECTED_SETTINGS = {*names_where(lambda declared: declared.effect is Effect.INVOCATION)} - {"traceback"}
+"""Settings of run.py that this script does not accept: it sets them for its runs itself, or does not use them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Cut:
     step: int
     """Number of the step, from 1."""
     point: str
-    """Point of the loop in that step."""
+    """Point of the loop, in that step, at which the run is killed."""
 
     def __str__(self) -> str:
         return f"step {self.step}, {self.point}"
@@ -77,7 +77,7 @@ class WatchSettings:
     watch: str = setting("", effect=Effect.INVOCATION)
     """Folder for the hashes."""
     cut: str | None = setting(None, effect=Effect.INVOCATION)
-    """When the run is killed, as step:point."""
+    """When to kill the run, as step:point."""
 
 
 USAGE = "python experiments/verify_resume.py [--recipe FILE.yaml] [--setting value ...] [--cuts 3] [--cut_seed 0]"
@@ -98,7 +98,7 @@ class VerifyCommand:
 
     @property
     def traceback(self) -> bool:
-        """See `research.system.errors.run_script`."""
+        """Whether errors are printed with their tracebacks; see `research.system.errors.run_script`."""
         return self.run.traceback
 
 
@@ -111,7 +111,7 @@ class WatchCommand:
     run: Command
     """Settings of the run."""
     traceback: bool = True
-    """Whole tracebacks are written into the file with the run's output."""
+    """Always true: tracebacks go into the file with the run's output."""
 
 
 def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
@@ -122,7 +122,7 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     """
     given, flags = split_flags(VerifySettings, VERIFY.read(arguments))
     for flag in flags:
-        if flag.name in NOT_TAKEN:
+        if flag.name in REJECTED_SETTINGS:
             raise ValueError(f"verify_resume.py does not accept --{flag.name}: it makes its own runs in --folder.")
     folded = fold(flags)
     if folded.wants_help:
@@ -145,7 +145,7 @@ def parse_watched(arguments: Sequence[str]) -> WatchCommand:
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:
-    """Make the runs, compare them, and return the exit status."""
+    """Make the runs, compare them, and return the exit status; or print the help that was requested."""
     if isinstance(command, HelpRequest):
         return print_help(command)
     check_first(command.run.config)
@@ -158,29 +158,31 @@ def verify(flags: Sequence[str], own: VerifySettings) -> int:
 
     from research.system.terminal import Terminal
 
-    whole, cut = Path(own.folder, "whole"), Path(own.folder, "cut")
+    uninterrupted_run, cut_run = Path(own.folder, "whole"), Path(own.folder, "cut")
     print("uninterrupted run ...", flush=True)
-    if start(whole, flags, own.accelerate_config) != 0:
-        print(whole.with_suffix(".txt").read_text(), file=sys.stderr)
+    if start(uninterrupted_run, flags, own.accelerate_config) != 0:
+        print(uninterrupted_run.with_suffix(".txt").read_text(), file=sys.stderr)
         return 1
-    cuts = draw_cuts(json.loads((whole / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
+    cuts = draw_cuts(json.loads((uninterrupted_run / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
     table = Table(
         "killed at", "started from", "first difference", title=f"{len(cuts)} cuts (--cut_seed {own.cut_seed})"
     )
     same = True
     for number in range(len(cuts) + 1):
-        here = cuts[number] if number < len(cuts) else None
-        print(f"running until {here} ..." if here else "running until the end ...", flush=True)
-        if (start(cut, [*flags, "--resume=auto"], own.accelerate_config, here) == 0) != (here is None):
-            print(cut.with_suffix(".txt").read_text(), file=sys.stderr)
+        next_cut = cuts[number] if number < len(cuts) else None
+        print(f"running until {next_cut} ..." if next_cut else "running until the end ...", flush=True)
+        if (start(cut_run, [*flags, "--resume=auto"], own.accelerate_config, next_cut) == 0) != (next_cut is None):
+            print(cut_run.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
-        difference = next(differences(whole, cut), None)
+        difference = next(differences(uninterrupted_run, cut_run), None)
         same = same and difference is None
-        table.add_row(str(here or "the end"), describe_start(cut), difference or "none")
+        table.add_row(str(next_cut or "the end"), describe_start(cut_run), difference or "none")
     Terminal().print(table)
-    ends = [*differences_at_the_end(whole, cut)]
-    print(f"At the end: {'; '.join(ends) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}.")
-    return 0 if same and not ends else 1
+    final_differences = [*differences_at_the_end(uninterrupted_run, cut_run)]
+    print(
+        f"At the end: {'; '.join(final_differences) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}."
+    )
+    return 0 if same and not final_differences else 1
 
 
 def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
@@ -204,12 +206,12 @@ def start(folder: Path, flags: Sequence[str], accelerate_config: str | None, cut
     launcher = [sys.executable]
     if accelerate_config is not None:
         launcher += ["-m", "accelerate.commands.launch", "--config_file", accelerate_config]
-    watch = [f"--watch={folder.with_suffix('.hashes')}", f"--output_dir={folder}"]
-    at = [f"--cut={cut.step}:{cut.point}"] if cut else []
-    command = [*launcher, str(Path(__file__).resolve()), WATCHED, "--report=false", *flags, *watch, *at]
+    watch_flags = [f"--watch={folder.with_suffix('.hashes')}", f"--output_dir={folder}"]
+    cut_flag = [f"--cut={cut.step}:{cut.point}"] if cut else []
+    command = [*launcher, str(Path(__file__).resolve()), WATCHED, "--report=false", *flags, *watch_flags, *cut_flag]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".txt").open("w", encoding="utf-8") as printed:
-        return subprocess.run(command, stdout=printed, stderr=subprocess.STDOUT, check=False).returncode
+    with folder.with_suffix(".txt").open("w", encoding="utf-8") as output:
+        return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
 
 
 def run_watched(command: WatchCommand) -> int:
@@ -257,39 +259,40 @@ def run_watched(command: WatchCommand) -> int:
 
 
 def describe_start(run: Path) -> str:
-    """Return the name of the checkpoint from which a run started the last time."""
+    """Return the name of the checkpoint from which a run was last started, or "the beginning"."""
     lines = _lines(run.with_suffix(".hashes") / "begun-0.jsonl")
     return lines[-1]["resumed_from"] or "the beginning"
 
 
-def differences(whole: Path, cut: Path) -> Iterator[str]:
-    """Yield the differences after every step that both runs took."""
-    for path in sorted(cut.with_suffix(".hashes").glob("process-*.jsonl")):
-        expected = {line["step"]: line["hashes"] for line in _lines(whole.with_suffix(".hashes") / path.name)}
+def differences(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
+    """Yield the differences between the hashes of both runs, for every step that the interrupted run recorded."""
+    for path in sorted(cut_run.with_suffix(".hashes").glob("process-*.jsonl")):
+        expected_path = uninterrupted_run.with_suffix(".hashes") / path.name
+        expected = {line["step"]: line["hashes"] for line in _lines(expected_path)}
         for line in _lines(path):
-            hashes, before = line["hashes"], expected[line["step"]]
-            for name in dict.fromkeys([*before, *hashes]):
-                if before.get(name) != hashes.get(name):
+            hashes, expected_hashes = line["hashes"], expected[line["step"]]
+            for name in dict.fromkeys([*expected_hashes, *hashes]):
+                if expected_hashes.get(name) != hashes.get(name):
                     yield f"after step {line['step']}, {path.stem}: {name}"
 
 
-def differences_at_the_end(whole: Path, cut: Path) -> Iterator[str]:
-    """Yield the differences between the files that the two runs left."""
+def differences_at_the_end(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
+    """Yield the differences between the files in the directories of the two runs."""
     import pyarrow.parquet as pq
 
-    results = [json.loads((run / "result.json").read_text()) for run in (whole, cut)]
+    results = [json.loads((run / "result.json").read_text()) for run in (uninterrupted_run, cut_run)]
     for name in ("weights_sha256", "metrics", "steps"):
         if results[0][name] != results[1][name]:
             yield f"{name} of result.json differs"
     for name in ("metrics.jsonl", "journal.jsonl"):
         lines = [
             [{key: value for key, value in line.items() if key != "examples_per_second"} for line in _lines(run / name)]
-            for run in (whole, cut)
+            for run in (uninterrupted_run, cut_run)
         ]
         if lines[0] != lines[1]:
             yield f"{name} differs"
-    for path in sorted((whole / "predictions").iterdir()):
-        if not pq.read_table(path).equals(pq.read_table(cut / "predictions" / path.name)):
+    for path in sorted((uninterrupted_run / "predictions").iterdir()):
+        if not pq.read_table(path).equals(pq.read_table(cut_run / "predictions" / path.name)):
             yield f"predictions/{path.name} differs"
 
 

@@ -1,4 +1,4 @@
-"""Open a page in a real browser, headless Chromium, and return how it was rendered."""
+"""Open a page in headless Chromium, and return the rendered page or a screenshot."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 
 NARROWEST = 500
-"""Smallest width of a Chromium window in pixels; a frame may be narrower."""
+"""Minimum width of a Chromium window in pixels. A frame inside the window can be narrower."""
 PROBE = """<script>
 window.addEventListener("load", () => {
-  const found = {
+  const result = {
     mode: document.compatMode,
     images: [...document.images].map(image => [image.alt, image.complete ? image.naturalWidth : 0]),
     width: document.documentElement.scrollWidth,
@@ -35,7 +35,7 @@ window.addEventListener("load", () => {
   const element = document.createElement("script");
   element.type = "application/json";
   element.id = "probe";
-  element.textContent = JSON.stringify(found).replaceAll("<", "\\\\u003c");
+  element.textContent = JSON.stringify(result).replaceAll("<", "\\\\u003c");
   top.document.body.append(element);
 });
 </script>"""
@@ -52,7 +52,7 @@ class RenderedPage:
     window_width: int
     """Width of the window in pixels."""
     outside: list[str]
-    """Addresses of other files that the page loads."""
+    """URLs of other files that the page loads."""
     errors: list[str]
     """Errors in the console."""
     text: str
@@ -68,12 +68,14 @@ def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
         probed.write_text(_framed(text.replace("</head>", f"{PROBE}</head>", 1), width, 900), encoding="utf-8")
         size = f"--window-size={max(width, NARROWEST)},900"
         done = _chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)
-    found = re.search(r'<script type="application/json" id="probe">(.*?)</script>', done.stdout, re.DOTALL)
-    assert found, done.stderr
-    seen = json.loads(found[1])
-    assert seen["mode"] == "CSS1Compat", "the page has no doctype"
+    result = re.search(r'<script type="application/json" id="probe">(.*?)</script>', done.stdout, re.DOTALL)
+    assert result, done.stderr
+    measured = json.loads(result[1])
+    assert measured["mode"] == "CSS1Compat", "the page has no doctype"
     errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return RenderedPage(dict(seen["images"]), seen["width"], seen["window"], seen["outside"], errors, seen["text"])
+    return RenderedPage(
+        dict(measured["images"]), measured["width"], measured["window"], measured["outside"], errors, measured["text"]
+    )
 
 
 def take_screenshot(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
@@ -86,7 +88,7 @@ def take_screenshot(page: Path, picture: Path, *, width: int = 1200, height: int
 
 
 def _framed(text: str, width: int, height: int) -> str:
-    """Return the page unchanged, or inside a frame if a window cannot be that narrow."""
+    """Return the page unchanged, or inside a frame if it must be narrower than any window."""
     if width >= NARROWEST:
         return text
     frame = f'<iframe style="border: 0; width: {width}px; height: {height}px" srcdoc="{html.escape(text)}"></iframe>'

@@ -1,4 +1,4 @@
-"""Fixtures that tests of several packages share: a tiny encoder on disk, and functions that run the real scripts."""
+"""Fixtures for tests of several packages: a tiny encoder, tiny data, and functions that run the real scripts."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.limits import HANG_LIMIT
 ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 hook = install_import_hook("heads", "beartype.beartype")
-"""Installed here, so that the shapes in the heads' annotations are checked at run time in all tests."""
+"""Makes all tests check the shapes in the annotations of heads/ at run time."""
 
 
 def pytest_configure() -> None:
     """Pin each worker of pytest-xdist to its own core, and reset ignored signals.
 
-    Without pinning, two threads of one run would wait for each other. Signals that a shell or nohup ignores are reset,
-    so that processes started by tests handle them as usual.
+    Without pinning, threads of one run would wait for each other. A shell or nohup may have set signals to be ignored,
+    and processes started by tests would inherit that.
     """
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)  # unlike SIG_IGN, a handler is not inherited
+    for signal_number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signal_number) == signal.SIG_IGN:
+            signal.signal(signal_number, lambda *_: None)  # unlike SIG_IGN, a handler is not inherited
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -86,8 +86,8 @@ def tiny_reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, num_rows in (("train", 47), ("validation", 19), ("test", 23)):
         lines = ["text,label"]
         for row in range(num_rows):
-            polar = WORDS[:4] if row % 2 else WORDS[4:8]
-            words = generator.choice([*polar, *WORDS[8:]], size=generator.integers(2, 30))
+            sentiment_words = WORDS[:4] if row % 2 else WORDS[4:8]
+            words = generator.choice([*sentiment_words, *WORDS[8:]], size=generator.integers(2, 30))
             lines.append(f"{split} {row} {' '.join(words)},{'positive' if row % 2 else 'negative'}")
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
@@ -95,7 +95,7 @@ def tiny_reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of prepared data that the whole session shares."""
+    """A directory for the cache of prepared data, shared by all tests of the session."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -111,9 +111,9 @@ def run_forked(
             returncode = process.wait(timeout)
         finally:
             process.kill_group()
-        # As in text mode of subprocess, a carriage return of a progress bar counts as a line break.
-        printed = (path.read_text(encoding="utf-8") for path in (stdout, stderr))
-        return subprocess.CompletedProcess(command, returncode, *printed)
+        # As in subprocess with text=True, the carriage returns of progress bars become line breaks.
+        outputs = (path.read_text(encoding="utf-8") for path in (stdout, stderr))
+        return subprocess.CompletedProcess(command, returncode, *outputs)
 
 
 def run_to_the_end(
@@ -142,7 +142,7 @@ def run_to_the_end(
 def command_line(
     arguments: Sequence[object], *, num_processes: int = 0, script: str = "run.py", launcher_options: Sequence[str] = ()
 ) -> list[str]:
-    """Return a command as a user types it, with `accelerate launch`, or with plain `python` if num_processes is 0."""
+    """Return a command as a user types it: with `accelerate launch`, or with plain `python` if num_processes is 0."""
     launcher: list[object] = [sys.executable]
     if num_processes:
         config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
@@ -162,8 +162,8 @@ class Started:
     Args:
         command: the command line.
         cwd: working directory.
-        environment: the whole environment.
-        output: file for its output.
+        environment: all environment variables.
+        output: file for stdout and stderr.
     """
 
     def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
@@ -180,12 +180,18 @@ class Started:
                 command, cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
 
-    def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = HANG_LIMIT) -> None:
-        """Wait until a condition holds; fail if the command ends first, or at the time limit."""
+    def wait_for(self, description: str, condition: Callable[[], bool], timeout: float = HANG_LIMIT) -> None:
+        """Wait until a condition is true; fail if the command ends first, or at the time limit.
+
+        Args:
+            description: what the condition means, for the error message.
+            condition: called repeatedly.
+            timeout: time limit in seconds.
+        """
         end = time.monotonic() + timeout
         while not condition():
-            assert self.process.poll() is None, f"ended before {what}:\n{self.printed()}"
-            assert time.monotonic() < end, f"timed out after {timeout} s, waiting for {what}:\n{self.printed()}"
+            assert self.process.poll() is None, f"ended before {description}:\n{self.printed()}"
+            assert time.monotonic() < end, f"timed out after {timeout} s, waiting for {description}:\n{self.printed()}"
             time.sleep(0.01)
 
     def end(self, timeout: float = HANG_LIMIT) -> int:
@@ -194,24 +200,24 @@ class Started:
 
     def members(self) -> list[psutil.Process]:
         """Return all running processes of the command, including those that torchrun started in new sessions."""
-        found = [process for process, _ in self.forked()]
+        running = [process for process, _ in self.forked()]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # the process has ended, or belongs to another user
-                is_own = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
-                if is_own and process not in found and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+                is_member = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
+                if is_member and process not in running and process.status() != psutil.STATUS_ZOMBIE:
+                    running.append(process)
+        return running
 
     def forked(self) -> list[tuple[psutil.Process, list[str]]]:
         """Return the running forked processes of the command, with their command lines."""
         lines = self._members.read_text(encoding="utf-8").splitlines() if self._members.exists() else []
-        found = []
-        for number, command in map(json.loads, lines):
+        running = []
+        for process_id, command in map(json.loads, lines):
             with contextlib.suppress(psutil.NoSuchProcess):
-                process = psutil.Process(number)
+                process = psutil.Process(process_id)
                 if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append((process, command))
-        return found
+                    running.append((process, command))
+        return running
 
     def printed(self) -> str:
         """Return the output so far."""
@@ -235,15 +241,15 @@ def start(user_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Start experiments/run.py in the background: `start(arguments, num_processes=2)`. Options are as in `launch`."""
     started: list[Started] = []
 
-    def begin(arguments: Sequence[object], *, environment: dict[str, str] | None = None, **options: Any) -> Started:
+    def start_run(arguments: Sequence[object], *, environment: dict[str, str] | None = None, **options: Any) -> Started:
         output = tmp_path / f"output-{len(started)}.txt"
         command = command_line(arguments, **options)
         started.append(Started(command, tmp_path, {**os.environ, **user_environment, **(environment or {})}, output))
         return started[-1]
 
-    yield begin
-    for each in started:
-        each.kill()
+    yield start_run
+    for command in started:
+        command.kill()
 
 
 @pytest.fixture(scope="session")
@@ -251,8 +257,8 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
 
     `launch(["--head", "lstm"], num_processes=2)` goes through `accelerate launch` with the shipped config for one
-    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts a new interpreter. It is needed by
-    tests that read the command lines of processes, since the system shows the server's command for forked processes.
+    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts a new interpreter. Tests
+    that read the command lines of processes need it, since the system shows the server's command for a forked process.
     """
 
     def run(

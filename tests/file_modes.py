@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _VERSION_3 = 0x20080522
+"""Version of the data structure of capget and capset."""
 _FIELDS = "IIIIII"  # effective, permitted and inheritable capabilities, lower and upper halves
 
 
@@ -23,9 +24,9 @@ def enforce_file_modes() -> Iterator[None]:
     header = struct.pack("Ii", _VERSION_3, 0)
     before = ctypes.create_string_buffer(struct.calcsize(_FIELDS))
     assert libc.capget(header, before) == 0, os.strerror(ctypes.get_errno())
-    _, *others = struct.unpack(_FIELDS, before.raw)
-    without = struct.pack(_FIELDS, 0, others[0], others[1], 0, others[3], others[4])
-    assert libc.capset(header, without) == 0, os.strerror(ctypes.get_errno())
+    _, permitted, inheritable, _, permitted_high, inheritable_high = struct.unpack(_FIELDS, before.raw)
+    reduced = struct.pack(_FIELDS, 0, permitted, inheritable, 0, permitted_high, inheritable_high)
+    assert libc.capset(header, reduced) == 0, os.strerror(ctypes.get_errno())
     try:
         yield
     finally:

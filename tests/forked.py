@@ -1,8 +1,8 @@
 """Run Python commands in forked processes that have already imported the libraries.
 
-Imports take longer than a short run. Everything else is as in a shell: arguments, environment, working directory,
-signals, exit status, and a new process in a new process group. Python commands that such a process starts (processes of
-a launcher, workers of a study) are forked too.
+Imports take longer than a short run. In all other respects, a forked process is like a command started from a shell:
+it has its own arguments, environment, working directory, signals, exit status and process group. Python commands that
+it starts (processes of a launcher, workers of a study) are forked too.
 """
 
 from __future__ import annotations
@@ -35,34 +35,36 @@ _CONTEXT.set_forkserver_preload(["tests.preloaded"])
 MEMBERS = "FORKED_MEMBERS"
 """Environment variable with the path of a file to which a command and its children append their ids and commands.
 
-/proc shows the environment and the command of the server for a forked process.
+The file is needed because /proc shows the environment and the command of the fork server for a forked process.
 """
 _MODULES = ("accelerate.commands.launch", "torch.distributed.run")
-"""Launchers that are started with -m."""
+"""Launchers that are started with `python -m`."""
 
 
 def can_fork(command: Sequence[object]) -> bool:
     """Return whether a command runs a script or a launcher with this Python interpreter."""
     if not isinstance(command, list | tuple) or len(command) < 2 or command[0] != sys.executable:
         return False
-    rest = _without_options(command)
-    return str(rest[0]).endswith(".py") or (len(rest) > 1 and rest[0] == "-m" and rest[1] in _MODULES)
+    arguments = _without_options(command)
+    if str(arguments[0]).endswith(".py"):
+        return True
+    return len(arguments) > 1 and arguments[0] == "-m" and arguments[1] in _MODULES
 
 
 def _without_options(command: Sequence[object]) -> list[object]:
-    """Return the arguments after the interpreter, without the -u that torchrun passes."""
+    """Return the arguments after the interpreter, without the option -u, which torchrun passes."""
     return [part for index, part in enumerate(command[1:]) if not (index == 0 and part == "-u")]
 
 
 class Forked:
-    """A Python command in a forked process, with those methods of subprocess.Popen that the tests and launchers use.
+    """A Python command in a forked process, with the methods of subprocess.Popen that tests and launchers use.
 
     Args:
         command: the interpreter, the script or `-m` with a launcher, and arguments.
         cwd: working directory.
-        environment: the whole environment.
+        environment: all environment variables.
         stdout: file descriptor for stdout.
-        stderr: file descriptor for stderr; may be the same.
+        stderr: file descriptor for stderr; may be the same as for stdout.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Forked:
         self._process = _CONTEXT.Process(target=_Command(arguments, str(cwd), dict(environment), stdout, stderr))
         with _without_main():
             self._process.start()
-        _children.discard(self._process)  # this process may end before its child, as with subprocess
+        _children.discard(self._process)  # multiprocessing would wait for the child at exit, unlike subprocess
         assert self._process.pid is not None
         self.pid: int = self._process.pid
         self.stdin = self.stdout = self.stderr = None
@@ -112,7 +114,7 @@ class Forked:
             os.killpg(self.pid, signal.SIGKILL)
 
     def communicate(self, input: None = None, timeout: float | None = None) -> tuple[None, None]:  # noqa: A002
-        """Wait until the process ends; there are no pipes to read."""
+        """Wait until the process ends, and return None for both streams: there are no pipes to read."""
         self.wait(timeout)
         return None, None
 
@@ -124,23 +126,24 @@ class Forked:
 
 
 class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
-    """subprocess.Popen in a forked process: Python commands are forked too, each into a new session."""
+    """Replaces subprocess.Popen in a forked process, so that Python commands are forked too, each in a new session."""
 
-    def __new__(cls, args: Any, *positional: Any, **named: Any) -> Any:
-        streams = [named.get(name) for name in ("stdout", "stderr")]
-        if subprocess.PIPE in streams or positional or not can_fork(args):
+    def __new__(cls, args: Any, *other_arguments: Any, **options: Any) -> Any:
+        streams = [options.get(name) for name in ("stdout", "stderr")]
+        if subprocess.PIPE in streams or other_arguments or not can_fork(args):
             return super().__new__(cls)
         stdout = _descriptor(streams[0], 1, 1)
-        environment = os.environ if named.get("env") is None else named["env"]
-        directory = Path(named.get("cwd") or Path.cwd())
+        environment = os.environ if options.get("env") is None else options["env"]
+        directory = Path(options.get("cwd") or Path.cwd())
         return Forked(
             args, cwd=directory, environment=environment, stdout=stdout, stderr=_descriptor(streams[1], 2, stdout)
         )
 
 
-def _descriptor(stream: IO[Any] | int | None, own: int, stdout: int) -> int:
+def _descriptor(stream: IO[Any] | int | None, default: int, stdout: int) -> int:
+    """Return the file descriptor for an argument `stdout` or `stderr` of Popen."""
     if stream is None:
-        return own
+        return default
     if stream == subprocess.STDOUT:
         return stdout
     if stream == subprocess.DEVNULL:
@@ -150,7 +153,7 @@ def _descriptor(stream: IO[Any] | int | None, own: int, stdout: int) -> int:
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep a new process from importing this process's main module, which is the command that it runs."""
+    """Prevent a new process from importing the main module of this process, which is the command that it runs."""
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
         yield
@@ -159,7 +162,7 @@ def _without_main() -> Iterator[None]:
 
 
 class _Command:
-    """Turns the process that calls it into `python ...`."""
+    """When called, runs a command in the current process as `python ...` would."""
 
     def __init__(self, command: list[str], cwd: str, environment: dict[str, str], stdout: int, stderr: int) -> None:
         self.command, self.cwd, self.environment = command, cwd, environment
@@ -174,9 +177,9 @@ class _Command:
         if MEMBERS in self.environment:
             with Path(self.environment[MEMBERS]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps([os.getpid(), self.command]) + "\n")
-            if not is_alive(self.parent):  # the parent was killed, together with its children so far
+            if not is_alive(self.parent):  # the parent was killed with all children known at that time
                 os.kill(os.getpid(), signal.SIGKILL)
-        # The system would return the server, and 1 or a reaper for an orphan.
+        # The system would return the fork server. An orphan gets 1, as usual.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
         for module in (launcher, signals):
             vars(module)["PARENT"] = self.parent
@@ -192,9 +195,9 @@ class _Command:
                 module.Popen = _ForkingPopen  # type: ignore[attr-defined]
         subprocess.Popen = _ForkingPopen  # type: ignore[misc]
         is_module = self.command[0] == "-m"
-        first = self.cwd if is_module else str(Path(self.command[0]).parent)
-        # Remove the folders of the tests, which the server got from pytest.
-        sys.path[:] = [first, *(path for path in sys.path if Path(path) not in FOLDERS)]
+        script_folder = self.cwd if is_module else str(Path(self.command[0]).parent)
+        # Remove the folders that pytest added to the path of the fork server.
+        sys.path[:] = [script_folder, *(path for path in sys.path if Path(path) not in FOLDERS)]
         try:
             if is_module:
                 sys.argv = self.command[1:]

@@ -1,4 +1,4 @@
-"""The only time limit of the tests: a guard against hanging, far above the time that the slowest machine needs."""
+"""The only time limit of the tests. It guards against hanging, and is far above what the slowest machine needs."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,9 @@ HANG_LIMIT = 1800.0
 """Seconds after which a command or a wait counts as hanging. Test results must not depend on the machine's speed."""
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds; fail at the time limit."""
+def wait_until(condition: Callable[[], bool], description: str) -> None:
+    """Wait until a condition is true; fail at the time limit with `description` in the message."""
     end = time.monotonic() + HANG_LIMIT
     while not condition():
-        assert time.monotonic() < end, f"timed out after {HANG_LIMIT:.0f} s, waiting for {what}"
+        assert time.monotonic() < end, f"timed out after {HANG_LIMIT:.0f} s, waiting for {description}"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Collect the messages that the product prints for users."""
+"""Collect and match the messages that Midway prints for users."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def collected(lines: list[str] | None = None) -> Iterator[list[str]]:
-    """Collect messages in the given list or a new one instead of printing them."""
+    """Collect messages in a list instead of printing them: the given list, or a new one."""
     lines = [] if lines is None else lines
-    handlers, logger.handlers[:] = list(logger.handlers), [_Collector(lines)]
+    original_handlers, logger.handlers[:] = list(logger.handlers), [_Collector(lines)]
     try:
         yield lines
     finally:
-        logger.handlers[:] = handlers
+        logger.handlers[:] = original_handlers
 
 
 def in_order(*values: object) -> str:

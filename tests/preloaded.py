@@ -1,4 +1,4 @@
-"""Import the modules that a run imports sooner or later; see tests/forked.py."""
+"""Import the modules that runs need, in the fork server of tests/forked.py."""
 
 import gc
 import importlib
@@ -20,7 +20,7 @@ for module in (
     "research.data.sources.registered",
 ):
     importlib.import_module(module)
-# Both are computed once per process and do not depend on the run.
+# These two values are computed once per process and do not depend on the run.
 _ = importlib.import_module("research.settings.program").RUN.parser
 importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
-gc.freeze()  # otherwise every child process would check all these objects for garbage
+gc.freeze()  # so that child processes do not search all these objects for garbage

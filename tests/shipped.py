@@ -1,4 +1,4 @@
-"""The registry entries that Midway ships, without entries that tests register in the same process."""
+"""List the registry entries that Midway ships, without entries that tests register in the same process."""
 
 from __future__ import annotations
 

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OWN = {"heads", "research", "experiments", "tests"}
-ALLOWED = {"heads": {"heads"}, "research": {"heads", "research"}, "experiments": {"heads", "research", "experiments"}}
-ALLOWED_OUTSIDE_HEADS = {"torch", "jaxtyping"}
+REPOSITORY_PACKAGES = {"heads", "research", "experiments", "tests"}
+ALLOWED_PACKAGES = {
+    "heads": {"heads"},
+    "research": {"heads", "research"},
+    "experiments": {"heads", "research", "experiments"},
+}
+ALLOWED_LIBRARIES = {"torch", "jaxtyping"}
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -24,19 +28,19 @@ def imported_packages(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("package", sorted(ALLOWED))
+@pytest.mark.parametrize("package", sorted(ALLOWED_PACKAGES))
 def test_package_imports_only_packages_below(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
-        upward = (imported_packages(path) & OWN) - ALLOWED[package]
+        upward = (imported_packages(path) & REPOSITORY_PACKAGES) - ALLOWED_PACKAGES[package]
         assert not upward, f"{path} imports {upward}"
 
 
 def test_heads_import_only_torch_and_jaxtyping() -> None:
     for path in sorted((ROOT / "heads").rglob("*.py")):
-        foreign = imported_packages(path) - set(sys.stdlib_module_names) - ALLOWED_OUTSIDE_HEADS - {"heads"}
-        assert not foreign, f"{path} imports {foreign}"
+        unexpected = imported_packages(path) - set(sys.stdlib_module_names) - ALLOWED_LIBRARIES - {"heads"}
+        assert not unexpected, f"{path} imports {unexpected}"
 
 
 def test_command_line_does_not_import_torch() -> None:
@@ -46,10 +50,9 @@ def test_command_line_does_not_import_torch() -> None:
 
 
 def test_tasks_import_no_heavy_libraries() -> None:
-    heavy = ("torch", "scipy", "sklearn", "pyarrow", "evaluate", "datasets")
-    code = (
-        f"import sys, research.tasks.guess, research.tasks.metric_names; sys.exit(any(map(sys.modules.get, {heavy})))"
-    )
+    heavy_libraries = ("torch", "scipy", "sklearn", "pyarrow", "evaluate", "datasets")
+    imports = "import sys, research.tasks.guess, research.tasks.metric_names"
+    code = f"{imports}; sys.exit(any(map(sys.modules.get, {heavy_libraries})))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""The packages that .ci/system_packages installs, and its messages if it may not install them."""
+"""Test which packages .ci/system_packages installs, and its messages if it cannot install them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from tests.conftest import ROOT
 
-FOUND = ("chromium", "g++", "initdb")
+COMMANDS = ("chromium", "g++", "initdb")
 
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """All commands that the script can find: those of root on a machine with apt-get but none of the packages."""
+    """A folder with all commands that the script can find: root, apt-get, and none of the packages."""
     folder = tmp_path / "bin"
     folder.mkdir()
     bash = shutil.which("bash")
@@ -31,33 +31,33 @@ def write_command(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def call(folder: Path) -> str:
+def run_script(folder: Path) -> str:
     """Run the script, and return its output followed by the calls of apt-get."""
     script = str(ROOT / ".ci" / "system_packages")
     done = subprocess.run(
         [str(folder / "bash"), script], env={"PATH": str(folder)}, check=True, capture_output=True, text=True
     )
     assert done.stderr == ""
-    called = folder.parent / "called"
-    return done.stdout + (called.read_text() if called.exists() else "")
+    calls = folder.parent / "called"
+    return done.stdout + (calls.read_text() if calls.exists() else "")
 
 
 def test_existing_commands_are_not_installed(bin_folder: Path) -> None:
-    for name in FOUND:
+    for name in COMMANDS:
         write_command(bin_folder / name, "exit 1")
-    assert "apt-get" not in call(bin_folder)
+    assert "apt-get" not in run_script(bin_folder)
 
 
 @pytest.mark.parametrize("browser", ["chromium-browser", "google-chrome"])
-def test_other_browsers_are_accepted(bin_folder: Path, browser: str) -> None:
+def test_other_names_of_the_browser_are_accepted(bin_folder: Path, browser: str) -> None:
     for name in (browser, "initdb"):
         write_command(bin_folder / name, "exit 1")
-    assert "installing g++ with" in call(bin_folder)
+    assert "installing g++ with" in run_script(bin_folder)
 
 
 def test_root_installs_missing_packages(bin_folder: Path) -> None:
     write_command(bin_folder / "initdb", "exit 1")
-    printed = call(bin_folder)
+    printed = run_script(bin_folder)
     assert "installing chromium g++ with" in printed
     assert printed.endswith("apt-get update -qq\napt-get install -y -qq --no-install-recommends chromium g++\n")
 
@@ -65,15 +65,15 @@ def test_root_installs_missing_packages(bin_folder: Path) -> None:
 def test_user_with_sudo_installs_with_sudo(bin_folder: Path) -> None:
     write_command(bin_folder / "id", "echo 1000")
     write_command(bin_folder / "sudo", 'shift; [ "$1" = true ] || "$@" through sudo')
-    assert "apt-get update -qq through sudo\n" in call(bin_folder)
+    assert "apt-get update -qq through sudo\n" in run_script(bin_folder)
 
 
 @pytest.mark.parametrize("asks_for_password", [False, True])
-def test_user_without_rights_installs_nothing(bin_folder: Path, asks_for_password: bool) -> None:
+def test_user_without_root_access_installs_nothing(bin_folder: Path, asks_for_password: bool) -> None:
     write_command(bin_folder / "id", "echo 1000")
     if asks_for_password:
         write_command(bin_folder / "sudo", "echo a password is required >&2; exit 1")
-    printed = call(bin_folder)
+    printed = run_script(bin_folder)
     assert "not installed" in printed
     assert "sudo without a password" in printed
     assert "skipped" in printed
@@ -82,6 +82,6 @@ def test_user_without_rights_installs_nothing(bin_folder: Path, asks_for_passwor
 
 def test_without_apt_get_nothing_is_installed(bin_folder: Path) -> None:
     (bin_folder / "apt-get").unlink()
-    printed = call(bin_folder)
+    printed = run_script(bin_folder)
     assert "no apt-get" in printed
     assert "skipped" in printed

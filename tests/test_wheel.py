@@ -38,22 +38,22 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)], check=True, cwd=folder
     )
-    # A path in a .pth file comes after the environment's own packages, and .pth files in that path are not read. So
-    # packages that are installed there in editable mode cannot be imported.
+    # Python searches a path in a .pth file after the environment's own packages, and does not read .pth files in it. So
+    # the repository, which is installed there in editable mode, cannot be imported.
     (site_packages_of(environment) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     return environment
 
 
 def site_packages_of(environment: Path) -> Path:
-    (found,) = environment.glob("lib/python3*/site-packages")
-    return found
+    (site_packages,) = environment.glob("lib/python3*/site-packages")
+    return site_packages
 
 
 def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
     site_packages = site_packages_of(installed)
     for package in ("heads", "research"):
-        own = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
-        assert {path.relative_to(site_packages) for path in (site_packages / package).rglob("*.py")} == own
+        modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
+        assert {path.relative_to(site_packages) for path in (site_packages / package).rglob("*.py")} == modules
         assert (site_packages / package / "py.typed").exists()
     templates = {path.relative_to(ROOT) for path in (ROOT / "research").rglob("*.html")}
     assert {path.relative_to(site_packages) for path in (site_packages / "research").rglob("*.html")} == templates
@@ -62,7 +62,7 @@ def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
 def test_run_and_study_work_from_installed_wheel(
     installed: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    def call(*arguments: object) -> str:
+    def run_python(*arguments: object) -> str:
         done = subprocess.run(
             [str(installed / "bin" / "python"), *map(str, arguments)],
             cwd=tmp_path,
@@ -75,13 +75,13 @@ def test_run_and_study_work_from_installed_wheel(
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    assert call("-c", "import research; print(research.__file__)").startswith(str(installed))
+    assert run_python("-c", "import research; print(research.__file__)").startswith(str(installed))
     settings = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", 16, "--batch_size", 8]
     settings += ["--max_steps", 2, "--log_with", "[]", "--mixed_precision", "no"]
-    call("-m", "research.scripts.run", *settings, "--name", "run")
+    run_python("-m", "research.scripts.run", *settings, "--name", "run")
     assert json.loads((tmp_path / "runs/run/result.json").read_text())["status"] == "finished"
     assert "accelerate launch -m research.scripts.run --recipe " in (tmp_path / "runs/run/report.html").read_text()
-    call("-m", "research.scripts.ablate", *settings, "--name", "study", "--heads", "mean")
+    run_python("-m", "research.scripts.ablate", *settings, "--name", "study", "--heads", "mean")
     (result,) = (tmp_path / "runs/study").glob("trials/*/result.json")
     assert json.loads(result.read_text())["status"] == "finished"
     assert "-m research.scripts.run --recipe " in (tmp_path / "runs/study/report.html").read_text()

@@ -10,7 +10,7 @@ from drawing import Drawing
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
-HOLDS = {
+SUMMARIES = {
     "scripts": "command lines",
     "studies": "many runs, compared",
     "runner": "one run: settings to result",
@@ -27,11 +27,11 @@ HOLDS = {
     "settings": "what a user may write",
     "system": "files, locks, signals",
 }
-"""What each package of research/ holds, in a few words."""
+"""Text in the box of each package of research/: its contents in a few words."""
 
 
 def layers() -> list[list[str]]:
-    """Return the packages of research/ as the import contract orders them, the top first."""
+    """Return the layers of the import contract in setup.cfg, top first; each is a list of packages of research/."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     lines = config["importlinter:contract:packages"]["layers"].strip().splitlines()
@@ -39,7 +39,7 @@ def layers() -> list[list[str]]:
 
 
 def draw_packages() -> str:
-    """Return the picture of the packages: each imports only from rows below its own."""
+    """Return a picture of the packages in layers, as SVG. Each package imports only from layers below its own."""
     rows = layers()
     width, row_height, gap = 760, 44, 12
     top = row_height + 2 * gap + 10
@@ -50,12 +50,12 @@ def draw_packages() -> str:
     for number, row in enumerate(rows):
         y = top + number * (row_height + gap)
         box_width = (width - 76 - gap * (len(row) - 1)) / len(row)
-        for place, name in enumerate(row):
+        for column, name in enumerate(row):
             kind = "main" if name in ("training", "edits") else "plain"
-            x = 60 + place * (box_width + gap)
-            drawing.box(round(x), y, round(box_width), row_height, [f"research/{name}", HOLDS[name]], kind)
-    last = top + len(rows) * (row_height + gap) + gap + 2
-    drawing.box(60, last, width - 68, row_height, ["heads/", "heads, and the registry; imports torch only"], "user")
+            x = 60 + column * (box_width + gap)
+            drawing.box(round(x), y, round(box_width), row_height, [f"research/{name}", SUMMARIES[name]], kind)
+    bottom = top + len(rows) * (row_height + gap) + gap + 2
+    drawing.box(60, bottom, width - 68, row_height, ["heads/", "heads, and the registry; imports torch only"], "user")
     drawing.arrow((26, 16), (26, height - 16))
     drawing.parts.append(
         f'<g transform="translate(26 {height / 2}) rotate(-90)"><rect x="-36" y="-12" width="72" height="24" rx="4" '
@@ -65,7 +65,7 @@ def draw_packages() -> str:
 
 
 def draw_run() -> str:
-    """Return the picture of a run, from settings to its directory."""
+    """Return a picture of a run, from its settings to its directory, as SVG."""
     drawing = Drawing("A run, from its settings to its directory", 760, 560)
     drawing.box(8, 8, 232, 58, ["Settings", "recipe, flags, plugins"], "user")
     drawing.box(8, 104, 232, 58, ["First checks", "names, times, paths"])
@@ -116,19 +116,22 @@ POINTS: list[tuple[str, str, str]] = [
     ("epoch", "on_epoch_end", "followed by a boundary"),
     ("run", "on_train_end", "or on_exception, if something fails"),
 ]
-"""The points of the loop in their order: the frame that they are in, their name, and what happens there."""
+"""The points of the loop in order: frame, name of the hook method (empty for work of the loop itself), description."""
 DEPTHS = {"run": 0, "epoch": 1, "step": 2, "micro": 3}
+"""How deep each frame is nested."""
 FRAMES = {"epoch": "every epoch", "step": "every step", "micro": "every micro-batch"}
+"""Captions of the frames."""
 
 
 def draw_loop() -> str:
-    """Return the picture of the loop and its points."""
+    """Return a picture of the loop and its points, as SVG."""
     height, indent, width = 46, 26, 760
     drawing = Drawing("The training loop and the points at which it calls hooks", width, 8 + height * len(POINTS) + 90)
     y = 8.0
     open_frames: list[tuple[str, float]] = []
 
-    def close(depth: int) -> None:
+    def close_frames(depth: int) -> None:
+        """Draw the open frames that are nested deeper than `depth`."""
         nonlocal y
         while open_frames and DEPTHS[open_frames[-1][0]] > depth:
             frame, start = open_frames.pop()
@@ -139,10 +142,10 @@ def draw_loop() -> str:
 
     for frame, name, text in POINTS:
         depth = DEPTHS[frame]
-        close(depth)
-        for opened in ("epoch", "step", "micro"):
-            if DEPTHS[opened] <= depth and opened not in [each for each, _ in open_frames]:
-                open_frames.append((opened, y + 14))
+        close_frames(depth)
+        for outer in ("epoch", "step", "micro"):
+            if DEPTHS[outer] <= depth and outer not in [name_of_open for name_of_open, _ in open_frames]:
+                open_frames.append((outer, y + 14))
                 y += 28
         x = 20 + indent * depth
         if name:
@@ -152,13 +155,13 @@ def draw_loop() -> str:
         else:
             drawing.box(x, y + 4, 470, 34, [text], "main")
         y += height
-    close(0)
+    close_frames(0)
     drawing.height = round(y) + 8
     return drawing.svg()
 
 
 DIAGRAMS: dict[str, Callable[[], str]] = {"packages.svg": draw_packages, "run.svg": draw_run, "loop.svg": draw_loop}
-"""What draws each file in docs/pictures/."""
+"""Functions that return the diagrams, by file name in docs/pictures/."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Griffe extension: sections of docstrings follow each other without an empty line, which Griffe's parser needs."""
+"""Griffe extension: inserts the empty line before each section of a docstring that Griffe's parser needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import griffe
 
 
 class SeparateSections(griffe.Extension):
-    """Puts an empty line before each section."""
+    """Separates the sections of every docstring by empty lines."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
@@ -17,5 +17,5 @@ class SeparateSections(griffe.Extension):
 
 
 def separate_sections(docstring: str) -> str:
-    """Return a docstring with an empty line before each section that has none."""
+    """Return a docstring with an empty line before each section."""
     return re.sub(r"(?<=\S)\n(Args|Returns|Yields|Raises):\n", r"\n\n\1:\n", docstring)

@@ -1,4 +1,4 @@
-"""MkDocs hook: adds the pages that are made from the code itself whenever the site is built."""
+"""MkDocs hook: adds the pages that are generated from the code and from files of the repository."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/metrics.md": metrics_page,
     **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},
 }
-"""What makes each page, by its path below docs/."""
+"""Functions that return the text of each page, by its path below docs/."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages to those that lie in docs/."""
-    for path, make in PAGES.items():
-        files.append(File.generated(config, path, content=make()))
+    """Add the generated pages to the files in docs/."""
+    for path, generate in PAGES.items():
+        files.append(File.generated(config, path, content=generate()))
     return files

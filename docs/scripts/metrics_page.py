@@ -1,4 +1,4 @@
-"""The page of all metrics, from the tasks that declare them."""
+"""Generate the page of all metrics from the tasks that declare them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from research.tasks.base import TASKS
 from research.tasks.metric import LOSS, Metric
 
 MEANINGS = {
-    "loss": "Mean of the objective's losses over the rows. Losses of different objectives do not compare.",
-    "accuracy": "Share of rows whose predicted label is right.",
+    "loss": "Mean of the objective's losses over the rows. Losses of different objectives are not comparable.",
+    "accuracy": "Share of rows whose predicted label is correct.",
     "f1_macro": "Mean over labels of F1, the harmonic mean of precision and recall. With one label per row, only "
     "labels that occur among the rows or the predictions count; with several labels per row, all labels count.",
-    "f1_micro": "F1 of all decisions on all labels together. With one label per row it equals the accuracy.",
-    "mcc": "Matthews correlation coefficient of labels and predictions: 0 for a constant or a random answer.",
+    "f1_micro": "F1 over the decisions on all labels together. With one label per row, it equals the accuracy.",
+    "mcc": "Matthews correlation coefficient of labels and predictions: 0 for constant or random predictions.",
     "auroc": "Area under the ROC curve of the probabilities. With more than two labels, the mean over labels of "
     "each label against the rest. NaN if no label has rows both with and without it.",
-    "log_loss": "Mean negative logarithm of the probability of what is right. With several labels per row, the mean "
-    "over labels as well.",
+    "log_loss": "Mean negative logarithm of the probability of the correct label. With several labels per row, the "
+    "mean is also over labels.",
     "calibration_error": "Expected calibration error: the mean distance between confidence and accuracy over 15 bins "
     "of equal width (Guo et al. 2017).",
     "subset_accuracy": "Share of rows whose labels are predicted exactly: none missing, none added.",
@@ -29,7 +29,7 @@ MEANINGS = {
     "spearman": "Spearman rank correlation of numbers and predictions. NaN if either is constant.",
     "mse": "Mean squared error.",
 }
-"""What each metric measures; a metric without an entry, or an entry without a metric, fails the build."""
+"""Description of each metric. The build fails if a metric has no entry, or an entry has no metric."""
 
 
 def metrics_page() -> str:
@@ -39,16 +39,18 @@ def metrics_page() -> str:
     for task in tasks.values():
         for metric in (*task.metrics, *([task.label_metric] if task.label_metric is not None else [])):
             metrics.setdefault(metric.name, metric)
-    assert metrics.keys() == MEANINGS.keys(), f"describe each metric once: {metrics.keys() ^ MEANINGS.keys()}"
-    tables = [f"- [{code(name)}](tasks.md#{name}): {_names(task.metrics)}" for name, task in tasks.items()]
+    assert metrics.keys() == MEANINGS.keys(), (
+        f"expected one entry of MEANINGS per metric; missing or superfluous: {metrics.keys() ^ MEANINGS.keys()}"
+    )
+    task_lines = [f"- [{code(name)}](tasks.md#{name}): {_names(task.metrics)}" for name, task in tasks.items()]
     return "\n".join(
         [
             "# Metrics\n",
             "A run computes every metric of its task on the validation and test rows. `--best_metric` and a study's",
-            "`--metric` name one of them; in `metrics.jsonl` the name of the split precedes it:",
-            "`validation/accuracy`. A metric of your own comes with a [task](tasks.md) of your own. This page is",
+            "`--metric` name one of them. In `metrics.jsonl`, the name of the split comes first:",
+            "`validation/accuracy`. To add a metric, add a [task](tasks.md) that declares it. This page is",
             "generated from the tasks.\n",
-            *tables,
+            *task_lines,
             "",
             *(part for metric in metrics.values() for part in _metric(metric)),
         ]

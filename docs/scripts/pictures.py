@@ -21,13 +21,13 @@ SETTINGS = [
     *("--limit_train", "1920", "--limit_validation", "500", "--limit_test", "500", "--evaluate_every", "5%"),
     *("--timeline", "{at: 35%, unfreeze: 'encoder.layer[-2:]'}", "--timeline", "{at: 65%, unfreeze: encoder}"),
 ]
-"""A run with two edits whose effects can be seen."""
+"""Settings of a run with two edits that change the loss visibly."""
 RECIPE = "experiments/recipes/gradual_unfreezing.yaml"
-"""The recipe whose timeline is drawn."""
+"""Recipe whose timeline is drawn."""
 CURVES = "Loss over steps"
-"""The picture of the report that is shown alone, by its alternative text."""
+"""Alternative text of the picture in the report that is also saved as a file of its own."""
 MAX_BYTES = 150_000
-"""Size of a picture, at most."""
+"""Maximum size of a picture file."""
 
 
 def run(folder: Path, *arguments: str) -> None:
@@ -35,8 +35,8 @@ def run(folder: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, ROOT / "experiments" / "run.py", *arguments], cwd=folder, check=True)
 
 
-def shoot(page: Path, name: str, *, width: int, height: int) -> None:
-    """Save a screenshot of a page in few colours."""
+def save_screenshot(page: Path, name: str, *, width: int, height: int) -> None:
+    """Save a screenshot of a page, with a palette of 128 colours, in docs/pictures/."""
     picture = PICTURES / name
     take_screenshot(page, picture, width=width, height=height)
     compress(picture)
@@ -46,34 +46,34 @@ def compress(picture: Path) -> None:
     """Save a picture again with a palette of 128 colours.
 
     Raises:
-        ValueError: if it is too large even so.
+        ValueError: if the file is still larger than MAX_BYTES.
     """
     with Image.open(picture) as image:
         small = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
     small.save(picture, optimize=True)
     if picture.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes, more than {MAX_BYTES:,}.")
+        raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes; expected at most {MAX_BYTES:,}.")
 
 
 def picture_in(report: Path, alternative_text: str) -> str:
-    """Return the address (its data) of a picture in a report.
+    """Return the data URL of a picture in a report.
 
     Raises:
-        ValueError: naming the pictures that there are.
+        ValueError: if the report has no picture with this alternative text.
     """
-    found = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', report.read_text(encoding="utf-8"))
-    by_text = {text: data for data, text in found}
+    images = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', report.read_text(encoding="utf-8"))
+    by_text = {text: data for data, text in images}
     if alternative_text not in by_text:
-        raise ValueError(f"Expected a picture '{alternative_text}' in {report}, found {', '.join(by_text)}.")
+        raise ValueError(f"Expected a picture '{alternative_text}' in {report}; found {', '.join(by_text)}.")
     return by_text[alternative_text]
 
 
 def height_of(picture: str, *, width: int) -> int:
-    """Return the height in pixels at which a picture's address (its data, as SVG) has a width."""
+    """Return the height in pixels of a picture, given as a data URL of SVG, when it is `width` pixels wide."""
     svg = base64.b64decode(picture.partition("base64,")[2]).decode("utf-8")
-    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    assert found is not None, "the reports' pictures are SVG"
-    return round(width * float(found[2]) / float(found[1]))
+    view_box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert view_box is not None, "the reports' pictures are SVG"
+    return round(width * float(view_box[2]) / float(view_box[1]))
 
 
 def main() -> None:
@@ -82,26 +82,26 @@ def main() -> None:
     parser.add_argument(
         "--run", type=Path, help="directory of a finished run with these settings, instead of a new one"
     )
-    given: Path | None = parser.parse_args().run
+    finished_run: Path | None = parser.parse_args().run
     draw_diagrams()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if given is None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if finished_run is None:
             run(folder, *SETTINGS, "--output_dir", "run")
-        report = (folder / "run" if given is None else given) / "report.html"
-        shoot(report, "report.png", width=1200, height=1100)
+        report = (folder / "run" if finished_run is None else finished_run) / "report.html"
+        save_screenshot(report, "report.png", width=1200, height=1100)
         curves = picture_in(report, CURVES)
-        alone = folder / "alone.html"
-        alone.write_text(
+        curves_page = folder / "alone.html"
+        curves_page.write_text(
             "<!DOCTYPE html><html><head></head><body style='margin: 0; background: white'>"
             f"<img src='{curves}' style='width: 100%'></body></html>",
             encoding="utf-8",
         )
-        shoot(alone, "edits.png", width=1000, height=height_of(curves, width=1000))
+        save_screenshot(curves_page, "edits.png", width=1000, height=height_of(curves, width=1000))
         run(folder, "--recipe", str(ROOT / RECIPE), "--dry_run")
         (PICTURES / "timeline.png").write_bytes((folder / "timeline.png").read_bytes())
         compress(PICTURES / "timeline.png")
-    shoot(ROOT / "docs" / "heads.html", "study.png", width=1200, height=1000)
+    save_screenshot(ROOT / "docs" / "heads.html", "study.png", width=1200, height=1000)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pages of everything that is registered: summary, source, options and file of each entry."""
+"""Generate the pages of the registries, with the summary, source, options and file of each entry."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class RegistryPage:
     """A page with the entries of one registry."""
 
     listing: str
-    """The word that --list takes."""
+    """Name of the registry for --list."""
     title: str
     """Heading of the page."""
     text: str
-    """How entries are chosen, and how one is added."""
+    """Introduction: what the entries are, and how to choose one."""
     options: str = "Option"
-    """What an option is called."""
+    """Name for a parameter of an entry: Option or Argument."""
 
 
 REGISTRY_PAGES = {
@@ -51,7 +51,7 @@ REGISTRY_PAGES = {
     "edits": RegistryPage(
         "edits",
         "Edits",
-        "An edit changes the model, or how it is trained, between two steps. A timeline says when: "
+        "An edit changes the model, or how it is trained, between two steps. A timeline defines when: "
         '`--timeline "{at: 50%, unfreeze: encoder}"`. An edit with one argument takes its value; several are a '
         "mapping: `{at: 400st, replace_head: {name: lstm, lstm_size: 128}}`; an edit without arguments takes `true`.",
         "Argument",
@@ -59,8 +59,8 @@ REGISTRY_PAGES = {
     "objectives": RegistryPage(
         "objectives",
         "Objectives",
-        "An objective computes the loss of each example. Choose one with `--objective focal`; its options follow as "
-        "`--objective.gamma 3`. Without the setting, the [task](tasks.md) decides.",
+        "An objective computes the loss of each row. Choose one with `--objective focal`; its options follow as "
+        "`--objective.gamma 3`. By default, the [task](tasks.md) determines the objective.",
     ),
     "schedules": RegistryPage(
         "schedules",
@@ -71,39 +71,41 @@ REGISTRY_PAGES = {
     "tasks": RegistryPage(
         "tasks",
         "Tasks",
-        "A task is a kind of labels: how they are read, what is predicted, and the metrics. It is guessed from the "
-        "labels unless `--task` names it.",
+        "A task is a kind of labels. It defines how labels are read, what is predicted, and the metrics. It is guessed "
+        "from the labels unless `--task` names it.",
     ),
     "data-sources": RegistryPage(
         "data",
         "Data sources",
-        "What --data can be: a packaged data set by its name, or a file or folder, which is recognised by what it "
-        "looks like.",
+        "--data accepts the name of a packaged data set, or a file or folder, whose format is recognised from its "
+        "name and contents.",
     ),
     "cleaning": RegistryPage(
-        "cleaning", "Cleaning steps", "Applied to every text in the order given: `--cleaning strip_html,lowercase`."
+        "cleaning",
+        "Cleaning steps",
+        "Steps are applied to every text, in the given order: `--cleaning strip_html,lowercase`.",
     ),
     "encoders": RegistryPage(
         "encoders",
         "Packaged encoders",
-        "Encoders that --encoder knows by name. It also takes a local directory or an id of the Hugging Face Hub.",
+        "Encoders that --encoder finds by name. It also accepts a local directory, or an id on the Hugging Face Hub.",
     ),
 }
-"""What each page holds, by the name of its file."""
+"""The pages by file name, without the suffix."""
 
 
 def registry_page(page: RegistryPage, names: Sequence[str] | None = None) -> str:
-    """Return a page with entries of a registry, by default with all of them."""
+    """Return a page with the named entries of a registry, or with all entries."""
     registry = load_registry(page.listing)
-    chosen = list(registry) if names is None else names
-    links = ", ".join(f"[{code(name)}](#{name})" for name in chosen)
+    entry_names = list(registry) if names is None else names
+    links = ", ".join(f"[{code(name)}](#{name})" for name in entry_names)
     return "\n".join(
         [
             f"# {page.title}\n",
             link_settings(page.text, setting_types(), "settings.md") + "\n",
             f"`run.py --list {page.listing}` prints the same list, with your own plugins' entries. This page is "
             f"generated from the registry: {links}.\n",
-            *(part for name in chosen for part in _entry(page, registry, name)),
+            *(part for name in entry_names for part in _entry(page, registry, name)),
         ]
     )
 
@@ -115,8 +117,8 @@ def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[s
     assert text.short_description, f"{page.listing} {name} has no docstring"
     yield text.short_description + "\n"
     for paragraph in (text.long_description or "").split("\n\n"):
-        one = " ".join(paragraph.split())
-        yield one.replace("Source: ", "**Source:** ", 1).replace(" Differs: ", "\n\n**Differs:** ") + "\n"
+        unwrapped = " ".join(paragraph.split())
+        yield unwrapped.replace("Source: ", "**Source:** ", 1).replace(" Differs: ", "\n\n**Differs:** ") + "\n"
     yield from _facts(page, entry, name)
     options = arguments_of(name) if page.listing == "edits" else options_of(entry, given_by_caller=GIVEN_BY_CALLER)
     if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
@@ -130,9 +132,9 @@ def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
     if page.listing == "heads":
         facts.append(f"Reads {'the last layer' if entry.wants == 'last_hidden_state' else 'all layers'}.")
     elif page.listing == "edits" and name in HARMLESS:
-        facts.append("Changes neither which parameters there are nor which of them train.")
+        facts.append("Does not change which parameters exist or are trained.")
     elif page.listing == "objectives":
-        facts.append(f"For tasks: {', '.join(f'[{code(kind)}](tasks.md#{kind})' for kind in _fitting(name))}.")
+        facts.append(f"For tasks: {', '.join(f'[{code(kind)}](tasks.md#{kind})' for kind in _matching_tasks(name))}.")
     elif page.listing == "tasks":
         default = entry.default_objective
         facts.append(f"Default objective: [{code(default)}](objectives.md#{default}).")
@@ -144,18 +146,18 @@ def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
     yield "".join(f"- {fact}\n" for fact in [*facts, f"Code: `{path}`"])
 
 
-def _fitting(objective: str) -> list[str]:
-    """Return the kinds of labels that an objective fits."""
+def _matching_tasks(objective: str) -> list[str]:
+    """Return the tasks with which an objective can be used."""
     tasks, entry = load_registry("tasks"), load_registry("objectives")[objective]
     return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
 
 
 def _option(option: Option, owner: str) -> str:
-    assert option.help, f"the option {option.name} of {owner} is not described"
-    default = "required" if option.is_required else f"default {code(_plain(option.default))}"
+    assert option.help, f"the docstring of {owner} does not describe the option {option.name}"
+    default = "required" if option.is_required else f"default {code(_default_as_yaml(option.default))}"
     return f"**{code(option.name)}** ({describe_type(option.type)}; {default}): {option.help}"
 
 
-def _plain(value: Any) -> str:
-    """Return a default as a recipe has it."""
+def _default_as_yaml(value: Any) -> str:
+    """Return a default value as it is written in a recipe."""
     return as_yaml(list(value) if isinstance(value, tuple) else value)

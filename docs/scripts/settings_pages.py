@@ -1,4 +1,4 @@
-"""The pages of all settings, from their declarations."""
+"""Generate the pages of all settings from their declarations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from research.studies.command import StudySettings, WorkerSettings
 from research.studies.grid import StudySpec
 
 RUN_SETTINGS = "settings.md"
-"""The page of run.py's settings, as the other pages of the reference link to it."""
+"""Link to the page of run.py's settings from other pages of the reference."""
 ROOT = Path(__file__).parents[2]
 _NAMES: dict[Any, str] = {
     str: "text",
@@ -36,7 +36,7 @@ _PLURALS: dict[Any, str] = {str: "texts", int: "whole numbers", float: "numbers"
 
 
 def settings_page() -> str:
-    """Return the page of run.py's settings, in the groups of `--help`."""
+    """Return the page of run.py's settings, grouped as in `--help`."""
     groups = (*SETTING_GROUPS, InspectionSettings)
     links = {group: ", ".join(f"[{code(name)}](#{name})" for name in declarations(group)) for group in groups}
     return "\n".join(
@@ -49,7 +49,7 @@ def settings_page() -> str:
             "This page is generated from the declarations in `research/settings/`.\n",
             *(f"- [{group.__doc__}](#{_anchor(group)}): {links[group]}" for group in groups),
             "",
-            *(part for group in groups for part in _group(group, of_run=True)),
+            *(part for group in groups for part in _group(group, is_run_setting=True)),
         ]
     )
 
@@ -75,7 +75,7 @@ def verify_settings_page() -> str:
     return "\n".join(
         [
             "# Settings of verify_resume.py\n",
-            "`verify_resume.py` takes these settings and [those of a run](settings.md). It refuses the ones that name,",
+            "`verify_resume.py` takes these settings and [those of a run](settings.md). It rejects settings that name,",
             "place, resume or only print a run, because it sets these itself.\n",
             "This page is generated from the declarations in `experiments/verify_resume.py`.\n",
             *_group(script.VerifySettings),
@@ -84,30 +84,30 @@ def verify_settings_page() -> str:
 
 
 def describe_type(kind: Any) -> str:
-    """Return a type in the words of YAML: "number or null", "`head` or `tail`"."""
-    *others, last = [_describe_member(member) for member in alternatives(kind)]
-    return f"{', '.join(others)} or {last}" if others else last
+    """Describe a type in terms of YAML, such as "number or `null`" or "`head` or `tail`"."""
+    *first_members, last = [_describe_member(member) for member in alternatives(kind)]
+    return f"{', '.join(first_members)} or {last}" if first_members else last
 
 
 def as_yaml(value: Any) -> str:
-    """Return a value as a recipe has it, on one line."""
+    """Return a value as it is written in a recipe, on one line."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
 def _study_file() -> Iterator[str]:
-    """Yield the keys of a study's file."""
+    """Yield the section on the keys of a study file."""
     yield heading(2, "Keys of a study file", "study-file")
     yield "`--study FILE.yaml` reads a mapping with these keys; `experiments/studies/` has examples.\n"
     for item in docstring_parser.parse_from_object(StudySpec).params:
         yield f"- **{code(item.arg_name)}**: {' '.join((item.description or '').split())}"
-    yield "- **`quick`**: a mapping with the same keys, which override the values above under [`--quick`](#quick).\n"
+    yield "- **`quick`**: a mapping with the same keys, which override the values above with [`--quick`](#quick).\n"
 
 
 def _import_script(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -116,24 +116,27 @@ def _anchor(group: type) -> str:
     return "group-" + (group.__doc__ or "").lower().replace(" ", "-")
 
 
-def _group(group: type, *, of_run: bool = False, prefix: str = "") -> Iterator[str]:
+def _group(group: type, *, is_run_setting: bool = False, prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
     described = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
     kinds, defaults = typing.get_type_hints(group), group()
     for name, declared in declarations(group).items():
         yield heading(3, code(f"--{name}"), prefix + name)
         text = " ".join(described[name].split())
-        yield link_settings(text, setting_types(), "" if of_run else RUN_SETTINGS) + "\n"
-        yield "".join(f"- {line}\n" for line in _facts(kinds[name], getattr(defaults, name), declared, of_run=of_run))
+        yield link_settings(text, setting_types(), "" if is_run_setting else RUN_SETTINGS) + "\n"
+        yield "".join(
+            f"- {line}\n"
+            for line in _facts(kinds[name], getattr(defaults, name), declared, is_run_setting=is_run_setting)
+        )
 
 
-def _facts(kind: Any, default: Any, declared: Declaration, *, of_run: bool) -> Iterator[str]:
+def _facts(kind: Any, default: Any, declared: Declaration, *, is_run_setting: bool) -> Iterator[str]:
     yield f"**Type:** {describe_type(kind)}. **Default:** {code(as_yaml(default))}."
     limits = [str(declared.bounds)] if declared.bounds is not None else []
     limits += [declared.unit] if declared.unit is not None else []
     if limits:
         yield f"**Values:** {', '.join(limits)}."
-    if not of_run:
+    if not is_run_setting:
         return
     yield f"**If it changes on resume:** {declared.effect.value}."
     if declared.effect is not Effect.INVOCATION:

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 MAX_CHARACTERS = 30
-"""Longest code that is kept on one line. It fits on a phone, 390 pixels wide."""
+"""Maximum length of code that is kept on one line. It fits on a phone screen, which is 390 pixels wide."""
 INLINE_CODE = re.compile(rf"<code>((?:&\w+;|[^<&]){{1,{MAX_CHARACTERS}}})</code>")
-"""Inline code, which contains no tags, unlike highlighted blocks. An entity such as `&lt;` is one character."""
+"""Matches inline code. It contains no tags, unlike highlighted blocks; an entity such as `&lt;` is one character."""
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -1,4 +1,4 @@
-"""Pieces of Markdown that the generated pages are made of."""
+"""Functions that return pieces of Markdown for the generated pages."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def heading(level: int, text: str, anchor: str) -> str:
     return f"{'#' * level} {text} {{ #{anchor} }}\n"
 
 
-LISTED = {"data": "data-sources"}
-"""Pages of registries, as far as they are not named like the word that --list takes."""
+PAGE_NAMES = {"data": "data-sources"}
+"""Page of each registry whose page is not named after its name for --list."""
 
 
 def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
-    """Return a description in which each `--setting` that a page has links to it, and `--list heads` to the heads.
+    """Return a description with links: each `--setting` links to its anchor, and `--list heads` to the page of heads.
 
     Args:
-        text: the description; what is already code stays as it is.
+        text: the description; inline code in it is not changed.
         anchors: names of the settings that have anchors.
-        page: the page with the anchors, if it is another one.
+        page: the page with the anchors; empty for the page that contains the description.
     """
-    known = set(anchors)
+    settings_with_anchor = set(anchors)
     parts = re.split(r"(`[^`]*`)", text)
 
-    def link(found: re.Match[str]) -> str:
-        name = found[1]
-        if found[2]:
-            return f"[`{found[0]}`]({LISTED.get(found[2], found[2])}.md)"
-        return f"[`{found[0]}`]({page}#{name})" if name in known else f"`{found[0]}`"
+    def link(match: re.Match[str]) -> str:
+        name = match[1]
+        if match[2]:
+            return f"[`{match[0]}`]({PAGE_NAMES.get(match[2], match[2])}.md)"
+        return f"[`{match[0]}`]({page}#{name})" if name in settings_with_anchor else f"`{match[0]}`"
 
     return "".join(
         part

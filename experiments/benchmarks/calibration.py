@@ -4,31 +4,34 @@
 
 The folder holds finished runs of one arm, which differ only in their seeds. The script trains nothing.
 
-False alarms: each simulated study compares the arm with itself. For each of its seeds, a study draws one of the runs
-for each of its arms, never the same run for two arms. So seeds are independent draws, as the test assumes, no run is
-compared with itself, and a study may have more seeds than there are runs. All arms of a study are measured on the same
-bootstrap sample of the test rows, and each study has its own sample. Otherwise all studies would use the same few
-accuracies, which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows than on the
-real rows, so the power below holds for this simulated arm and is not a forecast for the real one.
+False alarms: each simulated study compares the arm with itself. For each seed of a study, every arm gets a randomly
+drawn run; two arms never get the same run. So seeds are independent draws, as the test assumes, no run is compared with
+itself, and a study may have more seeds than there are runs. All arms of a study are measured on the same bootstrap
+sample of the test rows, and each study has its own sample. Otherwise all studies would use the same few accuracies,
+which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows than on the real rows,
+so the power below holds for this simulated arm and is not a forecast for the real one.
 
-There are only a few runs. The table accounts for that in two ways. The column `error with the pool`: the simulation is
-repeated on random halves of the runs. The standard deviation of these results estimates the standard error that
-comes from the choice of the runs, including the error of the simulation itself. The column `control`: the same
-simulation with normal random numbers instead of accuracies, as many for each study as there are runs. For normal
-differences, the t test is exact. So if the control of one comparison differs from 5%, the cause is that distinct runs
-are drawn from so few (with 5 seeds: 0.4 points too many with 12 runs, 0.2 with 24, no visible difference with 50). With
-several comparisons, Holm's correction contributes too, since it does not account for the shared baseline.
+Studies draw from a small number of runs. Two columns of the table show the effect of that:
 
-Intervals: how often the interval of an arm's mean contains the mean of all runs, by Student's t and on the logit scale
-that the product uses for metrics from 0 to 1; also for accuracies near 1, drawn from a beta distribution.
+- `error with the pool`: the simulation is repeated on random halves of the runs. The standard deviation of these
+  results estimates the standard error that results from the choice of the runs, including the error of the simulation.
+- `control`: the same simulation with normal random numbers instead of accuracies, one number per run and study. For
+  normal differences, the t test is exact. So if the control of one comparison differs from 5%, the cause is the small
+  number of runs (with 5 seeds: 0.4 points too many with 12 runs, 0.2 with 24, no visible difference with 50). With
+  several comparisons, Holm's correction contributes too, since it does not account for the shared baseline.
 
-Power: studies whose second arm has each wrong prediction corrected with probability q, so that its expected accuracy
-rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired differences
-(measured in as many other studies), and returns a number of seeds and the power that it promises for it. The table
-compares this power with the share of simulated studies of that many seeds that find the effect. With several
-comparisons, an effect counts as found at the level that Holm's correction applies to the smallest p.
+Intervals: how often the interval of an arm's mean contains the mean of all runs. The table compares the interval by
+Student's t with the one on the logit scale, which Midway uses for metrics from 0 to 1. It also has lines for accuracies
+near 1, drawn from a beta distribution.
 
-The script calls the product's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).
+Power: in the second arm of each study, every wrong prediction is corrected with probability q, so that its expected
+accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired
+differences (measured in as many additional studies), and returns a number of seeds and the power promised for it. The
+table compares the promised power with the share of simulated studies, each with that number of seeds, that find the
+effect. With several comparisons, an effect counts as found at the level that Holm's correction applies to the smallest
+p value.
+
+The script calls Midway's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).
 """
 
 from __future__ import annotations
@@ -55,13 +58,15 @@ from research.studies.statistics.paired_t import LEVEL, Floats, paired_t
 from research.studies.statistics.power import MIN_SEEDS, seeds_needed
 from research.studies.statistics.predictions import read_predictions
 
-NUMS_SEEDS = (5, 8, 10)
+SEED_COUNTS = (5, 8, 10)
 EFFECTS = (0.5, 0.75, 1.0, 1.5)
 """Sizes of the simulated effect, in standard deviations of the difference between two runs of the arm."""
 NUM_HALVES = 20
+"""Number of random halves of the runs on which the simulation is repeated."""
 MAX_PAIRS = 200
-"""Number of pairs of runs, or pairs of groups of runs, on which the tests over examples are tried."""
+"""Maximum number of pairs of runs, or pairs of groups of runs, that the tests over examples compare."""
 NUM_RESAMPLES = 999
+"""Number of bootstrap samples of each test over examples."""
 TOLERANCE = 0.05
 """Largest accepted difference between the measured and the promised power."""
 
@@ -92,11 +97,11 @@ def read_correct(runs: list[Path], split: str) -> Bools:
     """Return which rows of a split each run predicts correctly, [num_runs, num_rows].
 
     Raises:
-        ValueError: if predictions are not simply right or wrong.
+        ValueError: if the task's predictions are not either right or wrong, as in regression.
     """
-    found = read_predictions([predictions_path(run, split) for run in runs])
+    predictions = read_predictions([predictions_path(run, split) for run in runs])
     config = RunConfig(**read_settings(runs[0] / CONFIG, "a run of the arm"))
-    return found.correct(find_task(config, found.labels))
+    return predictions.correct(find_task(config, predictions.labels))
 
 
 def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator) -> Floats:
@@ -119,7 +124,7 @@ def draw_studies(accuracies: Floats, num_arms: int, num_seeds: int, rng: np.rand
 
     Args:
         accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs].
-        num_arms: number of arms of a study; for each seed, they get different runs.
+        num_arms: number of arms of a study; for each seed, every arm gets a different run.
         num_seeds: number of seeds of a study.
         rng: generator that draws the runs.
     """
@@ -150,7 +155,7 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
     halves = [rng.permutation(num_runs)[: num_runs // 2] for _ in range(NUM_HALVES)]
     yield "| comparisons | seeds | studies with an alarm | error of the simulation | error with the pool | control |"
     yield "|---|---|---|---|---|---|"
-    for number, num_seeds in itertools.product((1, num_comparisons), NUMS_SEEDS):
+    for number, num_seeds in itertools.product((1, num_comparisons), SEED_COUNTS):
         share = find_alarms(accuracies, number, num_seeds, rng).mean()
         control = find_alarms(rng.normal(size=accuracies.shape), number, num_seeds, rng).mean()
         pool = "-"
@@ -170,7 +175,7 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
         rng: generator that draws runs, and accuracies near 1.
     """
     num_studies = len(accuracies)
-    largest = max(NUMS_SEEDS)
+    largest = max(SEED_COUNTS)
     runs = rng.integers(accuracies.shape[1], size=(num_studies, largest))
     near_one = rng.beta(*_beta_parameters(0.98, 0.02), size=(num_studies, largest))
     populations = {
@@ -179,14 +184,15 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
     }
     yield "| accuracies | seeds | Student's t | outside of 0 to 1 | logit scale |"
     yield "|---|---|---|---|---|"
-    for (name, (values, means)), num_seeds in itertools.product(populations.items(), (3, *NUMS_SEEDS)):
+    for (name, (values, means)), num_seeds in itertools.product(populations.items(), (3, *SEED_COUNTS)):
         test = paired_t(values[:, :num_seeds], 0.0)
-        known = test.std > 0
-        low, high = bounded_interval(test.mean, (test.high - test.low) / 2, (0.0, 1.0))
+        has_interval = test.std > 0
+        logit_low, logit_high = bounded_interval(test.mean, (test.high - test.low) / 2, (0.0, 1.0))
         by_t, by_logit = (
-            ((bottom <= means) & (means <= top))[known].mean() for bottom, top in ((test.low, test.high), (low, high))
+            ((low <= means) & (means <= high))[has_interval].mean()
+            for low, high in ((test.low, test.high), (logit_low, logit_high))
         )
-        outside = ((test.low < 0) | (test.high > 1))[known].mean()
+        outside = ((test.low < 0) | (test.high > 1))[has_interval].mean()
         yield f"| {name} | {num_seeds} | {by_t:.1%} | {outside:.1%} | {by_logit:.1%} |"
 
 
@@ -200,14 +206,14 @@ def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
     num_runs = len(correct)
     pairs = rng.permutation(list(itertools.combinations(range(num_runs), 2)))[:MAX_PAIRS]
     groups = [rng.permutation(num_runs)[: 2 * MIN_SEEDS].reshape(2, MIN_SEEDS) for _ in pairs]
-    found = {
+    results = {
         "McNemar, a run of each": [compare_models(*correct[pair]).p <= LEVEL for pair in pairs],
         "bootstrap of rows, a run of each": [_excludes_zero(correct[pair][:, None]) for pair in pairs],
         f"bootstrap of rows, {MIN_SEEDS} runs of each": [_excludes_zero(correct[group]) for group in groups],
     }
     yield "| test over examples | comparisons with a difference |"
     yield "|---|---|"
-    for name, alarms in found.items():
+    for name, alarms in results.items():
         yield f"| {name} | {np.mean(alarms):.1%} of {len(alarms)} |"
 
 
@@ -252,10 +258,10 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
             yield f"{line} {needed.description} | | | | |"
             continue
         test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
-        found = ((test.p <= needed.level) & (test.mean > 0)).mean()
-        error = standard_error(found, len(accuracies))
-        close = "yes" if abs(found - needed.power) <= TOLERANCE else "NO"
-        yield f"{line} {needed.total} | {needed.power:.1%} | {found:.1%} | {error:.1%} | {close} |"
+        power = ((test.p <= needed.level) & (test.mean > 0)).mean()
+        error = standard_error(power, len(accuracies))
+        close = "yes" if abs(power - needed.power) <= TOLERANCE else "NO"
+        yield f"{line} {needed.total} | {needed.power:.1%} | {power:.1%} | {error:.1%} | {close} |"
 
 
 def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.random.Generator) -> float:
@@ -269,13 +275,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with the run directories of the arm")
     parser.add_argument("--split", default="test", help="split whose predictions are used (default: test)")
-    parser.add_argument("--studies", type=int, default=10_000, help="studies per line (default: 10000)")
-    parser.add_argument("--comparisons", type=int, default=9, help="arms besides the baseline (default: 9)")
+    parser.add_argument(
+        "--studies", type=int, default=10_000, help="simulated studies per line of a table (default: 10000)"
+    )
+    parser.add_argument(
+        "--comparisons",
+        type=int,
+        default=9,
+        help="comparisons per study: the number of arms besides the baseline (default: 9)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: 0)")
     options = parser.parse_args()
     runs = find_runs(options.folder)
-    if len(runs) < (least := max(options.comparisons + 1, 2 * MIN_SEEDS)):
-        raise SystemExit(f"Expected {least} finished runs or more in {options.folder}; got {len(runs)}.")
+    if len(runs) < (min_runs := max(options.comparisons + 1, 2 * MIN_SEEDS)):
+        raise SystemExit(f"Expected {min_runs} finished runs or more in {options.folder}; got {len(runs)}.")
     correct = read_correct(runs, options.split)
     gc.freeze()  # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs without
     rng = np.random.default_rng(options.seed)

@@ -2,10 +2,10 @@
 
     python experiments/benchmarks/edit_cost.py --rounds 3
 
-Trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every step. The
-script reports medians over rounds: for everything between the two steps (agreement of the processes, the edit, new
-wrappers, audit, journal), for the four checks of the audit that need no other process, and for the checksum of the
-fifth check, without exchanging it between processes.
+The script trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every
+step. It reports three medians over rounds: the time of everything between the two steps (agreement of the processes,
+the edit, new wrappers, audit, journal); the time of the four checks of the audit that need no communication; and the
+time for computing the checksum of the fifth check, without exchanging it between processes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "merge_lora": {},
     "drop_layers": {"modules": "encoder.layer[-1]"},
 }
-"""The edits, one after each step, in this order."""
+"""The edits with their arguments. One is applied after each step, in this order."""
 Times = dict[str, float]
 
 
@@ -101,7 +101,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
 
 
 def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
-    """Launch new processes that measure, and return their times."""
+    """Measure in newly launched processes, and return the times of the main process."""
     config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
     configs = Path(__file__).parents[2] / "accelerate_configs"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(configs / config), __file__]
@@ -109,8 +109,8 @@ def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{num_processes} processes failed:\n{done.stderr[-4000:]}")
-    found: Times = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"step"')))
-    return found
+    times: Times = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"step"')))
+    return times
 
 
 def write_rows(folder: Path, num_rows: int) -> None:
@@ -123,25 +123,25 @@ def write_rows(folder: Path, num_rows: int) -> None:
         splits = load_splits(DataSettings(data="imdb"))
     folder.mkdir()
 
-    def some_of_each_label(rows: list[Any], number: int) -> list[Any]:
-        return [row for label in (0, 1) for row in [row for row in rows if row["label"] == label][: number // 2]]
+    def balanced_sample(rows: list[Any], num_rows: int) -> list[Any]:
+        return [row for label in (0, 1) for row in [row for row in rows if row["label"] == label][: num_rows // 2]]
 
-    longest = some_of_each_label([row for row in splits.train if len(row["text"].split()) >= MAX_LENGTH], num_rows)
-    shortest = some_of_each_label([row for row in splits.test if len(row["text"].split()) <= 60], 8)
+    longest = balanced_sample([row for row in splits.train if len(row["text"].split()) >= MAX_LENGTH], num_rows)
+    shortest = balanced_sample([row for row in splits.test if len(row["text"].split()) <= 60], 8)
     for name, rows in (("train", longest), ("validation", shortest), ("test", shortest)):
         lines = [json.dumps({"text": row["text"], "label": "pos" if row["label"] else "neg"}) for row in rows]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def report(measured: dict[int, list[Times]]) -> str:
-    """Return the table: milliseconds and shares of a step, medians over rounds."""
+    """Return the table: each time in milliseconds and as a share of a step; medians over rounds."""
     columns = "".join(f" {number} process{'es' * (number > 1)} | share of a step |" for number in measured)
     lines = [f"| milliseconds |{columns}", "|---|" + "---|---|" * len(measured)]
     for name in next(iter(measured.values()))[0]:
         cells = []
         for rounds in measured.values():
-            seconds = statistics.median(found[name] for found in rounds)
-            share = statistics.median(found[name] / found["step"] for found in rounds)
+            seconds = statistics.median(times[name] for times in rounds)
+            share = statistics.median(times[name] / times["step"] for times in rounds)
             cells.append(f"{1000 * seconds:.1f} | {share:.3f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

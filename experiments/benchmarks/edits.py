@@ -1,9 +1,9 @@
-"""Do edits in mid-run pay off? Compare recipes that change the run midway with the plain run, over seeds.
+"""Compare recipes that edit the model midway with a run without edits, over several seeds.
 
     python experiments/benchmarks/edits.py runs/edits --jobs 2
 
-The table gives test accuracy (mean and standard deviation over seeds), the time of the training steps relative to the
-plain run with the same seed, and the number of trainable parameters, at the end and on average over steps.
+The table shows the test accuracy (mean and standard deviation over seeds), the time of the training steps relative to
+the plain run with the same seed, and the number of trainable parameters: in the last step, and on average over steps.
 """
 
 from __future__ import annotations

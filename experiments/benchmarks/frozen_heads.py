@@ -1,15 +1,16 @@
-"""Compare a study of heads on a frozen encoder with Transformers' Trainer and with the least possible time.
+"""Compare the time of a study of heads on a frozen encoder with Transformers' Trainer and with a lower bound.
 
     python experiments/benchmarks/frozen_heads.py runs/frozen_heads --rounds 1
 
-Midway runs the whole study of experiments/studies/heads.yaml with an empty cache, timed from its start to its report.
-The Trainer runs one trial of each head (in a new process, with seed 0, bf16, padding to the longest row of a batch, the
-project's own order of rows, no dropout of attention weights). Its time is multiplied by the number of seeds. The floor
-is one pass of the encoder over all rows, followed by only the steps and evaluations of every head on the stored hidden
-states, in a loop written by hand. The floor is also measured with one seed, and the time of its heads is multiplied by
-the number of seeds. With --heads, the Trainer runs only some heads. For each of the other heads, its time is estimated:
-the floor's time of that head, plus the mean time that the Trainer took in addition to the floor for the heads that it
-ran.
+- Midway runs the whole study of experiments/studies/heads.yaml with an empty cache, timed from its start to its report.
+- The Trainer runs one trial of each head in a new process, with seed 0, bf16, padding to the longest row of a batch,
+  Midway's order of rows, and no attention dropout. Its time is multiplied by the number of seeds.
+- The floor is the lower bound: a loop written by hand that runs the encoder once over all rows, and then only the steps
+  and evaluations of every head on the stored hidden states. It is measured with one seed, and the time of its heads is
+  multiplied by the number of seeds.
+
+With --heads, the Trainer runs only some heads. For every other head, its time is estimated as the floor's time for that
+head plus the Trainer's mean overhead: its time minus the floor's, averaged over the heads that it ran.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
         return {**batch.inputs, "labels": batch.labels}
 
     class InOrder(Trainer):
-        """Use the project's batches, epoch by epoch."""
+        """Train on Midway's batches, epoch by epoch."""
 
         def get_train_dataloader(self) -> Any:
             order = itertools.chain.from_iterable(epochs)
@@ -142,11 +143,11 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
         model=model, args=arguments, train_dataset=splits.train, eval_dataset=splits.validation, data_collator=collate
     )
     training.train()
-    found = training.predict(splits.test)
-    assert isinstance(found.predictions, np.ndarray)  # one output, not a tuple of several
-    accuracy = float((found.predictions.argmax(axis=1) == found.label_ids).mean())
+    test_output = training.predict(splits.test)
+    assert isinstance(test_output.predictions, np.ndarray)  # one output, not a tuple of several
+    accuracy = float((test_output.predictions.argmax(axis=1) == test_output.label_ids).mean())
     training.save_model(str(folder / "trainer" / "model"))
-    assert np.isfinite(found.predictions).all()
+    assert np.isfinite(test_output.predictions).all()
     print(json.dumps({"accuracy": accuracy}))
 
 
@@ -179,10 +180,10 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
     train_lengths = splits.train.with_format("numpy")["length"][:]
 
     def batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
-        wanted = range(len(states[split][0])) if all_layers else (-1,)
+        layers = range(len(states[split][0])) if all_layers else (-1,)
         padded = tuple(
             torch.nn.utils.rnn.pad_sequence([states[split][row][layer] for row in rows], batch_first=True)
-            for layer in wanted
+            for layer in layers
         )
         lengths = torch.tensor([len(states[split][row][-1]) for row in rows])
         mask = (torch.arange(padded[0].shape[1]) < lengths[:, None]).long()
@@ -225,7 +226,7 @@ def main() -> None:
     """Measure everything and print the table, or measure one part in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder for the output of the study and the Trainer; must not exist")
-    parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=1, help="number of repetitions (default: %(default)s)")
     parser.add_argument("--heads", nargs="+", help="heads to train with the Trainer (default: all)")
     parser.add_argument("--study", default=str(STUDY), help="study of heads (default: experiments/studies/heads.yaml)")
     parser.add_argument("--quick", action="store_true", help="run the study's short version")
@@ -246,51 +247,56 @@ def main() -> None:
     for number in range(options.rounds):
         folder = options.folder / f"round-{number}"
         folder.mkdir()
-        found = {"midway": midway(folder, study), "floor": _part(folder, "floor", study)}
+        seconds = {"midway": midway(folder, study), "floor": _part(folder, "floor", study)}
         trainer_arms = options.heads or arms
-        found["trainer"] = {arm: _trainer_seconds(folder, study, arm) for arm in trainer_arms}
-        rounds.append(found)
-        print(json.dumps(found), flush=True)
+        seconds["trainer"] = {arm: _trainer_seconds(folder, study, arm) for arm in trainer_arms}
+        rounds.append(seconds)
+        print(json.dumps(seconds), flush=True)
     print(report(rounds, arms, num_seeds))
 
 
 def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
-    """Return the table: medians over rounds, and ratios of the same round."""
+    """Return the table of medians over rounds, and the ratios of total times, which are taken within each round."""
     lines = ["| head | Trainer, one trial, s | floor, one trial, s |", "|---|---|---|"]
-    trained = [trainer_seconds(found, arms) for found in rounds]
+    trainer_rounds = [trainer_seconds(part_seconds, arms) for part_seconds in rounds]
     for arm in arms:
         note = "" if arm in rounds[0]["trainer"] else " (estimated)"
-        trainer_median = statistics.median(seconds[arm] for seconds in trained)
-        floor_median = statistics.median(found["floor"][arm] for found in rounds)
+        trainer_median = statistics.median(seconds[arm] for seconds in trainer_rounds)
+        floor_median = statistics.median(part_seconds["floor"][arm] for part_seconds in rounds)
         lines.append(f"| {arm} | {trainer_median:.1f}{note} | {floor_median:.1f} |")
     totals = []
-    for found, seconds in zip(rounds, trained, strict=True):
+    for part_seconds, seconds in zip(rounds, trainer_rounds, strict=True):
         trainer_total = num_seeds * sum(seconds.values())
-        floor_total = found["floor"]["encoding"] + num_seeds * sum(found["floor"][arm] for arm in arms)
-        totals.append((found["midway"]["all"], trainer_total, floor_total, found["floor"]["encoding"]))
-    midway_all, trainer_all, floor_all, encoding = (statistics.median(column) for column in zip(*totals, strict=True))
+        encoder_seconds = part_seconds["floor"]["encoding"]
+        floor_total = encoder_seconds + num_seeds * sum(part_seconds["floor"][arm] for arm in arms)
+        totals.append((part_seconds["midway"]["all"], trainer_total, floor_total, encoder_seconds))
+    midway_all, trainer_all, floor_all, encoder_all = (
+        statistics.median(column) for column in zip(*totals, strict=True)
+    )
     lines += [
         "",
         f"All {len(arms) * num_seeds} trials: Midway {midway_all:.0f} s, Trainer {trainer_all:.0f} s (each head's one "
-        f"trial times {num_seeds} seeds), floor {floor_all:.0f} s ({encoding:.0f} s of it for the encoder).",
+        f"trial times {num_seeds} seeds), floor {floor_all:.0f} s ({encoder_all:.0f} s of it for the encoder).",
         f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
         f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
     ]
     return "\n".join(lines)
 
 
-def trainer_seconds(found: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
+def trainer_seconds(part_seconds: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
     """Return the Trainer's seconds for one trial of each head in a round, estimated for heads that it did not run."""
-    overhead = statistics.fmean(seconds - found["floor"][arm] for arm, seconds in found["trainer"].items())
-    return {arm: found["trainer"].get(arm, overhead + found["floor"][arm]) for arm in arms}
+    overhead = statistics.fmean(
+        seconds - part_seconds["floor"][arm] for arm, seconds in part_seconds["trainer"].items()
+    )
+    return {arm: part_seconds["trainer"].get(arm, overhead + part_seconds["floor"][arm]) for arm in arms}
 
 
 def _part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:
     command = [sys.executable, __file__, str(folder), "--part", part, *study]
     command += [] if arm is None else ["--arm", arm]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return seconds
 
 
 def _trainer_seconds(folder: Path, study: list[str], arm: str) -> float:

@@ -1,4 +1,4 @@
-"""Measure the memory for preparing small and large data. Peak memory must not grow with the number of rows.
+"""Measure the peak memory of preparing small and large data sets. It must not grow with the number of rows.
 
 The script writes synthetic csv files, prepares each in a new process (load, split, tokenize, and collate some batches),
 and prints a table.
@@ -26,8 +26,14 @@ _NUM_BATCHES = 50
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[25_000, 1_000_000], help="rows per data set")
-    parser.add_argument("--words", type=int, default=20, help="words per text")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=[25_000, 1_000_000],
+        help="rows of each data set (default: 25000 1000000)",
+    )
+    parser.add_argument("--words", type=int, default=20, help="words per text (default: %(default)s)")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
@@ -37,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for num_rows in arguments.rows:
             path = Path(folder) / f"{num_rows}.csv"
-            # In another process, since a child process inherits the peak memory of its parent.
+            # Written in a separate process, since the measured child process inherits the peak memory of this one.
             writer = multiprocessing.get_context("spawn").Process(
                 target=write_rows, args=(path, num_rows, arguments.words)
             )
@@ -61,7 +67,7 @@ def write_rows(path: Path, num_rows: int, num_words: int) -> None:
 
 
 def measure(path: Path) -> dict[str, float]:
-    """Prepare a file; return the seconds that it took, and the peak memory in MB before and after."""
+    """Prepare a file and collate batches; return the seconds of preparation, and peak memory in MB at three times."""
     from research.data.batches.collate import Collator
     from research.data.batches.tokens import tokenize_splits
     from research.data.prepare.load import load_splits

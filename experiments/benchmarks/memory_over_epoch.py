@@ -1,7 +1,7 @@
 """Measure a run's memory over an epoch: resident memory after every 50 steps, and the peaks.
 
-The script runs an experiment with the given settings in this process, and prints a line every 50 steps. The peaks are
-those that the operating system counts, so they include memory that is used only within a step or an evaluation.
+The script runs an experiment with the given settings in this process, and prints a line every 50 steps. The operating
+system measures the peaks, so they include memory that is used only within a step or an evaluation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIRST_STEPS = 50
 
 
 class Recorder(Hook):
-    """Record resident memory.
+    """Print the resident memory of this process, and remember its peaks.
 
     Args:
         every: steps between two lines.
@@ -45,11 +45,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--head", default="linear")
     parser.add_argument("--limit_train", type=int, help="training rows (default: all)")
-    parser.add_argument("--max_length", type=int, default=512, help="tokens")
+    parser.add_argument("--max_length", type=int, default=512, help="maximum tokens per text (default: 512)")
     parser.add_argument("--mixed_precision", default="auto")
     parser.add_argument("--num_threads", type=int)
     parser.add_argument("--num_layers", type=int, help="keep only this many of the lowest layers, for slow machines")
-    parser.add_argument("--every", type=int, default=50, help="steps between two lines")
+    parser.add_argument("--every", type=int, default=50, help="steps between two lines (default: 50)")
     arguments = vars(parser.parse_args())
     recorder = Recorder(arguments.pop("every"))
     num_layers = arguments.pop("num_layers")

@@ -3,8 +3,9 @@
     python experiments/benchmarks/save_cost.py --saves 5
     accelerate launch --config_file accelerate_configs/cpu_2_processes.yaml experiments/benchmarks/save_cost.py
 
-Trains MiniLM on reviews cut to 512 tokens, 32 per step, and saves a checkpoint after every step except the first:
-weights, optimizer, states, and the best model; written, synced, hashed and renamed. The script reports medians.
+The script trains MiniLM on reviews cut to 512 tokens, 32 per step, and saves a checkpoint after every step except the
+first. A checkpoint has the weights, the optimizer, other state, and the best model. Its files are written, synced and
+hashed, and its directory is renamed. The script reports medians.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def main() -> None:
     """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--saves", type=int, default=5, help="number of saves (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default=None, help="where to make a temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="parent of the temporary folder (default: the system's)"
+    )
     options = parser.parse_args()
     stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:

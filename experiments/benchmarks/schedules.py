@@ -1,10 +1,10 @@
-"""Does it matter that a schedule is stepped on every batch? Compare one cycle per batch, per epoch, and a constant.
+"""Compare a one-cycle schedule stepped on every batch, the same schedule stepped on every epoch, and a constant rate.
 
     python experiments/benchmarks/schedules.py runs/schedules
 
-Each schedule runs at three rates with the first seed; the rate with the best validation accuracy runs with all seeds.
-The table gives test accuracy, mean and standard deviation over seeds. Runs take three epochs, since a schedule that is
-stepped per epoch never changes within one. Encoder and head have the same learning rate.
+Each schedule runs at three learning rates with the first seed. The rate with the best validation accuracy runs with all
+seeds. The table shows the mean and standard deviation of the test accuracy over seeds. Runs take three epochs, since a
+schedule that is stepped per epoch is constant within an epoch. Encoder and head have the same learning rate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RATES = (3e-5, 1e-4, 3e-4)
 def main() -> None:
     """Run the trials and print the table."""
     parser = trial_parser(__doc__)
-    parser.add_argument("--epochs", type=float, default=3.0, help="default: 3")
+    parser.add_argument("--epochs", type=float, default=3.0, help="epochs of each run (default: 3)")
     parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
     options = parser.parse_args()
     base = {
@@ -33,7 +33,7 @@ def main() -> None:
         "max_length": options.max_length,
         "evaluate_every": "null",
     }
-    chosen = run_trials(
+    tuning_results = run_trials(
         grid(ARMS, lr=RATES, seed=options.seeds[:1]),
         options.folder,
         base,
@@ -43,7 +43,7 @@ def main() -> None:
     print("\n| schedule | rate | validation accuracy | test accuracy over seeds |\n|---|---|---|---|")
     lines = []
     for arm, settings in ARMS.items():
-        arm_results = {trial: result for trial, result in chosen.items() if trial.arm == arm}
+        arm_results = {trial: result for trial, result in tuning_results.items() if trial.arm == arm}
         best = max(arm_results, key=lambda trial: arm_results[trial]["metrics"]["validation"]["accuracy"])
         trials = [Trial(arm, {**settings, "lr": best.settings["lr"], "seed": seed}) for seed in options.seeds]
         results = run_trials(trials, options.folder, base, jobs=options.jobs, num_processes=options.num_processes)

@@ -1,4 +1,4 @@
-"""Measure the start of a short run and its report, compared with only importing the libraries.
+"""Measure how long a short run takes to start and to write its report, compared with only importing the libraries.
 
     python experiments/benchmarks/start_up.py --rounds 5
     python experiments/benchmarks/start_up.py --repositories . ../before
@@ -8,7 +8,7 @@ Every round measures the following for each repository in turn (each with its ow
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins
 - first step: the same run, until its first step is taken
-- report: in the same run, from result.json to report.html: all pictures, including those for TensorBoard
+- report: in the same run, from result.json to report.html; includes all pictures, also those for TensorBoard
 - run: the same run, from start to end
 
 The script reports medians over rounds of wall-clock time and of processor time, which is more reliable on a busy
@@ -44,10 +44,10 @@ AutoModel.from_pretrained(sys.argv[1])
 
 @dataclass(frozen=True)
 class Duration:
-    """A duration."""
+    """Wall-clock time and processor time of the same interval."""
 
     wall: float
-    """Seconds on the clock."""
+    """Seconds of wall-clock time."""
     processor: float
     """Seconds of processor time, over all threads."""
 
@@ -63,24 +63,24 @@ def main() -> None:
         "--repositories", type=Path, nargs="+", default=[FOLDER.parents[1]], help="checkouts (default: this one)"
     )
     parser.add_argument("--options", nargs="*", default=[], help="additional settings of the run, as name=value")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     encoder = find_package(DEMO_ENCODERS["minilm"]) / "model"
-    found: dict[Path, dict[str, list[Duration]]] = {path: defaultdict(list) for path in given.repositories}
+    durations: dict[Path, dict[str, list[Duration]]] = {path: defaultdict(list) for path in arguments.repositories}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(given.rounds + 1):
-            for repository in given.repositories:
+        for number in range(arguments.rounds + 1):
+            for repository in arguments.repositories:
                 measured = {
-                    "libraries": time_libraries(python_of(repository), encoder),
-                    **time_run(repository, Path(folder), [f"--{option}" for option in given.options]),
+                    "libraries": time_libraries(interpreter_of(repository), encoder),
+                    **time_run(repository, Path(folder), [f"--{option}" for option in arguments.options]),
                 }
                 load = os.getloadavg()[0]
                 print(f"round {number}, load {load:.1f}, {repository}: {describe(measured)}", flush=True)
-                for name, spent in measured.items() if number > 0 else ():
-                    found[repository][name].append(spent)
-    print_table(found)
+                for name, duration in measured.items() if number > 0 else ():  # round 0 only fills the caches
+                    durations[repository][name].append(duration)
+    print_table(durations)
 
 
-def python_of(repository: Path) -> str:
+def interpreter_of(repository: Path) -> str:
     """Return the interpreter of a checkout's .venv, or the current one if there is no .venv."""
     interpreter = repository / ".venv" / "bin" / "python"
     return str(interpreter.absolute()) if interpreter.exists() else sys.executable
@@ -88,19 +88,19 @@ def python_of(repository: Path) -> str:
 
 def time_libraries(python: str, encoder: Path) -> Duration:
     """Return the time for importing the libraries and reading the weights."""
-    started, before = time.time(), processor_of_children()
+    started, before = time.time(), child_processor_time()
     subprocess.run([python, "-c", LIBRARIES, str(encoder)], check=True, capture_output=True)
-    return Duration(time.time() - started, processor_of_children() - before)
+    return Duration(time.time() - started, child_processor_time() - before)
 
 
 def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Duration]:
     """Return the time until training begins, until the first step is taken, for the report, and for the whole run."""
     marks, directory = folder / "marks", folder / "run"
     marks.unlink(missing_ok=True)
-    command = [python_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
+    command = [interpreter_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
     command += ["--smoke", "--overwrite", "--output_dir", str(directory), "--plugin", str(MARKS)]
     environment = {**os.environ, "START_UP_MARKS": str(marks), "MIDWAY_CACHE": str(folder / "cache" / repository.name)}
-    started, before = time.time(), processor_of_children()
+    started, before = time.time(), child_processor_time()
     done = subprocess.run(
         [*command, "--hook", "start_up_marks", *options],
         cwd=folder,
@@ -111,7 +111,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     )
     if done.returncode != 0:
         raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
-    total = Duration(time.time() - started, processor_of_children() - before)
+    total = Duration(time.time() - started, child_processor_time() - before)
     marked = {
         name: Duration(wall - started, processor)
         for name, wall, processor in map(json.loads, marks.read_text(encoding="utf-8").splitlines())
@@ -124,28 +124,28 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     }
 
 
-def processor_of_children() -> float:
+def child_processor_time() -> float:
     """Return the processor time of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def describe(measured: Mapping[str, Duration]) -> str:
-    """Return the results of a round as one line."""
-    return ", ".join(f"{name} {spent.wall:.2f} s ({spent.processor:.2f})" for name, spent in measured.items())
+    """Return the results of a round as one line: wall-clock time, and processor time in parentheses."""
+    return ", ".join(f"{name} {duration.wall:.2f} s ({duration.processor:.2f})" for name, duration in measured.items())
 
 
-def print_table(found: Mapping[Path, Mapping[str, Sequence[Duration]]]) -> None:
-    """Print medians, and their ratios to the time of the libraries."""
-    print("\nMedians: seconds of wall-clock and processor time, and their ratios to the libraries of the same round.\n")
-    print("| repository | what | wall | processor | wall, ratio | processor, ratio |")
+def print_table(durations: Mapping[Path, Mapping[str, Sequence[Duration]]]) -> None:
+    """Print the median durations, and their ratios to the time for importing the libraries."""
+    print("\nMedian seconds of wall-clock and processor time, and ratios to `libraries` in the same round.\n")
+    print("| repository | part | wall | processor | wall, ratio | processor, ratio |")
     print("|---|---|---|---|---|---|")
-    for repository, measured in found.items():
-        for name, spent in measured.items():
-            pairs = list(zip(spent, measured["libraries"], strict=True))
+    for repository, measured in durations.items():
+        for name, rounds in measured.items():
+            pairs = list(zip(rounds, measured["libraries"], strict=True))
             cells = (
-                statistics.median(each.wall for each in spent),
-                statistics.median(each.processor for each in spent),
+                statistics.median(each.wall for each in rounds),
+                statistics.median(each.processor for each in rounds),
                 statistics.median(each.wall / libraries.wall for each, libraries in pairs),
                 statistics.median(each.processor / libraries.processor for each, libraries in pairs),
             )

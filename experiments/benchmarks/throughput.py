@@ -1,11 +1,13 @@
-"""Compare training throughput with a bare loop, Transformers' Trainer and Lightning: same rows, model, batch size.
+"""Compare Midway's training throughput with a bare loop, Transformers' Trainer and Lightning.
 
     python experiments/benchmarks/throughput.py --rounds 3
 
-Every arm trains the same encoder with a linear head for one epoch over the same rows. Arms run one after the other,
-each in new processes. The script reports medians over rounds, ratios within the same round, and peak memory.
+Every arm trains the same encoder with a linear head for one epoch over the same rows, with the same batch size. Arms
+run one after the other, each in new processes. The script reports medians over rounds, ratios within the same round,
+and peak memory.
 
-The two arms with two processes (CPU, gloo) show the cost of agreeing on edits, stops and signals between steps:
+The two arms with two processes (CPU, gloo) show what it costs that processes agree on edits, stops and signals between
+steps:
 
     python experiments/benchmarks/throughput.py --arms "bare, 2 processes" "midway, 2 processes"
 """
@@ -36,7 +38,7 @@ Measured = tuple[float, int]
 
 
 def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
-    """Train with a loop written by hand, on the project's own batches; with DDP if several processes were launched."""
+    """Train with a loop written by hand on Midway's batches; use DDP if several processes were launched."""
     import torch
 
     from research.data.batches.order import global_batches, split_batch
@@ -80,7 +82,7 @@ def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_
     from research.training.hook import Hook
 
     class Stopwatch(Hook):
-        """Measure the time up to the last step. It is the first hook, so that it stops before the evaluation."""
+        """Measure the time up to the last step. It is the first hook, so the time does not include the evaluation."""
 
         seconds = 0.0
 
@@ -102,7 +104,7 @@ def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_
         output_dir=str(folder / f"run-{time.time_ns()}"),
     )
     run_experiment(config, hooks=[stopwatch])
-    return stopwatch.seconds, sum(1 for _ in rows_of(folder))
+    return stopwatch.seconds, sum(1 for _ in read_rows(folder))
 
 
 def trainer_example(folder: Path, batch_size: int) -> Measured:
@@ -113,8 +115,8 @@ def trainer_example(folder: Path, batch_size: int) -> Measured:
 def trainer_tuned(folder: Path, batch_size: int) -> Measured:
     """Train with Transformers' Trainer and all suitable options: dynamic padding, bf16, no attention dropout.
 
-    It gets the project's own batches, which are grouped by length. Its `group_by_length` groups within a quarter of the
-    rows at most, and would pad more on these few rows than in a whole epoch.
+    The Trainer gets Midway's batches, which are grouped by length. Its own `group_by_length` would only group within a
+    quarter of these few rows at most, and so would pad more than on a data set of full size.
     """
     return _trainer(
         folder,
@@ -134,7 +136,7 @@ def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: 
     from research.data.batches.order import global_batches
 
     splits, _, model, tokenizer = load(folder, attention_dropout)
-    rows = tokenized_at_once(folder, tokenizer, padding)
+    rows = tokenize_all(folder, tokenizer, padding)
     if options.get("train_sampling_strategy") == "sequential":
         lengths = splits.train.with_format("numpy")["length"][:]
         rows = rows.select(np.concatenate(global_batches(lengths, batch_size, seed=0, epoch=0)))
@@ -166,14 +168,14 @@ def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: 
     return stopwatch.stopped - stopwatch.started, len(rows)
 
 
-def lightning_article(folder: Path, batch_size: int) -> Measured:
-    """Train with Lightning as in the article: one module, padded to the maximum, one-cycle schedule."""
+def lightning_example(folder: Path, batch_size: int) -> Measured:
+    """Train with Lightning, set up like the Trainer's example but with a one-cycle schedule."""
     import lightning
     import torch
     from transformers import default_data_collator
 
     _, _, model, tokenizer = load(folder, attention_dropout=0.1)
-    rows = tokenized_at_once(folder, tokenizer, "max_length")
+    rows = tokenize_all(folder, tokenizer, "max_length")
     loader = torch.utils.data.DataLoader(rows, batch_size=batch_size, shuffle=True, collate_fn=default_data_collator)
 
     class Classifier(lightning.LightningModule):
@@ -221,22 +223,22 @@ ARMS: dict[str, Callable[[Path, int], Measured]] = {
     "midway, attention dropout 0.1": lambda folder, size: midway(folder, size, attention_dropout=0.1),
     "trainer, tuned": trainer_tuned,
     "trainer, example": trainer_example,
-    "lightning, article": lightning_article,
+    "lightning, example": lightning_example,
 }
 RATIOS = [
     ("midway", "bare", 0.97),
     ("midway, 2 processes", "bare, 2 processes", 0.97),
     ("midway", "trainer, tuned", 1.0),
     ("midway, attention dropout 0.1", "trainer, example", 2.0),
-    ("midway, attention dropout 0.1", "lightning, article", 2.0),
+    ("midway, attention dropout 0.1", "lightning, example", 2.0),
     ("midway", "trainer, example", 4.0),
-    ("midway", "lightning, article", 4.0),
+    ("midway", "lightning, example", 4.0),
 ]
-"""Faster arm, slower arm, and the ratio of their speeds that is the target."""
+"""Pairs of arms, the faster one first, with the target for the ratio of their speeds."""
 
 
 def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
-    """Return the project's tokenized splits, collator, model and tokenizer."""
+    """Return Midway's tokenized splits, collator, model and tokenizer."""
     import torch
 
     from research.data.batches.collate import Collator
@@ -258,23 +260,23 @@ def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
     return splits, collator, model, tokenizer
 
 
-def rows_of(folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the training rows."""
+def read_rows(folder: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of the training file in a folder."""
     with (folder / "train.jsonl").open(encoding="utf-8") as file:
         yield from map(json.loads, file)
 
 
-def tokenized_at_once(folder: Path, tokenizer: Any, padding: Any) -> Any:
-    """Return the rows as the frameworks' examples tokenize them: truncated, and padded as requested."""
+def tokenize_all(folder: Path, tokenizer: Any, padding: Any) -> Any:
+    """Return all training rows, tokenized at once as in the frameworks' examples: truncated, padded as requested."""
     from datasets import Dataset
 
-    rows = list(rows_of(folder))
+    rows = list(read_rows(folder))
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH, padding=padding)
     return Dataset.from_dict({**encoded, "labels": [int(row["label"] == "pos") for row in rows]})
 
 
 def write_rows(folder: Path, num_rows: int) -> None:
-    """Write real reviews as train, validation and test files."""
+    """Write `num_rows` real reviews as the training file, and a few as the validation and test files."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
     from research.system.messages import muted
@@ -303,7 +305,7 @@ def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
 
 
 def report(measured: dict[str, list[dict[str, float]]]) -> str:
-    """Return the tables: speed and memory of each arm, and ratios with their spread."""
+    """Return two tables: the speed and memory of each arm, and the ratios of speeds with their minimum and maximum."""
     lines = ["| arm | examples/s (median) | all rounds | peak memory, MiB |", "|---|---|---|---|"]
     for arm, rounds in measured.items():
         speeds = [entry["examples_per_second"] for entry in rounds]
@@ -314,8 +316,8 @@ def report(measured: dict[str, list[dict[str, float]]]) -> str:
     for fast, slow, target in RATIOS:
         if fast in measured and slow in measured:
             ratios = [
-                one["examples_per_second"] / other["examples_per_second"]
-                for one, other in zip(measured[fast], measured[slow], strict=True)
+                fast_entry["examples_per_second"] / slow_entry["examples_per_second"]
+                for fast_entry, slow_entry in zip(measured[fast], measured[slow], strict=True)
             ]
             spread = f"{min(ratios):.3f} - {max(ratios):.3f}"
             lines.append(f"| {fast} / {slow} | {statistics.median(ratios):.3f} | {spread} | {target} |")
@@ -328,7 +330,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="number of runs of every arm (default: 3)")
     parser.add_argument("--rows", type=int, default=256, help="training reviews (default: 256)")
     parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="default: all")
+    parser.add_argument(
+        "--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="arms to measure (default: all)"
+    )
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Measure how training time is spent: matrix products, attention, random numbers, other operations.
+"""Measure the shares of training time spent in matrix products, attention, random numbers and other operations.
 
     python experiments/benchmarks/time_shares.py --head linear
 
-Trains on packaged reviews with the default settings, and profiles some of the steps with torch's profiler. A share is
-the time spent in an operation itself, without the operations that it calls, divided by the wall-clock time of the
-steps.
+The script trains on packaged reviews with the default settings, and profiles some of the steps with torch's profiler. A
+share is the time spent in an operation itself, without the operations that it calls, divided by the wall-clock time of
+the profiled steps.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ KINDS = {
     "layer norms": ("native_layer_norm", "native_layer_norm_backward"),
     "optimizer and clipping": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "linalg_vector_norm"),
 }
-"""Operations of each kind, without `aten::`. Unlisted operations count as "other operations"."""
+"""Names of the operations of each kind, without `aten::`. All others count as "other operations"."""
 
 
 class Profile(Hook):
-    """Profile a range of steps, including evaluations and the project's own hooks."""
+    """Profile a range of steps, including evaluations and Midway's built-in hooks."""
 
     def __init__(self, num_warmup_steps: int, num_steps: int) -> None:
         self.first, self.last = num_warmup_steps, num_warmup_steps + num_steps
@@ -54,22 +54,22 @@ class Profile(Hook):
             run.stop("profiled")
 
     def table(self) -> str:
-        """Return the shares, and the largest of the other operations."""
-        kind_of = {name: kind for kind, names in KINDS.items() for name in names}
+        """Return the table of shares, and a line with the five largest of the other operations."""
+        kind_by_operation = {name: kind for kind, names in KINDS.items() for name in names}
         seconds: dict[str, float] = defaultdict(float)
-        others: dict[str, float] = defaultdict(float)
+        other_seconds: dict[str, float] = defaultdict(float)
         for event in self.profiler.key_averages():
             name, self_seconds = event.key.removeprefix("aten::"), event.self_cpu_time_total / 1e6
-            if name in kind_of:
-                seconds[kind_of[name]] += self_seconds
+            if name in kind_by_operation:
+                seconds[kind_by_operation[name]] += self_seconds
             elif event.key.startswith("aten::"):
                 seconds["other operations"] += self_seconds
-                others[name] += self_seconds
+                other_seconds[name] += self_seconds
         seconds["outside of operations (Python, autograd, collator)"] = self.seconds - sum(seconds.values())
         lines = ["| operations | share of time |", "|---|---|"]
         for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
             lines.append(f"| {kind} | {value / self.seconds:.1%} |")
-        largest = sorted(others.items(), key=lambda item: -item[1])[:5]
+        largest = sorted(other_seconds.items(), key=lambda item: -item[1])[:5]
         lines.append(f"\nother operations: {', '.join(f'{n} {s / self.seconds:.1%}' for n, s in largest)}")
         return "\n".join(lines)
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--head", default="linear", help="name of the head (default: linear)")
     parser.add_argument("--steps", type=int, default=20, help="steps to profile, after 3 warm-up steps (default: 20)")
     options = parser.parse_args()
-    profiled = Profile(num_warmup_steps=3, num_steps=options.steps)
+    profiler_hook = Profile(num_warmup_steps=3, num_steps=options.steps)
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
             head=options.head,
@@ -90,8 +90,8 @@ def main() -> None:
             limit_test=32,
             output_dir=str(Path(folder) / "run"),
         )
-        run_experiment(config, hooks=[profiled])
-    print(profiled.table())
+        run_experiment(config, hooks=[profiler_hook])
+    print(profiler_hook.table())
 
 
 if __name__ == "__main__":

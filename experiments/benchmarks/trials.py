@@ -1,6 +1,6 @@
 """Run many small trials, each in new processes, and collect their results.
 
-Finished trials are not run again. They are recognised by their directories, whose names contain the settings.
+Finished trials are not run again. A trial is recognised by the name of its directory, which contains the settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
 def trial_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks of this kind share.
+    """Return a parser with the options that are common to all benchmarks that use this module.
 
     Args:
         description: the script's docstring.
@@ -65,7 +65,15 @@ def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[T
 def run_trials(
     trials: Sequence[Trial], folder: Path, base: Mapping[str, Any], *, jobs: int = 1, num_processes: int = 1
 ) -> dict[Trial, dict[str, Any]]:
-    """Run all unfinished trials, `jobs` at a time, each on its share of the cores; return the results of all trials."""
+    """Run all unfinished trials, and return the results of all trials.
+
+    Args:
+        trials: the trials, finished or not.
+        folder: parent of the run directories.
+        base: settings of all trials.
+        jobs: number of trials that run at the same time; each gets an equal share of the cores.
+        num_processes: number of processes of each trial.
+    """
     base = {**base, "num_threads": max(1, (os.cpu_count() or 1) // (jobs * num_processes))}
     with ThreadPoolExecutor(jobs) as pool:
         results = pool.map(lambda trial: run_trial(trial, folder / trial.name, base, num_processes), trials)
@@ -96,6 +104,6 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Return the mean, the standard deviation over seeds, and each value, as text."""
+    """Return text with the mean, the standard deviation, and all values."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.4f} ± {spread:.4f} ({', '.join(f'{value:.4f}' for value in values)})"

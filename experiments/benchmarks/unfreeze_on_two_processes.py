@@ -4,8 +4,8 @@
 
 Every arm trains the same encoder with a linear head on the same reviews with AdamW. The encoder is frozen at first; its
 last two layers are unfrozen in the middle of the first epoch. After every step, each process records hashes of its
-gradients and parameters in its own file. The files are compared afterwards, so that the measurement itself involves no
-communication. Processes get different batches, and so have different gradients unless DDP averages them.
+gradients and parameters in its own file. The script compares the files afterwards, so that measuring needs no
+communication. Processes get different batches, so their gradients differ unless DDP averages them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from throughput import rows_of, write_rows
+from throughput import read_rows, write_rows
 
 ENCODER = "minilm"
 LAYERS = "encoder.layer[-2:]"
@@ -47,15 +47,19 @@ HEADER = """\
 
 
 class Watch:
-    """Record what happens to the model of this process."""
+    """Record the gradients and parameters of the model of this process.
+
+    Args:
+        folder: folder for the file of this process.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"rank-{os.environ.get('LOCAL_RANK', '0')}.jsonl"
         self.step = 0
-        self.seen: dict[str, Any] = {}
+        self.step_values: dict[str, Any] = {}
 
     def begin(self, model: Any) -> None:
-        """Remember the pretrained values."""
+        """Remember the values of all parameters before training."""
         from research.model.selectors import select_parameters
 
         self.parameters = dict(model.named_parameters())
@@ -69,7 +73,7 @@ class Watch:
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
         head = next(parameter for name, parameter in self.parameters.items() if name.startswith("head."))
         gradients = [parameter.grad for parameter in self.layers.values() if parameter.grad is not None]
-        self.seen = {
+        self.step_values = {
             "world_size": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
             "gradients": digest(gradients) if gradients else None,
             "rates": sorted({rates[parameter] for parameter in self.layers.values() if parameter in rates}),
@@ -77,9 +81,9 @@ class Watch:
         }
 
     def after_step(self) -> None:
-        """Record the step."""
+        """Write the values of the step to the file."""
         self.step += 1
-        self.write({"step": self.step, **self.seen, "parameters": digest(self.parameters.values())})
+        self.write({"step": self.step, **self.step_values, "parameters": digest(self.parameters.values())})
 
     def finish(self) -> None:
         """Record which parameters changed, and save all parameters."""
@@ -144,9 +148,16 @@ def trainer(
 ) -> None:
     """Train with Transformers' Trainer, its default linear schedule, and a callback that sets requires_grad.
 
-    With `freezes_late`, the callback freezes after the optimizer and DDP have been made. The Trainer's own optimizer
-    takes the parameters that require gradients; with `all_parameters`, it gets an optimizer of all parameters instead.
     The Trainer's default for DDP's find_unused_parameters is True.
+
+    Args:
+        watch: records each step.
+        folder: folder with the rows, and for output.
+        num_processes: number of processes.
+        freezes_late: whether the callback freezes the encoder only after the optimizer and DDP have been created.
+        all_parameters: whether the Trainer gets an optimizer of all parameters. Its own optimizer has only those that
+            require gradients.
+        options: further options of TrainingArguments.
     """
     import torch
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
@@ -197,10 +208,16 @@ def lightning(
 ) -> None:
     """Train with Lightning and a callback that unfreezes.
 
-    BackboneFinetuning works by epochs: here it unfreezes before the second of two. The subclass of BaseFinetuning
-    unfreezes in mid-epoch. The subclass of Callback sets requires_grad, and freezes only after the optimizer and DDP
-    have been made. The rate is constant, as in the documentation of the first two, or follows Transformers' linear
-    schedule.
+    Args:
+        watch: records each step.
+        folder: folder with the rows, and for output.
+        num_processes: number of processes.
+        callback: `BackboneFinetuning` works by epochs: here it unfreezes before the second of two. `BaseFinetuning` is
+            a subclass that unfreezes in mid-epoch. `Callback` is a subclass that sets requires_grad, and freezes only
+            after the optimizer and DDP have been created.
+        strategy: Lightning's strategy for several processes.
+        schedule: whether to use Transformers' linear schedule. Otherwise the rate is constant, as in the documentation
+            of BackboneFinetuning and BaseFinetuning.
     """
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -228,8 +245,8 @@ def lightning(
             optimizer = torch.optim.AdamW(trainable, lr=PEAK_RATE)
             if not schedule:
                 return optimizer
-            falling = get_linear_schedule_with_warmup(optimizer, 0, NUM_ROWS // BATCH_SIZE)
-            return [optimizer], [{"scheduler": falling, "interval": "step"}]
+            linear_schedule = get_linear_schedule_with_warmup(optimizer, 0, NUM_ROWS // BATCH_SIZE)
+            return [optimizer], [{"scheduler": linear_schedule, "interval": "step"}]
 
     class UnfreezeMidEpoch(BaseFinetuning):
         def freeze_before_training(self, pl_module: Any) -> None:
@@ -258,7 +275,7 @@ def lightning(
         def on_train_batch_end(self, *_: Any) -> None:
             watch.after_step()
 
-    per_epoch = BackboneFinetuning(unfreeze_backbone_at_epoch=1)
+    unfreeze_per_epoch = BackboneFinetuning(unfreeze_backbone_at_epoch=1)
     Trainer(
         max_epochs=2 if callback == "BackboneFinetuning" else 1,
         accelerator="cpu",
@@ -266,7 +283,9 @@ def lightning(
         strategy=strategy if num_processes > 1 else "auto",
         callbacks=[
             Watcher(),
-            {"BackboneFinetuning": per_epoch, "BaseFinetuning": UnfreezeMidEpoch(), "Callback": FreezeLate()}[callback],
+            {"BackboneFinetuning": unfreeze_per_epoch, "BaseFinetuning": UnfreezeMidEpoch(), "Callback": FreezeLate()}[
+                callback
+            ],
         ],
         logger=False,
         enable_checkpointing=False,
@@ -276,20 +295,22 @@ def lightning(
     ).fit(Classifier(), loader)
 
 
-early, late = partial(trainer, freezes_late=False), partial(trainer, freezes_late=True)
-backbone, base, plain = (partial(lightning, callback=c) for c in ("BackboneFinetuning", "BaseFinetuning", "Callback"))
+freeze_early, freeze_late = partial(trainer, freezes_late=False), partial(trainer, freezes_late=True)
+backbone_finetuning, base_finetuning, plain_callback = (
+    partial(lightning, callback=c) for c in ("BackboneFinetuning", "BaseFinetuning", "Callback")
+)
 FIND_UNUSED = "ddp_find_unused_parameters_true"
 ARMS: dict[str, Callable[[Watch, Path, int], None]] = {
-    "Trainer: callback": early,
-    "Trainer: callback, optimizer of all parameters": partial(early, all_parameters=True),
-    "Trainer: callback, freezes in on_train_begin": late,
-    "Trainer: same, ddp_find_unused_parameters=False": partial(late, ddp_find_unused_parameters=False),
-    "Lightning: BackboneFinetuning, per epoch": backbone,
-    "Lightning: BaseFinetuning": base,
-    "Lightning: BaseFinetuning, ddp_find_unused_parameters_true": partial(base, strategy=FIND_UNUSED),
-    "Lightning: BaseFinetuning, Transformers' linear schedule": partial(base, schedule=True),
-    "Lightning: callback, freezes in on_train_start, linear schedule": partial(plain, schedule=True),
-    "Lightning: same, ddp_find_unused_parameters_true": partial(plain, schedule=True, strategy=FIND_UNUSED),
+    "Trainer: callback": freeze_early,
+    "Trainer: callback, optimizer of all parameters": partial(freeze_early, all_parameters=True),
+    "Trainer: callback, freezes in on_train_begin": freeze_late,
+    "Trainer: same, ddp_find_unused_parameters=False": partial(freeze_late, ddp_find_unused_parameters=False),
+    "Lightning: BackboneFinetuning, per epoch": backbone_finetuning,
+    "Lightning: BaseFinetuning": base_finetuning,
+    "Lightning: BaseFinetuning, ddp_find_unused_parameters_true": partial(base_finetuning, strategy=FIND_UNUSED),
+    "Lightning: BaseFinetuning, Transformers' linear schedule": partial(base_finetuning, schedule=True),
+    "Lightning: callback, freezes in on_train_start, linear schedule": partial(plain_callback, schedule=True),
+    "Lightning: same, ddp_find_unused_parameters_true": partial(plain_callback, schedule=True, strategy=FIND_UNUSED),
     "Midway: timeline": midway,
 }
 LAUNCHERS = {
@@ -315,7 +336,7 @@ def load(folder: Path) -> tuple[Any, Any, Any]:
     torch.manual_seed(0)
     model = build_model(RunConfig(encoder=ENCODER, max_length=MAX_LENGTH), task)
     tokenizer = load_tokenizer(ENCODER)
-    rows = list(rows_of(folder))
+    rows = list(read_rows(folder))
     encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH)
     labels = [int(row["label"] == "pos") for row in rows]
     # from_pretrained sets evaluation mode, which Lightning keeps.
@@ -323,7 +344,7 @@ def load(folder: Path) -> tuple[Any, Any, Any]:
 
 
 def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
-    """Run an arm as its users would launch it; return a description of the failure, or None."""
+    """Launch an arm in the usual way for its framework; return a description of the failure, or None if it succeeds."""
     launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
     arguments = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
@@ -344,33 +365,42 @@ def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | 
 
 
 def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -> str:
-    """Return an arm's row of the table from the files of its processes."""
+    """Return an arm's row of the table, computed from the files of its processes."""
     ranks = [
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for path in sorted(folder.glob("rank-*.jsonl"))
     ]
     steps = [[line for line in lines if "step" in line] for lines in ranks]
     sizes = sorted({line["world_size"] for lines in steps for line in lines})
-    seen = str(num_processes) if sizes in ([], [num_processes]) else f"{num_processes}, which see {sizes}"
+    process_cell = (
+        str(num_processes)
+        if sizes in ([], [num_processes])
+        else f"{num_processes}, which report a world size of {sizes}"
+    )
     if failure or len(ranks) != num_processes:
         errors = [line["error"] for lines in ranks for line in lines if "error" in line]
-        why = errors or [failure or f"found the files of {len(ranks)} processes"]
-        place = f"in step {1 + min(map(len, steps), default=0)}"
-        print(f"{arm}, on {num_processes}, {place}: {' / '.join(dict.fromkeys(why))}")
-        return f"| {arm} | {seen} | {place}: {textwrap.shorten(why[0], 80)} | | | | | |"
+        reasons = errors or [failure or f"expected the files of {num_processes} processes, found {len(ranks)}"]
+        step_text = f"in step {1 + min(map(len, steps), default=0)}"
+        print(f"{arm}, on {num_processes}, {step_text}: {' / '.join(dict.fromkeys(reasons))}")
+        return f"| {arm} | {process_cell} | {step_text}: {textwrap.shorten(reasons[0], 80)} | | | | | |"
     ends = [lines[-1] for lines in ranks]
     trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))
-    training = [line for line in steps[0] if line["gradients"]]
-    rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in training[:1] for rate in first["rates"])
+    trained_steps = [line for line in steps[0] if line["gradients"]]
+    rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in trained_steps[:1] for rate in first["rates"])
     not_averaged, replicas = "", ""
     if num_processes > 1:
         pairs = list(zip(*steps, strict=True))
-        not_averaged = f"{sum(one['gradients'] != other['gradients'] for one, other in pairs)} of {len(training)}"
-        since = next((one["step"] for one, other in pairs if one["parameters"] != other["parameters"]), None)
-        replicas = "equal" if since is None else f"differ from step {since} on, by up to {difference(folder):.1g}"
+        not_averaged = (
+            f"{sum(first['gradients'] != second['gradients'] for first, second in pairs)} of {len(trained_steps)}"
+        )
+        differing_steps = (first["step"] for first, second in pairs if first["parameters"] != second["parameters"])
+        since = next(differing_steps, None)
+        replicas = (
+            "equal" if since is None else f"differ from step {since} on, by up to {largest_difference(folder):.1g}"
+        )
     cells = [
         arm,
-        seen,
+        process_cell,
         f"after step {len(steps[0])}",
         trained,
         changed,
@@ -381,19 +411,26 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     return f"| {' | '.join(cells)} |"
 
 
-def difference(folder: Path) -> float:
+def largest_difference(folder: Path) -> float:
     """Return the largest difference between the parameters of the two processes."""
     from safetensors.torch import load_file
 
-    one, other = (load_file(folder / f"rank-{rank}.st") for rank in (0, 1))
-    return max((one[name] - other[name]).abs().max().item() for name in one)
+    first, second = (load_file(folder / f"rank-{rank}.st") for rank in (0, 1))
+    return max((first[name] - second[name]).abs().max().item() for name in first)
 
 
 def main() -> None:
     """Run all arms, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="default: all")
-    parser.add_argument("--processes", type=int, nargs="+", choices=[1, 2], default=[1, 2], help="default: 1 2")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="arms to run (default: all)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        nargs="+",
+        choices=[1, 2],
+        default=[1, 2],
+        help="numbers of processes to run each arm on (default: 1 2)",
+    )
     parser.add_argument("--limit", type=float, default=300, help="time limit of an arm, in seconds (default: 300)")
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

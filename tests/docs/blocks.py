@@ -1,4 +1,4 @@
-"""The fenced blocks of a documentation page, each with the notes in the comments above it."""
+"""Read the fenced blocks of a documentation page, with the notes in the comments above them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-"""Every page that people write; those that are generated have no commands of their own."""
+"""All pages that are written by hand. Generated pages contain no commands."""
 OUTPUT = "text"
-"""The language of what a command prints."""
+"""Language of blocks that show the output of a command."""
 RUN = ("bash", "python", "yaml")
 """Languages of blocks that the tests run."""
 NOTES = ("not tested", "tested with", "exits with")
-"""What a comment above a block may say."""
+"""Allowed beginnings of a comment above a block, before the colon."""
 
 
 @dataclass(frozen=True)
@@ -25,35 +25,35 @@ class Block:
     """A fenced block."""
 
     page: Path
-    """The page that it is in."""
+    """The page that contains the block."""
     line: int
-    """Number of the line with the fence."""
+    """Number of the line with the opening fence, from 1."""
     language: str
-    """As after the fence."""
+    """The language after the opening fence."""
     title: str | None
-    """The name of a file that has this content."""
+    """Name of a file with this content."""
     text: str
-    """What is in it."""
+    """The content."""
     notes: dict[str, str]
-    """What the comments above it say, by its first words."""
+    """The comments above the block: the text after the colon, by the words before it."""
 
     @property
     def place(self) -> str:
-        """Page and line, for messages."""
+        """Page and line number, for messages."""
         return f"{place_of(self.page)}:{self.line}"
 
     @property
     def file_name(self) -> str | None:
-        """The file that the block is saved as: its title, or the name in its first line."""
-        named = re.match(r"# ([\w.-]+\.(?:py|ya?ml))\n", self.text)
-        return self.title or (named[1] if named else None)
+        """Name of the file to which the block is saved: its title, or the name in its first line."""
+        name_line = re.match(r"# ([\w.-]+\.(?:py|ya?ml))\n", self.text)
+        return self.title or (name_line[1] if name_line else None)
 
 
 def read_blocks(page: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a page.
 
     Raises:
-        ValueError: naming the place of a block or a comment that cannot be read.
+        ValueError: if a block or a comment cannot be read; the message has its place.
     """
     lines = page.read_text(encoding="utf-8").splitlines()
     notes: dict[str, str] = {}
@@ -79,27 +79,29 @@ def read_blocks(page: Path) -> Iterator[Block]:
             yield Block(page, start, fence[3], title and title[1], "\n".join(content) + "\n", notes)
             notes = {}
         elif notes:
-            raise ValueError(f"{page.name}:{number}: expected a block right below the comment '{next(iter(notes))}'.")
+            raise ValueError(
+                f"{page.name}:{number}: expected a block directly below the comment '{next(iter(notes))}'."
+            )
 
 
 def indented_code(page: Path) -> list[int]:
-    """Return the numbers of lines that begin an indented code block, which no test would run."""
-    found, is_fenced = [], False
+    """Return the numbers of the lines that begin an indented code block. No test runs such blocks."""
+    line_numbers, is_fenced = [], False
     lines = page.read_text(encoding="utf-8").splitlines()
-    above = ""
+    previous_line = ""
     in_list = False
     for number, line in enumerate(lines, start=1):
         if re.match(r"\s*(`{3,}|~{3,})", line):
             is_fenced = not is_fenced
         elif not is_fenced:
             if re.match(r"\s*([-*+]|\d+\.|!!!|\?\?\?)\s?", line):
-                in_list = True  # what is indented below it belongs to it
+                in_list = True  # indented lines below belong to the list item
             elif line and not line.startswith(" "):
                 in_list = False
-            if line.startswith("    ") and not above.strip() and not in_list:
-                found.append(number)
-        above = line
-    return found
+            if line.startswith("    ") and not previous_line.strip() and not in_list:
+                line_numbers.append(number)
+        previous_line = line
+    return line_numbers
 
 
 def place_of(page: Path) -> str:

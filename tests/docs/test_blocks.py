@@ -1,4 +1,4 @@
-"""Which blocks of all pages are not run, and how blocks are read."""
+"""Blocks that are not run have a reason, every page is tested, and blocks are read correctly."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ SKIPPED = [block for page in PAGES for block in read_blocks(page) if "not tested
 
 
 @pytest.mark.parametrize("block", SKIPPED, ids=lambda block: block.place)
-def test_block_that_no_test_runs_gives_a_reason(block: Block) -> None:
+def test_skipped_block_has_a_reason(block: Block) -> None:
     reason = block.notes["not tested"]
-    assert reason, f"{block.place}: expected a reason behind 'not tested:'"
+    assert reason, f"{block.place}: expected a reason after 'not tested:'"
     pytest.skip(f"{block.place} is not run: {reason}")
 
 
-def test_every_page_is_in_one_test() -> None:
-    tested = [page for module in (test_readme, test_top_pages, test_concepts, test_how_to) for page in module.MINE]
+def test_every_page_is_tested_by_one_module() -> None:
+    tested = [
+        page for module in (test_readme, test_top_pages, test_concepts, test_how_to) for page in module.TESTED_PAGES
+    ]
     assert sorted(tested) == PAGES
 
 
@@ -76,7 +78,7 @@ def test_read_blocks_returns_text_title_and_notes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["```bash\nls\n", "<!-- tests with: -->\n```bash\nls\n```\n", "<!-- not tested: -->\n"]
 )
-def test_read_blocks_refuses_what_nobody_would_run(text: str, tmp_path: Path) -> None:
+def test_read_blocks_rejects_malformed_blocks_and_comments(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected|no end"):
         list(read_blocks(write(tmp_path, f"{text}\nend\n")))
 

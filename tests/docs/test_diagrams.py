@@ -1,4 +1,4 @@
-"""The diagrams are those that the script draws, and show all packages and all points of the loop."""
+"""The diagrams in docs/pictures/ are up to date, and show all packages and all points of the loop."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", diagrams.DIAGRAMS)
-def test_diagram_is_what_the_script_draws(name: str) -> None:
-    drawn = diagrams.DIAGRAMS[name]()
-    assert (diagrams.PICTURES / name).read_text(encoding="utf-8") == drawn, "run python docs/scripts/diagrams.py"
+def test_diagram_file_is_up_to_date(name: str) -> None:
+    expected = diagrams.DIAGRAMS[name]()
+    assert (diagrams.PICTURES / name).read_text(encoding="utf-8") == expected, "run python docs/scripts/diagrams.py"
 
 
-def test_packages_are_all_in_the_diagram() -> None:
+def test_all_packages_are_in_the_diagram() -> None:
     packages = {path.parent.name for path in (ROOT / "research").glob("*/__init__.py")}
-    assert {name for row in diagrams.layers() for name in row} == packages == set(diagrams.HOLDS)
+    assert {name for row in diagrams.layers() for name in row} == packages == set(diagrams.SUMMARIES)
 
 
-def test_points_of_a_hook_are_all_in_the_diagram() -> None:
+def test_all_hook_methods_are_in_the_diagram() -> None:
     points = {name for name in vars(Hook) if re.match(r"(on|before|after|end)_", name)}
-    shown = " ".join(f"{name} {text}" for _, name, text in diagrams.POINTS)
-    assert {name for name in points if not re.search(rf"\b{name}\b", shown)} == set()
+    diagram_text = " ".join(f"{name} {text}" for _, name, text in diagrams.POINTS)
+    assert {name for name in points if not re.search(rf"\b{name}\b", diagram_text)} == set()
     assert {name for _, name, _ in diagrams.POINTS if name} <= points

@@ -1,4 +1,4 @@
-"""The page of environment variables lists exactly the variables that the product reads or sets."""
+"""The page of environment variables lists exactly the variables that Midway reads or sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.docs.tables import compare, described
 PAGE = DOCS / "reference" / "environment-variables.md"
 SOURCES = sorted([*ROOT.glob("research/**/*.py"), *ROOT.glob("heads/*.py"), *ROOT.glob("experiments/*.py")])
 BY_PARAMETER = {("launcher.py", "name"): LAUNCHER_SIZES, ("launcher.py", "switch"): tuple(SHARDING)}
-"""Variables whose names come as a parameter, by file and parameter."""
+"""Variables whose names are passed as a parameter, by file name and parameter name."""
 
 
 def is_environ(node: ast.AST) -> bool:
@@ -22,7 +22,7 @@ def is_environ(node: ast.AST) -> bool:
 
 
 def names_in(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield what names a variable in each use of the environment."""
+    """Yield the expression for the variable's name in each use of os.environ."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and is_environ(node.value):
             yield node.slice
@@ -42,7 +42,7 @@ def pairs(node: ast.Dict) -> Iterator[tuple[ast.expr | None, ast.expr]]:
 
 
 def constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
-    """Return the module-level constants that are texts, by name."""
+    """Return the values of module-level string constants, by name."""
     return {
         target.id: node.value.value
         for tree in trees.values()
@@ -56,20 +56,20 @@ def constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
 def variables() -> set[str]:
     """Return the names of all environment variables that the sources use."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
-    known = constants(trees)
-    found: set[str] = set()
+    string_constants = constants(trees)
+    variable_names: set[str] = set()
     for path, tree in trees.items():
         for name in names_in(tree):
             if isinstance(name, ast.Constant):
-                found.add(str(name.value))
-            elif isinstance(name, ast.Name) and name.id in known:
-                found.add(known[name.id])
+                variable_names.add(str(name.value))
+            elif isinstance(name, ast.Name) and name.id in string_constants:
+                variable_names.add(string_constants[name.id])
             else:
-                found.update(BY_PARAMETER[path.name, ast.unparse(name)])
-    return found
+                variable_names.update(BY_PARAMETER[path.name, ast.unparse(name)])
+    return variable_names
 
 
-def test_variables_of_the_product_are_described() -> None:
+def test_page_describes_exactly_the_variables_in_the_code() -> None:
     descriptions = [
         name for anchor in ("yours", "launcher", "internal") for name in described(PAGE, anchor, "variable")
     ]

@@ -15,13 +15,13 @@ from tests.docs.tables import described
 PAGE = DOCS / "reference" / "exit-codes.md"
 
 
-def test_exit_codes_are_described() -> None:
-    of_signals = {128 + number for number in (*HANDLED_SIGNALS, signal.SIGPIPE)}
-    assert {int(code) for code in described(PAGE, "codes", "code")} == {0, 1, 2, *of_signals}
+def test_page_describes_all_exit_codes() -> None:
+    signal_codes = {128 + number for number in (*HANDLED_SIGNALS, signal.SIGPIPE)}
+    assert {int(code) for code in described(PAGE, "codes", "code")} == {0, 1, 2, *signal_codes}
 
 
 @pytest.mark.parametrize(
     ("arguments", "status"), [(["--batch_size", "0"], 2), (["--data", "none.csv"], 1), (["--list", "heads"], 0)]
 )
-def test_exit_codes_are_those_of_the_page(launch: Launch, tmp_path: Path, arguments: list[str], status: int) -> None:
+def test_command_returns_described_exit_code(launch: Launch, tmp_path: Path, arguments: list[str], status: int) -> None:
     assert launch(arguments, check=False, cwd=tmp_path).returncode == status

@@ -1,4 +1,4 @@
-"""The blocks of the pages beside the code run: README, CONTRIBUTING, changelog."""
+"""The blocks of the pages in the root of the repository run: README, CONTRIBUTING, changelog."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from tests.docs.blocks import PAGES, place_of
 from tests.docs.running import Reader
 
-MINE = [page for page in PAGES if place_of(page.parent) == "."]
+TESTED_PAGES = [page for page in PAGES if place_of(page.parent) == "."]
 
 
-@pytest.mark.parametrize("page", MINE, ids=place_of)
+@pytest.mark.parametrize("page", TESTED_PAGES, ids=place_of)
 def test_blocks_run(page: Path, reader: Reader) -> None:
     reader.follow(page)

@@ -1,4 +1,4 @@
-"""The table of reasons why an edit is refused quotes messages that the code has."""
+"""The table of reasons for refused edits quotes messages that exist in the code."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def quoted_messages() -> list[str]:
     return re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
 
 
-def texts_of(source: Path) -> Iterator[str]:
-    """Yield the string literals of a source file, with a gap for each value in them."""
+def string_literals(source: Path) -> Iterator[str]:
+    """Yield the string literals of a source file; each value in an f-string is replaced by GAP."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values)
@@ -35,14 +35,14 @@ def texts_of(source: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
     sources = [path for folder in ("research", "heads") for path in (ROOT / folder).rglob("*.py")]
-    return [text for source in sources for text in texts_of(source)]
+    return [text for source in sources for text in string_literals(source)]
 
 
-def test_messages_are_quoted() -> None:
+def test_table_quotes_several_messages() -> None:
     assert len(quoted_messages()) > 5
 
 
 @pytest.mark.parametrize("message", quoted_messages())
-def test_message_is_in_the_code(message: str, texts: list[str]) -> None:
+def test_quoted_message_is_in_the_code(message: str, texts: list[str]) -> None:
     pattern = ".*".join(map(re.escape, message.split(GAP)))
     assert any(re.search(pattern, text, flags=re.DOTALL) for text in texts)

@@ -1,4 +1,4 @@
-"""The page of the run directory lists what real runs leave: every file, field and column, and nothing else."""
+"""The page of the run directory lists exactly the files, fields and columns that real runs write."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LAST_CHECKPOINT = "step-00000012"
 
 @pytest.fixture(scope="module")
 def finished(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run that leaves everything that a run can leave without a tracker elsewhere."""
+    """The directory of a run that writes every kind of file, except for those of external trackers."""
     folder = tmp_path_factory.mktemp("run")
     arguments: list[object] = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output_dir", folder / "run"]
     arguments += ["--batch_size", 8, "--max_length", 32, "--max_steps", 12, "--evaluate_every", "2st", "--log_every", 1]
     arguments += ["--save_every", "2st", "--best_metric", "accuracy", "--profile", "--num_threads", 1]
     arguments += ["--timeline", "{at: 1st, freeze: encoder.embeddings}"]
-    # Any loss above the mean of the two before counts as a spike.
+    # Any loss above the mean of the two previous losses counts as a spike.
     arguments += ["--hook", "loss_spike_guard", "--hook.loss_spike_guard.threshold", 0.001]
     arguments += ["--hook.loss_spike_guard.window", 2]
     launch(arguments)
@@ -48,17 +48,17 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def names_of(objects: Iterable[Mapping[str, Any]]) -> set[str]:
-    return {name for each in objects for name in each}
+def keys_of(objects: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {key for mapping in objects for key in mapping}
 
 
 def entries_of(folder: Path) -> set[str]:
     return {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
 
 
-def check(anchor: str, header: str, found: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
-    """Compare a table with what was found; `absent` is described and not there."""
-    missing, undescribed = compare(described(PAGE, anchor, header), found)
+def check(anchor: str, header: str, actual_names: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
+    """Check that a table describes exactly the actual names, and those in `absent`."""
+    missing, undescribed = compare(described(PAGE, anchor, header), actual_names)
     assert (missing, undescribed) == ([*absent], []), f"{PAGE.name}, section {anchor}"
 
 
@@ -68,11 +68,11 @@ def test_files_of_a_run_are_described(finished: Path) -> None:
 
 
 def test_values_in_metrics_log_are_described(finished: Path) -> None:
-    check("metricsjsonl", "field", names_of(json_lines(finished / "metrics.jsonl")))
+    check("metricsjsonl", "field", keys_of(json_lines(finished / "metrics.jsonl")))
 
 
 def test_fields_of_journal_are_described(finished: Path) -> None:
-    check("journaljsonl", "field", names_of(json_lines(finished / "journal.jsonl")))
+    check("journaljsonl", "field", keys_of(json_lines(finished / "journal.jsonl")))
 
 
 def test_fields_of_result_are_described(finished: Path) -> None:
@@ -107,9 +107,9 @@ def test_columns_of_results_are_described(study: Path) -> None:
 
 def test_events_of_trials_are_described(study: Path) -> None:
     events = [line for path in (study / "logs").glob("*.jsonl") for line in json_lines(path)]
-    check("resultscsv", "event", names_of(events))
+    check("resultscsv", "event", keys_of(events))
 
 
-def test_compare_finds_what_is_missing_and_what_is_not_described() -> None:
-    found = ["step", "validation/loss", "test/loss"]
-    assert compare(["step", "validation/<metric>", "epoch"], found) == (["epoch"], ["test/loss"])
+def test_compare_returns_missing_and_undescribed_names() -> None:
+    actual_names = ["step", "validation/loss", "test/loss"]
+    assert compare(["step", "validation/<metric>", "epoch"], actual_names) == (["epoch"], ["test/loss"])

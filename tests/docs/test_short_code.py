@@ -1,4 +1,4 @@
-"""Short inline code is marked, so that its hyphens do not break a line."""
+"""Short inline code is marked, so that lines do not break at its hyphens."""
 
 from __future__ import annotations
 

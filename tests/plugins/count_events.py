@@ -1,7 +1,8 @@
-"""A plugin for the tests: shows the progress of a run by the length of a file.
+"""A plugin for the tests: appends a character to a file for every event of a run.
 
-An event is a point of the loop, or an operation on a file or folder of the run directory. The environment variable
-PROGRESS is the folder for the files `events` (of process 0) and `pid-<process>`; RUN is the run directory.
+An event is a point of the loop, or an operation on a file or folder of the run directory. The environment variable RUN
+names the run directory. PROGRESS names the folder for the files `events` (written by process 0 only) and
+`pid-<process>` (the process id, written by every process).
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.lin
 _events = os.open(FOLDER / "events", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
-def _count() -> None:
+def _record_event() -> None:
     if RANK == "0":
         os.write(_events, b".")
 
 
 def _watch_files(event: str, arguments: tuple[Any, ...]) -> None:
     if event in FILE_EVENTS and RUN in str(arguments[0]):
-        _count()
+        _record_event()
 
 
-_count()
+_record_event()
 sys.addaudithook(_watch_files)
 
 
 @register_hook("count_events")
 class CountEvents(Hook):
-    """Count every point of the loop."""
+    """Record every point of the loop as an event."""
 
 
-def _counting(point: str) -> Any:
-    def count(self: Hook, *arguments: Any) -> None:
-        _count()
+def _make_method(point: str) -> Any:
+    def record(self: Hook, *arguments: Any) -> None:
+        _record_event()
 
-    return count
+    return record
 
 
 for _point in POINTS:
-    setattr(CountEvents, _point, _counting(_point))
+    setattr(CountEvents, _point, _make_method(_point))

@@ -15,17 +15,17 @@ class FailAtStep(Hook):
     """Fail after the step given by the environment variable FAIL_AT_STEP."""
 
     def after_step(self, run: Run) -> None:
-        """Raise an error at the step."""
+        """Raise an error after the given step."""
         if run.clock.step == int(os.environ.get("FAIL_AT_STEP", "0")):
             raise RuntimeError("this test interrupts the run here")
 
 
 @register_hook("poison")
 class Poison(Hook):
-    """Make the loss of one example in step 3 NaN, on the main process."""
+    """Make the loss of one row NaN in step 3, on the main process."""
 
     def on_batch(self, run: Run, batch: Batch) -> Batch | None:
-        """Set the weight of a row to NaN."""
+        """Return the batch of step 3 with NaN as the weight of its first row."""
         if run.clock.step != 2 or not run.is_main:
             return None
         weights = batch.weights.clone()

@@ -1,4 +1,4 @@
-"""A plugin for the tests: a hook whose state is lost on resume."""
+"""A plugin for the tests: a hook that does not restore its state on resume."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("forgetful")
 class Forgetful(Hook):
-    """Change the head's weights a little in every step, depending on a count that is saved but not loaded.
+    """Change the head's weights slightly in every step, by a count of steps that is saved but never loaded.
 
     Args:
         moves: whether to change the weights at all.

@@ -14,11 +14,11 @@ from research.training.hook import Hook, register_hook
 class Hold(Hook):
     """Pause at a step, or before the evaluation of the test split, if the environment variable HOLD is set to a folder.
 
-    While a process waits, the folder has a file `held-<process>` with its process id. A file `go` ends all waiting for
-    good; a file `go-<id>` ends the waiting of the process with this id.
+    A process that starts to wait writes its process id to the file `held-<process>` in this folder. All processes
+    continue, and wait no more, once there is a file `go`. One process continues once there is a file `go-<process id>`.
 
     Args:
-        step: step after which to wait; 0 means before the evaluation of the test split.
+        step: number of the step after which to wait; 0 means before the evaluation of the test split.
     """
 
     def __init__(self, *, step: int = 3) -> None:
@@ -43,5 +43,5 @@ class Hold(Hook):
         held.with_suffix(".writing").rename(held)
         end = time.monotonic() + 1800  # a guard against hanging
         while not (folder / "go").exists() and not (folder / f"go-{os.getpid()}").exists():
-            assert time.monotonic() < end, "the file that ends the waiting did not appear"
+            assert time.monotonic() < end, "expected a file go or go-<process id>; it did not appear within 1800 s"
             time.sleep(0.01)

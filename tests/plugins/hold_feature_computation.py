@@ -1,7 +1,7 @@
-"""A plugin for the tests: pauses a run while it computes hidden states, until a file appears.
+"""A plugin for the tests: pauses a run in the middle of computing hidden states, until a file appears.
 
-The environment variable HOLD is a folder. A file `<process id>-<split>` in it shows that the hidden states of this
-split are partly written; a file `go` ends all waiting.
+The environment variable HOLD names a folder. The plugin creates the file `<process id>-<split>` in it when it pauses
+after the first hidden states of this split. All processes continue once there is a file `go`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def hold(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Ite
             (folder / f"{os.getpid()}-{split}").touch()
             end = time.monotonic() + 1800  # a guard against hanging
             while not (folder / "go").exists():
-                assert time.monotonic() < end, "the file that ends the waiting did not appear"
+                assert time.monotonic() < end, "expected a file go; it did not appear within 1800 s"
                 time.sleep(0.01)
         yield states
 

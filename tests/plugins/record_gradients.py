@@ -1,4 +1,4 @@
-"""A plugin for test_gradients: writes the gradients of the first and the last step."""
+"""A plugin for test_gradients: saves the gradients of the first and the last step."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from research.training.run import TrainingRun
 
 @register_hook("record_gradients")
 class RecordGradients(Hook):
-    """Write the gradients before clipping.
+    """Save the gradients before clipping.
 
     Args:
         folder: folder for the files of gradients.
-        divide_by_processes_again: whether to make the mistake that the test must detect.
+        divide_by_processes_again: whether to divide the gradients by the number of processes a second time. The test
+            must detect this mistake.
     """
 
     def __init__(self, *, folder: str, divide_by_processes_again: bool = False) -> None:
         self.folder = Path(folder)
-        self.wrong = divide_by_processes_again
+        self.divide_again = divide_by_processes_again
 
     def on_batch(self, run: Run, batch: Batch) -> None:
-        """Make the mistake, if requested."""
-        if self.wrong:
+        """Divide the loss, and so the gradients, by the number of processes if requested."""
+        if self.divide_again:
             assert isinstance(run, TrainingRun)
             run.loss_scale /= run.accelerator.num_processes
 
     def before_step(self, run: Run) -> None:
-        """Write the gradients of the step."""
+        """Save the gradients if this is the first or the last step."""
         if run.clock.step not in (0, run.clock.total_steps - 1):
             return
         gradients = {

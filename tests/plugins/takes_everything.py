@@ -9,7 +9,7 @@ from research import Hook, register_hook
 
 @register_hook("takes_everything")
 class TakesEverything(Hook):
-    """Have options, and do nothing."""
+    """Accept options, and do nothing."""
 
     def __init__(
         self,

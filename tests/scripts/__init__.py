@@ -1,1 +1,1 @@
-"""Commands for developers, whose functions are also called by tests."""
+"""Commands for developers. Tests call their functions too."""

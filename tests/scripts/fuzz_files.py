@@ -1,8 +1,8 @@
-"""Check that mutated files are either read, with all of their rows accounted for, or refused in one line.
+"""Check that mutated data files are either read, with all rows accounted for, or refused with a one-line message.
 
-`python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many files were read and how many were refused. It
-prints all other outcomes with the number of the file, so that it can be made again (`--only NUMBER --keep FOLDER`).
-Tests call `fuzz`. Every file is read in a forked child process, so that a crash or an endless loop is an outcome too.
+`python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many files were read and how many were refused. All
+other outcomes are faults. They are printed with the number of the file, which `--only NUMBER --keep FOLDER` writes
+again. Tests call `fuzz`. A forked child process reads each file, so that crashes and endless loops can be reported.
 """
 
 from __future__ import annotations
@@ -51,13 +51,14 @@ from tests.messages import collected
 SECONDS = 60
 """Seconds after which a child process counts as hanging."""
 MEMORY = 3 * 2**30
-"""Bytes that a child process may use for a file of a few kilobytes, in addition to memory shared with its parent."""
+"""Bytes that a child process may use in addition to memory shared with its parent. The files have a few kilobytes."""
 LONGEST_LINE = 2000
-"""Largest number of characters of a message that counts as one readable line."""
-_FOREIGN = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
+"""Maximum number of characters of a message on one line."""
+_INTERNAL_TEXT = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
 """Text that is not meant for users: the representation of an exception or an object."""
-_COUNTED = "Rows accounted for"
+_ROWS_COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
+"""File names of a data set, without suffixes. A single file is twice as likely."""
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Mutant:
     settings: dict[str, Any] = field(default_factory=dict)
     """Data settings."""
     num_rows: int | None = 0
-    """Number of rows in all files; None if they can only be counted with the product's own code."""
+    """Number of rows in all files; None if only Midway's own code could count them."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,17 @@ class Outcome:
     """The outcome for one file."""
 
     number: int
+    """Number of the file."""
     changes: str
-    """Mutations of the file, and the settings."""
+    """Names of the file type and the mutations, and the settings."""
     kind: str
     """`read` or `refused`; all other values are faults."""
     printed: str
+    """Output of the child process."""
 
     @property
     def is_fault(self) -> bool:
-        """Whether the file was neither read nor refused in one line."""
+        """Whether the file was neither read nor refused with a one-line message."""
         return self.kind not in ("read", "refused")
 
     def __str__(self) -> str:
@@ -95,27 +98,27 @@ class Outcome:
 
 
 def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
-    """Write good files, mutate one of them, and return their path and the settings for reading them."""
+    """Write a data set, mutate one of its files, and return its path and the settings for reading it."""
     kind = generator.random()
     if kind < 0.08:
-        return _make_release(folder, generator)
+        return _make_review_folders(folder, generator)
     if kind < 0.16:
-        return _make_saved(folder, generator)
+        return _make_saved_dataset(folder, generator)
     suffix = list(FILE_TYPES)[generator.integers(len(FILE_TYPES))]
     file_type = FILE_TYPES[suffix]
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
-    mutated = int(generator.integers(len(stems)))
+    mutated_index = int(generator.integers(len(stems)))
     sheet = good_sheet(generator, file_type.contents)
-    own = {"arrow": ["arrow"] * 2, "cells": []}  # workbooks are compressed, so they have no lines
-    levels = ["sheet", "bytes", *own.get(file_type.contents, ["lines"])]
-    chosen = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
+    extra_levels = {"arrow": ["arrow"] * 2, "cells": []}  # workbooks are compressed, so they have no lines
+    levels = ["sheet", "bytes", *extra_levels.get(file_type.contents, ["lines"])]
+    chosen_levels = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
-        chosen = ["file"]
+        chosen_levels = ["file"]
     mutant = Mutant(folder / f"data{suffix}" if len(stems) == 1 else folder, [suffix], _random_settings(generator))
     for index, stem in enumerate(stems):
         part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
         path = folder / f"{stem}{suffix}"
-        levels = chosen if index == mutated else []
+        levels = chosen_levels if index == mutated_index else []
         content = _write(part, file_type, levels, mutant, generator)
         path.write_bytes(content)
         if "file" in levels:
@@ -128,7 +131,7 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
 
 
 def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Mutant, generator: Any) -> bytes:
-    """Return the content of a file, mutated at the given levels, and count its rows."""
+    """Return the content of a file, mutated at the given levels, and add its number of rows to the mutant."""
 
     def mutate(level: str, mutations: Sequence[Any], content: Any) -> Any:
         for _ in range(levels.count(level)):
@@ -148,14 +151,14 @@ def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Muta
     num_rows = _count_rows(content, file_type, mutant.settings)
     mutant.num_rows = None if num_rows is None or mutant.num_rows is None else mutant.num_rows + num_rows
     if file_type.wrap is not bytes:
-        whole = file_type.wrap(content)
-        content = mutate("bytes", BYTE_MUTATIONS, whole)
-        mutant.num_rows = mutant.num_rows if content == whole else None
+        wrapped = file_type.wrap(content)
+        content = mutate("bytes", BYTE_MUTATIONS, wrapped)
+        mutant.num_rows = mutant.num_rows if content == wrapped else None
     return content
 
 
 def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
-    """Return the content of a file; columns of types that it does not support become lists of numbers."""
+    """Return the table as file contents; columns of types that the format lacks are replaced by lists of numbers."""
     try:
         return file_type.write(table)
     except pa.ArrowException:
@@ -195,8 +198,8 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
     return max(sum(bool(line.rstrip("\r")) for line in lines) - ("columns" not in settings), 0)
 
 
-def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
-    """Write a folder or an archive with one file per review, and mutate one of the files or the archive."""
+def _make_review_folders(folder: Path, generator: np.random.Generator) -> Mutant:
+    """Write a folder or an archive like aclImdb, with one file per review; mutate a file or the archive."""
     root = folder / "aclImdb"
     reviews = [
         root / split / sentiment / f"{number}_{number % 10}.txt"
@@ -204,21 +207,21 @@ def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
         for sentiment in ("neg", "pos")
         for number in range(12)
     ]
-    for number, review in enumerate(reviews):
-        review.parent.mkdir(parents=True, exist_ok=True)
-        review.write_text(f"good film {number}", encoding="utf-8")
-    chosen = reviews[generator.integers(len(reviews))]
+    for number, path in enumerate(reviews):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"good film {number}", encoding="utf-8")
+    review = reviews[generator.integers(len(reviews))]
     mutant = Mutant(root, ["aclImdb"], _random_settings(generator), len(reviews))
     byte_mutation = BYTE_MUTATIONS[generator.integers(len(BYTE_MUTATIONS))]
     kind = generator.integers(4)
     if kind == 0:
         mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
-        mutation(chosen, generator)
+        mutation(review, generator)
         mutant.num_rows = None
         mutant.changes.append(mutation.__name__)
         return mutant
     if kind == 1:
-        chosen.write_bytes(byte_mutation(chosen.read_bytes(), generator))
+        review.write_bytes(byte_mutation(review.read_bytes(), generator))
         mutant.changes.append(byte_mutation.__name__)
         return mutant
     mutant.path = folder / ("aclImdb.tar" if kind == 2 else "aclImdb.tar.gz")
@@ -230,7 +233,7 @@ def _make_release(folder: Path, generator: np.random.Generator) -> Mutant:
     return mutant
 
 
-def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
+def _make_saved_dataset(folder: Path, generator: np.random.Generator) -> Mutant:
     """Save data with `save_to_disk` of the `datasets` library, and mutate one of the files."""
     sheet = good_sheet(generator, "json")
     table = as_table(Sheet(sheet.columns))
@@ -242,32 +245,32 @@ def _make_saved(folder: Path, generator: np.random.Generator) -> Mutant:
         half = table.num_rows // 2
         parts = {"train": Dataset(table.slice(0, half)), "test": Dataset(table.slice(half))}
         DatasetDict(parts).save_to_disk(mutant.path)
-    files = sorted(path for path in mutant.path.rglob("*") if path.is_file())
-    files += [path for path in files if path.suffix == ".arrow"]  # so that they are chosen as often as the small files
-    chosen = files[generator.integers(len(files))]
-    of_contents: Sequence[Any] = LINE_MUTATIONS if chosen.suffix == ".json" else ARROW_MUTATIONS
-    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, of_contents, FILE_MUTATIONS]
+    files = sorted(file for file in mutant.path.rglob("*") if file.is_file())
+    files += [file for file in files if file.suffix == ".arrow"]  # a second time, so that they are chosen more often
+    path = files[generator.integers(len(files))]
+    content_mutations: Sequence[Any] = LINE_MUTATIONS if path.suffix == ".json" else ARROW_MUTATIONS
+    kinds: list[Sequence[Any]] = [BYTE_MUTATIONS, BYTE_MUTATIONS, content_mutations, FILE_MUTATIONS]
     mutations = kinds[generator.integers(4)]
     mutation = mutations[int(generator.integers(len(mutations)))]
     if mutations is FILE_MUTATIONS:
-        mutation(chosen, generator)
+        mutation(path, generator)
     elif mutations is ARROW_MUTATIONS:
-        with pa.OSFile(str(chosen)) as file:
+        with pa.OSFile(str(path)) as file:
             table = pa.ipc.open_stream(file).read_all()
         with contextlib.suppress(pa.ArrowException):  # columns of types that the format does not support
-            chosen.write_bytes(write_arrow_stream(mutation(table, generator)))
+            path.write_bytes(write_arrow_stream(mutation(table, generator)))
     else:
-        chosen.write_bytes(mutation(chosen.read_bytes(), generator))
-    if chosen.suffix != ".json" or mutations is FILE_MUTATIONS:
+        path.write_bytes(mutation(path.read_bytes(), generator))
+    if path.suffix != ".json" or mutations is FILE_MUTATIONS:
         mutant.num_rows = None
-    mutant.changes += [chosen.name, mutation.__name__]
+    mutant.changes += [path.name, mutation.__name__]
     return mutant
 
 
 def _random_settings(generator: np.random.Generator) -> dict[str, Any]:
     settings: dict[str, Any] = {"bad_rows": "skip" if generator.random() < 0.7 else "error"}
-    likely = {"text_column": "text", "label_column": "label"}
-    settings |= {name: value for name, value in likely.items() if generator.random() < 0.4}
+    common = {"text_column": "text", "label_column": "label"}
+    settings |= {name: value for name, value in common.items() if generator.random() < 0.4}
     if generator.random() < 0.25:
         rare: tuple[dict[str, Any], ...] = (
             {"unseen_labels": "skip"},
@@ -294,7 +297,7 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
     """Read, tokenize and batch a file as a run does, and check that all of its rows are accounted for.
 
     Raises:
-        AssertionError: if rows are missing without a message, or labels are invalid.
+        AssertionError: if rows are missing and no message reports them, or if labels are invalid.
     """
     logged: list[str] = []
     settings = DataSettings(data=str(mutant.path), allow_unknown_tokens=True, **mutant.settings)
@@ -307,9 +310,9 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
     num_reported = sum(item.rows for item in splits.left_out)
     is_limited = settings.limit_train is not None
     if mutant.num_rows is not None and not is_limited:
-        accounted = f"{sum(num_kept.values())} kept, {num_reported} reported, {mutant.num_rows} in the file"
-        assert sum(num_kept.values()) + num_reported == mutant.num_rows, accounted
-        print(f"{_COUNTED}: {accounted}.")
+        counts = f"{sum(num_kept.values())} kept, {num_reported} reported, {mutant.num_rows} in the file"
+        assert sum(num_kept.values()) + num_reported == mutant.num_rows, counts
+        print(f"{_ROWS_COUNTED}: {counts}.")
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     task = splits.task
     splits = tokenize_splits(splits, tokenizer, allow_unknown=True)
@@ -326,22 +329,22 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
 
 
 def train(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
-    """Train on a file with the real script, in this process."""
+    """Train on a file by running run.py in this process."""
     os.environ["MIDWAY_CACHE"] = str(cache_dir)
-    small = {"encoder": encoder, "max_steps": 1, "max_length": 32, "batch_size": 8, "mixed_precision": "no"}
-    settings = {**small, "allow_unknown_tokens": True, "num_threads": 1, **mutant.settings}
+    small_run = {"encoder": encoder, "max_steps": 1, "max_length": 32, "batch_size": 8, "mixed_precision": "no"}
+    settings = {**small_run, "allow_unknown_tokens": True, "num_threads": 1, **mutant.settings}
     flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in settings.items()]
     directory = cache_dir.with_name("run")
     sys.argv = ["run.py", f"--data={mutant.path}", f"--output_dir={directory}", "--log_with=[]", *flags]
     try:
         runpy.run_path(str(ROOT / "experiments" / "run.py"), run_name="__main__")
     finally:
-        left = os.listdir(directory) if directory.exists() else []
-        print(f"The run left: {', '.join(sorted(left)) or 'nothing'}")
+        remaining = os.listdir(directory) if directory.exists() else []
+        print(f"The run left: {', '.join(sorted(remaining)) or 'nothing'}")
 
 
 def is_one_line(text: str) -> bool:
-    """Return whether a terminal shows a text unchanged on one line."""
+    """Return whether a text is one line of at most LONGEST_LINE characters, without control characters."""
     if not text.strip() or len(text) > LONGEST_LINE or len(text.splitlines()) != 1:
         return False
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
@@ -352,9 +355,9 @@ def judge(status: int, out: str, error: str, *, trained: bool) -> str:
 
     Args:
         status: exit status of the child process; negative for a signal.
-        out: its stdout.
-        error: its stderr.
-        trained: whether it ran the whole script.
+        out: stdout of the child process.
+        error: stderr of the child process.
+        trained: whether the child process ran run.py, instead of only reading the file.
     """
     if status == -signal.SIGALRM:
         return f"still running after {SECONDS} s"
@@ -370,7 +373,7 @@ def judge(status: int, out: str, error: str, *, trained: bool) -> str:
     message = lines.removeprefix("error: ")
     if message == lines or not is_one_line(message):
         return "not one line"
-    if _FOREIGN.search(message):
+    if _INTERNAL_TEXT.search(message):
         return "text of another library"
     if trained and "The run left: nothing" not in out:
         return "refused, but files were left"
@@ -383,11 +386,11 @@ def fuzz(
     """Yield the outcomes for mutated files.
 
     Args:
-        folder: folder for the files; all users must be able to enter it.
+        folder: folder for the files; all users must have access to it.
         num_files: number of files.
         seed: seed for all random choices.
         first: number of the first file.
-        num_trained: number of files that train with the real script; the remaining files are only read.
+        num_trained: number of files on which run.py trains; the remaining files are only read.
         keep: whether to keep the files.
     """
     encoder = folder / "encoder"
@@ -411,9 +414,9 @@ def fuzz(
 
         status = in_child(execute, workplace / "out", workplace / "error")
         out, error = (Path(workplace / name).read_text(errors="backslashreplace") for name in ("out", "error"))
-        made = changes.read_text(encoding="utf-8") if changes.exists() else "not made"
+        description = changes.read_text(encoding="utf-8") if changes.exists() else "not written"
         kind = judge(status, out, error, trained=trains)
-        yield Outcome(number, ("trained " if trains else "") + made, kind, out * (kind != "refused") + error)
+        yield Outcome(number, ("trained " if trains else "") + description, kind, out * (kind != "refused") + error)
         if not keep:
             data.chmod(0o700)
             shutil.rmtree(workplace)
@@ -431,7 +434,7 @@ def _report_refusal(action: Callable[[], None]) -> int:
 
 
 def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
-    """Call a function in a forked process, with limits of time and memory, and return its exit status.
+    """Call a function in a forked process with limits on time and memory, and return the exit status.
 
     Args:
         execute: function that returns the exit status.
@@ -467,23 +470,27 @@ def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
 def main() -> None:
     """Print the counts of outcomes, and every fault."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trained", type=int, default=0, help="number of files that train with the real script")
-    parser.add_argument("--only", type=int, help="number of the only file to make")
+    parser.add_argument("--files", type=int, default=300, help="number of files (default: 300)")
+    parser.add_argument("--seed", type=int, default=1, help="seed for all random choices (default: 1)")
+    parser.add_argument("--trained", type=int, default=0, help="number of files on which run.py trains (default: 0)")
+    parser.add_argument("--only", type=int, help="number of a single file to write and read")
     parser.add_argument("--keep", type=Path, help="folder in which to keep the files")
-    parser.add_argument("--show", action="store_true", help="print every outcome")
-    given = parser.parse_args()
+    parser.add_argument("--show", action="store_true", help="print every outcome, not only faults")
+    arguments = parser.parse_args()
     counts = {"read": 0, "refused": 0, "other": 0}
     num_counted = 0
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (given.keep or Path(temporary)).resolve()
+        folder = (arguments.keep or Path(temporary)).resolve()
         folder.mkdir(exist_ok=True)
-        which = {"num_files": given.files} if given.only is None else {"num_files": 1, "first": given.only}
-        for outcome in fuzz(folder, seed=given.seed, num_trained=given.trained, keep=given.keep is not None, **which):
+        selection = (
+            {"num_files": arguments.files} if arguments.only is None else {"num_files": 1, "first": arguments.only}
+        )
+        for outcome in fuzz(
+            folder, seed=arguments.seed, num_trained=arguments.trained, keep=arguments.keep is not None, **selection
+        ):
             counts["other" if outcome.is_fault else outcome.kind] += 1
-            num_counted += outcome.kind == "read" and _COUNTED in outcome.printed
-            if outcome.is_fault or given.show:
+            num_counted += outcome.kind == "read" and _ROWS_COUNTED in outcome.printed
+            if outcome.is_fault or arguments.show:
                 print(outcome, flush=True)
     print(
         f"{sum(counts.values())} files: {counts['read']} read (rows counted in {num_counted}), {counts['refused']} "

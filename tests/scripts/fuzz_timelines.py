@@ -1,8 +1,8 @@
-"""Check that runs with random timelines that are killed, resumed and forked end like uninterrupted runs.
+"""Check that runs with random timelines give the same results if they are killed and resumed, or forked.
 
 `python -m tests.scripts.fuzz_timelines FOLDER --encoder E --data D --runs 60 --seed 1` prints a line per run. Tests
-call `fuzz`. Every run is a forked child of this process, which has imported the libraries and computes nothing itself.
-So every run is a real process that is killed with SIGKILL, but does not spend seconds on imports.
+call `fuzz`. Every run is a process that can be killed with SIGKILL. It is forked from this process, which has imported
+the libraries, so that it does not spend seconds on imports.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from research.training.hook import POINTS
 from tests.scripts.kills import differences
 
 NUM_STEPS = 12
-"""Two epochs of the tests' tiny reviews in batches of 8."""
+"""Steps of each run: two epochs of the tests' tiny reviews in batches of 8."""
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree")
+"""Audit events of Python for operations on files."""
 SUCCESS, REFUSED = 0, 3
+"""Exit statuses of the forked processes."""
 
 HEADS: tuple[Any, ...] = (
     "linear",
@@ -87,44 +89,44 @@ CONDITIONS = (
 
 
 def random_settings(generator: np.random.Generator) -> dict[str, Any]:
-    """Return the settings of a short run: head, hooks, schedule, saves, and a timeline of up to six entries."""
+    """Return random settings of a short run: head, hooks, schedule, saves, and a timeline of one to six entries."""
 
-    def one_of(choices: tuple[Any, ...]) -> Any:
+    def choose(choices: tuple[Any, ...]) -> Any:
         return choices[generator.integers(len(choices))]
 
-    def time() -> str:
+    def random_time() -> str:
         step = int(generator.integers(1, NUM_STEPS))
-        return one_of((f"{step}st", f"{step / 6:.6f}ep", f"{100 * step / NUM_STEPS:.6f}%"))
+        return choose((f"{step}st", f"{step / 6:.6f}ep", f"{100 * step / NUM_STEPS:.6f}%"))
 
-    def entry() -> dict[str, Any]:
-        edits = {**one_of(EDITS), **(one_of(EDITS) if generator.random() < 0.25 else {})}
+    def random_entry() -> dict[str, Any]:
+        edits = {**choose(EDITS), **(choose(EDITS) if generator.random() < 0.25 else {})}
         if generator.random() < 0.2:
-            edits = {"replace_head": one_of(HEADS)}
+            edits = {"replace_head": choose(HEADS)}
         kind = generator.random()
         if kind < 0.7:
-            return {"at": time(), **edits}
+            return {"at": random_time(), **edits}
         return (
             {"every": f"{generator.integers(3, 6)}st", "scale_lr": 0.8}
             if kind < 0.8
-            else {"when": one_of(CONDITIONS), "on_conflict": "skip", **edits}
+            else {"when": choose(CONDITIONS), "on_conflict": "skip", **edits}
         )
 
-    timeline = [entry() for _ in range(generator.integers(1, 7))]
+    timeline = [random_entry() for _ in range(generator.integers(1, 7))]
     return {
-        "head": one_of(HEADS),
-        "schedule": one_of(SCHEDULES),
-        "schedule_interval": one_of(("step", "step", "epoch")),
-        "warmup": one_of(("10%", "2st", "0")),
-        "optimizer": one_of(("adamw", "adamw", "sgd")),
+        "head": choose(HEADS),
+        "schedule": choose(SCHEDULES),
+        "schedule_interval": choose(("step", "step", "epoch")),
+        "warmup": choose(("10%", "2st", "0")),
+        "optimizer": choose(("adamw", "adamw", "sgd")),
         "lr": 0.01,
         "hook": [hook for hook in HOOKS if generator.random() < 0.25],
         "freeze": ["encoder.embeddings"] if generator.random() < 0.3 else [],
         "peft": "lora" if generator.random() < 0.15 else None,
-        "best_metric": one_of((None, "loss", "accuracy")),
-        "patience": one_of((None, None, 3)),
+        "best_metric": choose((None, "loss", "accuracy")),
+        "patience": choose((None, None, 3)),
         "evaluate_every": f"{generator.integers(1, 5)}st",
         "save_every": f"{generator.integers(1, 5)}st",
-        "micro_batch_size": one_of((8, 3)),
+        "micro_batch_size": choose((8, 3)),
         "timeline": timeline,
     }
 
@@ -134,36 +136,43 @@ class Outcome:
     """The outcome of one random run."""
 
     number: int
+    """Number of the run."""
     settings: dict[str, Any]
+    """Settings of the run."""
     refused: bool
     """Whether the timeline was refused before training, or ended the run with an error for users."""
     num_kills: int
+    """How often the run was killed."""
     forked_at: int | None
-    """Step of the checkpoint that was forked."""
+    """Step of the checkpoint that was chosen for the fork; None if the run was refused."""
     differences: tuple[str, ...]
-    """Differences of the killed or the forked run from the uninterrupted run."""
+    """Differences between the uninterrupted run and the killed or forked run."""
 
     def __str__(self) -> str:
         if self.refused:
             return f"{self.number:3}  refused"
-        edits = sum(1 for _ in self.settings["timeline"])
-        summary = f"{edits} entries, killed {self.num_kills} times, forked at step {self.forked_at}"
+        num_entries = len(self.settings["timeline"])
+        summary = f"{num_entries} entries, killed {self.num_kills} times, forked at step {self.forked_at}"
         return f"{self.number:3}  {summary}: {', '.join(self.differences) or 'same bits'}"
 
 
-class CountsPoints(Hook):
-    """Call a function at every point of the loop."""
+class CountPoints(Hook):
+    """Call a function at every point of the loop.
+
+    Args:
+        count: the function.
+    """
 
     def __init__(self, count: Callable[[], None]) -> None:
         self._count = count
 
 
 for _point in POINTS:
-    setattr(CountsPoints, _point, lambda self, *arguments: self._count())
+    setattr(CountPoints, _point, lambda self, *arguments: self._count())
 
 
 def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> Iterator[Outcome]:
-    """Yield the outcomes of random runs until `num_runs` of them have trained, including refused ones.
+    """Yield the outcomes of random runs, including refused runs, until `num_runs` of them have trained.
 
     Args:
         folder: folder for the runs.
@@ -178,46 +187,46 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
         number += 1
         workplace = folder / f"{number:03}"
         workplace.mkdir(parents=True)
-        settings = _common(encoder, data) | random_settings(generator)
+        settings = _common_settings(encoder, data) | random_settings(generator)
         moments = generator.random(3)
         num_kills = int(generator.integers(1, 3))
-        whole = workplace / "whole"
+        uninterrupted_run = workplace / "whole"
         events = workplace / "events"
-        if _in_child(settings, whole, count_into=events) == REFUSED:
+        if _in_child(settings, uninterrupted_run, count_into=events) == REFUSED:
             yield Outcome(number, settings, True, 0, None, ())
             shutil.rmtree(workplace)
             continue
         num_trained += 1
         num_events = events.stat().st_size
-        found = []
+        all_differences = []
         killed = workplace / "killed"
         for kill in range(num_kills):
             moment = int(moments[kill] * num_events / (1 + kill))
             _in_child(settings | {"resume": "auto"}, killed, kill_at=moment)
         if not (killed / "result.json").exists():
             _in_child(settings | {"resume": "auto"}, killed)
-        found += _compare("killed", whole, killed)
-        checkpoints = list_checkpoints(whole)
+        all_differences += _compare("killed", uninterrupted_run, killed)
+        checkpoints = list_checkpoints(uninterrupted_run)
         checkpoint = checkpoints[int(moments[2] * len(checkpoints))]
         step = step_of(checkpoint)
-        last_step = json.loads((whole / "result.json").read_text())["steps"]
+        last_step = json.loads((uninterrupted_run / "result.json").read_text())["steps"]
         if step < last_step:  # after the last step, there is nothing left to train or save
             fork = workplace / "fork"
-            _in_child(settings | {"fork": f"{whole}@{step}"}, fork)
-            found += _compare("forked", whole, fork)
-        yield Outcome(number, settings, False, num_kills, step, tuple(found))
-        if not found:
+            _in_child(settings | {"fork": f"{uninterrupted_run}@{step}"}, fork)
+            all_differences += _compare("forked", uninterrupted_run, fork)
+        yield Outcome(number, settings, False, num_kills, step, tuple(all_differences))
+        if not all_differences:
             shutil.rmtree(workplace)
 
 
-def _compare(kind: str, whole: Path, run: Path) -> list[str]:
-    """Return the differences between two runs; a run without a result was refused, unlike the uninterrupted one."""
+def _compare(kind: str, uninterrupted_run: Path, run: Path) -> list[str]:
+    """Return the differences between two runs. That a run has no result, since it was refused, is a difference."""
     if not (run / "result.json").exists():
         return [f"{kind}: refused"]
-    return [f"{kind}: {difference}" for difference in differences(whole, run)]
+    return [f"{kind}: {difference}" for difference in differences(uninterrupted_run, run)]
 
 
-def _common(encoder: str, data: str) -> dict[str, Any]:
+def _common_settings(encoder: str, data: str) -> dict[str, Any]:
     return {
         "encoder": encoder,
         "data": data,
@@ -234,7 +243,14 @@ def _common(encoder: str, data: str) -> dict[str, Any]:
 
 
 def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, kill_at: int | None) -> None:
-    """Train, and count events (points of the loop, and operations on files of the run), or die at one of them."""
+    """Train, and count events: points of the loop, and operations on files of the run.
+
+    Args:
+        settings: settings of the run.
+        directory: directory of the run.
+        count_into: file to which one character per event is written.
+        kill_at: number of the event at which this process kills itself.
+    """
     num_events = 0
     events = None if count_into is None else os.open(count_into, os.O_WRONLY | os.O_CREAT)
 
@@ -251,7 +267,7 @@ def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, k
             count()
 
     sys.addaudithook(watch_files)
-    run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=[CountsPoints(count)])
+    run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=[CountPoints(count)])
 
 
 def _in_child(
@@ -263,17 +279,17 @@ def _in_child(
         settings: settings of the run.
         directory: directory of the run.
         count_into: file to which one character per event is written.
-        kill_at: event at which the process kills itself.
+        kill_at: number of the event at which the process kills itself.
 
     Raises:
-        AssertionError: if the process ended in a different way; the message has its output.
+        AssertionError: if the process ended in any other way; the message has its output.
     """
-    reading, writing = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reading)
-        os.dup2(writing, 1)
-        os.dup2(writing, 2)
+        os.close(read_end)
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
         status = 1
         try:
             _train(settings, directory, count_into, kill_at)
@@ -287,27 +303,29 @@ def _in_child(
             with contextlib.suppress(BaseException):
                 sys.stdout.flush()
             os._exit(status)
-    os.close(writing)
-    with os.fdopen(reading, errors="replace") as pipe:
+    os.close(write_end)
+    with os.fdopen(read_end, errors="replace") as pipe:
         printed = pipe.read()
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    allowed = (SUCCESS, -signal.SIGKILL) if kill_at is not None else (SUCCESS, REFUSED)
-    assert code in allowed, printed[-5000:]
-    return code
+    exit_status = os.waitstatus_to_exitcode(status)
+    expected_statuses = (SUCCESS, -signal.SIGKILL) if kill_at is not None else (SUCCESS, REFUSED)
+    assert exit_status in expected_statuses, printed[-5000:]
+    return exit_status
 
 
 def main() -> None:
     """Print a line per run, and the counts of outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    parser.add_argument("folder", type=Path, help="new folder for the runs")
+    parser.add_argument("--encoder", required=True, help="directory of a tiny encoder")
+    parser.add_argument("--data", required=True, help="folder of tiny reviews")
+    parser.add_argument("--runs", type=int, default=60, help="number of runs that train (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for all random choices (default: 0)")
+    arguments = parser.parse_args()
     outcomes = []
-    for outcome in fuzz(given.folder.resolve(), given.encoder, given.data, num_runs=given.runs, seed=given.seed):
+    for outcome in fuzz(
+        arguments.folder.resolve(), arguments.encoder, arguments.data, num_runs=arguments.runs, seed=arguments.seed
+    ):
         print(outcome, flush=True)
         outcomes.append(outcome)
     trained = [outcome for outcome in outcomes if not outcome.refused]

@@ -1,6 +1,6 @@
 """Kill a run at random moments, resume it, and compare its files with those of an uninterrupted run.
 
-`python -m tests.scripts.kills FOLDER --kills 25` prints a table; tests call `kill_and_compare`.
+`python -m tests.scripts.kills FOLDER --encoder E --data D --kills 25` prints a table. Tests call `kill_and_compare`.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ SETTINGS = [
 
 @dataclass(frozen=True)
 class Kill:
-    """A killed run, and its outcome."""
+    """The outcome of a run that was killed and resumed."""
 
     moments: tuple[int, ...]
-    """Numbers of events after which it was killed: once, or again after a resume."""
+    """Number of events after which the run was killed, for each kill; the second kill counts from the resume."""
     num_events: int
     """Number of events of an uninterrupted run."""
     victims: str
-    """`all` for all processes, or the rank of one process."""
+    """The killed processes: `all`, or the rank of one process."""
     resumed_from: tuple[str, ...]
-    """Checkpoint from which it continued after each kill."""
+    """Name of the checkpoint from which the run continued after each kill."""
     differences: tuple[str, ...]
     """Differences from the uninterrupted run."""
 
     def __str__(self) -> str:
-        killed = " and ".join(f"{moment}/{self.num_events}" for moment in self.moments)
+        kills = " and ".join(f"{moment}/{self.num_events}" for moment in self.moments)
         resumed = ", ".join(self.resumed_from)
-        return f"{killed:>21}  killed: {self.victims:4} resumed from: {resumed:45} {self.differences or 'same bits'}"
+        return f"{kills:>21}  killed: {self.victims:4} resumed from: {resumed:45} {self.differences or 'same bits'}"
 
 
 def kill_and_compare(
@@ -78,10 +78,10 @@ def kill_and_compare(
         seed: seed for the moments.
     """
     generator = np.random.default_rng(seed)
-    whole = folder / "whole"
-    started = _start(whole, settings, environment, num_processes)
+    uninterrupted_run = folder / "whole"
+    started = _start(uninterrupted_run, settings, environment, num_processes)
     assert started.end() == 0, started.printed()
-    num_events = _num_events(whole)
+    num_events = _num_events(uninterrupted_run)
     for number in range(num_kills):
         run = folder / f"killed-{number}"
         moments: list[int] = []
@@ -99,21 +99,20 @@ def kill_and_compare(
         started = _start(run, settings, environment, num_processes, "--resume", "auto")
         assert started.end() == 0, started.printed()
         starts.append(_read_start(started.printed()))
-        found = tuple(differences(whole, run))
-        yield Kill(tuple(moments), num_events, victims, tuple(starts), found)
+        yield Kill(tuple(moments), num_events, victims, tuple(starts), tuple(differences(uninterrupted_run, run)))
 
 
 def _start(
-    run: Path, settings: Sequence[str], environment: Mapping[str, str], num_processes: int, *more: str
+    run: Path, settings: Sequence[str], environment: Mapping[str, str], num_processes: int, *extra_flags: str
 ) -> Started:
     progress = run.with_suffix(".progress")
     progress.mkdir(exist_ok=True, parents=True)
     for path in progress.iterdir():
         path.unlink()
-    arguments = [*settings, *SETTINGS, "--output_dir", str(run), *more]
-    everything = {**os.environ, **environment, "PROGRESS": str(progress), "RUN": str(run)}
+    arguments = [*settings, *SETTINGS, "--output_dir", str(run), *extra_flags]
+    all_variables = {**os.environ, **environment, "PROGRESS": str(progress), "RUN": str(run)}
     command = command_line(arguments, num_processes=num_processes)
-    return Started(command, run.parent, everything, run.with_suffix(".txt"))
+    return Started(command, run.parent, all_variables, run.with_suffix(".txt"))
 
 
 def _num_events(run: Path) -> int:
@@ -122,10 +121,18 @@ def _num_events(run: Path) -> int:
 
 
 def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: float) -> None:
-    """Kill processes after a number of events; do nothing if the run ends before."""
+    """Kill processes after a number of events; do nothing if the run ends earlier.
+
+    Args:
+        started: the run's command.
+        run: the run directory.
+        moment: number of events.
+        victims: `all`, or the rank of one process.
+        delay: seconds to wait after the event.
+    """
     while started.process.poll() is None and _num_events(run) < max(1, moment):
         time.sleep(0.001)
-    time.sleep(delay)  # to kill between events too
+    time.sleep(delay)  # so that some kills come between events
     if started.process.poll() is not None:
         return
     if victims == "all":
@@ -136,32 +143,33 @@ def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: f
     except (ProcessLookupError, FileNotFoundError):
         started.kill()  # the process has ended, or has not started yet
     started.end()
-    assert not started.members(), "other processes of the killed run still run"
+    assert not started.members(), "processes of the killed run are still running"
 
 
 def _read_start(printed: str) -> str:
+    """Return the name of the checkpoint that a run reports to resume from, `finished` or `the beginning`."""
     if "is finished" in printed:
         return "finished"
-    found = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
-    return Path(found[0].removeprefix("Resuming from ").rstrip(".")).name if found else "the beginning"
+    messages = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
+    return Path(messages[0].removeprefix("Resuming from ").rstrip(".")).name if messages else "the beginning"
 
 
-def differences(whole: Path, run: Path) -> Iterator[str]:
+def differences(expected_run: Path, run: Path) -> Iterator[str]:
     """Yield the files and fields in which two runs differ, except for times."""
-    results = [json.loads((folder / "result.json").read_text()) for folder in (whole, run)]
+    results = [json.loads((folder / "result.json").read_text()) for folder in (expected_run, run)]
     for name in ("status", "weights_sha256", "metrics", "steps", "epochs", "edits", "tested", "skipped_steps"):
         if results[0][name] != results[1][name]:
             yield name
     for name in ("metrics.jsonl", "journal.jsonl"):
-        if _lines(whole / name) != _lines(run / name):
+        if _lines(expected_run / name) != _lines(run / name):
             yield name
-    for path in sorted((whole / "predictions").iterdir()):
+    for path in sorted((expected_run / "predictions").iterdir()):
         if not pq.read_table(path).equals(pq.read_table(run / "predictions" / path.name)):
             yield path.name
-    for name in ("model", "best") if (whole / "best").exists() else ("model",):
-        if (whole / name / "model.safetensors").read_bytes() != (run / name / "model.safetensors").read_bytes():
+    for name in ("model", "best") if (expected_run / "best").exists() else ("model",):
+        if (expected_run / name / "model.safetensors").read_bytes() != (run / name / "model.safetensors").read_bytes():
             yield name
-    names = [{path.name for path in folder.iterdir()} for folder in (whole, run)]
+    names = [{path.name for path in folder.iterdir()} for folder in (expected_run, run)]
     if names[0] != names[1]:
         yield f"files {names[0] ^ names[1]}"
 
@@ -172,19 +180,21 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print a table with a line per kill."""
+    """Print a line for each killed run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--kills", type=int, default=25)
-    parser.add_argument("--num_processes", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    settings = ["--encoder", given.encoder, "--data", given.data]
-    given.folder.mkdir(parents=True)
-    options = {"num_kills": given.kills, "num_processes": given.num_processes, "seed": given.seed}
-    for kill in kill_and_compare(given.folder.resolve(), settings, {}, **options):
+    parser.add_argument("folder", type=Path, help="new folder for the runs")
+    parser.add_argument("--encoder", required=True, help="directory of a tiny encoder")
+    parser.add_argument("--data", required=True, help="folder with a few rows of data")
+    parser.add_argument("--kills", type=int, default=25, help="number of runs to kill (default: 25)")
+    parser.add_argument(
+        "--num_processes", type=int, default=0, help="processes of each run; 0 means plain `python` (default: 0)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for the moments (default: 0)")
+    arguments = parser.parse_args()
+    settings = ["--encoder", arguments.encoder, "--data", arguments.data]
+    arguments.folder.mkdir(parents=True)
+    options = {"num_kills": arguments.kills, "num_processes": arguments.num_processes, "seed": arguments.seed}
+    for kill in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):
         print(kill, flush=True)
 
 

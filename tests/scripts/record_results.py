@@ -4,11 +4,11 @@
     python tests/scripts/record_results.py record --repository . --python .venv/bin/python --output after.json
     python tests/scripts/record_results.py compare before.json after.json
 
-`record` starts the scripts of a repository as users do, with an environment in which that repository is installed in
+`record` starts the scripts of a repository as users do, in an environment in which that repository is installed in
 editable mode. It does not import any of the repository's modules, so recordings of two commits can be compared even if
 modules have moved. Each recording uses a new folder with an empty cache. The cases are every shipped recipe with
 `--smoke`, and then with a tiny encoder: every recipe, head, hook, objective and schedule, edits, two processes, resumed
-runs, forks, studies, and several kinds of tasks and data files. `--only 'head-*'` records some of them.
+runs, forks, studies, and several kinds of tasks and data files. `--only 'head-*'` records the cases whose names match.
 
 Every file of every run directory is recorded. `DROPPED_FIELDS` and `NOT_COMPARED` list the exceptions and the reasons.
 `compare` prints each difference, and exits with 1 if there is one or if a case is missing. Ignore intended differences
@@ -45,6 +45,7 @@ import yaml
 HANG_LIMIT = 900
 """Seconds after which a command counts as hanging."""
 CASES_AT_A_TIME = 2
+"""Number of cases that run at the same time."""
 
 TIME = "differs between two runs of the same code"
 MACHINE = "describes the machine or the checkout"
@@ -58,7 +59,7 @@ DROPPED_FIELDS: dict[str, dict[str, str]] = {
     },
     "metrics.jsonl": {"examples_per_second": TIME},
     "state.json": {"train_seconds": TIME, "environment": MACHINE},
-    "manifest.json": {"sha256": "of files that contain times", "bytes": "of files that contain times"},
+    "manifest.json": {"sha256": "hashes of files that contain times", "bytes": "sizes of files that contain times"},
     "results.csv": {"train_seconds": TIME},
 }
 """Fields that are not recorded, by file name, with the reason."""
@@ -68,7 +69,7 @@ NOT_COMPARED = {
     "*/study.db": "contains times; its trials are in results.csv",
     "*/logs/*": "output of processes, with times and rates",
 }
-"""Files of which only their presence is recorded, with the reason."""
+"""Files whose presence is recorded but not their content, with the reason."""
 DROPPED_SECTIONS = {"## Cost": "seconds; numbers of parameters are in results.csv"}
 """Sections of a study's report.md that are not recorded, with the reason."""
 
@@ -94,7 +95,9 @@ class Checkout:
     """A repository, and the environment in which it is installed."""
 
     repository: Path
+    """Root of the repository."""
     python: Path
+    """Python interpreter of the environment."""
 
     def command_line(self, command: Command) -> list[str]:
         """Return a command as a user types it."""
@@ -116,16 +119,16 @@ class Checkout:
         Raises:
             ValueError: if importing `research` would find a different copy.
         """
-        find = "import importlib.util; print(importlib.util.find_spec('research').origin)"
-        done = subprocess.run([str(self.python), "-c", find], capture_output=True, text=True, check=False, cwd="/")
+        code = "import importlib.util; print(importlib.util.find_spec('research').origin)"
+        done = subprocess.run([str(self.python), "-c", code], capture_output=True, text=True, check=False, cwd="/")
         if done.returncode != 0 or self.repository not in Path(done.stdout.strip()).parents:
-            found = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+            origin = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
             raise ValueError(
-                f"Expected {self.repository} to be installed in editable mode for {self.python}; found {found}."
+                f"Expected {self.repository} to be installed in editable mode for {self.python}; found {origin}."
             )
 
 
-# Inputs, with the same bytes in each recording.
+# Inputs. They have the same bytes in each recording.
 
 ENCODER = "../../inputs/encoder"
 WORDS = """
@@ -219,19 +222,19 @@ def write_inputs(folder: Path, python: Path) -> None:
         labels = [
             [label for divisor, label in ((2, "joy"), (3, "anger"), (5, "fear")) if row % divisor == 0] for row in rows
         ]
-        lists = "".join(
+        json_lines = "".join(
             json.dumps({"text": text, "labels": names}) + "\n" for text, names in zip(texts, labels, strict=True)
         )
-        (folder / "multi_label" / f"{split}.jsonl").write_text(lists, encoding="utf-8")
+        (folder / "multi_label" / f"{split}.jsonl").write_text(json_lines, encoding="utf-8")
         pairs = "".join(f"{text},{_sentence('second', row)},{row % 26 / 5}\n" for row, text in enumerate(texts))
         (folder / "scores" / f"{split}.csv").write_text(f"sentence1,sentence2,score\n{pairs}", encoding="utf-8")
         # The training row without a label is skipped; none of the test rows has a label.
-        named = ["" if split == "test" or row == 7 else ("yes", "no", "maybe")[row % 3] for row in rows]
-        html = "".join(f'"<b>The</b>  {text}<br>",{label}\n' for text, label in zip(texts, named, strict=True))
+        answers = ["" if split == "test" or row == 7 else ("yes", "no", "maybe")[row % 3] for row in rows]
+        html = "".join(f'"<b>The</b>  {text}<br>",{label}\n' for text, label in zip(texts, answers, strict=True))
         compressed = gzip.compress(f"text,label\n{html}".encode(), mtime=0)
         (folder / "compressed" / f"{split}.csv.gz").write_bytes(compressed)
-        plain = "".join(f'{("low", "high")[row % 2]}\t"{text}\n' for row, text in enumerate(texts))
-        (folder / "headless" / f"{split}.tsv").write_text(plain, encoding="utf-8")
+        tab_separated = "".join(f'{("low", "high")[row % 2]}\t"{text}\n' for row, text in enumerate(texts))
+        (folder / "headless" / f"{split}.tsv").write_text(tab_separated, encoding="utf-8")
         table = pa.table({"text": texts, "label": ["|".join(names or ["other"]) for names in labels]})
         pq.write_table(table, folder / "separated" / f"{split}.parquet")
         for label in ("neg", "pos"):
@@ -264,7 +267,7 @@ def _tiny(name: str, *settings: str, steps: int = 24) -> list[str]:
 
 
 def _on_files(name: str, data: str, *settings: str) -> list[str]:
-    """Return arguments for a short run with the tiny encoder on files of the inputs."""
+    """Return arguments for a short run with the tiny encoder on files that `write_inputs` wrote."""
     return [
         *("--name", name, "--encoder", ENCODER, "--data", f"../../inputs/{data}", "--epochs", "2", "--batch_size", "8"),
         *(
@@ -288,9 +291,9 @@ HOOK_OPTIONS = {
     "length_warmup": ["--hook.length_warmup.start", "16"],
     "loss_spike_guard": ["--hook.loss_spike_guard.window", "2", "--hook.loss_spike_guard.threshold", "0.5"],
 }
-"""Settings for hooks that would have no effect in a short run otherwise."""
+"""Additional settings for hooks that would otherwise have no effect in a short run."""
 OBJECTIVE_DATA = {"bce": "multi_label", "mse": "scores"}
-"""Inputs for objectives that are not for single-label tasks."""
+"""Data folders for objectives that do not support single-label tasks."""
 WITHOUT_TRACKERS = ("--log_with", "[]")
 
 
@@ -404,28 +407,28 @@ def _studies() -> dict[str, list[Command]]:
 # Recording of files.
 
 
-def read_files(folder: Path, replaced: Mapping[str, str]) -> dict[str, Any]:
+def read_files(folder: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
     """Return the recorded content of every file in a folder, by its relative path.
 
     Args:
         folder: the working directory of a case.
-        replaced: paths of this recording, and their placeholders.
+        placeholders: texts that replace paths of this recording, by path.
     """
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         pattern = next((pattern for pattern in NOT_COMPARED if fnmatch.fnmatch(name, pattern)), None)
         if pattern is None:
-            found[name] = read_file(path, replaced)
+            contents[name] = read_file(path, placeholders)
         elif pattern.endswith("/*"):
-            inside = pattern.removeprefix("*").removesuffix("*")
-            found[name[: name.index(inside)] + inside] = "present"
+            directory = pattern.removeprefix("*").removesuffix("*")
+            contents[name[: name.index(directory)] + directory] = "present"
         else:
-            found[name] = "present"
-    return found
+            contents[name] = "present"
+    return contents
 
 
-def read_file(path: Path, replaced: Mapping[str, str]) -> Any:
+def read_file(path: Path, placeholders: Mapping[str, str]) -> Any:
     """Return the recorded content of a file: its values if its type is known, otherwise its hash."""
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -433,7 +436,7 @@ def read_file(path: Path, replaced: Mapping[str, str]) -> Any:
     if path.suffix == ".parquet":
         return reader(path)
     text = path.read_text(encoding="utf-8")
-    for path_in_text, placeholder in replaced.items():
+    for path_in_text, placeholder in placeholders.items():
         text = text.replace(path_in_text, placeholder)
     return without_fields(reader(text), set(DROPPED_FIELDS.get(path.name, {})))
 
@@ -483,7 +486,10 @@ def record(checkout: Checkout, folder: Path, only: str) -> Iterator[tuple[str, d
     Args:
         checkout: the repository to record.
         folder: an empty folder for inputs, cache and runs.
-        only: pattern for the names of cases.
+        only: pattern for the names of the cases to run.
+
+    Raises:
+        ValueError: if no case matches, or the environment has a different copy of the repository.
     """
     checkout.check()
     cases = {name: case for name, case in list_cases(checkout).items() if fnmatch.fnmatch(name, only)}
@@ -506,19 +512,19 @@ def run_case(checkout: Checkout, folder: Path, name: str, commands: Sequence[Com
         status, printed = _run(checkout, command, workplace, folder / "cache")
         exit_statuses.append(status)
         if status != command.exit_status:
-            failed = f"expected exit status {command.exit_status}, got {status}: {printed[-3000:]}"
-            return {"seconds": time.monotonic() - started, "failed": failed}
-    replaced = {str(folder): "<folder>", str(checkout.repository): "<repository>"}
-    files = read_files(workplace, replaced)
+            failure = f"expected exit status {command.exit_status}, got {status}: {printed[-3000:]}"
+            return {"seconds": time.monotonic() - started, "failed": failure}
+    placeholders = {str(folder): "<folder>", str(checkout.repository): "<repository>"}
+    files = read_files(workplace, placeholders)
     return {"seconds": time.monotonic() - started, "exit_statuses": exit_statuses, "files": files}
 
 
 def _run(checkout: Checkout, command: Command, cwd: Path, cache: Path) -> tuple[int, str]:
     environment = {**os.environ, "MIDWAY_CACHE": str(cache), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment |= command.environment
-    line = checkout.command_line(command)
+    arguments = checkout.command_line(command)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with subprocess.Popen(line, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(arguments, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
         try:
             printed, _ = process.communicate(timeout=HANG_LIMIT)
         except subprocess.TimeoutExpired:
@@ -528,7 +534,7 @@ def _run(checkout: Checkout, command: Command, cwd: Path, cache: Path) -> tuple[
 
 
 def record_into(output: Path, checkout: Checkout, folder: Path, only: str) -> int:
-    """Record into a file, which is written after each case; return the number of failed cases."""
+    """Record all matching cases into a file, which is written after each case; return the number of failed cases."""
     cases: dict[str, dict[str, Any]] = {}
     started = time.monotonic()
     for name, case in record(checkout, folder, only):
@@ -566,8 +572,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
                 yield from _differing_leaves(f"{name}/{file}:", *contents)
 
 
-def _differing_leaves(where: str, before: Any, after: Any) -> Iterator[tuple[str, str]]:
-    prefix = where if where.endswith(":") else f"{where}."
+def _differing_leaves(place: str, before: Any, after: Any) -> Iterator[tuple[str, str]]:
+    prefix = place if place.endswith(":") else f"{place}."
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             if key not in before or key not in after:
@@ -579,26 +585,35 @@ def _differing_leaves(where: str, before: Any, after: Any) -> Iterator[tuple[str
         for index, items in enumerate(zip(before, after, strict=True)):
             yield from _differing_leaves(f"{prefix}{index}", *items)
     elif json.dumps(before) != json.dumps(after):  # unlike ==, this distinguishes 1, 1.0 and True, and NaN equals NaN
-        yield where, f"{json.dumps(before)} -> {json.dumps(after)}"
+        yield place, f"{json.dumps(before)} -> {json.dumps(after)}"
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequence[str] = ()) -> int:
-    """Print the differences between two recordings; return 1 if there are any, otherwise 0."""
+    """Print the differences between two recordings.
+
+    Args:
+        before: the first recording.
+        after: the second recording.
+        ignored: patterns for the places of differences that are only counted.
+
+    Returns:
+        1 if there are other differences or no cases, otherwise 0.
+    """
     num_cases = len({*before["cases"], *after["cases"]})
-    differing: set[str] = set()
+    differing_cases: set[str] = set()
     num_differences = num_ignored = 0
-    for where, what in differences(before, after):
-        if any(fnmatch.fnmatch(where, pattern) for pattern in ignored):
+    for place, description in differences(before, after):
+        if any(fnmatch.fnmatch(place, pattern) for pattern in ignored):
             num_ignored += 1
             continue
         num_differences += 1
-        differing.add(where.split("/")[0].split(":")[0])
-        print(f"{where}: {what}")
-    hidden = f", {num_ignored} differences ignored" if num_ignored else ""
-    if num_cases == 0 or differing:
-        print(f"{num_cases} cases: {num_differences} differences in {len(differing)} cases{hidden}")
+        differing_cases.add(place.split("/")[0].split(":")[0])
+        print(f"{place}: {description}")
+    ignored_text = f", {num_ignored} differences ignored" if num_ignored else ""
+    if num_cases == 0 or differing_cases:
+        print(f"{num_cases} cases: {num_differences} differences in {len(differing_cases)} cases{ignored_text}")
         return 1
-    print(f"{num_cases} cases: all equal{hidden}")
+    print(f"{num_cases} cases: all equal{ignored_text}")
     return 0
 
 
@@ -615,13 +630,15 @@ def main(arguments: Sequence[str]) -> int:
     recording.add_argument("--folder", type=Path, help="new folder for the runs, kept (default: temporary, removed)")
     recording.add_argument("--only", default="*", help="pattern for names of cases, such as 'head-*'")
     comparing = actions.add_parser("compare", help="compare two recordings")
-    comparing.add_argument("before", type=Path)
-    comparing.add_argument("after", type=Path)
+    comparing.add_argument("before", type=Path, help="JSON file of the first recording")
+    comparing.add_argument("after", type=Path, help="JSON file of the second recording")
     comparing.add_argument("--only", default="*", help="pattern for names of cases, such as 'head-*'")
-    comparing.add_argument("--ignore", action="append", default=[], help="pattern for differences that are intended")
+    comparing.add_argument(
+        "--ignore", action="append", default=[], help="pattern for intended differences; may be repeated"
+    )
     options = parser.parse_args(arguments)
     if options.action == "record":
-        # Do not resolve the environment's Python, which is a link to the Python outside of the environment.
+        # Do not resolve --python: in an environment, it is a link to an interpreter outside of it.
         checkout = Checkout(options.repository.resolve(), options.python.absolute())
         folder = Path(tempfile.mkdtemp(prefix="midway-record-")) if options.folder is None else options.folder.resolve()
         try:
@@ -633,8 +650,10 @@ def main(arguments: Sequence[str]) -> int:
             if options.folder is None:
                 shutil.rmtree(folder)
     before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (options.before, options.after))
-    for each in (before, after):
-        each["cases"] = {name: case for name, case in each["cases"].items() if fnmatch.fnmatch(name, options.only)}
+    for recording_content in (before, after):
+        recording_content["cases"] = {
+            name: case for name, case in recording_content["cases"].items() if fnmatch.fnmatch(name, options.only)
+        }
     return compare(before, after, ignored=options.ignore)
 
 

@@ -25,14 +25,20 @@ SMOKE = ["--data", "imdb", "--encoder", "minilm", "--smoke", "true", "--log_with
 
 
 def read_version(repository: Path) -> str:
-    """Return the version, which only setup.cfg contains."""
-    declared = configparser.ConfigParser()
-    declared.read(repository / "setup.cfg", encoding="utf-8")
-    return declared["metadata"]["version"]
+    """Return the version in setup.cfg."""
+    config = configparser.ConfigParser()
+    config.read(repository / "setup.cfg", encoding="utf-8")
+    return config["metadata"]["version"]
 
 
 def find_problems(repository: Path, version: str, today: dt.date) -> list[str]:
-    """Return the reasons why a checkout cannot be released, one sentence for each."""
+    """Return the reasons why a checkout cannot be released, one message for each.
+
+    Args:
+        repository: the checkout.
+        version: the version to release.
+        today: the date that the changelog must have.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -62,12 +68,12 @@ def build(repository: Path) -> list[Path]:
 
 
 def try_wheel(wheel: Path, constraints: Path) -> tuple[str, str]:
-    """Train with a wheel in a new environment outside the repository; return the status and version in its result."""
+    """Train with a wheel in a new environment outside the repository; return the status and version in result.json."""
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder, "environment")
         venv.create(environment, with_pip=False)
         python = environment / "bin" / "python"
-        # Debian's pip belongs to the interpreter that made this environment; new environments have none.
+        # The new environment has no pip; use that of the interpreter from which this environment was created.
         pip = [str(Path(sys.base_prefix, "bin", "python3")), "-m", "pip", "--python", str(python), "install"]
         requirement = f"midway[demo] @ {wheel.as_uri()}"
         subprocess.run([*pip, "--quiet", "--no-compile", "--constraint", str(constraints), requirement], check=True)
@@ -86,11 +92,11 @@ def main() -> int:
         return 2
     try:
         wheel, source = sorted(build(ROOT), key=lambda file: file.suffix != ".whl")
-        found = try_wheel(wheel, ROOT / "constraints.txt")
+        status_and_version = try_wheel(wheel, ROOT / "constraints.txt")
     except subprocess.CalledProcessError as error:
         return print_error(f"This command failed: {shlex.join(error.cmd)}", 1)
-    if found != ("finished", version):
-        return print_error(f"Expected a finished run of version {version} from the wheel, got {found}.", 1)
+    if status_and_version != ("finished", version):
+        return print_error(f"Expected a finished run of version {version} from the wheel; got {status_and_version}.", 1)
     print(f"\nMidway {version} can be released. These commands publish it:")
     print(f"  git tag --annotate v{version} --message 'Midway {version}' && git push origin v{version}")
     print(f"  .venv/bin/twine upload {wheel.relative_to(ROOT)} {source.relative_to(ROOT)}")

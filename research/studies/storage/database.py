@@ -56,7 +56,7 @@ def lock_at_transaction_start(engine: Engine) -> None:
 
 
 @contextmanager
-def reporting(address: str) -> Iterator[None]:
+def translate_database_errors(address: str) -> Iterator[None]:
     """Turn errors of a database into errors with a one-line message.
 
     Raises:

@@ -29,7 +29,7 @@ from research.studies.storage.database import (
     STORAGE_FILE,
     engine_arguments,
     lock_at_transaction_start,
-    reporting,
+    translate_database_errors,
     without_password,
 )
 from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
@@ -80,7 +80,7 @@ class Study:
             raise ValueError(
                 f"The storage {file} does not exist. The default storage of a study is runs/<name>/{STORAGE_FILE}."
             )
-        with reporting(address), _without_heartbeat_warning():
+        with translate_database_errors(address), _without_heartbeat_warning():
             self._storage = RDBStorage(
                 address,
                 engine_kwargs=engine_arguments(address),
@@ -350,7 +350,7 @@ class Study:
         Raises:
             ValueError: if the database remains unreachable or cannot be used.
         """
-        with reporting(self.address):
+        with translate_database_errors(self.address):
             return self.retry_policy.call(function)
 
 

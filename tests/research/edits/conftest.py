@@ -1,4 +1,4 @@
-"""A tiny model of any family, with values, on which edits are tested without a run."""
+"""Test edits on tiny models of all families, without a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One edit is applied and recorded."""
+"""`apply_edit` applies and records one edit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.research.edits.conftest import Editing
 
 
 @pytest.fixture(autouse=True)
-def own_edits() -> Iterator[None]:
-    """Unregister a test's edits after it."""
+def isolated_registry() -> Iterator[None]:
+    """Unregister the edits of a test after the test."""
     with EDITS.isolated():
         yield
 
@@ -34,11 +34,11 @@ def test_apply_edit_records_trainable_parameters_before_and_after(editing: Editi
 
 
 def test_apply_edit_sets_the_request_and_seeds_random_numbers_by_edit(editing: Editing) -> None:
-    found = []
+    draws_by_request = []
 
     @register_edit("draws")
     def draws(run: Editable) -> None:
-        found.append((run.applying, float(torch.rand(()))))
+        draws_by_request.append((run.applying, float(torch.rand(()))))
 
     run = editing("bert")
     request = EditRequest("draws", {}, "the test")
@@ -46,9 +46,9 @@ def test_apply_edit_sets_the_request_and_seeds_random_numbers_by_edit(editing: E
         apply_edit(run, request)
     run.journal.append(apply_edit(run, request))
     apply_edit(run, request)
-    assert [applying for applying, _ in found] == [request] * 4
-    numbers = [number for _, number in found]
-    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # seeded by its number in the journal
+    assert [applying for applying, _ in draws_by_request] == [request] * 4
+    numbers = [number for _, number in draws_by_request]
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # the seed is the edit's number in the journal
 
 
 def test_apply_edit_error_names_step_request_and_origin(editing: Editing) -> None:

@@ -1,4 +1,4 @@
-"""Edits are registered and requested."""
+"""Edits are registered, and requests for them are checked."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from research.edits.records import EditRequest
 
 
 @pytest.fixture(autouse=True)
-def own_edits() -> Iterator[None]:
-    """Unregister a test's edits after it."""
-    before = set(HARMLESS)
+def isolated_registry() -> Iterator[None]:
+    """Unregister the edits of a test after the test."""
+    harmless_before = set(HARMLESS)
     with EDITS.isolated():
         yield
-    HARMLESS.intersection_update(before)
+    HARMLESS.intersection_update(harmless_before)
 
 
 @pytest.mark.parametrize("name", ["at", "every", "when", "on_conflict"])
@@ -66,8 +66,8 @@ def test_register_edit_marks_edits_that_change_no_parameters() -> None:
 def test_request_edit_returns_all_arguments_with_their_types(name: str, value: Any, arguments: dict[str, Any]) -> None:
     request = request_edit(name, value, "the test")
     assert request == EditRequest(name, arguments, "the test")
-    assert {key: type(each) for key, each in request.arguments.items()} == {
-        key: type(each) for key, each in arguments.items()
+    assert {key: type(argument) for key, argument in request.arguments.items()} == {
+        key: type(argument) for key, argument in arguments.items()
     }
 
 
@@ -100,24 +100,30 @@ def test_bind_request_binds_arguments_like_a_function_call() -> None:
 
 
 def test_edit_proxy_attributes_requests_to_the_current_caller() -> None:
-    asked: list[EditRequest] = []
-    edit = EditProxy(asked.append, lambda: f"hook {len(asked)}")
+    requests: list[EditRequest] = []
+    edit = EditProxy(requests.append, lambda: f"hook {len(requests)}")
     edit.freeze("encoder")
     edit.scale_lr(factor=2)
-    assert [(each.name, each.asked_by) for each in asked] == [("freeze", "hook 0"), ("scale_lr", "hook 1")]
-    assert asked[1].arguments == {"factor": 2.0, "modules": "all"}
+    assert [(request.name, request.asked_by) for request in requests] == [("freeze", "hook 0"), ("scale_lr", "hook 1")]
+    assert requests[1].arguments == {"factor": 2.0, "modules": "all"}
     with pytest.raises(UnknownNameError, match=r"'freze'.*'freeze'"):
         edit.freze("encoder")
     assert not hasattr(edit, "__len__")
 
 
 def test_digest_depends_on_edits_and_their_order() -> None:
-    freeze, other = EditRequest("freeze", {"modules": "head"}, "a"), EditRequest("freeze", {"modules": "all"}, "a")
+    freeze_head, freeze_all = (
+        EditRequest("freeze", {"modules": "head"}, "a"),
+        EditRequest("freeze", {"modules": "all"}, "a"),
+    )
     assert digest([]) == 0
-    assert digest([freeze]) == digest([EditRequest("freeze", {"modules": "head"}, "b")])
-    found = {digest(each) for each in ([freeze], [other], [freeze, other], [other, freeze])}
-    assert len(found) == 4
-    assert all(0 < each < 2**56 for each in found)
+    assert digest([freeze_head]) == digest([EditRequest("freeze", {"modules": "head"}, "b")])
+    digests = {
+        digest(requests)
+        for requests in ([freeze_head], [freeze_all], [freeze_head, freeze_all], [freeze_all, freeze_head])
+    }
+    assert len(digests) == 4
+    assert all(0 < value < 2**56 for value in digests)
 
 
 def test_random_numbers_of_depends_on_seed_and_number_and_restores_the_state() -> None:

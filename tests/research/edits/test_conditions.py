@@ -14,7 +14,7 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 CASES: list[tuple[str, list[float], int | None]] = [
-    # condition, values of its metric, and the number (from 1) of the value with which it comes true
+    # Condition, values of its metric, and the number (from 1) of the value with which the condition comes true.
     ("plateau(validation/loss, 2)", [3.0, 2.0, 2.5, 2.1, 1.0], 4),
     ("plateau(validation/loss, 2)", [3.0, 2.0, 2.5, 1.9, 2.0], None),
     ("plateau(validation/accuracy, 1)", [0.5, 0.6, 0.6], 3),
@@ -27,8 +27,8 @@ CASES: list[tuple[str, list[float], int | None]] = [
 def test_condition_comes_true_once(text: str, values: list[float], expected: int | None) -> None:
     condition = parse_condition(text)
     assert str(condition) == text
-    heard = [condition.observe({condition.metric: value}) for value in values]
-    assert [number for number, is_true in enumerate(heard, start=1) if is_true] == ([expected] if expected else [])
+    observed = [condition.observe({condition.metric: value}) for value in values]
+    assert [number for number, is_true in enumerate(observed, start=1) if is_true] == ([expected] if expected else [])
     if expected:
         assert not any(condition.observe({condition.metric: value}) for value in values), "it came true a second time"
 
@@ -49,39 +49,44 @@ def test_parse_condition_refuses_invalid_conditions(text: str, message: str) -> 
         parse_condition(text)
 
 
-@pytest.mark.parametrize("cut", [2, 3, 5])
-def test_conditional_edit_waits_for_its_condition_after_a_resume_too(start_run: StartRun, cut: int) -> None:
+@pytest.mark.parametrize("resume_step", [2, 3, 5])
+def test_conditional_edit_waits_for_its_condition_with_and_without_a_resume(
+    start_run: StartRun, resume_step: int
+) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
-            if run.clock.step == cut and run.start is None:
+            if run.clock.step == resume_step and run.start is None:
                 assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     settings = {
         "max_steps": 8,
         "evaluate_every": "1st",
-        "lr": 1e-12,  # the loss is constant, so the plateau comes after one and three more evaluations
+        "lr": 1e-12,  # so that the metric is constant, and the plateau comes with the fourth evaluation
         "head_lr": 1e-12,
         "timeline": [{"when": "plateau(validation/accuracy, 3)", "freeze": "encoder", "set_lr": {"lr": 0.1}}],
     }
-    whole = start_run([Save()], **settings)
-    train(whole)
-    assert [(record.step, record.name, record.asked_by) for record in whole.journal] == [
+    uninterrupted = start_run([Save()], **settings)
+    train(uninterrupted)
+    assert [(record.step, record.name, record.asked_by) for record in uninterrupted.journal] == [
         (4, "freeze", "timeline entry 1"),
         (4, "set_lr", "timeline entry 1"),
     ]
-    resumed = start_run([Save()], resume=whole.directory / "checkpoints" / f"step-{cut:08d}", **settings)
+    resumed = start_run(
+        [Save()], resume=uninterrupted.directory / "checkpoints" / f"step-{resume_step:08d}", **settings
+    )
     train(resumed)
-    assert resumed.journal == whole.journal
-    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+    assert resumed.journal == uninterrupted.journal
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(uninterrupted.encoder_with_head)
 
 
-def test_condition_on_the_loss_is_reset_by_another_objective(start_run: StartRun) -> None:
+def test_condition_on_the_loss_is_reset_by_a_change_of_the_objective(start_run: StartRun) -> None:
     settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}
     timeline = [{"at": "3st", "set_objective": "focal"}, {"when": "plateau(validation/loss, 3)", "freeze": "encoder"}]
     run = start_run(timeline=timeline, **settings)
     train(run)
-    # Cross-entropy is evaluated after steps 1 to 3. Then the condition is reset: step 4, and three more evaluations.
+    # The condition observes cross-entropy after steps 1 to 3, and is reset. It then observes the focal loss: a first
+    # evaluation after step 4, and three more without improvement.
     assert [record.step for record in run.journal if record.name == "freeze"] == [7]
 
 

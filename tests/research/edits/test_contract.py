@@ -1,4 +1,4 @@
-"""Contract of every registered edit: in every family the edited model trains, and loads as it was saved."""
+"""Contract of every registered edit: in every family, the edited model trains, and can be saved and loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from research.edits.base import EDITS as REGISTERED
+from research.edits.base import EDITS as REGISTRY
 from research.edits.base import EditError
 from research.edits.rehearsal import Rehearsal
 from tests.research.edits.conftest import Editing, check_saves, edit
@@ -32,9 +32,9 @@ EDITS: dict[str, Any] = {
     "merge_lora": True,
 }
 CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
-"""Why the first layer cannot be dropped: it is shared, or its structure differs from that of the other layers."""
+"""Families whose first layer cannot be dropped, with the error: all layers share weights, or the layer is special."""
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
-"""Their true gradient is 0."""
+"""Suffixes of parameters whose exact gradient is 0."""
 
 
 def check_trains(run: Rehearsal) -> None:
@@ -47,20 +47,22 @@ def check_trains(run: Rehearsal) -> None:
     run.optimizer.step()
     run.optimizer.zero_grad()
     for name, parameter in model.named_parameters():
-        moved = not torch.equal(parameter, before[name])
-        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name:  # lora_B is 0 at first, and so is lora_A's gradient
-            assert not moved or parameter.requires_grad, name
+        has_changed = not torch.equal(parameter, before[name])
+        if (
+            name.endswith(WITHOUT_GRADIENT) or "lora_A" in name
+        ):  # lora_B starts at 0, so the gradient of lora_A is 0 too
+            assert not has_changed or parameter.requires_grad, name
         else:
-            assert moved == parameter.requires_grad, name
+            assert has_changed == parameter.requires_grad, name
 
 
 def test_contract_covers_every_built_in_edit() -> None:
-    assert sorted(EDITS) == shipped(REGISTERED)
+    assert sorted(EDITS) == shipped(REGISTRY)
 
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_edit_leaves_a_model_that_trains_and_loads(editing: Editing, tmp_path: Path, family: str, name: str) -> None:
+def test_edited_model_trains_and_loads(editing: Editing, tmp_path: Path, family: str, name: str) -> None:
     run = editing(family)
     if name == "merge_lora":
         edit(run, add_lora={"r": 2})
@@ -86,18 +88,18 @@ def test_edit_works_with_adapters(editing: Editing, tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])
-def test_edit_draws_values_from_the_seed_and_its_number_only(editing: Editing, name: str) -> None:
-    def made(before: dict[str, Any]) -> dict[str, Tensor]:
+def test_edit_draws_values_that_depend_on_seed_and_edit_number_only(editing: Editing, name: str) -> None:
+    def draw_parameters(earlier_edits: dict[str, Any]) -> dict[str, Tensor]:
         run = editing("bert")
-        torch.rand(7)  # changes training's random state
-        if before:
-            edit(run, **before)
+        torch.rand(7)  # changes the random state of training
+        if earlier_edits:
+            edit(run, **earlier_edits)
         edit(run, **{name: EDITS[name]})
         return {name: p.detach() for name, p in run.encoder_with_head.named_parameters() if p in run.fresh}
 
-    first, again, as_second = made({}), made({}), made({"scale_lr": 0.5})
-    assert first.keys() == again.keys() == as_second.keys()
-    assert all(torch.equal(first[each], again[each]) for each in first)
-    drawn = [each for each in first if first[each].ndim == 2 and first[each].std() > 0]
+    first, repeated, as_second_edit = draw_parameters({}), draw_parameters({}), draw_parameters({"scale_lr": 0.5})
+    assert first.keys() == repeated.keys() == as_second_edit.keys()
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
+    drawn = [key for key in first if first[key].ndim == 2 and first[key].std() > 0]
     assert drawn
-    assert not any(torch.equal(first[each], as_second[each]) for each in drawn)
+    assert not any(torch.equal(first[key], as_second_edit[key]) for key in drawn)

@@ -1,4 +1,4 @@
-"""Entries of a timeline are parsed."""
+"""Timeline entries are parsed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_read_entry_returns_time_and_edits(time: dict[str, Any], due: Due) -> No
 
 
 @pytest.mark.parametrize(
-    ("written", "message"),
+    ("entry", "message"),
     [
         ("freeze", "'freeze'"),
         ({"freeze": "head"}, "at, every, when, .*none"),
@@ -50,9 +50,9 @@ def test_read_entry_returns_time_and_edits(time: dict[str, Any], due: Due) -> No
         ({"when": "soon", "freeze": "head"}, "'soon'"),
     ],
 )
-def test_read_entry_refuses_invalid_entries(written: object, message: str) -> None:
+def test_read_entry_refuses_invalid_entries(entry: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_entry(written, EDITS)
+        read_entry(entry, EDITS)
 
 
 def test_read_entry_suggests_similar_names() -> None:
@@ -101,13 +101,13 @@ def options(function: Any) -> tuple[Option, ...]:
     [
         (3, {"size": 3}),
         ({"wide": True}, {"wide": True}),
-        ({"wid": True}, {"wid": True}),  # so that the misspelt argument is named
+        ({"wid": True}, {"wid": True}),  # so that the error names the misspelt argument
         ({}, {}),
         (True, {}),
         (None, {}),
     ],
 )
-def test_given_arguments_accepts_the_first_argument_alone(value: Any, given: dict[str, Any]) -> None:
+def test_given_arguments_accepts_a_value_for_the_first_argument(value: Any, given: dict[str, Any]) -> None:
     def edit(*, size: int = 1, wide: bool = False) -> None: ...
 
     assert given_arguments("edit", options(edit), value) == given
@@ -123,7 +123,7 @@ def test_given_arguments_passes_booleans_and_mappings_to_the_first_argument() ->
     assert given_arguments("build", options(build), {"head": "lstm", "width": 4}) == {"head": "lstm", "width": 4}
 
 
-def test_given_arguments_refuses_a_value_without_arguments() -> None:
+def test_given_arguments_refuses_a_value_for_an_edit_without_arguments() -> None:
     assert given_arguments("merge_lora", (), True) == {}
     with pytest.raises(ValueError, match=r"'merge_lora: true'.*'head'"):
         given_arguments("merge_lora", (), "head")

@@ -28,8 +28,8 @@ TIMELINE: list[dict[str, Any]] = [
 ]
 
 
-class Rates(Hook):
-    """Records the learning rates of every step, and whether it was skipped."""
+class RecordRates(Hook):
+    """Records the learning rates of every step, and whether the step was skipped."""
 
     def __init__(self) -> None:
         self.rates: list[dict[str, float]] = []
@@ -46,13 +46,13 @@ class Rates(Hook):
 )
 def test_learning_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: str, interval: str) -> None:
     settings = {"schedule": schedule, "schedule_interval": interval, "max_steps": 12, "warmup": "2st"}
-    plain, edited = Rates(), Rates()
-    train(start_run([plain], **settings))
+    baseline, edited = RecordRates(), RecordRates()
+    train(start_run([baseline], **settings))
     train(start_run([edited], **settings, timeline=TIMELINE))
-    expected = [rates["head"] * (1.0 if step < 1 else 0.5) for step, rates in enumerate(plain.rates)]
+    expected = [rates["head"] * (1.0 if step < 1 else 0.5) for step, rates in enumerate(baseline.rates)]
     assert [rates["head"] for rates in edited.rates] == pytest.approx(expected, rel=1e-12)
-    layer = [rates["layer.1" if step < 5 else "layer.0"] for step, rates in enumerate(edited.rates)]
-    assert layer == pytest.approx([rates["layer.1"] for rates in plain.rates], rel=1e-12)
+    layer_rates = [rates["layer.1" if step < 5 else "layer.0"] for step, rates in enumerate(edited.rates)]
+    assert layer_rates == pytest.approx([rates["layer.1"] for rates in baseline.rates], rel=1e-12)
 
 
 def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRun) -> None:
@@ -63,11 +63,11 @@ def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRu
                 assert gradient is not None
                 gradient.fill_(float("inf"))
 
-    watch = Rates()
-    run = start_run([Overflow(), watch], max_steps=8, timeline=TIMELINE)
+    recorder = RecordRates()
+    run = start_run([Overflow(), recorder], max_steps=8, timeline=TIMELINE)
     use_scaler(run)
     train(run)
-    assert watch.skipped == [step in (1, 4) for step in range(8)]
+    assert recorder.skipped == [step in (1, 4) for step in range(8)]
     assert len(run.journal) == 11
     trained = {p for p in run.encoder_with_head.parameters() if p.requires_grad}
     assert set(run.optimizer.state) == trained
@@ -83,50 +83,50 @@ def test_resumed_run_with_edits_ends_with_the_same_bits(start_run: StartRun, ste
                 save_checkpoint(run, keep=1)
 
     settings = {"max_steps": 7, "timeline": TIMELINE, "head": {"name": "linear", "dropout": 0.1}, "dropout": 0.1}
-    whole = start_run([Save()], **settings)
-    train(whole)
-    checkpoint: Path = whole.directory / "checkpoints" / f"step-{step:08d}"
+    uninterrupted = start_run([Save()], **settings)
+    train(uninterrupted)
+    checkpoint: Path = uninterrupted.directory / "checkpoints" / f"step-{step:08d}"
     resumed = start_run([Save()], resume=checkpoint, **settings)
     train(resumed)
-    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
-    assert resumed.journal == whole.journal
-    journals = [(run.directory / "journal.jsonl").read_text() for run in (whole, resumed)]
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(uninterrupted.encoder_with_head)
+    assert resumed.journal == uninterrupted.journal
+    journals = [(run.directory / "journal.jsonl").read_text() for run in (uninterrupted, resumed)]
     assert journals[0] == journals[1]
 
 
 def test_edits_do_not_change_the_random_numbers_of_training(start_run: StartRun) -> None:
     states: list[torch.Tensor] = []
 
-    class State(Hook):
+    class RecordState(Hook):
         def end_of_step(self, run: Run) -> None:
             states.append(torch.get_rng_state())
 
     settings = {"max_steps": 2, "head": "linear"}
-    train(start_run([State()], **settings))
-    train(start_run([State()], **settings, timeline=[{"at": "1st", "replace_head": "linear"}]))
+    train(start_run([RecordState()], **settings))
+    train(start_run([RecordState()], **settings, timeline=[{"at": "1st", "replace_head": "linear"}]))
     assert torch.equal(states[1], states[3])
 
 
 def test_dropout_is_disabled_in_frozen_blocks_only(start_run: StartRun) -> None:
     modes: list[dict[str, bool]] = []
 
-    class Modes(Hook):
+    class RecordModes(Hook):
         def before_step(self, run: Run) -> None:
-            places = {
+            dropouts = {
                 "embeddings": "encoder.embeddings.dropout",
                 "0": "encoder.encoder.layer.0.output.dropout",
                 "1": "encoder.encoder.layer.1.output.dropout",
                 "head": "head.dropout",
             }
-            modes.append({name: run.encoder_with_head.get_submodule(place).training for name, place in places.items()})
+            modes.append({name: run.encoder_with_head.get_submodule(path).training for name, path in dropouts.items()})
 
     timeline = [
         {"at": "1st", "freeze": ["encoder.embeddings", "encoder.layer[0]"]},
         {"at": "2st", "freeze": "encoder"},
         {"at": "3st", "unfreeze": "encoder.layer"},
     ]
-    train(start_run([Modes()], timeline=timeline, evaluate_every="1st"))
-    assert [[name for name, on in each.items() if on] for each in modes] == [
+    train(start_run([RecordModes()], timeline=timeline, evaluate_every="1st"))
+    assert [[name for name, is_training in step.items() if is_training] for step in modes] == [
         ["embeddings", "0", "1", "head"],
         ["1", "head"],
         ["head"],

@@ -1,4 +1,4 @@
-"""The planned heads of a run."""
+"""`planned_heads` returns the heads that a run may have."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ def test_planned_heads_includes_planned_and_conditional_edits(
     resolved = resolve_timeline(parse_timeline(RunConfig(timeline=timeline)), run.clock)
     assert [planned.name for planned in planned_heads(run, resolved)] == expected
     assert (run.clock.step, run.journal) == (0, [])
-    assert {name: each.requires_grad for name, each in run.encoder_with_head.named_parameters()} == before
+    assert {name: parameter.requires_grad for name, parameter in run.encoder_with_head.named_parameters()} == before

@@ -1,4 +1,4 @@
-"""Runs and rehearsals offer the same members to edits."""
+"""Runs and rehearsals have the same members for edits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROPERTIES = [name for name in MEMBERS if isinstance(vars(Editable)[name], prope
 
 @register_edit("uses_everything")
 def uses_everything(run: Editable, size: int = 5) -> None:
-    """Add noise like the README's hook, and use all other members that an edit may use."""
+    """Add noise to the weights, and use every member that is available to edits."""
     with torch.no_grad(), run.shared_random_numbers():
         for parameter in run.model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
@@ -47,13 +47,13 @@ def adds_token(run: Editable) -> None:
 
 @register_edit("takes_rows")
 def takes_rows(run: Editable) -> None:
-    """Use a member that edits do not have."""
+    """Use a member that is not available to edits."""
     run.splits  # type: ignore[attr-defined]  # noqa: B018
 
 
 @register_edit("random_head")
 def random_head(run: Editable) -> None:
-    """Replace the head by one with a random size."""
+    """Replace the head by one of a random size."""
     with run.shared_random_numbers():
         size = int(torch.randint(2, 1000, ()))
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
@@ -75,15 +75,15 @@ def test_run_and_rehearsal_have_each_member(start_run: StartRun, editing: Editin
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_have_the_same_parameters(name: str) -> None:
     expected = inspect.signature(vars(Editable)[name]).parameters
-    for other in (TrainingRun, Rehearsal):
-        assert inspect.signature(getattr(other, name)).parameters == expected, other
+    for implementation in (TrainingRun, Rehearsal):
+        assert inspect.signature(getattr(implementation, name)).parameters == expected, implementation
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_attributes_have_the_same_types(name: str) -> None:
-    for other in (TrainingRun, Rehearsal):
-        types = {each.name: each.type for each in dataclasses.fields(other)}
-        assert types[name] == ATTRIBUTES[name], other
+    for implementation in (TrainingRun, Rehearsal):
+        types = {field.name: field.type for field in dataclasses.fields(implementation)}
+        assert types[name] == ATTRIBUTES[name], implementation
 
 
 def test_rehearsed_processes_have_each_member(start_run: StartRun) -> None:
@@ -106,7 +106,7 @@ def test_edit_can_use_every_member_in_run_and_rehearsal(
     assert "1 processes in no, uses_everything(size=7)" in capsys.readouterr().out
 
 
-def test_rehearsal_lists_available_members_if_an_edit_uses_another(editing: Editing) -> None:
+def test_rehearsal_lists_available_members_if_an_edit_uses_an_unavailable_one(editing: Editing) -> None:
     with pytest.raises(AttributeError, match=r"run\.splits: .*encoder_with_head"):
         edit(editing("bert"), takes_rows=True)
 
@@ -119,8 +119,8 @@ def test_shared_random_numbers_are_the_same_when_an_edit_is_replayed(start_run: 
                 save_checkpoint(run, keep=1)
 
     timeline = [{"at": "2st", "random_head": True}]
-    whole = start_run([Save()], timeline=timeline)
-    train(whole)
-    resumed = start_run([Save()], timeline=timeline, resume=whole.directory / "checkpoints" / "step-00000003")
+    uninterrupted = start_run([Save()], timeline=timeline)
+    train(uninterrupted)
+    resumed = start_run([Save()], timeline=timeline, resume=uninterrupted.directory / "checkpoints" / "step-00000003")
     train(resumed)
-    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(uninterrupted.encoder_with_head)

@@ -30,6 +30,6 @@ def test_record_returns_its_request() -> None:
 def test_objective_after_uses_the_last_applied_edit() -> None:
     later = dataclasses.replace(RECORD, arguments={"objective": {"name": "focal", "gamma": 1.0}})
     skipped = dataclasses.replace(RECORD, skipped="why")
-    other = dataclasses.replace(RECORD, name="scale_lr", arguments={"factor": 0.5})
-    assert objective_after("cross_entropy", [skipped, other]) == Choice("cross_entropy")
-    assert objective_after("cross_entropy", [RECORD, later, skipped, other]) == Choice("focal", {"gamma": 1.0})
+    unrelated = dataclasses.replace(RECORD, name="scale_lr", arguments={"factor": 0.5})
+    assert objective_after("cross_entropy", [skipped, unrelated]) == Choice("cross_entropy")
+    assert objective_after("cross_entropy", [RECORD, later, skipped, unrelated]) == Choice("focal", {"gamma": 1.0})

@@ -1,4 +1,4 @@
-"""Edits are rehearsed before training, at every time at which they may be applied."""
+"""Edits are rehearsed before training, in every step in which they may be applied."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def test_rehearsal_requires_on_conflict_if_an_entry_cannot_always_be_applied(sta
 
 
 def test_rehearsal_applies_two_conditions_one_after_the_other(start_run: StartRun) -> None:
-    twice = [{"when": f"below(validation/loss, {bound})", "add_lora": {"r": 2}} for bound in (8, 9)]
+    timeline = [{"when": f"below(validation/loss, {bound})", "add_lora": {"r": 2}} for bound in (8, 9)]
     with pytest.raises(EditError, match=r"timeline entry 1.*add_lora"):
-        start_run(max_steps=8, evaluate_every="2st", timeline=twice)
+        start_run(max_steps=8, evaluate_every="2st", timeline=timeline)
 
 
 DROPS = [{"when": f"below(validation/loss, {bound})", "drop_layers": "encoder.layer[-1]"} for bound in (7, 8, 9)]
@@ -50,16 +50,16 @@ def test_rehearsal_applies_conditions_together_and_with_later_planned_edits(
 
 
 def test_rehearsal_of_a_repeated_edit_is_not_quadratic(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[str] = []
+    applied_edits: list[str] = []
 
-    def count(run: Any, request: Any) -> Any:
-        counted.append(request.name)
+    def count_and_apply(run: Any, request: Any) -> Any:
+        applied_edits.append(request.name)
         return apply_edit(run, request)
 
-    monkeypatch.setattr("research.edits.rehearsal.apply_edit", count)
+    monkeypatch.setattr("research.edits.rehearsal.apply_edit", count_and_apply)
     repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
     start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, DROPS[0]])
-    assert 100 < len(counted) < 500
+    assert 100 < len(applied_edits) < 500
 
 
 def test_rehearsal_refuses_an_entry_that_can_never_be_applied(start_run: StartRun) -> None:

@@ -1,4 +1,4 @@
-"""Timelines in smoke runs."""
+"""Timelines are compressed in smoke runs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def test_resolve_timeline_keeps_the_order_of_times_in_smoke_runs() -> None:
         {"at": "40%", "add_lora": {"r": 2}},
     ]
     entries = parse_timeline(RunConfig(timeline=timeline))
-    whole = resolve_timeline(entries, Clock(steps_per_epoch=100, total_steps=100, batch_size=8))
+    full_length = resolve_timeline(entries, Clock(steps_per_epoch=100, total_steps=100, batch_size=8))
     compressed = resolve_timeline(entries, Clock(steps_per_epoch=3, total_steps=3, batch_size=8), smoke=True)
 
     def order(due: Mapping[int, Sequence[EditRequest]]) -> list[str]:
         return [request.name for step in sorted(due) for request in due[step]]
 
-    assert list(whole.due) == [0, 10, 20, 40, 60]
+    assert list(full_length.due) == [0, 10, 20, 40, 60]
     assert list(compressed.due) == [0, 1, 2]
-    assert order(compressed.due) == order(whole.due)
+    assert order(compressed.due) == order(full_length.due)

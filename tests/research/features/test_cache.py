@@ -1,4 +1,4 @@
-"""Hidden states are computed by one process, found by other processes, and computed again if damaged."""
+"""Entries of the feature cache are built by one process, found by others, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = "0123abcd"
 
 
 class Builder:
-    """Builds entries, and counts the builds."""
+    """Builds cache entries, and records which layers were built and which messages were logged."""
 
     def __init__(self) -> None:
         self.built: list[Layers] = []
@@ -49,7 +49,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def test_find_or_build_finds_an_existing_entry(builder: Builder, tmp_path: Path) -> None:
-    folder = tmp_path / "not" / "there"
+    folder = tmp_path / "new" / "folder"
     assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
     assert builder.find_or_build(folder).digest == first.digest
@@ -73,7 +73,7 @@ def test_find_or_build_builds_all_layers_if_only_the_last_is_stored(builder: Bui
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_find_or_build_reports_and_rebuilds_a_damaged_entry(builder: Builder, tmp_path: Path, layers: Layers) -> None:
     builder.find_or_build(tmp_path / "before", layers)
-    folder = (tmp_path / "before").rename(tmp_path / "now")  # a path that this process has not opened yet
+    folder = (tmp_path / "before").rename(tmp_path / "now")  # since hashes are compared only once per path and process
     entry = folder / f"features-{KEY}-{layers}"
     (entry / "layer-2.bin").write_bytes(bytes(48))
     assert find_features(folder, KEY, layers, LAYOUT) is None
@@ -102,51 +102,51 @@ def test_find_or_build_raises_if_the_written_files_are_damaged(tmp_path: Path) -
 
 
 def test_find_or_build_deletes_leftovers_of_killed_processes_only(builder: Builder, tmp_path: Path) -> None:
-    own, gone, alive = (tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb"))
-    retired = tmp_path / ".features-cccc-last.removing"
-    for folder in (own, gone, alive, retired):
+    own_leftover, dead_leftover, in_use = (tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb"))
+    removed_partly = tmp_path / ".features-cccc-last.removing"
+    for folder in (own_leftover, dead_leftover, in_use, removed_partly):
         folder.mkdir()
         (folder / "layer-2.bin").write_bytes(bytes(10))
     (tmp_path / ".features-aaaa.lock").touch()  # of the killed process
-    held = os.open(tmp_path / ".features-bbbb.lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(held, fcntl.LOCK_EX)
+    held_lock = os.open(tmp_path / ".features-bbbb.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held_lock, fcntl.LOCK_EX)
     builder.find_or_build(tmp_path)
     assert names_in(tmp_path) == [".features-bbbb.123.writing", ".features-bbbb.lock", f"features-{KEY}-last"]
-    os.close(held)
+    os.close(held_lock)
     builder.find_or_build(tmp_path, key="dddd")
     assert names_in(tmp_path) == [f"features-{KEY}-last", "features-dddd-last"]
 
 
 def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builder: Builder) -> None:
     # Threads lock like processes here, since each opens the lock file separately.
-    others_wait, found = threading.Event(), []
-    waiting = threading.Semaphore(0)
+    all_others_wait, digests = threading.Event(), []
+    num_waiting = threading.Semaphore(0)
 
     def build(target: Path) -> None:
         builder.built.append("last")
-        assert others_wait.wait(HANG_LIMIT)
+        assert all_others_wait.wait(HANG_LIMIT)
         write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
     class CountedMessages(list[str]):
         def append(self, message: str) -> None:
             super().append(message)
-            waiting.release()
+            num_waiting.release()
 
     def work() -> None:
-        found.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).digest)
+        digests.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).digest)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     with collected(CountedMessages()) as messages:
         for worker in workers:
             worker.start()
         for _ in range(3):
-            assert waiting.acquire(timeout=HANG_LIMIT)
-        others_wait.set()
+            assert num_waiting.acquire(timeout=HANG_LIMIT)
+        all_others_wait.set()
         for worker in workers:
             worker.join(HANG_LIMIT)
     assert len(builder.built) == 1
-    assert len(found) == 4
-    assert len(set(found)) == 1
+    assert len(digests) == 4
+    assert len(set(digests)) == 1
     assert len(messages) == 3
     assert all(str(tmp_path) in line for line in messages)
     assert names_in(tmp_path) == [f"features-{KEY}-last"]
@@ -162,13 +162,13 @@ def test_find_or_build_works_without_file_locks(
     builder.find_or_build(tmp_path)
     (line,) = builder.messages
     assert re.search(rf"{re.escape(str(tmp_path))} .*Function not implemented", line)
-    # Another process was faster.
     builder.messages.clear()
 
     def build_twice(target: Path) -> None:
-        for place in (target, tmp_path / "features-eeee-last"):
-            place.mkdir(exist_ok=True)
-            write_features(place, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
+        """Write the entry twice, as if another process had finished first."""
+        for folder in (target, tmp_path / "features-eeee-last"):
+            folder.mkdir(exist_ok=True)
+            write_features(folder, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
     find_or_build(tmp_path, "eeee", "last", LAYOUT, build_twice)
     assert [name for name in names_in(tmp_path) if "writing" in name] == []

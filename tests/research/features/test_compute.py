@@ -1,4 +1,4 @@
-"""Stored hidden states are keyed by everything they depend on, and equal those that the run would compute."""
+"""Stored hidden states are keyed by everything that they depend on, and equal those that a run computes."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ Begin = Callable[..., TrainingRun]
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits whose hidden states were computed, in order."""
     splits: list[str] = []
-    plain = compute.compute_hidden_states
+    original = compute.compute_hidden_states
 
-    def counting(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
+    def record_split(run: TrainingRun, split: str, *arguments: Any) -> Iterator[tuple[Tensor, ...]]:
         splits.append(split)
-        return plain(run, split, *arguments)
+        return original(run, split, *arguments)
 
-    monkeypatch.setattr(compute, "compute_hidden_states", counting)
+    monkeypatch.setattr(compute, "compute_hidden_states", record_split)
     return splits
 
 
 @pytest.fixture
 def begin(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
-    """Return a run with a frozen encoder that is ready to train. The runs of a test share a cache, empty at first."""
+    """Return a function that prepares a run with a frozen encoder. The runs of a test share a cache."""
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
     return lambda **settings: start_run(**{**FROZEN, **settings})
 
 
-def another_encoder(folder: Path, target: Path) -> str:
+def with_changed_encoder(folder: Path, target: Path) -> str:
+    """Copy an encoder, and change one weight."""
     shutil.copytree(folder, target)
     weights = load_file(target / "model.safetensors")
     weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
@@ -58,7 +59,8 @@ def another_encoder(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def another_text(folder: Path, target: Path) -> str:
+def with_changed_text(folder: Path, target: Path) -> str:
+    """Copy the data, and change the text of one training row."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
     rows[5] = "good " + rows[5]
@@ -66,12 +68,13 @@ def another_text(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def other_labels(folder: Path, target: Path) -> str:
+def with_changed_labels(folder: Path, target: Path) -> str:
+    """Copy the data, and invert the labels of some training rows."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
-    turned = {"positive": "negative", "negative": "positive"}
+    opposite = {"positive": "negative", "negative": "positive"}
     texts = [row.rpartition(",") for row in rows[1:]]
-    rows[1:] = [f"{text},{turned[label] if number < 9 else label}" for number, (text, _, label) in enumerate(texts)]
+    rows[1:] = [f"{text},{opposite[label] if number < 9 else label}" for number, (text, _, label) in enumerate(texts)]
     (target / "train.csv").write_text("\n".join(rows) + "\n")
     return str(target)
 
@@ -84,10 +87,10 @@ def other_labels(folder: Path, target: Path) -> str:
         ({"truncation": "head"}, SPLITS),
         ({"mixed_precision": "bf16"}, SPLITS),
         ({"cache_dtype": "bf16"}, SPLITS),
-        ({"encoder": another_encoder}, SPLITS),
-        ({"data": another_text}, ["train"]),
+        ({"encoder": with_changed_encoder}, SPLITS),
+        ({"data": with_changed_text}, ["train"]),
         ({"limit_validation": 10}, ["validation"]),
-        ({"data": other_labels}, []),
+        ({"data": with_changed_labels}, []),
         ({"seed": 7}, []),
         ({"head": "lstm", "lr": 0.1, "batch_size": 4, "objective": "focal"}, []),
         ({"dropout": 0.3, "attention_dropout": 0.2}, []),
@@ -106,9 +109,9 @@ def test_hidden_states_are_computed_again_exactly_if_an_input_changes(
     assert begin().batches.features is not None
     assert computed == SPLITS
     computed.clear()
-    own = {"encoder": tiny_encoder, "data": tiny_reviews}
+    originals = {"encoder": tiny_encoder, "data": tiny_reviews}
     settings = {
-        name: value(own[name], tmp_path / f"other-{name}") if callable(value) else value
+        name: value(originals[name], tmp_path / f"other-{name}") if callable(value) else value
         for name, value in changed.items()
     }
     assert begin(**settings).batches.features is not None
@@ -125,7 +128,7 @@ def test_open_features_finds_the_last_layer_among_all(begin: Begin, computed: li
     assert computed == SPLITS
 
 
-def test_stored_features_serve_every_head(
+def test_features_of_all_layers_serve_every_head(
     begin: Begin, computed: list[str], tiny_encoder: Path, tmp_path: Path
 ) -> None:
     config = begin(max_length=24).config
@@ -153,22 +156,21 @@ def test_open_features_reports_the_size_before_computing(begin: Begin, tmp_path:
     run = begin(messages=messages)
     tokens = int(run.lengths_of("train").clip(max=32).sum())
     kilobytes = tokens * 32 * 4 / 1e6
-    announced = [line for line in messages if "47 rows of train" in line]
-    assert len(announced) == 1
+    announcements = [line for line in messages if "47 rows of train" in line]
+    assert len(announcements) == 1
     values = [f"{kilobytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
-    assert re.search(".*".join(map(re.escape, values)), announced[0])
+    assert re.search(".*".join(map(re.escape, values)), announcements[0])
     assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
-    whole = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
+    float32_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     begin(cache_dtype="bf16", messages=messages)
-    both = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
-    assert both == 1.5 * whole
+    total_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
+    assert total_size == 1.5 * float32_size
     assert not any("--cache_dtype" in line for line in messages if "bfloat16" in line)
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
 @pytest.mark.parametrize("head", ["mean", "scalar_mix"])
 def test_evaluation_with_stored_hidden_states_has_the_same_bits(begin: Begin, mixed_precision: str, head: str) -> None:
-    # The same batches, with the same padding and precision.
     settings = {"mixed_precision": mixed_precision, "head": {"name": head, "dropout": 0.0}}
     logits = []
     for cache_features in (True, False):
@@ -192,10 +194,10 @@ def test_open_features_draws_no_random_numbers_and_restores_modes(begin: Begin) 
 def test_open_features_refuses_all_layers_if_the_last_differs_from_the_output(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, computed: list[str]
 ) -> None:
-    plain = EncoderWithHead.run_encoder
+    original = EncoderWithHead.run_encoder
 
     def shifted(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
-        states = plain(self, *arguments, all_layers=all_layers, **named)
+        states = original(self, *arguments, all_layers=all_layers, **named)
         return states + 1 if isinstance(states, Tensor) else states
 
     monkeypatch.setattr(EncoderWithHead, "run_encoder", shifted)
@@ -209,8 +211,8 @@ def test_batch_moves_its_hidden_states_to_a_device(begin: Begin) -> None:
 
     run = begin(head="scalar_mix")
     run.encoder_with_head.eval()
-    share = evaluation_batches(run.lengths_of("test"), 0, 1, 4)[0]
-    batch = run.collate(share, "test").to(torch.device("meta"))
+    micro_batch = evaluation_batches(run.lengths_of("test"), 0, 1, 4)[0]
+    batch = run.collate(micro_batch, "test").to(torch.device("meta"))
     assert [layer.device.type for layer in batch.inputs["hidden_states"]] == ["meta"] * 3
     assert batch.labels.device.type == "meta"
 
@@ -226,27 +228,29 @@ def test_follow_requires_the_same_encoder(begin: Begin) -> None:
     assert features.follow(run) == "the encoder's weights have changed"
 
 
-def test_features_format_is_increased_if_files_change(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_features_format_matches_the_stored_values(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:
     encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
     weights = load_file(encoder / "model.safetensors")
-    for weight in weights.values():  # fixed numbers, which do not depend on versions of libraries
+    for weight in weights.values():  # fixed values that do not depend on the versions of libraries
         weight.copy_(torch.sin(torch.arange(weight.numel(), dtype=torch.float64)).mul(0.3).view_as(weight))
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
     begin(encoder=str(encoder), head="scalar_mix", max_length=12)
     (entry,) = [path for path in (tmp_path / "cache").glob("features-*") if (path / "layer-0.bin").stat().st_size > 5e4]
     content = json.loads((entry / "manifest.json").read_text())["content"]
-    found = {}
+    actual_values = {}
     for layer in content["layers"]:
         assert list(layer.values())[1:] == [32, "float32", "float32"]
         states = np.fromfile(entry / layer["name"], np.float32).reshape(content["num_tokens"], 32)
-        found[layer["name"]] = states[[1, 100, 200, 300, 518], 3].tolist()
-    kept = {
+        actual_values[layer["name"]] = states[[1, 100, 200, 300, 518], 3].tolist()
+    expected_values = {
         "layer-0.bin": [0.02715, -0.01685, 0.10234, 0.02863, -0.01806],
         "layer-1.bin": [0.06759, 0.07106, 0.06969, 0.06756, 0.07049],
         "layer-2.bin": [0.06837, 0.06849, 0.06833, 0.06836, 0.06848],
     }
-    is_kept = found.keys() == kept.keys() and np.allclose(list(found.values()), list(kept.values()), rtol=0, atol=2e-5)
-    assert (FEATURES_FORMAT, is_kept) == (1, True), (
-        "Other hidden states are stored than before: raise FEATURES_FORMAT in research/features/store.py, so that "
-        f"those in users' caches are not used, and put the new number and these values here: {found}"
+    is_unchanged = actual_values.keys() == expected_values.keys() and np.allclose(
+        list(actual_values.values()), list(expected_values.values()), rtol=0, atol=2e-5
+    )
+    assert (FEATURES_FORMAT, is_unchanged) == (1, True), (
+        "The stored hidden states have changed. Increase FEATURES_FORMAT in research/features/store.py, so that users' "
+        f"cached hidden states are not used, and update the number and the values in this test to {actual_values}"
     )

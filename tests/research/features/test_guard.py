@@ -1,4 +1,4 @@
-"""Hidden states are stored exactly if they are the same for each row until the end of the run."""
+"""Hidden states are cached exactly if those of every row stay the same until the end of the run."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Entries = list[dict[str, Any]]
 
 
 class Begin(Protocol):
-    """Returns the rehearsal of a run with these settings."""
+    """A function that returns the rehearsal of a run with the given settings."""
 
     def __call__(self, **settings: Any) -> Rehearsal: ...
 
 
-class Decided(Protocol):
-    """Decides for a run with a timeline, hooks and settings."""
+class Decide(Protocol):
+    """A function that decides whether a run with a timeline, hooks and settings can use cached hidden states."""
 
     def __call__(self, timeline: Entries, hooks: Sequence[Hook] = ..., **settings: Any) -> Decision: ...
 
@@ -64,25 +64,25 @@ def begin(tiny_encoder: Path) -> Begin:
 
 
 @pytest.fixture
-def decided(begin: Begin) -> Decided:
-    """Return a function that decides for a run with a timeline and hooks."""
+def decide_for(begin: Begin) -> Decide:
+    """Return a function that calls `decide` for a run with a timeline, hooks and settings."""
 
-    def of(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
+    def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
         rehearsal = begin(timeline=timeline, **{"freeze": ["encoder"], **settings})
-        planned = planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
-        entries = [*parse_timeline(rehearsal.config), *planned]
+        hook_entries = planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
+        entries = [*parse_timeline(rehearsal.config), *hook_entries]
         return decide(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
 
-    return of
+    return decide_run
 
 
-HARMLESS: dict[str, Entries] = {
+ALLOWED_TIMELINES: dict[str, Entries] = {
     "nothing": [],
     "rates": [{"at": "50%", "set_lr": 0.1, "set_weight_decay": 0.1}, {"every": "3st", "scale_lr": 0.9}],
     "head swap": [{"at": "50%", "replace_head": "lstm"}],
     "objective": [{"at": "50%", "set_objective": "focal"}],
     "frozen again": [{"at": "50%", "freeze": "encoder.layer"}],
-    "head's own": [{"at": "1st", "freeze": "name:head.out.bias"}, {"at": "50%", "unfreeze": "head"}],
+    "parts of the head": [{"at": "1st", "freeze": "name:head.out.bias"}, {"at": "50%", "unfreeze": "head"}],
     "head reinitialized": [{"at": "50%", "reinitialize": "head"}],
     "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
     "dropout of a frozen encoder": [{"at": "50%", "set_dropout": 0.3}],
@@ -91,12 +91,12 @@ HARMLESS: dict[str, Entries] = {
 }
 
 
-@pytest.mark.parametrize("case", HARMLESS)
-def test_decide_accepts_edits_that_do_not_change_the_encoder(decided: Decided, case: str) -> None:
-    assert decided(HARMLESS[case]) == Decision(None, True, "last")
+@pytest.mark.parametrize("case", ALLOWED_TIMELINES)
+def test_decide_accepts_edits_that_do_not_change_the_encoder(decide_for: Decide, case: str) -> None:
+    assert decide_for(ALLOWED_TIMELINES[case]) == Decision(None, True, "last")
 
 
-TOUCHING: dict[str, tuple[Entries, str]] = {
+REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
     "unfreeze": (
         [{"at": "50%", "unfreeze": "encoder"}],
         "the encoder trains after step 10 (unfreeze(modules='encoder'))",
@@ -154,45 +154,45 @@ TOUCHING: dict[str, tuple[Entries, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", TOUCHING)
-def test_decide_names_edits_that_change_the_encoder(decided: Decided, case: str) -> None:
-    timeline, reason = TOUCHING[case]
-    found = decided(timeline)
-    assert found.reason is not None
-    assert found.reason.startswith(reason), found.reason
-    assert found.starts_frozen
+@pytest.mark.parametrize("case", REFUSED_TIMELINES)
+def test_decide_names_edits_that_change_the_encoder(decide_for: Decide, case: str) -> None:
+    timeline, reason = REFUSED_TIMELINES[case]
+    decision = decide_for(timeline)
+    assert decision.reason is not None
+    assert decision.reason.startswith(reason), decision.reason
+    assert decision.starts_frozen
 
 
 @pytest.fixture
-def own_edit() -> Iterator[None]:
+def user_edit() -> Iterator[None]:
     with EDITS.isolated():
 
         @register_edit("my_edit", changes_parameters=False)
         def my_edit(run: Editable) -> None:
-            """Do nothing, which is not known in advance."""
+            """Do nothing. Midway cannot know that in advance."""
 
         yield
 
 
-@pytest.mark.usefixtures("own_edit")
+@pytest.mark.usefixtures("user_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
-def test_decide_refuses_edits_of_users(decided: Decided, when: dict[str, str]) -> None:
-    assert "'my_edit'" in (decided([{**when, "my_edit": True}]).reason or "")
+def test_decide_refuses_edits_of_users(decide_for: Decide, when: dict[str, str]) -> None:
+    assert "'my_edit'" in (decide_for([{**when, "my_edit": True}]).reason or "")
 
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
-def test_decide_refuses_an_encoder_that_trains(decided: Decided, settings: dict[str, Any]) -> None:
-    assert decided([], **settings) == Decision("the encoder trains", False, "last")
+def test_decide_refuses_an_encoder_that_trains(decide_for: Decide, settings: dict[str, Any]) -> None:
+    assert decide_for([], **settings) == Decision("the encoder trains", False, "last")
 
 
-def test_decide_considers_planned_edits_of_hooks(decided: Decided) -> None:
-    unfreezing = create(HOOKS, Choice("gradual_unfreezing"))
-    longer = create(HOOKS, Choice("length_warmup", {"start": 8}))
+def test_decide_considers_planned_edits_of_hooks(decide_for: Decide) -> None:
+    unfreezing_hook = create(HOOKS, Choice("gradual_unfreezing"))
+    length_hook = create(HOOKS, Choice("length_warmup", {"start": 8}))
     for hook, expected in (
-        (unfreezing, "the encoder trains after step"),
-        (longer, "inputs are truncated to 8 tokens instead of 32 after step 0"),
+        (unfreezing_hook, "the encoder trains after step"),
+        (length_hook, "inputs are truncated to 8 tokens instead of 32 after step 0"),
     ):
-        reason = decided([], [hook]).reason
+        reason = decide_for([], [hook]).reason
         assert reason is not None
         assert reason.startswith(expected)
 
@@ -202,14 +202,14 @@ class ChangesBatches(Hook):
         """Change the batch in place."""
 
 
-@pytest.mark.parametrize(("hook", "what"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
-def test_decide_names_hooks_that_change_the_forward_pass(decided: Decided, hook: Hook, what: str) -> None:
-    assert re.search(rf"hook {type(hook).__name__} .*{what}", decided([], [hook]).reason or "")
+@pytest.mark.parametrize(("hook", "change"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
+def test_decide_names_hooks_that_change_the_forward_pass(decide_for: Decide, hook: Hook, change: str) -> None:
+    assert re.search(rf"hook {type(hook).__name__} .*{change}", decide_for([], [hook]).reason or "")
 
 
 @pytest.mark.parametrize("name", shipped(HOOKS))
-def test_decide_knows_every_built_in_hook(decided: Decided, name: str) -> None:
-    reason = decided([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
+def test_decide_knows_every_built_in_hook(decide_for: Decide, name: str) -> None:
+    reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
 
 
@@ -224,9 +224,9 @@ def test_decide_knows_every_built_in_hook(decided: Decided, name: str) -> None:
     ],
 )
 def test_decide_returns_the_layers_that_planned_heads_read(
-    decided: Decided, head: str, timeline: Entries, layers: Layers
+    decide_for: Decide, head: str, timeline: Entries, layers: Layers
 ) -> None:
-    assert decided(timeline, head=head) == Decision(None, True, layers)
+    assert decide_for(timeline, head=head) == Decision(None, True, layers)
 
 
 def test_decide_does_not_change_the_rehearsal(begin: Begin) -> None:
@@ -238,7 +238,7 @@ def test_decide_does_not_change_the_rehearsal(begin: Begin) -> None:
     assert all(parameter.requires_grad for parameter in rehearsal.encoder_with_head.parameters())
 
 
-def test_wants_caching_by_default_if_it_saves_a_pass() -> None:
+def test_wants_caching_by_default_in_runs_longer_than_one_epoch() -> None:
     for total_steps, expected in ((10, False), (11, True), (3, False)):
         clock = Clock(steps_per_epoch=10, total_steps=total_steps, batch_size=8)
         assert wants_caching(RunConfig(), clock) == expected
@@ -271,7 +271,7 @@ def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> Non
         assert watch.reason_against(model) is None
     next(model.encoder.parameters()).requires_grad_(True)
     assert watch.reason_against(model) == "the encoder trains"
-    model.eval()  # not checked in evaluation mode
+    model.eval()  # a frozen encoder is required only in training mode
     assert watch.reason_against(model) is None
 
 

@@ -38,9 +38,9 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path, layout: RowLayout) -> Write:
-    """Write the hidden states of five rows, in batches of two."""
+    """Return a function that writes the hidden states of five rows in batches of two, and returns the folder."""
 
-    def all_rows(contents: list[Layer], name: str = "entry") -> Path:
+    def write_rows(contents: list[Layer], name: str = "entry") -> Path:
         folder = tmp_path / name
         folder.mkdir()
         dtype = getattr(torch, contents[0].given)
@@ -55,13 +55,13 @@ def write(tmp_path: Path, layout: RowLayout) -> Write:
         write_features(folder, contents, batches)
         return folder
 
-    return all_rows
+    return write_rows
 
 
 def mask_of(rows: list[int], *, left: bool) -> Tensor:
     lengths = torch.tensor(np.minimum(LENGTHS[rows], MAX_LENGTH)).unsqueeze(1)
-    seen = torch.arange(MAX_LENGTH).expand(len(rows), -1) < lengths
-    return (seen.flip(1) if left else seen).long()
+    is_token = torch.arange(MAX_LENGTH).expand(len(rows), -1) < lengths
+    return (is_token.flip(1) if left else is_token).long()
 
 
 def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
@@ -74,29 +74,30 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
 def test_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
-    opened = FeatureStore(write(layers(given, given)), layout)
+    store = FeatureStore(write(layers(given, given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
-    batch = opened.batch(np.array(rows), mask, all_layers=True)
+    batch = store.batch(np.array(rows), mask, all_layers=True)
     assert isinstance(batch, tuple)
     assert len(batch) == 3
     for layer, states in enumerate(batch):
         assert (states.shape, states.dtype) == ((3, MAX_LENGTH, WIDTH), dtype)
-        for place, row in enumerate(rows):
-            assert torch.equal(states[place][mask[place].bool()], states_of(row, layer, dtype))
+        for position, row in enumerate(rows):
+            assert torch.equal(states[position][mask[position].bool()], states_of(row, layer, dtype))
         assert not states[mask == 0].any()
-    last = opened.batch(np.array(rows), mask, all_layers=False)
+    last = store.batch(np.array(rows), mask, all_layers=False)
     assert isinstance(last, Tensor)
     assert torch.equal(last, batch[-1])
 
 
 def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowLayout) -> None:
-    whole, half = write(layers(), "whole"), write(layers("bfloat16"), "half")
-    sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (whole, half)]
+    float32_folder, bfloat16_folder = write(layers(), "float32"), write(layers("bfloat16"), "bfloat16")
+    sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (float32_folder, bfloat16_folder)]
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
     mask = mask_of([1], left=False)
     exact, rounded = (
-        FeatureStore(folder, layout).batch(np.array([1]), mask, all_layers=False) for folder in (whole, half)
+        FeatureStore(folder, layout).batch(np.array([1]), mask, all_layers=False)
+        for folder in (float32_folder, bfloat16_folder)
     )
     assert isinstance(exact, Tensor)
     assert isinstance(rounded, Tensor)
@@ -106,19 +107,19 @@ def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowL
 
 
 def test_batch_asserts_the_stored_lengths(write: Write, layout: RowLayout) -> None:
-    opened = FeatureStore(write(layers()), layout)
+    store = FeatureStore(write(layers()), layout)
     with pytest.raises(AssertionError, match="length"):
-        opened.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
+        store.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
 
 
-def flip(file: Path, position: int) -> None:
+def flip_bit(file: Path, position: int) -> None:
     content = bytearray(file.read_bytes())
     content[position] ^= 1
     file.write_bytes(content)
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "flipped": (lambda folder: flip(folder / "layer-1.bin", 77), r"layer-1\.bin does not match its hash"),
+    "flipped": (lambda folder: flip_bit(folder / "layer-1.bin", 77), r"layer-1\.bin does not match its hash"),
     "truncated": (
         lambda folder: (folder / "layer-2.bin").write_bytes((folder / "layer-2.bin").read_bytes()[:-1]),
         r"layer-2\.bin .*\b399\b.*\b400\b",
@@ -137,8 +138,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_store_detects_damage(write: Write, layout: RowLayout, damage: str) -> None:
     folder = write(layers())
-    change, message = DAMAGES[damage]
-    change(folder)
+    apply_damage, message = DAMAGES[damage]
+    apply_damage(folder)
     with pytest.raises(DamageError, match=message):
         FeatureStore(folder, layout)
 
@@ -146,46 +147,46 @@ def test_store_detects_damage(write: Write, layout: RowLayout, damage: str) -> N
 def test_store_detects_any_change_of_the_manifest(write: Write, layout: RowLayout) -> None:
     folder = write(layers())
     content = json.loads((folder / MANIFEST).read_text())["content"]
-    whole = (folder / MANIFEST).read_bytes()
-    found = 0
-    for position in range(0, len(whole), 4):
-        flip(folder / MANIFEST, position)
+    original = (folder / MANIFEST).read_bytes()
+    num_detected = 0
+    for position in range(0, len(original), 4):
+        flip_bit(folder / MANIFEST, position)
         try:
             FeatureStore(folder, layout)
         except DamageError:
-            found += 1
-        else:  # whitespace
+            num_detected += 1
+        else:  # the changed byte is whitespace
             assert json.loads((folder / MANIFEST).read_text())["content"] == content
-        (folder / MANIFEST).write_bytes(whole)
-    assert found > 0.7 * len(whole) / 4
+        (folder / MANIFEST).write_bytes(original)
+    assert num_detected > 0.7 * len(original) / 4
 
 
-def test_store_refuses_a_layout_with_other_lengths(write: Write) -> None:
+def test_store_refuses_a_layout_with_different_lengths(write: Write) -> None:
     folder = write(layers())
     with pytest.raises(DamageError, match=r"\b20\b.*\b19\b"):
         FeatureStore(folder, RowLayout.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
 
 
 def test_store_compares_hashes_once_per_process(write: Write, layout: RowLayout) -> None:
-    folder, other = write(layers()), write(layers(), "other")
-    FeatureStore(folder, layout)
-    for entry in (folder, other):
-        flip(entry / "layer-1.bin", 77)
-    FeatureStore(folder, layout)  # gigabytes are not read twice in one process
+    checked, unchecked = write(layers()), write(layers(), "other")
+    FeatureStore(checked, layout)
+    for entry in (checked, unchecked):
+        flip_bit(entry / "layer-1.bin", 77)
+    FeatureStore(checked, layout)  # gigabytes are not read twice in one process
     with pytest.raises(DamageError, match=r"layer-1\.bin"):
-        FeatureStore(other, layout)
-    (folder / "layer-1.bin").write_bytes(b"")
+        FeatureStore(unchecked, layout)
+    (checked / "layer-1.bin").write_bytes(b"")
     with pytest.raises(DamageError, match=r"layer-1\.bin.*\b0\b"):  # sizes are compared every time
-        FeatureStore(folder, layout)
+        FeatureStore(checked, layout)
 
 
 def test_batch_is_a_copy_of_the_stored_values(write: Write, layout: RowLayout) -> None:
-    opened = FeatureStore(write(layers()), layout)
+    store = FeatureStore(write(layers()), layout)
     mask = mask_of([1], left=False)
-    before = opened.batch(np.array([1]), mask, all_layers=False)
-    assert isinstance(before, Tensor)
-    kept = before.clone()
-    before.zero_()
-    again = opened.batch(np.array([1]), mask, all_layers=False)
-    assert isinstance(again, Tensor)
-    assert torch.equal(again, kept)
+    first = store.batch(np.array([1]), mask, all_layers=False)
+    assert isinstance(first, Tensor)
+    expected = first.clone()
+    first.zero_()
+    second = store.batch(np.array([1]), mask, all_layers=False)
+    assert isinstance(second, Tensor)
+    assert torch.equal(second, expected)

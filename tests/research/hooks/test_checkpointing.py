@@ -1,4 +1,4 @@
-"""Checkpoints are saved when they are due; --on_save_error decides what a failing disk does."""
+"""Checkpoints are saved when they are due; --on_save_error determines what happens if saving fails."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from research.hooks.early_stopping import EarlyStopping
 from tests.research.conftest import StartRun
 
 
-def test_early_stopping_stops_after_evaluations_without_improvement(start_run: StartRun) -> None:
+def test_early_stopping_stops_after_patience_evaluations_without_improvement(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="accuracy", patience=2)
     for value in (0.5, 0.6, 0.6):
         hook.after_evaluate(run, "validation", {"accuracy": value})
@@ -31,12 +31,12 @@ def test_early_stopping_resets_the_count_in_a_fork_with_another_metric(start_run
     run, hook = start_run(), EarlyStopping(metric="accuracy")
     for value in (0.6, 0.5):
         hook.after_evaluate(run, "validation", {"accuracy": value})
-    same, other = EarlyStopping(metric="accuracy"), EarlyStopping(metric="loss")
-    for resumed in (same, other):
+    same_metric, other_metric = EarlyStopping(metric="accuracy"), EarlyStopping(metric="loss")
+    for resumed in (same_metric, other_metric):
         resumed.load_state_dict(hook.state_dict())
         resumed.on_resume(run)
-    assert (same.best, same.num_without_improvement) == (0.6, 1)
-    assert (other.best, other.num_without_improvement) == (None, 0)
+    assert (same_metric.best, same_metric.num_without_improvement) == (0.6, 1)
+    assert (other_metric.best, other_metric.num_without_improvement) == (None, 0)
 
 
 def test_early_stopping_refuses_unknown_metrics(start_run: StartRun) -> None:

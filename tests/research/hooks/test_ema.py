@@ -1,4 +1,4 @@
-"""The average is evaluated and saved, and does not affect training."""
+"""The moving average of the weights is evaluated and saved, and does not affect training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
-DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n))
+DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n)) after update n
 
 
-class Watch(Hook):
+class RecordWeights(Hook):
     """Records the weights after every step, and in every evaluation."""
 
     def __init__(self) -> None:
@@ -24,58 +24,58 @@ class Watch(Hook):
         self.evaluated: list[dict[str, torch.Tensor]] = []
 
     def end_of_step(self, run: Run) -> None:
-        self.steps.append(values(run))
+        self.steps.append(weights_of(run))
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        self.evaluated.append(values(run))
+        self.evaluated.append(weights_of(run))
 
 
-def values(run: Run) -> dict[str, torch.Tensor]:
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
 
 
-def test_ema_is_the_documented_average_and_does_not_affect_training(start_run: StartRun) -> None:
-    plain, watch = Watch(), Watch()
-    train(start_run([plain]))
-    run = start_run([ExponentialMovingAverage(decay=0.3), watch], evaluate_every="2st")
+def test_ema_equals_the_documented_average_and_does_not_affect_training(start_run: StartRun) -> None:
+    baseline, recorder = RecordWeights(), RecordWeights()
+    train(start_run([baseline]))
+    run = start_run([ExponentialMovingAverage(decay=0.3), recorder], evaluate_every="2st")
     train(run)
-    for without, with_average in zip(plain.steps, watch.steps, strict=True):
-        assert all(torch.equal(without[name], with_average[name]) for name in without)
+    for weights, weights_with_ema in zip(baseline.steps, recorder.steps, strict=True):
+        assert all(torch.equal(weights[name], weights_with_ema[name]) for name in weights)
     name = "encoder.encoder.layer.1.output.dense.weight"
-    average = plain.steps[0][name]  # it starts at the weights
-    for step, decay in list(zip(plain.steps, DECAYS, strict=True))[1:]:
+    average = baseline.steps[0][name]  # the average starts as the weights after the first step
+    for step, decay in list(zip(baseline.steps, DECAYS, strict=True))[1:]:
         average = average * decay + step[name] * (1 - decay)
-    torch.testing.assert_close(watch.evaluated[-1][name], average)
-    torch.testing.assert_close(values(run)[name], average)
-    assert not torch.equal(average, plain.steps[-1][name])
+    torch.testing.assert_close(recorder.evaluated[-1][name], average)
+    torch.testing.assert_close(weights_of(run)[name], average)
+    assert not torch.equal(average, baseline.steps[-1][name])
 
 
 def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -> None:
-    watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
-    run = start_run([hook, watch], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
+    recorder, hook = RecordWeights(), ExponentialMovingAverage(decay=0.9)
+    run = start_run([hook, recorder], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
     train(run)
     averages = hook.state_dict()["averages"]
-    assert torch.equal(averages["head.out.weight"], watch.steps[2]["head.out.weight"])
-    other = "encoder.encoder.layer.0.output.dense.weight"
-    assert not torch.equal(averages[other], watch.steps[2][other])
+    assert torch.equal(averages["head.out.weight"], recorder.steps[2]["head.out.weight"])
+    encoder_name = "encoder.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(averages[encoder_name], recorder.steps[2][encoder_name])
 
 
 def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
-    watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
+    recorder, hook = RecordWeights(), ExponentialMovingAverage(decay=0.9)
     timeline = [{"at": "3st", "drop_layers": "encoder.layer[0]"}]
-    run = start_run([hook, watch], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
+    run = start_run([hook, recorder], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
     train(run)
     first, second = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
-    assert torch.allclose(watch.evaluated[-1][first], watch.steps[1][second], atol=1e-6)
-    assert not torch.allclose(watch.steps[1][first], watch.steps[1][second], atol=1e-3)
+    assert torch.allclose(recorder.evaluated[-1][first], recorder.steps[1][second], atol=1e-6)
+    assert not torch.allclose(recorder.steps[1][first], recorder.steps[1][second], atol=1e-3)
 
 
 def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
-    watch, hook = Watch(), ExponentialMovingAverage(decay=0.9)
+    recorder, hook = RecordWeights(), ExponentialMovingAverage(decay=0.9)
     timeline = [{"at": "0%", "add_lora": {"r": 2, "freeze_base": False}}, {"at": "2st", "merge_lora": True}]
-    train(start_run([hook, watch], timeline=timeline, max_steps=3))
+    train(start_run([hook, recorder], timeline=timeline, max_steps=3))
     averages, name = hook.state_dict()["averages"], "encoder.encoder.layer.0.output.dense.weight"
-    assert torch.equal(averages[name], watch.steps[2][name])
+    assert torch.equal(averages[name], recorder.steps[2][name])
     assert not any("lora" in name for name in averages)
 
 
@@ -93,12 +93,12 @@ def test_ema_resumes_with_the_same_bits(start_run: StartRun) -> None:
                 save_checkpoint(run, keep=1)
 
     first, second = ExponentialMovingAverage(), ExponentialMovingAverage()
-    whole = start_run([first, Save()])
-    train(whole)
-    resumed = start_run([second, Save()], resume=whole.directory / "checkpoints" / "step-00000002")
+    uninterrupted = start_run([first, Save()])
+    train(uninterrupted)
+    resumed = start_run([second, Save()], resume=uninterrupted.directory / "checkpoints" / "step-00000002")
     train(resumed)
-    expected, found = values(whole), values(resumed)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    expected, actual = weights_of(uninterrupted), weights_of(resumed)
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
     assert first.num_steps == second.num_steps == 4
 
 
@@ -107,13 +107,13 @@ def test_ema_refuses_a_decay_of_1() -> None:
         ExponentialMovingAverage(decay=1.0)
 
 
-def test_ema_of_parameters_frozen_in_mid_run_converges_to_them(start_run: StartRun) -> None:
-    watch, hook = Watch(), ExponentialMovingAverage(decay=0.3)
-    run = start_run([hook, watch], timeline=[{"at": "4st", "freeze": "encoder"}], max_steps=16)
+def test_ema_converges_to_parameters_frozen_in_mid_run(start_run: StartRun) -> None:
+    recorder, hook = RecordWeights(), ExponentialMovingAverage(decay=0.3)
+    run = start_run([hook, recorder], timeline=[{"at": "4st", "freeze": "encoder"}], max_steps=16)
     train(run)
     name = "encoder.encoder.layer.1.output.dense.weight"
-    frozen = watch.steps[-1][name]
-    assert torch.equal(frozen, watch.steps[3][name])
-    after_edit = (frozen - watch.steps[2][name]).abs().max()
+    frozen = recorder.steps[-1][name]
+    assert torch.equal(frozen, recorder.steps[3][name])
+    after_edit = (frozen - recorder.steps[2][name]).abs().max()
     assert after_edit > 0
-    assert (values(run)[name] - frozen).abs().max() < after_edit * 0.3**10
+    assert (weights_of(run)[name] - frozen).abs().max() < after_edit * 0.3**10

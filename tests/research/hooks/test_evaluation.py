@@ -1,4 +1,4 @@
-"""A run evaluates when it is due, and keeps the best model."""
+"""A run evaluates at the configured interval, and keeps the best model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-class Evaluated(Hook):
+class RecordEvaluations(Hook):
     """Records the steps after which validation rows were evaluated, and stops the run after a given step."""
 
     def __init__(self, stop_at: int | None = None) -> None:
@@ -33,10 +33,10 @@ class Evaluated(Hook):
 def test_evaluation_runs_at_intervals_and_once_at_the_end(
     start_run: StartRun, every: str | None, stop_at: int | None, expected: list[int]
 ) -> None:
-    evaluated = Evaluated(stop_at)
-    run = start_run([evaluated], evaluate_every=every)
+    recorder = RecordEvaluations(stop_at)
+    run = start_run([recorder], evaluate_every=every)
     train(run)
-    assert evaluated.steps == expected
+    assert recorder.steps == expected
     (hook,) = (hook for hook in run.hooks if isinstance(hook, Evaluation))
     resumed = Evaluation(every=None)
     resumed.load_state_dict(hook.state_dict())
@@ -45,27 +45,26 @@ def test_evaluation_runs_at_intervals_and_once_at_the_end(
 
 def test_best_model_has_the_best_validation_metric(start_run: StartRun) -> None:
     run, hook = start_run(), BestModel(metric="accuracy")
-    best = run.directory / "best" / "model.safetensors"
+    best_file = run.directory / "best" / "model.safetensors"
     hook.after_evaluate(run, "test", {"accuracy": 1.0})
-    assert not best.exists()
+    assert not best_file.exists()
     for value, is_better in ((0.5, True), (0.4, False), (0.5, False), (float("nan"), False), (0.6, True)):
-        best.unlink(missing_ok=True)
+        best_file.unlink(missing_ok=True)
         hook.after_evaluate(run, "validation", {"accuracy": value})
-        assert best.exists() == is_better, value
+        assert best_file.exists() == is_better, value
     assert hook.best == 0.6
     resumed = BestModel(metric="accuracy")
     resumed.load_state_dict(hook.state_dict())
     assert resumed.state_dict() == {"best": 0.6, "metric": "accuracy"}
     resumed.on_resume(run)
-    assert (resumed.best, best.exists()) == (0.6, True)
-    # A fork that uses another metric.
-    other = BestModel(metric="loss")
-    other.load_state_dict(hook.state_dict())
-    other.on_resume(run)
-    assert (other.best, best.exists()) == (None, False)
+    assert (resumed.best, best_file.exists()) == (0.6, True)
+    fork = BestModel(metric="loss")
+    fork.load_state_dict(hook.state_dict())
+    fork.on_resume(run)
+    assert (fork.best, best_file.exists()) == (None, False)
 
 
-def test_why_not_comparable_refuses_other_metrics(start_run: StartRun) -> None:
+def test_why_not_comparable_returns_a_reason_for_different_metrics(start_run: StartRun) -> None:
     run = start_run()
     assert why_not_comparable(run, "loss", "loss") is None
     reason = why_not_comparable(run, "loss", "accuracy")

@@ -1,4 +1,4 @@
-"""FGM moves each row by its own gradient, independently of micro-batches."""
+"""FGM moves the embeddings of each row along the row's own gradient, independently of micro-batches."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from tests.research.conftest import StartRun
 Gradients = dict[str, torch.Tensor]
 
 
-class Gradient(Hook):
+class RecordGradients(Hook):
     """Records the gradients of the first step."""
 
     def __init__(self) -> None:
-        self.found: Gradients = {}
+        self.gradients: Gradients = {}
 
     def before_step(self, run: Run) -> None:
         if run.clock.step == 0:
-            self.found = {
+            self.gradients = {
                 name: p.grad.clone() for name, p in run.encoder_with_head.named_parameters() if p.grad is not None
             }
 
 
 def gradients(start_run: StartRun, *hooks: Hook, **settings: Any) -> Gradients:
-    watch = Gradient()
-    train(start_run([*hooks, watch], **{"max_steps": 1, "optimizer": "sgd", "max_grad_norm": 0.0, **settings}))
-    return watch.found
+    recorder = RecordGradients()
+    train(start_run([*hooks, recorder], **{"max_steps": 1, "optimizer": "sgd", "max_grad_norm": 0.0, **settings}))
+    return recorder.gradients
 
 
-def test_fgm_adds_the_gradient_of_moved_embeddings(start_run: StartRun) -> None:
+def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> None:
     """Compare with a hand-written version that moves one row at a time."""
 
-    class ByHand(Hook):
-        """The same objective, written out with a separate autograd graph for each row."""
+    class HandWrittenFGM(Hook):
+        """The same method with a separate autograd graph for each row."""
 
         def after_backward(self, run: Run, batch: Any) -> None:
             model, table = run.encoder_with_head, run.encoder_with_head.encoder.get_input_embeddings()
@@ -47,38 +47,38 @@ def test_fgm_adds_the_gradient_of_moved_embeddings(start_run: StartRun) -> None:
                 length = int(batch.inputs["attention_mask"][row].sum())
                 inputs = {name: tensor[row : row + 1, :length] for name, tensor in batch.inputs.items()}
                 label = batch.labels[row : row + 1]
-                kept: list[torch.Tensor] = []
-                handle = table.register_forward_hook(lambda m, i, out, kept=kept: kept.append(out))
+                outputs: list[torch.Tensor] = []
+                handle = table.register_forward_hook(lambda m, i, out, outputs=outputs: outputs.append(out))
                 loss = torch.nn.functional.cross_entropy(model(**inputs).logits, label)
                 handle.remove()
-                (gradient,) = torch.autograd.grad(loss, kept[0])
+                (gradient,) = torch.autograd.grad(loss, outputs[0])
                 move = 0.5 * gradient / gradient.norm()
                 handle = table.register_forward_hook(lambda m, i, out, move=move: out + move)
                 (torch.nn.functional.cross_entropy(model(**inputs).logits, label) / len(batch)).backward()
                 handle.remove()
 
-    expected = gradients(start_run, ByHand())
-    found = gradients(start_run, FastGradientMethod(epsilon=0.5))
-    plain = gradients(start_run)
-    assert expected.keys() == found.keys()
+    expected = gradients(start_run, HandWrittenFGM())
+    actual = gradients(start_run, FastGradientMethod(epsilon=0.5))
+    without_fgm = gradients(start_run)
+    assert expected.keys() == actual.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(actual[name], gradient, atol=1e-5, rtol=1e-3)
     name = "encoder.encoder.layer.0.output.dense.weight"
-    assert not torch.allclose(found[name], 2 * plain[name], rtol=1e-2)
+    assert not torch.allclose(actual[name], 2 * without_fgm[name], rtol=1e-2)
 
 
 def test_fgm_does_not_depend_on_micro_batches(start_run: StartRun) -> None:
-    whole = gradients(start_run, FastGradientMethod())
-    cut = gradients(start_run, FastGradientMethod(), micro_batch_size=3)
-    for name, gradient in whole.items():
-        torch.testing.assert_close(cut[name], gradient, atol=1e-6, rtol=1e-3)
+    one_batch = gradients(start_run, FastGradientMethod())
+    micro_batches = gradients(start_run, FastGradientMethod(), micro_batch_size=3)
+    for name, gradient in one_batch.items():
+        torch.testing.assert_close(micro_batches[name], gradient, atol=1e-6, rtol=1e-3)
 
 
 def test_fgm_works_on_frozen_embeddings(start_run: StartRun) -> None:
-    plain = gradients(start_run, freeze=["encoder.embeddings"])
-    found = gradients(start_run, FastGradientMethod(), freeze=["encoder.embeddings"])
-    assert found.keys() == plain.keys()
-    assert not torch.allclose(found["head.out.weight"], 2 * plain["head.out.weight"], rtol=1e-3)
+    without_fgm = gradients(start_run, freeze=["encoder.embeddings"])
+    actual = gradients(start_run, FastGradientMethod(), freeze=["encoder.embeddings"])
+    assert actual.keys() == without_fgm.keys()
+    assert not torch.allclose(actual["head.out.weight"], 2 * without_fgm["head.out.weight"], rtol=1e-3)
 
 
 def test_fgm_does_not_affect_evaluation_and_removes_its_forward_hook(start_run: StartRun) -> None:

@@ -21,7 +21,7 @@ TIMELINE = [
 ]
 
 
-class Stop(Hook):
+class StopAfter(Hook):
     """Stops the run after a given step."""
 
     def __init__(self, step: int) -> None:
@@ -33,8 +33,8 @@ class Stop(Hook):
 
 
 def follower(run: TrainingRun) -> FollowTimeline:
-    (found,) = (hook for hook in run.hooks if isinstance(hook, FollowTimeline))
-    return found
+    (hook,) = (hook for hook in run.hooks if isinstance(hook, FollowTimeline))
+    return hook
 
 
 def test_follow_timeline_requests_edits_at_their_steps_and_conditions(start_run: StartRun) -> None:
@@ -51,7 +51,7 @@ def test_follow_timeline_requests_edits_at_their_steps_and_conditions(start_run:
 def test_follow_timeline_reports_edits_that_were_never_due(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(start_run([Stop(3)], timeline=TIMELINE, evaluate_every="1st", max_steps=6))
+    train(start_run([StopAfter(3)], timeline=TIMELINE, evaluate_every="1st", max_steps=6))
     messages = [line for line in capsys.readouterr().out.splitlines() if "not applied" in line]
     assert [("step 3" in line, "step 4" in line, "scale_lr" in line) for line in messages[:1]] == [(True, True, True)]
     assert ["above(validation/accuracy, 2)" in line and "unfreeze" in line for line in messages[1:]] == [True]
@@ -62,12 +62,12 @@ def test_follow_timeline_restores_the_state_of_conditions(start_run: StartRun) -
     train(run)
     state = json.loads(json.dumps(follower(run).state_dict()))
     assert len(state["conditions"]) == 2
-    other = follower(start_run(timeline=TIMELINE, evaluate_every="1st"))
-    assert other.state_dict() != state
-    other.load_state_dict(state)
-    assert json.loads(json.dumps(other.state_dict())) == state
-    # A condition that a fork adds has no state.
-    more = follower(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
-    before = more.state_dict()
-    more.load_state_dict({"conditions": state["conditions"][:1]})
-    assert more.state_dict() == before
+    restored = follower(start_run(timeline=TIMELINE, evaluate_every="1st"))
+    assert restored.state_dict() != state
+    restored.load_state_dict(state)
+    assert json.loads(json.dumps(restored.state_dict())) == state
+    # The checkpoint has no state for a condition that a fork adds.
+    fork = follower(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
+    before = fork.state_dict()
+    fork.load_state_dict({"conditions": state["conditions"][:1]})
+    assert fork.state_dict() == before

@@ -11,8 +11,8 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-class Watch(Hook):
-    """Records the trainable parameters of every step."""
+class RecordTrained(Hook):
+    """Records which parts of the model are trained in every step."""
 
     def __init__(self) -> None:
         self.trained: list[set[str]] = []
@@ -33,14 +33,14 @@ class Watch(Hook):
 
 
 def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> None:
-    watch = Watch()
-    train(start_run([GradualUnfreezing(over="3st"), watch]))
-    assert watch.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
+    recorder = RecordTrained()
+    train(start_run([GradualUnfreezing(over="3st"), recorder]))
+    assert recorder.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 
 
 def test_gradual_unfreezing_unfreezes_a_shared_layer_at_once() -> None:
-    plan = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
-    assert plan == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
+    timeline = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
+    assert timeline == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
 
 
 def test_gradual_unfreezing_refuses_a_time_after_the_run(start_run: StartRun) -> None:

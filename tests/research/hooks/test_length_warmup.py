@@ -12,8 +12,8 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-class Watch(Hook):
-    """Records rows and width of each batch."""
+class RecordBatches(Hook):
+    """Records the row ids and the number of tokens per row of each batch."""
 
     def __init__(self) -> None:
         self.widths: list[int] = []
@@ -25,12 +25,12 @@ class Watch(Hook):
 
 
 def test_length_warmup_truncates_inputs_and_keeps_the_order(start_run: StartRun) -> None:
-    plain, watch = Watch(), Watch()
-    train(start_run([plain], max_length=32))
-    run = start_run([LengthWarmup(start=8, over="2st", num_stages=2), watch], max_length=32)
+    baseline, recorder = RecordBatches(), RecordBatches()
+    train(start_run([baseline], max_length=32))
+    run = start_run([LengthWarmup(start=8, over="2st", num_stages=2), recorder], max_length=32)
     train(run)
-    assert watch.ids == plain.ids
-    assert [min(width, limit) for width, limit in zip(plain.widths, [8, 16, 32, 32], strict=True)] == watch.widths
+    assert recorder.ids == baseline.ids
+    assert [min(width, limit) for width, limit in zip(baseline.widths, [8, 16, 32, 32], strict=True)] == recorder.widths
     assert [record.arguments["length"] for record in run.journal] == [8, 16, 32]  # 20 is not a multiple of 8
 
 

@@ -1,4 +1,4 @@
-"""Lines of metrics.jsonl, and lines printed without a progress bar."""
+"""Lines are written to metrics.jsonl, and printed if there is no progress bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 
-class LogsAtTwo(Hook):
+class LogAtTwo(Hook):
     """Logs values after the second step and after the last."""
 
     def after_step(self, run: Run) -> None:
@@ -29,8 +29,8 @@ def lines_of(run: TrainingRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_metrics_log_writes_at_intervals_at_both_ends_and_for_logged_values(start_run: StartRun) -> None:
-    run = start_run([LogsAtTwo()], log_every=4, max_steps=6)
+def test_metrics_log_writes_at_intervals_at_start_and_end_and_for_logged_values(start_run: StartRun) -> None:
+    run = start_run([LogAtTwo()], log_every=4, max_steps=6)
     train(run)
     lines = lines_of(run)
     assert [line["step"] for line in lines] == [1, 2, 4, 6, 6]

@@ -1,4 +1,4 @@
-"""Steps with a loss spike are skipped; scaler and schedule treat them like any skipped step."""
+"""Steps with a loss spike are skipped, with and without a gradient scaler."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.research.conftest import StartRun, use_scaler
 
 
 class Spike(Hook):
-    """Inverts the labels in some steps, and records the weights before and after every step."""
+    """Inverts the labels in some steps, and records the steps in which the head's weights changed."""
 
     def __init__(self, *steps: int) -> None:
         self.steps = steps
-        self.before: dict[int, torch.Tensor] = {}
-        self.moved: list[int] = []
+        self.weights_before_step = torch.empty(0)
+        self.changed_in: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
         with torch.no_grad():  # confident predictions, so that wrong labels have a high loss
@@ -30,11 +30,11 @@ class Spike(Hook):
         return Batch(batch.inputs, labels, batch.weights, batch.ids)
 
     def before_step(self, run: Run) -> None:
-        self.before[0] = run.encoder_with_head.get_parameter("head.out.weight").detach().clone()
+        self.weights_before_step = run.encoder_with_head.get_parameter("head.out.weight").detach().clone()
 
     def after_step(self, run: Run) -> None:
-        if not torch.equal(self.before[0], run.encoder_with_head.get_parameter("head.out.weight")):
-            self.moved.append(run.clock.step)
+        if not torch.equal(self.weights_before_step, run.encoder_with_head.get_parameter("head.out.weight")):
+            self.changed_in.append(run.clock.step)
 
 
 @pytest.mark.parametrize("with_scaler", [False, True])
@@ -44,7 +44,7 @@ def test_guard_skips_a_spike(start_run: StartRun, with_scaler: bool) -> None:
     if with_scaler:
         use_scaler(run)
     train(run)
-    assert spike.moved == [1, 2, 3, 4, 6, 7]
+    assert spike.changed_in == [1, 2, 3, 4, 6, 7]
     assert run.num_skipped == 1
 
 

@@ -1,4 +1,4 @@
-"""A few steps are traced for TensorBoard or Perfetto."""
+"""With --profile, some steps are traced for TensorBoard or Perfetto."""
 
 from __future__ import annotations
 

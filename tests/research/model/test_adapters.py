@@ -1,4 +1,4 @@
-"""Adapters of an encoder's linear layers."""
+"""Adapters are added to an encoder's linear layers, and merged into them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def last_hidden_state(encoder: PreTrainedModel) -> Tensor:
         return encoder.eval()(**tiny_batch()).last_hidden_state
 
 
-def test_adapters_change_no_outputs_at_first_and_are_merged_with_their_scale() -> None:
+def test_new_adapters_change_no_outputs_and_are_merged_with_their_scale() -> None:
     encoder = tiny_model("bert").encoder
     before, names = last_hidden_state(encoder), [name for name, _ in encoder.named_parameters()]
     weight = encoder.get_parameter(f"{TARGET}.weight").clone()
@@ -29,11 +29,11 @@ def test_adapters_change_no_outputs_at_first_and_are_merged_with_their_scale() -
         (True, torch.Size([2, 32])),
         (True, torch.Size([32, 2])),
     ]
-    down, up = adapters.values()
-    nn.init.normal_(up)
+    lora_a, lora_b = adapters.values()
+    nn.init.normal_(lora_b)
     adapted = last_hidden_state(encoder)
     assert not torch.allclose(adapted, before)
-    change = (up @ down).detach() * 6 / 2  # alpha / r
+    change = (lora_b @ lora_a).detach() * 6 / 2  # alpha / r
     merge_adapters(encoder)
     assert [name for name, _ in encoder.named_parameters()] == names
     assert not hasattr(encoder, "peft_config")

@@ -1,3 +1,5 @@
+"""The encoder with its head computes, saves and loads correctly in every family."""
+
 from __future__ import annotations
 
 import json
@@ -20,7 +22,8 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 from tests.research.model.tiny_encoders import FAMILY_NAMES, ProbeHead, tiny_batch, tiny_model
 
-# A key's bias adds the same number to all scores of a query, which softmax cancels: its true gradient is 0.
+# Parameters whose exact gradient is 0: the bias of a key adds the same number to all scores of a query, and softmax
+# does not depend on that number.
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 
 
@@ -34,10 +37,10 @@ def pretrained() -> EncoderWithHead:
 
 def assert_same_bits(first: nn.Module, second: nn.Module) -> None:
     for kind in ("named_parameters", "named_buffers"):
-        ours, theirs = dict(getattr(first, kind)()), dict(getattr(second, kind)())
-        assert ours.keys() == theirs.keys()
-        for name, tensor in ours.items():
-            assert torch.equal(tensor, theirs[name]), name
+        first_tensors, second_tensors = dict(getattr(first, kind)()), dict(getattr(second, kind)())
+        assert first_tensors.keys() == second_tensors.keys()
+        for name, tensor in first_tensors.items():
+            assert torch.equal(tensor, second_tensors[name]), name
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -76,8 +79,8 @@ def test_forward_passes_all_hidden_states_embeddings_first(family: str) -> None:
 def test_forward_ignores_padding_on_the_right(family: str) -> None:
     model = tiny_model(family).eval()
     batch = tiny_batch((9, 5))
-    alone = {name: tensor[1:, :5] for name, tensor in batch.items()}
-    torch.testing.assert_close(model(**batch).logits[1:], model(**alone).logits, rtol=1e-4, atol=1e-5)
+    without_padding = {name: tensor[1:, :5] for name, tensor in batch.items()}
+    torch.testing.assert_close(model(**batch).logits[1:], model(**without_padding).logits, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -103,14 +106,14 @@ def test_forward_under_autocast(family: str) -> None:
 
 
 def enable_checkpointing(model: Any, options: dict[str, Any] | None) -> None:
-    # transformers gave the method a new name after 5.22.
+    # Transformers renamed this method after version 5.22.
     name = "activation_checkpointing_enable"
     getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")(options)
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"albert", "mpnet"}])
 def test_gradient_checkpointing_does_not_change_gradients(family: str) -> None:
-    model = tiny_model(family).eval()  # no dropout: both passes compute the same
+    model = tiny_model(family).eval()  # no dropout, so that both passes compute the same
     labels = torch.tensor([0, 1, 2])
     model(**tiny_batch(), labels=labels).loss.backward()
     expected = [parameter.grad.clone() for parameter in model.parameters()]
@@ -144,7 +147,7 @@ def test_loss_is_the_mean_loss_of_the_problem_type(
     torch.testing.assert_close(outputs.loss, loss(outputs.logits, labels))
 
 
-def test_loss_of_regression_is_the_mean_square() -> None:
+def test_loss_of_regression_is_the_mean_squared_error() -> None:
     labels = torch.tensor([0.5, -1.0, 3.0])
     outputs = tiny_model("bert", num_labels=1, problem_type="regression").eval()(**tiny_batch(), labels=labels)
     torch.testing.assert_close(outputs.loss, mse_loss(outputs.logits[:, 0], labels))
@@ -181,8 +184,8 @@ def test_head_initialisation_follows_the_seed() -> None:
 
 def test_config_stores_default_options(pretrained: EncoderWithHead, tmp_path: Path) -> None:
     pretrained.config.save_pretrained(tmp_path)
-    written = json.loads((tmp_path / "config.json").read_text())
-    assert written["head_options"] == {"first": 0.5, "shift": True}
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["head_options"] == {"first": 0.5, "shift": True}
     loaded = EncoderWithHeadConfig.from_pretrained(tmp_path)
     assert (loaded.max_input_length, loaded.truncation, loaded.head) == (32, "head", "probe")
     assert (loaded.problem_type, loaded.id2label) == ("single_label_classification", {0: "bad", 1: "good"})
@@ -208,10 +211,10 @@ def test_build_model_has_the_pretrained_weights(pretrained: EncoderWithHead) -> 
 
 
 def test_build_model_sets_dropout(pretrained: EncoderWithHead) -> None:
-    other = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Regression(("score",)))
-    assert {module.p for module in other.encoder.modules() if isinstance(module, nn.Dropout)} == {0.3, 0.1}
+    model = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Regression(("score",)))
+    assert {module.p for module in model.encoder.modules() if isinstance(module, nn.Dropout)} == {0.3, 0.1}
     assert {module.p for module in pretrained.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1, 0.0}
-    assert (other.config.problem_type, other.config.num_labels) == ("regression", 1)
+    assert (model.config.problem_type, model.config.num_labels) == ("regression", 1)
 
 
 def test_build_model_refuses_unknown_names() -> None:
@@ -225,6 +228,8 @@ def test_build_model_refuses_unknown_names() -> None:
 
 
 class TiedHead(ProbeHead):
+    """A probe after three linear layers that share parameters."""
+
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
         self.first = nn.Linear(encoder.hidden_size, encoder.hidden_size)
@@ -261,9 +266,11 @@ def test_pipeline_returns_the_models_predictions(pretrained: EncoderWithHead, tm
     with torch.no_grad():
         expected = pretrained.eval()(**batch).logits.softmax(-1)
     classified = cast("list[list[dict[str, Any]]]", classify(texts, truncation=True, top_k=None))
-    for scores, given in zip(classified, expected, strict=True):
-        found = {entry["label"]: entry["score"] for entry in scores}
-        torch.testing.assert_close(torch.tensor([found["bad"], found["good"]]), given, rtol=1e-4, atol=1e-6)
+    for scores, expected_scores in zip(classified, expected, strict=True):
+        score_by_label = {entry["label"]: entry["score"] for entry in scores}
+        torch.testing.assert_close(
+            torch.tensor([score_by_label["bad"], score_by_label["good"]]), expected_scores, rtol=1e-4, atol=1e-6
+        )
 
 
 def test_model_needs_an_encoder() -> None:
@@ -282,7 +289,7 @@ def test_head_with_a_buffer_that_is_not_saved_is_refused() -> None:
         tiny_model("bert", "unsaved")
 
 
-def test_head_with_another_number_of_outputs_is_refused() -> None:
+def test_head_with_a_wrong_number_of_outputs_is_refused() -> None:
     class Wide(ProbeHead):
         def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
             super().__init__(encoder, num_labels + 3)

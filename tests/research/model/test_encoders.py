@@ -1,3 +1,5 @@
+"""Encoders and tokenizers are found and loaded, or refused."""
+
 from __future__ import annotations
 
 import contextlib
@@ -52,7 +54,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_minilm_distinguishes_similar_sentences_from_other_ones() -> None:
+def test_minilm_distinguishes_similar_from_unrelated_sentences() -> None:
     tokenizer, encoder = load_tokenizer("minilm"), load_encoder("minilm").eval()
     batch = tokenizer(
         ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell today."],
@@ -63,8 +65,8 @@ def test_minilm_distinguishes_similar_sentences_from_other_ones() -> None:
         hidden_states = encoder(**batch).last_hidden_state
     weights = batch["attention_mask"].unsqueeze(-1)
     means = torch.nn.functional.normalize((hidden_states * weights).sum(1) / weights.sum(1), dim=-1)
-    similar, other = (means[0] @ means[1]).item(), (means[0] @ means[2]).item()
-    assert similar > 0.5 > 0.2 > other
+    similar, unrelated = (means[0] @ means[1]).item(), (means[0] @ means[2]).item()
+    assert similar > 0.5 > 0.2 > unrelated
 
 
 def test_minilm_is_found_without_importing_the_package() -> None:
@@ -94,24 +96,24 @@ def test_encoders_have_docstrings() -> None:
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
-def test_encoder_folder_retries_an_unreachable_hub_rarely(
+def test_encoder_folder_limits_retries_of_an_unreachable_hub(
     name: str, no_hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
-        calls = []
+        connections = []
 
         def hang_up() -> None:
-            with contextlib.suppress(OSError):  # closed at the end of the test
+            with contextlib.suppress(OSError):  # the server is closed at the end of the test
                 while True:
                     connection, _ = hub.accept()
-                    calls.append(connection)
+                    connections.append(connection)
                     connection.close()
 
         threading.Thread(target=hang_up, daemon=True).start()
         with pytest.raises(ValueError, match=rf"'{name}' .*\bHub\b.*"):
             encoder_folder(name)
-    assert 1 <= len(calls) < 6  # the Hub's own client would try six times for each file
+    assert 1 <= len(connections) < 6  # huggingface_hub itself would try six times for each file
 
 
 def test_encoder_folder_reports_the_use_of_the_hubs_cache(
@@ -131,13 +133,13 @@ def test_encoder_folder_reports_the_use_of_the_hubs_cache(
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_load_encoder_has_the_weights_without_the_pooler(family: str, tmp_path: Path) -> None:
-    whole = AutoModel.from_config(tiny_config(family)).eval()
-    whole.save_pretrained(tmp_path)
+    with_pooler = AutoModel.from_config(tiny_config(family)).eval()
+    with_pooler.save_pretrained(tmp_path)
     encoder = load_encoder(str(tmp_path)).eval()
     batch = tiny_batch()
-    expected = whole(**batch).last_hidden_state
+    expected = with_pooler(**batch).last_hidden_state
     torch.testing.assert_close(encoder(**batch).last_hidden_state, expected, rtol=0, atol=0)
-    missing = {name for name, _ in whole.named_parameters()} - {name for name, _ in encoder.named_parameters()}
+    missing = {name for name, _ in with_pooler.named_parameters()} - {name for name, _ in encoder.named_parameters()}
     assert bool(missing) is (family in WITH_POOLER)
     assert all(name.startswith("pooler") for name in missing)
 
@@ -210,11 +212,11 @@ def test_load_tokenizer_refuses_a_damaged_file(folder: Path) -> None:
 
 def test_load_encoder_unpickles_nothing(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    sprung = folder / "sprung"
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(sprung)))
+    executed_marker = folder / "executed_marker"
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(executed_marker)))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle.*python -c"):
         load_encoder(str(folder))
-    assert not sprung.exists()
+    assert not executed_marker.exists()
 
 
 def test_load_encoder_suggests_a_conversion_that_works(folder: Path) -> None:
@@ -258,14 +260,14 @@ def test_load_encoder_config_stores_the_name_and_float32() -> None:
     assert (config.name_or_path, config.dtype) == ("minilm", torch.float32)
 
 
-def test_load_encoder_config_refuses_a_whole_model(tmp_path: Path) -> None:
+def test_load_encoder_config_refuses_a_model_with_a_head(tmp_path: Path) -> None:
     tiny_model("bert").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="--init_from"):
         load_encoder(str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("written", "message"),
+    ("config", "message"),
     [
         ({"model_type": "t5"}, "encoder-decoder"),
         ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "Transformers .*'mine'"),
@@ -275,16 +277,16 @@ def test_load_encoder_config_refuses_a_whole_model(tmp_path: Path) -> None:
         ("{", "cannot be used: Expecting property name"),
     ],
 )
-def test_load_encoder_config_refuses_other_models(
-    folder: Path, written: dict[str, object] | list[object] | str, message: str
+def test_load_encoder_config_refuses_unsupported_models(
+    folder: Path, config: dict[str, object] | list[object] | str, message: str
 ) -> None:
-    sprung = folder / "sprung"
-    (folder / "code.py").write_text(f"open({str(sprung)!r}, 'w')\nclass Config: pass\n")
-    (folder / "config.json").write_text(written if isinstance(written, str) else json.dumps(written))
+    executed_marker = folder / "executed_marker"
+    (folder / "code.py").write_text(f"open({str(executed_marker)!r}, 'w')\nclass Config: pass\n")
+    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     with pytest.raises(ValueError, match=message) as refusal:
         load_encoder_config(str(folder))
     assert "\n" not in str(refusal.value)
-    assert not sprung.exists()
+    assert not executed_marker.exists()
 
 
 def test_describe_shadowed_reports_a_folder_with_the_name_of_a_packaged_encoder(

@@ -1,3 +1,5 @@
+"""Every family of encoders is divided into blocks, and its dropout and longest input are known."""
+
 from __future__ import annotations
 
 import re
@@ -17,6 +19,7 @@ REST = {
     "modernbert": {"final_norm"},
     "mpnet": {"encoder.relative_attention_bias"},
 }
+"""Prefixes of the parameters in the block `rest`, for families that have one."""
 
 
 def tiny_encoder(family: str, **changed: Any) -> PreTrainedModel:
@@ -76,7 +79,7 @@ def test_blocks_of_albert_are_its_groups_of_layers() -> None:
     assert list(blocks) == ["embeddings", "layer.0", "layer.1"]
 
 
-def test_blocks_of_an_unknown_family_are_found_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_blocks_of_an_unknown_family_are_guessed_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     config = AutoConfig.for_model(
         "gpt2", vocab_size=50, n_embd=32, n_layer=3, n_head=2, n_positions=20, bos_token_id=1, eos_token_id=1
     )
@@ -100,13 +103,13 @@ def test_set_dropout_reaches_every_dropout(family: str) -> None:
     config = tiny_config(family)
     set_dropout(config, dropout=0.25, attention_dropout=0.5)
     encoder = AutoModel.from_config(config, **pooler_arguments(config))
-    found = {module.p for module in encoder.modules() if isinstance(module, nn.Dropout)}
-    assert 0.25 in found
-    assert found <= {0.25, 0.5}
+    probabilities = {module.p for module in encoder.modules() if isinstance(module, nn.Dropout)}
+    assert 0.25 in probabilities
+    assert probabilities <= {0.25, 0.5}
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_set_dropout_of_zero_leaves_nothing_random(family: str) -> None:
+def test_set_dropout_of_zero_makes_training_deterministic(family: str) -> None:
     config = tiny_config(family)
     set_dropout(config, dropout=0.0, attention_dropout=0.0)
     encoder = AutoModel.from_config(config, **pooler_arguments(config)).train()
@@ -124,7 +127,7 @@ def test_set_dropout_alone_makes_training_random(family: str, setting: str) -> N
     assert not torch.equal(first, second)
 
 
-def test_set_dropout_none_keeps_the_encoders_own() -> None:
+def test_set_dropout_of_none_keeps_the_encoders_dropout() -> None:
     config = tiny_config("bert", hidden_dropout_prob=0.3)
     set_dropout(config, dropout=None, attention_dropout=0.2)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)

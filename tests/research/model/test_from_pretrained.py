@@ -51,18 +51,18 @@ def test_from_pretrained_is_strict_about_keys_that_a_family_ignores(tmp_path: Pa
 def test_from_pretrained_unpickles_nothing(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, only_pickle: bool
 ) -> None:
-    sprung = tmp_path_factory.mktemp("trap") / "sprung"
-    (saved / name).write_bytes(pickle.dumps({"head.out.bias": Trap(sprung)}))
+    executed_marker = tmp_path_factory.mktemp("trap") / "executed_marker"
+    (saved / name).write_bytes(pickle.dumps({"head.out.bias": Trap(executed_marker)}))
     if only_pickle:
         (saved / "model.safetensors").unlink()
-        for asked in ({}, {"use_safetensors": False}):
+        for options in ({}, {"use_safetensors": False}):
             with pytest.raises(ValueError, match=rf"\b{re.escape(name)}, a pickle"):
-                EncoderWithHead.from_pretrained(saved, **asked)
+                EncoderWithHead.from_pretrained(saved, **options)
     else:
         EncoderWithHead.from_pretrained(saved, use_safetensors=False)
-    assert not sprung.exists()
+    assert not executed_marker.exists()
     pickle.loads((saved / name).read_bytes())
-    assert sprung.exists()  # the trap works: unpickling the file runs its code
+    assert executed_marker.exists()  # the trap works: unpickling the file runs its code
 
 
 def test_from_pretrained_refuses_an_adapter(saved: Path) -> None:
@@ -76,12 +76,12 @@ def test_from_pretrained_accepts_another_precision(saved: Path) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
-def test_from_pretrained_accepts_another_attention(saved: Path) -> None:
+def test_from_pretrained_accepts_another_attention_implementation(saved: Path) -> None:
     for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
         assert load(saved, attn_implementation="eager").encoder.config._attn_implementation == "eager"
 
 
-def test_from_pretrained_returns_the_loading_info_when_asked(saved: Path) -> None:
+def test_from_pretrained_returns_the_loading_info_on_request(saved: Path) -> None:
     model, info = EncoderWithHead.from_pretrained(saved, output_loading_info=True)
     assert isinstance(model, EncoderWithHead)
     assert not info["missing_keys"]

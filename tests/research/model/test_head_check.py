@@ -1,4 +1,4 @@
-"""Faults of heads that would not stop a run are found before training; no shipped head has one."""
+"""Faults of heads that would go unnoticed in training are found before it. No shipped head has such a fault."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.research.model.tiny_encoders import tiny_model
 from tests.shipped import shipped
 
 
-class MeanOfAll(Head):
-    """Mean over all positions, padding included."""
+class MeanWithPadding(Head):
+    """The mean over all positions, including padding."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class MeanOfAll(Head):
         return states.mean(1)
 
 
-class BeginsWithZero(MeanOfAll):
-    """The same head with an output layer initialised with 0."""
+class ZeroInitialised(MeanWithPadding):
+    """The same head, with an output layer that is initialised with zeros."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -51,36 +51,36 @@ class BeginsWithZero(MeanOfAll):
         nn.init.zeros_(self.out.bias)
 
 
-class SumByWidth(MeanOfAll):
-    """Sum over tokens, divided by the number of positions."""
+class SumByWidth(MeanWithPadding):
+    """The sum over tokens, divided by the number of positions."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).mean(1)
 
 
-class LastPosition(MeanOfAll):
-    """The last position, token or padding."""
+class LastPosition(MeanWithPadding):
+    """The last position, which may be a token or padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states[:, -1]
 
 
-class Unmasked(MeanOfAll):
-    """Maximum over all positions."""
+class MaxWithPadding(MeanWithPadding):
+    """The maximum over all positions, including padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states.amax(1)
 
 
-class NotAlone(MeanOfAll):
-    """A mean over tokens that divides by 0 if there are none."""
+class DividesByLength(MeanWithPadding):
+    """The mean over tokens, which divides by 0 for a row without tokens."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).sum(1) / mask.sum(1)
 
 
-class FixedWidth(MeanOfAll):
-    """One weight for each of 16 positions."""
+class FixedWidth(MeanWithPadding):
+    """A weighted sum with one weight for each of 16 positions."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -90,7 +90,7 @@ class FixedWidth(MeanOfAll):
         return torch.einsum("bsh,s->bh", states * mask, self.weights.to(states.dtype))
 
 
-class Backwards(MeanOfAll):
+class ReversedGRU(MeanWithPadding):
     """A GRU that reads padding before tokens."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
@@ -98,33 +98,33 @@ class Backwards(MeanOfAll):
         self.gru = nn.GRU(encoder.hidden_size, encoder.hidden_size, batch_first=True)
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        read = self.gru(states.float().flip(1))[0].flip(1)
-        return (read * mask).sum(1) / mask.sum(1).clamp_min(1)
+        outputs = self.gru(states.float().flip(1))[0].flip(1)
+        return (outputs * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
-class RightUnlessFull(MeanOfAll):
-    """The last token of each row, but the first token if a row has no padding (on the right)."""
+class LastTokenByPadding(MeanWithPadding):
+    """The token before the first padding, or the first token if a row has no padding on the right."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         end = (mask.squeeze(-1) == 0).int().argmax(1) - 1
         return states[torch.arange(len(states)), end.clamp_min(0)]
 
 
-class Random(MeanOfAll):
-    """Different logits in every pass."""
+class RandomLogits(MeanWithPadding):
+    """Logits that differ in every pass."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return torch.randn_like(states[:, 0])
 
 
-class Right(MeanOfAll):
+class MaskedMean(MeanWithPadding):
     """A correct mean over tokens."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return masked_mean(states, mask.squeeze(-1).long())
 
 
-class Normalized(Right):
+class NormalizedMean(MaskedMean):
     """The same head after a normalization with running statistics."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
@@ -135,15 +135,15 @@ class Normalized(Right):
         return self.norm(super().pool(states, mask))
 
 
-class Unused(Right):
+class UnusedParameter(MaskedMean):
     """The same head with an unused parameter."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
-        self.more = nn.Parameter(torch.zeros(2))
+        self.unused = nn.Parameter(torch.zeros(2))
 
 
-class BatchStatistics(Right):
+class BatchStatistics(MaskedMean):
     """A mean over tokens, normalized over the rows of the batch."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
@@ -154,7 +154,7 @@ class BatchStatistics(Right):
         return self.norm(super().pool(states, mask))
 
 
-class LessFirstRow(Right):
+class MinusFirstRow(MaskedMean):
     """The difference from the first row of the batch."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -162,21 +162,29 @@ class LessFirstRow(Right):
         return pooled - pooled[:1]
 
 
-class NotOneRow(Right):
+class SqueezesSingleRow(MaskedMean):
     """A mean over tokens that drops the batch dimension for a single row."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return super().pool(states, mask).squeeze()
 
 
-READ_THE_RIGHT = [LastPosition, Backwards, RightUnlessFull]
-"""Heads that do not depend on padding on the left."""
-SENSITIVE = [MeanOfAll, BeginsWithZero, SumByWidth, Unmasked, NotAlone, FixedWidth, *READ_THE_RIGHT]
-BY_OTHER_ROWS = [BatchStatistics, LessFirstRow, NotOneRow]
+SENSITIVE_ON_THE_RIGHT = [LastPosition, ReversedGRU, LastTokenByPadding]
+"""Heads that depend on padding on the right only."""
+SENSITIVE = [
+    MeanWithPadding,
+    ZeroInitialised,
+    SumByWidth,
+    MaxWithPadding,
+    DividesByLength,
+    FixedWidth,
+    *SENSITIVE_ON_THE_RIGHT,
+]
+DEPENDENT_ON_OTHER_ROWS = [BatchStatistics, MinusFirstRow, SqueezesSingleRow]
 
 
-for each in (*SENSITIVE, *BY_OTHER_ROWS, Random, Right, Normalized, Unused):
-    register_head(each.__name__)(each)
+for head_class in (*SENSITIVE, *DEPENDENT_ON_OTHER_ROWS, RandomLogits, MaskedMean, NormalizedMean, UnusedParameter):
+    register_head(head_class.__name__)(head_class)
 
 
 def head_check(accelerator: Accelerator, encoder: Path, side: str, **settings: Any) -> HeadCheck:
@@ -198,7 +206,7 @@ def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny
         check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
         names = [name for name in shipped(HEADS) if name != "last4"]
         with collected(messages):
-            check.check([planned("Right"), *map(planned, names)])
+            check.check([planned("MaskedMean"), *map(planned, names)])
     assert len(names) >= 9
     assert messages == []
 
@@ -207,7 +215,7 @@ def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny
     ("head", "side"),
     [
         *((head, "right") for head in SENSITIVE),
-        *((head, "left") for head in SENSITIVE if head not in READ_THE_RIGHT),
+        *((head, "left") for head in SENSITIVE if head not in SENSITIVE_ON_THE_RIGHT),
     ],
 )
 def test_head_check_refuses_dependence_on_padding(
@@ -217,30 +225,30 @@ def test_head_check_refuses_dependence_on_padding(
     with pytest.raises(HeadError, match=head.__name__):
         check.check([planned(head.__name__)])
     messages: list[str] = []
-    allowing = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
+    lenient_check = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
     with collected(messages):
-        allowing.check([planned(head.__name__)])
+        lenient_check.check([planned(head.__name__)])
     assert [head.__name__ in line for line in messages] == [True]
 
 
-@pytest.mark.parametrize("head", BY_OTHER_ROWS)
+@pytest.mark.parametrize("head", DEPENDENT_ON_OTHER_ROWS)
 def test_head_check_refuses_dependence_on_other_rows(
     accelerator: Accelerator, tiny_encoder: Path, head: type[Head]
 ) -> None:
     with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
         head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)])
     messages: list[str] = []
-    allowing = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
+    lenient_check = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
     with collected(messages):
-        allowing.check([planned(head.__name__)])
+        lenient_check.check([planned(head.__name__)])
     assert [head.__name__ in line for line in messages] == [True]
 
 
 def test_head_check_warns_about_a_random_head(accelerator: Accelerator, tiny_encoder: Path) -> None:
     messages: list[str] = []
     with collected(messages):
-        head_check(accelerator, tiny_encoder, "right").check([planned("Random")])
-    assert ["Random" in line for line in messages] == [True]
+        head_check(accelerator, tiny_encoder, "right").check([planned("RandomLogits")])
+    assert ["RandomLogits" in line for line in messages] == [True]
 
 
 def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, tiny_encoder: Path) -> None:
@@ -262,10 +270,13 @@ def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"head": "MeanOfAll"},
-        {"head": "MeanOfAll", "freeze": ["encoder"], "cache_features": True},
-        {"timeline": [{"at": "2st", "replace_head": "NotAlone"}]},
-        {"timeline": [{"when": "plateau(validation/loss, 1)", "replace_head": "NotAlone"}], "evaluate_every": "1st"},
+        {"head": "MeanWithPadding"},
+        {"head": "MeanWithPadding", "freeze": ["encoder"], "cache_features": True},
+        {"timeline": [{"at": "2st", "replace_head": "DividesByLength"}]},
+        {
+            "timeline": [{"when": "plateau(validation/loss, 1)", "replace_head": "DividesByLength"}],
+            "evaluate_every": "1st",
+        },
     ],
     ids=["first head", "cached hidden states", "due later", "conditional"],
 )
@@ -277,20 +288,20 @@ def test_planned_heads_are_checked_before_training(start_run: StartRun, settings
     assert any("--allow_padding_sensitive" in line for line in messages)
 
 
-def test_head_of_a_hook_is_checked_when_it_is_set(start_run: StartRun) -> None:
-    class Swaps(Hook):
+def test_head_requested_by_a_hook_is_checked_when_it_is_applied(start_run: StartRun) -> None:
+    class ReplaceHead(Hook):
         def after_step(self, run: Run) -> None:
             if run.clock.step == 2:
-                run.edit.replace_head("Unmasked")
+                run.edit.replace_head("MaxWithPadding")
 
-    run = start_run([Swaps()])
-    with pytest.raises(HeadError, match="Unmasked"):
+    run = start_run([ReplaceHead()])
+    with pytest.raises(HeadError, match="MaxWithPadding"):
         train(run)
     assert run.clock.step == 2
 
 
 def test_heads_replaced_at_the_same_boundary_are_not_checked(start_run: StartRun) -> None:
-    run = start_run(head="MeanOfAll", timeline=[{"at": "0%", "replace_head": "Right"}])
+    run = start_run(head="MeanWithPadding", timeline=[{"at": "0%", "replace_head": "MaskedMean"}])
     train(run)
     assert run.clock.step == 4
 
@@ -302,19 +313,21 @@ def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:
                 assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
-    whole = start_run([Save()], head="Normalized")
-    train(whole)
-    checkpoint = whole.directory / "checkpoints" / "step-00000002"
+    uninterrupted = start_run([Save()], head="NormalizedMean")
+    train(uninterrupted)
+    checkpoint = uninterrupted.directory / "checkpoints" / "step-00000002"
     saved = load_file(checkpoint / "model.safetensors")
-    resumed = start_run([Save()], head="Normalized", resume=checkpoint)
+    resumed = start_run([Save()], head="NormalizedMean", resume=checkpoint)
     train(resumed)
-    found, expected = (run.encoder_with_head.state_dict() for run in (resumed, whole))
+    actual, expected = (run.encoder_with_head.state_dict() for run in (resumed, uninterrupted))
     assert not torch.equal(saved["head.norm.running_var"], expected["head.norm.running_var"])
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
 
 
 def test_unused_parameter_is_reported_once(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
-    run = start_run(head="Unused", timeline=[{"at": "2st", "replace_head": "linear"}, {"at": "3st", "scale_lr": 0.5}])
+    run = start_run(
+        head="UnusedParameter", timeline=[{"at": "2st", "replace_head": "linear"}, {"at": "3st", "scale_lr": 0.5}]
+    )
     train(run)
     messages = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
-    assert [("head.more" in line, "head.out" in line) for line in messages] == [(True, False)]
+    assert [("head.unused" in line, "head.out" in line) for line in messages] == [(True, False)]

@@ -16,32 +16,32 @@ def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, m
     assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
     monkeypatch.chdir(tiny_encoder.parent)
     monkeypatch.setenv("HOME", str(tiny_encoder.parent))
-    for written in ("tiny", "./tiny", "~/tiny"):
-        found = find_local_encoder(written, REGISTERED)
-        assert found is not None
-        assert found.samefile(tiny_encoder)
+    for text in ("tiny", "./tiny", "~/tiny"):
+        folder = find_local_encoder(text, REGISTERED)
+        assert folder is not None
+        assert folder.samefile(tiny_encoder)
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("encoder", ["some/model", "some_model", "bert-base-uncased"])
 def test_find_local_encoder_returns_none_for_a_hub_id(encoder: str) -> None:
     assert find_local_encoder(encoder, REGISTERED) is None
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("empty_folder")
 def test_find_local_encoder_suggests_a_similar_registered_name() -> None:
     with pytest.raises(UnknownNameError, match=r"'minilmm'.*'minilm'\?.* minilm\.$"):
         find_local_encoder("minilmm", REGISTERED)
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
 def test_find_local_encoder_refuses_a_missing_path(path: str) -> None:
     assert must_be_path(path)
@@ -49,17 +49,17 @@ def test_find_local_encoder_refuses_a_missing_path(path: str) -> None:
         find_local_encoder(path, REGISTERED)
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("empty_folder")
 def test_find_local_encoder_refuses_an_invalid_hub_id() -> None:
     assert not must_be_path("my encoder")
     with pytest.raises(ValueError, match=r"'my encoder' .*Hub id"):
         find_local_encoder("my encoder", REGISTERED)
 
 
-def test_find_local_encoder_refuses_a_file_and_a_folder_without_config(elsewhere: Path) -> None:
-    (elsewhere / "model").mkdir()
-    (elsewhere / "model" / "weights").touch()
-    with pytest.raises(ValueError, match=rf"{elsewhere}/model/weights\.$"):
-        find_local_encoder(f"{elsewhere}/model/weights", REGISTERED)
-    with pytest.raises(ValueError, match=rf"{elsewhere}/model .*config\.json"):
-        find_local_encoder(f"{elsewhere}/model", REGISTERED)
+def test_find_local_encoder_refuses_a_file_and_a_folder_without_config(empty_folder: Path) -> None:
+    (empty_folder / "model").mkdir()
+    (empty_folder / "model" / "weights").touch()
+    with pytest.raises(ValueError, match=rf"{empty_folder}/model/weights\.$"):
+        find_local_encoder(f"{empty_folder}/model/weights", REGISTERED)
+    with pytest.raises(ValueError, match=rf"{empty_folder}/model .*config\.json"):
+        find_local_encoder(f"{empty_folder}/model", REGISTERED)

@@ -1,4 +1,4 @@
-"""Parameters and buffers of a model."""
+"""The trainable parameters and saved buffers of a model."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def test_saved_buffers_excludes_parameters_and_unsaved_buffers() -> None:
 def test_trainable_parameters_are_in_the_models_order() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].bias.requires_grad_(False)
-    found = trainable_parameters(model)
-    assert [id(parameter) for parameter in found] == [id(model[0].weight), id(model[1].weight), id(model[1].bias)]
+    parameters = trainable_parameters(model)
+    assert [id(parameter) for parameter in parameters] == [id(model[0].weight), id(model[1].weight), id(model[1].bias)]

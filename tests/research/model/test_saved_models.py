@@ -1,4 +1,4 @@
-"""The model for --init_from is found."""
+"""The directory of the model for --init_from is found."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from research.model.saved_models import find_saved_model
 
 
 def test_find_saved_model_prefers_the_best_then_the_last_model(tmp_path: Path) -> None:
-    found = []
+    found_folders = []
     for folder in (tmp_path, tmp_path / "model", tmp_path / "best"):
         folder.mkdir(exist_ok=True)
         (folder / "config.json").touch()
-        found.append(find_saved_model(tmp_path))
-    assert found == [tmp_path, tmp_path / "model", tmp_path / "best"]
+        found_folders.append(find_saved_model(tmp_path))
+    assert found_folders == [tmp_path, tmp_path / "model", tmp_path / "best"]
 
 
 def test_find_saved_model_accepts_a_checkpoint(tmp_path: Path) -> None:
@@ -25,6 +25,6 @@ def test_find_saved_model_accepts_a_checkpoint(tmp_path: Path) -> None:
 
 def test_find_saved_model_refuses_a_folder_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    for folder in (tmp_path, tmp_path / "gone"):
+    for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ValueError, match=f"{folder} .*--init_from"):
             find_saved_model(folder)

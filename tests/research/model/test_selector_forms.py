@@ -1,4 +1,4 @@
-"""The syntax of selectors."""
+"""Selectors with invalid syntax are refused with suggestions."""
 
 from __future__ import annotations
 

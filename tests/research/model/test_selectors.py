@@ -1,4 +1,4 @@
-"""Selectors match the same parts in every family; the expected parameter names are written out here."""
+"""Selectors match the same parts in every family. The expected parameter names are written out in this file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYER = dict.fromkeys(FAMILY_NAMES, r"encoder\.layer") | {
     "distilbert": r"transformer\.layer",
     "modernbert": "layers",
 }
-"""Module with the layers in each family, within the encoder."""
+"""Pattern of the path, within the encoder, of the module with the layers in each family."""
 EMBEDDINGS = dict.fromkeys(FAMILY_NAMES, r"embeddings\.") | {
     "albert": r"embeddings\.|encoder\.embedding_hidden_mapping_in\.",
     "electra": r"embeddings\.|embeddings_project\.",
@@ -37,17 +37,17 @@ SHARES_LAYERS = ("albert",)
 
 def expected(family: str, selector: str) -> str:
     """Return a pattern of the parameter names that a selector matches."""
-    head, inside = "head\\.", "encoder\\."
+    head, encoder = "head\\.", "encoder\\."
     return {
-        "all": f"{head}|{inside}",
-        "encoder": inside,
+        "all": f"{head}|{encoder}",
+        "encoder": encoder,
         "head": head,
-        "encoder.embeddings": f"{inside}({EMBEDDINGS[family]})",
-        "encoder.layer": rf"{inside}{LAYER[family]}\.",
-        "encoder.layer[-1]": rf"{inside}{LAYER[family]}\.1\.",
-        "encoder.layer[:1]": rf"{inside}{LAYER[family]}\.0\.",
-        "encoder.layer[0:2]": rf"{inside}{LAYER[family]}\.[01]\.",
-        "encoder.rest": f"{inside}({REST.get(family, 'nothing')})",
+        "encoder.embeddings": f"{encoder}({EMBEDDINGS[family]})",
+        "encoder.layer": rf"{encoder}{LAYER[family]}\.",
+        "encoder.layer[-1]": rf"{encoder}{LAYER[family]}\.1\.",
+        "encoder.layer[:1]": rf"{encoder}{LAYER[family]}\.0\.",
+        "encoder.layer[0:2]": rf"{encoder}{LAYER[family]}\.[01]\.",
+        "encoder.rest": f"{encoder}({REST.get(family, 'nothing')})",
         "name:*bias": r".*bias$",
     }[selector]
 
@@ -75,13 +75,13 @@ def test_select_parameters_returns_the_matching_parameters(family: str, selector
             select_parameters(model, selector)
         return
     names = {name for name, _ in model.named_parameters()}
-    wanted = {name for name in names if re.match(expected(family, selector), name)}
-    assert wanted
-    assert select_parameters(model, selector).keys() == wanted
+    expected_names = {name for name in names if re.match(expected(family, selector), name)}
+    assert expected_names
+    assert select_parameters(model, selector).keys() == expected_names
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_select_parameters_of_all_parts_is_the_whole_encoder(family: str) -> None:
+def test_select_parameters_of_all_parts_returns_the_whole_encoder(family: str) -> None:
     model = tiny_model(family)
     parts = ["encoder.embeddings", "encoder.layer", *(["encoder.rest"] if family in REST else [])]
     assert select_parameters(model, parts).keys() == select_parameters(model, "encoder").keys()
@@ -94,8 +94,8 @@ def test_select_modules_contain_exactly_the_selected_parameters(family: str) -> 
     selectors = ["encoder.embeddings", "encoder.layer", "head", *(["encoder.rest"] if family in REST else [])]
     for selector in selectors:
         modules = [model.get_submodule(name) for name in select_modules(model, selector)]
-        own = {parameter for module in modules for parameter in module.parameters(recurse=False)}
-        assert own == set(select_parameters(model, selector).values()), selector
+        parameters = {parameter for module in modules for parameter in module.parameters(recurse=False)}
+        assert parameters == set(select_parameters(model, selector).values()), selector
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -109,8 +109,8 @@ def test_frozen_modules_returns_fully_frozen_modules(family: str) -> None:
     last.requires_grad_(True)
     frozen = frozen_modules(model)
     assert last not in frozen
-    inside = {parameter for module in frozen for parameter in module.parameters()}
-    assert inside == {parameter for parameter in model.parameters() if not parameter.requires_grad}
+    frozen_parameters = {parameter for module in frozen for parameter in module.parameters()}
+    assert frozen_parameters == {parameter for parameter in model.parameters() if not parameter.requires_grad}
 
 
 def test_select_blocks_returns_whole_blocks() -> None:
@@ -151,10 +151,12 @@ def test_select_parameters_suggests_similar_names(selector: str, message: str) -
 def test_shortest_selectors_match_exactly_the_given_parameters(family: str) -> None:
     model = tiny_model(family)
     layers = "encoder.layer" if family in SHARES_LAYERS else "encoder.layer[-1]"
-    of_layer, of_embeddings = (list(select_parameters(model, each)) for each in (layers, "encoder.embeddings"))
-    names = [*of_layer, of_embeddings[0], *select_parameters(model, "head")]
+    layer_names, embedding_names = (
+        list(select_parameters(model, selector)) for selector in (layers, "encoder.embeddings")
+    )
+    names = [*layer_names, embedding_names[0], *select_parameters(model, "head")]
     selectors = shortest_selectors(model, names)
     assert select_parameters(model, selectors).keys() == set(names)
     assert len(selectors) == 3
-    select_parameters(model, of_layer[0].join(["name:", ""]))[of_layer[0]].requires_grad_(False)
+    select_parameters(model, f"name:{layer_names[0]}")[layer_names[0]].requires_grad_(False)
     assert shortest_selectors(model, names[1:]) == selectors

@@ -1,4 +1,4 @@
-"""A tiny encoder of each family, and a small head."""
+"""Tiny encoders of all families, and a small head."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "bert": BERT_LIKE,
     "deberta-v2": {
         **BERT_LIKE,
-        # As in DeBERTa-v3, but with the convolution of v2.
+        # The settings of DeBERTa-v3, with the convolution of DeBERTa-v2.
         "relative_attention": True,
         "position_buckets": 8,
         "norm_rel_ebd": "layer_norm",
@@ -48,6 +48,7 @@ FAMILY_NAMES = sorted(SIZES)
 
 
 def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
+    """Return the config of a tiny encoder; `changed` overrides some of its values."""
     sizes = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": PAD, "hidden_size": 32, **SIZES[family], **changed}
     if family == "distilbert":
         del sizes["hidden_size"]
@@ -103,6 +104,7 @@ if "probe" not in HEADS:
 def tiny_model(
     family: str, head: str = "probe", num_labels: int = 3, problem_type: str = "single_label", **options: Any
 ) -> EncoderWithHead:
+    """Return a tiny encoder with a head; `options` are options of the head."""
     torch.manual_seed(0)
     return EncoderWithHead(
         EncoderWithHeadConfig(
@@ -117,6 +119,7 @@ def tiny_model(
 
 
 def tiny_batch(lengths: tuple[int, ...] = (9, 5, 1)) -> dict[str, Tensor]:
+    """Return random inputs, one row for each length in tokens, padded on the right."""
     generator = torch.Generator().manual_seed(1)
     input_ids = torch.randint(4, VOCABULARY_SIZE, (len(lengths), max(lengths)), generator=generator)
     attention_mask = (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)).long()

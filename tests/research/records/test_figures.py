@@ -1,4 +1,4 @@
-"""Figures of predictions."""
+"""Confusion matrices, precision-recall curves and regression figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     scores = generator.dirichlet(np.ones(num_labels), 300)
     matrix = confusion_matrix_figure(task, labels, scores.argmax(axis=1))
     counts = [int(text.get_text()) for text in matrix.axes[0].texts]
-    assert 0 not in counts, "zeros are shown as empty cells"
+    assert 0 not in counts, "cells with the count 0 must be empty"
     assert sum(counts) == 300
     curves = pr_curve_figure(task, labels, np.log(scores))
     assert curves is not None
@@ -34,7 +34,7 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
         assert png.getvalue().startswith(b"\x89PNG")
 
 
-def test_pr_curve_supports_multi_label_rows() -> None:
+def test_pr_curve_supports_multi_label_tasks() -> None:
     task = MultiLabel(("a", "b", "never"), (1, 1, 0), 4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
     figure = pr_curve_figure(task, labels, np.random.default_rng(0).normal(size=(4, 3)))

@@ -23,7 +23,7 @@ def test_journal_round_trip(tmp_path: Path) -> None:
     assert read_journal(tmp_path) == [APPLIED, SKIPPED]
 
 
-def test_rewritten_journal_holds_only_the_new_records(tmp_path: Path) -> None:
+def test_rewrite_journal_replaces_all_records(tmp_path: Path) -> None:
     append_journal(tmp_path, [APPLIED, SKIPPED])
     rewrite_journal(tmp_path, [SKIPPED])
     assert read_journal(tmp_path) == [SKIPPED]
@@ -31,6 +31,6 @@ def test_rewritten_journal_holds_only_the_new_records(tmp_path: Path) -> None:
     assert read_journal(tmp_path) == []
 
 
-def test_missing_journal_is_an_error(tmp_path: Path) -> None:
+def test_read_journal_raises_for_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_journal(tmp_path)

@@ -1,4 +1,4 @@
-"""Files that a run writes at its end."""
+"""The files result.json, config.yaml and predictions of a run, the weights' hash, and the commit."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_weights_sha256_depends_on_names_shapes_and_bytes() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     first = weights_sha256(model)
-    again = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    again.load_state_dict(model.state_dict())
-    assert weights_sha256(again) == first
-    mean = again.get_buffer("1.running_mean")
+    copy = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    copy.load_state_dict(model.state_dict())
+    assert weights_sha256(copy) == first
+    mean = copy.get_buffer("1.running_mean")
     mean[0] = torch.nextafter(mean[0], torch.tensor(1.0))
-    assert weights_sha256(again) != first
+    assert weights_sha256(copy) != first
     assert weights_sha256(nn.ModuleDict({"a": model[0], "b": model[1]})) != first
     flat, square = nn.Module(), nn.Module()
     flat.register_buffer("x", torch.zeros(4))
@@ -41,7 +41,7 @@ def test_weights_sha256_depends_on_names_shapes_and_bytes() -> None:
     assert weights_sha256(flat) != weights_sha256(square)
 
 
-def test_config_omits_settings_of_one_invocation() -> None:
+def test_config_as_yaml_omits_settings_of_a_single_invocation() -> None:
     text = config_as_yaml(RunConfig(output_dir="/somewhere", name="x", resume="auto", overwrite=True))
     assert "somewhere" not in text
     assert "resume" not in text
@@ -95,8 +95,8 @@ def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
 def test_predictions_have_one_score_per_class(
     tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[Any]]
 ) -> None:
-    found = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
-    write_predictions(tmp_path, "test", task, found, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])
+    predictions = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
+    write_predictions(tmp_path, "test", task, predictions, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])
     table = pq.read_table(tmp_path / "predictions" / "test.parquet").to_pydict()
     assert table.pop("id") == [0, 1]
     assert table.pop("file") == ["one.csv", "two.csv"]
@@ -121,7 +121,7 @@ def test_git_commit_is_none_unless_the_code_is_tracked(tmp_path: Path, monkeypat
     assert git_commit() is None
     git("init")
     git("add", "project.py")
-    git("commit", "-m", "a project around an environment")
+    git("commit", "-m", "a project that does not track the code")
     assert git_commit() is None
     git("add", "results.py")
     git("commit", "-m", "the code itself")

@@ -1,4 +1,4 @@
-"""Choice and checks of the run directory."""
+"""The run directory is chosen from the settings, and checked."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.file_modes import enforce_file_modes
 def test_run_directory_follows_output_dir_then_name_then_time() -> None:
     assert run_directory(RunConfig(output_dir="a/b", name="c")) == Path("a/b")
     assert run_directory(RunConfig(name="c")) == Path("runs/c")
-    made = run_directory(RunConfig(head="lstm", data="some/reviews.csv", encoder="org/model"))
-    assert made.parent == Path("runs")
-    assert made.name.startswith("model-lstm-reviews-2")
+    default = run_directory(RunConfig(head="lstm", data="some/reviews.csv", encoder="org/model"))
+    assert default.parent == Path("runs")
+    assert default.name.startswith("model-lstm-reviews-2")
 
 
 def test_default_name_is_a_valid_file_name() -> None:
-    long = run_directory(RunConfig(data=f"{'x' * 250}.csv", encoder="y" * 250))
-    assert len(long.name) < 200
+    long_path = run_directory(RunConfig(data=f"{'x' * 250}.csv", encoder="y" * 250))
+    assert len(long_path.name) < 200
     assert run_directory(RunConfig(data="two\nlines")).name.isprintable()
 
 
@@ -56,7 +56,7 @@ def test_overwriting_files_that_the_run_reads_is_refused(tmp_path: Path, monkeyp
         {"data": "runs/self/elsewhere"},
         {"plugin": ["runs/self/plugin.py"]},
     ]
-    # Every setting with a path that the run reads needs a case.
+    # `cases` must have every setting with a path that the run reads.
     assert {name for settings in cases for name in settings} == {
         *names_where(lambda declared: declared.input_path is not None)
     }

@@ -1,4 +1,4 @@
-"""Figures over the steps of a run, and marks of edits."""
+"""Figures over the steps of a run, and the marks of edits in them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def edit(number: int, step: int) -> Record:
 def test_edits_are_marked_after_their_step() -> None:
     figure = loss_figure(([1, 2, 3], [3.0, 2.0, 1.0]), ([3], [1.5]), [edit(1, 1), edit(2, 2)], 3)
     (axes,) = figure.axes
-    dotted = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"]
-    assert dotted == [1.5, 2.5]
+    marked_positions = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert marked_positions == [1.5, 2.5]
     assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("1", 1.5), ("2", 2.5)]
     assert {line.get_label() for line in axes.lines} >= {"training", "validation"}
 
@@ -28,7 +28,7 @@ def test_numbers_of_neighbouring_edits_are_joined() -> None:
     assert [text.get_text() for text in axes.texts] == ["1-3", "4"]
 
 
-def test_long_curves_are_drawn_as_means_of_neighbours() -> None:
+def test_long_curves_are_drawn_as_means_of_neighbouring_points() -> None:
     steps = list(range(1, 2 * MAX_POINTS + 1))
     (axes,) = curves_figure({"x": (steps, [float(step) for step in steps])}, "x", [], len(steps)).axes
     assert len(np.asarray(axes.lines[0].get_xdata())) == MAX_POINTS

@@ -1,4 +1,4 @@
-"""Names of accelerate's trackers, read without importing accelerate."""
+"""The names of accelerate's trackers are read without importing accelerate, and checked."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ def test_tracker_names_are_read_from_the_source_of_accelerate() -> None:
     assert read_tracker_names() == list(LOGGER_TYPE_TO_CLASS)
 
 
-def test_tracker_names_are_empty_if_accelerate_defines_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_names_are_empty_if_accelerate_has_no_literal_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "accelerate").mkdir()
     (tmp_path / "accelerate" / "__init__.py").touch()
-    (tmp_path / "accelerate" / "tracking.py").write_text("OTHERS = {'wandb': 1}\nLOGGER_TYPE_TO_CLASS = dict()\n")
+    (tmp_path / "accelerate" / "tracking.py").write_text("OTHER_NAMES = {'wandb': 1}\nLOGGER_TYPE_TO_CLASS = dict()\n")
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in sys.modules if name.partition(".")[0] == "accelerate"]:
         monkeypatch.delitem(sys.modules, name)
     assert read_tracker_names() == []
 
 
-def test_unknown_tracker_is_refused_with_the_nearest_name() -> None:
+def test_unknown_tracker_is_refused_with_a_suggestion() -> None:
     check_tracker_names(["tensorboard"], ["tensorboard", "wandb"])
     with pytest.raises(UnknownNameError, match=r"'wandbb'.*'wandb'.*tensorboard, wandb"):
         check_tracker_names(["tensorboard", "wandbb"], ["wandb", "tensorboard"])

@@ -17,7 +17,7 @@ from research.training.api import Run
 
 RunAll = Callable[[str], RunConfig]
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the trackers' own warnings
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the tracker libraries
 
 
 class FailAfterStep3(Hook):
@@ -64,7 +64,7 @@ def run_resume_and_fork(
 
 
 def test_mlflow_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import mlflow  # imported here because it takes seconds
+    import mlflow  # imported here, since the import takes seconds
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     resumed = run_resume_and_fork("mlflow")
@@ -89,9 +89,9 @@ def test_wandb_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, mo
     monkeypatch.setenv("WANDB_SILENT", "true")
     run_resume_and_fork("wandb")
     ids = [path.name.rpartition("-")[2] for path in sorted((tmp_path / "wandb").glob("offline-run-*"))]
-    of_run, of_fork = (read_tracker_runs(tmp_path / name)["wandb"] for name in ("run", "fork"))
-    assert sorted(ids) == sorted([of_run, of_run, of_fork])
-    assert of_run != of_fork
+    run_id, fork_id = (read_tracker_runs(tmp_path / name)["wandb"] for name in ("run", "fork"))
+    assert sorted(ids) == sorted([run_id, run_id, fork_id])
+    assert run_id != fork_id
 
 
 def test_comet_accepts_the_arguments_that_continue_an_experiment() -> None:

@@ -1,4 +1,4 @@
-"""Logging to TensorBoard, and refused trackers."""
+"""Runs log to TensorBoard; unknown trackers are refused."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def predictions(metrics: dict[str, float]) -> Predictions:
 
 def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
     config = RunConfig(log_with=["tensorboard"], mixed_precision="no", num_threads=1)
-    for first_step, last in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
+    for first_step, last_step in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
         accelerator = create_accelerator(config, str(tmp_path))
         start_trackers(accelerator, tmp_path, config, first_step)
-        for step in range(first_step + 1, last + 1):
+        for step in range(first_step + 1, last_step + 1):
             track_values(accelerator, {"loss": step + first_step / 10}, step)
-        track_text(accelerator, "edits", "**freeze**", last)
-        track_final_metrics(accelerator, "test", predictions({"accuracy": 0.5, "auroc": math.nan}), last)
-        track_final_metrics(accelerator, "validation", predictions({"accuracy": 0.5}), last)
+        track_text(accelerator, "edits", "**freeze**", last_step)
+        track_final_metrics(accelerator, "test", predictions({"accuracy": 0.5, "auroc": math.nan}), last_step)
+        track_final_metrics(accelerator, "validation", predictions({"accuracy": 0.5}), last_step)
         end_run(accelerator)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()

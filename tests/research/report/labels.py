@@ -1,4 +1,4 @@
-"""Tasks with many labels."""
+"""A task with a given number of labels."""
 
 from __future__ import annotations
 

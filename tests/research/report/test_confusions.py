@@ -1,4 +1,4 @@
-"""Confused pairs of labels, checked by hand."""
+"""The most confused pairs of labels equal values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from research.tasks.single_label import SingleLabel
 from tests.research.report.labels import labels_task
 
 
-def test_most_confused_pairs_by_hand() -> None:
+def test_most_confused_equals_hand_computed_pairs() -> None:
     labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([1, 1, 0, 2, 0, 1, 1, 1])
-    found = most_confused(labels_task(3), labels, predicted)
-    assert [(each.label, each.predicted, each.num_rows, each.share) for each in found] == [
+    confusions = most_confused(labels_task(3), labels, predicted)
+    assert [(pair.label, pair.predicted, pair.num_rows, pair.share) for pair in confusions] == [
         ("label 0", "label 1", 2, 0.5),
         ("label 2", "label 1", 2, 1.0),
         ("label 0", "label 2", 1, 0.25),
@@ -22,5 +22,5 @@ def test_most_confused_pairs_by_hand() -> None:
 
 def test_confusions_name_labels_without_training_rows() -> None:
     task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
-    (found,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
-    assert (found.label, found.predicted, found.num_rows, found.share) == ("new", "b", 2, 1.0)
+    (pair,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
+    assert (pair.label, pair.predicted, pair.num_rows, pair.share) == ("new", "b", 2, 1.0)

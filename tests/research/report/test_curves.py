@@ -17,9 +17,9 @@ def test_read_curves_returns_one_curve_per_value(tmp_path: Path) -> None:
         {"step": 2, "epoch": 1.0, "loss": None, "validation/loss": "Infinity"},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = read_curves(tmp_path)
-    assert list(found) == ["loss", "logged_by_hook", "validation/loss"]
-    steps, values = (dict(zip(found, part, strict=True)) for part in zip(*found.values(), strict=True))
+    curves = read_curves(tmp_path)
+    assert list(curves) == ["loss", "logged_by_hook", "validation/loss"]
+    steps, values = (dict(zip(curves, columns, strict=True)) for columns in zip(*curves.values(), strict=True))
     assert steps == {"loss": [1, 2], "logged_by_hook": [1], "validation/loss": [2]}
     assert (values["logged_by_hook"], values["validation/loss"]) == ([7.0], [math.inf])
     assert values["loss"] == pytest.approx([2.0, math.nan], nan_ok=True)

@@ -1,4 +1,4 @@
-"""Tables of label scores."""
+"""The table of scores per label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_long_label_table_starts_with_the_worst_labels() -> None:
     predicted[40] = 0  # label 20 has recall 0.5
     table = label_table(labels_task(45), Scored(labels, labels, predicted, labels))
     assert (table.is_long, table.num_labels) == (True, 45)
-    names = [each.name for each in table.labels]
+    names = [row.name for row in table.labels]
     assert names[:3] == ["label 10", "label 0", "label 20"]
     assert names[-1] == "label 44"
     assert (table.labels[1].precision, table.labels[1].recall, table.labels[1].num_rows) == (0.4, 1.0, 2)

@@ -17,7 +17,7 @@ def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("error:Attempting to set identical")
-def test_run_that_stops_before_its_first_step_has_a_page(settings: dict[str, Any]) -> None:
+def test_page_is_written_for_a_run_without_steps(settings: dict[str, Any]) -> None:
     class StopAtStart(Hook):
         def on_train_start(self, run: Run) -> None:
             run.stop("nothing to do")

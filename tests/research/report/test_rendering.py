@@ -37,33 +37,33 @@ def test_filters_format_numbers_and_settings() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(1234, "1,234"), (0.00004, "0.0000"), ("a", "a"), (None, "not defined"), (math.nan, "nan")]
 )
-def test_as_number_formats(value: Any, text: str) -> None:
+def test_as_number_formats_value(value: Any, text: str) -> None:
     assert as_number(value) == text
 
 
 @pytest.mark.parametrize(
     "value", [None, True, 3, 1e-5, "no", "é" * 200, ["a", {"b": [1, 2]}], {}, "", "a\nb", "a\n", ["a\u2028b\n"]]
 )
-def test_as_yaml_is_one_line_and_round_trips(value: Any) -> None:
+def test_as_yaml_returns_one_line_that_round_trips(value: Any) -> None:
     text = as_yaml(value)
     assert "\n" not in text
     assert yaml.safe_load(text) == value
 
 
-def figure() -> Figure:
-    drawn = Figure(figsize=(3, 2), layout="constrained")
-    axes = drawn.subplots()
+def make_figure() -> Figure:
+    figure = Figure(figsize=(3, 2), layout="constrained")
+    axes = figure.subplots()
     axes.plot([1, 2], [3, 4], label="loss 表")
     axes.legend()
-    return drawn
+    return figure
 
 
 def test_picture_is_deterministic_and_keeps_text() -> None:
-    first = picture("Loss", figure())
-    assert first == picture("Loss", figure())
+    first = picture("Loss", make_figure())
+    assert first == picture("Loss", make_figure())
     assert first.title == "Loss"
     kind, _, content = first.source.partition(",")
     assert kind == "data:image/svg+xml;base64"
-    drawn = ET.fromstring(base64.b64decode(content))
-    assert drawn.tag.endswith("svg")
-    assert "loss 表" in [text.strip() for text in drawn.itertext()]
+    svg = ET.fromstring(base64.b64decode(content))
+    assert svg.tag.endswith("svg")
+    assert "loss 表" in [text.strip() for text in svg.itertext()]

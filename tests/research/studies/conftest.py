@@ -1,4 +1,4 @@
-"""Fixtures for tests of studies."""
+"""Fixtures with studies and their reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def environment(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
 def unlabelled_spec(
     environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> StudySpec:
-    """Study of two arms on data without test labels, compared on validation rows."""
+    """A study of two arms on data without test labels, which compares them on validation rows."""
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
     (data / "test.csv").write_text("\n".join(texts) + "\n")
@@ -39,12 +39,12 @@ def unlabelled_spec(
 def finished_study(
     environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> StudyOutcomes:
-    """Study of three arms; one has an edit during training, and names and texts contain HTML."""
+    """A finished study of three arms. One has an edit during training; names and texts contain HTML."""
     folder = tmp_path_factory.mktemp("finished_study")
     data = shutil.copytree(tiny_reviews, folder / "data")
     text = (data / "validation.csv").read_text()
-    quoted = HOSTILE.replace('"', '""')
-    lines = [f'"{line.rsplit(",", 1)[0]} {quoted}",{line.rsplit(",", 1)[1]}' for line in text.splitlines()[1:]]
+    escaped = HOSTILE.replace('"', '""')
+    lines = [f'"{line.rsplit(",", 1)[0]} {escaped}",{line.rsplit(",", 1)[1]}' for line in text.splitlines()[1:]]
     (data / "validation.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     spec = StudySpec(
         name="three",
@@ -62,11 +62,11 @@ def finished_study(
 
 @pytest.fixture(scope="session")
 def contents(finished_study: StudyOutcomes) -> Contents:
-    """Report contents of the finished study."""
+    """The report contents of the finished study."""
     return find_contents(finished_study)
 
 
 @pytest.fixture(scope="session")
 def page(contents: Contents) -> Path:
-    """Path of the finished study's report.html, with the other report files next to it."""
+    """The path of the finished study's report.html. The other report files are in the same folder."""
     return write_contents(contents)

@@ -1,4 +1,4 @@
-"""The command line of studies."""
+"""The command line of studies is parsed, and invalid command lines are refused."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_entries_outside_the_grid_are_dropped_with_a_note() -> None:
     assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
 
 
-def test_no_stays_text_and_braces_may_contain_commas() -> None:
+def test_value_no_stays_text_and_braces_may_contain_commas() -> None:
     command = parsed("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
     assert command.spec.grid == {"mixed_precision": ["no", "bf16"]}
     assert command.spec.exclude == [{"head": {"name": "lstm", "lstm_size": 64}, "lr": 3}]

@@ -1,4 +1,4 @@
-"""Assignment of GPUs to workers."""
+"""GPUs are assigned to workers and the processes of their trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GPU = "GPU-8e1c1f0a-0000-4000-8000-5a5e5c5b5a59"
         ("4567", 2, 2, ["45", "67"]),
         ("01234", 2, 2, ["01", "23"]),
         ("01", 4, 1, ["0", "1", "0", "1"]),
-        ("012", 2, 2, ["01", "20"]),  # shared, but the processes of one trial never share
+        ("012", 2, 2, ["01", "20"]),  # workers share GPUs, but the processes of one trial do not
         ("0123", 1, 1, [""]),  # a single worker keeps all visible GPUs
         ("", 2, 1, ["", ""]),
     ],
@@ -45,7 +45,7 @@ def test_devices_are_split_among_workers_and_their_processes(
         (f"{GPU},{MIG}", [GPU, MIG]),
     ],
 )
-def test_visible_devices_are_parsed_as_by_cuda(
+def test_visible_devices_are_parsed_as_in_cuda(
     value: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)

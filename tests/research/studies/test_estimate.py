@@ -1,4 +1,4 @@
-"""Estimates of a study's time."""
+"""The time of a study is estimated from finished trials or measured steps."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_estimate_uses_the_median_of_finished_trials() -> None:
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)
     }
     failed = Entry(trials[7], TrialState.FAIL, {"seconds": 1e9}, 0)
-    missing = [*trials[3:5], *trials[7:]]
-    estimated = estimate(missing, {**entries, failed.trial.id: failed}, 2, None)
+    remaining = [*trials[3:5], *trials[7:]]
+    estimated = estimate(remaining, {**entries, failed.trial.id: failed}, 2, None)
     assert estimated.seconds == (2 * 2.0 + 3 * 15.0) / 2
     assert ["linear: 2 x" in estimated.lines[0], "lstm: 3 x" in estimated.lines[1], len(estimated.lines)] == [
         True,

@@ -1,4 +1,4 @@
-"""First checks of a study's command line."""
+"""A study's command line is checked before anything is read or started."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from research.studies.first_checks import check_study
 
 
 def parse(*arguments: str) -> StudyCommand:
-    parsed = parse_study(arguments)
-    assert isinstance(parsed, StudyCommand)
-    return parsed
+    command = parse_study(arguments)
+    assert isinstance(command, StudyCommand)
+    return command
 
 
 def test_unknown_metric_is_refused() -> None:

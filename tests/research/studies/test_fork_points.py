@@ -1,4 +1,4 @@
-"""Trials whose fork cannot start are refused while planning."""
+"""Trials whose fork cannot start are refused while the study is planned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grids: trials, ids, names of arms, and refused specifications."""
+"""Grids expand into trials with ids and arm names; invalid grids are refused."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_id_depends_on_settings_that_affect_the_result() -> None:
 
     assert id_of() == id_of(num_threads=1, log_every=3, report=False, keep=5, micro_batch_size=4, cache_features=True)
     assert id_of() == id_of(seed=0)
-    different = [
+    different_ids = [
         id_of(seed=1),
         id_of(lr=3e-5),
         id_of(epochs=2),
         id_of(data="rotten_tomatoes"),
         id_of(cache_dtype="bf16"),
     ]
-    assert len({id_of(), *different}) == 6
+    assert len({id_of(), *different_ids}) == 6
     # Cached and computed hidden states differ by rounding only: 1e-7 in float32, but more in half precision.
     assert id_of(cache_features=False) == id_of()
     assert id_of(mixed_precision="no", cache_features=False) == id_of(mixed_precision="no", cache_features=True)
@@ -70,11 +70,11 @@ def test_base_recipe_arm_and_override_apply_in_this_order(tmp_path: Path) -> Non
 
 
 def test_excluded_combinations_have_no_trials() -> None:
-    found = arm_names(
+    names = arm_names(
         grid={"head": ["linear", {"name": "lstm", "lstm_size": 8}], "lr": [1e-5, 1e-4]},
         exclude=[{"head": "lstm", "lr": "1e-4"}],
     )
-    assert found == ["linear, lr=1e-05", "linear, lr=0.0001", "lstm (lstm_size 8), lr=1e-05"]
+    assert names == ["linear, lr=1e-05", "linear, lr=0.0001", "lstm (lstm_size 8), lr=1e-05"]
 
 
 def test_single_arm_is_named_after_its_head() -> None:
@@ -132,9 +132,9 @@ def test_invalid_grid_is_refused(spec: dict[str, Any], message: str) -> None:
 
 
 def test_varied_axis_is_always_part_of_the_id() -> None:
-    alone, *_ = expand(StudySpec(grid={"micro_batch_size": [8]}))
-    plain, *_ = expand(StudySpec())
-    assert alone.id == plain.id
+    one_value, *_ = expand(StudySpec(grid={"micro_batch_size": [8]}))
+    default, *_ = expand(StudySpec())
+    assert one_value.id == default.id
     assert len({trial.id for trial in expand(StudySpec(grid={"micro_batch_size": [8, 16]}))}) == 2
 
 
@@ -166,12 +166,12 @@ def test_each_value_of_a_grid_is_parsed_once(monkeypatch: pytest.MonkeyPatch) ->
     num_calls = 0
     parse = ArgumentParser.parse_object
 
-    def count(*arguments: Any, **named: Any) -> Any:
+    def count_and_parse(*arguments: Any, **named: Any) -> Any:
         nonlocal num_calls
         num_calls += 1
         return parse(*arguments, **named)
 
-    monkeypatch.setattr(ArgumentParser, "parse_object", count)
+    monkeypatch.setattr(ArgumentParser, "parse_object", count_and_parse)
     assert (
         len(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, "3e-5"], "seed": list(range(50))}))) == 200
     )

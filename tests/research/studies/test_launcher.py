@@ -1,4 +1,4 @@
-"""Config files of accelerate launch."""
+"""Config files of `accelerate launch` are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of additional workers."""
+"""The command line of additional workers is parsed and checked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ REQUIRED = ("--study", "a", "--storage", "sqlite:///a.db")
 
 def test_worker_settings_are_parsed() -> None:
     assert parse_work(REQUIRED) == WorkerSettings(study="a", storage="sqlite:///a.db")
-    more = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
-    assert parse_work([*REQUIRED, *more]) == WorkerSettings(
+    flags = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
+    assert parse_work([*REQUIRED, *flags]) == WorkerSettings(
         study="a",
         storage="sqlite:///a.db",
         directory="c",
@@ -55,9 +55,9 @@ def test_worker_help_shows_only_its_own_settings(capsys: pytest.CaptureFixture[s
 
 
 def test_worker_without_storage_or_launcher_config_is_refused(tmp_path: Path) -> None:
-    missing = WorkerSettings(study="a", storage=f"sqlite:///{tmp_path / 'none.db'}")
+    without_storage = WorkerSettings(study="a", storage=f"sqlite:///{tmp_path / 'none.db'}")
     with pytest.raises(ValueError, match=r"none\.db"):
-        work(missing)
+        work(without_storage)
     with pytest.raises(ValueError, match=r"--accelerate_config missing\.yaml"):
         work(WorkerSettings(study="a", storage="b", accelerate_config="missing.yaml"))
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Outcomes of the trials of a study, and whether they can be compared."""
+"""The outcomes of a study's trials are collected, and checked for differences that prevent verdicts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,16 @@ def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcome
     study = changed(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
     study = dataclasses.replace(study, directory=tmp_path)
     (inconsistency,) = study.inconsistencies
-    ids = [each.trial.id for each in study.outcomes if each.trial.arm == first.trial.arm]
-    assert sum(each in inconsistency for each in ids) == 1
+    ids = [outcome.trial.id for outcome in study.outcomes if outcome.trial.arm == first.trial.arm]
+    assert sum(trial_id in inconsistency for trial_id in ids) == 1
     before = {
-        each.arm: each.comparison.why_no_verdict for each in rank_arms(finished_study, "accuracy") if each.comparison
+        ranked.arm: ranked.comparison.why_no_verdict
+        for ranked in rank_arms(finished_study, "accuracy")
+        if ranked.comparison
     }
-    after = {each.arm: each.comparison.why_no_verdict for each in rank_arms(study, "accuracy") if each.comparison}
+    after = {
+        ranked.arm: ranked.comparison.why_no_verdict for ranked in rank_arms(study, "accuracy") if ranked.comparison
+    }
     assert len(before) == 2
     assert after == {arm: f"{inconsistency}; {reason}" for arm, reason in before.items()}
     assert inconsistency in html.unescape(write_study_report(study).read_text())
@@ -60,7 +64,7 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
 
     frozen = {"freeze": ["encoder"]}
     outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
-    # These trials run the encoder according to their settings.
+    # The settings of these trials require that they run the encoder, so that is not a difference.
     outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.inconsistencies == []
@@ -80,7 +84,7 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
 def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     trials = [trial_of("linear", seed) for seed in range(6)]
     metrics = {"test": {"accuracy": 0.5}}
-    known: list[tuple[Trial, TrialState, dict[str, Any]]] = [
+    stored: list[tuple[Trial, TrialState, dict[str, Any]]] = [
         (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are on another machine
         (trials[1], TrialState.PRUNED, {"metrics": {}}),
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
@@ -88,25 +92,25 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         (trials[4], TrialState.WAITING, {}),
         (trial_of("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
     ]
-    entries = {each[0].id: Entry(*each, number) for number, each in enumerate(known)}
+    entries = {item[0].id: Entry(*item, number) for number, item in enumerate(stored)}
     run_directory = tmp_path / "trials" / trials[1].id
     run_directory.mkdir(parents=True)
     (run_directory / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
     study = collect_outcomes(StudySpec(), trials, entries, tmp_path)
-    assert [each.state for each in study.outcomes] == [
+    assert [outcome.state for outcome in study.outcomes] == [
         *("finished", "finished", "failed", "running", "waiting", "waiting")
     ]
     assert study.outcomes[0].result == {"metrics": metrics}
     assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
     assert (study.outcomes[2].error, study.num_outside_grid) == ("too hot", 1)
-    found = study.values("accuracy", "test")["linear"]
-    assert found[0] == 0.5
-    assert math.isnan(found[1])
+    values = study.values("accuracy", "test")["linear"]
+    assert values[0] == 0.5
+    assert math.isnan(values[1])
     with pytest.raises(ValueError, match=r"linear-0.*'f1'.*accuracy"):
         study.values("f1", "test")
 
 
-def test_rows_without_labels_have_no_values() -> None:
+def test_values_refuses_a_split_without_labels() -> None:
     outcome = Outcome(trial_of("linear", 0), Path("nowhere"), "finished", {"metrics": {"validation": {"loss": 1.0}}})
     study = StudyOutcomes(StudySpec(), Path("nowhere"), [outcome])
     assert [study.is_unlabelled(split) for split in ("validation", "test")] == [False, True]

@@ -1,4 +1,4 @@
-"""Progress of a study without a terminal."""
+"""The progress of a study is printed line by line without a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 
 
-def test_start_and_end_of_a_trial_are_one_line_each(tmp_path: Path) -> None:
+def test_start_and_end_of_a_trial_print_one_line_each(tmp_path: Path) -> None:
     first, second = expand(StudySpec(grid={"seed": [3, 4]}))
     printed = io.StringIO()
     with StudyProgress([first, second], Terminal(file=printed), tmp_path) as progress:

@@ -1,4 +1,4 @@
-"""Checks while a study is planned, before any trial runs."""
+"""A study is checked while it is planned, before any trial runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers are started while trials are waiting; a study ends if its workers cannot work."""
+"""Workers are started while trials are waiting; a study ends with an error if its workers cannot start."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_finished_study_starts_no_workers(tmp_path: Path) -> None:
 
 
 def test_workers_that_die_immediately_end_the_study_with_their_log(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)
     with Study("a", local_address(tmp_path)) as study:
         study.add(TRIALS)
         supervisor = Supervisor(study, TRIALS, tmp_path, DEVICES, str(tmp_path / "missing.yaml"))
         with pytest.raises(ValueError, match=r"--accelerate_config .*missing\.yaml"):
             supervisor.run(Terminal(file=io.StringIO()))
         assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING] * 2
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == handler

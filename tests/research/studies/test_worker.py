@@ -22,9 +22,9 @@ from tests.builders.studies import SMALL
 @pytest.fixture
 def restore_signal_handlers() -> Iterator[None]:
     """Restore the signal handlers that a worker replaces."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    for number, handler in before.items():
+    for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
@@ -37,20 +37,23 @@ def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_re
     with Study("a", local_address(tmp_path)) as study:
         study.add(expand(spec))
         assert Worker(study, spec, tmp_path).work() == 0
-        done, failed = study.entries().values()
-    assert (done.state, failed.state) == (TrialState.COMPLETE, TrialState.FAIL)
-    run_directory = tmp_path / "trials" / done.trial.id
+        finished, failed = study.entries().values()
+    assert (finished.state, failed.state) == (TrialState.COMPLETE, TrialState.FAIL)
+    run_directory = tmp_path / "trials" / finished.trial.id
     result = try_read_result(run_directory)
     assert result is not None
-    assert (done.value, done.attributes["metrics"]) == (result["metrics"]["test"]["accuracy"], result["metrics"])
-    assert done.attributes["directory"] == str(run_directory.resolve())
-    assert done.attributes["seconds"] > 0
+    assert (finished.value, finished.attributes["metrics"]) == (
+        result["metrics"]["test"]["accuracy"],
+        result["metrics"],
+    )
+    assert finished.attributes["directory"] == str(run_directory.resolve())
+    assert finished.attributes["seconds"] > 0
     assert "'last4'" in failed.attributes["error"]
-    assert log_path(tmp_path, done.trial.id).exists()
+    assert log_path(tmp_path, finished.trial.id).exists()
 
 
 @pytest.mark.usefixtures("environment", "restore_signal_handlers")
-def test_worker_without_its_supervisor_takes_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")
     spec = StudySpec(name="a")
     with Study("a", local_address(tmp_path)) as study:
@@ -83,10 +86,10 @@ def test_trials_with_frozen_encoder_run_in_the_worker_process(
 
 
 def test_hidden_states_settings_exclude_the_head() -> None:
-    found = hidden_states_settings(RunConfig())
-    assert hidden_states_settings(RunConfig(head="lstm", seed=3, lr=0.5)) == found
-    for other in ({"encoder": "other"}, {"data": "other"}, {"max_length": 99}, {"cache_dtype": "bf16"}):
-        assert hidden_states_settings(RunConfig(**other)) != found
+    default = hidden_states_settings(RunConfig())
+    assert hidden_states_settings(RunConfig(head="lstm", seed=3, lr=0.5)) == default
+    for changed in ({"encoder": "other"}, {"data": "other"}, {"max_length": 99}, {"cache_dtype": "bf16"}):
+        assert hidden_states_settings(RunConfig(**changed)) != default
 
 
 def test_unreadable_result_is_none(tmp_path: Path) -> None:

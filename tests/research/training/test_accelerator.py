@@ -1,4 +1,4 @@
-"""A run's accelerator is set up as requested."""
+"""The accelerator is created as the settings and the launcher request, or the run is refused."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
     monkeypatch.setattr(psutil.Process, "cmdline", lambda process: ["accelerate", "launch", *launch_options, "run.py"])
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # accelerate always sets it
-    own = choose_precision(RunConfig())  # the default on this machine
-    other = {"bf16": "no", "no": "bf16"}[own]
+    default = choose_precision(RunConfig())
+    other = {"bf16": "no", "no": "bf16"}[default]
     launch_options += ["--mixed_precision", other]
     assert choose_precision(RunConfig()) == other
-    assert choose_precision(RunConfig(mixed_precision=own)) == own
+    assert choose_precision(RunConfig(mixed_precision=default)) == default
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
 def test_launch_with_options_that_accelerate_ignores_is_refused(
     launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    data = tmp_path / "empty.csv"  # would be refused later, when it is read
+    data = tmp_path / "empty.csv"  # an error too, but only after the check of the launch options
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs are available")
@@ -51,7 +51,7 @@ def test_launch_with_options_that_accelerate_ignores_is_refused(
     assert all(expected in line for line in refusals)
 
 
-def test_compare_with_request_refuses_other_set_ups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_compare_with_request_refuses_differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = RunConfig(mixed_precision="no", log_with=[])
     accelerator = create_accelerator(config, str(tmp_path))
     compare_with_request(accelerator, config)

@@ -19,7 +19,7 @@ from tests.research.model.tiny_encoders import tiny_model
 
 REQUESTS = [
     EditRequest("freeze", {"modules": "encoder"}, "timeline entry 1", "at 3st: freeze"),
-    EditRequest("scale_lr", {"factor": 0.5}, "hook Asks"),
+    EditRequest("scale_lr", {"factor": 0.5}, "hook Requesting"),
 ]
 
 
@@ -31,7 +31,7 @@ def edits(tmp_path: Path) -> Iterator[AppliedEdits]:
 
 
 def record(number: int, name: str) -> Record:
-    return Record(number, 3, 0.5, name, {}, "hook Asks", [10, 5], [10, 10])
+    return Record(number, 3, 0.5, name, {}, "hook Requesting", [10, 5], [10, 10])
 
 
 def test_finish_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_finish_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits
     assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (second, False, first + second)
 
 
-def test_skip_writes_the_edits_and_the_reason_into_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
+def test_skip_records_edits_and_reason_in_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
     model = tiny_model("bert")
     model.encoder.requires_grad_(False)
     trainable, size = count_parameters(model)
@@ -60,9 +60,9 @@ def test_skip_writes_the_edits_and_the_reason_into_the_journal(edits: AppliedEdi
         (2, 1, 0.25, REQUESTS[0]),
         (3, 1, 0.25, REQUESTS[1]),
     ]
-    for each in skipped:
-        assert (each.trainable_parameters, each.parameters) == ([trainable] * 2, [size] * 2)
-        assert each.skipped == "it conflicts"
+    for skipped_record in skipped:
+        assert (skipped_record.trainable_parameters, skipped_record.parameters) == ([trainable] * 2, [size] * 2)
+        assert skipped_record.skipped == "it conflicts"
     assert read_journal(tmp_path) == skipped
     assert ["it conflicts" in line for line in lines] == [True, True]
 
@@ -71,8 +71,8 @@ def test_replaying_ends_after_an_error(edits: AppliedEdits) -> None:
     def fail() -> None:
         with edits.replaying():
             assert edits.is_replaying
-            raise ValueError("mine")
+            raise ValueError("test error")
 
-    with pytest.raises(ValueError, match="mine"):
+    with pytest.raises(ValueError, match="test error"):
         fail()
     assert not edits.is_replaying

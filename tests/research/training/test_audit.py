@@ -1,4 +1,4 @@
-"""The audit after edits finds every difference."""
+"""The audit finds every inconsistency after edits."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 Pair = tuple[EncoderWithHead, torch.optim.Optimizer]
 
 
-def made() -> Pair:
+def make_pair() -> Pair:
     """Return a model and a matching optimizer."""
     model = tiny_model("bert")
     return model, create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
 
 
 def test_check_optimizer_requires_every_parameter_exactly_once() -> None:
-    model, optimizer = made()
+    model, optimizer = make_pair()
     check_optimizer(model, optimizer)
     old = model.get_parameter("head.out.bias")
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
@@ -57,7 +57,7 @@ def test_check_optimizer_requires_every_parameter_exactly_once() -> None:
 
 
 def test_check_optimizer_refuses_gradients_of_frozen_parameters() -> None:
-    model, optimizer = made()
+    model, optimizer = make_pair()
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     check_optimizer(model, optimizer)
     model.get_parameter("head.out.bias").requires_grad_(False)
@@ -66,7 +66,7 @@ def test_check_optimizer_refuses_gradients_of_frozen_parameters() -> None:
 
 
 def test_check_rates_requires_the_schedules_rates() -> None:
-    _, optimizer = made()
+    _, optimizer = make_pair()
     schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
     schedule.step()
     with pytest.raises(AuditError, match=r"set_lr.*layer\.1 has 0\.0001 .* 7\.5e-05"):
@@ -80,16 +80,16 @@ def test_check_rates_requires_the_schedules_rates() -> None:
 
 
 def compare(first: Pair, second: Pair) -> list[str | None]:
-    """Compare two models as if each were on its own process (here a thread), and return the error of each."""
-    barrier, slots = threading.Barrier(2, timeout=HANG_LIMIT), [torch.empty(0)] * 2
+    """Compare two models, each in a thread that stands for a process, and return the error of each thread."""
+    barrier, gathered = threading.Barrier(2, timeout=HANG_LIMIT), [torch.empty(0)] * 2
 
     def check(rank: int, pair: Pair) -> str | None:
-        def gather(own: Tensor) -> Tensor:
-            slots[rank] = own
+        def gather(tensor: Tensor) -> Tensor:
+            gathered[rank] = tensor
             barrier.wait()
-            found = torch.cat(slots)
+            result = torch.cat(gathered)
             barrier.wait()
-            return found
+            return result
 
         try:
             check_replicas(*pair, gather, 2)
@@ -116,33 +116,33 @@ def test_check_replicas_finds_any_difference_in_bits() -> None:
     def change_rate(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
         optimizer.param_groups[-1]["lr"] *= 1 + 1e-15
 
-    assert compare(made(), made()) == [None, None]
-    for change, named in (
+    assert compare(make_pair(), make_pair()) == [None, None]
+    for change, message in (
         (change_value, "values of head.out.bias"),
         (change_buffer, "buffer head.shift"),
         (freeze, "head.out.bias is frozen"),
         (change_rate, "rate of head"),
     ):
-        other = made()
-        change(*other)
-        for error in compare(made(), other):
-            assert error is not None, named
-            assert named in error
+        changed_pair = make_pair()
+        change(*changed_pair)
+        for error in compare(make_pair(), changed_pair):
+            assert error is not None, message
+            assert message in error
             assert error.count(" differs") == 1
 
 
 def test_check_replicas_reports_different_structures() -> None:
     model = tiny_model("bert", "linear")
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
-    first, second = compare(made(), (model, optimizer))
+    first, second = compare(make_pair(), (model, optimizer))
     assert first == second
     assert first is not None
-    own, others = (int(number) for number in first.partition("[")[2].partition("]")[0].split(", "))
-    assert own == others + 1  # the probe's buffer
+    first_count, second_count = (int(number) for number in first.partition("[")[2].partition("]")[0].split(", "))
+    assert first_count == second_count + 1  # the probe has a buffer, the linear head has none
 
 
-def test_check_compiled_and_check_unchanged_find_other_trainable_parameters() -> None:
-    model, _ = made()
+def test_check_compiled_and_check_unchanged_find_changed_trainable_parameters() -> None:
+    model, _ = make_pair()
     for compile_backend in ("eager", None):
         check_compiled(model, Wrapped(model, trainable_parameters(model), compile_backend))
     wrapped = Wrapped(model, trainable_parameters(model), compile_backend="eager")
@@ -160,7 +160,7 @@ def test_check_compiled_and_check_unchanged_find_other_trainable_parameters() ->
 
 
 def test_describe_unused_names_parameters_and_how_to_freeze_them() -> None:
-    model, _ = made()
+    model, _ = make_pair()
     model.get_parameter("head.out.bias").requires_grad_(False)
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     check_gradients_arrive(model)
@@ -169,10 +169,10 @@ def test_describe_unused_names_parameters_and_how_to_freeze_them() -> None:
     for name in layer:
         model.get_parameter(name).grad = None
     assert without_gradient(model) == layer
-    described = describe_unused(model, layer)
-    assert ", ".join(layer[:5]) in described
-    assert layer[5] not in described
-    assert f" {len(layer) - 5} more" in described
-    assert "--freeze encoder.layer[1])" in described or "--freeze encoder.layer[-1])" in described
+    description = describe_unused(model, layer)
+    assert ", ".join(layer[:5]) in description
+    assert layer[5] not in description
+    assert f" {len(layer) - 5} more" in description
+    assert "--freeze encoder.layer[1])" in description or "--freeze encoder.layer[-1])" in description
     with pytest.raises(AuditError, match="; ".join(f"{name} got none" for name in layer)):
         check_gradients_arrive(model)

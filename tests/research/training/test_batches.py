@@ -15,7 +15,7 @@ def micro_batch(*rows: int) -> MicroBatch:
     return MicroBatch(np.array(rows), np.ones(len(rows), dtype=np.float32))
 
 
-def test_collate_shortens_training_inputs_but_not_those_of_evaluations(start_run: StartRun) -> None:
+def test_collate_truncates_training_inputs_but_not_evaluation_inputs(start_run: StartRun) -> None:
     run = start_run(max_length=24)
     longest = int(np.argmax(run.lengths_of("train"))), int(np.argmax(run.lengths_of("validation")))
     run.collator.max_length = 10
@@ -34,13 +34,15 @@ def test_collate_returns_rows_labels_and_weights(start_run: StartRun) -> None:
 
 
 def test_rows_sha256_depends_on_the_rows_only(start_run: StartRun) -> None:
-    first, other, fewer = (start_run(**each) for each in ({}, {"head": "mean", "seed": 3}, {"limit_test": 5}))
-    assert first.batches.rows_sha256 == other.batches.rows_sha256 != fewer.batches.rows_sha256
+    first, other_settings, fewer_rows = (
+        start_run(**settings) for settings in ({}, {"head": "mean", "seed": 3}, {"limit_test": 5})
+    )
+    assert first.batches.rows_sha256 == other_settings.batches.rows_sha256 != fewer_rows.batches.rows_sha256
 
 
-def test_disable_cache_needs_a_reason(start_run: StartRun) -> None:
-    plain = start_run().batches
-    batches = Batches(plain.texts, plain.splits, plain.collator, torch.device("cpu"))
+def test_disable_cache_disables_and_reports_only_with_a_reason(start_run: StartRun) -> None:
+    run_batches = start_run().batches
+    batches = Batches(run_batches.texts, run_batches.splits, run_batches.collator, torch.device("cpu"))
     with collected() as lines:
         batches.disable_cache(None)
         assert (batches.cache_disabled, lines) == (False, [])

@@ -30,8 +30,8 @@ STEP_OF_EDIT = {
     "after_evaluate": 2,
     "on_epoch_end": 6,
 }
-"""Points, each with the step after which an edit is applied if it is requested at the point's first call."""
-REFUSED = ("after_edits", "end_of_step", "on_train_end")
+"""The step after which an edit is applied, by the point at whose first call it is requested."""
+POINTS_WITHOUT_EDITS = ("after_edits", "end_of_step", "on_train_end")
 
 
 def requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
@@ -59,8 +59,10 @@ def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -
     assert run.journal[0].trainable_parameters[0] > run.journal[0].trainable_parameters[1] == 66
 
 
-@pytest.mark.parametrize("point", REFUSED)
-def test_edit_is_refused_at_points_without_a_boundary_before_the_checkpoint(start_run: StartRun, point: str) -> None:
+@pytest.mark.parametrize("point", POINTS_WITHOUT_EDITS)
+def test_edit_is_refused_at_points_without_a_boundary_before_the_next_checkpoint(
+    start_run: StartRun, point: str
+) -> None:
     run = start_run([requesting_hook(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
     with pytest.raises(EditError, match=f"freeze.* {point} .*hook Requesting"):
         train(run)
@@ -114,34 +116,34 @@ def test_run_refuses_requests_at_the_wrong_point(start_run: StartRun, point: str
 def test_shared_random_numbers_do_not_change_those_of_training(start_run: StartRun) -> None:
     drawn: list[torch.Tensor] = []
 
-    class Draws(Hook):
+    class DrawNumbers(Hook):
         def before_step(self, run: Run) -> None:
-            before = torch.get_rng_state()
+            state = torch.get_rng_state()
             with run.shared_random_numbers():
                 drawn.append(torch.rand(3))
-            assert torch.equal(torch.get_rng_state(), before)
+            assert torch.equal(torch.get_rng_state(), state)
 
-    train(start_run([Draws()], max_steps=2))
+    train(start_run([DrawNumbers()], max_steps=2))
     torch.manual_seed(1234)
-    train(start_run([Draws()], max_steps=2))
+    train(start_run([DrawNumbers()], max_steps=2))
     assert torch.equal(drawn[0], drawn[2])
     assert torch.equal(drawn[1], drawn[3])
     assert not torch.equal(drawn[0], drawn[1])
 
 
-def test_edit_is_refused_in_an_evaluation_started_at_such_a_point(start_run: StartRun) -> None:
-    class Evaluates(Hook):
+def test_edit_is_refused_in_an_evaluation_that_end_of_step_starts(start_run: StartRun) -> None:
+    class Evaluate(Hook):
         def end_of_step(self, run: Run) -> None:
             run.evaluate("validation")
 
-    waiting = [{"when": "above(validation/loss, 0)", "freeze": "encoder"}]
-    run = start_run([Evaluates()], evaluate_every="3st", timeline=waiting)
+    timeline = [{"when": "above(validation/loss, 0)", "freeze": "encoder"}]
+    run = start_run([Evaluate()], evaluate_every="3st", timeline=timeline)
     with pytest.raises(EditError, match=r"end_of_step .*timeline entry 1"):
         train(run)
 
 
 def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
-    class Stops(Hook):
+    class Stop(Hook):
         def after_step(self, run: Run) -> None:
             run.stop("enough")
 
@@ -150,16 +152,16 @@ def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
         {"at": "100%", "freeze": "encoder"},
         {"when": "above(validation/loss, 99)", "set_dropout": 0.2},
     ]
-    run = start_run([Stops()], max_steps=8, evaluate_every="2st", timeline=timeline)
+    run = start_run([Stop()], max_steps=8, evaluate_every="2st", timeline=timeline)
     with collected() as lines:
         train(run)
     assert [record.name for record in run.journal] == ["scale_lr"]
-    for values in (
+    for pattern in (
         r"step 1 of 8: enough",
         r"step 1, .*step 8: freeze\(modules='encoder'\)",
         r"above\(validation/loss, 99\) .*: set_dropout\(p=0\.2, modules='all'\)",
     ):
-        assert len([line for line in lines if re.search(values, line)]) == 1, values
+        assert len([line for line in lines if re.search(pattern, line)]) == 1, pattern
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_conflicting_entry_is_skipped_as_a_whole_and_journaled(start_run: StartR
 
 @register_edit("shrink_by_norm", changes_parameters=False)
 def shrink_by_norm(run: Editable) -> None:
-    """Read values, which do not exist in a rehearsal."""
+    """Scale the head by values of its parameters, which do not exist in a rehearsal."""
     for parameter in run.encoder_with_head.head.parameters():
         parameter.data /= 1 + float(parameter.detach().norm())
 
@@ -190,15 +192,15 @@ def shrink_by_norm(run: Editable) -> None:
 def test_conflicting_entry_is_skipped_if_it_cannot_be_checked(start_run: StartRun) -> None:
     class Requesting(Hook):
         def after_step(self, run: Run) -> None:
-            if run.clock.step in (2, 3):  # right before the condition comes true, and at the same boundary
+            if run.clock.step in (2, 3):  # before the condition comes true, and at the same boundary
                 run.edit.shrink_by_norm()
 
     for step in (3, 5):
-        waiting = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
-        run = start_run([Requesting()], max_steps=6, evaluate_every=f"{step}st", timeline=[waiting])
+        conditional = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
+        run = start_run([Requesting()], max_steps=6, evaluate_every=f"{step}st", timeline=[conditional])
         train(run)
-        done = [(record.step, record.name, record.skipped is None) for record in run.journal]
-        assert set(done) == {(2, "shrink_by_norm", True), (3, "shrink_by_norm", True), (step, "freeze", False)}
+        outcomes = [(record.step, record.name, record.skipped is None) for record in run.journal]
+        assert set(outcomes) == {(2, "shrink_by_norm", True), (3, "shrink_by_norm", True), (step, "freeze", False)}
         (skipped,) = [record.skipped for record in run.journal if record.skipped is not None]
         assert "shrink_by_norm" in skipped
 
@@ -232,9 +234,9 @@ def test_resumed_run_does_not_apply_a_skipped_edit(start_run: StartRun) -> None:
         "evaluate_every": "3st",
         "timeline": [*PLANNED, {**WAITING, "on_conflict": "skip"}],
     }
-    whole = start_run([Save()], **settings)
-    train(whole)
-    resumed = start_run([Save()], resume=whole.directory / "checkpoints" / "step-00000004", **settings)
+    uninterrupted = start_run([Save()], **settings)
+    train(uninterrupted)
+    resumed = start_run([Save()], resume=uninterrupted.directory / "checkpoints" / "step-00000004", **settings)
     train(resumed)
-    assert resumed.journal == whole.journal
-    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+    assert resumed.journal == uninterrupted.journal
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(uninterrupted.encoder_with_head)

@@ -24,9 +24,9 @@ class Recorder(Hook):
         self.name = name
         self.calls = calls
 
-    def _record(self, run: Run, *facts: object) -> None:
+    def _record(self, run: Run, *arguments: object) -> None:
         assert isinstance(run, TrainingRun)
-        self.calls.append((self.name, run.requests.asked_by, run.requests.point, *facts))
+        self.calls.append((self.name, run.requests.asked_by, run.requests.point, *arguments))
 
     def on_train_start(self, run: Run) -> None:
         self._record(run)
@@ -86,7 +86,7 @@ def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:
 
 
 def test_notify_exception_reaches_every_hook_if_one_fails(start_run: StartRun) -> None:
-    run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("mine")
+    run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("test error")
     with collected() as lines:
         CalledHooks([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)
     assert calls == [(name, "hook Recorder", "on_exception", error) for name in "ab"]
@@ -101,7 +101,7 @@ def test_change_batch_applies_hooks_in_order(start_run: StartRun) -> None:
     assert CalledHooks([Hook()]).change_batch(run, batch) is batch
 
 
-def test_change_batch_refuses_another_number_of_rows(start_run: StartRun) -> None:
+def test_change_batch_refuses_a_changed_number_of_rows(start_run: StartRun) -> None:
     run = start_run()
     with pytest.raises(ValueError, match="Halves"):
         CalledHooks([AddsOne(), Halves()]).change_batch(run, run.collate(first_micro_batch(run)))

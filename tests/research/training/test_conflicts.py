@@ -1,4 +1,4 @@
-"""Conflicts between requested and planned edits are found."""
+"""Conflicts of requested edits with pending and planned edits are found."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_conflict_of_checks_pending_requested_and_planned_edits(
 ) -> None:
     run = start_run()
     names = [name for name, _ in run.encoder_with_head.named_parameters()]
-    found = conflict_of(run, pending, requests, planned)
-    assert (found is None) == (reason is None)
+    conflict = conflict_of(run, pending, requests, planned)
+    assert (conflict is None) == (reason is None)
     if reason is not None:
-        assert re.search(reason, str(found))
-        assert "\n" not in str(found)
+        assert re.search(reason, str(conflict))
+        assert "\n" not in str(conflict)
     assert [name for name, _ in run.encoder_with_head.named_parameters()] == names
     assert (run.journal, run.clock.step) == ([], 0)

@@ -1,4 +1,4 @@
-"""Hashes of every part of a run's state."""
+"""Every part of a run's state is hashed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_hash_value_is_equal_for_equal_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (1, 1.0),
         ("1", 1),
@@ -31,8 +31,8 @@ def test_hash_value_is_equal_for_equal_values() -> None:
         (torch.tensor(1.0), torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))),
     ],
 )
-def test_hash_value_differs_for_different_values(one: Any, other: Any) -> None:
-    assert hash_value(one) != hash_value(other)
+def test_hash_value_differs_for_different_values(first: Any, second: Any) -> None:
+    assert hash_value(first) != hash_value(second)
 
 
 def test_hash_value_does_not_depend_on_memory_layout() -> None:
@@ -42,14 +42,16 @@ def test_hash_value_does_not_depend_on_memory_layout() -> None:
 
 def test_digests_name_the_parts_that_differ(start_run: StartRun) -> None:
     first, second = start_run(max_steps=3), start_run(max_steps=3)
-    before, again = digests(first), digests(second)
-    assert before == again
+    before = digests(first)
+    assert before == digests(second)
     second.encoder_with_head.get_parameter("head.out.bias").data.add_(1)
     changed = digests(second)
     assert {name for name in changed if changed[name] != before[name]} == {"weight head.out.bias"}
     train(first)
     after = digests(first)
-    same = {name for name in before if after[name] == before[name]}
-    assert {"which parameters train", "journal"} <= same
-    assert not {"clock", "schedule", "weight head.out.bias", "optimizer's settings of head, with weight decay"} & same
+    unchanged = {name for name in before if after[name] == before[name]}
+    assert {"which parameters train", "journal"} <= unchanged
+    assert (
+        not {"clock", "schedule", "weight head.out.bias", "optimizer's settings of head, with weight decay"} & unchanged
+    )
     assert "optimizer's exp_avg of head.out.bias" in after.keys() - before.keys()

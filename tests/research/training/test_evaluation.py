@@ -58,39 +58,39 @@ def test_evaluate_gathers_rows_in_blocks(start_run: StartRun, monkeypatch: pytes
     sizes: list[int] = []
     gather = run.accelerator.gather
 
-    def measured(tensor: torch.Tensor) -> Any:
+    def record_size(tensor: torch.Tensor) -> Any:
         sizes.append(len(tensor))
         return gather(tensor)
 
-    monkeypatch.setattr(run.accelerator, "gather", measured)
-    whole = evaluate(run, "validation", lambda: None)
-    assert max(sizes) == len(whole.ids)
+    monkeypatch.setattr(run.accelerator, "gather", record_size)
+    at_once = evaluate(run, "validation", lambda: None)
+    assert max(sizes) == len(at_once.ids)
     sizes.clear()
     monkeypatch.setattr("research.training.gathering.BLOCK_BYTES", 1)
-    blocks = evaluate(run, "validation", lambda: None)
+    in_blocks = evaluate(run, "validation", lambda: None)
     assert max(sizes) == 4
-    assert blocks.metrics == whole.metrics
+    assert in_blocks.metrics == at_once.metrics
     for name in ("ids", "logits", "labels"):
-        assert np.array_equal(getattr(blocks, name), getattr(whole, name)), name
+        assert np.array_equal(getattr(in_blocks, name), getattr(at_once, name)), name
 
 
 def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(*_: Any) -> dict[str, float]:  # as some libraries do while they are imported
+    def draw(*_: Any) -> dict[str, float]:  # as some libraries do when they are imported
         random.random()
         np.random.rand()
         torch.rand(1)
         return {}
 
-    def drawn() -> list[float]:
+    def draw_numbers() -> list[float]:
         return [random.random(), np.random.rand(), torch.rand(1).item()]
 
     run = start_run()
     monkeypatch.setattr("research.learning.metrics.compute_metrics", draw)
     set_seed(0)
-    undisturbed = drawn()
+    expected = draw_numbers()
     set_seed(0)
     evaluate(run, "validation", lambda: None)
-    assert drawn() == undisturbed
+    assert draw_numbers() == expected
 
 
 @pytest.mark.parametrize(("split", "step"), [("validation", 1), ("test", 2)])
@@ -112,14 +112,14 @@ def test_skipped_evaluation_has_no_metrics_and_is_never_the_best(
     assert re.search(f"{WARNING}.* validation after step 2", capsys.readouterr().out)
 
 
-def test_best_model_by_the_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:
+def test_best_model_by_the_loss_of_a_previous_objective_is_not_tested(settings: dict[str, Any]) -> None:
     timeline = [{"at": "1st", "set_objective": "focal"}]
     config = RunConfig(**settings, on_nonfinite="skip", best_metric="loss", timeline=timeline)
     result = run_experiment(config, hooks=[Overflow("validation", 2)])
     assert result["tested"] == "last"
 
 
-def test_skipped_final_evaluation_still_leaves_a_result(settings: dict[str, Any]) -> None:
+def test_result_is_written_if_the_final_evaluation_is_skipped(settings: dict[str, Any]) -> None:
     config = RunConfig(**settings, on_nonfinite="skip")
     run_experiment(config, hooks=[Overflow("test", 2)])
     result = json.loads((Path(settings["output_dir"]) / "result.json").read_text())

@@ -14,8 +14,8 @@ from research.training.api import Run
 from tests.research.conftest import StartRun
 
 
-class Counts(Hook):
-    """Counts evaluations."""
+class RecordEvaluations(Hook):
+    """Records the splits that are evaluated."""
 
     def __init__(self) -> None:
         self.splits: list[str] = []
@@ -25,8 +25,8 @@ class Counts(Hook):
 
 
 def test_latest_evaluates_again_only_if_weights_changed(start_run: StartRun) -> None:
-    counts = Counts()
-    run = start_run([counts])
+    recorder = RecordEvaluations()
+    run = start_run([recorder])
     run.hooks.begin(run)
     first = run.evaluations.latest(run, "test")
     assert run.evaluations.latest(run, "test") is first
@@ -34,24 +34,24 @@ def test_latest_evaluates_again_only_if_weights_changed(start_run: StartRun) -> 
         run.encoder_with_head.get_parameter("head.out.bias")[0] += 1
     second = run.evaluations.latest(run, "test")
     assert second.logits[:, 0] == pytest.approx(first.logits[:, 0] + 1, abs=1e-5)
-    assert counts.splits == ["test", "test"]
+    assert recorder.splits == ["test", "test"]
 
 
 def test_forget_makes_latest_evaluate_again(start_run: StartRun) -> None:
-    counts = Counts()
-    run = start_run([counts])
+    recorder = RecordEvaluations()
+    run = start_run([recorder])
     run.hooks.begin(run)
     first = run.evaluations.latest(run, "test")
     run.evaluations.forget()
     assert run.evaluations.latest(run, "test").logits.tolist() == first.logits.tolist()
-    assert counts.splits == ["test", "test"]
+    assert recorder.splits == ["test", "test"]
 
 
 def test_latest_caches_each_split(start_run: StartRun) -> None:
     run = start_run()
     run.hooks.begin(run)
-    found = {split: run.evaluate(split) for split in ("test", "validation")}
-    assert all(run.evaluations.latest(run, split) is each for split, each in found.items())
+    evaluated = {split: run.evaluate(split) for split in ("test", "validation")}
+    assert all(run.evaluations.latest(run, split) is predictions for split, predictions in evaluated.items())
 
 
 def test_evaluate_ends_on_a_signal_only_after_the_last_boundary(start_run: StartRun) -> None:
@@ -59,7 +59,7 @@ def test_evaluate_ends_on_a_signal_only_after_the_last_boundary(start_run: Start
     run.hooks.begin(run)
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
-        run.evaluate("test")  # not ended: another boundary follows
+        run.evaluate("test")  # the run does not end yet, since another boundary follows
         run.requests.takes_edits = False
         with pytest.raises(Interrupted, match="SIGTERM"):
             run.evaluate("test")

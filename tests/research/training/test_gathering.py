@@ -28,17 +28,17 @@ def test_row_gatherer_returns_values_in_the_order_of_the_rows(
     monkeypatch.setattr(gathering, "BLOCK_BYTES", block_bytes)
     gatherer = RowGatherer(accelerator, 5)
     for positions, weights in (([3, 1], [1.0, 1.0]), ([4, 0], [1.0, 1.0]), ([2, 0], [1.0, 0.0])):
-        places = torch.tensor(positions)
-        gatherer.add(places, torch.tensor(weights), places * 10, torch.stack([places, -places], dim=1).double())
-    one, two = gatherer.close()
-    assert one.tolist() == [0, 10, 20, 30, 40]
-    assert two.tolist() == [[0, 0], [1, -1], [2, -2], [3, -3], [4, -4]]
-    assert one.dtype == np.int64
-    assert two.dtype == np.float64
+        rows = torch.tensor(positions)
+        gatherer.add(rows, torch.tensor(weights), rows * 10, torch.stack([rows, -rows], dim=1).double())
+    scalars, pairs = gatherer.close()
+    assert scalars.tolist() == [0, 10, 20, 30, 40]
+    assert pairs.tolist() == [[0, 0], [1, -1], [2, -2], [3, -3], [4, -4]]
+    assert scalars.dtype == np.int64
+    assert pairs.dtype == np.float64
 
 
 @pytest.mark.parametrize("positions", [[0, 1], [0, 1, 1, 2]])
-def test_row_gatherer_asserts_that_each_row_comes_once(accelerator: Accelerator, positions: list[int]) -> None:
+def test_row_gatherer_asserts_that_each_row_occurs_once(accelerator: Accelerator, positions: list[int]) -> None:
     gatherer = RowGatherer(accelerator, 3)
     gatherer.add(torch.tensor(positions), torch.ones(len(positions)), torch.zeros(len(positions)))
     with pytest.raises(AssertionError, match=f"{sorted({positions.count(row) for row in range(3)})[-1]}"):

@@ -30,9 +30,9 @@ ONE, TWO = (cast("Accelerator", Processes(number)) for number in (1, 2))
 def model() -> EncoderWithHead:
     """A model in which the first parameter of the head has no gradient."""
     model = tiny_model("bert")
-    missing = next(iter(model.head.parameters()))
+    without_gradient = next(iter(model.head.parameters()))
     for parameter in model.parameters():
-        parameter.grad = None if parameter is missing else torch.zeros_like(parameter)
+        parameter.grad = None if parameter is without_gradient else torch.zeros_like(parameter)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Hooks are validated, and their points are called in order."""
+"""Hooks are validated, called at their points in order, and keep their state."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def test_hook_refuses_a_misspelt_point() -> None:
 
 
 def test_hook_accepts_other_methods() -> None:
-    class Own(Hook):
+    class WithOtherMethods(Hook):
         def _after_thought(self) -> None:
             """Not a point."""
 
         def count(self) -> None:
             """Not a point."""
 
-    assert isinstance(Own(), Hook)
+    assert isinstance(WithOtherMethods(), Hook)
 
 
-def test_register_hook_refuses_other_classes() -> None:
+def test_register_hook_refuses_classes_that_are_not_hooks() -> None:
     with pytest.raises(ValueError, match=r"not_a_hook.* Hook; .*int"):
         register_hook("not_a_hook")(int)
     assert "not_a_hook" not in HOOKS
@@ -75,20 +75,20 @@ def config(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Pa
 
 
 class RoundTrip(Hook):
-    """Loads each hook's state into a new hook of its class, at the end of a run."""
+    """At the end of a run, loads each hook's state into a new hook of the same class."""
 
     def __init__(self, hooks: dict[str, Hook]) -> None:
         self.hooks = hooks
         self.states: dict[str, dict[str, Any]] = {}
-        self.taken_back: dict[str, dict[str, Any]] = {}
+        self.restored_states: dict[str, dict[str, Any]] = {}
 
     def on_train_end(self, run: Run) -> None:
         for name, hook in self.hooks.items():
-            other = HOOKS[name](**OPTIONS.get(name, {}))
+            restored = HOOKS[name](**OPTIONS.get(name, {}))
             self.states[name] = hook.state_dict()
-            other.load_state_dict(copy.deepcopy(self.states[name]))
-            other.on_resume(run)
-            self.taken_back[name] = other.state_dict()
+            restored.load_state_dict(copy.deepcopy(self.states[name]))
+            restored.on_resume(run)
+            self.restored_states[name] = restored.state_dict()
 
 
 OPTIONS = {"length_warmup": {"start": 16}}
@@ -99,20 +99,22 @@ WITH_STATE = {"early_stopping", "ema", "loss_spike_guard"}
 
 def test_every_hook_restores_its_state_after_a_run(config: RunConfig) -> None:
     hooks = {name: HOOKS[name](**OPTIONS.get(name, {})) for name in shipped(HOOKS)}
-    at_first = {name: copy.deepcopy(hook.state_dict()) for name, hook in hooks.items()}
-    last = RoundTrip(hooks)
-    run_experiment(dataclasses.replace(config, evaluate_every="1st"), hooks=[*hooks.values(), last])
-    assert {name for name in hooks if not is_same(at_first[name], last.states[name])} == WITH_STATE
-    assert [name for name, state in last.states.items() if not is_same(state, last.taken_back[name])] == []
+    initial_states = {name: copy.deepcopy(hook.state_dict()) for name, hook in hooks.items()}
+    round_trip = RoundTrip(hooks)
+    run_experiment(dataclasses.replace(config, evaluate_every="1st"), hooks=[*hooks.values(), round_trip])
+    assert {name for name in hooks if not is_same(initial_states[name], round_trip.states[name])} == WITH_STATE
+    assert [
+        name for name, state in round_trip.states.items() if not is_same(state, round_trip.restored_states[name])
+    ] == []
 
 
-def is_same(one: object, other: object) -> bool:
+def is_same(first: object, second: object) -> bool:
     """Return whether two states are equal, tensors bit by bit."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
-    return one == other
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(is_same(first[key], second[key]) for key in first)
+    return first == second
 
 
 def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
@@ -131,9 +133,9 @@ def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
 
 
 def test_hooks_can_change_batches_and_gradients_and_log_values(config: RunConfig) -> None:
-    seen: list[int] = []
+    widths: list[int] = []
 
-    class Meddler(Hook):
+    class ChangeTraining(Hook):
         def on_batch(self, run: Run, batch: Batch) -> Batch:
             inputs = {name: tensor[:, :5] for name, tensor in batch.inputs.items()}
             return Batch(inputs, batch.labels, batch.weights, batch.ids)
@@ -144,12 +146,12 @@ def test_hooks_can_change_batches_and_gradients_and_log_values(config: RunConfig
                 parameter.grad.zero_()
             run.log({"answer": 42.0})
 
-    class Witness(Hook):
+    class RecordWidth(Hook):
         def on_batch(self, run: Run, batch: Batch) -> None:
-            seen.append(batch.inputs["input_ids"].shape[1])
+            widths.append(batch.inputs["input_ids"].shape[1])
 
-    run_experiment(config, hooks=[Meddler(), Witness()])
-    assert set(seen) == {5}
+    run_experiment(config, hooks=[ChangeTraining(), RecordWidth()])
+    assert set(widths) == {5}
     lines = [json.loads(line) for line in (Path(str(config.output_dir)) / "metrics.jsonl").read_text().splitlines()]
     assert [line["answer"] for line in lines] == [42.0, 42.0]
 
@@ -157,7 +159,7 @@ def test_hooks_can_change_batches_and_gradients_and_log_values(config: RunConfig
 def test_backward_in_after_backward_adds_gradients(config: RunConfig) -> None:
     norms: list[float] = []
 
-    class Twice(Hook):
+    class RepeatBackward(Hook):
         def __init__(self, times: int) -> None:
             self.times = times
 
@@ -178,7 +180,7 @@ def test_backward_in_after_backward_adds_gradients(config: RunConfig) -> None:
             "dropout": 0.0,
             "head": {"name": "mean", "dropout": 0},
         }
-        run_experiment(RunConfig(**settings), hooks=[Twice(times)])
+        run_experiment(RunConfig(**settings), hooks=[RepeatBackward(times)])
     assert norms[1] == pytest.approx(3 * norms[0], rel=1e-4)
 
 

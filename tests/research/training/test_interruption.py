@@ -1,4 +1,4 @@
-"""Signals that end a run."""
+"""Signals end a run with a message and an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: its points in order, and the gradient of a step."""
+"""The training loop computes the loss and the gradient of a step, and refuses non-finite losses."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def test_train_step_gradient_does_not_depend_on_micro_batches(start_run: StartRu
         train(run)
         assert run.last_step is not None
         steps.append(run.last_step)
-    for other in steps[1:]:
-        assert other.loss == pytest.approx(steps[0].loss, rel=1e-5)
-        assert other.gradient_norm == pytest.approx(steps[0].gradient_norm, rel=1e-4)
+    for step in steps[1:]:
+        assert step.loss == pytest.approx(steps[0].loss, rel=1e-5)
+        assert step.gradient_norm == pytest.approx(steps[0].gradient_norm, rel=1e-4)
     assert (steps[0].num_examples, steps[0].skipped) == (8, False)
 
 
 def test_train_step_loss_is_the_mean_over_its_rows(start_run: StartRun) -> None:
     losses: list[torch.Tensor] = []
 
-    class Compares(Hook):
+    class RecordLosses(Hook):
         def on_batch(self, run: Run, batch: Batch) -> None:
             with torch.no_grad():
                 logits = run.encoder_with_head(**batch.inputs).logits
             losses.append(torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none"))
 
-    run = start_run([Compares()], max_steps=6, micro_batch_size=3)  # the last step of the epoch has 7 rows
+    run = start_run([RecordLosses()], max_steps=6, micro_batch_size=3)  # the last step of the epoch has 7 rows
     train(run)
     assert run.last_step is not None
     assert run.last_step.num_examples == 7
@@ -45,7 +45,7 @@ def test_train_step_loss_is_the_mean_over_its_rows(start_run: StartRun) -> None:
 
 
 def test_train_step_clips_gradients_by_their_norm(start_run: StartRun) -> None:
-    moved = []
+    norms = []
     for limit in (0.0, 0.01):
         rates = {"optimizer": "sgd", "lr": 1.0, "head_lr": 1.0, "layer_decay": 1.0, "weight_decay": 0.0}
         run = start_run(max_steps=1, schedule="constant", warmup="0st", max_grad_norm=limit, **rates)
@@ -53,15 +53,15 @@ def test_train_step_clips_gradients_by_their_norm(start_run: StartRun) -> None:
         train(run)
         assert run.last_step is not None
         pairs = zip(run.model.parameters(), before, strict=True)
-        norm = math.sqrt(sum(float((now - then).detach().square().sum()) for now, then in pairs))
-        moved.append((norm, run.last_step.gradient_norm))
-    assert moved[0][0] == pytest.approx(moved[0][1], rel=1e-4)
-    assert moved[1][0] == pytest.approx(0.01, rel=1e-3)
-    assert moved[1][1] == moved[0][1]
+        change_norm = math.sqrt(sum(float((after - initial).detach().square().sum()) for after, initial in pairs))
+        norms.append((change_norm, run.last_step.gradient_norm))
+    assert norms[0][0] == pytest.approx(norms[0][1], rel=1e-4)
+    assert norms[1][0] == pytest.approx(0.01, rel=1e-3)
+    assert norms[1][1] == norms[0][1]
 
 
 class Poison(Hook):
-    """Makes the loss of the second step infinite."""
+    """Makes the loss infinite from the second step on."""
 
     def on_batch(self, run: Run, batch: Batch) -> None:
         if run.clock.step == 1:

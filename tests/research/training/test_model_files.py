@@ -1,4 +1,4 @@
-"""The model and its tokenizer are saved in a folder."""
+"""The model and its tokenizer are saved together in a folder."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_save_model_keeps_the_older_model_if_the_disk_fails(
     save_model(model, tokenizer, tmp_path / "model")
     before = weights_sha256(model)
 
-    def full(descriptor: int) -> None:
+    def raise_disk_full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     model.get_parameter("head.out.bias").data.add_(1)
     with pytest.raises(StorageError, match=rf"{tmp_path}/model: .*No space left on device"):
         save_model(model, tokenizer, tmp_path / "model")

@@ -1,4 +1,4 @@
-"""Errors about evaluations name the first rows."""
+"""Errors about non-finite values in evaluations name the first rows."""
 
 from __future__ import annotations
 

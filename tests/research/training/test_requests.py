@@ -21,7 +21,7 @@ def test_take_returns_requests_once_and_in_order() -> None:
     assert requests.take() == []
 
 
-def test_calling_attributes_requests_inside_only() -> None:
+def test_calling_attributes_only_requests_inside_its_block() -> None:
     requests = EditRequests()
     with requests.calling("hook", "after_step"):
         assert (requests.asked_by, requests.point) == ("hook", "after_step")
@@ -54,10 +54,10 @@ def test_request_edits_drops_requests_after_the_last_boundary(capsys: pytest.Cap
 
 def test_caller_number_depends_on_hook_and_point() -> None:
     requests = EditRequests()
-    found = [requests.caller_number]
+    numbers = [requests.caller_number]
     for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
         with requests.calling(asked_by, point):
-            found.append(requests.caller_number)
-    assert len(set(found)) == 4
+            numbers.append(requests.caller_number)
+    assert len(set(numbers)) == 4
     with requests.calling("hook A", "after_step"):
-        assert requests.caller_number == found[1] == 2021919503
+        assert requests.caller_number == numbers[1] == 2021919503

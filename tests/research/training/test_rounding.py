@@ -1,4 +1,4 @@
-"""The environment that determines rounding."""
+"""The libraries and the processor that determine rounding are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes agree on a round through a store that survives restarts."""
+"""Processes agree on a round number through a store that survives restarts."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def agree(pool: ThreadPoolExecutor, store: Store, num_processes: int) -> list[int]:
-    found = [pool.submit(agree_on_round, store, rank, num_processes) for rank in range(num_processes)]
-    return [each.result(HANG_LIMIT) for each in found]
+    futures = [pool.submit(agree_on_round, store, rank, num_processes) for rank in range(num_processes)]
+    return [future.result(HANG_LIMIT) for future in futures]
 
 
-def test_agree_on_round_returns_the_same_number_for_all(pool: ThreadPoolExecutor) -> None:
+def test_agree_on_round_returns_the_same_number_to_all_processes(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
     assert [agree(pool, store, 3) for _ in range(3)] == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 
 
-def test_agree_on_round_after_processes_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
+def test_agree_on_round_works_after_processes_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
-    brief = timedelta(seconds=0.3)
+    timeout = timedelta(seconds=0.3)
     with pytest.raises(TimeoutError):  # only process 0 is alive
-        agree_on_round(store, 0, 3, brief)
+        agree_on_round(store, 0, 3, timeout)
     for rank in (1, 2):  # process 0 is missing; the names stay in the store
         with pytest.raises(TimeoutError):
-            agree_on_round(store, rank, 3, brief)
+            agree_on_round(store, rank, 3, timeout)
     assert agree(pool, store, 3) == [2, 2, 2]
 
 

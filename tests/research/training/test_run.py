@@ -1,4 +1,4 @@
-"""The members of a run."""
+"""A run has the documented methods, ends when requested, and logs numbers."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tests.research.conftest import StartRun
 
 
 def test_run_has_only_methods_for_hooks_and_edits() -> None:
-    listed = {*vars(Run), *vars(Editable)}
-    own = {name for name, value in vars(TrainingRun).items() if isinstance(value, FunctionType | property)}
-    assert {name for name in own if not name.startswith("__")} <= listed
+    documented = {*vars(Run), *vars(Editable)}
+    methods = {name for name, value in vars(TrainingRun).items() if isinstance(value, FunctionType | property)}
+    assert {name for name in methods if not name.startswith("__")} <= documented
 
 
 def test_is_over_after_the_last_step_or_an_agreed_stop(start_run: StartRun) -> None:
     run = start_run(max_steps=1)
     run.stop("enough")
     run.stop("another reason")
-    found = [run.is_over]
+    over = [run.is_over]
     run.stop_reason = run.requested_stop
     other = start_run(max_steps=1)
-    found += [run.is_over, other.is_over]
+    over += [run.is_over, other.is_over]
     other.clock.advance(8)
-    assert [*found, other.is_over] == [False, True, False, True]
+    assert [*over, other.is_over] == [False, True, False, True]
     assert run.requested_stop == "enough"
 
 

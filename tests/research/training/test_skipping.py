@@ -24,7 +24,7 @@ class MaySkip(Hook):
 
 @dataclass
 class Processes:
-    """The first of several processes, with the decisions of the other processes."""
+    """An accelerator of the main process, with simulated decisions of the other processes."""
 
     num_processes: int
     num_others_skipping: int = 0
@@ -48,7 +48,7 @@ def agree(processes: Processes, hooks: list[Hook], *, skips: bool) -> list[float
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_agree_on_skipping_accepts_agreement(skips: bool) -> None:
+def test_agree_on_skipping_accepts_a_unanimous_decision(skips: bool) -> None:
     assert agree(Processes(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
 
 

@@ -1,4 +1,4 @@
-"""Wrappers of the model match its trainable parameters."""
+"""The model is wrapped for training, and wrapped again if its trainable parameters change."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_fits_if_the_same_parameters_train_in_the_same_order() -> None:
 
 def test_wrap_computes_in_the_requested_precision(accelerator: Accelerator) -> None:
     model = tiny_model("bert").eval()
-    plain = model(**tiny_batch()).logits
+    expected = model(**tiny_batch()).logits
     wrapped = wrap(accelerator, model, None)
-    mixed = wrapped.module(**tiny_batch()).logits
-    assert torch.equal(mixed, plain) == (accelerator.mixed_precision == "no")
-    torch.testing.assert_close(mixed, plain, rtol=0.05, atol=0.05)
+    actual = wrapped.module(**tiny_batch()).logits
+    assert torch.equal(actual, expected) == (accelerator.mixed_precision == "no")
+    torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.05)
     assert (wrapped.is_compiled, reduced_sizes(wrapped.module)) == (False, None)
 
 
@@ -42,7 +42,7 @@ def test_rewrap_matches_the_current_trainable_parameters(accelerator: Accelerato
     expected = before.module(**tiny_batch()).logits
     model.encoder.requires_grad_(False)
     assert not before.fits(model)
-    now = rewrap(accelerator, before, model)
-    assert now.fits(model)
-    assert now.num_trainable == sum(parameter.numel() for parameter in model.head.parameters())
-    assert torch.equal(now.module(**tiny_batch()).logits, expected)  # same precision, applied only once
+    after = rewrap(accelerator, before, model)
+    assert after.fits(model)
+    assert after.num_trainable == sum(parameter.numel() for parameter in model.head.parameters())
+    assert torch.equal(after.module(**tiny_batch()).logits, expected)  # autocast is applied only once

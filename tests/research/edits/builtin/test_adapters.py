@@ -1,4 +1,4 @@
-"""New adapters do not change the outputs; they train, and are merged into the weights."""
+"""Adapters are added without a change of the outputs, trained, and merged into the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_adapters_keep_the_outputs_when_added_and_when_merged(editing: Editing, 
     model = run.encoder_with_head
     before = logits(model)
     edit(run, freeze="encoder.embeddings")
-    mask = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    trainable_before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     edit(run, add_lora={"r": 2})
     assert torch.equal(logits(model), before)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -28,11 +28,11 @@ def test_adapters_keep_the_outputs_when_added_and_when_merged(editing: Editing, 
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.normal_(std=0.1)
-    learned = logits(model)
-    assert not torch.allclose(learned, before, atol=1e-3)
+    with_adapters = logits(model)
+    assert not torch.allclose(with_adapters, before, atol=1e-3)
     edit(run, merge_lora=True)
-    assert torch.allclose(logits(model), learned, atol=1e-5)
-    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == mask
+    assert torch.allclose(logits(model), with_adapters, atol=1e-5)
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == trainable_before
 
 
 def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(editing: Editing) -> None:
@@ -72,8 +72,8 @@ def test_drop_layers_removes_the_adapters_of_the_layers(editing: Editing, tmp_pa
 )
 def test_adapters_refuse_invalid_edits(editing: Editing, edits: list[dict[str, Any]], message: str) -> None:
     run = editing("bert")
-    *before, last = edits
-    for each in before:
-        edit(run, **each)
+    *earlier_edits, invalid_edit = edits
+    for earlier_edit in earlier_edits:
+        edit(run, **earlier_edit)
     with pytest.raises(EditError, match=message):
-        edit(run, **last)
+        edit(run, **invalid_edit)

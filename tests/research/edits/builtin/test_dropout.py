@@ -15,18 +15,18 @@ def test_set_dropout_changes_only_the_selected_parts(editing: Editing) -> None:
     edit(run, set_dropout={"p": 0.4, "modules": "encoder.layer[1]"})
     edit(run, set_dropout={"p": 0.2, "modules": "head"})
     model = run.encoder_with_head
-    found = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
-    changed = {name: p for name, p in found.items() if p != 0.1}
+    probabilities = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+    changed = {name: p for name, p in probabilities.items() if p != 0.1}
     assert {name for name, p in changed.items() if p == 0.4} == {
         "encoder.encoder.layer.1.attention.output.dropout",
         "encoder.encoder.layer.1.output.dropout",
     }
-    assert {name for name, p in changed.items() if p == 0.2} == {name for name in found if name.startswith("head.")}
+    assert {name for name, p in changed.items() if p == 0.2} == {
+        name for name in probabilities if name.startswith("head.")
+    }
 
 
-def test_set_dropout_of_the_head_works_with_an_unknown_family(
-    editing: Editing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_set_dropout_of_the_head_works_in_an_unknown_family(editing: Editing, monkeypatch: pytest.MonkeyPatch) -> None:
     run = editing("bert", "mlp")
     monkeypatch.setattr(families, "FAMILIES", {})
     edit(run, set_dropout={"p": 0.2, "modules": "head"})

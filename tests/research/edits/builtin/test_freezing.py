@@ -29,7 +29,7 @@ def test_unfreeze_changes_only_the_selected_parameters(editing: Editing) -> None
     run = editing("bert")
     edit(run, freeze=["encoder", "head"], unfreeze="encoder.layer[-1]")
     named = dict(run.encoder_with_head.named_parameters())
-    trained = {name for name, each in named.items() if each.requires_grad}
+    trained = {name for name, parameter in named.items() if parameter.requires_grad}
     assert trained == {name for name in named if ".layer.1." in name}
 
 

@@ -1,4 +1,4 @@
-"""A new head replaces the old one."""
+"""A new head replaces the current one."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from research.edits.base import EditError
 from tests.research.edits.conftest import Editing, edit
 
 
-class Normalizing(Head):
-    """A mean of normalized hidden states, with a buffer that counts."""
+class NormalizingHead(Head):
+    """A linear layer on the normalized mean over tokens, with an additional buffer."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -27,11 +27,11 @@ class Normalizing(Head):
         return self.out(self.norm(masked_mean(hidden_states, attention_mask)))
 
 
-register_head("normalizing")(Normalizing)
+register_head("normalizing")(NormalizingHead)
 
 
 def test_reinitialize_resets_the_buffers_of_whole_modules(editing: Editing) -> None:
-    def counts(**edits: str) -> tuple[float, float]:
+    def buffers_after(**edits: str) -> tuple[float, float]:
         run = editing("bert", "normalizing")
         head = run.encoder_with_head.head
         with torch.no_grad():
@@ -40,10 +40,10 @@ def test_reinitialize_resets_the_buffers_of_whole_modules(editing: Editing) -> N
         edit(run, **edits)
         return float(head.get_buffer("count")), float(head.get_buffer("norm.running_mean")[0])
 
-    assert counts(reinitialize="encoder") == (3, 3)
-    assert counts(reinitialize="head") == (0, 0)
-    assert counts(reinitialize="name:head.norm.*") == (3, 0)
-    assert counts(reinitialize="name:head.norm.weight") == (3, 3)
+    assert buffers_after(reinitialize="encoder") == (3, 3)
+    assert buffers_after(reinitialize="head") == (0, 0)
+    assert buffers_after(reinitialize="name:head.norm.*") == (3, 0)
+    assert buffers_after(reinitialize="name:head.norm.weight") == (3, 3)
 
 
 def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(editing: Editing) -> None:
@@ -56,11 +56,11 @@ def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(editing: Ed
             parameter.add_(1)
     edit(run, reinitialize="encoder.layer[1]")
     for name, parameter in model.named_parameters():
-        is_chosen = ".layer.1." in name
-        assert (parameter not in run.optimizer.state) == (parameter in run.fresh) == is_chosen, name
-        if not is_chosen:
+        is_selected = ".layer.1." in name
+        assert (parameter not in run.optimizer.state) == (parameter in run.fresh) == is_selected, name
+        if not is_selected:
             assert torch.equal(parameter, before[name] + 1), name
-        elif parameter.ndim == 2:  # drawn as before pretraining: mean 0, BERT's standard deviation
+        elif parameter.ndim == 2:  # new values have the standard deviation of BERT's initialisation
             assert abs(float(parameter.detach().std()) - 0.02) < 0.004, name
         else:
             assert torch.equal(parameter, before[name]), name
@@ -93,8 +93,8 @@ def test_layer_edits_refuse_layers_that_cannot_be_changed(
     editing: Editing, edits: list[dict[str, Any]], message: str
 ) -> None:
     run = editing("bert")
-    *before, last = edits
-    for each in before:
-        edit(run, **each)
+    *earlier_edits, invalid_edit = edits
+    for earlier_edit in earlier_edits:
+        edit(run, **earlier_edit)
     with pytest.raises(EditError, match=message):
-        edit(run, **last)
+        edit(run, **invalid_edit)

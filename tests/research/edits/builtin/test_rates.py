@@ -1,4 +1,4 @@
-"""Learning rates and weight decay of whole blocks."""
+"""Learning rates and weight decay are set for whole blocks."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_set_lr_and_scale_lr_change_the_rate_that_the_schedule_multiplies(editin
 def test_set_weight_decay_does_not_change_norms_and_biases(editing: Editing) -> None:
     run = editing("bert")
     edit(run, set_weight_decay={"weight_decay": 0.3, "modules": "head"})
-    found = {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
-    assert found["head", True] == 0.3
-    assert {decay for (_, decays), decay in found.items() if not decays} == {0.0}
-    assert found["layer.0", True] == run.config.weight_decay != 0.3
+    weight_decays = {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
+    assert weight_decays["head", True] == 0.3
+    assert {decay for (_, decays), decay in weight_decays.items() if not decays} == {0.0}
+    assert weight_decays["layer.0", True] == run.config.weight_decay != 0.3
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf])

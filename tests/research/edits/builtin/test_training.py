@@ -1,4 +1,4 @@
-"""Changes of the objective and of the maximum length of training inputs."""
+"""The objective and the maximum length of training inputs are changed."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def test_set_objective_resets_the_losses_of_the_schedule(editing: Editing) -> No
     run.schedule = Schedule(Choice("plateau", {"patience": 0}), num_warmup_steps=0, num_training_steps=9)
     run.schedule.step_on_metric(0.1)
     edit(run, set_objective="focal")
-    run.schedule.step_on_metric(0.5)  # worse than 0.1, had the schedule kept it
+    run.schedule.step_on_metric(0.5)  # if the schedule had kept 0.1, this would be worse, and the factor would fall
     assert run.schedule.factor == 1
 
 
-def test_set_max_length_shortens_training_inputs_only(editing: Editing) -> None:
+def test_set_max_length_truncates_training_inputs_only(editing: Editing) -> None:
     run = editing("bert")
     config = run.encoder_with_head.config
-    longest = config.max_input_length
+    original_length = config.max_input_length
     edit(run, set_max_length=16)
-    assert (run.collator.max_length, config.max_input_length) == (16, longest)
+    assert (run.collator.max_length, config.max_input_length) == (16, original_length)
     edit(run, set_max_length=40)
-    assert (run.collator.max_length, config.max_input_length) == (40, max(40, longest))
+    assert (run.collator.max_length, config.max_input_length) == (40, max(40, original_length))
 
 
 @pytest.mark.parametrize(("length", "message"), [(41, r"\b40\b.*\b41\b"), (2, r"length.*\b2\b")])

@@ -1,4 +1,4 @@
-"""Results of arms on groups of rows, checked by hand."""
+"""The results of arms on groups of rows equal values computed by hand."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tests.builders.studies import written_study
 
 
 class FixedLengths:
+    """Stands for the texts of a study; returns the given lengths in tokens."""
+
     encoder = "minilm"
 
     def __init__(self, lengths: list[int]) -> None:
@@ -27,59 +29,62 @@ class FixedLengths:
 
 
 def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
-    right = [0] * 10
-    rows = read_rows(written_study(tmp_path, {"a": [[0] * 8 + [1] * 2, right], "b": [[1] * 10]}, right), "test")
-    lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
-    found = by_length(rows, cast("StudyTexts", FixedLengths(lengths)))
-    assert found.groups == [("1 to 2", 2), ("3 to 4", 2), ("5 to 6", 2), ("7 to 8", 2), ("9", 2)]
-    assert found.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
-    assert "tokens of minilm" in found.title
-    assert (found.shade(0.0), found.shade(0.5), found.shade(1.0)) == (0, 0.5, 1)
-
-
-def test_many_labels_are_collapsed_with_the_worst_first(tmp_path: Path) -> None:
-    labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # the last label has no rows
-    wrong = [0 if label == 7 else label for label in labels]
-    half_wrong = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
-    study = written_study(tmp_path, {"a": [labels, wrong], "b": [half_wrong]}, labels, num_labels=MANY_LABELS)
+    correct = [0] * 10
+    study = written_study(tmp_path, {"a": [[0] * 8 + [1] * 2, correct], "b": [[1] * 10]}, correct)
     rows = read_rows(study, "test")
-    found = by_label(rows)
-    assert (found.is_long, found.num_groups, len(found.groups)) == (True, MANY_LABELS, MANY_LABELS)
-    assert found.groups[:3] == [("label7", 2), ("label3", 2), ("label0", 2)]
-    assert found.groups[-1] == (f"label{MANY_LABELS - 1}", 0)
-    assert [found.means[arm][:3] for arm in "ab"] == [[0.5, 1.0, 1.0], [0.5, 0.5, 1.0]]
-    assert all(math.isnan(found.means[arm][-1]) for arm in "ab")
+    lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
+    breakdown = by_length(rows, cast("StudyTexts", FixedLengths(lengths)))
+    assert breakdown.groups == [("1 to 2", 2), ("3 to 4", 2), ("5 to 6", 2), ("7 to 8", 2), ("9", 2)]
+    assert breakdown.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
+    assert "tokens of minilm" in breakdown.title
+    assert (breakdown.shade(0.0), breakdown.shade(0.5), breakdown.shade(1.0)) == (0, 0.5, 1)
+
+
+def test_many_labels_are_collapsed_and_ordered_worst_first(tmp_path: Path) -> None:
+    labels = [index for index in range(MANY_LABELS - 1) for _ in range(2)]  # the last label has no rows
+    label_7_wrong = [0 if label == 7 else label for label in labels]
+    half_of_3_and_7_wrong = [label if row % 2 or label not in (7, 3) else 0 for row, label in enumerate(labels)]
+    study = written_study(
+        tmp_path, {"a": [labels, label_7_wrong], "b": [half_of_3_and_7_wrong]}, labels, num_labels=MANY_LABELS
+    )
+    rows = read_rows(study, "test")
+    breakdown = by_label(rows)
+    assert (breakdown.is_long, breakdown.num_groups, len(breakdown.groups)) == (True, MANY_LABELS, MANY_LABELS)
+    assert breakdown.groups[:3] == [("label7", 2), ("label3", 2), ("label0", 2)]
+    assert breakdown.groups[-1] == (f"label{MANY_LABELS - 1}", 0)
+    assert [breakdown.means[arm][:3] for arm in "ab"] == [[0.5, 1.0, 1.0], [0.5, 0.5, 1.0]]
+    assert all(math.isnan(breakdown.means[arm][-1]) for arm in "ab")
 
 
 def test_equal_lengths_share_a_bin(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[0, 0, 1, 1]]}, [0, 0, 0, 0]), "test")
-    found = by_length(rows, cast("StudyTexts", FixedLengths([7, 7, 7, 7])))
-    assert (found.groups, found.means) == ([("7", 4)], {"a": [0.5]})
+    breakdown = by_length(rows, cast("StudyTexts", FixedLengths([7, 7, 7, 7])))
+    assert (breakdown.groups, breakdown.means) == ([("7", 4)], {"a": [0.5]})
 
 
 def test_label_breakdown_shows_recall(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0, 1, 1, 1], [0, 0, 0, 1]]}, [0, 0, 0, 1])
-    found = by_label(read_rows(study, "test"))
-    assert found.groups == [("label0", 3), ("label1", 1)]
-    assert found.means["a"] == pytest.approx([(1 / 3 + 1) / 2, 1.0])
+    breakdown = by_label(read_rows(study, "test"))
+    assert breakdown.groups == [("label0", 3), ("label1", 1)]
+    assert breakdown.means["a"] == pytest.approx([(1 / 3 + 1) / 2, 1.0])
 
 
 def test_label_without_rows_is_undefined(tmp_path: Path) -> None:
-    found = by_label(read_rows(written_study(tmp_path, {"a": [[0, 1]]}, [0, 0]), "test"))
-    assert found.groups == [("label0", 2), ("label1", 0)]
-    assert found.means["a"][0] == 0.5
-    assert math.isnan(found.means["a"][1])
+    breakdown = by_label(read_rows(written_study(tmp_path, {"a": [[0, 1]]}, [0, 0]), "test"))
+    assert breakdown.groups == [("label0", 2), ("label1", 0)]
+    assert breakdown.means["a"][0] == 0.5
+    assert math.isnan(breakdown.means["a"][1])
 
 
 def test_multi_label_breakdown_shows_f1(tmp_path: Path) -> None:
     labels = [[1, 0], [1, 1], [0, 1]]
-    found = by_label(read_rows(written_study(tmp_path, {"a": [[[1, 0], [0, 1], [0, 0]]]}, labels), "test"))
-    assert found.groups == [("label0", 2), ("label1", 2)]
-    assert found.means["a"] == pytest.approx([2 / 3, 2 / 3])
+    breakdown = by_label(read_rows(written_study(tmp_path, {"a": [[[1, 0], [0, 1], [0, 0]]]}, labels), "test"))
+    assert breakdown.groups == [("label0", 2), ("label1", 2)]
+    assert breakdown.means["a"] == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_shorter_distance_is_better(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0.0, 1.0, 2.0, 3.0, 5.0]]}, [0.0, 1.0, 2.0, 3.0, 4.0])
-    found = by_label(read_rows(study, "test"))
-    assert found.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]
-    assert (found.shade(0.0), found.shade(1.0)) == (1, 0)
+    breakdown = by_label(read_rows(study, "test"))
+    assert breakdown.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]
+    assert (breakdown.shade(0.0), breakdown.shade(1.0)) == (1, 0)

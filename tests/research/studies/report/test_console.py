@@ -1,4 +1,4 @@
-"""The ranking of a study, printed on a terminal."""
+"""The ranking of a study is printed on a terminal."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ def printed(study: StudyOutcomes, width: int = 300) -> list[str]:
 def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
     outcomes = [
         Outcome(trial_of(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}})
-        for arm, of_arm in values.items()
-        for seed, value in enumerate(of_arm)
+        for arm, arm_values in values.items()
+        for seed, value in enumerate(arm_values)
     ]
     return StudyOutcomes(StudySpec(), tmp_path, outcomes)
 
 
 def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) -> None:
-    base = [0.50, 0.52, 0.51, 0.53, 0.49]
-    lines = printed(study_of(tmp_path, {"linear": base, "lstm": [value + 0.2 + 0.001 * value for value in base]}))
+    baseline = [0.50, 0.52, 0.51, 0.53, 0.49]
+    lines = printed(
+        study_of(tmp_path, {"linear": baseline, "lstm": [value + 0.2 + 0.001 * value for value in baseline]})
+    )
     assert "accuracy" in lines[0]
     rows = {line.split()[0]: line.split() for line in lines if line.strip().startswith(("linear", "lstm"))}
     assert list(rows) == ["lstm", "linear"]
@@ -51,7 +53,7 @@ def test_words_of_verdicts_are_not_broken_on_a_narrow_terminal(tmp_path: Path) -
 
 def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
-    reasons = {each.comparison.why_no_verdict for each in find_contents(study).ranked if each.comparison is not None}
+    reasons = {arm.comparison.why_no_verdict for arm in find_contents(study).ranked if arm.comparison is not None}
     (reason,) = reasons
     assert sum(reason in line for line in printed(study)) == 1
 

@@ -1,4 +1,4 @@
-"""Contents of a study's report, and the reasons for missing parts."""
+"""A study's report has all parts, or the reasons why parts are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from research.system.plain_text import for_markdown
 from tests.builders.studies import changed, rows_of, run_study, without_files
 
 
-def test_study_with_files_on_another_machine_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     contents = find_contents(without_files(finished_study, tmp_path))
     assert contents.ranked == find_contents(finished_study).ranked
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
@@ -28,7 +28,7 @@ def test_study_with_files_on_another_machine_is_still_ranked(finished_study: Stu
     assert [outcome for outcome, _ in contents.missing.elsewhere] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
     assert f"Not shown: {reason}." in page
-    # The commands contain everything that repeats a trial.
+    # With these recipes, the commands on the page repeat the trials.
     recipes = re.findall(r"</summary><pre>(.*?)</pre>", page, re.DOTALL)
     assert [yaml.safe_load(html.unescape(recipe)) for recipe in recipes] == [
         outcome.trial.settings for outcome in finished_study.outcomes
@@ -47,8 +47,8 @@ def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, 
 
 def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyOutcomes) -> None:
     trial = finished_study.outcomes[2].trial
-    other = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
-    contents = find_contents(changed(finished_study, {2: {"trial": other}}))
+    changed_trial = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
+    contents = find_contents(changed(finished_study, {2: {"trial": changed_trial}}))
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
     assert re.search(rf"data: .*{trial.settings['data']}.*rotten_tomatoes", reason)
@@ -72,9 +72,9 @@ def test_study_without_test_labels_can_be_compared_on_validation_rows_only(
     study = run_study(tmp_path / "runs" / "s", unlabelled_spec)
     contents = find_contents(study)
     assert (contents.reasons, contents.metric) == ({}, "accuracy")
-    for each, outcome in zip(sorted(contents.ranked, key=lambda arm: arm.arm), study.outcomes, strict=True):
+    for ranked_arm, outcome in zip(sorted(contents.ranked, key=lambda arm: arm.arm), study.outcomes, strict=True):
         assert outcome.result is not None
-        assert each.values == {0: outcome.result["metrics"]["validation"]["accuracy"]}
+        assert ranked_arm.values == {0: outcome.result["metrics"]["validation"]["accuracy"]}
     assert write_contents(contents).exists()
     assert "test/" not in (study.directory / "results.csv").read_text()
 

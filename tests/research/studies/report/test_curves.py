@@ -1,4 +1,4 @@
-"""Curves and edits of arms over their seeds."""
+"""The curves and edits of an arm's seeds are combined."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def log(steps: list[int], losses: list[float | None]) -> list[dict[str, Any]]:
 def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     # The second seed stopped early and logged a step that the first did not log.
     study = study_of(tmp_path, {"a": [log([1, 2, 4], [3.0, 2.0, 1.0]), log([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]})
-    (found,) = read_arm_curves(study, "loss", smooth=False)
-    assert (found.arm, found.mean) == ("a", ([1, 2], [2.0, 1.5]))
-    assert found.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
+    (curves,) = read_arm_curves(study, "loss", smooth=False)
+    assert (curves.arm, curves.mean) == ("a", ([1, 2], [2.0, 1.5]))
+    assert curves.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
 
 
 def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
     steps = list(range(1, 51))
     study = study_of(tmp_path, {"a": [log(steps, [float(step % 2) for step in steps])]})
-    (found,) = read_arm_curves(study, "loss", smooth=True)
-    assert found.mean[1][1:] == [0.5] * 49
-    assert set(found.seeds[0][1]) == {0.0, 1.0}
+    (curves,) = read_arm_curves(study, "loss", smooth=True)
+    assert curves.mean[1][1:] == [0.5] * 49
+    assert set(curves.seeds[0][1]) == {0.0, 1.0}
 
 
 def test_long_curves_share_the_maximum_number_of_points(tmp_path: Path) -> None:
     steps = list(range(1, 3001))
     study = study_of(tmp_path, {"a": [log(steps, [1.0] * 3000)] * 9})
-    (found,) = read_arm_curves(study, "loss", smooth=True)
-    assert sum(len(curve[0]) for curve in [found.mean, *found.seeds]) <= MAX_POINTS
+    (curves,) = read_arm_curves(study, "loss", smooth=True)
+    assert sum(len(curve[0]) for curve in [curves.mean, *curves.seeds]) <= MAX_POINTS
 
 
 def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:
             record |= {"asked_by": "Python", "trainable_parameters": [2, 1], "parameters": [2, 2]}
             lines.append(json.dumps(record) + "\n")
         (outcome.directory / "journal.jsonl").write_text("".join(lines))
-    found = [(edit.number, edit.step, edit.request, edit.arms) for edit in read_arm_edits(study)]
-    assert found == [
+    edits = [(edit.number, edit.step, edit.request, edit.arms) for edit in read_arm_edits(study)]
+    assert edits == [
         (1, 0, "freeze(modules='head')", [("a", 2), ("b", 1)]),
         (2, 5, "freeze(modules='head')", [("a", 1)]),
         (3, 6, "freeze(modules='head')", [("a", 1)]),

@@ -1,4 +1,4 @@
-"""Rows on which arms differ most, checked by hand."""
+"""The rows on which arms differ most equal those found by hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tests.builders.studies import written_study
 
 
 class NumberedTexts:
+    """Stands for the texts of a study; returns the number of each row."""
+
     def texts(self, study_rows: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
         return [(f"text {number}",) for number in numbers]
 
@@ -26,14 +28,16 @@ def find(directory: Path, predictions: dict[str, Any], labels: list[Any]) -> Any
 
 
 def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
-    found, number = find(tmp_path, {"a": [[0, 1, 0, 0], [0, 1, 0, 1]], "b": [[0, 0, 1, 0], [0, 0, 1, 0]]}, [0, 0, 0, 0])
-    assert number == 3
-    assert [(row.place, row.label, row.texts) for row in found] == [
+    disagreements, total = find(
+        tmp_path, {"a": [[0, 1, 0, 0], [0, 1, 0, 1]], "b": [[0, 0, 1, 0], [0, 0, 1, 0]]}, [0, 0, 0, 0]
+    )
+    assert total == 3
+    assert [(row.place, row.label, row.texts) for row in disagreements] == [
         ("row 2", "label0", ("text 1",)),
         ("row 3", "label0", ("text 2",)),
         ("row 4", "label0", ("text 3",)),
     ]
-    assert [[(cell.arm, cell.description) for cell in row.arms] for row in found] == [
+    assert [[(cell.arm, cell.description) for cell in row.arms] for row in disagreements] == [
         [("b", "2 of 2 right"), ("a", "0 of 2 right")],
         [("a", "2 of 2 right"), ("b", "0 of 2 right")],
         [("b", "2 of 2 right"), ("a", "1 of 2 right")],
@@ -42,8 +46,8 @@ def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
 
 def test_equal_gaps_are_ordered_by_spread(tmp_path: Path) -> None:
     arms = {"a": [[1, 0]], "b": [[0, 0]], "c": [[0, 1]], "d": [[0, 1]]}
-    found, _ = find(tmp_path, arms, [0, 0])
-    assert [row.place for row in found] == ["row 2", "row 1"]
+    disagreements, _ = find(tmp_path, arms, [0, 0])
+    assert [row.place for row in disagreements] == ["row 2", "row 1"]
 
 
 def test_equal_arms_have_no_disagreements(tmp_path: Path) -> None:
@@ -51,15 +55,15 @@ def test_equal_arms_have_no_disagreements(tmp_path: Path) -> None:
 
 
 def test_regression_disagreements_use_distances(tmp_path: Path) -> None:
-    found, _ = find(tmp_path, {"a": [[1.0, 2.0]], "b": [[1.5, 6.0]]}, [1.0, 2.0])
-    assert [row.place for row in found] == ["row 2", "row 1"]
-    assert [(cell.arm, cell.correctness, cell.description) for cell in found[0].arms] == [
+    disagreements, _ = find(tmp_path, {"a": [[1.0, 2.0]], "b": [[1.5, 6.0]]}, [1.0, 2.0])
+    assert [row.place for row in disagreements] == ["row 2", "row 1"]
+    assert [(cell.arm, cell.correctness, cell.description) for cell in disagreements[0].arms] == [
         ("a", 1.0, "off by 0"),
         ("b", 0.0, "off by 4"),
     ]
 
 
-def test_shown_rows_are_limited_and_all_are_counted(tmp_path: Path) -> None:
-    rows = NUM_SHOWN + 5
-    found, number = find(tmp_path, {"a": [[0] * rows], "b": [[1] * rows]}, [0] * rows)
-    assert (len(found), number) == (NUM_SHOWN, rows)
+def test_find_disagreements_returns_a_limited_number_and_the_total(tmp_path: Path) -> None:
+    num_rows = NUM_SHOWN + 5
+    disagreements, total = find(tmp_path, {"a": [[0] * num_rows], "b": [[1] * num_rows]}, [0] * num_rows)
+    assert (len(disagreements), total) == (NUM_SHOWN, num_rows)

@@ -1,4 +1,4 @@
-"""Software environment of a study's trials."""
+"""The report lists the software environments of a study's trials."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def result(torch: str, commit: str | None = "ab12") -> dict[str, Any]:
 
 
 def test_common_value_has_no_trial_count() -> None:
-    found = find_environment(study_of(result("2.6"), result("2.6")))
-    assert found == {"processes": ["2"], "commit": ["ab12"], "torch": ["2.6"]}
+    environment = find_environment(study_of(result("2.6"), result("2.6")))
+    assert environment == {"processes": ["2"], "commit": ["ab12"], "torch": ["2.6"]}
 
 
 def test_differing_values_have_trial_counts_most_frequent_first() -> None:
-    found = find_environment(study_of(result("2.5", None), result("2.6"), result("2.6")))
-    assert found["torch"] == ["2.6 (2 trials)", "2.5 (1 trial)"]
-    assert found["commit"][0] == "ab12 (2 trials)"
+    environment = find_environment(study_of(result("2.5", None), result("2.6"), result("2.6")))
+    assert environment["torch"] == ["2.6 (2 trials)", "2.5 (1 trial)"]
+    assert environment["commit"][0] == "ab12 (2 trials)"
 
 
 def test_failed_and_remote_trials_have_no_environment() -> None:

@@ -1,4 +1,4 @@
-"""Comparisons of models on the same rows, checked by hand."""
+"""Comparisons of models on the same rows equal values computed by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from research.studies.report.rows import read_rows
 from tests.builders.studies import changed, written_study
 
 LABELS = [0] * 8
-RIGHT, HALF, WRONG = [0] * 8, [0, 1] * 4, [1] * 8
+CORRECT, HALF_CORRECT, WRONG = [0] * 8, [0, 1] * 4, [1] * 8
 
 
 def with_failed_trials(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
@@ -21,32 +21,34 @@ def with_failed_trials(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
 
 
 def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
-    study = written_study(tmp_path, {"base": [HALF, WRONG], "a": [RIGHT, WRONG]}, LABELS)
-    (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
-    assert (found.arm, found.seeds) == ("a", (0, 1))
-    first, second = found.by_seed[0], found.by_seed[1]
+    study = written_study(tmp_path, {"base": [HALF_CORRECT, WRONG], "a": [CORRECT, WRONG]}, LABELS)
+    (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
+    assert (comparison.arm, comparison.seeds) == ("a", (0, 1))
+    first, second = comparison.by_seed[0], comparison.by_seed[1]
     assert (first.num_arm_only, first.num_baseline_only) == (4, 0)
     assert first.p == pytest.approx(2 * 0.5**4)
     assert (second.num_arm_only, second.num_baseline_only, second.p) == (0, 0, 1.0)
-    assert found.over_all_seeds is not None
-    assert found.over_all_seeds.difference == pytest.approx((0.5 + 0.0) / 2)
+    assert comparison.over_all_seeds is not None
+    assert comparison.over_all_seeds.difference == pytest.approx((0.5 + 0.0) / 2)
 
 
 def test_arm_without_a_common_seed_is_not_compared(tmp_path: Path) -> None:
-    study = with_failed_trials(written_study(tmp_path, {"base": [HALF, HALF], "a": [RIGHT, RIGHT]}, LABELS), 0, 3)
-    (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
-    assert (found.arm, found.seeds, found.over_all_seeds, found.by_seed) == ("a", (), None, {})
+    study = with_failed_trials(
+        written_study(tmp_path, {"base": [HALF_CORRECT, HALF_CORRECT], "a": [CORRECT, CORRECT]}, LABELS), 0, 3
+    )
+    (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
+    assert (comparison.arm, comparison.seeds, comparison.over_all_seeds, comparison.by_seed) == ("a", (), None, {})
 
 
 def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
-    (found,) = compare_models_of_arms(read_rows(study, "test"), "base")
-    assert found.over_all_seeds is not None
-    assert found.over_all_seeds.difference == pytest.approx(-0.5)  # mean distance
-    assert found.by_seed == {}
+    (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
+    assert comparison.over_all_seeds is not None
+    assert comparison.over_all_seeds.difference == pytest.approx(-0.5)  # mean distance
+    assert comparison.by_seed == {}
 
 
 def test_baseline_without_predictions_is_refused(tmp_path: Path) -> None:
-    study = with_failed_trials(written_study(tmp_path, {"base": [HALF], "a": [RIGHT]}, LABELS), 0)
+    study = with_failed_trials(written_study(tmp_path, {"base": [HALF_CORRECT], "a": [CORRECT]}, LABELS), 0)
     with pytest.raises(ValueError, match="baseline"):
         compare_models_of_arms(read_rows(study, "test"), "base")

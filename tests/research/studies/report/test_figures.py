@@ -1,4 +1,4 @@
-"""Figures of arms: styles, names and marks of edits."""
+"""The figures of arms have their styles, names and marks of edits."""
 
 from __future__ import annotations
 
@@ -41,14 +41,16 @@ def test_edit_of_a_single_arm_has_its_colour() -> None:
     edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
     curves_of_40_steps = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
     (axes,) = arm_curves_figure(curves_of_40_steps, edits, styles, "loss").axes
-    dotted = [(np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"]
-    assert dotted == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]
+    edit_marks = [
+        (np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"
+    ]
+    assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
 
 
 def test_spike_of_one_seed_is_clipped() -> None:
-    spiky = ArmCurves("arm 0", [([1, 2, 3], [1.0, 500.0, 0.5])], ([1, 2, 3], [1.0, 0.9, 0.5]))
-    (axes,) = arm_curves_figure([spiky], [], arm_styles(ARMS), "loss").axes
+    curve_with_spike = ArmCurves("arm 0", [([1, 2, 3], [1.0, 500.0, 0.5])], ([1, 2, 3], [1.0, 0.9, 0.5]))
+    (axes,) = arm_curves_figure([curve_with_spike], [], arm_styles(ARMS), "loss").axes
     assert axes.get_ylim()[1] < 1.3
 
 
@@ -61,7 +63,7 @@ def test_undefined_values_are_skipped() -> None:
 
 def test_intervals_figure_has_a_dot_for_each_seed() -> None:
     values = {"arm 0": {0: 0.5, 1: 0.7, 2: 0.6}, "$x_{$": {0: 0.9}, "arm 1": {0: math.nan}}
-    ranked = [RankedArm(summarize_arm(arm, of_arm), None, of_arm) for arm, of_arm in values.items()]
+    ranked = [RankedArm(summarize_arm(arm, arm_values), None, arm_values) for arm, arm_values in values.items()]
     figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
     (axes,) = figure.axes
     dots = [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_markersize() == 3.5]
@@ -77,20 +79,20 @@ def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
     assert picture("loss", figure).source.startswith("data:image/svg+xml")
 
 
-@pytest.mark.parametrize(("most", "scale"), [(5.0, "linear"), (50.0, "log")])
-def test_time_without_encoder_has_hollow_markers(most: float, scale: str) -> None:
+@pytest.mark.parametrize(("longest", "scale"), [(5.0, "linear"), (50.0, "log")])
+def test_arm_with_cached_hidden_states_has_a_hollow_marker(longest: float, scale: str) -> None:
     costs = [
-        ArmCost("arm 0", {0: TrialCost(1.0, False, 10, 10), 1: TrialCost(most, False, 10, 10)}),
+        ArmCost("arm 0", {0: TrialCost(1.0, False, 10, 10), 1: TrialCost(longest, False, 10, 10)}),
         ArmCost("arm 1", {0: TrialCost(2.0, True, 20, 20)}),
     ]
     values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
     (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes
     assert axes.get_xscale() == scale
-    marks = [line for line in axes.lines if line.get_markersize() == 8]
-    assert [(np.asarray(line.get_xdata())[0], np.asarray(line.get_ydata())[0]) for line in marks] == [
-        ((1 + most) / 2, 0.55),
+    markers = [line for line in axes.lines if line.get_markersize() == 8]
+    assert [(np.asarray(line.get_xdata())[0], np.asarray(line.get_ydata())[0]) for line in markers] == [
+        ((1 + longest) / 2, 0.55),
         (2.0, 0.7),
     ]
-    assert [line.get_markerfacecolor() == "white" for line in marks] == [False, True]
+    assert [line.get_markerfacecolor() == "white" for line in markers] == [False, True]
     (by_parameters,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "parameters").axes
     assert "white" not in [line.get_markerfacecolor() for line in by_parameters.lines if line.get_markersize() == 8]

@@ -1,4 +1,4 @@
-"""TensorBoard's table of hyperparameters."""
+"""TensorBoard's table of hyperparameters has every trial of a study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.studies.report.page import write_study_report
 def test_hparams_contain_each_trial_once(page: Path, finished_study: StudyOutcomes) -> None:
     write_study_report(finished_study)
     folder = page.parent / "tensorboard"
-    assert {path.name for path in folder.iterdir()} == {o.trial.id for o in finished_study.outcomes}
+    assert {path.name for path in folder.iterdir()} == {outcome.trial.id for outcome in finished_study.outcomes}
     for outcome in finished_study.outcomes:
         (file,) = (folder / outcome.trial.id).iterdir()
         events = EventAccumulator(str(file))
@@ -28,8 +28,8 @@ def test_hparams_contain_each_trial_once(page: Path, finished_study: StudyOutcom
             (event,) = events.Scalars(name)
             assert event.value == pytest.approx(value, rel=1e-6)
         content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-        given = HParamsPluginData.FromString(content).session_start_info.hparams
-        assert given["arm"].string_value == outcome.trial.arm
-        assert given["seed"].number_value == outcome.trial.seed
-        assert given.keys() == {"arm", "seed", "head", "lr", "head_lr", "timeline"}
-        assert given["head_lr"].number_value == outcome.trial.settings["head_lr"]
+        hparams = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert hparams["arm"].string_value == outcome.trial.arm
+        assert hparams["seed"].number_value == outcome.trial.seed
+        assert hparams.keys() == {"arm", "seed", "head", "lr", "head_lr", "timeline"}
+        assert hparams["head_lr"].number_value == outcome.trial.settings["head_lr"]

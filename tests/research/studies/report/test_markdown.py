@@ -1,4 +1,4 @@
-"""Markdown tables and report.md."""
+"""Markdown tables are escaped and aligned; report.md lists unfinished trials."""
 
 from __future__ import annotations
 

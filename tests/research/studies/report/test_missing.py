@@ -1,4 +1,4 @@
-"""Trials without a result, and files that are not on this machine."""
+"""Trials without a result are listed, and trials whose files are not on this machine."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def study_of(directory: Path, *states: State) -> StudyOutcomes:
 
 def test_unfinished_trials_are_listed_by_state(tmp_path: Path) -> None:
     study = study_of(tmp_path, "failed", "waiting", "running", "finished", "waiting")
-    found = find_missing(study)
-    seeds = [[outcome.trial.seed for outcome in part] for part in (found.failed, found.running, found.waiting)]
-    assert (seeds, found.elsewhere, found.is_empty) == ([[0], [2], [1, 4]], [], False)
+    missing = find_missing(study)
+    seeds = [[outcome.trial.seed for outcome in part] for part in (missing.failed, missing.running, missing.waiting)]
+    assert (seeds, missing.elsewhere, missing.is_empty) == ([[0], [2], [1, 4]], [], False)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -37,13 +37,13 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     first = study.outcomes[0]
     for name in (JOURNAL, "predictions/test.parquet"):
         (first.directory / name).unlink()
-    found = find_missing(study)
-    assert (found.elsewhere, found.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
+    missing = find_missing(study)
+    assert (missing.elsewhere, missing.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
 
 
 def test_trial_on_another_machine_has_no_files(tmp_path: Path) -> None:
-    outcome = Outcome(trial_of("a", 0), tmp_path / "gone", "finished")
-    ((found, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
-    assert found == outcome
+    outcome = Outcome(trial_of("a", 0), tmp_path / "missing", "finished")
+    ((outcome_without_files, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
+    assert outcome_without_files == outcome
     assert len(files) == 1
     assert not set(files) & set(FILES)

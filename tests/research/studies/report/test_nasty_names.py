@@ -1,4 +1,4 @@
-"""Runs and a study with names and texts that contain terminal sequences, HTML, Markdown, TeX or formulas."""
+"""Names and texts with terminal sequences, HTML, Markdown, TeX or formulas are shown safely in all outputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\
 
 @dataclass(frozen=True)
 class StudyOutput:
-    """Files and terminal output of a study with such names."""
+    """A study with such names, and its terminal output."""
 
     study: StudyOutcomes
     printed: str
@@ -59,7 +59,8 @@ def output(
     folder = tmp_path_factory.mktemp("nasty")
     (folder / "data").mkdir()
     for split in ("train", "validation", "test"):
-        # Texts keep their direction marks, because each text is in a separate element.
+        # Pages keep this mark in texts, since each text is in an element of its own. Without it, pages must contain no
+        # control characters.
         rows = [{"text": f"{split} good {name[:40].strip(MARK)}", "label": [name]} for name in NAMES]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     base = {**SMALL, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
@@ -81,7 +82,7 @@ def output(
     return StudyOutput(study, printed.getvalue())
 
 
-def pictures_of(page: str) -> list[str]:
+def picture_texts_of(page: str) -> list[str]:
     """Return the text in all figures of a page, which must be valid XML."""
     sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)
     return ["\n".join(ET.fromstring(base64.b64decode(source)).itertext()) for source in sources]
@@ -115,11 +116,11 @@ def test_pages_show_names_verbatim(output: StudyOutput) -> None:
         assert "<script" not in page
         assert {*shown(NAMES[:-1]), shorten(LONG, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
         assert LONG not in re.sub(r'title="[^"]*"', "", page), path
-        drawn = pictures_of(page)
-        assert drawn
-        assert not CONTROL_CHARACTERS.search("".join(drawn))
+        picture_texts = picture_texts_of(page)
+        assert picture_texts
+        assert not CONTROL_CHARACTERS.search("".join(picture_texts))
     study = pages[0].read_text(encoding="utf-8")
-    assert any(r"=\x1b[31mred" in text for text in pictures_of(study))
+    assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study))
 
 
 def test_markdown_and_csv_show_names_verbatim(output: StudyOutput) -> None:
@@ -130,9 +131,9 @@ def test_markdown_and_csv_show_names_verbatim(output: StudyOutput) -> None:
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
     with (output.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
-        found = list(csv.DictReader(file))
-    assert [row["arm"] for row in found] == [for_csv(ARM), LONG, LONG]
-    assert not CONTROL_CHARACTERS.search("".join(found[0]))
+        csv_rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in csv_rows] == [for_csv(ARM), LONG, LONG]
+    assert not CONTROL_CHARACTERS.search("".join(csv_rows[0]))
 
 
 def test_tensorboard_texts_escape_names(output: StudyOutput) -> None:
@@ -146,12 +147,12 @@ def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
     labels = np.arange(len(NAMES))
     matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
     config = output.study.outcomes[1].trial.config()
-    found = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
-    edits = [dataclasses.replace(found.edits[-1], arguments={"modules": NAMES[:4]})]
+    plan = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
+    edits = [dataclasses.replace(plan.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()
-    Terminal(file=printed).print(summary(dataclasses.replace(found, edits=edits)))
+    Terminal(file=printed).print(summary(dataclasses.replace(plan, edits=edits)))
     assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
-    for figure, text in ((matrix, "$x$"), (timeline_figure(found.steps, edits), "$x$")):
-        (drawn,) = pictures_of(f'src="{picture("", figure).source}"')
-        assert text in drawn
-        assert not CONTROL_CHARACTERS.search(drawn)
+    for figure, text in ((matrix, "$x$"), (timeline_figure(plan.steps, edits), "$x$")):
+        (picture_text,) = picture_texts_of(f'src="{picture("", figure).source}"')
+        assert text in picture_text
+        assert not CONTROL_CHARACTERS.search(picture_text)

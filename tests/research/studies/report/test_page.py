@@ -1,4 +1,4 @@
-"""The report page of a study, checked in a real browser."""
+"""The report page of a study renders in a real browser, with all of its parts."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ PICTURES = {
 @needs_chromium
 @pytest.mark.parametrize("width", [1200, 390])
 def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: Path, width: int) -> None:
-    copied = Path(shutil.copy(page, tmp_path / "report.html"))
-    seen = open_page(copied, width=width)
-    assert seen.errors == []
-    assert seen.outside == [], "the page loads external resources"
-    assert (seen.window_width, seen.page_width) == (width, width), "the page needs horizontal scrolling"
-    assert seen.images.keys() == PICTURES
-    assert all(seen.images.values()), seen.images
-    assert f"Which is best? {HOSTILE}" in seen.text
-    assert "Missing results" not in seen.text
-    reasons = {each.comparison.why_no_verdict for each in contents.ranked if each.comparison is not None}
+    copy = Path(shutil.copy(page, tmp_path / "report.html"))
+    rendered = open_page(copy, width=width)
+    assert rendered.errors == []
+    assert rendered.outside == [], "the page loads external resources"
+    assert (rendered.window_width, rendered.page_width) == (width, width), "the page needs horizontal scrolling"
+    assert rendered.images.keys() == PICTURES
+    assert all(rendered.images.values()), rendered.images
+    assert f"Which is best? {HOSTILE}" in rendered.text
+    assert "Missing results" not in rendered.text
+    reasons = {arm.comparison.why_no_verdict for arm in contents.ranked if arm.comparison is not None}
     for text in (contents.summary, SCOPE, "unfreeze(modules='encoder.layer[-1:]')", *reasons, *contents.study.arms):
         assert text is not None
-        assert text in seen.text
-    take_screenshot(copied, tmp_path / "page.png", width=width)
+        assert text in rendered.text
+    take_screenshot(copy, tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: StudyOutcomes) -> None:
-    text, found = page.read_text(), results(finished_study)
+    text, result_files = page.read_text(), results(finished_study)
     assert "<script" not in text
-    outcome = next(o for o in finished_study.outcomes if o.trial.arm == HOSTILE)
+    outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
     costs = {row[0].split(maxsplit=1)[1]: row for row in rows_of("costs", text)}
-    assert found[outcome.trial.id]["trainable_parameters"] == unfrozen
-    middle = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
-    assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", middle]
+    assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
+    mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
+    assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", mean_text]
     edits = rows_of("edits", text)
     assert [row[1:3] for row in edits] == [
         ["0", "freeze(modules=['encoder'])"],
@@ -79,17 +79,17 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     assert shared["max_steps"] == "4"
     config = yaml.safe_load((outcome.directory / "config.yaml").read_text())
     assert shared.keys() | {"head", "lr", "head_lr", "timeline", "seed"} == config.keys()
-    for each in finished_study.outcomes:
-        assert f"experiments/run.py --recipe {each.directory / 'config.yaml'}" in text
-        assert found[each.trial.id]["weights_sha256"] in text
+    for finished in finished_study.outcomes:
+        assert f"experiments/run.py --recipe {finished.directory / 'config.yaml'}" in text
+        assert result_files[finished.trial.id]["weights_sha256"] in text
 
 
 def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
     text = html.unescape(page.read_text())
     part = text[text.index('id="disagreements"') : text.index("<h2>Tests over rows")]
-    shown = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
-    assert shown
-    for label, row in ((label, int(row) - 1) for label, row in shown):
+    shown_rows = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
+    assert shown_rows
+    for label, row in ((label, int(row) - 1) for label, row in shown_rows):
         assert label == ("positive" if row % 2 else "negative")
         assert f"validation {row} " in part
     assert HOSTILE in part
@@ -124,27 +124,27 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
             1: {"state": "waiting", "result": None},
             2: {"state": "running", "result": None},
             3: {
-                "directory": tmp_path / "trials" / "gone",
+                "directory": tmp_path / "trials" / "missing",
                 "result": {"metrics": result["metrics"]},
             },
         },
     )
     contents = find_contents(study)
     page = write_contents(contents)
-    seen = open_page(page)
-    assert seen.errors == []
+    rendered = open_page(page)
+    assert rendered.errors == []
     assert re.search(r"3 finished, 1 running, 1 waiting, 1 failed.* 3 more", contents.summary)
-    assert contents.summary in seen.text
-    missing = seen.text[seen.text.index("Missing results") : seen.text.index("Arms, ranked by accuracy")]
+    assert contents.summary in rendered.text
+    missing = rendered.text[rendered.text.index("Missing results") : rendered.text.index("Arms, ranked by accuracy")]
     ids = [outcome.trial.id for outcome in study.outcomes]
     assert failure in missing
-    assert [each in missing for each in ids] == [True] * 4 + [False] * 2
+    assert [trial_id in missing for trial_id in ids] == [True] * 4 + [False] * 2
     ((_, files),) = contents.missing.elsewhere
     assert f"{ids[3]}: {', '.join(files)}" in missing
-    assert [each.partition(":")[0] for each in contents.skipped_trials] == [ids[3]]
-    assert contents.skipped_trials[0] in seen.text
+    assert [message.partition(":")[0] for message in contents.skipped_trials] == [ids[3]]
+    assert contents.skipped_trials[0] in rendered.text
     assert "no value" in page.read_text()  # the baseline's trial
-    assert f"Not shown: {contents.reasons['disagreements']}." in seen.text
+    assert f"Not shown: {contents.reasons['disagreements']}." in rendered.text
     markdown = (tmp_path / "report.md").read_text()
     assert f"running: {ids[2]}" in markdown
     assert "OutOfMemoryError: &lt;script>" in markdown
@@ -157,7 +157,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == set(ids[3:])
 
 
-def test_report_without_finished_trials(tmp_path: Path) -> None:
+def test_report_is_written_without_finished_trials(tmp_path: Path) -> None:
     outcomes = [Outcome(trial_of("linear", seed), tmp_path / str(seed), "waiting") for seed in (0, 1)]
     page = write_study_report(StudyOutcomes(StudySpec(name="new"), tmp_path, outcomes))
     assert "1 arm, 2 seeds, 2 trials: 2 waiting" in page.read_text()
@@ -166,26 +166,26 @@ def test_report_without_finished_trials(tmp_path: Path) -> None:
 
 
 @needs_chromium
-def test_report_of_one_arm_and_one_seed(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
     contents = find_contents(study)
-    seen = open_page(write_contents(contents))
-    assert seen.errors == []
-    assert seen.images.keys() == PICTURES
-    assert all(seen.images.values())
-    assert "1 arm, 1 seed, 1 trial: 1 finished" in seen.text
-    assert [each.comparison for each in contents.ranked] == [None]
+    rendered = open_page(write_contents(contents))
+    assert rendered.errors == []
+    assert rendered.images.keys() == PICTURES
+    assert all(rendered.images.values())
+    assert "1 arm, 1 seed, 1 trial: 1 finished" in rendered.text
+    assert [arm.comparison for arm in contents.ranked] == [None]
     assert contents.models == []
     assert contents.reasons.keys() == {"disagreements"}
-    assert f"Not shown: {contents.reasons['disagreements']}." in seen.text
+    assert f"Not shown: {contents.reasons['disagreements']}." in rendered.text
 
 
 def write_data(folder: Path, kind: str) -> Path:
     """Write a data set whose labels can be learned from the words of its texts."""
     folder.mkdir()
-    for split, number in (("train", 24), ("validation", 10), ("test", 12)):
+    for split, num_rows in (("train", 24), ("validation", 10), ("test", 12)):
         lines = []
-        for row in range(number):
+        for row in range(num_rows):
             text = f"{split} {row} {'good great' if row % 2 else 'bad poor'} {'film ' * (row % 7)}"
             label: Any = (["<i>a</i>"] if row % 2 else []) + (["b"] if row % 3 else [])
             lines.append(json.dumps({"text": text, "label": label if kind == "multi_label" else row % 5 + 0.5}))
@@ -199,22 +199,24 @@ def write_data(folder: Path, kind: str) -> Path:
     ("kind", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
 )
-def test_report_of_multi_label_and_regression_tasks(
+def test_report_supports_multi_label_and_regression_tasks(
     tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
 ) -> None:
     base: Mapping[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(write_data(tmp_path / "data", kind))}
     spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
     page = write_study_report(study)
-    seen = open_page(page, width=390)
-    assert (seen.errors, seen.page_width) == ([], 390)
-    assert all(seen.images.values())
-    assert f"Arms, ranked by {metric} on test rows" in seen.text
-    assert measure in seen.text.lower() or measure in seen.text
-    values = {o.trial.arm: o.result["metrics"]["test"][metric] for o in study.outcomes if o.result}
-    found = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
-    assert found == {arm: f"{value:.4f}" for arm, value in values.items()}
+    rendered = open_page(page, width=390)
+    assert (rendered.errors, rendered.page_width) == ([], 390)
+    assert all(rendered.images.values())
+    assert f"Arms, ranked by {metric} on test rows" in rendered.text
+    assert measure in rendered.text.lower() or measure in rendered.text
+    values = {
+        outcome.trial.arm: outcome.result["metrics"]["test"][metric] for outcome in study.outcomes if outcome.result
+    }
+    ranking = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
+    assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
     assert len(rows_of("models", page.read_text())) == 1
-    assert ("not simply right" in seen.text) == (kind == "regression")
+    assert ("not simply right" in rendered.text) == (kind == "regression")
     if kind == "multi_label":
         assert [row[0] for row in rows_of("by-label", page.read_text())] == ["<i>a</i>", "b"]

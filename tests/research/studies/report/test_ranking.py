@@ -1,4 +1,4 @@
-"""Ranking of the arms, and reasons for no verdict."""
+"""Arms are ranked, and arms without a verdict have a reason."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.builders.studies import changed, results, rows_of, trial_of, verdicts
 
 
 def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutcomes) -> None:
-    found = results(finished_study)
+    result_files = results(finished_study)
     values: dict[str, list[float]] = {}
     for outcome in finished_study.outcomes:
-        values.setdefault(outcome.trial.arm, []).append(found[outcome.trial.id]["metrics"]["test"]["accuracy"])
-    means = {arm: statistics.fmean(of_arm) for arm, of_arm in values.items()}
+        values.setdefault(outcome.trial.arm, []).append(result_files[outcome.trial.id]["metrics"]["test"]["accuracy"])
+    means = {arm: statistics.fmean(arm_values) for arm, arm_values in values.items()}
     assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = rows_of("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
@@ -60,7 +60,7 @@ def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
     assert study_with_failure.failed_seeds["lstm"] == (5,)
     assert verdicts(study_with_failure) == {"lstm": None, "gru": "better"}
     assert verdicts(changed(study, {5: failed})) == {"lstm": None, "gru": None}
-    lstm = next(each for each in rank_arms(study_with_failure, "accuracy") if each.arm == "lstm")
+    lstm = next(ranked for ranked in rank_arms(study_with_failure, "accuracy") if ranked.arm == "lstm")
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
 
 
@@ -75,11 +75,11 @@ def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
     trials = [entry.trial for entry in entries.values()]
     error = {"error": "the loss\nis nan."}
     failed = trial_of("lstm", 6, head="lstm")
-    other = trial_of("lstm", 7, head="lstm", lr=0.5)  # an arm of an earlier grid with the same name
-    for each in (failed, other):
-        entries[each.id] = Entry(each, TrialState.FAIL, error, len(entries))
+    of_earlier_grid = trial_of("lstm", 7, head="lstm", lr=0.5)  # its arm has the same name but different settings
+    for failed_trial in (failed, of_earlier_grid):
+        entries[failed_trial.id] = Entry(failed_trial, TrialState.FAIL, error, len(entries))
     study = collect_outcomes(StudySpec(name="written"), trials, entries, tmp_path)
-    assert [each.trial for each in study.failed_outside_grid] == [failed]
+    assert [outcome.trial for outcome in study.failed_outside_grid] == [failed]
     lstm, linear = rank_arms(study, "accuracy")
     assert (lstm.arm, lstm.failed_outside_grid, linear.failed_outside_grid) == ("lstm", {6: "the loss is nan"}, {})
     contents = find_contents(study)

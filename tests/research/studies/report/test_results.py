@@ -1,4 +1,4 @@
-"""results.csv, as read by other programs."""
+"""results.csv has all metrics, and no text that spreadsheets would run as a formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions of several trials for single rows, by arm and seed."""
+"""Predictions of several trials are compared row by row, for each arm and seed."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def rewrite(study: StudyOutcomes, index: int, **columns: Any) -> None:
     pq.write_table(pa.table(table), path)
 
 
-def test_scores_by_arm_and_seed(tmp_path: Path) -> None:
+def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     rewrite(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])  # the same rows in a different order
     rows = read_rows(study, "test")
     assert rows.task.problem_type == "single_label"
     assert rows.task.label_names == ("label0", "label1")
     assert rows.predictions.ids.tolist() == [0, 10, 20]
-    assert {arm: {seed: right.tolist() for seed, right in seeds.items()} for arm, seeds in rows.scores.items()} == {
+    assert {arm: {seed: correct.tolist() for seed, correct in seeds.items()} for arm, seeds in rows.scores.items()} == {
         "a": {0: [True, True, False], 1: [True, False, False]},
         "b": {0: [False, True, True]},
     }
 
 
-def test_multi_label_row_is_correct_only_if_all_labels_are(tmp_path: Path) -> None:
+def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path: Path) -> None:
     rows = read_rows(written_study(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
     assert rows.task.problem_type == "multi_label"
     assert rows.scores["a"][0].tolist() == [True, False]
@@ -52,13 +52,13 @@ def test_regression_scores_are_distances(tmp_path: Path) -> None:
     assert rows.scores["a"][0].tolist() == [0.5, 2.0]
 
 
-def test_chosen_task_is_not_guessed(tmp_path: Path) -> None:
+def test_task_setting_replaces_the_guess(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0, 2, 2]]}, [0, 2, 0])
     trial = study.outcomes[0].trial
-    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")  # a different file from those that other tests import
-    chosen = {**trial.settings, "task": "ordinal", "plugin": [str(plugin)]}
+    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")  # a copy, since other tests import the original
+    settings = {**trial.settings, "task": "ordinal", "plugin": [str(plugin)]}
     with TASKS.isolated():
-        rows = read_rows(changed(study, {0: {"trial": dataclasses.replace(trial, settings=chosen)}}), "test")
+        rows = read_rows(changed(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}}), "test")
     assert rows.scores["a"][0].tolist() == [0, 0, 2]
 
 
@@ -83,9 +83,9 @@ def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str,
 def test_rows_from_different_data_are_refused(tmp_path: Path, setting: str, value: Any) -> None:
     study = written_study(tmp_path, ARMS, LABELS)
     trial = study.outcomes[2].trial
-    other = dataclasses.replace(trial, settings={**trial.settings, setting: value})
+    changed_trial = dataclasses.replace(trial, settings={**trial.settings, setting: value})
     with pytest.raises(ValueError, match=rf"\({setting}: "):
-        read_rows(changed(study, {2: {"trial": other}}), "test")
+        read_rows(changed(study, {2: {"trial": changed_trial}}), "test")
 
 
 def test_unreadable_predictions_are_skipped_by_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shared and differing settings of a study's arms."""
+"""The settings of a study's arms are separated into shared and differing ones."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def shared(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
 
 def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"head": "linear", "epochs": 2.0}, "b": {"head": "lstm", "epochs": 2.0}})
-    found = find_settings(study)
-    assert found.differing == {"head": {"a": "linear", "b": "lstm"}}
-    assert shared(found)["epochs"] == (2.0, True)
-    assert shared(found)["lr"] == (1e-4, False)
+    settings = find_settings(study)
+    assert settings.differing == {"head": {"a": "linear", "b": "lstm"}}
+    assert shared(settings)["epochs"] == (2.0, True)
+    assert shared(settings)["lr"] == (1e-4, False)
     expected = study.outcomes[0].trial.settings.keys() - {"seed", "head"}
-    assert shared(found).keys() == expected
+    assert shared(settings).keys() == expected
 
 
-def test_options_resolved_by_a_run_are_not_a_difference_to_a_waiting_arm(tmp_path: Path) -> None:
+def test_resolved_options_of_a_run_do_not_differ_from_a_waiting_arm(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     write_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
-    found = find_settings(study)
-    assert found.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
-    assert shared(found)["head"] == ({"name": "linear", "dropout": 0.1}, False)
+    settings = find_settings(study)
+    assert settings.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
+    assert shared(settings)["head"] == ({"name": "linear", "dropout": 0.1}, False)
 
 
 def test_different_resolved_values_are_a_difference(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Texts of the rows that trials read."""
+"""A report omits the parts that need texts if the data have been deleted or changed."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def test_changed_data_remove_only_the_parts_that_need_texts(
     files = [
         Path(finished_study.outcomes[0].trial.settings["data"]) / f"{split}.csv" for split in ("validation", "test")
     ]
-    before_change = find_contents(finished_study)
-    before = [file.read_text() for file in files]
+    original_contents = find_contents(finished_study)
+    original_texts = [file.read_text() for file in files]
     try:
-        files[0].write_text("\n".join(before[0].splitlines()[:-1]) + "\n")  # one row fewer
+        files[0].write_text("\n".join(original_texts[0].splitlines()[:-1]) + "\n")  # one row fewer
         files[1].write_text(
-            before[1].replace(",positive", ",?").replace(",negative", ",positive").replace(",?", ",negative")
+            original_texts[1].replace(",positive", ",?").replace(",negative", ",positive").replace(",?", ",negative")
         )
         contents = find_contents(finished_study)
     finally:
-        for file, text in zip(files, before, strict=True):
+        for file, text in zip(files, original_texts, strict=True):
             file.write_text(text)
     assert contents.reasons.keys() == {"by length", "disagreements"}
     assert contents.disagreements == []
-    assert [part.title for part in contents.breakdowns] == [part.title for part in before_change.breakdowns][1:]
+    assert [part.title for part in contents.breakdowns] == [part.title for part in original_contents.breakdowns][1:]

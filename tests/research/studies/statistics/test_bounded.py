@@ -1,4 +1,4 @@
-"""Confidence intervals within the range of a metric."""
+"""Confidence intervals stay within the range of a metric."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def test_missing_interval_stays_missing() -> None:
 
 def test_interval_of_accuracies_near_one_stays_below_one() -> None:
     values = {0: 1.0, 1: 0.93, 2: 0.98}
-    by_t = summarize_arm("lstm", values).interval
-    found = summarize_arm("lstm", values, metric_bounds("accuracy")).interval
-    assert by_t is not None
-    assert found is not None
-    assert by_t[1] > 1.03
-    assert 0 < found[0] < 0.97 < found[1] < 1
+    t_interval = summarize_arm("lstm", values).interval
+    interval = summarize_arm("lstm", values, metric_bounds("accuracy")).interval
+    assert t_interval is not None
+    assert interval is not None
+    assert t_interval[1] > 1.03
+    assert 0 < interval[0] < 0.97 < interval[1] < 1
 
 
 def test_interval_of_a_difference_is_clipped_to_the_possible_range() -> None:
     arms = {"linear": {0: 0.0, 1: 1.0}, "lstm": {0: 1.0, 1: 0.9}}
-    (found,) = compare_arms(arms, "linear", higher_is_better=True, bounds=(0.0, 1.0))
-    assert found.interval == (-1.0, 1.0)
-    assert found.p == compare_arms(arms, "linear", higher_is_better=True)[0].p
+    (comparison,) = compare_arms(arms, "linear", higher_is_better=True, bounds=(0.0, 1.0))
+    assert comparison.interval == (-1.0, 1.0)
+    assert comparison.p == compare_arms(arms, "linear", higher_is_better=True)[0].p

@@ -1,4 +1,4 @@
-"""Comparisons of models over rows, checked against counts and formulas by hand."""
+"""Comparisons of models over rows match counts and formulas computed by hand."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def models(num_both: int, num_arm_only: int, num_baseline_only: int, num_neither
 
 
 def test_few_discordant_rows_use_the_exact_test() -> None:
-    found = compare_models(*models(10, 5, 1, 4))
-    assert (found.num_arm_only, found.num_baseline_only, found.exact) == (5, 1, True)
-    assert found.p == pytest.approx(2 * (1 + 6) / 2**6)  # two-sided: 0 or 1, or 5 or 6 of six coin flips
+    comparison = compare_models(*models(10, 5, 1, 4))
+    assert (comparison.num_arm_only, comparison.num_baseline_only, comparison.exact) == (5, 1, True)
+    assert comparison.p == pytest.approx(2 * (1 + 6) / 2**6)  # two-sided: 0 or 1, or 5 or 6 of six coin flips
 
 
 def test_many_discordant_rows_use_chi_squared() -> None:
-    found = compare_models(*models(10, 30, 12, 4))
-    assert (found.num_arm_only, found.num_baseline_only, found.exact) == (30, 12, False)
-    assert found.p == pytest.approx(chi2.sf((30 - 12 - 1) ** 2 / 42, 1))
+    comparison = compare_models(*models(10, 30, 12, 4))
+    assert (comparison.num_arm_only, comparison.num_baseline_only, comparison.exact) == (30, 12, False)
+    assert comparison.p == pytest.approx(chi2.sf((30 - 12 - 1) ** 2 / 42, 1))
 
 
 @pytest.mark.parametrize(("num_discordant", "exact"), [(24, True), (25, False)])
@@ -40,26 +40,28 @@ def test_concordant_rows_do_not_count() -> None:
 
 
 def test_models_with_the_same_errors_have_p_value_one() -> None:
-    found = compare_models(*models(10, 0, 0, 4))
-    assert (found.p, found.exact) == (1, True)
+    comparison = compare_models(*models(10, 0, 0, 4))
+    assert (comparison.p, comparison.exact) == (1, True)
 
 
 def test_bootstrap_resamples_pairs_of_rows() -> None:
     scores = np.random.default_rng(0).normal(size=50)
-    found = bootstrap_examples([scores + 0.5], [scores])
-    assert found.difference == pytest.approx(0.5)
-    assert found.interval == pytest.approx((0.5, 0.5))  # an unpaired interval would be wide
+    bootstrap = bootstrap_examples([scores + 0.5], [scores])
+    assert bootstrap.difference == pytest.approx(0.5)
+    assert bootstrap.interval == pytest.approx((0.5, 0.5))  # an unpaired interval would be wide
 
 
 def test_bootstrap_is_close_to_the_normal_interval_for_many_rows() -> None:
     rng = np.random.default_rng(0)
     arm, baseline = rng.random((2, 3, 4000)) < np.array([0.8, 0.75])[:, None, None]
-    found = bootstrap_examples(list(arm), list(baseline))
+    bootstrap = bootstrap_examples(list(arm), list(baseline))
     differences = arm.mean(axis=0) - baseline.mean(axis=0)
-    half = 1.96 * differences.std(ddof=1) / math.sqrt(4000)
-    assert found.num_examples == 4000
-    assert found.difference == pytest.approx(arm.mean() - baseline.mean())
-    assert found.interval == pytest.approx((found.difference - half, found.difference + half), abs=0.1 * half)
+    half_width = 1.96 * differences.std(ddof=1) / math.sqrt(4000)
+    assert bootstrap.num_examples == 4000
+    assert bootstrap.difference == pytest.approx(arm.mean() - baseline.mean())
+    assert bootstrap.interval == pytest.approx(
+        (bootstrap.difference - half_width, bootstrap.difference + half_width), abs=0.1 * half_width
+    )
 
 
 def test_bootstrap_is_deterministic() -> None:
@@ -77,16 +79,22 @@ def test_swapped_models_flip_the_interval() -> None:
 def test_arms_are_compared_on_common_seeds() -> None:
     rng = np.random.default_rng(0)
     arm, baseline = ({seed: rng.random(30) < 0.7 for seed in seeds} for seeds in ((2, 0, 1), (1, 2, 3)))
-    found = compare_examples(arm, baseline)
-    assert found.seeds == (1, 2)
-    assert found.by_seed == {seed: compare_models(arm[seed], baseline[seed]) for seed in (1, 2)}
-    assert found.over_all_seeds == bootstrap_examples([arm[1], arm[2]], [baseline[1], baseline[2]])
+    comparison = compare_examples(arm, baseline)
+    assert comparison.seeds == (1, 2)
+    assert comparison.by_seed == {seed: compare_models(arm[seed], baseline[seed]) for seed in (1, 2)}
+    assert comparison.over_all_seeds == bootstrap_examples([arm[1], arm[2]], [baseline[1], baseline[2]])
 
 
 def test_every_result_states_its_scope() -> None:
-    found = compare_examples({0: np.array([True, False])}, {0: np.array([True, True])})
-    assert found.scope == found.over_all_seeds.scope == found.by_seed[0].scope == SCOPE == "these trained models only"
-    assert not any("verdict" in field.name for field in dataclasses.fields(found))
+    comparison = compare_examples({0: np.array([True, False])}, {0: np.array([True, True])})
+    assert (
+        comparison.scope
+        == comparison.over_all_seeds.scope
+        == comparison.by_seed[0].scope
+        == SCOPE
+        == "these trained models only"
+    )
+    assert not any("verdict" in field.name for field in dataclasses.fields(comparison))
 
 
 def test_different_numbers_of_rows_and_no_common_seed_are_refused() -> None:

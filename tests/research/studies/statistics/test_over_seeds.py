@@ -1,4 +1,4 @@
-"""Arms over seeds: means, intervals, tests and verdicts."""
+"""Arms are summarized and compared over seeds, with intervals, tests and verdicts."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ def fast_garbage_collection() -> Iterator[None]:
 
 
 def compare(arm: Values, baseline: Values = BASELINE, *, higher_is_better: bool = True) -> Comparison:
-    (found,) = compare_arms({"linear": baseline, "lstm": arm}, "linear", higher_is_better=higher_is_better)
-    return found
+    (comparison,) = compare_arms({"linear": baseline, "lstm": arm}, "linear", higher_is_better=higher_is_better)
+    return comparison
 
 
 def random_arms(num_arms: int, num_seeds: int, seed: int) -> dict[str, Values]:
     values = np.random.default_rng(seed).normal(size=(num_arms, num_seeds)) + np.linspace(0, 2, num_arms)[:, None]
-    return {f"arm {i}": dict(enumerate(map(float, each))) for i, each in enumerate(values)}
+    return {f"arm {i}": dict(enumerate(map(float, arm_values))) for i, arm_values in enumerate(values)}
 
 
-def test_summary_by_hand() -> None:
-    found = summarize_arm("lstm", {3: 0.8, 1: 0.9, 2: 1.0})
-    assert (found.arm, found.seeds, found.undefined_seeds, found.remark) == ("lstm", (1, 2, 3), (), "")
-    assert found.mean == pytest.approx(0.9)
-    assert found.std == pytest.approx(0.1)
-    half = 4.3026527 * 0.1 / math.sqrt(3)  # 97.5% quantile of t with 2 degrees of freedom, from a table
-    assert found.interval == pytest.approx((0.9 - half, 0.9 + half))
-    assert found.interval == pytest.approx(t.interval(0.95, 2, loc=0.9, scale=0.1 / math.sqrt(3)))
+def test_summary_equals_hand_computed_values() -> None:
+    summary = summarize_arm("lstm", {3: 0.8, 1: 0.9, 2: 1.0})
+    assert (summary.arm, summary.seeds, summary.undefined_seeds, summary.remark) == ("lstm", (1, 2, 3), (), "")
+    assert summary.mean == pytest.approx(0.9)
+    assert summary.std == pytest.approx(0.1)
+    half_width = 4.3026527 * 0.1 / math.sqrt(3)  # 97.5% quantile of t with 2 degrees of freedom, from a table
+    assert summary.interval == pytest.approx((0.9 - half_width, 0.9 + half_width))
+    assert summary.interval == pytest.approx(t.interval(0.95, 2, loc=0.9, scale=0.1 / math.sqrt(3)))
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = summarize_arm("lstm", {7: 0.8})
-    assert (found.seeds, found.mean, found.std, found.interval) == ((7,), 0.8, None, None)
-    assert "one seed" in found.remark
+    summary = summarize_arm("lstm", {7: 0.8})
+    assert (summary.seeds, summary.mean, summary.std, summary.interval) == ((7,), 0.8, None, None)
+    assert "one seed" in summary.remark
 
 
 def test_equal_values_have_no_interval() -> None:
-    found = summarize_arm("lstm", {0: 0.8, 1: 0.8, 2: 0.8})
-    assert found.mean == pytest.approx(0.8)
-    assert (found.std, found.interval) == (0, None)
-    assert "same value" in found.remark
+    summary = summarize_arm("lstm", {0: 0.8, 1: 0.8, 2: 0.8})
+    assert summary.mean == pytest.approx(0.8)
+    assert (summary.std, summary.interval) == (0, None)
+    assert "same value" in summary.remark
 
 
 def test_zero_is_a_valid_value() -> None:
@@ -66,32 +66,32 @@ def test_zero_is_a_valid_value() -> None:
 
 
 def test_summary_names_undefined_seeds() -> None:
-    found = summarize_arm("lstm", {0: 0.8, 1: math.nan, 2: 0.9, 3: math.inf})
-    assert (found.seeds, found.undefined_seeds) == ((0, 2), (1, 3))
-    assert found.mean == pytest.approx(0.85)
-    assert "seeds 1, 3" in found.remark
+    summary = summarize_arm("lstm", {0: 0.8, 1: math.nan, 2: 0.9, 3: math.inf})
+    assert (summary.seeds, summary.undefined_seeds) == ((0, 2), (1, 3))
+    assert summary.mean == pytest.approx(0.85)
+    assert "seeds 1, 3" in summary.remark
 
 
 @pytest.mark.parametrize(("values", "remark"), [({}, "no value"), ({0: math.nan}, "number: seed 0; no value")])
 def test_arm_without_values_has_a_remark(values: Values, remark: str) -> None:
-    found = summarize_arm("lstm", values)
-    assert (found.seeds, found.mean, found.std, found.interval) == ((), None, None, None)
-    assert found.remark.endswith(remark)
+    summary = summarize_arm("lstm", values)
+    assert (summary.seeds, summary.mean, summary.std, summary.interval) == ((), None, None, None)
+    assert summary.remark.endswith(remark)
 
 
 def test_comparison_uses_the_paired_t_test() -> None:
-    found = compare(ARM)
+    comparison = compare(ARM)
     test = ttest_rel(list(ARM.values()), list(BASELINE.values()))
     interval = test.confidence_interval(0.95)
-    assert (found.arm, found.baseline, found.seeds) == ("lstm", "linear", (0, 1, 2, 3, 4))
-    assert found.mean_difference == pytest.approx(0.018)
-    assert found.std_difference == pytest.approx(math.sqrt(0.00068 / 4))
-    assert found.interval == pytest.approx((interval.low, interval.high))
-    assert found.p == found.p_holm == pytest.approx(test.pvalue)
-    assert (found.verdict, found.why_no_verdict) == ("better", "")
-    assert found.needed.level == 0.05
-    assert found.needed.total == 7  # an effect size of 1.38
-    assert found.needed.more == 2
+    assert (comparison.arm, comparison.baseline, comparison.seeds) == ("lstm", "linear", (0, 1, 2, 3, 4))
+    assert comparison.mean_difference == pytest.approx(0.018)
+    assert comparison.std_difference == pytest.approx(math.sqrt(0.00068 / 4))
+    assert comparison.interval == pytest.approx((interval.low, interval.high))
+    assert comparison.p == comparison.p_holm == pytest.approx(test.pvalue)
+    assert (comparison.verdict, comparison.why_no_verdict) == ("better", "")
+    assert comparison.needed.level == 0.05
+    assert comparison.needed.total == 7  # an effect size of 1.38
+    assert comparison.needed.more == 2
 
 
 def test_seeds_are_paired_by_number_not_by_order() -> None:
@@ -107,10 +107,10 @@ def test_lower_is_better_for_errors() -> None:
 
 def test_small_difference_is_not_significant() -> None:
     noisy = {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}
-    found = compare(noisy)
-    assert found.p is not None
-    assert found.p > 0.05
-    assert found.verdict == "no significant difference"
+    comparison = compare(noisy)
+    assert comparison.p is not None
+    assert comparison.p > 0.05
+    assert comparison.verdict == "no significant difference"
 
 
 def test_verdict_uses_the_corrected_p_value() -> None:
@@ -125,23 +125,23 @@ def test_verdict_uses_the_corrected_p_value() -> None:
 
 
 def test_fewer_than_five_seeds_have_an_interval_but_no_verdict() -> None:
-    found = compare({seed: BASELINE[seed] + 0.3 + 0.001 * seed for seed in range(4)})
-    assert found.p is not None
-    assert found.p < 1e-5
-    assert found.interval is not None
-    assert found.verdict is None
-    assert re.search(rf"{MIN_SEEDS} .*4", found.why_no_verdict)
+    comparison = compare({seed: BASELINE[seed] + 0.3 + 0.001 * seed for seed in range(4)})
+    assert comparison.p is not None
+    assert comparison.p < 1e-5
+    assert comparison.interval is not None
+    assert comparison.verdict is None
+    assert re.search(rf"{MIN_SEEDS} .*4", comparison.why_no_verdict)
 
 
 @pytest.mark.parametrize("failed_arm", ["linear", "lstm"])
 def test_failed_seed_of_either_arm_blocks_the_verdict(failed_arm: str) -> None:
     arms = {"linear": BASELINE, "lstm": ARM}
     (complete,) = compare_arms(arms, "linear", higher_is_better=True, failed={"linear": (), "lstm": ()})
-    (found,) = compare_arms(arms, "linear", higher_is_better=True, failed={failed_arm: [7]})
+    (comparison,) = compare_arms(arms, "linear", higher_is_better=True, failed={failed_arm: [7]})
     assert (complete.verdict, complete.failed_seeds) == ("better", ())
-    assert (found.verdict, found.failed_seeds) == (None, (7,))
-    assert f"seed 7 of {failed_arm} failed" in found.why_no_verdict
-    assert (found.p, found.p_holm, found.interval) == (complete.p, complete.p_holm, complete.interval)
+    assert (comparison.verdict, comparison.failed_seeds) == (None, (7,))
+    assert f"seed 7 of {failed_arm} failed" in comparison.why_no_verdict
+    assert (comparison.p, comparison.p_holm, comparison.interval) == (complete.p, complete.p_holm, complete.interval)
 
 
 def test_failed_seed_does_not_affect_verdicts_of_other_arms() -> None:
@@ -152,48 +152,58 @@ def test_failed_seed_does_not_affect_verdicts_of_other_arms() -> None:
 
 
 def test_single_common_seed_has_only_a_difference() -> None:
-    found = compare({3: 0.95, 8: 0.90})
-    assert (found.seeds, found.seeds_of_arm_only, found.seeds_of_baseline_only) == ((3,), (8,), (0, 1, 2, 4))
-    assert found.mean_difference == pytest.approx(0.03)
-    assert (found.std_difference, found.interval, found.p, found.p_holm) == (None, None, None, None)
-    assert found.needed.total is None
+    comparison = compare({3: 0.95, 8: 0.90})
+    assert (comparison.seeds, comparison.seeds_of_arm_only, comparison.seeds_of_baseline_only) == (
+        (3,),
+        (8,),
+        (0, 1, 2, 4),
+    )
+    assert comparison.mean_difference == pytest.approx(0.03)
+    assert (comparison.std_difference, comparison.interval, comparison.p, comparison.p_holm) == (None, None, None, None)
+    assert comparison.needed.total is None
 
 
 @pytest.mark.parametrize("arm", [{}, {9: 0.9}, {0: math.nan}])
 def test_missing_common_values_are_the_reason_for_no_verdict(arm: Values) -> None:
-    found = compare(arm)
-    assert (found.seeds, found.mean_difference, found.p, found.verdict) == ((), None, None, None)
-    assert found.why_no_verdict.endswith("(found 0)")
+    comparison = compare(arm)
+    assert (comparison.seeds, comparison.mean_difference, comparison.p, comparison.verdict) == ((), None, None, None)
+    assert comparison.why_no_verdict.endswith("(found 0)")
 
 
 def test_seeds_of_a_single_arm_are_named_and_excluded() -> None:
-    found = compare({**ARM, 9: 0.1}, {**BASELINE, 7: 0.2})
-    assert (found.seeds_of_arm_only, found.seeds_of_baseline_only) == ((9,), (7,))
-    assert found.mean_difference == pytest.approx(0.018)
+    comparison = compare({**ARM, 9: 0.1}, {**BASELINE, 7: 0.2})
+    assert (comparison.seeds_of_arm_only, comparison.seeds_of_baseline_only) == ((9,), (7,))
+    assert comparison.mean_difference == pytest.approx(0.018)
 
 
 @pytest.mark.parametrize("of_arm", [True, False])
 def test_undefined_value_blocks_the_verdict(of_arm: bool) -> None:
     values = (math.nan, 0.9) if of_arm else (0.9, math.nan)
-    found = compare({**ARM, 5: values[0]}, {**BASELINE, 5: values[1]})
-    assert (found.seeds, found.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
-    assert found.p == compare(ARM).p
-    assert found.verdict is None
-    assert "seed 5" in found.why_no_verdict
+    comparison = compare({**ARM, 5: values[0]}, {**BASELINE, 5: values[1]})
+    assert (comparison.seeds, comparison.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
+    assert comparison.p == compare(ARM).p
+    assert comparison.verdict is None
+    assert "seed 5" in comparison.why_no_verdict
 
 
 def test_identical_arms_do_not_differ_significantly() -> None:
-    found = compare(dict(BASELINE))
-    assert (found.mean_difference, found.std_difference, found.p, found.p_holm) == (0, 0, 1, 1)
-    assert found.interval is None
-    assert found.verdict == "no significant difference"
+    comparison = compare(dict(BASELINE))
+    assert (comparison.mean_difference, comparison.std_difference, comparison.p, comparison.p_holm) == (0, 0, 1, 1)
+    assert comparison.interval is None
+    assert comparison.verdict == "no significant difference"
 
 
 def test_constant_difference_gets_no_verdict() -> None:
-    found = compare({seed: value + 0.01 for seed, value in BASELINE.items()})
-    assert found.mean_difference == pytest.approx(0.01)
-    assert (found.std_difference, found.interval, found.p, found.p_holm, found.verdict) == (0, None, None, None, None)
-    assert "t would be infinite" in found.why_no_verdict
+    comparison = compare({seed: value + 0.01 for seed, value in BASELINE.items()})
+    assert comparison.mean_difference == pytest.approx(0.01)
+    assert (comparison.std_difference, comparison.interval, comparison.p, comparison.p_holm, comparison.verdict) == (
+        0,
+        None,
+        None,
+        None,
+        None,
+    )
+    assert "t would be infinite" in comparison.why_no_verdict
 
 
 def test_unknown_baseline_is_refused() -> None:
@@ -205,7 +215,7 @@ def test_baseline_alone_has_no_comparisons() -> None:
     assert compare_arms({"linear": BASELINE}, "linear", higher_is_better=True) == []
 
 
-def test_holm_by_hand() -> None:
+def test_holm_equals_hand_computed_values() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
     assert holm([0.04]) == pytest.approx([0.04])
@@ -225,8 +235,8 @@ def test_holm_keeps_the_order_and_never_lowers_p(seed: int) -> None:
     assert all(corrected >= p)
     assert max(corrected) <= 1
     assert min(corrected) == pytest.approx(min(1, 6 * min(p)))
-    for (p_one, one), (p_other, other) in itertools.permutations(zip(p, corrected, strict=True), 2):
-        assert one <= other or p_one > p_other
+    for (p_first, first), (p_second, second) in itertools.permutations(zip(p, corrected, strict=True), 2):
+        assert first <= second or p_first > p_second
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -245,10 +255,10 @@ def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
 def test_constant_added_to_all_arms_changes_nothing(seed: int) -> None:
     arms = random_arms(4, 6, seed)
     shifted = {arm: {key: value + 10 for key, value in values.items()} for arm, values in arms.items()}
-    for one, other in zip(
-        *(compare_arms(each, "arm 0", higher_is_better=True) for each in (arms, shifted)), strict=True
+    for original, moved in zip(
+        *(compare_arms(values, "arm 0", higher_is_better=True) for values in (arms, shifted)), strict=True
     ):
-        assert one.mean_difference == pytest.approx(other.mean_difference)
-        assert one.interval == pytest.approx(other.interval)
-        assert one.p_holm == pytest.approx(other.p_holm)
-        assert (one.verdict, one.needed.total) == (other.verdict, other.needed.total)
+        assert original.mean_difference == pytest.approx(moved.mean_difference)
+        assert original.interval == pytest.approx(moved.interval)
+        assert original.p_holm == pytest.approx(moved.p_holm)
+        assert (original.verdict, original.needed.total) == (moved.verdict, moved.needed.total)

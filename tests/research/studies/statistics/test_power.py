@@ -1,4 +1,4 @@
-"""Seeds needed, checked against published tables and the noncentral t distribution."""
+"""The number of seeds needed matches published tables and the noncentral t distribution."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def power(effect: float, num_seeds: int, level: float) -> float:
 
 @pytest.mark.parametrize(("effect", "total"), [(0.1, 787), (0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
 def test_seeds_needed_match_published_tables(effect: float, total: int) -> None:
-    """Values from tables of the one-sample t test, for 80% power at the two-sided 5% level."""
+    """Compare with tables of the one-sample t test, for 80% power at the two-sided 5% level."""
     assert seeds_needed(0.02 * effect, 0.02, num_seeds=5).total == total
 
 
 @pytest.mark.parametrize("num_comparisons", [1, 3, 9])
 @pytest.mark.parametrize("effect", [0.15, 0.33, 0.7, 1.3])
 def test_seeds_needed_are_the_minimum_for_the_power(effect: float, num_comparisons: int) -> None:
-    found = seeds_needed(-effect, 1.0, num_seeds=5, num_comparisons=num_comparisons)
-    assert found.level == pytest.approx(0.05 / num_comparisons)
-    assert found.total is not None
-    assert found.power is not None
-    assert found.power == pytest.approx(power(effect, found.total, found.level))
-    assert found.power >= 0.8 > power(effect, found.total - 1, found.level)
-    assert found.more == found.total - 5
+    needed = seeds_needed(-effect, 1.0, num_seeds=5, num_comparisons=num_comparisons)
+    assert needed.level == pytest.approx(0.05 / num_comparisons)
+    assert needed.total is not None
+    assert needed.power is not None
+    assert needed.power == pytest.approx(power(effect, needed.total, needed.level))
+    assert needed.power >= 0.8 > power(effect, needed.total - 1, needed.level)
+    assert needed.more == needed.total - 5
 
 
 def test_seeds_needed_are_at_least_the_minimum_for_a_verdict() -> None:
-    found = seeds_needed(5.0, 1.0, num_seeds=8)
-    assert (found.total, found.more) == (MIN_SEEDS, 0)
-    assert found.power == pytest.approx(power(5.0, MIN_SEEDS, 0.05))
+    needed = seeds_needed(5.0, 1.0, num_seeds=8)
+    assert (needed.total, needed.more) == (MIN_SEEDS, 0)
+    assert needed.power == pytest.approx(power(5.0, MIN_SEEDS, 0.05))
 
 
 def test_enormous_effects_need_the_minimum_number_of_seeds() -> None:
@@ -48,9 +48,9 @@ def test_enormous_effects_need_the_minimum_number_of_seeds() -> None:
 def test_difference_that_needs_too_many_seeds_is_out_of_reach() -> None:
     assert power(0.0887, 1000, 0.05) > 0.8 > power(0.0885, 1000, 0.05)
     assert seeds_needed(0.0887, 1.0, num_seeds=5).total is not None
-    found = seeds_needed(0.0885, 1.0, num_seeds=5)
-    assert (found.total, found.more, found.power) == (None, None, None)
-    assert f"{MAX_SEEDS:,}" in found.description
+    needed = seeds_needed(0.0885, 1.0, num_seeds=5)
+    assert (needed.total, needed.more, needed.power) == (None, None, None)
+    assert f"{MAX_SEEDS:,}" in needed.description
 
 
 def test_seeds_needed_description_states_the_assumption() -> None:
@@ -61,9 +61,10 @@ def test_seeds_needed_description_states_the_assumption() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "std", "why"), [(0.1, math.nan, "two common seeds"), (0.0, 0.1, "difference is 0"), (0.1, 0.0, "the same")]
+    ("mean", "std", "reason"),
+    [(0.1, math.nan, "two common seeds"), (0.0, 0.1, "difference is 0"), (0.1, 0.0, "the same")],
 )
-def test_unknown_number_of_seeds_has_a_reason(mean: float, std: float, why: str) -> None:
-    found = seeds_needed(mean, std, num_seeds=2, num_comparisons=2)
-    assert (found.total, found.more, found.power, found.level) == (None, None, None, 0.025)
-    assert why in found.description
+def test_unknown_number_of_seeds_has_a_reason(mean: float, std: float, reason: str) -> None:
+    needed = seeds_needed(mean, std, num_seeds=2, num_comparisons=2)
+    assert (needed.total, needed.more, needed.power, needed.level) == (None, None, None, 0.025)
+    assert reason in needed.description

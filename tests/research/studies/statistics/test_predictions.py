@@ -1,4 +1,4 @@
-"""Predictions of several runs for the same rows."""
+"""The predictions of several runs for the same rows are read and aligned."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ def write(path: Path, **columns: list[Any]) -> Path:
 
 
 def test_predictions_are_aligned_by_id(tmp_path: Path) -> None:
-    one = write(tmp_path / "1", id=[5, 2, 9], label=[1, 0, 0], prediction=[1, 1, 0], score_a=[0.1, 0.2, 0.3])
-    two = write(tmp_path / "2", id=[9, 5, 2], label=[0, 1, 0], prediction=[1, 0, 0])
-    found = read_predictions([one, two])
-    assert found.ids.tolist() == [2, 5, 9]
-    assert found.labels.tolist() == [0, 1, 0]
-    assert found.predicted.tolist() == [[1, 1, 0], [0, 0, 1]]
-    assert found.correct(SingleLabel).tolist() == [[False, True, True], [True, False, False]]
+    first = write(tmp_path / "1", id=[5, 2, 9], label=[1, 0, 0], prediction=[1, 1, 0], score_a=[0.1, 0.2, 0.3])
+    second = write(tmp_path / "2", id=[9, 5, 2], label=[0, 1, 0], prediction=[1, 0, 0])
+    predictions = read_predictions([first, second])
+    assert predictions.ids.tolist() == [2, 5, 9]
+    assert predictions.labels.tolist() == [0, 1, 0]
+    assert predictions.predicted.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert predictions.correct(SingleLabel).tolist() == [[False, True, True], [True, False, False]]
 
 
-def test_multi_label_row_is_correct_only_if_all_labels_are(tmp_path: Path) -> None:
+def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path: Path) -> None:
     path = write(tmp_path / "1", id=[1, 0], label=[[1.0, 0.0], [1.0, 1.0]], prediction=[[1, 0], [1, 0]])
-    found = read_predictions([path])
-    assert found.labels.tolist() == [[1, 1], [1, 0]]
-    assert found.correct(MultiLabel).tolist() == [[False, True]]
+    predictions = read_predictions([path])
+    assert predictions.labels.tolist() == [[1, 1], [1, 0]]
+    assert predictions.correct(MultiLabel).tolist() == [[False, True]]
 
 
 class NearMiss(SingleLabel):
-    """A user-defined task with labels like those of `SingleLabel`; a prediction that is off by one is correct, too."""
+    """A task of a user with labels like those of `SingleLabel`. Predictions that are off by one count as correct."""
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
         return np.asarray(np.abs(predicted - labels) <= 1)
 
 
-def test_task_decides_what_is_correct(tmp_path: Path) -> None:
-    found = read_predictions([write(tmp_path / "1", id=[0, 1, 2], label=[0, 2, 2], prediction=[0, 1, 0])])
-    assert found.correct(NearMiss).tolist() == [[True, True, False]]
-    assert found.correct(SingleLabel).tolist() == [[True, False, False]]
+def test_task_determines_which_predictions_are_correct(tmp_path: Path) -> None:
+    predictions = read_predictions([write(tmp_path / "1", id=[0, 1, 2], label=[0, 2, 2], prediction=[0, 1, 0])])
+    assert predictions.correct(NearMiss).tolist() == [[True, True, False]]
+    assert predictions.correct(SingleLabel).tolist() == [[True, False, False]]
 
 
 @pytest.mark.parametrize(
     "other", [{"id": [0, 2], "label": [0, 1]}, {"id": [0, 1], "label": [1, 1]}, {"id": [0], "label": [0]}]
 )
 def test_different_rows_are_refused(tmp_path: Path, other: dict[str, list[int]]) -> None:
-    one = write(tmp_path / "1", id=[0, 1], label=[0, 1], prediction=[0, 0])
-    two = write(tmp_path / "2", **other, prediction=other["label"])
-    with pytest.raises(ValueError, match=rf"{one}.*{two}"):
-        read_predictions([one, two])
+    first = write(tmp_path / "1", id=[0, 1], label=[0, 1], prediction=[0, 0])
+    second = write(tmp_path / "2", **other, prediction=other["label"])
+    with pytest.raises(ValueError, match=rf"{first}.*{second}"):
+        read_predictions([first, second])
 
 
 def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
         read_predictions([path])
 
 
-def test_regression_rows_are_not_right_or_wrong(tmp_path: Path) -> None:
-    found = read_predictions([write(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])])
-    assert found.predicted.tolist() == [[0.5, 2.0]]
+def test_correct_refuses_regression(tmp_path: Path) -> None:
+    predictions = read_predictions([write(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])])
+    assert predictions.predicted.tolist() == [[0.5, 2.0]]
     with pytest.raises(ValueError, match="regression"):
-        found.correct(Regression)
+        predictions.correct(Regression)

@@ -1,4 +1,4 @@
-"""Bulk insertion of trials, compared with Optuna's own."""
+"""Trials that are inserted in bulk equal those that Optuna inserts one by one."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def waiting(head: str, lr: float) -> FrozenTrial:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[RDBStorage]:
-    opened = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    yield opened
-    opened.remove_session()
-    opened.engine.dispose()
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def test_inserted_trials_equal_those_that_optuna_adds(storage: RDBStorage) -> None:
@@ -39,12 +39,15 @@ def test_inserted_trials_equal_those_that_optuna_adds(storage: RDBStorage) -> No
         by_optuna.add_trial(trial)
     insert_trials(storage, storage.get_study_id_from_name("in_bulk"), trials[:1])
     insert_trials(storage, storage.get_study_id_from_name("in_bulk"), trials[1:])
-    expected, found = (
-        [(each.number, each.state, each.params, each.distributions, each.user_attrs) for each in study.get_trials()]
+    expected, actual = (
+        [
+            (trial.number, trial.state, trial.params, trial.distributions, trial.user_attrs)
+            for trial in study.get_trials()
+        ]
         for study in (by_optuna, in_bulk)
     )
-    assert found == expected
-    assert [number for number, *_ in found] == [0, 1, 2]
+    assert actual == expected
+    assert [number for number, *_ in actual] == [0, 1, 2]
 
 
 def test_failed_insert_adds_no_trials(storage: RDBStorage) -> None:

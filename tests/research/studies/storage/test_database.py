@@ -1,4 +1,4 @@
-"""A study's database: address in messages, locking and errors."""
+"""A study's database is locked, and its errors are reported without the password."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from research.studies.storage.database import (
     engine_arguments,
     local_address,
     lock_at_transaction_start,
-    reporting,
+    translate_database_errors,
     without_password,
 )
 from tests.builders.hostile import assert_one_line
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"),
+    ("address", "expected"),
     [
         ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me@host:5432/db"),
         ("postgresql://me:a@b:c@host/db", "postgresql://me@host/db"),
@@ -27,17 +27,20 @@ from tests.builders.hostile import assert_one_line
         ("sqlite:///runs/a/study.db", "sqlite:///runs/a/study.db"),
     ],
 )
-def test_password_is_not_shown(address: str, shown: str) -> None:
-    assert without_password(address) == shown
+def test_password_is_not_shown(address: str, expected: str) -> None:
+    assert without_password(address) == expected
 
 
 def test_database_error_is_one_line_without_the_password() -> None:
-    with pytest.raises(ValueError, match="me@host") as caught, reporting("postgresql://me:secret@host/db"):
-        raise StorageInternalError("gone\nfor good [SQL: SELECT 1]")
+    with (
+        pytest.raises(ValueError, match="me@host") as caught,
+        translate_database_errors("postgresql://me:secret@host/db"),
+    ):
+        raise StorageInternalError("lost\nconnection [SQL: SELECT 1]")
     assert_one_line(caught.value)
     assert "secret" not in str(caught.value)
     assert "SELECT" not in str(caught.value)
-    with pytest.raises(UpdateFinishedTrialError), reporting("sqlite:///a.db"):
+    with pytest.raises(UpdateFinishedTrialError), translate_database_errors("sqlite:///a.db"):
         raise UpdateFinishedTrialError
 
 
@@ -46,8 +49,8 @@ def test_transaction_locks_the_file_from_its_start(tmp_path: Path) -> None:
     for engine in engines:
         lock_at_transaction_start(engine)
     with engines[0].begin() as first:
-        first.execute(text("SELECT 1"))  # a reader's transaction, which SQLite would otherwise allow next to others
-        with pytest.raises(ValueError, match="locked"), reporting("sqlite:///a.db"), engines[1].begin():
+        first.execute(text("SELECT 1"))  # SQLite would otherwise allow other transactions during one that only reads
+        with pytest.raises(ValueError, match="locked"), translate_database_errors("sqlite:///a.db"), engines[1].begin():
             pass
     with engines[1].begin():
         pass

@@ -1,4 +1,4 @@
-"""Retries while a database does not respond."""
+"""Calls are retried while a database does not respond."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.messages import collected
 def test_waiting_for_a_storage_stops_on_request(tmp_path: Path) -> None:
     policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
-    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as locked:
-        locked.execute("create table a (b)")
-        locked.execute("begin exclusive")
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("create table a (b)")
+        connection.execute("begin exclusive")
         with pytest.raises(OperationalError):
             policy.call(lambda: engine.connect().exec_driver_sql("select * from a"))
     engine.dispose()
@@ -77,19 +77,19 @@ def test_error_in_the_statement_is_not_an_outage(tmp_path: Path) -> None:
 
 def test_heartbeat_continues_after_a_failure() -> None:
     beats: list[int] = []
-    enough = threading.Event()
+    enough_beats = threading.Event()
 
     def beat() -> None:
         beats.append(len(beats))
         if len(beats) == 2:
             raise OSError("no network")
         if len(beats) == 4:
-            enough.set()
+            enough_beats.set()
 
     with collected() as lines:
         heartbeat = Heartbeat(beat, 0.001)
         heartbeat.start()
-        assert enough.wait(HANG_LIMIT)
+        assert enough_beats.wait(HANG_LIMIT)
         heartbeat.stop()
     assert len(beats) >= 4
     assert ["no network" in line for line in lines] == [True]

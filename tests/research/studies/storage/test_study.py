@@ -47,8 +47,8 @@ def age_heartbeats(directory: Path) -> None:
         assert changed.rowcount > 0
 
 
-@pytest.mark.parametrize("copy", ["waits", "runs", "failed", "finished"])
-def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, copy: str) -> None:
+@pytest.mark.parametrize("requeued", ["waits", "runs", "failed", "finished"])
+def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, requeued: str) -> None:
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -56,24 +56,24 @@ def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, copy: str) -> 
         age_heartbeats(tmp_path)
         other.requeue_dead_trials()
         assert [entry.state for entry in other.entries().values()] == [TrialState.WAITING]
-        second = None if copy == "waits" else other.claim("fast")
-        if copy == "failed":
-            assert second is not None
-            other.fail(second, "the directory is in use")
-        if copy == "finished":
-            assert second is not None
-            other.finish(second, 0.25, {"test": {"accuracy": 0.25}})
+        second_claim = None if requeued == "waits" else other.claim("fast")
+        if requeued == "failed":
+            assert second_claim is not None
+            other.fail(second_claim, "the directory is in use")
+        if requeued == "finished":
+            assert second_claim is not None
+            other.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}}, seconds=2.0)
-        if copy == "runs":
-            assert second is not None
-            other.finish(second, 0.25, {"test": {"accuracy": 0.25}})
-        (found,) = other.entries().values()
+        if requeued == "runs":
+            assert second_claim is not None
+            other.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
+        (entry,) = other.entries().values()
         assert other.claim("a third one") is None
-    assert (found.state, found.value) == (TrialState.COMPLETE, 0.25 if copy == "finished" else 0.75)
-    assert found.attributes["metrics"] == {"test": {"accuracy": found.value}}
+    assert (entry.state, entry.value) == (TrialState.COMPLETE, 0.25 if requeued == "finished" else 0.75)
+    assert entry.attributes["metrics"] == {"test": {"accuracy": entry.value}}
 
 
-def test_worker_declared_dead_queues_no_second_copy(tmp_path: Path) -> None:
+def test_worker_declared_dead_does_not_queue_the_trial_again(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -101,7 +101,7 @@ def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_seeds", [30, 120])
-def test_planning_needs_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
+def test_planning_uses_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
     statements: list[str] = []
 
     def record(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:

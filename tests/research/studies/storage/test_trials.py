@@ -1,4 +1,4 @@
-"""Conversion of trials to and from Optuna's storage."""
+"""Trials are converted to Optuna's trials and back."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_distributions_contain_all_values_of_the_axes() -> None:
         for seed, lr in enumerate((0.1, 0.2))
     ]
     added = waiting_trials(grid[:1], grid, [])
-    found = added[0].distributions
-    assert found["head"] == CategoricalDistribution(["linear", "lstm"])
-    assert found["smoke"] == CategoricalDistribution([True])
-    assert isinstance(found["seed"], IntDistribution)
-    assert isinstance(found["lr"], FloatDistribution)
+    distributions = added[0].distributions
+    assert distributions["head"] == CategoricalDistribution(["linear", "lstm"])
+    assert distributions["smoke"] == CategoricalDistribution([True])
+    assert isinstance(distributions["seed"], IntDistribution)
+    assert isinstance(distributions["lr"], FloatDistribution)
     # Optuna keeps the first list of choices, so a value that was added later is in the attributes only.
     later = with_axes(trial_of("gru", 0), head="gru", seed=0, lr=0.1, smoke=True)
-    (grown,) = waiting_trials([later], [*grid, later], added)
-    assert "head" not in grown.distributions
-    assert grown.params == {"seed": 0, "lr": 0.1, "smoke": True}
-    assert grown.user_attrs["axes"]["head"] == "gru"
+    (added_later,) = waiting_trials([later], [*grid, later], added)
+    assert "head" not in added_later.distributions
+    assert added_later.params == {"seed": 0, "lr": 0.1, "smoke": True}
+    assert added_later.user_attrs["axes"]["head"] == "gru"

@@ -21,9 +21,9 @@ def test_list_checkpoints_orders_by_step(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     for name in ("step-00000012", "step-00000004", "step-100000000", "step-x", ".step-00000016.writing", "other"):
         (folder / name).mkdir(parents=True)
-    found = [checkpoint.name for checkpoint in list_checkpoints(tmp_path)]
-    assert found == ["step-00000004", "step-00000012", "step-100000000"]
-    assert list_checkpoints(tmp_path / "nothing") == []
+    names = [checkpoint.name for checkpoint in list_checkpoints(tmp_path)]
+    assert names == ["step-00000004", "step-00000012", "step-100000000"]
+    assert list_checkpoints(tmp_path / "missing") == []
 
 
 def test_directory_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:

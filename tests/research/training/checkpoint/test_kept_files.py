@@ -1,4 +1,4 @@
-"""Files of hooks are restored as they were at the checkpoint."""
+"""Files of hooks are restored to their state at the checkpoint."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def test_kept_files_returns_the_files_of_all_hooks() -> None:
 
 
 def test_restore_kept_files_restores_the_checkpoints_versions(start_run: StartRun) -> None:
-    before = start_run([First(), Second()])
-    (before.directory / "folder").mkdir()
-    (before.directory / "folder" / "file").write_text("then")
-    (before.directory / "first.txt").write_text("then")
-    checkpoint = save_checkpoint(before, keep=1)
+    first_run = start_run([First(), Second()])
+    (first_run.directory / "folder").mkdir()
+    (first_run.directory / "folder" / "file").write_text("saved")
+    (first_run.directory / "first.txt").write_text("saved")
+    checkpoint = save_checkpoint(first_run, keep=1)
     run = start_run([First(), Second()], resume=checkpoint)
     (run.directory / "first.txt").write_text("later")
     (run.directory / "second.txt").write_text("later")
-    (run.directory / "other.txt").write_text("of nobody")
+    (run.directory / "other.txt").write_text("not a kept file")
     restore_kept_files(run)
-    assert (run.directory / "first.txt").read_text() == (run.directory / "folder" / "file").read_text() == "then"
+    assert (run.directory / "first.txt").read_text() == (run.directory / "folder" / "file").read_text() == "saved"
     assert not (run.directory / "second.txt").exists()
     assert (run.directory / "other.txt").exists()
 

@@ -1,4 +1,4 @@
-"""A run loads a checkpoint that fits it."""
+"""A run loads a checkpoint that matches its settings and hooks."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> 
     torch.rand(3)
     checkpoint = save_checkpoint(run, keep=1)
     expected = digests(run)
-    taken = [Counts(), Counts()]
-    loaded = start_run(taken, max_steps=2, resume=checkpoint)
-    found = digests(loaded)
-    assert {name for name in expected if found.get(name) != expected[name]} == set()
-    assert [hook.count for hook in taken] == [2, 7]  # the first and the second hook of the class
+    new_hooks = [Counts(), Counts()]
+    loaded = start_run(new_hooks, max_steps=2, resume=checkpoint)
+    actual = digests(loaded)
+    assert {name for name in expected if actual.get(name) != expected[name]} == set()
+    assert [hook.count for hook in new_hooks] == [2, 7]  # the first and the second hook of the class
     assert loaded.totals == run.totals
     assert loaded.start is not None
     assert loaded.start.checkpoint == checkpoint
 
 
-def test_load_checkpoint_refuses_other_settings_and_hooks(start_run: StartRun) -> None:
+def test_load_checkpoint_refuses_changed_settings_and_hooks(start_run: StartRun) -> None:
     run = start_run([Counts()])
     run.clock.advance(8)
     checkpoint = save_checkpoint(run, keep=1)
@@ -69,20 +69,20 @@ def test_load_checkpoint_refuses_other_settings_and_hooks(start_run: StartRun) -
 
 
 def test_load_checkpoint_refuses_truncated_files_and_pickled_code(start_run: StartRun, tmp_path: Path) -> None:
-    checkpoint, sprung = save_checkpoint(start_run([Counts()]), keep=1), tmp_path / "sprung"
+    checkpoint, executed_marker = save_checkpoint(start_run([Counts()]), keep=1), tmp_path / "executed_marker"
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt", "model.safetensors"):
-        whole = (checkpoint / name).read_bytes()
-        (checkpoint / name).write_bytes(whole[:-100])
+        content = (checkpoint / name).read_bytes()
+        (checkpoint / name).write_bytes(content[:-100])
         with pytest.raises(CheckpointError, match=f"{checkpoint}"):
             start_run([Counts()], resume=checkpoint)
         if name.endswith(".pt"):
-            torch.save([Trap(sprung)], checkpoint / name)
+            torch.save([Trap(executed_marker)], checkpoint / name)
             with pytest.raises(CheckpointError, match=f"{checkpoint / name}"):
                 start_run([Counts()], resume=checkpoint)
-            assert not sprung.exists()
+            assert not executed_marker.exists()
             torch.load(checkpoint / name, weights_only=False)
-            sprung.unlink()  # the trap works: unpickling the file runs its code
-        (checkpoint / name).write_bytes(whole)
+            executed_marker.unlink()  # the trap works: unpickling the file runs its code
+        (checkpoint / name).write_bytes(content)
 
 
 def test_retire_later_checkpoints_deletes_them(start_run: StartRun) -> None:

@@ -22,17 +22,17 @@ LAST_STEP = 8
 """Two steps into the second epoch."""
 
 
-class SaveAtEnd(Hook):
+class SaveEveryStep(Hook):
     """Saves a checkpoint after every step of a run that was not resumed."""
 
     def end_of_step(self, run: Run) -> None:
-        """Save."""
+        """Save a checkpoint."""
         if run.start is None:
             assert isinstance(run, TrainingRun)
             save_checkpoint(run, keep=99)
 
 
-class AtEpochs(Hook):
+class RequestAtEpochs(Hook):
     """Requests an edit at the end of each epoch and at the start of the next."""
 
     def on_epoch_end(self, run: Run) -> None:
@@ -45,9 +45,9 @@ class AtEpochs(Hook):
 
 
 READINGS: list[dict[str, int | None]] = []
-"""Readings of the clock in each call of the edit `reads_clock` on a model with values."""
+"""State of the clock in each call of the edit `reads_clock`, except in rehearsals."""
 REHEARSED: list[tuple[int, float]] = []
-"""Steps and epochs on the clock in rehearsals of the edit `reads_clock`."""
+"""Step and epoch of the clock in each call of the edit `reads_clock` in a rehearsal."""
 
 
 @register_edit("reads_clock", changes_parameters=False)
@@ -59,26 +59,26 @@ def reads_clock(run: Editable) -> None:
         READINGS.append(run.clock.state_dict())
 
 
-@register_edit("freeze_moved")
-def freeze_moved(run: Editable) -> None:
-    """Freeze biases of the head that are not 0."""
+@register_edit("freeze_changed_biases")
+def freeze_changed_biases(run: Editable) -> None:
+    """Freeze the biases of the head that are no longer 0."""
     for parameter in run.encoder_with_head.head.parameters():
         if not parameter.is_meta and parameter.ndim == 1 and float(parameter.detach().abs().max()) > 0:
             parameter.requires_grad_(False)
             parameter.grad = None
 
 
-@register_edit("widen_if_moved")
-def widen_if_moved(run: Editable) -> None:
-    """Replace the head by one whose size depends on a bias."""
+@register_edit("widen_if_bias_changed")
+def widen_if_bias_changed(run: Editable) -> None:
+    """Replace the head by one whose size depends on the values of a bias."""
     bias = run.encoder_with_head.head.get_parameter("out.bias")
     size = 8 if not bias.is_meta and float(bias.detach().abs().max()) > 0 else 4
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
     run.fresh |= set(run.encoder_with_head.head.parameters())
 
 
-@register_edit("speaks", changes_parameters=False)
-def speaks(run: Editable) -> None:
+@register_edit("logs_and_prints", changes_parameters=False)
+def logs_and_prints(run: Editable) -> None:
     """Log a value and print a line."""
     run.log({"mine": 1.0})
     run.print("I am applied")
@@ -91,64 +91,64 @@ def checkpoint_of(run: TrainingRun, step: int = LAST_STEP) -> Path:
 def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     READINGS.clear()
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "reads_clock": None}, {"at": "6st", "reads_clock": None}]}
-    whole = start_run([AtEpochs(), SaveAtEnd()], **settings)
-    train(whole)
-    then = list(READINGS)
-    assert [(reading["step"], reading["epoch"]) for reading in then] == [(0, 0), (5, 0), (6, 0), (6, 0), (6, 1)]
+    uninterrupted = start_run([RequestAtEpochs(), SaveEveryStep()], **settings)
+    train(uninterrupted)
+    expected = list(READINGS)
+    assert [(reading["step"], reading["epoch"]) for reading in expected] == [(0, 0), (5, 0), (6, 0), (6, 0), (6, 1)]
     READINGS.clear()
-    resumed = start_run([AtEpochs(), SaveAtEnd()], resume=checkpoint_of(whole), **settings)
-    assert then == READINGS
+    resumed = start_run([RequestAtEpochs(), SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
+    assert expected == READINGS
     assert resumed.clock.step == LAST_STEP
-    assert resumed.journal == whole.journal
+    assert resumed.journal == uninterrupted.journal
 
     READINGS.clear()
-    longer = start_run([AtEpochs()], **{**settings, "max_steps": 12})
-    replay(longer, whole.journal, None)
-    assert then == READINGS
+    longer = start_run([RequestAtEpochs()], **{**settings, "max_steps": 12})
+    replay(longer, uninterrupted.journal, None)
+    assert expected == READINGS
     assert (longer.clock.step, longer.clock.total_steps) == (0, 12)
 
     READINGS.clear()
-    old_journal = [type(record)(**{**vars(record), "clock": None}) for record in whole.journal[1:4]]
-    replay(start_run([AtEpochs()], **settings), old_journal, None)
-    assert then[1:4] == READINGS  # all except those at the start of the next epoch
+    old_journal = [type(record)(**{**vars(record), "clock": None}) for record in uninterrupted.journal[1:4]]
+    replay(start_run([RequestAtEpochs()], **settings), old_journal, None)
+    assert expected[1:4] == READINGS  # all except those at the start of the next epoch
 
 
 def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
     start_run: StartRun,
 ) -> None:
-    settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_moved": None}]}
-    whole = start_run([SaveAtEnd()], **settings)
-    train(whole)
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_changed_biases": None}]}
+    uninterrupted = start_run([SaveEveryStep()], **settings)
+    train(uninterrupted)
     messages: list[str] = []
-    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), messages=messages, **settings)
+    resumed = start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), messages=messages, **settings)
     assert not resumed.encoder_with_head.head.get_parameter("out.bias").requires_grad
-    assert resumed.wrapped.num_trainable == whole.wrapped.num_trainable
+    assert resumed.wrapped.num_trainable == uninterrupted.wrapped.num_trainable
     assert any("head.out.bias (frozen)" in line for line in messages)
     train(resumed)
-    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(whole.encoder_with_head)
+    assert weights_sha256(resumed.encoder_with_head) == weights_sha256(uninterrupted.encoder_with_head)
 
-    state = checkpoint_of(whole) / STATE
-    known = json.loads(state.read_text())
-    del known["trainable"]  # as in checkpoints of earlier versions
-    state.write_text(json.dumps(known))
-    with pytest.raises(EditError, match=r"After step 5, freeze_moved\(\) .*trainable parameters"):
-        start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+    state = checkpoint_of(uninterrupted) / STATE
+    content = json.loads(state.read_text())
+    del content["trainable"]  # as in checkpoints of earlier versions
+    state.write_text(json.dumps(content))
+    with pytest.raises(EditError, match=r"After step 5, freeze_changed_biases\(\) .*trainable parameters"):
+        start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
 
 
 def test_replay_refuses_an_edit_that_builds_another_model(start_run: StartRun) -> None:
-    settings = {"max_steps": 9, "timeline": [{"at": "5st", "widen_if_moved": None}]}
-    whole = start_run([SaveAtEnd()], **settings)
-    train(whole)
-    with pytest.raises(EditError, match=r"After step 5, widen_if_moved\(\) .*values of weights"):
-        start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "widen_if_bias_changed": None}]}
+    uninterrupted = start_run([SaveEveryStep()], **settings)
+    train(uninterrupted)
+    with pytest.raises(EditError, match=r"After step 5, widen_if_bias_changed\(\) .*values of weights"):
+        start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
 
 
 def test_replay_does_not_log_and_print_again(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {"max_steps": 9, "timeline": [{"at": "5st", "speaks": None}]}
-    whole = start_run([SaveAtEnd()], **settings)
-    train(whole)
+    settings = {"max_steps": 9, "timeline": [{"at": "5st", "logs_and_prints": None}]}
+    uninterrupted = start_run([SaveEveryStep()], **settings)
+    train(uninterrupted)
     assert capsys.readouterr().out.count("I am applied") == 1
-    resumed = start_run([SaveAtEnd()], resume=checkpoint_of(whole), **settings)
+    resumed = start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
     assert resumed.to_log == {}
     assert "I am applied" not in capsys.readouterr().out
     resumed.log({"mine": 2.0})

@@ -44,8 +44,8 @@ def test_save_checkpoint_writes_all_parts_and_a_manifest(start_run: StartRun) ->
     assert find_damage(checkpoint) is None
     state = json.loads((checkpoint / "state.json").read_text())
     assert (state["clock"]["step"], state["asked_to_stop"], state["journal"]) == (1, "enough", [])
-    own = torch.load(checkpoint / "hooks-0.pt", weights_only=True)[state["hooks"].index("Keeps")]
-    assert torch.equal(own["state"], torch.arange(3))
+    hook_state = torch.load(checkpoint / "hooks-0.pt", weights_only=True)[state["hooks"].index("Keeps")]
+    assert torch.equal(hook_state["state"], torch.arange(3))
 
 
 def test_save_checkpoint_keeps_the_newest(start_run: StartRun) -> None:

@@ -61,9 +61,9 @@ def test_read_checkpoint_model_returns_weights_and_label_names(start_run: StartR
     checkpoint = save_checkpoint(run, keep=1)
     weights, labels = read_checkpoint_model(run.encoder_with_head, checkpoint)
     assert labels == ["negative", "positive"]
-    own = run.encoder_with_head.state_dict()
-    assert weights.keys() == own.keys()
-    assert all(torch.equal(value, own[name]) for name, value in weights.items())
+    expected_weights = run.encoder_with_head.state_dict()
+    assert weights.keys() == expected_weights.keys()
+    assert all(torch.equal(value, expected_weights[name]) for name, value in weights.items())
     (checkpoint / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=rf"{checkpoint}: .*model\.safetensors"):
         read_checkpoint_model(run.encoder_with_head, checkpoint)

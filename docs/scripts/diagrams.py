@@ -19,7 +19,7 @@ SUMMARIES = {
     "features": "stored hidden states",
     "training": "loop, boundary, audit, checkpoints",
     "records": "run directory, trackers",
-    "edits": "changes of a model in mid-run",
+    "edits": "changes to a model during a run",
     "learning": "losses, schedules, metrics",
     "model": "encoder with its head",
     "data": "files to rows to batches",

@@ -74,7 +74,7 @@ def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> D
 
 @dataclass(frozen=True)
 class Watch:
-    """Everything that hidden states depend on and that can change in mid-run, at the time when they were stored."""
+    """Everything that hidden states depend on and that can change during a run, at the time when they were stored."""
 
     tensors: tuple[Tensor, ...]
     """The encoder's parameters and buffers."""

@@ -30,7 +30,7 @@ from research.training.hook import HOOKS
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in and check every option of every choice, before any data are read.
+    """Fill in and check all options of the chosen head, objective, schedule, hooks and so on, before any data are read.
 
     Raises:
         ValueError: if a name is unknown, an option is invalid, or a time cannot be parsed.
@@ -75,7 +75,7 @@ def check_compiler(config: RunConfig) -> None:
     compiler = os.environ.get("CXX", "g++")
     if config.compile_backend == "inductor" and on_cpu and shutil.which(compiler) is None:
         raise ValueError(
-            f"--compile needs a C++ compiler on a CPU; {compiler} was not found. Install g++ (Debian: "
+            f"Without a GPU, --compile needs a C++ compiler; {compiler} was not found. Install g++ (Debian: "
             "apt-get install g++), or omit --compile."
         )
     for hook in config.hook:

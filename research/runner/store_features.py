@@ -19,7 +19,7 @@ def ensure_features(config: RunConfig, layers: Layers) -> bool:
         config: settings of one of the runs.
         layers: "all" if the head of any run reads all layers (which include the last one), otherwise "last".
     Returns:
-        Whether such a run trains on stored hidden states; if not, the reason has been reported.
+        Whether the runs train on stored hidden states; if not, the reason has been reported.
     Raises:
         ValueError: if settings or data are invalid, as in the run itself.
     """

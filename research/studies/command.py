@@ -55,7 +55,7 @@ class StudySettings:
     split: Literal["test", "validation"] = setting("test", effect=Effect.INVOCATION)
     """The split on which the metric is measured."""
     workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="trials")
-    """Number of trials to run at the same time; they divide the CPU cores and GPUs of this machine among them."""
+    """Number of trials to run at the same time; they share the CPU cores and GPUs of this machine."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default, each trial is a single plain process."""
     storage: str | None = setting(None, effect=Effect.INVOCATION)
@@ -78,7 +78,7 @@ class StudyCommand:
     spec: StudySpec
     """Specification of the study."""
     options: dict[str, dict[str, str]]
-    """Options of choices for all trials, such as `head` -> `dropout` -> value."""
+    """Options of the chosen head, objective and so on, for all trials, such as `head` -> `dropout` -> value."""
     directory: Path
     """Directory of the study."""
     settings: StudySettings
@@ -209,7 +209,7 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
             if not isinstance(wanted, Mapping) or fits(wanted, axes):  # malformed entries are refused later
                 kept.append(entry)
             else:
-                notes.append(f"The study's {kind} entry {dict(wanted)} is ignored: the flags exclude these values.")
+                notes.append(f"The study's {kind} entry {dict(wanted)} is ignored: the flags' grid lacks these values.")
         if kept or kind in content:
             content[kind] = kept
     return notes

@@ -1,4 +1,4 @@
-"""Failures in mid-run are reported, and leave a consistent run directory."""
+"""Failures during a run are reported and leave a consistent run directory."""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ def check(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, user_environme
 
 
 @pytest.mark.parametrize(("num_kills", "num_processes"), [(3, 0), (1, 2)])
-def test_killed_runs_end_with_the_same_bits(check: Check, num_kills: int, num_processes: int) -> None:
+def test_killed_and_resumed_runs_end_with_the_bits_of_an_uninterrupted_run(
+    check: Check, num_kills: int, num_processes: int
+) -> None:
     check(num_kills=num_kills, num_processes=num_processes, seed=0)
 
 

@@ -1,4 +1,6 @@
-"""Two launchers with one process each, as on two machines: the run resumes with the same bits if either process dies.
+"""Two launchers with one process each, as on two machines: if either process dies, the run resumes.
+
+It ends with the bits of an uninterrupted run.
 
 Guards against https://github.com/pytorch/pytorch/issues/108158: each launcher counts only its own failures.
 """

@@ -161,7 +161,7 @@ def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> lis
 
 
 def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
-    """Return whether each row has no id other than that of the unknown token, [num_rows]."""
+    """Return for each row whether all its ids are the unknown token, [num_rows]."""
     unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     offsets = ids.offsets.to_numpy()
     known_before = np.concatenate([[0], np.cumsum(ids.values.to_numpy() != unknown_id)])

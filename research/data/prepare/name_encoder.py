@@ -61,7 +61,7 @@ class NameEncoder(LabelEncoder):
 
     @abstractmethod
     def _check_unseen(self, names: Sequence[str]) -> None:
-        """Check that rows whose labels occur only in validation or test rows can count as wrong.
+        """Check that rows with labels that do not occur in training rows can count as wrong.
 
         Args:
             names: label names that occur only in validation or test rows.

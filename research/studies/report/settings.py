@@ -32,7 +32,7 @@ class TrialCommand:
     """The command that repeats a trial."""
 
     outcome: Outcome
-    """The trial."""
+    """The trial and its outcome."""
     command: str
     """Command line."""
     recipe: str | None

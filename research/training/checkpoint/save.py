@@ -1,4 +1,4 @@
-"""Write a checkpoint to a temporary directory, sync and rename it, so that a directory of that name is complete."""
+"""Write a checkpoint to a temporary directory, sync and rename it: the final directory is always complete."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         The checkpoint's directory.
     Raises:
         StorageError: on every process, if any process could not write its files; earlier checkpoints are unchanged.
-        CheckpointError: on every process, if a hook's state could not be read again.
+        CheckpointError: on every process, if a hook's state could not be loaded back.
     """
     folder = run.directory / CHECKPOINTS
     target = folder / f"step-{run.clock.step:08d}"

@@ -22,7 +22,7 @@ LAYER = dict.fromkeys(FAMILY_NAMES, r"encoder\.layer") | {
     "distilbert": r"transformer\.layer",
     "modernbert": "layers",
 }
-"""Pattern of the path, within the encoder, of the module with the layers in each family."""
+"""For each family, a pattern for the path within the encoder to the module that holds the layers."""
 EMBEDDINGS = dict.fromkeys(FAMILY_NAMES, r"embeddings\.") | {
     "albert": r"embeddings\.|encoder\.embedding_hidden_mapping_in\.",
     "electra": r"embeddings\.|embeddings_project\.",
@@ -89,7 +89,7 @@ def test_select_parameters_of_all_parts_returns_the_whole_encoder(family: str) -
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_select_modules_contain_exactly_the_selected_parameters(family: str) -> None:
+def test_selected_modules_contain_exactly_the_selected_parameters(family: str) -> None:
     model = tiny_model(family)
     selectors = ["encoder.embeddings", "encoder.layer", "head", *(["encoder.rest"] if family in REST else [])]
     for selector in selectors:

@@ -17,7 +17,7 @@ from research.training.api import Run
 from research.training.checkpoint.find import Start
 
 
-def test_run_is_finished_even_if_its_report_cannot_be_drawn(
+def test_run_is_finished_even_if_its_report_cannot_be_written(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     class ReportObstacle(Hook):

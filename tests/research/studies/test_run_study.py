@@ -25,7 +25,9 @@ def test_fork_with_a_different_seed_is_refused_while_planning(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("metric", [None, "accuracy"])
-def test_study_on_unlabelled_rows_is_refused_before_training(unlabelled_spec: StudySpec, metric: str | None) -> None:
+def test_study_on_an_unlabelled_test_split_is_refused_before_training(
+    unlabelled_spec: StudySpec, metric: str | None
+) -> None:
     spec = dataclasses.replace(unlabelled_spec, metric=metric)
     check_comparable(spec, expand(spec))
     with pytest.raises(ValueError, match=r"test rows.*--split validation"):

@@ -40,7 +40,7 @@ def test_rows_sha256_depends_on_the_rows_only(start_run: StartRun) -> None:
     assert first.batches.rows_sha256 == other_settings.batches.rows_sha256 != fewer_rows.batches.rows_sha256
 
 
-def test_disable_cache_disables_and_reports_only_with_a_reason(start_run: StartRun) -> None:
+def test_disable_cache_does_nothing_without_a_reason(start_run: StartRun) -> None:
     run_batches = start_run().batches
     batches = Batches(run_batches.texts, run_batches.splits, run_batches.collator, torch.device("cpu"))
     with collected() as lines:

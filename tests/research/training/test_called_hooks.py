@@ -85,7 +85,7 @@ def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:
     assert [*hooks] == [fresh, resumed]
 
 
-def test_notify_exception_reaches_every_hook_if_one_fails(start_run: StartRun) -> None:
+def test_notify_exception_reaches_every_hook_even_if_one_fails(start_run: StartRun) -> None:
     run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("test error")
     with collected() as lines:
         CalledHooks([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)

@@ -20,7 +20,7 @@ def test_run_has_only_methods_for_hooks_and_edits() -> None:
     assert {name for name in methods if not name.startswith("__")} <= documented
 
 
-def test_is_over_after_the_last_step_or_an_agreed_stop(start_run: StartRun) -> None:
+def test_is_over_after_the_last_step_or_a_stop_on_all_processes(start_run: StartRun) -> None:
     run = start_run(max_steps=1)
     run.stop("enough")
     run.stop("another reason")

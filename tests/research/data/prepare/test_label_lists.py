@@ -44,7 +44,9 @@ def test_indicator_reader_returns_the_codes_of_labels_marked_with_1() -> None:
 
 
 @pytest.mark.parametrize("unseen_labels", [None, "skip", "count_as_wrong"])
-def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, unseen_labels: str | None) -> None:
+def test_rows_with_a_label_id_without_a_name_are_bad_rows(
+    load: Loader, tmp_path: Path, unseen_labels: str | None
+) -> None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
     rows = {"text": [f"text {row}" for row in range(39)], "label": [row % 3 + 1 for row in range(39)]}
     path = tmp_path / "ids_from_1.parquet"
@@ -53,7 +55,7 @@ def test_ids_without_a_declared_name_are_bad_rows(load: Loader, tmp_path: Path, 
         load(path, unseen_labels=unseen_labels, task="single_label")
 
 
-def test_ids_without_declared_names_are_refused_if_training_rows_declare_names(
+def test_plain_label_ids_are_refused_if_the_training_split_has_label_names(
     load: Loader, write_csv: WriteCsv, tmp_path: Path
 ) -> None:
     declared = Dataset.from_dict(

@@ -30,9 +30,7 @@ def test_convert_read_errors_names_the_file_of_a_system_error(tmp_path: Path) ->
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "data: it is damaged ("),
     ],
 )
-def test_convert_read_errors_adds_the_name_to_errors_without_a_file(
-    error: Exception, expected: str
-) -> None:
+def test_convert_read_errors_adds_the_name_to_errors_without_a_file(error: Exception, expected: str) -> None:
     with pytest.raises(ValueError, match=in_order(expected)) as caught, convert_read_errors("data"):
         raise error
     assert "\n" not in str(caught.value)

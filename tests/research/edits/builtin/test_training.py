@@ -20,7 +20,7 @@ def test_set_objective_passes_options(editing: Editing) -> None:
         edit(run, set_objective="focl")
 
 
-def test_set_objective_resets_the_losses_of_the_schedule(editing: Editing) -> None:
+def test_set_objective_makes_the_schedule_forget_earlier_losses(editing: Editing) -> None:
     run = editing("bert")
     run.schedule = Schedule(Choice("plateau", {"patience": 0}), num_warmup_steps=0, num_training_steps=9)
     run.schedule.step_on_metric(0.1)

@@ -1,4 +1,4 @@
-"""The rows on which arms differ most equal those found by hand."""
+"""The rows on which arms differ most are those found by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.builders.studies import written_study
 
 
 class NumberedTexts:
-    """Stands for the texts of a study; returns the number of each row."""
+    """Stands in for the texts of a study; returns the number of each row."""
 
     def texts(self, study_rows: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
         return [(f"text {number}",) for number in numbers]
@@ -44,7 +44,7 @@ def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
     ]
 
 
-def test_equal_gaps_are_ordered_by_spread(tmp_path: Path) -> None:
+def test_rows_with_equal_gaps_are_ordered_by_standard_deviation(tmp_path: Path) -> None:
     arms = {"a": [[1, 0]], "b": [[0, 0]], "c": [[0, 1]], "d": [[0, 1]]}
     disagreements, _ = find(tmp_path, arms, [0, 0])
     assert [row.place for row in disagreements] == ["row 2", "row 1"]

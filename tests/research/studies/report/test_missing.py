@@ -1,4 +1,4 @@
-"""Trials without a result are listed, and trials whose files are not on this machine."""
+"""Trials without a result are listed, and so are trials whose files are not on this machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert (missing.elsewhere, missing.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
 
 
-def test_trial_on_another_machine_has_no_files(tmp_path: Path) -> None:
+def test_trial_on_another_machine_lists_all_files_as_missing(tmp_path: Path) -> None:
     outcome = Outcome(trial_of("a", 0), tmp_path / "missing", "finished")
     ((outcome_without_files, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
     assert outcome_without_files == outcome

@@ -1,4 +1,4 @@
-"""Arms are ranked, and arms without a verdict have a reason."""
+"""Arms are ranked, and the report says why an arm has no verdict."""
 
 from __future__ import annotations
 

@@ -86,13 +86,13 @@ class TrainingRun:
     head_check: HeadCheck
     """Checks a head before it trains."""
     hooks: CalledHooks = field(default_factory=CalledHooks)
-    """The hooks, called at every point."""
+    """Calls the hooks at every point."""
     origin: Origin = field(default_factory=Origin)
     """The checkpoint or the run that this run continues."""
     stop_reason: str | None = None
     """Why the run ends before its last step, once all processes have agreed; None if it does not."""
     requested_stop: str | None = None
-    """Why a hook of this process requests that the run ends; None if it does not."""
+    """The reason that a hook of this process gave for stopping the run; None if none did."""
     to_log: dict[str, float] = field(default_factory=dict)
     """Values that hooks add to this step's line in metrics.jsonl."""
     totals: Totals = field(default_factory=Totals)
@@ -222,7 +222,7 @@ class TrainingRun:
     def backward(self, batch: Batch) -> Tensor:
         """See `api.Run`."""
         if self.requests.point not in (None, "after_backward"):
-            raise ValueError(f"A hook can call run.backward in after_backward, not in {self.requests.point}.")
+            raise ValueError(f"A hook can call run.backward only in after_backward, not in {self.requests.point}.")
         losses = compute_losses(self.objective, self.model, batch).losses * batch.weights
         if not losses.requires_grad:
             raise ValueError(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 
 def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    """Add waiting trials with their parameters and attributes, but without values.
+    """Add waiting trials with their parameters and attributes, but without results.
 
     Args:
         storage: the storage.

@@ -24,7 +24,7 @@ def test_decimal_and_interval_show_signs() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0501, "0.0501"), (0.5, "0.500"), (1.0, "1.000"), (0.00001, "< 0.0001"), (None, "-")]
 )
-def test_p_values_are_not_rounded_across_the_level(value: float | None, text: str) -> None:
+def test_p_values_are_not_rounded_across_the_significance_level(value: float | None, text: str) -> None:
     assert p_value(value) == text
 
 

@@ -167,7 +167,7 @@ def test_texts_of_unknown_characters_are_counted_and_refused(
         (["--evaluate_every=0"], "--evaluate_every .*'0'.*null"),
         (["--evaluate_every=null", "--patience=2"], "--patience .*--evaluate_every null"),
         (["--save_every=0st"], "--save_every .*'0st'"),
-        (["--seed=4294967296"], "seed from 0 to 4294967295"),
+        (["--seed=4294967296"], "seed to be at least 0 and at most 4294967295"),
         (["--resume=runs/nothing"], "runs/nothing .*checkpoint"),
         (["--init_from=runs/nothing"], "runs/nothing .*--init_from"),
         (["--plugin=nothing.py"], r"nothing\.py"),

@@ -104,7 +104,7 @@ def test_parse_accepts_repeated_flags_and_commas_for_lists() -> None:
         (["lstm"], r"--head.*'lstm'"),
         (["--truncation", "middle"], r"truncation.*head_tail.*middle"),
         (["--freeze", "[encoder.layer[0]]"], r"list of --freeze: .*flag"),
-        (["--batch_size", "0"], r"batch_size above 0.* 0\.?$"),
+        (["--batch_size", "0"], r"batch_size to be above 0.* 0\.?$"),
         (["--hook.mine.x", "1"], r"--hook mine"),
         (["--objective.gamma", "1"], r"--objective\.gamma .*--objective\b"),
         (["--recipe", "missing.yaml"], r"recipe missing\.yaml"),

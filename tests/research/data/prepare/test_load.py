@@ -26,8 +26,8 @@ def test_messages_escape_line_breaks_and_control_characters(load: Loader, write_
     ("settings", "message"),
     [
         ({"bad_rows": "ignore"}, "bad_rows .*'error' .*'skip'.*'ignore'"),
-        ({"limit_train": 0}, "limit_train above 0, got 0"),
-        ({"test_share": 1.0}, r"test_share .* below 1, got 1\.0"),
+        ({"limit_train": 0}, "limit_train to be above 0; got 0"),
+        ({"test_share": 1.0}, r"test_share .* less than 1; got 1\.0"),
         ({"validation_share": 0.6, "test_share": 0.4}, r"validation_share .*test_share .*0\.6, 0\.4"),
         ({"task": "regresion"}, "'regresion'.*'regression'"),
     ],

@@ -107,7 +107,7 @@ def test_columns_of_results_are_described(study: Path) -> None:
 
 def test_events_of_trials_are_described(study: Path) -> None:
     events = [line for path in (study / "logs").glob("*.jsonl") for line in json_lines(path)]
-    check("resultscsv", "event", keys_of(events))
+    check("logs", "field", keys_of(events))
 
 
 def test_compare_returns_missing_and_undescribed_names() -> None:

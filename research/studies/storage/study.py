@@ -8,7 +8,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ class Study:
             raise ValueError(
                 f"The storage {file} does not exist. The default storage of a study is runs/<name>/{STORAGE_FILE}."
             )
-        with translate_database_errors(address), _without_heartbeat_warning():
+        with translate_database_errors(address), _without_heartbeat_warning(), ExitStack() as on_error:
             self._storage = RDBStorage(
                 address,
                 engine_kwargs=engine_arguments(address),
@@ -88,6 +88,7 @@ class Study:
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=lambda _, trial: self._requeue_dead(trial),
             )
+            on_error.callback(self.close)
             if address.startswith("sqlite"):
                 lock_at_transaction_start(self._storage.engine)
             existing = optuna.get_all_study_names(self._storage)
@@ -103,6 +104,7 @@ class Study:
             )
             self._id = self._storage.get_study_id_from_name(name)
             self._read: dict[int, Entry | None] = {}
+            on_error.pop_all()
 
     def __enter__(self) -> Study:
         return self

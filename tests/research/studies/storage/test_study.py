@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
+from heads.registry import UnknownNameError
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
@@ -145,6 +147,14 @@ def test_missing_storage_is_refused_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{file} ")):
         Study("a", f"sqlite:///{file}", must_exist=True)
     assert not file.exists()
+
+
+def test_failure_to_open_a_study_closes_the_connections(tmp_path: Path) -> None:
+    with Study("a", local_address(tmp_path)):
+        pass
+    with pytest.raises(UnknownNameError):
+        Study("b", local_address(tmp_path), must_exist=True)
+    assert str(tmp_path / STORAGE_FILE) not in [file.path for file in psutil.Process().open_files()]
 
 
 def test_storage_keeps_the_first_metric_of_a_study(tmp_path: Path) -> None:

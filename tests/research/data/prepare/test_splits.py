@@ -31,7 +31,7 @@ def hashes_of_distinct_texts(num_rows: int) -> np.ndarray:
     return np.random.default_rng(1).permutation(num_rows).astype(np.uint64)
 
 
-def test_allocate_is_proportional_with_largest_remainders() -> None:
+def test_allocate_uses_the_largest_remainder_method() -> None:
     for seed in range(20):
         assert allocate(10, np.array([50, 30, 20]), seed).tolist() == [5, 3, 2]
         assert allocate(4, np.array([5, 3, 2]), seed).tolist() == [2, 1, 1]
@@ -86,14 +86,14 @@ def test_carve_keeps_copies_of_a_text_together() -> None:
     assert 150 < (split == TEST).sum() <= 200
 
 
-def test_carve_keeps_texts_of_existing_splits_in_train() -> None:
+def test_carve_leaves_texts_that_occur_in_existing_splits_in_train() -> None:
     hashes = hashes_of_distinct_texts(200)
     split = carve(hashes, np.zeros(200, dtype=np.int32), {TEST: 0.4}, 0, hashes[:100])
     assert (split[:100] == TRAIN).all()
     assert (split == TEST).sum() == 80
 
 
-def test_carve_keeps_every_label_in_train() -> None:
+def test_carve_leaves_rare_labels_in_train() -> None:
     strata = np.array([0] * 100 + [1] * 2 + [2], dtype=np.int32)
     for seed in range(20):
         split = carve(hashes_of_distinct_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NO_HASHES)
@@ -180,6 +180,7 @@ def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, 
         assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids are not row numbers"
     assert load.reported("train", "80 of 600")
     if task == "regression":
+        # A row's label is its number / 3, and every tenth of the labels has 80 of the 800 rows.
         rows_per_tenth = Counter(int(score * 3 // 80) for score in splits.train["label"])
         assert rows_per_tenth == dict.fromkeys(range(10), 8)
     else:

@@ -15,7 +15,7 @@ from research.data.sources.json_tables import JsonLinesTable
 from research.data.sources.split_names import SPLIT_NAMES
 from tests.research.data.conftest import WriteJsonl
 from tests.research.data.prepare.labelled_rows import rows_with_labels
-from tests.research.data.sources.small_files import SUFFIXES_OF_ANY_LABEL, write_file
+from tests.research.data.sources.small_files import SUFFIXES_THAT_ALLOW_ANY_LABEL, write_file
 
 WriteLabels = Callable[..., Path]
 """Function that takes labels, writes a file of rows with these labels, and returns its path."""
@@ -27,7 +27,7 @@ class IngestLabels(Protocol):
     def __call__(self, *labels: Any, split: str = ...) -> IngestedRows: ...
 
 
-@pytest.fixture(params=SUFFIXES_OF_ANY_LABEL)
+@pytest.fixture(params=SUFFIXES_THAT_ALLOW_ANY_LABEL)
 def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
     """Return a function that writes 20 rows per label, in one of the file types whose labels may be any string."""
 

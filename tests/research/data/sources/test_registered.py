@@ -11,6 +11,8 @@ from tests.shipped import shipped
 
 def test_registered_imports_all_data_sources() -> None:
     folder = Path(registered.__file__).parent
-    registering = {path.stem for path in folder.glob("*.py") if "\n@register_data(" in path.read_text(encoding="utf-8")}
-    assert registering == set(registered.__all__)
-    assert {SOURCES[name].__module__.rpartition(".")[2] for name in shipped(SOURCES)} == registering
+    registering_modules = {
+        path.stem for path in folder.glob("*.py") if "\n@register_data(" in path.read_text(encoding="utf-8")
+    }
+    assert registering_modules == set(registered.__all__)
+    assert {SOURCES[name].__module__.rpartition(".")[2] for name in shipped(SOURCES)} == registering_modules

@@ -11,14 +11,14 @@ from research.data.sources.bad_rows import BadRowsError
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_in, texts_in
-from tests.research.data.sources.small_files import write_table
+from tests.research.data.sources.small_files import write_delimited_text
 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 
 
 @pytest.mark.parametrize("separator", [";", "|"])
 def test_csv_separators_are_detected_and_reported(load: Loader, tmp_path: Path, separator: str) -> None:
-    splits = load(write_table(tmp_path / "reviews.csv", ROWS, delimiter=separator))
+    splits = load(write_delimited_text(tmp_path / "reviews.csv", ROWS, delimiter=separator))
     assert texts_in(splits) == {text for text, _ in ROWS}
     assert load.reported("reviews.csv", f"'{separator}'")
 

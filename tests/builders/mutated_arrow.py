@@ -1,4 +1,4 @@
-"""Mutations of Arrow tables. They add columns of all types and unusual metadata, as other programs may write them."""
+"""Mutations of Arrow tables. They add columns of all types and unusual metadata, as files from other programs may have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _ForeignType(pa.ExtensionType):
         return cls()
 
 
-def as_table(sheet: Sheet) -> pa.Table:
+def to_arrow_table(sheet: Sheet) -> pa.Table:
     """Convert a sheet to an Arrow table.
 
     Arrow infers the type of each column. If it cannot, the values become strings. The declared label names are
@@ -214,3 +214,4 @@ ARROW_MUTATIONS: tuple[Mutation, ...] = (
     _change_field_metadata,
     _split_into_chunks,
 )
+"""Mutations to choose from. A mutation that is listed several times is chosen more often."""

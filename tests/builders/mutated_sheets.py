@@ -171,3 +171,4 @@ SHEET_MUTATIONS: tuple[Mutation, ...] = (
     _change_rows,
     _add_column,
 )
+"""Mutations to choose from. A mutation that is listed several times is chosen more often."""

@@ -25,7 +25,7 @@ from research.training.run import TrainingRun
 from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 
 class MeanWithPadding(Head):
@@ -204,7 +204,7 @@ def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny
     messages: list[str] = []
     for max_length in (3, 16, 64):
         check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
-        names = [name for name in shipped(HEADS) if name != "last4"]
+        names = [name for name in shipped_names(HEADS) if name != "last4"]
         with collect_messages(messages):
             check.check([planned("MaskedMean"), *map(planned, names)])
     assert len(names) >= 9

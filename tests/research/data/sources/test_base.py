@@ -19,7 +19,7 @@ from research.settings.plugins import import_plugins
 from research.system.user_code import hash_user_code
 from tests.research.data.conftest import Loader, reviews
 from tests.research.data.sources.small_files import write_file
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 Row = tuple[str, str]
 ROWS: list[Row] = [(f"a film {row}", ("negative", "positive")[row % 2]) for row in range(30)]
@@ -74,7 +74,7 @@ def rows_with_label_names(splits: Splits) -> list[Row]:
     return sorted((row["text"], names[row["label"]]) for _, split in splits.items() for row in split)
 
 
-@pytest.mark.parametrize("name", [name for name in shipped(SOURCES) if name not in SOURCES_WITH_FIXED_ROWS])
+@pytest.mark.parametrize("name", [name for name in shipped_names(SOURCES) if name not in SOURCES_WITH_FIXED_ROWS])
 def test_data_sources_read_the_same_rows(load: Loader, tmp_path: Path, name: str) -> None:
     source = SOURCES[name]
     suffixes = source.suffixes if issubclass(source, FileSource) else [None]

@@ -1,4 +1,4 @@
-"""Mutations of Arrow tables. They add columns of all types and unusual metadata, as files from other programs may have."""
+"""Mutations of Arrow tables. They add columns of all types and the unusual metadata that some programs write."""
 
 from __future__ import annotations
 

@@ -170,6 +170,7 @@ class _Command:
         self.parent = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
+        # DupFd passes open file descriptors to the new process.
         return vars(self) | {"streams": tuple(map(DupFd, self.streams))}
 
     def __call__(self) -> None:
@@ -181,6 +182,7 @@ class _Command:
                 os.kill(os.getpid(), signal.SIGKILL)
         # The real os.getppid would return the fork server's id. As usual, the result is 1 once the parent has ended.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
+        # These modules have read the id of the parent on import, when the parent was that of the fork server.
         for module in (launcher, signals):
             vars(module)["PARENT"] = self.parent
         # Children of this process use the same fork server. By default, Python would start a new one.

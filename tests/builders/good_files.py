@@ -192,7 +192,7 @@ FILE_TYPES: dict[str, FileType] = {
     ".jsonl": FileType(_write_json_lines, "json"),
     ".ndjson": FileType(_write_json_lines, "json"),
     ".json": FileType(_write_json_list, "list"),
-    ".JSON": FileType(_write_wrapped_list, "list"),
+    ".JSON": FileType(_write_wrapped_list, "list"),  # in upper case, because .json is the plain list
     ".parquet": FileType(_write_parquet, "arrow"),
     ".txt": FileType(_write_labelled_lines, "texts"),
     ".ft": FileType(_write_labelled_lines, "texts"),

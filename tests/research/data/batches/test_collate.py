@@ -18,7 +18,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
 TASK = SingleLabel(("no", "yes"))
 TEXTS = ["good film", "one", "bad film one two good film, bad film. 123 " * 3, "two bad film"]
-PAIRS = [
+SECOND_TEXTS = [
     "bad film one two good film, bad film. 123 " * 2,
     "good",
     "bad film one two good film, bad film. 123 " * 3,
@@ -27,7 +27,7 @@ PAIRS = [
 
 
 def tokenized_rows(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], second_texts: list[str] | None = None
 ) -> dict[str, Any]:
     """Return tokenized rows of single texts, or of pairs if second texts are given."""
 
@@ -35,7 +35,7 @@ def tokenized_rows(
         return [tokenizer(value, add_special_tokens=False, verbose=False)["input_ids"] for value in values]
 
     rows = {"id": list(range(len(texts))), "input_ids": token_ids(texts), "label": [0] * len(texts)}
-    return rows | ({"pair_ids": token_ids(pairs)} if pairs is not None else {})
+    return rows | ({"pair_ids": token_ids(second_texts)} if second_texts is not None else {})
 
 
 def assert_equal_inputs(inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -49,7 +49,7 @@ def assert_equal_inputs(inputs: dict[str, torch.Tensor], expected: dict[str, tor
 @pytest.mark.parametrize("family", FAMILIES)
 def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
     tokenizer = FAMILIES[family]()
-    texts = [TEXTS, PAIRS] if pair else [TEXTS]
+    texts = [TEXTS, SECOND_TEXTS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=10_000, truncation="head", pair=pair)
     batch = collate(tokenized_rows(tokenizer, *texts))
     assert_equal_inputs(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
@@ -59,7 +59,7 @@ def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("byt5", "canine", "t5")])
 def test_collator_truncates_like_the_tokenizer(family: str, pair: bool) -> None:
     tokenizer = FAMILIES[family]()
-    texts = [TEXTS, PAIRS] if pair else [TEXTS]
+    texts = [TEXTS, SECOND_TEXTS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=512, truncation="head", pair=pair)
     rows = tokenized_rows(tokenizer, *texts)
     for max_length in range(6, 40):

@@ -19,7 +19,7 @@ def test_encode_rows_reports_unusable_rows_with_the_reason(ingest_labels: Ingest
     usable, strata = encoder.encode_rows(ingest_labels("b", "c", None, "a", "a", split="test"), bad, unseen)
     assert usable.tolist() == [True, False, False, True, True]
     assert strata[usable].tolist() == [1, 0, 0]
-    assert bad.reasons == {2: {"missing label": 1}}
+    assert bad.reasons == {2: {"missing label": 1}}  # 2 is the number of the test split
     ((reason, count),) = unseen.reasons[2].items()
     assert ("'c'" in reason, count) == (True, 1)
     assert re.search(in_order("test.jsonl, row 2", "'c'"), str(unseen.close(5)))

@@ -54,7 +54,7 @@ def test_small_splits_do_not_favour_labels_that_sort_first(load: Loader, write_c
     splits = load(write_csv(*lines), **settings)
     labels = np.array(splits.validation["label"])
     assert len(set(labels.tolist())) == 80
-    assert abs((labels > 75).sum() - 40) < 20
+    assert abs((labels > 75).sum() - 40) < 20  # about half of the 80 labels are in the second half of the 151
     assert load.reported("Warning:", "71 of 151 labels", "validation")
     assert not load.reported("151 labels", "train")
 
@@ -114,7 +114,7 @@ def test_carve_refuses_too_few_rows() -> None:
         carve(hashes_of_distinct_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NO_HASHES)
 
 
-def test_sample_is_stratified_and_in_order() -> None:
+def test_sample_is_stratified_and_keeps_the_order_of_rows() -> None:
     strata = np.tile([0, 0, 0, 1], 250).astype(np.int32)
     sampled = sample(strata, 100, seed=0)
     assert Counter(strata[sampled].tolist()) == {0: 75, 1: 25}

@@ -119,7 +119,7 @@ def test_label_far_from_the_start_of_a_json_file_is_found(load: Loader, write_js
         load(folder)
 
 
-def test_unlabelled_rows_may_be_pairs_or_belong_to_a_multi_label_task(
+def test_unlabelled_rows_can_be_pairs_or_belong_to_a_multi_label_task(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
     rows = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]

@@ -17,7 +17,7 @@ from research.training.run import TrainingRun
 from tests.builders.run_files import metrics_lines_of, result_of, without_speed
 
 Train = Callable[..., dict[str, Any]]
-"""Function that trains a run in this process, and returns its result: `train(directory, CallAt(...), resume="auto")`."""
+"""Function that trains in this process, and returns the result: `train(directory, CallAt(...), resume="auto")`."""
 
 SHORT_RUN: dict[str, Any] = {
     "max_length": 32,

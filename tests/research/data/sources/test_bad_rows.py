@@ -11,7 +11,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
-def test_bad_rows_error_counts_all_rows_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_error_counts_all_bad_rows_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
     lines: list[str | bytes] = [
         '"two\nlines",a',
         ",a",

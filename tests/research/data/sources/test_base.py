@@ -75,7 +75,7 @@ def rows_with_label_names(splits: Splits) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_names(SOURCES) if name not in SOURCES_WITH_FIXED_ROWS])
-def test_data_sources_read_the_same_rows(load: Loader, tmp_path: Path, name: str) -> None:
+def test_data_source_reads_the_rows_that_were_written(load: Loader, tmp_path: Path, name: str) -> None:
     source = SOURCES[name]
     suffixes = source.suffixes if issubclass(source, FileSource) else [None]
     for suffix in suffixes:
@@ -156,7 +156,7 @@ def test_data_is_read_again_if_the_code_of_a_users_data_source_changes(load: Loa
         plugin.write_text(plugin.read_text() + "# changed\n")
         load(tmp_path / "data.mine")
         load(tmp_path / "folder")
-        assert len(list(load.cache_dir.iterdir())) == 4
+        assert len(list(load.cache_dir.iterdir())) == 4  # a second entry for the file, and one for the folder
     with pytest.raises(ValueError, match=r"'\.mine'"):
         load(tmp_path / "data.mine")
 

@@ -33,7 +33,7 @@ def test_metadata_without_features_declares_no_names(metadata: dict[bytes, bytes
 
 
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"\xff\xfe", b"[" * 100_000, b"[]", b'{"info": []}'])
-def test_metadata_of_an_unknown_form_is_an_error(content: bytes) -> None:
+def test_metadata_in_an_unknown_format_is_an_error(content: bytes) -> None:
     with pytest.raises(MetadataError):
         read_declared_names({b"huggingface": content})
 

@@ -27,6 +27,7 @@ configs:
   - {split: extra, path: extra.parquet}
 ---
 """
+"""Content of the README.md of a data set, which says which split each file holds."""
 LOAD_SCRIPT = """
 import sys
 from pathlib import Path

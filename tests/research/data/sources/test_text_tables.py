@@ -54,7 +54,7 @@ def test_second_header_is_recognised_in_any_spelling(load: Loader, write_csv: Wr
         load(write_csv(*reviews(10), second_header, *reviews(10)))
 
 
-def test_second_header_may_differ_in_columns_that_are_not_read(load: Loader, write_csv: WriteCsv) -> None:
+def test_second_header_can_differ_in_columns_that_are_not_read(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))

@@ -91,7 +91,7 @@ def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
         load(write_csv(*lines, header=header), text_column="text")
 
 
-def test_quote_closed_in_a_later_row_is_detected_without_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_quote_closed_in_a_later_row_is_detected_in_unlabelled_rows(load: Loader, write_csv: WriteCsv) -> None:
     write_csv(*reviews(40), name="train.csv")
     write_csv(*reviews(10), name="validation.csv")
     lines = [f"{number},unknown {number}" for number in range(50)]

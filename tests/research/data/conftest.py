@@ -45,6 +45,7 @@ class WriteJsonl(Protocol):
 
 @pytest.fixture
 def load(tmp_path: Path) -> Loader:
+    """Return a function that loads data with the given settings, and with a cache of its own."""
     return Loader(tmp_path / "cache")
 
 
@@ -85,5 +86,5 @@ def write_jsonl(tmp_path: Path) -> WriteJsonl:
 
 
 def reviews(num_rows: int, num_labels: int = 2) -> list[str]:
-    """Return csv lines with distinct texts and labels in rotation."""
+    """Return csv lines of distinct reviews, whose labels are `label 0`, `label 1` and so on in rotation."""
     return [f"review number {row},label {row % num_labels}" for row in range(num_rows)]

@@ -30,13 +30,14 @@ def make_zip(content: bytes, *names: str) -> bytes:
     return stream.getvalue()
 
 
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
     ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
     ".zip": make_zip,
 }
+"""Functions that compress content, by the extension of the compressed file."""
 ROWS = [{"text": f"café {row}", "label": f"label {row % 2}"} for row in range(40)]
 CSV = "\n".join(["text,label", *(f"{row['text']},{row['label']}" for row in ROWS)])
 CSV_WITH_DIFFERENT_TEXTS = CSV.replace("café", "thé")
@@ -55,13 +56,14 @@ def write_content(path: Path, content: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", COMPRESS)
-def test_all_text_formats_are_read_with_all_compressions(load: Loader, tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("compression", COMPRESSORS)
+def test_all_text_formats_are_read_with_all_compressions(load: Loader, tmp_path: Path, compression: str) -> None:
     for number, (suffix, content) in enumerate(CONTENTS.items()):
         encoding = "utf-16" if number % 2 else "utf-8-sig"  # the byte order mark is inside the compressed file
-        compressed = make_zip(content.encode(encoding), f"in{suffix}") if ending == ".zip" else None
-        data = compressed or COMPRESS[ending](content.encode(encoding))
-        splits = load(write_content(tmp_path / f"reviews{suffix}{ending}", data))
+        encoded = content.encode(encoding)
+        is_zip = compression == ".zip"
+        data = make_zip(encoded, f"in{suffix}") if is_zip else COMPRESSORS[compression](encoded)
+        splits = load(write_content(tmp_path / f"reviews{suffix}{compression}", data))
         assert texts_in(splits) == {row["text"] for row in ROWS}
         assert splits.task.label_names == ("label 0", "label 1")
 
@@ -88,19 +90,27 @@ def test_zip_has_the_type_of_its_only_data_file(load: Loader, tmp_path: Path) ->
 
 def test_concatenated_compressed_files_are_read_as_one(load: Loader, tmp_path: Path) -> None:
     first, second = CSV[:200].encode(), CSV[200:].encode()
-    for ending in (".gz", ".bz2", ".xz", ".zst"):
-        compress = COMPRESS[ending]
+    for compression in (".gz", ".bz2", ".xz", ".zst"):
+        compress = COMPRESSORS[compression]
         assert (
-            len(texts_in(load(write_content(tmp_path / f"reviews.csv{ending}", compress(first) + compress(second)))))
+            len(
+                texts_in(
+                    load(write_content(tmp_path / f"reviews.csv{compression}", compress(first) + compress(second)))
+                )
+            )
             == 40
         )
 
 
 def test_bad_row_of_a_compressed_file_is_reported_with_its_line(load: Loader, tmp_path: Path) -> None:
     lines = ["text,label", *reviews(10), "bad", *reviews(10)]
-    for ending in (".gz", ".zip"):
-        with pytest.raises(BadRowsError, match=in_order(f"reviews.csv{ending}, row 11 (line 12): 1 ", "2")):
-            load(write_content(tmp_path / f"reviews.csv{ending}", COMPRESS[ending]("\n".join(lines).encode())))
+    for compression in (".gz", ".zip"):
+        with pytest.raises(BadRowsError, match=in_order(f"reviews.csv{compression}, row 11 (line 12): 1 ", "2")):
+            load(
+                write_content(
+                    tmp_path / f"reviews.csv{compression}", COMPRESSORS[compression]("\n".join(lines).encode())
+                )
+            )
 
 
 @pytest.mark.parametrize("is_quoted", [True, False])
@@ -109,33 +119,35 @@ def test_quoting_of_a_compressed_tsv_is_detected_from_the_whole_file(
 ) -> None:
     last_line = '"a ""b"" c"\tlabel 1' if is_quoted else 'say "b"\tlabel 1'
     content = "\n".join(["text\tlabel", *(line.replace(",", "\t") for line in reviews(40)), last_line])
-    splits = load(write_content(tmp_path / "reviews.tsv.zst", COMPRESS[".zst"](content.encode())))
+    splits = load(write_content(tmp_path / "reviews.tsv.zst", COMPRESSORS[".zst"](content.encode())))
     assert ('a "b" c' if is_quoted else 'say "b"') in texts_in(splits)
 
 
-@pytest.mark.parametrize("ending", COMPRESS)
-def test_damaged_compressed_file_is_refused_with_a_one_line_message(load: Loader, tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("compression", COMPRESSORS)
+def test_damaged_compressed_file_is_refused_with_a_one_line_message(
+    load: Loader, tmp_path: Path, compression: str
+) -> None:
     generator = random.Random(0)
     rows = [f"review {row} {generator.randbytes(20).hex()},label {row % 2}" for row in range(5_000)]
-    content = COMPRESS[ending]("\n".join(["text,label", *rows]).encode())
+    content = COMPRESSORS[compression]("\n".join(["text,label", *rows]).encode())
     middle = len(content) // 2
     flipped = content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 99]) + content[middle + 99 :]
     for name, damaged in (("half", content[:middle]), ("end", content[:-1]), ("flipped", flipped), ("text", b"a,b\n")):
-        if (name, ending) == ("flipped", ".zst"):
+        if (name, compression) == ("flipped", ".zst"):
             continue  # cannot be detected, because pyarrow writes no checksums
-        path = write_content(tmp_path / f"{name}.csv{ending}", damaged)
+        path = write_content(tmp_path / f"{name}.csv{compression}", damaged)
         with pytest.raises(ValueError, match=rf"{path.name}'") as caught:
             load(path, bad_rows="skip")
         assert "\n" not in str(caught.value)
         assert not isinstance(caught.value, BadRowsError)
 
 
-@pytest.mark.parametrize("ending", COMPRESS)
-def test_empty_compressed_file_is_refused(load: Loader, tmp_path: Path, ending: str) -> None:
-    with pytest.raises(ValueError, match=rf"reviews\.csv{ending} is empty .*decompression"):
-        load(write_content(tmp_path / f"reviews.csv{ending}", COMPRESS[ending](b"")))
-    with pytest.raises(ValueError, match=rf"reviews\.csv{ending} is empty;"):
-        load(write_content(tmp_path / f"reviews.csv{ending}", b""))
+@pytest.mark.parametrize("compression", COMPRESSORS)
+def test_empty_compressed_file_is_refused(load: Loader, tmp_path: Path, compression: str) -> None:
+    with pytest.raises(ValueError, match=rf"reviews\.csv{compression} is empty .*decompression"):
+        load(write_content(tmp_path / f"reviews.csv{compression}", COMPRESSORS[compression](b"")))
+    with pytest.raises(ValueError, match=rf"reviews\.csv{compression} is empty;"):
+        load(write_content(tmp_path / f"reviews.csv{compression}", b""))
 
 
 def make_zip_marked_as_encrypted() -> bytes:

@@ -1,4 +1,4 @@
-"""Test which packages .ci/system_packages installs, and its messages if it cannot install them."""
+"""Check which packages .ci/system_packages installs, and what it prints if it cannot install them."""
 
 from __future__ import annotations
 

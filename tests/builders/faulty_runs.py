@@ -37,7 +37,7 @@ SHORT_RUN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RunResults:
-    """The results of a run. A run that recovers from a fault must have those of a run without faults, bit for bit."""
+    """Results that a run that recovered from a fault must share, bit for bit, with a run without faults."""
 
     weights_sha256: object
     metrics: object

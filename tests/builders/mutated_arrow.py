@@ -53,7 +53,7 @@ def _as_array(values: list[Any]) -> pa.Array:
         return pa.array(values)
     texts = [None if value is None else str(value).encode("utf-8", "surrogatepass") for value in values]
     array = pa.array(texts, pa.binary())
-    # Reinterpreting the binary buffers as strings skips the UTF-8 check, as some writers of such files do.
+    # Reinterpreting the binary buffers as strings skips the UTF-8 check, as some programs that write Arrow files do.
     return pa.StringArray.from_buffers(len(array), array.buffers()[1], array.buffers()[2], array.buffers()[0])
 
 

@@ -19,7 +19,7 @@ from tests.limits import HANG_LIMIT
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 
-NARROWEST = 500
+MIN_WINDOW_WIDTH = 500
 """Minimum width of a Chromium window in pixels. A frame inside the window can be narrower."""
 PROBE = """<script>
 window.addEventListener("load", () => {
@@ -28,7 +28,7 @@ window.addEventListener("load", () => {
     images: [...document.images].map(image => [image.alt, image.complete ? image.naturalWidth : 0]),
     width: document.documentElement.scrollWidth,
     window: window.innerWidth,
-    outside: [...document.querySelectorAll("[src], link")]
+    externalUrls: [...document.querySelectorAll("[src], link")]
       .map(element => element.src ?? element.href).filter(address => !address.startsWith("data:")),
     text: document.body.innerText,
   };
@@ -39,6 +39,7 @@ window.addEventListener("load", () => {
   top.document.body.append(element);
 });
 </script>"""
+"""Script that measures the loaded page, and appends the result to the outermost document as JSON."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class RenderedPage:
     """A page as a browser rendered it."""
 
     images: dict[str, int]
-    """Width of each decoded picture by its alternative text; 0 for a broken picture."""
+    """Width in pixels of each image, by its alternative text; 0 for an image that could not be loaded."""
     page_width: int
     """Width of the page's content in pixels."""
     window_width: int
     """Width of the window in pixels."""
-    outside: list[str]
+    external_urls: list[str]
     """URLs of other files that the page loads."""
     errors: list[str]
     """Errors in the console."""
@@ -65,37 +66,44 @@ def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
     assert "</head>" in text
     with tempfile.TemporaryDirectory() as folder:
         probed = Path(folder) / page.name
-        probed.write_text(_framed(text.replace("</head>", f"{PROBE}</head>", 1), width, 900), encoding="utf-8")
-        size = f"--window-size={max(width, NARROWEST)},900"
-        done = _chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)
+        probed.write_text(
+            _put_in_frame_if_narrow(text.replace("</head>", f"{PROBE}</head>", 1), width, 900), encoding="utf-8"
+        )
+        size = f"--window-size={max(width, MIN_WINDOW_WIDTH)},900"
+        done = _run_chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)
     result = re.search(r'<script type="application/json" id="probe">(.*?)</script>', done.stdout, re.DOTALL)
     assert result, done.stderr
     measured = json.loads(result[1])
     assert measured["mode"] == "CSS1Compat", "the page has no doctype"
     errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return RenderedPage(
-        dict(measured["images"]), measured["width"], measured["window"], measured["outside"], errors, measured["text"]
+        dict(measured["images"]),
+        measured["width"],
+        measured["window"],
+        measured["externalUrls"],
+        errors,
+        measured["text"],
     )
 
 
-def take_screenshot(page: Path, picture: Path, *, width: int = 1200, height: int = 900) -> None:
-    """Save a screenshot of a page as PNG; for widths below the smallest window, show the page in a frame."""
+def take_screenshot(page: Path, image: Path, *, width: int = 1200, height: int = 900) -> None:
+    """Save a screenshot of a page as a PNG image."""
     with tempfile.TemporaryDirectory() as folder:
         framed = Path(folder) / page.name
-        framed.write_text(_framed(page.read_text(encoding="utf-8"), width, height), encoding="utf-8")
-        size = f"--window-size={max(width, NARROWEST)},{height}"
-        _chromium(folder, size, f"--screenshot={picture.resolve()}", framed)
+        framed.write_text(_put_in_frame_if_narrow(page.read_text(encoding="utf-8"), width, height), encoding="utf-8")
+        size = f"--window-size={max(width, MIN_WINDOW_WIDTH)},{height}"
+        _run_chromium(folder, size, f"--screenshot={image.resolve()}", framed)
 
 
-def _framed(text: str, width: int, height: int) -> str:
+def _put_in_frame_if_narrow(text: str, width: int, height: int) -> str:
     """Return the page unchanged, or inside a frame if it must be narrower than any window."""
-    if width >= NARROWEST:
+    if width >= MIN_WINDOW_WIDTH:
         return text
     frame = f'<iframe style="border: 0; width: {width}px; height: {height}px" srcdoc="{html.escape(text)}"></iframe>'
     return f'<!DOCTYPE html><html><head></head><body style="margin: 0">{frame}</body></html>'
 
 
-def _chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def _run_chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]

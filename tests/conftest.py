@@ -18,12 +18,12 @@ import psutil
 import pytest
 from jaxtyping import install_import_hook
 
-from tests.forked import MEMBERS, Forked, can_fork
+from tests.forked import MEMBERS_VARIABLE, ForkedProcess, can_fork
 from tests.limits import HANG_LIMIT
 
 ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
-hook = install_import_hook("heads", "beartype.beartype")
+shape_checks = install_import_hook("heads", "beartype.beartype")
 """Makes all tests check the shapes in the annotations of heads/ at run time."""
 
 
@@ -106,20 +106,20 @@ def run_forked(
     with tempfile.TemporaryDirectory() as folder:
         stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
         with stdout.open("w") as out, stderr.open("w") as err:
-            process = Forked(command, cwd=cwd, environment=environment, stdout=out.fileno(), stderr=err.fileno())
+            process = ForkedProcess(command, cwd=cwd, environment=environment, stdout=out.fileno(), stderr=err.fileno())
         try:
             returncode = process.wait(timeout)
         finally:
             process.kill_group()
-        # As in subprocess with text=True, the carriage returns of progress bars become line breaks.
+        # Reading text turns the carriage returns of progress bars into line breaks, as subprocess with text=True does.
         outputs = (path.read_text(encoding="utf-8") for path in (stdout, stderr))
         return subprocess.CompletedProcess(command, returncode, *outputs)
 
 
-def run_to_the_end(
+def run_command(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float, *, forks: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; at the time limit, kill it and all processes that it started."""
+    """Run a command until it ends. At the time limit, kill it and all processes that it started."""
     if forks and can_fork(command):
         return run_forked(command, cwd, environment, timeout)
     with subprocess.Popen(
@@ -156,7 +156,7 @@ def user_environment(cache_dir: Path) -> dict[str, str]:
     return {"MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
 
 
-class Started:
+class BackgroundCommand:
     """A command that runs in the background.
 
     Args:
@@ -168,13 +168,15 @@ class Started:
 
     def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
         self.output = output
-        self.process: subprocess.Popen[bytes] | Forked
+        self.process: subprocess.Popen[bytes] | ForkedProcess
         self._members = output.with_suffix(".members")
-        environment = {**environment, "STARTED": str(output), MEMBERS: str(self._members)}
+        environment = {**environment, "STARTED": str(output), MEMBERS_VARIABLE: str(self._members)}
         with output.open("w") as file:
             if can_fork(command):
                 descriptor = file.fileno()
-                self.process = Forked(command, cwd=cwd, environment=environment, stdout=descriptor, stderr=descriptor)
+                self.process = ForkedProcess(
+                    command, cwd=cwd, environment=environment, stdout=descriptor, stderr=descriptor
+                )
                 return
             self.process = subprocess.Popen(
                 command, cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
@@ -190,17 +192,19 @@ class Started:
         """
         end = time.monotonic() + timeout
         while not condition():
-            assert self.process.poll() is None, f"ended before {description}:\n{self.printed()}"
-            assert time.monotonic() < end, f"timed out after {timeout} s, waiting for {description}:\n{self.printed()}"
+            assert self.process.poll() is None, f"ended before {description}:\n{self.read_output()}"
+            assert time.monotonic() < end, (
+                f"timed out after {timeout} s, waiting for {description}:\n{self.read_output()}"
+            )
             time.sleep(0.01)
 
-    def end(self, timeout: float = HANG_LIMIT) -> int:
+    def wait(self, timeout: float = HANG_LIMIT) -> int:
         """Wait until the command ends, and return the exit status."""
         return self.process.wait(timeout)
 
-    def members(self) -> list[psutil.Process]:
+    def running_processes(self) -> list[psutil.Process]:
         """Return all running processes of the command, including those that torchrun started in new sessions."""
-        running = [process for process, _ in self.forked()]
+        running = [process for process, _ in self.forked_processes()]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # the process has ended, or belongs to another user
                 is_member = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
@@ -208,7 +212,7 @@ class Started:
                     running.append(process)
         return running
 
-    def forked(self) -> list[tuple[psutil.Process, list[str]]]:
+    def forked_processes(self) -> list[tuple[psutil.Process, list[str]]]:
         """Return the running forked processes of the command, with their command lines."""
         lines = self._members.read_text(encoding="utf-8").splitlines() if self._members.exists() else []
         running = []
@@ -219,13 +223,13 @@ class Started:
                     running.append((process, command))
         return running
 
-    def printed(self) -> str:
+    def read_output(self) -> str:
         """Return the output so far."""
         return self.output.read_text(errors="replace")
 
     def kill(self) -> None:
         """Kill the command and all processes that it started, all at once."""
-        while members := self.members():  # a process may have started another one before it was killed
+        while members := self.running_processes():  # a process may have started another one before it was killed
             for process in members:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -233,18 +237,25 @@ class Started:
         self.process.wait(10)
 
 
-Start = Callable[..., Started]
+Start = Callable[..., BackgroundCommand]
 
 
 @pytest.fixture
 def start(user_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Start experiments/run.py in the background: `start(arguments, num_processes=2)`. Options are as in `launch`."""
-    started: list[Started] = []
+    """Return a function that starts experiments/run.py in the background: `start(arguments, num_processes=2)`.
 
-    def start_run(arguments: Sequence[object], *, environment: dict[str, str] | None = None, **options: Any) -> Started:
+    Its options are those of `command_line`. Commands that still run after the test are killed.
+    """
+    started: list[BackgroundCommand] = []
+
+    def start_run(
+        arguments: Sequence[object], *, environment: dict[str, str] | None = None, **options: Any
+    ) -> BackgroundCommand:
         output = tmp_path / f"output-{len(started)}.txt"
         command = command_line(arguments, **options)
-        started.append(Started(command, tmp_path, {**os.environ, **user_environment, **(environment or {})}, output))
+        started.append(
+            BackgroundCommand(command, tmp_path, {**os.environ, **user_environment, **(environment or {})}, output)
+        )
         return started[-1]
 
     yield start_run
@@ -254,11 +265,11 @@ def start(user_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Launch:
-    """Run experiments/run.py as a user does, in an empty working directory unless `cwd` names one.
+    """Return a function that runs experiments/run.py as a user does, by default in an empty working directory.
 
     `launch(["--head", "lstm"], num_processes=2)` goes through `accelerate launch` with the shipped config for one
-    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts a new interpreter. Tests
-    that read the command lines of processes need it, since the system shows the server's command for a forked process.
+    or two CPU processes; `num_processes=0` is plain `python`. `forks=False` starts a new interpreter. Tests that read
+    the command lines of processes need `forks=False`: for a forked process, the system shows the fork server's command.
     """
 
     def run(
@@ -276,7 +287,7 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
         environment = {**os.environ, **user_environment}
         if Path(script).is_absolute():  # a script under tests/ imports from tests
             environment["PYTHONPATH"] = str(ROOT)
-        done = run_to_the_end(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout, forks=forks)
+        done = run_command(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout, forks=forks)
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         return done

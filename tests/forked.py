@@ -28,16 +28,16 @@ from research.system import launcher, signals
 from research.system.processes import is_alive
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
+PYTEST_FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
 """Folders that pytest adds to the import path."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.preloaded"])
-MEMBERS = "FORKED_MEMBERS"
+MEMBERS_VARIABLE = "FORKED_MEMBERS"
 """Environment variable with the path of a file to which a command and its children append their ids and commands.
 
-The file is needed because /proc shows the environment and the command of the fork server for a forked process.
+The file is needed because /proc shows the fork server's environment and command for every forked process.
 """
-_MODULES = ("accelerate.commands.launch", "torch.distributed.run")
+_LAUNCHER_MODULES = ("accelerate.commands.launch", "torch.distributed.run")
 """Launchers that are started with `python -m`."""
 
 
@@ -48,7 +48,7 @@ def can_fork(command: Sequence[object]) -> bool:
     arguments = _without_options(command)
     if str(arguments[0]).endswith(".py"):
         return True
-    return len(arguments) > 1 and arguments[0] == "-m" and arguments[1] in _MODULES
+    return len(arguments) > 1 and arguments[0] == "-m" and arguments[1] in _LAUNCHER_MODULES
 
 
 def _without_options(command: Sequence[object]) -> list[object]:
@@ -56,7 +56,7 @@ def _without_options(command: Sequence[object]) -> list[object]:
     return [part for index, part in enumerate(command[1:]) if not (index == 0 and part == "-u")]
 
 
-class Forked:
+class ForkedProcess:
     """A Python command in a forked process, with the methods of subprocess.Popen that tests and launchers use.
 
     Args:
@@ -73,7 +73,7 @@ class Forked:
         self.args = command
         arguments = [str(part) for part in _without_options(command)]
         self._process = _CONTEXT.Process(target=_Command(arguments, str(cwd), dict(environment), stdout, stderr))
-        with _without_main():
+        with _hide_main_module():
             self._process.start()
         _children.discard(self._process)  # multiprocessing would wait for the child at exit, unlike subprocess
         assert self._process.pid is not None
@@ -118,7 +118,7 @@ class Forked:
         self.wait(timeout)
         return None, None
 
-    def __enter__(self) -> Forked:
+    def __enter__(self) -> ForkedProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -135,7 +135,7 @@ class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
         stdout = _descriptor(streams[0], 1, 1)
         environment = os.environ if options.get("env") is None else options["env"]
         directory = Path(options.get("cwd") or Path.cwd())
-        return Forked(
+        return ForkedProcess(
             args, cwd=directory, environment=environment, stdout=stdout, stderr=_descriptor(streams[1], 2, stdout)
         )
 
@@ -152,8 +152,8 @@ def _descriptor(stream: IO[Any] | int | None, default: int, stdout: int) -> int:
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Prevent a new process from importing the main module of this process, which is the command that it runs."""
+def _hide_main_module() -> Iterator[None]:
+    """Prevent a new process from importing this process's main module, which is the command that this process runs."""
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
         yield
@@ -170,20 +170,22 @@ class _Command:
         self.parent = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
+        # DupFd passes open file descriptors to the new process.
         return vars(self) | {"streams": tuple(map(DupFd, self.streams))}
 
     def __call__(self) -> None:
         os.setsid()
-        if MEMBERS in self.environment:
-            with Path(self.environment[MEMBERS]).open("a", encoding="utf-8") as file:
+        if MEMBERS_VARIABLE in self.environment:
+            with Path(self.environment[MEMBERS_VARIABLE]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps([os.getpid(), self.command]) + "\n")
-            if not is_alive(self.parent):  # the parent was killed with all children known at that time
+            if not is_alive(self.parent):  # killed before this child was recorded, so kill it too
                 os.kill(os.getpid(), signal.SIGKILL)
-        # The system would return the fork server. An orphan gets 1, as usual.
+        # The real os.getppid would return the fork server's id. As usual, the result is 1 once the parent has ended.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
+        # These modules have read the id of the parent on import, when the parent was that of the fork server.
         for module in (launcher, signals):
             vars(module)["PARENT"] = self.parent
-        # Children of this process use the same server; Python would start another one by default.
+        # Children of this process use the same fork server. By default, Python would start a new one.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):
             os.dup2(stream.detach(), descriptor)  # type: ignore[attr-defined]
@@ -197,7 +199,7 @@ class _Command:
         is_module = self.command[0] == "-m"
         script_folder = self.cwd if is_module else str(Path(self.command[0]).parent)
         # Remove the folders that pytest added to the path of the fork server.
-        sys.path[:] = [script_folder, *(path for path in sys.path if Path(path) not in FOLDERS)]
+        sys.path[:] = [script_folder, *(path for path in sys.path if Path(path) not in PYTEST_FOLDERS)]
         try:
             if is_module:
                 sys.argv = self.command[1:]

@@ -20,8 +20,8 @@ class _Collector(logging.Handler):
 
 
 @contextmanager
-def collected(lines: list[str] | None = None) -> Iterator[list[str]]:
-    """Collect messages in a list instead of printing them: the given list, or a new one."""
+def collect_messages(lines: list[str] | None = None) -> Iterator[list[str]]:
+    """Collect messages in the given list, or in a new one, instead of printing them."""
     lines = [] if lines is None else lines
     original_handlers, logger.handlers[:] = list(logger.handlers), [_Collector(lines)]
     try:

@@ -7,6 +7,6 @@ from typing import Any
 from heads.registry import Registry
 
 
-def shipped(registry: Registry[Any]) -> list[str]:
+def shipped_names(registry: Registry[Any]) -> list[str]:
     """Return the sorted names of the entries that `heads/` and `research/` define."""
     return [name for name in registry if registry[name].__module__.partition(".")[0] in ("heads", "research")]

@@ -1,4 +1,4 @@
-"""Test which packages .ci/system_packages installs, and its messages if it cannot install them."""
+"""Check which packages .ci/system_packages installs, and what it prints if it cannot install them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = ("chromium", "g++", "initdb")
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """A folder with all commands that the script can find: root, apt-get, and none of the packages."""
+    """A folder with the only commands that the script finds: bash, `id` as root, and an apt-get that logs its calls."""
     folder = tmp_path / "bin"
     folder.mkdir()
     bash = shutil.which("bash")
@@ -49,7 +49,7 @@ def test_existing_commands_are_not_installed(bin_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("browser", ["chromium-browser", "google-chrome"])
-def test_other_names_of_the_browser_are_accepted(bin_folder: Path, browser: str) -> None:
+def test_alternative_names_of_the_browser_are_accepted(bin_folder: Path, browser: str) -> None:
     for name in (browser, "initdb"):
         write_command(bin_folder / name, "exit 1")
     assert "installing g++ with" in run_script(bin_folder)
@@ -64,6 +64,7 @@ def test_root_installs_missing_packages(bin_folder: Path) -> None:
 
 def test_user_with_sudo_installs_with_sudo(bin_folder: Path) -> None:
     write_command(bin_folder / "id", "echo 1000")
+    # This sudo drops --non-interactive, and appends two words to the arguments of apt-get, which logs them.
     write_command(bin_folder / "sudo", 'shift; [ "$1" = true ] || "$@" through sudo')
     assert "apt-get update -qq through sudo\n" in run_script(bin_folder)
 

@@ -19,8 +19,8 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the installed wheel, which uses the dependencies of the tests' environment."""
+def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the installed wheel, which uses the dependencies of the environment of the tests."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -49,8 +49,8 @@ def site_packages_of(environment: Path) -> Path:
     return site_packages
 
 
-def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
-    site_packages = site_packages_of(installed)
+def test_wheel_has_all_modules_and_templates(wheel_environment: Path) -> None:
+    site_packages = site_packages_of(wheel_environment)
     for package in ("heads", "research"):
         modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
         assert {path.relative_to(site_packages) for path in (site_packages / package).rglob("*.py")} == modules
@@ -60,11 +60,11 @@ def test_wheel_has_all_modules_and_templates(installed: Path) -> None:
 
 
 def test_run_and_study_work_from_installed_wheel(
-    installed: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str], tmp_path: Path
+    wheel_environment: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str], tmp_path: Path
 ) -> None:
     def run_python(*arguments: object) -> str:
         done = subprocess.run(
-            [str(installed / "bin" / "python"), *map(str, arguments)],
+            [str(wheel_environment / "bin" / "python"), *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, **user_environment, "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -75,7 +75,7 @@ def test_run_and_study_work_from_installed_wheel(
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    assert run_python("-c", "import research; print(research.__file__)").startswith(str(installed))
+    assert run_python("-c", "import research; print(research.__file__)").startswith(str(wheel_environment))
     settings = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", 16, "--batch_size", 8]
     settings += ["--max_steps", 2, "--log_with", "[]", "--mixed_precision", "no"]
     run_python("-m", "research.scripts.run", *settings, "--name", "run")

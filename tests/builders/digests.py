@@ -8,8 +8,8 @@ from research.training.digests import digests
 from research.training.run import TrainingRun
 
 
-class Digests(Hook):
-    """Record the hashes of the parts of the run's state after each step."""
+class DigestRecorder(Hook):
+    """Record hashes of the run's state after each step, one for each part of the state."""
 
     def __init__(self) -> None:
         self.by_step: dict[int, dict[str, str]] = {}

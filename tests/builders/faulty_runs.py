@@ -14,12 +14,12 @@ from research import Hook
 from research.system.errors import is_user_facing
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.builders.run_files import lines_of, result_of, without_times
+from tests.builders.run_files import metrics_lines_of, result_of, without_speed
 
 Train = Callable[..., dict[str, Any]]
+"""Function that trains in this process, and returns the result: `train(directory, CallAt(...), resume="auto")`."""
 
-
-SHORT: dict[str, Any] = {
+SHORT_RUN: dict[str, Any] = {
     "max_length": 32,
     "batch_size": 8,
     "log_every": 1,
@@ -36,29 +36,29 @@ SHORT: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Bits:
-    """The results of a run. They must be the same, bit for bit, whatever fault the run recovered from."""
+class RunResults:
+    """Results that a run that recovered from a fault must share, bit for bit, with a run without faults."""
 
     weights_sha256: object
     metrics: object
-    lines: list[dict[str, float]]
+    metrics_lines: list[dict[str, float]]
     predictions: dict[str, dict[str, list[Any]]]
 
 
-def bits_of(directory: Path) -> Bits:
+def read_run_results(directory: Path) -> RunResults:
     """Read the results of a finished run."""
     result = result_of(directory)
     assert result["status"] == "finished"
     tables = {split: pq.read_table(directory / "predictions" / f"{split}.parquet") for split in ("validation", "test")}
-    return Bits(
+    return RunResults(
         result["weights_sha256"],
         result["metrics"],
-        without_times(lines_of(directory)),
+        without_speed(metrics_lines_of(directory)),
         {split: table.to_pydict() for split, table in tables.items()},
     )
 
 
-def checkpoints_of(directory: Path) -> list[str]:
+def checkpoint_names(directory: Path) -> list[str]:
     """Return the names of a run's checkpoints in order."""
     return sorted(path.name for path in (directory / "checkpoints").iterdir())
 
@@ -69,7 +69,7 @@ def files_under(folder: Path) -> dict[str, bytes]:
 
 
 class CallAt(Hook):
-    """Call a function at one moment of a run, and record the steps that were trained.
+    """Call a function at one moment of a run, and record the number of each step that is trained.
 
     A run cannot be resumed with hooks that its checkpoint lacks, so every run in these tests uses this hook.
 
@@ -83,7 +83,7 @@ class CallAt(Hook):
     def __init__(self, moment: str = "", step: int = 0, action: Callable[[], object] = lambda: None) -> None:
         self.moment, self.step, self.action = moment, step, action
         self.run: TrainingRun | None = None
-        self.trained: list[int] = []
+        self.trained_steps: list[int] = []
         self.steps_of_state_dict_calls: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
@@ -95,7 +95,7 @@ class CallAt(Hook):
         self.run = run
 
     def after_step(self, run: Run) -> None:
-        self.trained.append(run.clock.step)
+        self.trained_steps.append(run.clock.step)
         self._call_if_due("after_step")
 
     def on_train_end(self, run: Run) -> None:
@@ -119,17 +119,17 @@ class CallAt(Hook):
             self.action()
 
 
-class CutError(Exception):
-    """Interrupts a run."""
+class InterruptedRunError(Exception):
+    """Raised to interrupt a run."""
 
 
-def cut() -> None:
-    """Interrupt the run that calls this function."""
-    raise CutError
+def interrupt_run() -> None:
+    """Raise an error that ends the run; for use as the `action` of CallAt."""
+    raise InterruptedRunError
 
 
-def refusal_of(train: Train, *arguments: Any, **settings: Any) -> str:
-    """Call `train`, which must fail with an error for the user, and return its one-line message."""
+def expect_user_error(train: Train, *arguments: Any, **settings: Any) -> str:
+    """Check that `train` fails with an error for the user, and return the error's one-line message."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers check the message)
         train(*arguments, **settings)
     assert is_user_facing(caught.value), "a traceback would be shown"

@@ -56,11 +56,11 @@ class FileType:
     "lines" are delimited text, "json" is one JSON object per line, "list" a JSON list of objects, "arrow" are Arrow
     columns, "texts" are fastText lines of labels and text, and "cells" are the cells of a workbook.
     """
-    wrap: Callable[[bytes], bytes] = bytes
+    compress: Callable[[bytes], bytes] = bytes
     """Function that compresses the content. By default, the content is not compressed."""
 
 
-def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
+def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     """Return texts and labels for a random kind of task, and two more columns that no task reads.
 
     Args:
@@ -69,12 +69,12 @@ def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     """
     num_rows = int(generator.integers(24, 48))
     polarities = generator.integers(0, 2, num_rows)
-    texts = [_text(generator, WORDS[:4] if polarity else WORDS[4:8]) for polarity in polarities]
+    texts = [_make_text(generator, WORDS[:4] if polarity else WORDS[4:8]) for polarity in polarities]
     columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
     columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
     kinds = [
         "names",
-        "ids",
+        "ids",  # integers for which the file declares label names
         "numbers",
         "scores",
         "pairs",
@@ -94,15 +94,15 @@ def good_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     else:
         columns["label"] = [("negative", "positive")[polarity] for polarity in polarities]
     if kind == "pairs":
-        columns["text_pair"] = [_text(generator, WORDS) for _ in range(num_rows)]
+        columns["text_pair"] = [_make_text(generator, WORDS) for _ in range(num_rows)]
     return sheet
 
 
-def _text(generator: np.random.Generator, polar_words: Sequence[str]) -> str:
+def _make_text(generator: np.random.Generator, polar_words: Sequence[str]) -> str:
     return " ".join(generator.choice([*polar_words, *WORDS[8:]], size=generator.integers(2, 12)))
 
 
-def _write_separated(separator: str) -> Callable[[Sheet], bytes]:
+def _make_delimited_writer(separator: str) -> Callable[[Sheet], bytes]:
     def write(sheet: Sheet) -> bytes:
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=separator, lineterminator="\n")
@@ -170,21 +170,21 @@ def _as_cell(value: Any) -> Any:
     return ILLEGAL_CHARACTERS_RE.sub("", text)[:32_767]
 
 
-def _zip(content: bytes) -> bytes:
+def _compress_zip(content: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("reviews.csv", content)
     return file.getvalue()
 
 
-def _zstd(content: bytes) -> bytes:
+def _compress_zstd(content: bytes) -> bytes:
     file = pa.BufferOutputStream()
     with pa.CompressedOutputStream(file, "zstd") as stream:
         stream.write(content)
     return file.getvalue().to_pybytes()
 
 
-_write_csv, _write_tsv = _write_separated(","), _write_separated("\t")
+_write_csv, _write_tsv = _make_delimited_writer(","), _make_delimited_writer("\t")
 
 FILE_TYPES: dict[str, FileType] = {
     ".csv": FileType(_write_csv, "lines"),
@@ -192,14 +192,14 @@ FILE_TYPES: dict[str, FileType] = {
     ".jsonl": FileType(_write_json_lines, "json"),
     ".ndjson": FileType(_write_json_lines, "json"),
     ".json": FileType(_write_json_list, "list"),
-    ".JSON": FileType(_write_wrapped_list, "list"),
+    ".JSON": FileType(_write_wrapped_list, "list"),  # in upper case, because .json is the plain list
     ".parquet": FileType(_write_parquet, "arrow"),
     ".txt": FileType(_write_labelled_lines, "texts"),
     ".ft": FileType(_write_labelled_lines, "texts"),
     ".xlsx": FileType(_write_workbook, "cells"),
     ".csv.gz": FileType(_write_csv, "lines", gzip.compress),
-    ".csv.zip": FileType(_write_csv, "lines", _zip),
+    ".csv.zip": FileType(_write_csv, "lines", _compress_zip),
     ".tsv.bz2": FileType(_write_tsv, "lines", bz2.compress),
     ".jsonl.xz": FileType(_write_json_lines, "json", lzma.compress),
-    ".json.zst": FileType(_write_json_list, "list", _zstd),
+    ".json.zst": FileType(_write_json_list, "list", _compress_zstd),
 }

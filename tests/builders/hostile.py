@@ -36,8 +36,8 @@ def assert_one_line(error: ValueError) -> None:
     assert "\n" not in str(error)
 
 
-def seal(folder: Path) -> None:
-    """Replace the manifest by one whose hashes match, because an attacker who forges a file can forge its hash too."""
+def rewrite_manifest(folder: Path) -> None:
+    """Replace the manifest with one whose hashes match: an attacker who can forge a file can forge its hash too."""
     (folder / MANIFEST).unlink(missing_ok=True)
     write_manifest(folder)
 
@@ -66,7 +66,7 @@ def save_as_pickle(content: object, _: Path) -> bytes:
     return pickle.dumps(content, protocol=2)  # torch warns about other protocols
 
 
-def replace_pickle_of(content: object, original: Path) -> bytes:
+def replace_pickle_in_archive(content: object, original: Path) -> bytes:
     """Return a copy of the torch archive `original` with the same tensors, but with `content` as its pickle."""
     forged = io.BytesIO()
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(forged, "w") as target:
@@ -75,8 +75,8 @@ def replace_pickle_of(content: object, original: Path) -> bytes:
     return forged.getvalue()
 
 
-def add_code(folder: Path, marker: Path, config: str = "config.json") -> None:
-    """Write Python code into a model folder, and name its classes in the config as `trust_remote_code` expects.
+def add_remote_code(folder: Path, marker: Path, config: str = "config.json") -> None:
+    """Write Python code into a model folder. The config names the code's classes, as `trust_remote_code` expects.
 
     Args:
         folder: folder of the model.

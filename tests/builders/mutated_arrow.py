@@ -1,4 +1,4 @@
-"""Mutations of Arrow tables. They add columns of all types and unusual metadata, as other programs may write them."""
+"""Mutations of Arrow tables. They add columns of all types and the unusual metadata that some programs write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _ForeignType(pa.ExtensionType):
         return cls()
 
 
-def as_table(sheet: Sheet) -> pa.Table:
+def to_arrow_table(sheet: Sheet) -> pa.Table:
     """Convert a sheet to an Arrow table.
 
     Arrow infers the type of each column. If it cannot, the values become strings. The declared label names are
@@ -53,7 +53,7 @@ def _as_array(values: list[Any]) -> pa.Array:
         return pa.array(values)
     texts = [None if value is None else str(value).encode("utf-8", "surrogatepass") for value in values]
     array = pa.array(texts, pa.binary())
-    # Reinterpreting the binary buffers as strings skips the UTF-8 check, as some writers of such files do.
+    # Reinterpreting the binary buffers as strings skips the UTF-8 check, as some programs that write Arrow files do.
     return pa.StringArray.from_buffers(len(array), array.buffers()[1], array.buffers()[2], array.buffers()[0])
 
 
@@ -214,3 +214,4 @@ ARROW_MUTATIONS: tuple[Mutation, ...] = (
     _change_field_metadata,
     _split_into_chunks,
 )
+"""Mutations to choose from. A mutation that is listed several times is chosen more often."""

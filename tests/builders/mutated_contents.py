@@ -48,6 +48,7 @@ TOKENS = (
     b"null",
     b"word " * 60_000,
 )
+"""Byte strings to insert anywhere: characters with a meaning in some format, control characters, and long content."""
 LINES = (
     b"",
     b" ",
@@ -82,6 +83,7 @@ LINES = (
     b"x" * 300_000,
     b"," * 100_000,
 )
+"""Lines to insert: malformed or unusual lines of csv, tsv and JSON files."""
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1", "cp500", "utf-7", "gb18030")
 
 
@@ -195,6 +197,7 @@ BYTE_MUTATIONS: tuple[Mutation, ...] = (
     _insert_tokens,
     _replace_all,
 )
+"""Mutations of any file. A mutation that is listed several times is chosen more often."""
 LINE_MUTATIONS: tuple[Mutation, ...] = (
     _repeat_line,
     _swap_lines,
@@ -208,6 +211,7 @@ LINE_MUTATIONS: tuple[Mutation, ...] = (
     _change_encoding,
     _change_separators,
 )
+"""Mutations of files that consist of lines."""
 
 
 def _remove_permissions(path: Path, generator: np.random.Generator) -> Path:
@@ -258,3 +262,4 @@ FILE_MUTATIONS: tuple[FileMutation, ...] = (
     _replace_with_special_file,
     _rename,
 )
+"""Mutations of the file's permissions, kind or name."""

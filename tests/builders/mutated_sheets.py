@@ -155,7 +155,7 @@ def _add_column(sheet: Sheet, generator: np.random.Generator) -> None:
 
 
 def _choose_column(sheet: Sheet, generator: np.random.Generator) -> str:
-    """Return the name of a random column. The text and label columns are more likely than others."""
+    """Return the name of a random column. The text and label columns are more likely than other columns."""
     names = [*sheet.columns, *(name for name in ("text", "label", "label") if name in sheet.columns)]
     return names[generator.integers(len(names))]
 
@@ -171,3 +171,4 @@ SHEET_MUTATIONS: tuple[Mutation, ...] = (
     _change_rows,
     _add_column,
 )
+"""Mutations to choose from. A mutation that is listed several times is chosen more often."""

@@ -11,21 +11,22 @@ import pyarrow.parquet as pq
 
 
 def result_of(directory: Path) -> dict[str, object]:
+    """Return the content of result.json."""
     result: dict[str, object] = json.loads((directory / "result.json").read_text())
     return result
 
 
-def lines_of(directory: Path) -> list[dict[str, float]]:
-    """Return the lines of metrics.jsonl."""
+def metrics_lines_of(directory: Path) -> list[dict[str, float]]:
+    """Return the lines of metrics.jsonl as dictionaries."""
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def without_times(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+def without_speed(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     """Return the lines without the speed, which differs between runs that are otherwise equal."""
     return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
 
 
-def predictions_of(run: Path) -> Any:
+def read_test_predictions(run: Path) -> Any:
     """Return the predictions for the test rows as an Arrow table."""
     return pq.read_table(run / "predictions" / "test.parquet")
 

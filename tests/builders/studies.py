@@ -19,7 +19,7 @@ from research.studies.grid import StudySpec, Trial, expand
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.ranking import rank_arms
 
-SMALL = {
+SMALL_RUN = {
     "batch_size": 8,
     "max_length": 32,
     "max_steps": 4,
@@ -51,24 +51,24 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
     return StudyOutcomes(spec, directory, outcomes)
 
 
-def changed(study: StudyOutcomes, changes: Mapping[int, dict[str, Any]]) -> StudyOutcomes:
-    """Return a copy of a study in which some outcomes are changed.
+def with_changed_outcomes(study: StudyOutcomes, changes: Mapping[int, dict[str, Any]]) -> StudyOutcomes:
+    """Return a copy of a study with changed outcomes.
 
     Args:
         study: the study.
-        changes: new values of an outcome's fields, by the index of the outcome.
+        changes: new values of fields, by the index of the outcome to change.
     """
     outcomes = [dataclasses.replace(outcome, **changes.get(index, {})) for index, outcome in enumerate(study.outcomes)]
     return dataclasses.replace(study, outcomes=outcomes)
 
 
-def trial_of(arm: str, seed: int, **settings: Any) -> Trial:
+def make_trial(arm: str, seed: int, **settings: Any) -> Trial:
     """Return a trial that has not run."""
     recipe = RunConfig(**{"seed": seed, **settings}).to_recipe()
     return Trial(f"{arm}-{seed}", arm, seed, {"seed": seed}, recipe)
 
 
-def written_study(
+def write_study(
     directory: Path,
     predictions: Mapping[str, Sequence[Sequence[Any]]],
     labels: Sequence[Any],
@@ -90,7 +90,7 @@ def written_study(
     names = ["score"] if isinstance(labels[0], float) else [f"label{i}" for i in range(num_labels)]
     for arm, predictions_by_seed in predictions.items():
         for seed, predicted in enumerate(predictions_by_seed):
-            trial = trial_of(arm, seed, **settings)
+            trial = make_trial(arm, seed, **settings)
             trial_directory = directory / "trials" / trial.id
             (trial_directory / "predictions").mkdir(parents=True)
             columns = {"id": range(0, 10 * len(labels), 10), "label": labels, "prediction": predicted}
@@ -104,7 +104,7 @@ def written_study(
 
 
 def without_files(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
-    """Return the study as on a machine that lacks the files of its trials.
+    """Return a copy of the study whose trials have no files, as on a machine to which the files were not copied.
 
     Args:
         study: the study.
@@ -121,7 +121,7 @@ def without_files(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
     return dataclasses.replace(study, directory=directory, outcomes=outcomes)
 
 
-def rows_of(table: str, page: str) -> list[list[str]]:
+def table_rows(table: str, page: str) -> list[list[str]]:
     """Return the text of the cells in the body of a table, row by row.
 
     Args:
@@ -135,12 +135,12 @@ def rows_of(table: str, page: str) -> list[list[str]]:
     return [[html.unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in cells]
 
 
-def results(study: StudyOutcomes) -> dict[str, dict[str, Any]]:
+def read_results(study: StudyOutcomes) -> dict[str, dict[str, Any]]:
     """Return the content of each trial's result.json by the id of the trial."""
     return {outcome.trial.id: json.loads((outcome.directory / "result.json").read_text()) for outcome in study.outcomes}
 
 
-def verdicts(study: StudyOutcomes) -> dict[str, str | None]:
+def accuracy_verdicts(study: StudyOutcomes) -> dict[str, str | None]:
     """Return the verdict on the accuracy of each arm except the baseline."""
     ranked_arms = rank_arms(study, "accuracy")
     return {ranked.arm: ranked.comparison.verdict for ranked in ranked_arms if ranked.comparison is not None}

@@ -12,7 +12,7 @@ from typing import Any
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 from research.studies.storage.trials import Entry
-from tests.conftest import ROOT, Started, run_to_the_end
+from tests.conftest import ROOT, BackgroundCommand, run_command
 from tests.limits import wait_until
 
 PLUGIN = """
@@ -48,57 +48,59 @@ class Workplace:
         self.folder = folder
         self.environment = {**os.environ, **environment, "OMP_NUM_THREADS": "1"}
         (folder / "held.py").write_text(PLUGIN)
-        self.base = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8", "--name", "s"]
-        self.base += ["--log_with", "[]", "--evaluate_every", "null", "--report", "false"]
-        self.started: list[Started] = []
+        self.base_arguments = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8"]
+        self.base_arguments += ["--name", "s", "--log_with", "[]", "--evaluate_every", "null", "--report", "false"]
+        self.started: list[BackgroundCommand] = []
 
     def command(self, *arguments: object) -> list[str]:
         """Return the command that runs the study `s` with the given arguments."""
         script = ROOT / "experiments" / "ablate.py"
-        return [sys.executable, str(script), *map(str, [*self.base, *arguments])]
+        return [sys.executable, str(script), *map(str, [*self.base_arguments, *arguments])]
 
     def run(self, *arguments: object, status: int = 0) -> str:
         """Run the study, check the exit status, and return everything that was printed."""
-        completed = run_to_the_end(self.command(*arguments), self.folder, self.environment, 300)
+        completed = run_command(self.command(*arguments), self.folder, self.environment, 300)
         assert completed.returncode == status, completed.stdout + completed.stderr
         return completed.stdout + completed.stderr
 
-    def start(self, *arguments: object) -> Started:
+    def start(self, *arguments: object) -> BackgroundCommand:
         """Start the study without waiting for it."""
         output = self.folder / f"output-{len(self.started)}.txt"
-        self.started.append(Started(self.command(*arguments), self.folder, self.environment, output))
+        self.started.append(BackgroundCommand(self.command(*arguments), self.folder, self.environment, output))
         return self.started[-1]
 
     def entries(self) -> list[Entry]:
+        """Return the entries of the study's trials in the storage."""
         with Study("s", local_address((self.folder / "runs/s").resolve())) as study:
             return list(study.entries().values())
 
     def states(self) -> list[str]:
+        """Return the sorted names of the trials' states."""
         return sorted(entry.state.name for entry in self.entries())
 
-    def lines(self, name: str) -> list[str]:
+    def read_lines(self, name: str) -> list[str]:
         """Return the sorted lines of a file, or an empty list if the file does not exist."""
         path = self.folder / name
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
     def wait_until_signalled(self, signal_number: signal.Signals) -> None:
-        """Wait until the log of a trial shows that it received a signal and will stop after the current step."""
+        """Wait until the log of a trial shows that the trial has received the signal and will stop after this step."""
         logs = self.folder / "runs/s/logs"
         wait_until(
             lambda: any(f"{signal_number.name}:" in path.read_text() for path in logs.glob("*.txt")), signal_number.name
         )
 
     def results(self) -> dict[str, dict[str, Any]]:
-        """Return the content of each result.json by trial."""
+        """Return the content of each trial's result.json, by the id of the trial."""
         return {
             path.parent.name: json.loads(path.read_text())
             for path in (self.folder / "runs/s/trials").glob("*/result.json")
         }
 
-    def log(self, trial: str) -> str:
+    def read_log(self, trial: str) -> str:
         return (self.folder / f"runs/s/logs/{trial}.txt").read_text()
 
-    def end(self) -> None:
+    def kill_commands(self) -> None:
         """Kill all started commands that are still running."""
         for started in self.started:
             started.kill()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import ROOT, run_to_the_end
+from tests.conftest import ROOT, run_command
 from tests.docs.blocks import OUTPUT, RUN, Block, read_blocks
 from tests.limits import HANG_LIMIT
 
@@ -101,7 +101,7 @@ class Reader:
     def _execute(self, command: str) -> subprocess.CompletedProcess[str]:
         arguments = as_arguments(command)
         if arguments is not None:
-            return run_to_the_end(arguments, self.folder, self.environment, HANG_LIMIT)
+            return run_command(arguments, self.folder, self.environment, HANG_LIMIT)
         return subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,

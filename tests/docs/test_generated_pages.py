@@ -16,7 +16,7 @@ from research.settings.flags import INSPECTION
 from research.settings.registries import REGISTRIES, load_registry
 from research.studies.command import StudySettings, WorkerSettings
 from research.tasks.base import TASKS
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 
 def anchors(page: str) -> list[str]:
@@ -44,7 +44,7 @@ def test_setting_is_described_as_declared() -> None:
 @pytest.mark.parametrize("name", REGISTRY_PAGES)
 def test_every_registered_name_has_one_anchor(name: str) -> None:
     page = REGISTRY_PAGES[name]
-    names = shipped(load_registry(page.listing))  # tests in the same process may have registered further names
+    names = shipped_names(load_registry(page.listing))  # tests in the same process may have registered further names
     assert anchors(registry_page(page, names)) == names
 
 
@@ -53,7 +53,7 @@ def test_every_registry_has_a_page() -> None:
 
 
 def test_every_metric_has_an_anchor() -> None:
-    names = {metric.name for task in shipped(TASKS) for metric in TASKS[task].metrics}
+    names = {metric.name for task in shipped_names(TASKS) for metric in TASKS[task].metrics}
     assert names < set(anchors(metrics_page()))
 
 

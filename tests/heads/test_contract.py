@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heads import HEADS, EncoderSpec, Head
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 SPEC = EncoderSpec(hidden_size=16, num_hidden_states=5)
 NUM_LABELS = 3
@@ -54,7 +54,7 @@ def variants_of(name: str) -> Iterator[Variant]:
             yield Variant(name, (*sizes, *counts, *combination))
 
 
-VARIANTS = [variant for name in shipped(HEADS) for variant in variants_of(name)]
+VARIANTS = [variant for name in shipped_names(HEADS) for variant in variants_of(name)]
 
 
 @pytest.fixture(params=VARIANTS, ids=str)
@@ -62,7 +62,7 @@ def variant(request: pytest.FixtureRequest) -> Variant:
     return request.param
 
 
-@pytest.fixture(params=shipped(HEADS))
+@pytest.fixture(params=shipped_names(HEADS))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -87,4 +87,4 @@ def workplace(
     workplace = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
     yield workplace
     (tmp_path / "hold.txt").unlink(missing_ok=True)
-    workplace.end()
+    workplace.kill_commands()

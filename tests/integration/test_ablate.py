@@ -15,7 +15,7 @@ from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 from research.system.processes import is_alive
 from tests.builders.workplace import Workplace
-from tests.conftest import Launch, run_to_the_end
+from tests.conftest import Launch, run_command
 from tests.limits import wait_until
 
 
@@ -58,9 +58,9 @@ def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workpla
     assert re.search(r"1 of 2 trials .*--retry_failed", printed)
     assert workplace.states() == ["COMPLETE", "FAIL"]
     workplace.run(*arguments, status=1)
-    assert workplace.lines("begun.txt") == ["0.001 0", "1e-06 0"]
+    assert workplace.read_lines("begun.txt") == ["0.001 0", "1e-06 0"]
     workplace.run(*arguments, "--retry_failed", status=1)
-    assert workplace.lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
+    assert workplace.read_lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
 
 
 @pytest.mark.parametrize("victim", ["worker", "run", "all"])
@@ -69,20 +69,20 @@ def test_killed_trial_is_resumed(workplace: Workplace, victim: str) -> None:
     arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
     main = workplace.start(*arguments)
     wait_until(lambda: any(workplace.folder.glob("held-*-0.txt")), "the pause in step 3")
-    supervisor, worker, run = (process for process, _ in main.forked())
+    supervisor, worker, run = (process for process, _ in main.forked_processes())
     for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
         process.kill()
     # The run must stay paused until a killed worker has ended.
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")
     (workplace.folder / "hold.txt").unlink()
     if victim == "all":
-        main.end()
+        main.wait()
         workplace.run(*arguments)
     else:
-        assert main.end() == 0, main.printed()
+        assert main.wait() == 0, main.read_output()
     assert [entry.state for entry in workplace.entries()] == [TrialState.COMPLETE] * 2
-    assert workplace.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
-    assert len(workplace.lines("resumed.txt")) == 1
+    assert workplace.read_lines("begun.txt") == ["0.0001 0", "0.0001 1"]
+    assert len(workplace.read_lines("resumed.txt")) == 1
     assert {result["steps"] for result in workplace.results().values()} == {6}
 
 
@@ -94,11 +94,11 @@ def test_interrupted_study_can_be_resumed(workplace: Workplace) -> None:
     main.process.send_signal(signal.SIGINT)
     workplace.wait_until_signalled(signal.SIGINT)
     (workplace.folder / "hold.txt").unlink()
-    assert main.end() == 130
+    assert main.wait() == 130
     assert workplace.states() == ["WAITING", "WAITING"]
     workplace.run(*arguments)
-    assert workplace.lines("begun.txt") == ["0.0001 0", "0.0001 1"]
-    assert workplace.lines("resumed.txt") == ["0.0001 0 3"]
+    assert workplace.read_lines("begun.txt") == ["0.0001 0", "0.0001 1"]
+    assert workplace.read_lines("resumed.txt") == ["0.0001 0 3"]
 
 
 def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
@@ -117,7 +117,7 @@ def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
     ],
 )
 def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: list[str], message: str) -> None:
-    done = run_to_the_end(workplace.command(*arguments), workplace.folder, workplace.environment, 120)
+    done = run_command(workplace.command(*arguments), workplace.folder, workplace.environment, 120)
     assert done.returncode in (1, 2)
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
@@ -163,6 +163,6 @@ def test_workers_split_the_visible_gpus(workplace: Workplace) -> None:
         lambda: len(list(workplace.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "both trials"
     )
     (workplace.folder / "hold.txt").unlink()
-    assert main.end() == 0, main.printed()
+    assert main.wait() == 0, main.read_output()
     assert sorted(entry.attributes["devices"] for entry in workplace.entries()) == ["4", "MIG-a"]
     assert sorted(path.read_text() for path in workplace.folder.glob("seen-*.txt")) == ["4", "MIG-a"]

@@ -82,7 +82,7 @@ def test_two_workers_compute_the_same_features_once(workplace: Workplace, cache:
         "the second worker",
     )
     (hold / "go").touch()
-    assert main.end() == 0
+    assert main.wait() == 0
     assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
     assert len(entries_in(cache)) == 3
     assert workplace.states() == ["COMPLETE"] * 4
@@ -104,7 +104,7 @@ def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cach
     shutil.rmtree(workplace.folder / "runs/s/trials" / repeated_trial)
     printed = workplace.run(*arguments)
     assert "2 trials: 1 finished, 1 to do, 1 run again" in printed
-    assert workplace.log(repeated_trial).count("damaged (layer-2.bin ") == 3
+    assert workplace.read_log(repeated_trial).count("damaged (layer-2.bin ") == 3
     assert workplace.results()[repeated_trial]["weights_sha256"] == expected[repeated_trial]["weights_sha256"]
     seconds_after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     assert [name for name in seconds_after if seconds_after[name] != seconds_before[name]] == [repeated_trial]
@@ -130,7 +130,7 @@ def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache
     for name, result in workplace.results().items():
         assert not result["cached_features"]
         assert result["weights_sha256"] == uncached_hashes[name.rpartition("-")[0]]
-        assert workplace.log(name).count(os.strerror(errno.ENOSPC)) == 1
+        assert workplace.read_log(name).count(os.strerror(errno.ENOSPC)) == 1
     assert entries_in(disk.path / "cache") == []
 
 
@@ -141,7 +141,7 @@ def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cach
     arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
     main = workplace.start(*arguments)
     wait_until((workplace.folder / "held.txt").exists, "the pause in the third batch")
-    supervisor, worker = (process for process, _ in main.forked())
+    supervisor, worker = (process for process, _ in main.forked_processes())
     if interruption == "interrupted":
         main.process.send_signal(signal.SIGINT)
         workplace.wait_until_signalled(signal.SIGINT)
@@ -151,14 +151,14 @@ def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cach
         wait_until(lambda: not is_alive(worker.pid), "the end of the worker")
     (workplace.folder / "hold.txt").unlink()
     if interruption == "worker killed":
-        assert main.end() == 0, main.printed()
+        assert main.wait() == 0, main.read_output()
     else:
-        assert main.end() == (130 if interruption == "interrupted" else -signal.SIGKILL)
+        assert main.wait() == (130 if interruption == "interrupted" else -signal.SIGKILL)
         workplace.run(*arguments)
     assert workplace.states() == ["COMPLETE"] * 2
     assert {result["steps"] for result in workplace.results().values()} == {12}
     # A killed trial starts over, since it has not saved anything. An interrupted trial continues after its third step.
-    assert len(workplace.lines("steps.txt")) == (24 if interruption == "interrupted" else 27)
+    assert len(workplace.read_lines("steps.txt")) == (24 if interruption == "interrupted" else 27)
 
 
 def test_trial_that_always_ends_its_process_does_not_stop_the_study(workplace: Workplace, cache: Path) -> None:

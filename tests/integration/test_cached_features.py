@@ -25,16 +25,16 @@ from research.features import compute
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.builders.digests import Digests
-from tests.builders.run_files import lines_of, without_times
-from tests.conftest import ROOT, WORDS, Launch, Start, Started
+from tests.builders.digests import DigestRecorder
+from tests.builders.run_files import metrics_lines_of, without_speed
+from tests.conftest import ROOT, WORDS, BackgroundCommand, Launch, Start
 from tests.integration.conftest import Disk
 from tests.launched.cached_by_processes import Losses
 from tests.launched.runs_in_process import prepare_run, read_by_rank, train_and_end
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 SPLITS = ["train", "validation", "test"]
-BUILT_IN_HEADS = shipped(HEADS)
+BUILT_IN_HEADS = shipped_names(HEADS)
 SETTINGS: dict[str, Any] = {
     "freeze": ["encoder"],
     "head": {"name": "linear", "dropout": 0.1},
@@ -200,7 +200,7 @@ def test_compiled_model_trains_the_same_with_cached_features(
     losses = {}
     for name, options in {"uncached": ["--cache_features", "false"], "cached": compiled}.items():
         launch(["--recipe", recipe, "--output_dir", tmp_path / name, *options])
-        losses[name] = [line["loss"] for line in lines_of(tmp_path / name)]
+        losses[name] = [line["loss"] for line in metrics_lines_of(tmp_path / name)]
     assert json.loads((tmp_path / "cached" / "result.json").read_text())["cached_features"] is True
     assert len(losses["uncached"]) == 6
     assert np.abs(np.subtract(losses["uncached"], losses["cached"])).max() < 1e-5
@@ -219,7 +219,7 @@ def test_cached_run_leaves_the_same_files_and_reports_the_cache(
     for split, metrics in uncached["metrics"].items():
         assert cached["metrics"][split] == pytest.approx(metrics, abs=1e-5)
     for uncached_line, cached_line in zip(
-        *(without_times(lines_of(tmp_path / name)) for name in ("uncached", "cached")), strict=True
+        *(without_speed(metrics_lines_of(tmp_path / name)) for name in ("uncached", "cached")), strict=True
     ):
         assert cached_line == pytest.approx(uncached_line, abs=1e-5)
     for split in ("validation", "test"):
@@ -400,14 +400,14 @@ def test_resumed_run_has_the_same_bits(
         return AfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
-    expected = Digests()
+    expected = DigestRecorder()
     result = train(tmp_path / "uninterrupted", hook(), expected, **settings)
     assert result["cached_features"] == (cache_state != "no longer used")
     for step in (4, 6):
         if cache_state == "deleted":
             for entry in entries_in(features_dir):
                 shutil.rmtree(entry)
-        digests = Digests()
+        digests = DigestRecorder()
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
         capsys.readouterr()
         resumed = train(tmp_path / f"from-{step}", hook(), digests, **settings, resume=str(checkpoint))
@@ -544,16 +544,16 @@ def test_only_one_run_computes_features_even_after_another_was_killed(
     flags += [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", f"--plugin={plugin}", "--evaluation_batch_size=5"]
     environment = {"MIDWAY_CACHE": str(cache), "HOLD": str(hold)}
 
-    def begin(name: str) -> Started:
+    def begin(name: str) -> BackgroundCommand:
         return start([*flags, f"--output_dir={tmp_path / name}"], environment=environment)
 
-    def computed_by(run: Started) -> list[str]:
+    def computed_by(run: BackgroundCommand) -> list[str]:
         return sorted(path.name.partition("-")[2] for path in hold.glob(f"{run.process.pid}-*"))
 
-    def is_waiting(run: Started) -> bool:
-        return "Waiting for another process" in run.printed()
+    def is_waiting(run: BackgroundCommand) -> bool:
+        return "Waiting for another process" in run.read_output()
 
-    def find_computing_run(runs: list[Started]) -> Started:
+    def find_computing_run(runs: list[BackgroundCommand]) -> BackgroundCommand:
         """Wait until one of the runs computes hidden states, and return it."""
         runs[0].wait_for("the computation of hidden states", lambda: any(computed_by(run) for run in runs))
         (computing_run,) = [run for run in runs if computed_by(run)]
@@ -570,12 +570,12 @@ def test_only_one_run_computes_features_even_after_another_was_killed(
     interrupted = find_computing_run(other_runs)
     other_runs.remove(interrupted)
     interrupted.process.send_signal(signal.SIGINT)
-    assert interrupted.end() == 130
-    assert "Traceback" not in interrupted.printed()
+    assert interrupted.wait() == 130
+    assert "Traceback" not in interrupted.read_output()
     find_computing_run(other_runs)
     assert entries_in(cache) == []
     (hold / "go").touch()
-    assert [run.end() for run in other_runs] == [0, 0]
+    assert [run.wait() for run in other_runs] == [0, 0]
     assert sorted(split for run in other_runs for split in computed_by(run)) == sorted(SPLITS)
     assert len(entries_in(cache)) == 3
     assert dotfiles_in(cache) == []

@@ -12,7 +12,7 @@ from research.edits.base import EDITS
 from tests.conftest import ROOT, Launch
 from tests.launched.edit_matrix import CASES, COMPILED_QUICKLY, UNCOMPILED
 from tests.launched.runs_in_process import read_by_rank
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 SCRIPT = ROOT / "tests" / "launched" / "edit_matrix.py"
 Results = dict[str, list[str]]
@@ -52,7 +52,7 @@ def compiled(
 
 
 def test_matrix_has_every_edit() -> None:
-    assert sorted(CASES) == sorted([*shipped(EDITS), "shift_bias"])
+    assert sorted(CASES) == sorted([*shipped_names(EDITS), "shift_bias"])
 
 
 @pytest.mark.parametrize(("accumulation", "precision"), UNCOMPILED)

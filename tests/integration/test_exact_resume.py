@@ -15,9 +15,9 @@ from research.edits.base import EDITS
 from research.learning.schedules import SCHEDULES
 from research.training.api import Run
 from research.training.hook import HOOKS
-from tests.builders.digests import Digests
-from tests.builders.run_files import lines_of, without_times
-from tests.shipped import shipped
+from tests.builders.digests import DigestRecorder
+from tests.builders.run_files import metrics_lines_of, without_speed
+from tests.shipped import shipped_names
 
 HOOK_CASES: dict[str, dict[str, Any]] = {
     "early_stopping": {"hook": [{"name": "early_stopping", "patience": 9}]},
@@ -55,8 +55,8 @@ CASES = {
 
 
 def test_every_hook_and_edit_has_a_case() -> None:
-    assert shipped(HOOKS) == sorted(HOOK_CASES)
-    assert shipped(EDITS) == sorted(EDIT_CASES)
+    assert shipped_names(HOOKS) == sorted(HOOK_CASES)
+    assert shipped_names(EDITS) == sorted(EDIT_CASES)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_resumed_run_has_the_same_bits(
         "report": False,
         **CASES[case],
     }
-    expected = Digests()
+    expected = DigestRecorder()
     result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "uninterrupted")), hooks=[expected])
     # Resume right before and right after the edit, or in the middle and at the end of an epoch.
     for step in (3, 4) if "timeline" in settings else (4, 6):
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
-        digests, directory = Digests(), tmp_path / f"from-{step}"
+        digests, directory = DigestRecorder(), tmp_path / f"from-{step}"
         config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
         resumed = run_experiment(config, hooks=[digests])
         assert list(digests.by_step) == [*range(step + 1, 9)]
@@ -105,7 +105,7 @@ def test_resumed_run_has_the_same_bits(
             assert not different, f"resumed after step {step}, after step {later_step}: {different}"
         assert resumed["weights_sha256"] == result["weights_sha256"]
         assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])
-        assert without_times(lines_of(directory)) == without_times(lines_of(tmp_path / "uninterrupted"))
+        assert without_speed(metrics_lines_of(directory)) == without_speed(metrics_lines_of(tmp_path / "uninterrupted"))
         journals = [(run / "journal.jsonl").read_text() for run in (tmp_path / "uninterrupted", directory)]
         assert journals[0] == journals[1]
         tables = [
@@ -135,9 +135,9 @@ def test_resume_after_the_last_step_still_ends_the_epoch(
         "output_dir": str(tmp_path / "run"),
     }
     uninterrupted = run_experiment(RunConfig(**settings), hooks=[HalvesHead()])
-    lines = without_times(lines_of(tmp_path / "run"))
+    lines = without_speed(metrics_lines_of(tmp_path / "run"))
     assert lines[-1]["halved"] == 0
     (tmp_path / "run" / "result.json").unlink()
     resumed = run_experiment(RunConfig(**settings, resume="auto"), hooks=[HalvesHead()])
     assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
-    assert without_times(lines_of(tmp_path / "run")) == lines
+    assert without_speed(metrics_lines_of(tmp_path / "run")) == lines

@@ -14,10 +14,10 @@ from research.training.hook import HOOKS
 from tests.conftest import ROOT, Launch
 from tests.launched.hooks_by_processes import SETTINGS
 from tests.launched.runs_in_process import read_by_rank
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 SCRIPT = ROOT / "tests" / "launched" / "hooks_by_processes.py"
-BUILT_IN = shipped(HOOKS)
+BUILT_IN = shipped_names(HOOKS)
 
 
 @pytest.fixture(scope="module")

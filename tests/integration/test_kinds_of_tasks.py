@@ -22,7 +22,7 @@ from research.settings.command_line import Command, parse
 from research.training.api import Run
 from research.training.hook import Hook
 from tests.conftest import WORDS, Launch
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 Files = Callable[[str], Path]
 Train = Callable[..., dict[str, Any]]
@@ -271,7 +271,7 @@ def test_every_head_trains(train: Train, files: Files, head: str) -> None:
     assert initial_parameters
 
 
-@pytest.mark.parametrize("schedule", shipped(SCHEDULES))
+@pytest.mark.parametrize("schedule", shipped_names(SCHEDULES))
 def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, schedule: str) -> None:
     train("--data", files("binary"), "--schedule", schedule, "--lr=0.5", "--head_lr=0.25", "--layer_decay=1")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -282,7 +282,7 @@ def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, sched
     assert [line["learning_rate/head"] for line in lines] == pytest.approx([rate / 2 for rate in rates])
 
 
-@pytest.mark.parametrize("objective", shipped(OBJECTIVES))
+@pytest.mark.parametrize("objective", shipped_names(OBJECTIVES))
 def test_every_objective_trains(train: Train, files: Files, tmp_path: Path, objective: str) -> None:
     data = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
     kind = OBJECTIVES[objective].problem_types[0]

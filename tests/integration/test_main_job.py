@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.builders.run_files import lines_of, result_of, without_times
+from tests.builders.run_files import metrics_lines_of, result_of, without_speed
 from tests.conftest import ROOT, Launch
 
 SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no", "--report", "false")
@@ -64,7 +64,7 @@ def test_run_writes_the_documented_files(launch: Launch, settings: list[str], tm
     metrics = result["metrics"]
     assert isinstance(metrics, dict)
     assert metrics["test"]["accuracy"] == pytest.approx(num_correct / 23)
-    lines = lines_of(directory)
+    lines = metrics_lines_of(directory)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "gradient_norm", "learning_rate/head", "learning_rate/layer.0"} <= lines[0].keys()
     assert "validation/accuracy" in lines[2]
@@ -87,7 +87,7 @@ def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str]
         "dropout": 0.1,
         "pooling": "mean",
     }
-    assert without_times(lines_of(first)) == without_times(lines_of(repeated))
+    assert without_speed(metrics_lines_of(first)) == without_speed(metrics_lines_of(repeated))
 
 
 def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_run_interrupted_in_mid_epoch_ends_with_the_same_bits(
     launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
     assert result_of(cut)["resumed_from"] == "step-00000004"
     assert result_of(cut)["weights_sha256"] == result_of(uninterrupted)["weights_sha256"]
-    assert without_times(lines_of(cut)) == without_times(lines_of(uninterrupted))
+    assert without_speed(metrics_lines_of(cut)) == without_speed(metrics_lines_of(uninterrupted))
     assert result_of(cut)["metrics"] == result_of(uninterrupted)["metrics"]
     done = launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
     assert "is finished" in done.stdout

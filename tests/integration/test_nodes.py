@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Launch, Started
+from tests.conftest import ROOT, BackgroundCommand, Launch
 from tests.scripts.kills import differences
 
-Nodes = Callable[[list[str]], list[Started]]
+Nodes = Callable[[list[str]], list[BackgroundCommand]]
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.
 @pytest.fixture
 def nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path) -> Iterator[Nodes]:
     """A function that starts the run under two launchers on this machine, with the given options of torchrun."""
-    started: list[Started] = []
+    started: list[BackgroundCommand] = []
 
-    def begin(options: list[str]) -> list[Started]:
+    def begin(options: list[str]) -> list[BackgroundCommand]:
         environment = {**os.environ, **user_environment, "HOLD": str(tmp_path), "PET_SHUTDOWN_TIMEOUT": "1"}
         for number in (0, 1):
             command = [
@@ -50,7 +50,7 @@ def nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path)
                 *(option.format(number=number) for option in options),
                 *(str(ROOT / "experiments" / "run.py"), *settings, "--output_dir", str(tmp_path / "run")),
             ]
-            started.append(Started(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
+            started.append(BackgroundCommand(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
         return started
 
     yield begin
@@ -64,7 +64,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for_paused_pids(launchers: list[Started], folder: Path) -> list[int]:
+def wait_for_paused_pids(launchers: list[BackgroundCommand], folder: Path) -> list[int]:
     """Wait until both processes pause in a step, and return their ids."""
     files = [folder / f"held-{rank}" for rank in (0, 1)]
     launchers[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
@@ -99,6 +99,6 @@ def test_run_resumes_after_each_node_loses_its_process(
     third_pids = wait_for_paused_pids(launchers, tmp_path)
     assert not set(third_pids) & {*first_pids, *second_pids}
     (tmp_path / "go").touch()
-    assert [launcher.end() for launcher in launchers] == [0, 0], [launcher.printed() for launcher in launchers]
+    assert [launcher.wait() for launcher in launchers] == [0, 0], [launcher.read_output() for launcher in launchers]
     assert str(json.loads((tmp_path / "run" / "result.json").read_text())["resumed_from"]).startswith("step-")
     assert not list(differences(uninterrupted, tmp_path / "run"))

@@ -29,7 +29,7 @@ from research.training.checkpoint.find import Start
 from research.training.hook import HOOKS
 from research.training.loop import train
 from tests.conftest import ROOT, WORDS
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 PLUGIN = str(ROOT / "tests" / "plugins" / "takes_everything.py")
 REGISTRIES: dict[str, Registry[Any]] = {"head": HEADS, "hook": HOOKS, "schedule": SCHEDULES, "objective": OBJECTIVES}
@@ -82,7 +82,7 @@ def non_default_value(option: Option) -> Any:
     return 3 if default is None else "other"
 
 
-CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in shipped(registry)]
+CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in shipped_names(registry)]
 CASES.append(Case("hook", "takes_everything"))
 
 

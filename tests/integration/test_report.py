@@ -61,7 +61,7 @@ def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) ->
     report_copy = shutil.copy(run / "report.html", tmp_path / "report.html")
     loaded_page = open_page(Path(report_copy), width=width)
     assert loaded_page.errors == []
-    assert loaded_page.outside == [], "the page loads other files"
+    assert loaded_page.external_urls == [], "the page loads other files"
     assert loaded_page.page_width <= loaded_page.window_width, "the page is wider than the window"
     pictures = {
         "Loss over steps",
@@ -94,7 +94,7 @@ def test_open_page_finds_broken_parts(tmp_path: Path) -> None:
     assert loaded_page.images == {"broken": 0}
     assert loaded_page.page_width > loaded_page.window_width
     assert any("nonsense is not defined" in error for error in loaded_page.errors)
-    assert len(loaded_page.outside) == 1
+    assert len(loaded_page.external_urls) == 1
 
 
 def test_report_shows_the_contents_of_the_files(run: Path) -> None:

@@ -15,7 +15,7 @@ from torch.distributed.launcher.api import LaunchConfig
 
 from research.system.signals import ECHO_SECONDS
 from tests.builders.run_files import result_of
-from tests.conftest import Launch, Start, Started
+from tests.conftest import BackgroundCommand, Launch, Start
 from tests.limits import HANG_LIMIT
 from tests.scripts.kills import differences
 
@@ -36,7 +36,7 @@ class PausedRun:
         directory: directory of the run.
     """
 
-    started: Started
+    started: BackgroundCommand
     folder: Path
     directory: Path
 
@@ -47,7 +47,7 @@ class PausedRun:
     def wait_until_received(self, signum: signal.Signals) -> None:
         """Wait until the main process reports that it received a signal."""
         self.started.wait_for(
-            "the message about the signal", lambda: f"\n{signum.name}: finishing" in self.started.printed()
+            "the message about the signal", lambda: f"\n{signum.name}: finishing" in self.started.read_output()
         )
 
     def unpause(self) -> None:
@@ -56,14 +56,14 @@ class PausedRun:
 
     def processes(self) -> list[int]:
         """Return the ids of all running processes of the command."""
-        return [process.pid for process in self.started.members()]
+        return [process.pid for process in self.started.running_processes()]
 
     def wait_until_ended(self, timeout: float = HANG_LIMIT) -> None:
         """Wait until all processes have ended."""
         end = time.monotonic() + timeout
         while self.processes():
             assert time.monotonic() < end, (
-                f"{self.processes()} are still running after {timeout} s:\n{self.started.printed()}"
+                f"{self.processes()} are still running after {timeout} s:\n{self.started.read_output()}"
             )
             time.sleep(0.02)
 
@@ -74,7 +74,7 @@ class PausedRun:
 
     def final_messages(self) -> list[str]:
         """Return the printed lines with the reason for the end of the run."""
-        return [line for line in self.started.printed().splitlines() if "ended the run after step" in line]
+        return [line for line in self.started.read_output().splitlines() if "ended the run after step" in line]
 
 
 Pause = Callable[..., PausedRun]
@@ -155,11 +155,11 @@ def test_signal_saves_after_the_step(
     os.kill(paused.pid(0), signum)
     paused.wait_until_received(signum)
     paused.unpause()
-    assert paused.started.end() == status
+    assert paused.started.wait() == status
     assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     result = result_of(paused.directory)
     assert result["status"] == "interrupted"
-    printed = paused.started.printed()
+    printed = paused.started.read_output()
     assert re.search(rf"{signum.name} .*step 3 of 12.*{PAUSE_CHECKPOINT}", str(result["error"]))
     assert "Traceback" not in printed
     (message,) = paused.final_messages()
@@ -177,7 +177,7 @@ def test_signal_to_the_launcher_of_one_process_saves_the_step(
     paused = hold(num_processes=1)
     launcher = paused.started.process.pid
     os.kill(launcher, signum)
-    assert paused.started.end() == -signum
+    assert paused.started.wait() == -signum
     assert paused.processes() == [paused.pid(0)], "the launcher ended its process"
     paused.unpause()
     paused.wait_until_ended()
@@ -192,7 +192,7 @@ def test_signal_to_the_launcher_of_one_process_saves_the_step(
 def test_end_of_the_shell_does_not_end_the_run(hold: Pause, uninterrupted: Path) -> None:
     paused = hold(launcher_options=AS_CHILD)
     paused.started.process.kill()
-    paused.started.end()
+    paused.started.wait()
     paused.unpause()
     paused.wait_until_ended()
     assert result_of(paused.directory)["status"] == "finished"
@@ -206,7 +206,7 @@ def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
     os.kill(paused.started.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     paused.unpause()
-    assert paused.started.end() != 0
+    assert paused.started.wait() != 0
     assert paused.processes() == []
     assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
@@ -219,7 +219,7 @@ def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
 def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Pause) -> None:
     paused = hold(num_processes=2)
     paused.started.process.kill()
-    paused.started.end()
+    paused.started.wait()
     assert len(paused.processes()) == 2
     paused.unpause()
     paused.wait_until_ended()
@@ -231,7 +231,7 @@ def test_signal_to_one_of_two_processes_ends_both(hold: Pause, resume: Resume, u
     paused = hold(num_processes=2)
     os.kill(paused.pid(1), signal.SIGTERM)
     paused.unpause()
-    assert paused.started.end() != 0
+    assert paused.started.wait() != 0
     assert paused.processes() == []
     assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
@@ -251,7 +251,7 @@ def test_launcher_forwards_sigusr1_if_configured(hold: Pause) -> None:
     os.kill(paused.started.process.pid, signal.SIGUSR1)
     paused.wait_until_received(signal.SIGUSR1)
     paused.unpause()
-    assert paused.started.end() != 0
+    assert paused.started.wait() != 0
     assert paused.processes() == []
     assert paused.checkpoints() == [PAUSE_CHECKPOINT]
     assert re.search("SIGUSR1 .*step 3 ", str(result_of(paused.directory)["error"]))
@@ -262,7 +262,7 @@ def test_second_signal_stops_at_once(hold: Pause) -> None:
     os.kill(paused.pid(0), signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     os.kill(paused.pid(0), signal.SIGTERM)
-    assert paused.started.end() == -signal.SIGTERM  # although the run is still paused
+    assert paused.started.wait() == -signal.SIGTERM  # although the run is still paused
     assert paused.checkpoints() == []
 
 
@@ -272,7 +272,7 @@ def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Pause) 
     paused.wait_until_received(signal.SIGTERM)
     time.sleep(ECHO_SECONDS + 0.5)  # a signal before that would count as an echo of the first one
     os.kill(paused.started.process.pid, signal.SIGTERM)
-    assert paused.started.end() != 0
+    assert paused.started.wait() != 0
     paused.wait_until_ended(5)
     assert paused.checkpoints() == []
 
@@ -284,10 +284,10 @@ def test_signal_repeated_by_the_launcher_is_not_a_second_signal(hold: Pause) -> 
         os.kill(paused.pid(rank), signal.SIGTERM)
     os.kill(paused.started.process.pid, signal.SIGTERM)
     paused.started.wait_for(
-        "the launcher's signals", lambda: paused.started.printed().count("closing signal SIGTERM") == 2
+        "the launcher's signals", lambda: paused.started.read_output().count("closing signal SIGTERM") == 2
     )
     paused.unpause()
-    assert paused.started.end() != 0
+    assert paused.started.wait() != 0
     assert paused.checkpoints() == [PAUSE_CHECKPOINT]
 
 
@@ -295,7 +295,7 @@ def test_death_of_one_of_two_processes_ends_the_command(hold: Pause) -> None:
     paused = hold(num_processes=2)
     os.kill(paused.pid(1), signal.SIGKILL)
     paused.unpause()
-    assert paused.started.end() != 0
+    assert paused.started.wait() != 0
     assert paused.processes() == []
     assert paused.checkpoints() == []
 
@@ -305,7 +305,7 @@ def test_restarted_run_resumes_from_its_checkpoint(hold: Pause, uninterrupted_by
     paused = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], output_flags=())
     os.kill(paused.pid(1), signal.SIGKILL)
     paused.unpause()
-    assert paused.started.end() == 0, paused.started.printed()
+    assert paused.started.wait() == 0, paused.started.read_output()
     (directory,) = (tmp_path / "runs").iterdir()
     assert result_of(directory)["resumed_from"] == "step-00000002"
     assert not list(differences(uninterrupted_by_two, directory))
@@ -315,7 +315,7 @@ def test_restarted_run_without_a_checkpoint_starts_over(hold: Pause, uninterrupt
     paused = hold(num_processes=2, launcher_options=["--max_restarts", "1"])
     os.kill(paused.pid(0), signal.SIGKILL)
     paused.unpause()
-    assert paused.started.end() == 0, paused.started.printed()
+    assert paused.started.wait() == 0, paused.started.read_output()
     assert result_of(paused.directory)["resumed_from"] is None
     assert not list(differences(uninterrupted_by_two, paused.directory))
 
@@ -328,7 +328,7 @@ def test_signal_in_the_last_evaluation_loses_no_step(
     os.kill(paused.started.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     paused.unpause()
-    assert paused.started.end() == (1 if num_processes else 143)
+    assert paused.started.wait() == (1 if num_processes else 143)
     assert paused.processes() == []
     assert result_of(paused.directory)["status"] == "interrupted"
     assert paused.checkpoints() == [LAST_CHECKPOINT]

@@ -38,16 +38,27 @@ def test_exact_resume_is_reported(launch: Launch, settings: list[str]) -> None:
     assert re.search(r"same weights, metrics\.jsonl, journal\.jsonl and predictions", done.stdout)
 
 
-@pytest.mark.parametrize(("moves", "expected_text"), [("true", "weight head."), ("false", "hook Forgetful: count")])
-def test_first_difference_is_reported(launch: Launch, settings: list[str], moves: str, expected_text: str) -> None:
+@pytest.mark.parametrize(
+    ("changes_weights", "expected_text"), [("true", "weight head."), ("false", "hook Forgetful: count")]
+)
+def test_first_difference_is_reported(
+    launch: Launch, settings: list[str], changes_weights: str, expected_text: str
+) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
-    options = ["--hook.forgetful.moves", moves, "--save_every", "1st", "--cut_seed", "4"]  # kills in step 5
+    options = [
+        "--hook.forgetful.changes_weights",
+        changes_weights,
+        "--save_every",
+        "1st",
+        "--cut_seed",
+        "4",
+    ]  # kills in step 5
     done = launch([*settings, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1
     printed = " ".join(done.stdout.replace("│", " ").split())
     assert "after step 5, process-0" in printed
     assert expected_text in printed
-    assert ("weights_sha256 of result.json differs" in done.stdout) is (moves == "true")
+    assert ("weights_sha256 of result.json differs" in done.stdout) is (changes_weights == "true")
 
 
 def test_failing_run_has_a_failing_exit_status(launch: Launch, settings: list[str]) -> None:

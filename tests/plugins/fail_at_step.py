@@ -26,7 +26,7 @@ class Poison(Hook):
 
     def on_batch(self, run: Run, batch: Batch) -> Batch | None:
         """Return the batch of step 3 with NaN as the weight of its first row."""
-        if run.clock.step != 2 or not run.is_main:
+        if run.clock.step != 2 or not run.is_main:  # the clock counts finished steps: 2 during step 3
             return None
         weights = batch.weights.clone()
         weights[0] = float("nan")

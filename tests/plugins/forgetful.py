@@ -12,20 +12,20 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("forgetful")
 class Forgetful(Hook):
-    """Change the head's weights slightly in every step, by a count of steps that is saved but never loaded.
+    """Change the head's weights in every step, in proportion to a count of steps that is saved but not restored.
 
     Args:
-        moves: whether to change the weights at all.
+        changes_weights: whether to change the weights, and not only the count.
     """
 
-    def __init__(self, *, moves: bool = True) -> None:
-        self.moves = moves
+    def __init__(self, *, changes_weights: bool = True) -> None:
+        self.changes_weights = changes_weights
         self.count = 0
 
     def after_step(self, run: Run) -> None:
         """Increase the count, and change the weights."""
         self.count += 1
-        if self.moves:
+        if self.changes_weights:
             with torch.no_grad():
                 for parameter in run.encoder_with_head.head.parameters():
                     parameter.add_(1e-3 * self.count)

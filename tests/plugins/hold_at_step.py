@@ -14,8 +14,8 @@ from research.training.hook import Hook, register_hook
 class Hold(Hook):
     """Pause at a step, or before the evaluation of the test split, if the environment variable HOLD is set to a folder.
 
-    A process that starts to wait writes its process id to the file `held-<process>` in this folder. All processes
-    continue, and wait no more, once there is a file `go`. One process continues once there is a file `go-<process id>`.
+    A process that starts to wait writes its process id to the file `held-<process>` in this folder. Once a file `go`
+    exists, all processes continue and do not pause again. A file `go-<process id>` does this for a single process.
 
     Args:
         step: number of the step after which to wait; 0 means before the evaluation of the test split.

@@ -1,7 +1,7 @@
 """A plugin for the tests: pauses a run in the middle of computing hidden states, until a file appears.
 
-The environment variable HOLD names a folder. The plugin creates the file `<process id>-<split>` in it when it pauses
-after the first hidden states of this split. All processes continue once there is a file `go`.
+The environment variable HOLD names a folder. When the plugin pauses, after the first hidden states of a split, it
+creates the file `<process id>-<split>` in this folder. All processes continue once a file `go` exists.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from research.training.run import TrainingRun
 original = compute.compute_hidden_states
 
 
-def hold(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
+def compute_and_hold(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     folder = Path(os.environ["HOLD"])
     for number, states in enumerate(original(run, split, order, layers)):
         if number == 1:
@@ -33,4 +33,4 @@ def hold(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Ite
         yield states
 
 
-compute.compute_hidden_states = hold
+compute.compute_hidden_states = compute_and_hold

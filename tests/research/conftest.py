@@ -19,7 +19,7 @@ from research.runner.set_up import set_up
 from research.training.accelerator import create_accelerator, end_run
 from research.training.checkpoint.find import Start
 from research.training.run import TrainingRun
-from tests.messages import collected
+from tests.messages import collect_messages
 
 StartRun = Callable[..., TrainingRun]
 
@@ -88,7 +88,7 @@ def start_run(
             warnings.simplefilter("ignore")  # warnings of accelerate itself
             accelerator = create_accelerator(config, str(directory))
             start = None if resume is None else Start(resume)
-            with collected(messages):
+            with collect_messages(messages):
                 run = set_up(config, directory, accelerator, start, hooks)
         started.append(run)
         return run

@@ -40,13 +40,13 @@ from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import load_splits
 from research.settings.config import DataSettings
 from research.system.errors import is_user_facing, print_error
-from tests.builders.good_files import FILE_TYPES, FileType, Sheet, good_sheet, write_arrow_stream
-from tests.builders.mutated_arrow import ARROW_MUTATIONS, as_table
+from tests.builders.good_files import FILE_TYPES, FileType, Sheet, make_valid_sheet, write_arrow_stream
+from tests.builders.mutated_arrow import ARROW_MUTATIONS, to_arrow_table
 from tests.builders.mutated_contents import BYTE_MUTATIONS, FILE_MUTATIONS, LINE_MUTATIONS
 from tests.builders.mutated_sheets import SHEET_MUTATIONS
 from tests.conftest import ROOT, write_tiny_encoder
 from tests.file_modes import enforce_file_modes
-from tests.messages import collected
+from tests.messages import collect_messages
 
 SECONDS = 60
 """Seconds after which a child process counts as hanging."""
@@ -108,7 +108,7 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     file_type = FILE_TYPES[suffix]
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
     mutated_index = int(generator.integers(len(stems)))
-    sheet = good_sheet(generator, file_type.contents)
+    sheet = make_valid_sheet(generator, file_type.contents)
     extra_levels = {"arrow": ["arrow"] * 2, "cells": []}  # workbooks are compressed, so they have no lines
     levels = ["sheet", "bytes", *extra_levels.get(file_type.contents, ["lines"])]
     chosen_levels = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
@@ -143,15 +143,15 @@ def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Muta
 
     part = mutate("sheet", SHEET_MUTATIONS, part)
     if file_type.contents == "arrow":
-        content = _write_arrow(mutate("arrow", ARROW_MUTATIONS, as_table(part)), file_type, mutant)
+        content = _write_arrow(mutate("arrow", ARROW_MUTATIONS, to_arrow_table(part)), file_type, mutant)
     else:
         content = mutate("lines", LINE_MUTATIONS, file_type.write(part))
-    if file_type.wrap is bytes:
+    if file_type.compress is bytes:
         content = mutate("bytes", BYTE_MUTATIONS, content)
     num_rows = _count_rows(content, file_type, mutant.settings)
     mutant.num_rows = None if num_rows is None or mutant.num_rows is None else mutant.num_rows + num_rows
-    if file_type.wrap is not bytes:
-        wrapped = file_type.wrap(content)
+    if file_type.compress is not bytes:
+        wrapped = file_type.compress(content)
         content = mutate("bytes", BYTE_MUTATIONS, wrapped)
         mutant.num_rows = mutant.num_rows if content == wrapped else None
     return content
@@ -235,8 +235,8 @@ def _make_review_folders(folder: Path, generator: np.random.Generator) -> Mutant
 
 def _make_saved_dataset(folder: Path, generator: np.random.Generator) -> Mutant:
     """Save data with `save_to_disk` of the `datasets` library, and mutate one of the files."""
-    sheet = good_sheet(generator, "json")
-    table = as_table(Sheet(sheet.columns))
+    sheet = make_valid_sheet(generator, "json")
+    table = to_arrow_table(Sheet(sheet.columns))
     mutant = Mutant(folder / "saved", ["save_to_disk"], _random_settings(generator), table.num_rows)
     disable_progress_bars()
     if generator.random() < 0.5:
@@ -301,7 +301,7 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
     """
     logged: list[str] = []
     settings = DataSettings(data=str(mutant.path), allow_unknown_tokens=True, **mutant.settings)
-    with collected(logged):
+    with collect_messages(logged):
         splits = load_splits(settings, cache_dir)
     for line in logged:
         assert is_one_line(line), f"logged: {line!r}"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tests.conftest import ROOT, Started, command_line
+from tests.conftest import ROOT, BackgroundCommand, command_line
 
 TIMELINE = (
     "{at: 2st, unfreeze: 'encoder.layer[1]'}",
@@ -80,7 +80,7 @@ def kill_and_compare(
     generator = np.random.default_rng(seed)
     uninterrupted_run = folder / "whole"
     started = _start(uninterrupted_run, settings, environment, num_processes)
-    assert started.end() == 0, started.printed()
+    assert started.wait() == 0, started.read_output()
     num_events = _num_events(uninterrupted_run)
     for number in range(num_kills):
         run = folder / f"killed-{number}"
@@ -94,17 +94,17 @@ def kill_and_compare(
                 moment = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
             started = _start(run, settings, environment, num_processes, *(["--resume", "auto"] if moments else []))
             _kill_after(started, run, moment, victims, generator.uniform(0, 0.03))
-            starts += [_read_start(started.printed())] if moments else []
+            starts += [_read_start(started.read_output())] if moments else []
             moments.append(moment)
         started = _start(run, settings, environment, num_processes, "--resume", "auto")
-        assert started.end() == 0, started.printed()
-        starts.append(_read_start(started.printed()))
+        assert started.wait() == 0, started.read_output()
+        starts.append(_read_start(started.read_output()))
         yield Kill(tuple(moments), num_events, victims, tuple(starts), tuple(differences(uninterrupted_run, run)))
 
 
 def _start(
     run: Path, settings: Sequence[str], environment: Mapping[str, str], num_processes: int, *extra_flags: str
-) -> Started:
+) -> BackgroundCommand:
     progress = run.with_suffix(".progress")
     progress.mkdir(exist_ok=True, parents=True)
     for path in progress.iterdir():
@@ -112,7 +112,7 @@ def _start(
     arguments = [*settings, *SETTINGS, "--output_dir", str(run), *extra_flags]
     all_variables = {**os.environ, **environment, "PROGRESS": str(progress), "RUN": str(run)}
     command = command_line(arguments, num_processes=num_processes)
-    return Started(command, run.parent, all_variables, run.with_suffix(".txt"))
+    return BackgroundCommand(command, run.parent, all_variables, run.with_suffix(".txt"))
 
 
 def _num_events(run: Path) -> int:
@@ -120,7 +120,7 @@ def _num_events(run: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: float) -> None:
+def _kill_after(started: BackgroundCommand, run: Path, moment: int, victims: str, delay: float) -> None:
     """Kill processes after a number of events; do nothing if the run ends earlier.
 
     Args:
@@ -142,8 +142,8 @@ def _kill_after(started: Started, run: Path, moment: int, victims: str, delay: f
         os.kill(int((run.with_suffix(".progress") / f"pid-{victims}").read_text()), signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):
         started.kill()  # the process has ended, or has not started yet
-    started.end()
-    assert not started.members(), "processes of the killed run are still running"
+    started.wait()
+    assert not started.running_processes(), "processes of the killed run are still running"
 
 
 def _read_start(printed: str) -> str:

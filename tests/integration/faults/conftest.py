@@ -11,13 +11,22 @@ import pytest
 import torch
 
 from research import Hook, RunConfig, run_experiment
-from tests.builders.faulty_runs import SHORT, Bits, CallAt, CutError, Train, bits_of, checkpoints_of, cut
+from tests.builders.faulty_runs import (
+    SHORT_RUN,
+    CallAt,
+    InterruptedRunError,
+    RunResults,
+    Train,
+    checkpoint_names,
+    interrupt_run,
+    read_run_results,
+)
 from tests.conftest import Launch
 
 
 @pytest.fixture(scope="session")
 def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
-    return {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SHORT}
+    return {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SHORT_RUN}
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +69,9 @@ def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(finished: Path) -> Bits:
+def uninterrupted(finished: Path) -> RunResults:
     """The results of a run without faults."""
-    return bits_of(finished)
+    return read_run_results(finished)
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +85,10 @@ def finished_by_two(launch: Launch, flags: list[str], tmp_path_factory: pytest.T
 @pytest.fixture(scope="session")
 def cut_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was interrupted in step 5. Tests change copies of it."""
-    directory = tmp_path_factory.mktemp("cut") / "run"
-    with pytest.raises(CutError):
-        train(directory, CallAt("after_step", 5, cut))
-    assert checkpoints_of(directory) == ["step-00000002", "step-00000004"]
+    directory = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.raises(InterruptedRunError):
+        train(directory, CallAt("after_step", 5, interrupt_run))
+    assert checkpoint_names(directory) == ["step-00000002", "step-00000004"]
     return directory
 
 

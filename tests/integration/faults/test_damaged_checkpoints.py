@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from research.system.manifest import MANIFEST
-from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, refusal_of
+from tests.builders.faulty_runs import CallAt, RunResults, Train, expect_user_error, read_run_results
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 
@@ -81,7 +81,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_resume_skips_damaged_checkpoint(
-    train: Train, directory: Path, uninterrupted: Bits, capsys: pytest.CaptureFixture[str], damage: Damage, reason: str
+    train: Train,
+    directory: Path,
+    uninterrupted: RunResults,
+    capsys: pytest.CaptureFixture[str],
+    damage: Damage,
+    reason: str,
 ) -> None:
     newest = directory / "checkpoints" / "step-00000004"
     damage(newest)
@@ -89,12 +94,12 @@ def test_resume_skips_damaged_checkpoint(
     train(directory, resumed, resume="auto")
     assert re.search(rf"{newest}: {reason}", capsys.readouterr().out)
     assert result_of(directory)["resumed_from"] == "step-00000002"
-    assert resumed.trained == [3, 4, 5, 6]
-    assert bits_of(directory) == uninterrupted
+    assert resumed.trained_steps == [3, 4, 5, 6]
+    assert read_run_results(directory) == uninterrupted
 
 
 def test_resume_starts_over_if_all_checkpoints_are_damaged(
-    train: Train, directory: Path, uninterrupted: Bits, capsys: pytest.CaptureFixture[str]
+    train: Train, directory: Path, uninterrupted: RunResults, capsys: pytest.CaptureFixture[str]
 ) -> None:
     delete("random-0.pt")(directory / "checkpoints" / "step-00000002")
     truncate("optimizer.pt")(directory / "checkpoints" / "step-00000004")
@@ -104,8 +109,8 @@ def test_resume_starts_over_if_all_checkpoints_are_damaged(
     assert re.search("step-00000004: .*optimizer.pt", printed)
     assert re.search("step-00000002: .*random-0.pt", printed)
     assert result_of(directory)["resumed_from"] is None
-    assert restarted.trained == [1, 2, 3, 4, 5, 6]
-    assert bits_of(directory) == uninterrupted
+    assert restarted.trained_steps == [1, 2, 3, 4, 5, 6]
+    assert read_run_results(directory) == uninterrupted
 
 
 def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
@@ -118,7 +123,7 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     done = launch([*flags, "--output_dir", run, "--resume", "auto"], num_processes=2)
     assert f"{newest}: random-1.pt" in done.stdout
     assert result_of(run)["resumed_from"] == "step-00000004"
-    assert bits_of(run) == bits_of(finished_by_two)
+    assert read_run_results(run) == read_run_results(finished_by_two)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +140,7 @@ def test_resume_from_a_given_damaged_checkpoint_is_refused(
     # The user chose this checkpoint, so falling back to another one would be wrong.
     checkpoint = directory / "checkpoints" / "step-00000004"
     damage(checkpoint)
-    line = refusal_of(train, tmp_path / "elsewhere", CallAt(), resume=str(checkpoint))
+    line = expect_user_error(train, tmp_path / "elsewhere", CallAt(), resume=str(checkpoint))
     assert str(checkpoint) in line
     assert re.search(reason, line), line
     assert not (tmp_path / "elsewhere").exists()

@@ -14,7 +14,15 @@ import pytest
 from research import Hook
 from research.system.manifest import find_damage
 from research.training.api import Run
-from tests.builders.faulty_runs import Bits, CallAt, Train, bits_of, checkpoints_of, files_under, refusal_of
+from tests.builders.faulty_runs import (
+    CallAt,
+    RunResults,
+    Train,
+    checkpoint_names,
+    expect_user_error,
+    files_under,
+    read_run_results,
+)
 from tests.builders.run_files import result_of
 from tests.conftest import Launch
 from tests.integration.conftest import Disk
@@ -23,7 +31,7 @@ NO_ROOM = re.compile(r"Cannot write \S+: .+ \([\d.,]+ [kM]B needed, [\d.,]+ [kM]
 
 
 def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
-    launch: Launch, train: Train, flags: list[str], finished: Path, uninterrupted: Bits, disk: Disk
+    launch: Launch, train: Train, flags: list[str], finished: Path, uninterrupted: RunResults, disk: Disk
 ) -> None:
     # A save starts only if the disk has room for the tensors and 1 MiB: the first checkpoint fits, the second does not.
     checkpoint_size = sum(path.stat().st_size for path in (finished / "checkpoints" / "step-00000004").rglob("*.*"))
@@ -36,11 +44,11 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     result = result_of(run)
     assert result["status"] == "failed"
     assert NO_ROOM.search(str(result["error"]))
-    assert checkpoints_of(run) == ["step-00000002"], "an unfinished checkpoint is still there"
+    assert checkpoint_names(run) == ["step-00000002"], "an unfinished checkpoint is still there"
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     disk.remount("size=8m")
     train(run, resume="auto")
-    assert bits_of(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted
 
 
 # The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
@@ -51,30 +59,30 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     ids=["small hooks", "hooks", "model", "optimizer", "optimizer's end"],
 )
 def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
-    train: Train, uninterrupted: Bits, disk: Disk, tmp_path: Path, hook: list[str], leave: int
+    train: Train, uninterrupted: RunResults, disk: Disk, tmp_path: Path, hook: list[str], leave: int
 ) -> None:
     run = disk.path / "run"
     # Without TensorBoard, whose thread would use the last bytes at unpredictable times.
     settings = {"hook": hook, "log_with": []}
-    line = refusal_of(train, run, CallAt("writing", 4, lambda: disk.fill(leave)), **settings)
+    line = expect_user_error(train, run, CallAt("writing", 4, lambda: disk.fill(leave)), **settings)
     assert NO_ROOM.fullmatch(line), line
     assert line.startswith(f"Cannot write {run / 'checkpoints' / 'step-00000004'}: ")
-    assert checkpoints_of(run) == ["step-00000002"], "an unfinished checkpoint is still there"
+    assert checkpoint_names(run) == ["step-00000002"], "an unfinished checkpoint is still there"
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     assert result_of(run)["status"] == "failed"
     disk.clear()
     resumed = CallAt()
     train(run, resumed, resume="auto", **settings)
-    assert resumed.trained == [3, 4, 5, 6]
+    assert resumed.trained_steps == [3, 4, 5, 6]
     if not hook:
         train(tmp_path / "uninterrupted", CallAt(), **settings)
-        uninterrupted = bits_of(tmp_path / "uninterrupted")
-    assert bits_of(run) == uninterrupted
+        uninterrupted = read_run_results(tmp_path / "uninterrupted")
+    assert read_run_results(run) == uninterrupted
 
 
 @pytest.mark.parametrize("moment", ["after_step", "writing"])
 def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
-    train: Train, uninterrupted: Bits, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
+    train: Train, uninterrupted: RunResults, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"
     fill_disk = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
@@ -82,7 +90,7 @@ def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
 
     class FreesDisk(Hook):
         def on_train_end(self, run: Run) -> None:
-            checkpoints_at_end.extend(checkpoints_of(run.directory))
+            checkpoints_at_end.extend(checkpoint_names(run.directory))
             disk.clear()
 
     train(run, fill_disk, FreesDisk(), on_save_error="continue")
@@ -90,21 +98,21 @@ def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
     messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2, "one for step 4, one for step 6"
     assert all(NO_ROOM.match(line) for line in messages)
-    assert bits_of(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted
 
 
 @pytest.mark.parametrize("log_with", [["tensorboard"], []], ids=["tensorboard", "no tracker"])
 @pytest.mark.parametrize(("moment", "step"), [("after_step", 3), ("on_train_end", 6), ("test", 6)])
 def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
-    train: Train, uninterrupted: Bits, disk: Disk, log_with: list[str], moment: str, step: int
+    train: Train, uninterrupted: RunResults, disk: Disk, log_with: list[str], moment: str, step: int
 ) -> None:
     # At the three moments, these files do not fit: a checkpoint or metrics.jsonl, the model, and the predictions.
     run = disk.path / "run"
-    line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), log_with=log_with)
+    line = expect_user_error(train, run, CallAt(moment, step, lambda: disk.fill(0)), log_with=log_with)
     assert NO_ROOM.fullmatch(line), line
     disk.clear()
     train(run, CallAt(), log_with=log_with, resume="auto")
-    assert bits_of(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted
 
 
 @pytest.mark.parametrize(
@@ -118,7 +126,7 @@ def test_error_about_full_disk_names_the_unwritten_file(
     run = disk.path / "run"
     # With these settings, metrics.jsonl outgrows its first page, and no other file is written during training.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
-    line = refusal_of(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
+    line = expect_user_error(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten}: "), line
     assert not list(run.glob(".*.writing")), "a partial file is left on the full disk"
 
@@ -161,9 +169,9 @@ def test_checkpoint_that_one_process_cannot_write_is_removed_for_all(
     messages = [line for line in done.stdout.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2, "one for step 4, one for step 6"
     assert all(NO_ROOM.match(line) for line in messages)
-    assert checkpoints_of(disk.path / "run") == ["step-00000002"]
+    assert checkpoint_names(disk.path / "run") == ["step-00000002"]
     assert find_damage(disk.path / "run" / "checkpoints" / "step-00000002") is None
-    assert bits_of(disk.path / "run") == bits_of(finished_by_two)
+    assert read_run_results(disk.path / "run") == read_run_results(finished_by_two)
 
 
 @pytest.mark.parametrize("options", [[], ["--resume=auto"], ["--overwrite"]], ids=["new", "resume", "overwrite"])
@@ -175,16 +183,18 @@ def test_read_only_directory_gives_one_line_and_stays_unchanged(
     disk.remount("ro")
     before = files_under(disk.path)
     changed = {"resume": "auto"} if "--resume=auto" in options else {"overwrite": "--overwrite" in options}
-    line = refusal_of(train, disk.path / "run", CallAt(), **changed)
+    line = expect_user_error(train, disk.path / "run", CallAt(), **changed)
     assert f"{disk.path / 'run'}: {os.strerror(errno.EROFS)}" in line
     assert files_under(disk.path) == before
 
 
-def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(train: Train, uninterrupted: Bits, disk: Disk) -> None:
+def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(
+    train: Train, uninterrupted: RunResults, disk: Disk
+) -> None:
     # Linux remounts a file system read-only when its disk fails.
     run = disk.path / "run"
-    line = refusal_of(train, run, CallAt("after_step", 3, lambda: disk.remount("ro")), log_with=[])
+    line = expect_user_error(train, run, CallAt("after_step", 3, lambda: disk.remount("ro")), log_with=[])
     assert re.search(rf"{re.escape(str(run))}\S+: {os.strerror(errno.EROFS)} ", line), line
     disk.remount("rw")
     train(run, CallAt(), resume="auto", log_with=[])
-    assert bits_of(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted

@@ -13,9 +13,18 @@ import pytest
 import torch
 
 from research.training.accelerator import default_num_threads
-from tests.builders.faulty_runs import Bits, CallAt, CutError, Train, bits_of, checkpoints_of, cut, refusal_of
+from tests.builders.faulty_runs import (
+    CallAt,
+    InterruptedRunError,
+    RunResults,
+    Train,
+    checkpoint_names,
+    expect_user_error,
+    interrupt_run,
+    read_run_results,
+)
 from tests.builders.run_files import result_of
-from tests.conftest import ROOT, Launch, Start, Started
+from tests.conftest import ROOT, BackgroundCommand, Launch, Start
 
 # Clock set back.
 
@@ -23,7 +32,7 @@ from tests.conftest import ROOT, Launch, Start, Started
 def test_newest_checkpoint_does_not_depend_on_the_clock(
     train: Train,
     directory: Path,
-    uninterrupted: Bits,
+    uninterrupted: RunResults,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -37,9 +46,9 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
     resumed = CallAt()
     train(directory, resumed, resume="auto")
     assert result_of(directory)["resumed_from"] == "step-00000004"
-    assert resumed.trained == [5, 6]
-    assert bits_of(directory) == uninterrupted
-    assert checkpoints_of(directory) == ["step-00000004", "step-00000006"], (
+    assert resumed.trained_steps == [5, 6]
+    assert read_run_results(directory) == uninterrupted
+    assert checkpoint_names(directory) == ["step-00000004", "step-00000006"], (
         "expected the checkpoint with the lowest step to be deleted, not the one with the oldest date"
     )
 
@@ -48,7 +57,7 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
 
 
 @pytest.fixture
-def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[Started, list[str], Path]:
+def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[BackgroundCommand, list[str], Path]:
     """A run that waits after step 3, the flags of its command line, and the file that makes it continue."""
     hold = tmp_path / "hold"
     hold.mkdir()
@@ -60,32 +69,36 @@ def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[Started, list[
 
 
 def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_first(
-    launch: Launch, train: Train, held: tuple[Started, list[str], Path], uninterrupted: Bits, tmp_path: Path
+    launch: Launch,
+    train: Train,
+    held: tuple[BackgroundCommand, list[str], Path],
+    uninterrupted: RunResults,
+    tmp_path: Path,
 ) -> None:
     first, command, go = held
     line = f"Another run uses {tmp_path / 'run'}; wait until it ends, or choose another --output_dir."
     done = launch([*command, "--resume=auto"], check=False)
     assert (done.returncode, done.stderr) == (1, f"error: {line}\n")
-    assert refusal_of(train, tmp_path / "run", overwrite=True) == line
+    assert expect_user_error(train, tmp_path / "run", overwrite=True) == line
     (tmp_path / "link").symlink_to(tmp_path / "run")
-    assert str(tmp_path / "link") in refusal_of(train, tmp_path / "link", resume="auto"), (
+    assert str(tmp_path / "link") in expect_user_error(train, tmp_path / "link", resume="auto"), (
         "the link names the same directory"
     )
     go.touch()
-    assert first.end() == 0, first.printed()
-    assert bits_of(tmp_path / "run") == uninterrupted
+    assert first.wait() == 0, first.read_output()
+    assert read_run_results(tmp_path / "run") == uninterrupted
 
 
 def test_killed_run_does_not_lock_its_directory(
-    launch: Launch, held: tuple[Started, list[str], Path], uninterrupted: Bits, tmp_path: Path
+    launch: Launch, held: tuple[BackgroundCommand, list[str], Path], uninterrupted: RunResults, tmp_path: Path
 ) -> None:
     first, command, _ = held
     os.kill(first.process.pid, signal.SIGKILL)
-    assert first.end() == -signal.SIGKILL
+    assert first.wait() == -signal.SIGKILL
     assert not (tmp_path / "run" / "result.json").exists()
     launch([*command, "--resume=auto"])
     assert result_of(tmp_path / "run")["resumed_from"] == "step-00000002"
-    assert bits_of(tmp_path / "run") == uninterrupted
+    assert read_run_results(tmp_path / "run") == uninterrupted
 
 
 # Moved directory.
@@ -95,7 +108,7 @@ def test_killed_run_does_not_lock_its_directory(
 def test_moved_run_resumes_in_its_new_directory(
     train: Train,
     directory: Path,
-    uninterrupted: Bits,
+    uninterrupted: RunResults,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -116,8 +129,8 @@ def test_moved_run_resumes_in_its_new_directory(
         train(target, resumed, resume="auto", output_dir=None, name="mine")
     else:
         train(target, resumed, resume="auto")
-    assert resumed.trained == [5, 6]
-    assert bits_of(target) == uninterrupted
+    assert resumed.trained_steps == [5, 6]
+    assert read_run_results(target) == uninterrupted
     assert not directory.exists(), "the run wrote to the old directory"
 
 
@@ -136,12 +149,12 @@ def test_changed_number_of_threads_is_reported_and_the_run_finishes(
 def test_number_of_threads_is_kept_if_not_set(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     num_threads = default_num_threads() + 1
     train(tmp_path / "uninterrupted", CallAt(), num_threads=num_threads)
-    with pytest.raises(CutError):
-        train(tmp_path / "run", CallAt("after_step", 5, cut), num_threads=num_threads)
+    with pytest.raises(InterruptedRunError):
+        train(tmp_path / "run", CallAt("after_step", 5, interrupt_run), num_threads=num_threads)
     capsys.readouterr()
     train(tmp_path / "run", CallAt(), resume="auto", num_threads=None)
     lines = [line for line in capsys.readouterr().out.splitlines() if "--num_threads" in line]
     assert re.search(rf"\b{num_threads} threads .*\b{default_num_threads()} \(--num_threads\)", lines[-1])
     assert not any("rounded" in line for line in lines), "the number of threads has not changed"
     assert torch.get_num_threads() == num_threads
-    assert bits_of(tmp_path / "run") == bits_of(tmp_path / "uninterrupted")
+    assert read_run_results(tmp_path / "run") == read_run_results(tmp_path / "uninterrupted")

@@ -12,7 +12,7 @@ import pytest
 
 from research.runner.same_run import OtherRunError
 from research.training.checkpoint.find import CheckpointError
-from tests.builders.run_files import journal_of, lines_of, result_of
+from tests.builders.run_files import journal_of, metrics_lines_of, result_of
 from tests.integration.forks.conftest import Train
 
 
@@ -111,7 +111,7 @@ def test_best_model_of_a_different_metric_is_dropped(fork: Train, settings: dict
     unforked = fork("unforked", fork=None, best_metric="loss", timeline=[])
     assert by_loss["tested"] == "best"
     losses_after_fork = [
-        line["validation/loss"] for line in lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line
+        line["validation/loss"] for line in metrics_lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line
     ]
     assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(losses_after_fork))
     assert unforked["metrics"]["validation"]["loss"] <= by_loss["metrics"]["validation"]["loss"]
@@ -152,4 +152,6 @@ def test_early_stopping_is_reset_by_a_fork_if_values_are_not_comparable(
         assert result["steps"] == 11
         assert "Early stopping is reset" in capsys.readouterr().out
         assert journal_of(tmp_path / name) == [(condition_step, "set_dropout")]
-        assert lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(lr_factor * no_progress["head_lr"])
+        assert metrics_lines_of(tmp_path / name)[5]["learning_rate/head"] == pytest.approx(
+            lr_factor * no_progress["head_lr"]
+        )

@@ -12,7 +12,7 @@ import yaml
 from research import Hook
 from research.settings.forks import parse_fork
 from research.training.api import Run
-from tests.builders.run_files import journal_of, lines_of, predictions_of, result_of, without_times
+from tests.builders.run_files import journal_of, metrics_lines_of, read_test_predictions, result_of, without_speed
 from tests.conftest import Launch
 from tests.integration.forks.conftest import Train
 
@@ -22,9 +22,9 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(fork: Train, parent: Pa
     result = fork(step=step, report=True)
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert result["parent"] == {"run": str(parent), "step": step}
-    assert without_times(lines_of(tmp_path / "fork")) == without_times(lines_of(parent))
+    assert without_speed(metrics_lines_of(tmp_path / "fork")) == without_speed(metrics_lines_of(parent))
     assert journal_of(tmp_path / "fork") == journal_of(parent)
-    assert predictions_of(tmp_path / "fork").equals(predictions_of(parent))
+    assert read_test_predictions(tmp_path / "fork").equals(read_test_predictions(parent))
     page = (tmp_path / "fork" / "report.html").read_text(encoding="utf-8")
     assert f"This run is a fork of <code>{parent}</code> after step {step}. Dashed lines are the parent" in page
 
@@ -32,7 +32,7 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(fork: Train, parent: Pa
 def test_fork_shares_the_steps_of_its_parent_until_its_first_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
     shared_entries = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
     fork(timeline=[*shared_entries, {"at": "6st", "replace_head": "gru"}])
-    fork_lines, parent_lines = (without_times(lines_of(run)) for run in (tmp_path / "fork", parent))
+    fork_lines, parent_lines = (without_speed(metrics_lines_of(run)) for run in (tmp_path / "fork", parent))
     assert fork_lines[:6] == parent_lines[:6]  # losses too, since examples and dropout masks are the same
     assert all(
         forked["loss"] != original["loss"] for forked, original in zip(fork_lines[6:], parent_lines[6:], strict=True)
@@ -43,7 +43,7 @@ def test_fork_shares_the_steps_of_its_parent_until_its_first_edit(fork: Train, p
 def test_edit_at_the_step_of_the_fork_is_applied(fork: Train, parent: Path, tmp_path: Path) -> None:
     fork(timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "4st", "scale_lr": 0.5}])
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (4, "scale_lr")]
-    fork_lines, parent_lines = lines_of(tmp_path / "fork"), lines_of(parent)
+    fork_lines, parent_lines = metrics_lines_of(tmp_path / "fork"), metrics_lines_of(parent)
     assert fork_lines[4]["learning_rate/head"] == pytest.approx(parent_lines[4]["learning_rate/head"] / 2)
 
 
@@ -70,10 +70,10 @@ def test_longer_fork_does_not_repeat_edits_at_a_share_of_the_run(
 
 def test_fork_uses_learning_rates_of_its_own_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
     fork(lr=2e-4, schedule="constant")
-    fork_line = lines_of(tmp_path / "fork")[5]
+    fork_line = metrics_lines_of(tmp_path / "fork")[5]
     assert fork_line["learning_rate/layer.1"] == pytest.approx(2e-4)
     assert fork_line["learning_rate/head"] == pytest.approx(1e-3)
-    assert lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
+    assert metrics_lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
 
 
 def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(fork: Train, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(for
     timeline = [{"at": "3st", "rates_by_schedule": None}]
     fork("first", fork=None, timeline=timeline)
     fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)
-    first, second = (lines_of(tmp_path / name) for name in ("first", "second"))
+    first, second = (metrics_lines_of(tmp_path / name) for name in ("first", "second"))
     for name in ("learning_rate/head", "learning_rate/layer.1"):
         assert [line[name] for line in second] == [line[name] for line in first]
     assert first[5]["loss"] != second[5]["loss"]
@@ -242,6 +242,7 @@ def test_fork_may_change_from_and_to_the_plateau_schedule(fork: Train, tmp_path:
     assert result["steps"] == 12
     if after == "linear":
         forked, unforked = (
-            [line["learning_rate/head"] for line in lines_of(tmp_path / run)[4:]] for run in ("second", "unforked")
+            [line["learning_rate/head"] for line in metrics_lines_of(tmp_path / run)[4:]]
+            for run in ("second", "unforked")
         )
         assert forked == unforked

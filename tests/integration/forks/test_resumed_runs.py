@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from research import Hook
 from research.training.api import Run
-from tests.builders.run_files import lines_of, without_times
+from tests.builders.run_files import metrics_lines_of, without_speed
 from tests.conftest import ROOT, Launch
 from tests.integration.forks.conftest import Train
 
@@ -24,7 +24,7 @@ def test_resume_in_another_directory_copies_metrics_and_best_model(
     checkpoint = tmp_path / "first" / "checkpoints" / "step-00000008"
     moved = fork("moved", best_metric="accuracy", fork=None, resume=str(checkpoint))
     assert moved["metrics"] == first["metrics"]
-    assert without_times(lines_of(tmp_path / "moved")) == without_times(lines_of(tmp_path / "first"))
+    assert without_speed(metrics_lines_of(tmp_path / "moved")) == without_speed(metrics_lines_of(tmp_path / "first"))
     best = [load_file(tmp_path / run / "best" / "model.safetensors") for run in ("first", "moved")]
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
 
@@ -55,7 +55,7 @@ def test_run_resumes_with_other_processes_and_micro_batches(
     done = launch([*run, *changed_flags], num_processes=num_processes_after)
     assert f"{num_processes_before} processes on cpu before, {num_processes_after} on cpu now" in done.stdout
     assert "micro_batch_size was 8, now 2" in done.stdout
-    lines = [without_times(lines_of(tmp_path / name)) for name in ("uninterrupted", "cut")]
+    lines = [without_speed(metrics_lines_of(tmp_path / name)) for name in ("uninterrupted", "cut")]
     assert lines[0][:4] == lines[1][:4]
     for expected, line in zip(*lines, strict=True):
         assert expected.keys() == line.keys()

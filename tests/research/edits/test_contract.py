@@ -14,7 +14,7 @@ from research.edits.base import EditError
 from research.edits.rehearsal import Rehearsal
 from tests.research.edits.conftest import Editing, check_saves, edit
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 EDITS: dict[str, Any] = {
     "freeze": "encoder.embeddings",
@@ -57,7 +57,7 @@ def check_trains(run: Rehearsal) -> None:
 
 
 def test_contract_covers_every_built_in_edit() -> None:
-    assert sorted(EDITS) == shipped(REGISTRY)
+    assert sorted(EDITS) == shipped_names(REGISTRY)
 
 
 @pytest.mark.parametrize("name", EDITS)

@@ -16,7 +16,7 @@ from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun, use_scaler
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 TIMELINE: list[dict[str, Any]] = [
     {"at": "0%", "freeze": "encoder"},
@@ -42,7 +42,7 @@ class RecordRates(Hook):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "interval"), [*((name, "step") for name in shipped(SCHEDULES)), ("linear", "epoch")]
+    ("schedule", "interval"), [*((name, "step") for name in shipped_names(SCHEDULES)), ("linear", "epoch")]
 )
 def test_learning_rates_follow_the_schedule_through_edits(start_run: StartRun, schedule: str, interval: str) -> None:
     settings = {"schedule": schedule, "schedule_interval": interval, "max_steps": 12, "warmup": "2st"}

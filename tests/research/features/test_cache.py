@@ -15,7 +15,7 @@ import torch
 from research.features.cache import Layers, find_features, find_or_build
 from research.features.store import DamageError, FeatureStore, Layer, RowLayout, write_features
 from tests.limits import HANG_LIMIT
-from tests.messages import collected
+from tests.messages import collect_messages
 
 LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
@@ -35,7 +35,7 @@ class Builder:
             contents = contents if layers == "all" else contents[-1:]
             write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
 
-        with collected(self.messages):
+        with collect_messages(self.messages):
             return find_or_build(folder, key, layers, LAYOUT, build)
 
 
@@ -136,7 +136,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
         digests.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).digest)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
-    with collected(CountedMessages()) as messages:
+    with collect_messages(CountedMessages()) as messages:
         for worker in workers:
             worker.start()
         for _ in range(3):

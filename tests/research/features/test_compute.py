@@ -21,7 +21,7 @@ from research.features.store import FEATURES_FORMAT
 from research.model.encoder_with_head import EncoderWithHead
 from research.runner.store_features import ensure_features
 from research.training.run import TrainingRun
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
@@ -135,18 +135,18 @@ def test_features_of_all_layers_serve_every_head(
     computed.clear()
     messages: list[str] = []
     settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "never")}
-    with collected(messages):
+    with collect_messages(messages):
         assert ensure_features(RunConfig(**settings), "all")
     assert computed == SPLITS
     assert sum("47 rows of train" in line for line in messages) == 1
-    with collected(messages):
+    with collect_messages(messages):
         assert ensure_features(RunConfig(**settings), "all")
     begin(head="scalar_mix")
     begin(head="linear")
     assert computed == SPLITS
     assert not (tmp_path / "never").exists()
     messages.clear()
-    with collected(messages):
+    with collect_messages(messages):
         assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
     assert [line.partition(": ")[2] for line in messages if "idden states" in line] == ["the encoder trains."]
 

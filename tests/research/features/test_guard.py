@@ -30,7 +30,7 @@ from research.settings.times import Clock
 from research.tasks.single_label import SingleLabel
 from research.training.api import Run
 from research.training.hook import HOOKS, Hook
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 Entries = list[dict[str, Any]]
 
@@ -207,7 +207,7 @@ def test_decide_names_hooks_that_change_the_forward_pass(decide_for: Decide, hoo
     assert re.search(rf"hook {type(hook).__name__} .*{change}", decide_for([], [hook]).reason or "")
 
 
-@pytest.mark.parametrize("name", shipped(HOOKS))
+@pytest.mark.parametrize("name", shipped_names(HOOKS))
 def test_decide_knows_every_built_in_hook(decide_for: Decide, name: str) -> None:
     reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason

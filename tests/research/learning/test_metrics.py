@@ -7,10 +7,10 @@ import pytest
 
 from research.learning.metrics import compute_metrics
 from research.tasks.base import TASKS
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 
-@pytest.mark.parametrize("problem_type", shipped(TASKS))
+@pytest.mark.parametrize("problem_type", shipped_names(TASKS))
 def test_metrics_are_computed_by_the_task(problem_type: str) -> None:
     task = TASKS[problem_type](("a", "b"), (1, 1), 2)
     logits = np.array([[1.0, -1.0], [-2.0, 3.0], [0.5, 0.0]])

@@ -18,7 +18,7 @@ from research.tasks.base import Task
 from research.tasks.multi_label import MultiLabel
 from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 SINGLE = SingleLabel(("a", "b"), (3, 1), 4)
 MULTI = MultiLabel(("a", "b"), (1, 3), 4)
@@ -147,7 +147,7 @@ def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
     assert model.num_calls == 1
 
 
-@pytest.mark.parametrize("name", shipped(OBJECTIVES))
+@pytest.mark.parametrize("name", shipped_names(OBJECTIVES))
 def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
     for task in (SINGLE, MULTI, SCORE):
         if task.problem_type in OBJECTIVES[name].problem_types:

@@ -15,9 +15,9 @@ from research.learning.schedules import SCHEDULES, Schedule
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
 from research.settings.registries import GIVEN_BY_CALLER
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
-UNCONDITIONAL = [name for name in shipped(SCHEDULES) if name != "plateau"]
+UNCONDITIONAL = [name for name in shipped_names(SCHEDULES) if name != "plateau"]
 """Schedules that do not depend on a metric."""
 
 
@@ -31,7 +31,7 @@ def factors(name: str, warmup: int, total: int, **options: object) -> list[float
     return values
 
 
-@pytest.mark.parametrize("name", shipped(SCHEDULES))
+@pytest.mark.parametrize("name", shipped_names(SCHEDULES))
 @pytest.mark.parametrize(
     ("warmup", "total"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 10), (1, 10), (10, 10), (10, 100)]
 )

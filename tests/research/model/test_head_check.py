@@ -22,10 +22,10 @@ from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 
 class MeanWithPadding(Head):
@@ -204,8 +204,8 @@ def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny
     messages: list[str] = []
     for max_length in (3, 16, 64):
         check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
-        names = [name for name in shipped(HEADS) if name != "last4"]
-        with collected(messages):
+        names = [name for name in shipped_names(HEADS) if name != "last4"]
+        with collect_messages(messages):
             check.check([planned("MaskedMean"), *map(planned, names)])
     assert len(names) >= 9
     assert messages == []
@@ -226,7 +226,7 @@ def test_head_check_refuses_dependence_on_padding(
         check.check([planned(head.__name__)])
     messages: list[str] = []
     lenient_check = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
-    with collected(messages):
+    with collect_messages(messages):
         lenient_check.check([planned(head.__name__)])
     assert [head.__name__ in line for line in messages] == [True]
 
@@ -239,14 +239,14 @@ def test_head_check_refuses_dependence_on_other_rows(
         head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)])
     messages: list[str] = []
     lenient_check = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
-    with collected(messages):
+    with collect_messages(messages):
         lenient_check.check([planned(head.__name__)])
     assert [head.__name__ in line for line in messages] == [True]
 
 
 def test_head_check_warns_about_a_random_head(accelerator: Accelerator, tiny_encoder: Path) -> None:
     messages: list[str] = []
-    with collected(messages):
+    with collect_messages(messages):
         head_check(accelerator, tiny_encoder, "right").check([planned("RandomLogits")])
     assert ["RandomLogits" in line for line in messages] == [True]
 

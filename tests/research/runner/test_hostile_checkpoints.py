@@ -21,23 +21,25 @@ from tests.builders.hostile import (
     Trap,
     add_to_manifest,
     assert_one_line,
-    replace_pickle_of,
+    replace_pickle_in_archive,
+    rewrite_manifest,
     save_as_pickle,
     save_in_old_torch_format,
     save_with_torch,
-    seal,
 )
 from tests.research.runner.conftest import Train
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt"])
-@pytest.mark.parametrize("forge", [save_with_torch, save_in_old_torch_format, save_as_pickle, replace_pickle_of])
+@pytest.mark.parametrize(
+    "forge", [save_with_torch, save_in_old_torch_format, save_as_pickle, replace_pickle_in_archive]
+)
 def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
     train: Train, checkpoint: Path, marker: Path, tmp_path: Path, name: str, forge: Forge
 ) -> None:
     content = {"state": Trap(marker), "param_groups": []}  # the keys of an optimizer's state
     (checkpoint / name).write_bytes(forge(content, checkpoint / name))
-    seal(checkpoint)
+    rewrite_manifest(checkpoint)
     assert find_damage(checkpoint) is None
     with pytest.raises(CheckpointError, match="plain values") as caught:
         train(tmp_path / "run", resume=str(checkpoint))
@@ -54,7 +56,7 @@ def test_checkpoint_with_an_invalid_file_gives_a_one_line_error(
     train: Train, checkpoint: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
     (checkpoint / name).write_bytes(content)
-    seal(checkpoint)
+    rewrite_manifest(checkpoint)
     with pytest.raises(CheckpointError, match=re.escape(str(checkpoint))) as caught:
         train(tmp_path / "run", resume=str(checkpoint))
     assert_one_line(caught.value)
@@ -68,7 +70,7 @@ def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
     (run / "result.json").unlink()
     newest = run / "checkpoints" / "step-00000003"
     (newest / "hooks-0.pt").write_bytes(save_with_torch([Trap(marker)], newest))
-    seal(newest)
+    rewrite_manifest(newest)
     with pytest.raises(CheckpointError, match=r"plain values .*hooks-0\.pt") as caught:
         train(run, resume="auto")
     assert_one_line(caught.value)
@@ -78,7 +80,7 @@ def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path
     # --init_from reads only the weights and labels of the checkpoint.
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt"):
         (checkpoint / name).write_bytes(save_with_torch(Trap(marker), checkpoint))
-    seal(checkpoint)
+    rewrite_manifest(checkpoint)
     assert train(tmp_path / "run", init_from=str(checkpoint))["status"] == "finished"
 
 
@@ -114,8 +116,8 @@ def test_manifest_that_lists_a_file_behind_a_link_is_rejected(checkpoint: Path, 
     else:
         shutil.rmtree(checkpoint / "kept")
         (checkpoint / "kept").symlink_to(outside, target_is_directory=True)
-    seal(checkpoint)
-    # seal() omits the file in versions of Python whose Path.rglob does not follow links to folders.
+    rewrite_manifest(checkpoint)
+    # rewrite_manifest() omits the file in versions of Python whose Path.rglob does not follow links to folders.
     add_to_manifest(checkpoint, "kept/secret", outside / "secret")
     assert find_damage(checkpoint) is not None
 
@@ -125,7 +127,7 @@ def test_run_rejects_a_checkpoint_with_a_link_to_a_file_outside(train: Train, ch
     log.write_text("not yours")
     (checkpoint / "kept" / "metrics.jsonl").unlink()
     (checkpoint / "kept" / "metrics.jsonl").symlink_to(log)
-    seal(checkpoint)
+    rewrite_manifest(checkpoint)
     with pytest.raises(CheckpointError, match=r"outside .*kept/metrics\.jsonl") as caught:
         train(tmp_path / "run", resume=str(checkpoint))
     assert_one_line(caught.value)
@@ -137,7 +139,7 @@ def test_link_missing_from_the_manifest_is_not_followed(train: Train, checkpoint
     secret.write_text('{"step": 1, "not": "yours"}\n')
     log = checkpoint / "kept" / "metrics.jsonl"
     log.unlink()
-    seal(checkpoint)
+    rewrite_manifest(checkpoint)
     log.symlink_to(secret)
     try:
         train(tmp_path / "run", resume=str(checkpoint))

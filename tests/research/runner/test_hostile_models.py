@@ -10,7 +10,7 @@ import pytest
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_encoder, load_encoder_config, load_tokenizer
-from tests.builders.hostile import Trap, add_code, assert_one_line, save_with_torch
+from tests.builders.hostile import Trap, add_remote_code, assert_one_line, save_with_torch
 from tests.research.runner.conftest import Train
 
 
@@ -63,12 +63,12 @@ def test_code_in_an_encoder_folder_is_not_run(
     train: Train, encoder: Path, marker: Path, tmp_path: Path, config: str
 ) -> None:
     # Transformers has code for this type of model, so it does not need the code in the folder.
-    add_code(encoder, marker, config)
+    add_remote_code(encoder, marker, config)
     assert train(tmp_path / "run", encoder=str(encoder))["status"] == "finished"
 
 
 def test_encoder_that_requires_its_own_code_is_rejected(encoder: Path, marker: Path) -> None:
-    add_code(encoder, marker)
+    add_remote_code(encoder, marker)
     config = json.loads((encoder / "config.json").read_text())
     (encoder / "config.json").write_text(json.dumps({**config, "model_type": "mine"}))
     for load in (load_encoder_config, load_encoder, load_tokenizer):
@@ -82,7 +82,7 @@ def test_code_in_a_model_folder_is_not_run(
     train: Train, finished: Path, marker: Path, tmp_path: Path, place: str
 ) -> None:
     model = shutil.copytree(finished / "model", tmp_path / "model")
-    add_code(model, marker)
+    add_remote_code(model, marker)
     if place == "encoder":
         config = json.loads((model / "config.json").read_text())
         config["encoder"]["auto_map"] = config.pop("auto_map")

@@ -12,7 +12,7 @@ from research import RunConfig
 from research.records.results import config_as_yaml
 from research.runner.resolve import resolve
 from research.runner.same_run import OtherRunError, check_finished, check_resume_directory
-from tests.messages import collected
+from tests.messages import collect_messages
 
 SETTINGS: dict[str, Any] = {"data": "never read", "mixed_precision": "no"}
 
@@ -30,7 +30,7 @@ def directory(tmp_path: Path) -> Path:
 def check(directory: Path, *, any_precision: bool = False, **changed: Any) -> list[str]:
     """Return the messages about changed settings that have no effect."""
     config = resolve(RunConfig(**{**SETTINGS, **changed}))
-    with collected() as lines:
+    with collect_messages() as lines:
         check_finished(config, directory, {"rows_sha256": "not compared"}, any_precision=any_precision)
     return lines
 

@@ -18,13 +18,13 @@ from research.settings.options import options_of
 from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, load_registry, read_registry
 from research.system.errors import is_user_facing
 from research.tasks.single_label import SingleLabel
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 
 @pytest.mark.parametrize("listing", REGISTRIES)
 def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> None:
     registry, functions = load_registry(listing), read_registry(listing)
-    assert sorted(functions) == shipped(registry)
+    assert sorted(functions) == shipped_names(registry)
     for name, function in functions.items():
         options = read_options(function, from_second_on=listing == "edits")
         expected = arguments_of(name) if listing == "edits" else options_of(registry[name])
@@ -49,7 +49,7 @@ STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
 def test_values_that_an_entry_rejects_are_rejected_by_first_checks(listing: str) -> None:
     registry = load_registry(listing)
     outcomes = []
-    for name in shipped(registry):
+    for name in shipped_names(registry):
         for option in options_of(registry[name], given_by_caller=GIVEN_BY_CALLER):
             if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):

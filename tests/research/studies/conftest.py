@@ -12,7 +12,7 @@ from research.studies.grid import StudySpec
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.contents import Contents, find_contents
 from research.studies.report.page import write_contents
-from tests.builders.studies import HOSTILE, SMALL, run_study
+from tests.builders.studies import HOSTILE, SMALL_RUN, run_study
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def unlabelled_spec(
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
     (data / "test.csv").write_text("\n".join(texts) + "\n")
-    base = {**SMALL, "encoder": str(tiny_encoder), "data": str(data)}
+    base = {**SMALL_RUN, "encoder": str(tiny_encoder), "data": str(data)}
     return StudySpec(name="s", base=base, grid={"head": ["linear", "mean"]}, split="validation")
 
 
@@ -49,7 +49,7 @@ def finished_study(
     spec = StudySpec(
         name="three",
         about=f"Which is best? {HOSTILE}",
-        base={**SMALL, "encoder": str(tiny_encoder), "data": str(data)},
+        base={**SMALL_RUN, "encoder": str(tiny_encoder), "data": str(data)},
         arms={
             "linear": {"head": "linear"},
             HOSTILE: {"head": "mean", "timeline": [{"at": "50%", "unfreeze": "encoder.layer[-1:]"}], "lr": 0.01},

@@ -17,7 +17,7 @@ from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
 from research.studies.storage.trials import Entry
 from research.system.plain_text import for_markdown
-from tests.builders.studies import changed, trial_of, verdicts
+from tests.builders.studies import accuracy_verdicts, make_trial, with_changed_outcomes
 
 
 @pytest.mark.parametrize("key", ["rows_sha256", "plugins"])
@@ -26,7 +26,7 @@ def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcome
     first = finished_study.outcomes[0]
     assert first.result is not None
     assert len(first.result["rows_sha256"]) == 64
-    study = changed(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
+    study = with_changed_outcomes(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
     study = dataclasses.replace(study, directory=tmp_path)
     (inconsistency,) = study.inconsistencies
     ids = [outcome.trial.id for outcome in study.outcomes if outcome.trial.arm == first.trial.arm]
@@ -57,7 +57,7 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
     precision: str, cache_dtype: str, remedy: str | None
 ) -> None:
     def finished(arm: str, seed: int, *, cached: bool, **settings: Any) -> Outcome:
-        trial = trial_of(arm, seed, cache_dtype=cache_dtype, **settings)
+        trial = make_trial(arm, seed, cache_dtype=cache_dtype, **settings)
         metrics = {"test": {"accuracy": 0.5 + 0.01 * seed if arm == "linear" else 0.8 + 0.02 * seed}}
         result = {"metrics": metrics, "cached_features": cached, "mixed_precision": precision}
         return Outcome(trial, Path("nowhere"), "finished", result)
@@ -73,16 +73,16 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
     )
     if remedy is None:
         assert study.inconsistencies == []
-        assert verdicts(study) == {"lstm": "better", "tuned": "better"}
+        assert accuracy_verdicts(study) == {"lstm": "better", "tuned": "better"}
     else:
         (inconsistency,) = study.inconsistencies
         assert "lstm-5" in inconsistency
         assert inconsistency.endswith(remedy)
-        assert verdicts(study) == {"lstm": None, "tuned": None}
+        assert accuracy_verdicts(study) == {"lstm": None, "tuned": None}
 
 
 def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
-    trials = [trial_of("linear", seed) for seed in range(6)]
+    trials = [make_trial("linear", seed) for seed in range(6)]
     metrics = {"test": {"accuracy": 0.5}}
     stored: list[tuple[Trial, TrialState, dict[str, Any]]] = [
         (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are on another machine
@@ -90,7 +90,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
         (trials[3], TrialState.RUNNING, {}),
         (trials[4], TrialState.WAITING, {}),
-        (trial_of("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
+        (make_trial("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
     ]
     entries = {item[0].id: Entry(*item, number) for number, item in enumerate(stored)}
     run_directory = tmp_path / "trials" / trials[1].id
@@ -111,7 +111,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
 
 
 def test_values_refuses_a_split_without_labels() -> None:
-    outcome = Outcome(trial_of("linear", 0), Path("nowhere"), "finished", {"metrics": {"validation": {"loss": 1.0}}})
+    outcome = Outcome(make_trial("linear", 0), Path("nowhere"), "finished", {"metrics": {"validation": {"loss": 1.0}}})
     study = StudyOutcomes(StudySpec(), Path("nowhere"), [outcome])
     assert [study.is_unlabelled(split) for split in ("validation", "test")] == [False, True]
     assert study.values("loss", "validation") == {"linear": {0: 1.0}}
@@ -120,6 +120,6 @@ def test_values_refuses_a_split_without_labels() -> None:
 
 
 def test_baseline_is_the_chosen_arm_or_the_first() -> None:
-    outcomes = [Outcome(trial_of(arm, 0), Path("nowhere"), "waiting") for arm in ("lstm", "linear")]
+    outcomes = [Outcome(make_trial(arm, 0), Path("nowhere"), "waiting") for arm in ("lstm", "linear")]
     assert StudyOutcomes(StudySpec(), Path("nowhere"), outcomes).baseline == "lstm"
     assert StudyOutcomes(StudySpec(baseline="linear"), Path("nowhere"), outcomes).baseline == "linear"

@@ -16,7 +16,7 @@ from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 from research.studies.worker import Worker, hidden_states_settings, log_path, trains_head_only, try_read_result
-from tests.builders.studies import SMALL
+from tests.builders.studies import SMALL_RUN
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def restore_signal_handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("environment", "restore_signal_handlers")
 def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
-    base: dict[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
+    base: dict[str, Any] = {**SMALL_RUN, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
     spec = StudySpec(
         name="a", base=base, grid={"head": ["linear", "last4"]}
     )  # the encoder has too few layers for last4

@@ -15,7 +15,7 @@ from research import RunConfig, run_experiment
 from research.system import waiting
 from research.system.waiting import WaitingMessage, WaitingProgress
 from tests.limits import HANG_LIMIT
-from tests.messages import collected
+from tests.messages import collect_messages
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> None:
     end = time.monotonic() + HANG_LIMIT
-    with collected() as lines, WaitingMessage("Reading"):
+    with collect_messages() as lines, WaitingMessage("Reading"):
         while len(lines) < 3:
             assert time.monotonic() < end
             time.sleep(0.001)
@@ -38,7 +38,7 @@ def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> 
 
 
 def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with collected() as lines:
+    with collect_messages() as lines:
         with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as progress:
             progress.update(1)
         monkeypatch.setenv("RANK", "1")
@@ -52,7 +52,7 @@ def test_waiting_progress_counts_up_to_the_total(
     without_delay: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "NEXT_MESSAGE_AFTER", 0.0)
-    with collected() as lines, WaitingProgress("evaluating test", 1500, "row") as progress:
+    with collect_messages() as lines, WaitingProgress("evaluating test", 1500, "row") as progress:
         for _ in range(2):
             progress.update(1000)
     assert lines == ["evaluating test: 1,000 of 1,500 rows", "evaluating test: 1,500 of 1,500 rows"]
@@ -97,7 +97,7 @@ def test_every_slow_phase_of_a_run_prints_a_waiting_message(
     for name in SLOW:
         module, _, function = name.rpartition(".")
         monkeypatch.setattr(name, delayed(name, getattr(importlib.import_module(module), function)))
-    with collected(lines):
+    with collect_messages(lines):
         run_experiment(
             RunConfig(
                 encoder=str(tiny_encoder),

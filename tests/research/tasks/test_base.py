@@ -18,7 +18,7 @@ from research.tasks.metric_names import check_metric, check_metric_name, find_me
 from research.tasks.multi_label import MultiLabel
 from research.tasks.regression import Regression
 from research.tasks.single_label import NO_LABEL, SingleLabel
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 TRANSFORMERS_NAMES = {"single_label_classification", "multi_label_classification", "regression"}
 
@@ -129,7 +129,7 @@ EXAMPLES = {
 }
 
 
-@pytest.fixture(params=shipped(TASKS))
+@pytest.fixture(params=shipped_names(TASKS))
 def example(request: pytest.FixtureRequest) -> Example:
     return EXAMPLES[request.param]
 

@@ -14,7 +14,7 @@ from research.model.parameters import count_parameters
 from research.records.journal_file import read_journal
 from research.settings.times import Clock
 from research.training.applied_edits import AppliedEdits
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.model.tiny_encoders import tiny_model
 
 REQUESTS = [
@@ -36,7 +36,7 @@ def record(number: int, name: str) -> Record:
 
 def test_finish_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
     first, second = [record(1, "freeze"), record(2, "set_objective")], [record(3, "unfreeze")]
-    with collected() as lines:
+    with collect_messages() as lines:
         edits.finish(first)
     assert [name in line and "step 3" in line for name, line in zip(("freeze", "set_objective"), lines, strict=True)]
     assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (first, True, first)
@@ -52,7 +52,7 @@ def test_skip_records_edits_and_reason_in_the_journal(edits: AppliedEdits, tmp_p
     clock = Clock(steps_per_epoch=4, total_steps=8, batch_size=8)
     clock.advance(8)
     edits.journal.append(record(1, "unfreeze"))
-    with collected() as lines:
+    with collect_messages() as lines:
         edits.skip(REQUESTS, "it conflicts", clock, model)
     _, *skipped = edits.journal
     assert edits.latest == []

@@ -7,7 +7,7 @@ import torch
 
 from research.data.batches.order import MicroBatch
 from research.training.batches import Batches
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 
 
@@ -43,7 +43,7 @@ def test_rows_sha256_depends_on_the_rows_only(start_run: StartRun) -> None:
 def test_disable_cache_does_nothing_without_a_reason(start_run: StartRun) -> None:
     run_batches = start_run().batches
     batches = Batches(run_batches.texts, run_batches.splits, run_batches.collator, torch.device("cpu"))
-    with collected() as lines:
+    with collect_messages() as lines:
         batches.disable_cache(None)
         assert (batches.cache_disabled, lines) == (False, [])
         batches.disable_cache("the encoder trains")

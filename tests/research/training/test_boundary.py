@@ -15,7 +15,7 @@ from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 from tests.research.edits.conflicts import PLANNED, WAITING
 
@@ -73,7 +73,7 @@ def test_edit_requested_after_the_last_boundary_is_reported_as_not_applied(
 ) -> None:
     run = start_run([requesting_hook("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
     train(run)
-    with collected() as lines:
+    with collect_messages() as lines:
         run.evaluate("test")
     assert run.journal == []
     assert len([line for line in lines if "freeze(modules='encoder')" in line and "hook Requesting" in line]) == 1
@@ -153,7 +153,7 @@ def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
         {"when": "above(validation/loss, 99)", "set_dropout": 0.2},
     ]
     run = start_run([Stop()], max_steps=8, evaluate_every="2st", timeline=timeline)
-    with collected() as lines:
+    with collect_messages() as lines:
         train(run)
     assert [record.name for record in run.journal] == ["scale_lr"]
     for pattern in (

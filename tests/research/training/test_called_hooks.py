@@ -13,7 +13,7 @@ from research.data.batches.order import MicroBatch, evaluation_batches
 from research.training.api import Run
 from research.training.called_hooks import CalledHooks
 from research.training.run import TrainingRun
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 
 
@@ -87,7 +87,7 @@ def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:
 
 def test_notify_exception_reaches_every_hook_even_if_one_fails(start_run: StartRun) -> None:
     run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("test error")
-    with collected() as lines:
+    with collect_messages() as lines:
         CalledHooks([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)
     assert calls == [(name, "hook Recorder", "on_exception", error) for name in "ab"]
     assert [f"{name} fails as well" in line for name, line in zip("ab", lines, strict=True)] == [True, True]

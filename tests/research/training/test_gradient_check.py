@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.audit import AuditError
 from research.training.gradient_check import GradientCheck
-from tests.messages import collected
+from tests.messages import collect_messages
 from tests.research.model.tiny_encoders import tiny_model
 
 
@@ -39,12 +39,12 @@ def model() -> EncoderWithHead:
 def test_check_warns_with_one_process_in_the_first_step_and_after_edits(model: EncoderWithHead) -> None:
     (name, *_) = (f"head.{name}" for name, _ in model.head.named_parameters())
     check = GradientCheck()
-    with collected() as lines:
+    with collect_messages() as lines:
         check.check(model, ONE, is_compiled=False)
         check.check(model, ONE, is_compiled=False)
     assert [name in line for line in lines] == [True]
     check.repeat()
-    with collected() as lines:
+    with collect_messages() as lines:
         check.check(model, ONE, is_compiled=False)
     assert [name in line for line in lines] == [True]
 

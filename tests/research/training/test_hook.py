@@ -17,7 +17,7 @@ from research import RunConfig, run_experiment
 from research.data.batches.batch import Batch
 from research.training.api import Run
 from research.training.hook import HOOKS, POINTS, Hook, register_hook
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 
 def test_hook_refuses_a_misspelt_point() -> None:
@@ -98,7 +98,7 @@ WITH_STATE = {"early_stopping", "ema", "loss_spike_guard"}
 
 
 def test_every_hook_restores_its_state_after_a_run(config: RunConfig) -> None:
-    hooks = {name: HOOKS[name](**OPTIONS.get(name, {})) for name in shipped(HOOKS)}
+    hooks = {name: HOOKS[name](**OPTIONS.get(name, {})) for name in shipped_names(HOOKS)}
     initial_states = {name: copy.deepcopy(hook.state_dict()) for name, hook in hooks.items()}
     round_trip = RoundTrip(hooks)
     run_experiment(dataclasses.replace(config, evaluate_every="1st"), hooks=[*hooks.values(), round_trip])

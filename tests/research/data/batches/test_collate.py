@@ -18,7 +18,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 
 TASK = SingleLabel(("no", "yes"))
 TEXTS = ["good film", "one", "bad film one two good film, bad film. 123 " * 3, "two bad film"]
-PAIRS = [
+SECOND_TEXTS = [
     "bad film one two good film, bad film. 123 " * 2,
     "good",
     "bad film one two good film, bad film. 123 " * 3,
@@ -26,14 +26,16 @@ PAIRS = [
 ]
 
 
-def rows_of(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
-    """Return tokenized rows with the given texts, and the given second texts if they are pairs."""
+def tokenized_rows(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], second_texts: list[str] | None = None
+) -> dict[str, Any]:
+    """Return tokenized rows of single texts, or of pairs if second texts are given."""
 
     def token_ids(values: list[str]) -> list[list[int]]:
         return [tokenizer(value, add_special_tokens=False, verbose=False)["input_ids"] for value in values]
 
     rows = {"id": list(range(len(texts))), "input_ids": token_ids(texts), "label": [0] * len(texts)}
-    return rows | ({"pair_ids": token_ids(pairs)} if pairs is not None else {})
+    return rows | ({"pair_ids": token_ids(second_texts)} if second_texts is not None else {})
 
 
 def assert_equal_inputs(inputs: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -47,9 +49,9 @@ def assert_equal_inputs(inputs: dict[str, torch.Tensor], expected: dict[str, tor
 @pytest.mark.parametrize("family", FAMILIES)
 def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
     tokenizer = FAMILIES[family]()
-    texts = [TEXTS, PAIRS] if pair else [TEXTS]
+    texts = [TEXTS, SECOND_TEXTS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=10_000, truncation="head", pair=pair)
-    batch = collate(rows_of(tokenizer, *texts))
+    batch = collate(tokenized_rows(tokenizer, *texts))
     assert_equal_inputs(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
 
 
@@ -57,9 +59,9 @@ def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("byt5", "canine", "t5")])
 def test_collator_truncates_like_the_tokenizer(family: str, pair: bool) -> None:
     tokenizer = FAMILIES[family]()
-    texts = [TEXTS, PAIRS] if pair else [TEXTS]
+    texts = [TEXTS, SECOND_TEXTS] if pair else [TEXTS]
     collate = Collator(tokenizer, TASK, max_length=512, truncation="head", pair=pair)
-    rows = rows_of(tokenizer, *texts)
+    rows = tokenized_rows(tokenizer, *texts)
     for max_length in range(6, 40):
         collate.max_length = max_length
         expected = tokenizer(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
@@ -110,7 +112,7 @@ def test_truncation_keeps_the_selected_part(
 ) -> None:
     collate = Collator(minilm, TASK, max_length=max_length, truncation=truncation, pair=False)
     batch = collate({"id": [0], "input_ids": [list(range(10, 20))], "label": [1]})
-    assert batch.inputs["input_ids"].tolist() == [[101, *kept, 102]]
+    assert batch.inputs["input_ids"].tolist() == [[101, *kept, 102]]  # 101 is [CLS], 102 is [SEP]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_truncation_of_pairs_shortens_the_longer_text_first(
     assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept_lengths[0] + 2) + [1] * (kept_lengths[1] + 1)]
 
 
-def test_length_and_truncation_may_change_between_batches(minilm: PreTrainedTokenizerBase) -> None:
+def test_collator_settings_can_change_between_batches(minilm: PreTrainedTokenizerBase) -> None:
     collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
     rows: dict[str, list[Any]] = {"id": [0], "input_ids": [list(range(10, 20))], "label": [1]}
     assert collate(rows).inputs["input_ids"].shape == (1, 8)
@@ -201,7 +203,7 @@ def test_collator_returns_labels_in_the_form_that_the_task_needs(
     assert batch.labels.dtype == expected.dtype
 
 
-def test_collator_accepts_columns_and_lists_of_rows(
+def test_collator_accepts_a_dict_of_columns_or_a_list_of_rows(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
     splits = tokenize_splits(load(write_csv(*[f"text {'a ' * row},{row % 2}" for row in range(40)])), minilm)

@@ -29,12 +29,15 @@ def test_global_batches_do_not_change_the_global_random_state() -> None:
 
 
 def test_global_batches_group_rows_of_similar_length() -> None:
-    num_padded = sum(len(batch) * LENGTHS[batch].max() for batch in global_batches(LENGTHS, 16, seed=0, epoch=0))
+    # Numbers of tokens with padding: each row of a batch is as long as the longest.
+    num_tokens_grouped = sum(
+        len(batch) * LENGTHS[batch].max() for batch in global_batches(LENGTHS, 16, seed=0, epoch=0)
+    )
     shuffled = np.random.default_rng(0).permutation(1013)
-    num_padded_shuffled = sum(
+    num_tokens_shuffled = sum(
         len(part) * LENGTHS[part].max() for part in (shuffled[start : start + 16] for start in range(0, 1013, 16))
     )
-    assert num_padded < 1.15 * LENGTHS.sum() < 1.5 * LENGTHS.sum() < num_padded_shuffled
+    assert num_tokens_grouped < 1.15 * LENGTHS.sum() < 1.5 * LENGTHS.sum() < num_tokens_shuffled
 
 
 def test_global_batches_are_not_sorted_by_length() -> None:
@@ -51,7 +54,7 @@ def test_few_rows_form_a_single_global_batch(num_rows: int) -> None:
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 16, 31, 32])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 8, 32])
-def test_split_batch_gives_each_row_to_one_process_and_all_processes_equal_sizes(
+def test_split_batch_assigns_each_row_once_and_the_same_number_of_rows_to_each_process(
     num_rows: int, num_processes: int, micro_batch_size: int
 ) -> None:
     batch = np.arange(100, 100 + num_rows)
@@ -59,6 +62,7 @@ def test_split_batch_gives_each_row_to_one_process_and_all_processes_equal_sizes
     sizes = [[len(micro_batch.rows) for micro_batch in part] for part in parts]
     assert all(size == sizes[0] for size in sizes)
     assert max(sizes[0]) <= micro_batch_size
+    # Rows with weight 0 only fill up micro-batches.
     rows = [int(row) for part in parts for micro in part for row in micro.rows[micro.weights == 1]]
     assert sorted(rows) == list(batch)
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.tokens import TOKENS_FORMAT, tokenize_splits
 from tests.conftest import WORDS
-from tests.messages import collected, in_order
+from tests.messages import collect_messages, in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.entry_hash import hash_entry
 
@@ -82,7 +82,7 @@ def test_texts_without_known_tokens_are_reported(
     write_jsonl([{"text": text, "label": 1} for text in ("\U00010330", "good", "bad")], "data/test.jsonl")
     write_jsonl([{"text": "fine", "label": 1}], "data/validation.jsonl")
     messages: list[str] = []
-    with collected(messages):
+    with collect_messages(messages):
         tokens = tokenize_splits(load(folder), minilm)
     assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
     assert tokens.train[1]["input_ids"] == []

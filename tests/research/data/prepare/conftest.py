@@ -14,8 +14,8 @@ from research.data.sources.bad_rows import BadRows
 from research.data.sources.json_tables import JsonLinesTable
 from research.data.sources.split_names import SPLIT_NAMES
 from tests.research.data.conftest import WriteJsonl
-from tests.research.data.prepare.labelled_rows import rows_with
-from tests.research.data.sources.small_files import SUFFIXES_OF_ANY_LABEL, write_file
+from tests.research.data.prepare.labelled_rows import rows_with_labels
+from tests.research.data.sources.small_files import SUFFIXES_THAT_ALLOW_ANY_LABEL, write_file
 
 WriteLabels = Callable[..., Path]
 """Function that takes labels, writes a file of rows with these labels, and returns its path."""
@@ -23,26 +23,26 @@ COLUMNS = Columns("text", None, ("label",))
 """Columns of the ingested rows."""
 
 
-class ReadRows(Protocol):
+class IngestLabels(Protocol):
     def __call__(self, *labels: Any, split: str = ...) -> IngestedRows: ...
 
 
-@pytest.fixture(params=SUFFIXES_OF_ANY_LABEL)
+@pytest.fixture(params=SUFFIXES_THAT_ALLOW_ANY_LABEL)
 def write_labels(request: pytest.FixtureRequest, tmp_path: Path) -> WriteLabels:
     """Return a function that writes 20 rows per label, in one of the file types whose labels may be any string."""
 
     def write(*labels: str) -> Path:
-        rows = [(row["text"], row["label"]) for row in rows_with(*labels)]
+        rows = [(row["text"], row["label"]) for row in rows_with_labels(*labels)]
         return write_file(tmp_path / f"labelled{request.param}", rows)
 
     return write
 
 
 @pytest.fixture
-def read_rows(write_jsonl: WriteJsonl, tmp_path: Path) -> ReadRows:
-    """Return a function that ingests one row per given label, and keeps rows whose label is missing."""
+def ingest_labels(write_jsonl: WriteJsonl, tmp_path: Path) -> IngestLabels:
+    """Return a function that ingests one row per given label. Rows with missing labels are kept."""
 
-    def read(*labels: Any, split: str = "train") -> IngestedRows:
+    def ingest_rows(*labels: Any, split: str = "train") -> IngestedRows:
         path = write_jsonl(
             [{"text": f"{split} {row}", "label": label} for row, label in enumerate(labels)], f"{split}.jsonl"
         )
@@ -57,4 +57,4 @@ def read_rows(write_jsonl: WriteJsonl, tmp_path: Path) -> ReadRows:
             path=tmp_path / f"{split}.arrow",
         )
 
-    return read
+    return ingest_rows

@@ -7,11 +7,11 @@ from typing import Any
 from research.data.prepare.load import Splits
 
 
-def labels_of(splits: Splits) -> dict[str, Any]:
-    """Return the labels of all splits, by the last word of the text, which is the number of the row."""
+def labels_by_row_number(splits: Splits) -> dict[str, Any]:
+    """Return the label of each row of all splits. The keys are row numbers, the last words of the texts."""
     return {row["text"].split()[-1]: row["label"] for _, split in splits.items() for row in split}
 
 
-def rows_with(*labels: Any) -> list[dict[str, Any]]:
+def rows_with_labels(*labels: Any) -> list[dict[str, Any]]:
     """Return 20 rows per label. The labels rotate, so that `text 0` has the first label and `text 1` the second."""
     return [{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(20 * len(labels))]

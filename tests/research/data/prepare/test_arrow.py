@@ -15,9 +15,9 @@ SCHEMA = pa.schema({"text": pa.string(), "id": pa.int64()})
 
 def test_row_writer_keeps_the_order_of_rows_and_batches(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
-        writer.append(("a", 0), 1)
+        writer.append(("a", 0), num_bytes=1)
         writer.append_batch(pa.record_batch({"text": ["b", None], "id": [1, 2]}, schema=SCHEMA))
-        writer.append((None, 3), 1)
+        writer.append((None, 3), num_bytes=1)
     (batch,) = read_batches(tmp_path / "rows.arrow")
     assert batch.schema == SCHEMA
     assert batch.to_pydict() == {"text": ["a", "b", None, None], "id": [0, 1, 2, 3]}
@@ -44,7 +44,7 @@ def test_row_writer_limits_the_rows_and_bytes_of_a_batch(tmp_path: Path, num_byt
 def test_row_writer_closes_the_file_after_an_error(tmp_path: Path) -> None:
     def write() -> None:
         with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
-            writer.append(("a", 0), 1)
+            writer.append(("a", 0), num_bytes=1)
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
@@ -55,7 +55,7 @@ def test_row_writer_closes_the_file_after_an_error(tmp_path: Path) -> None:
 def test_read_dataset_yields_rows_in_order(tmp_path: Path) -> None:
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         for row in range(5):
-            writer.append((f"text {row}", row), 1)
+            writer.append((f"text {row}", row), num_bytes=1)
     all_rows = Dataset.from_file(str(tmp_path / "rows.arrow"))
     for dataset, ids in ((all_rows, [0, 1, 2, 3, 4]), (all_rows.select([3, 1]), [3, 1])):
         assert [row for batch in read_dataset(dataset) for row in batch.column("id").to_pylist()] == ids

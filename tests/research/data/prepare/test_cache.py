@@ -1,4 +1,4 @@
-"""Prepared data is cached. It is prepared again if any of its inputs change, and published only if complete."""
+"""Prepared data is cached, and prepared again if any of its inputs changes. Only complete entries enter the cache."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from research.settings.config import DataSettings
 from research.tasks.base import TASKS
 from tests.file_modes import enforce_file_modes
 from tests.limits import HANG_LIMIT
-from tests.messages import collected, in_order
+from tests.messages import collect_messages, in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
 @pytest.fixture
 def built_kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list of the kinds of cache entries that the test builds, without those that it reads from the cache."""
+    """Return a list that records the kind of each cache entry that is built, not of entries that are only read."""
     kinds: list[str] = []
     original = cache.fetch
 
@@ -149,7 +149,7 @@ def test_data_is_tokenized_again_for_a_different_tokenizer(
 
     splits = load(write_csv(*reviews(40)))
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
-    with collected(load.messages):
+    with collect_messages(load.messages):
         other_tokens = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
     assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other_tokens.train[0]["input_ids"]
     assert built_kinds == ["rows", "tokens", "tokens"]
@@ -161,7 +161,7 @@ def test_tokenizer_fingerprint_does_not_depend_on_earlier_calls(minilm: PreTrain
     assert tokens.fingerprint_tokenizer(minilm) == before
 
 
-def test_selected_rows_are_tokenized_separately(
+def test_tokenizing_selected_rows_does_not_reuse_the_tokens_of_all_rows(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
     import dataclasses
@@ -172,7 +172,7 @@ def test_selected_rows_are_tokenized_separately(
     assert list(tokens.tokenize_splits(selected, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
 
 
-def test_damaged_entry_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
+def test_entry_with_a_truncated_file_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     expected = load(path).train[:]
     (entry,) = load.cache_dir.iterdir()
@@ -183,7 +183,7 @@ def test_damaged_entry_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
 
 
 def _load_and_wait(path: Path, cache_dir: Path, barrier: Barrier, results: Queue[tuple[int, str]]) -> None:
-    """Load data, but publish the cache entry only when all processes have built it."""
+    """Load data, but let no process add its cache entry to the cache before all processes have built theirs."""
     original = prepare.prepare
 
     def prepare_and_wait(*arguments: Any) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _load_and_wait(path: Path, cache_dir: Path, barrier: Barrier, results: Queue
     results.put((os.getpid(), splits.train[0]["text"]))
 
 
-def test_two_processes_may_build_the_same_entry_concurrently(write_csv: WriteCsv, tmp_path: Path) -> None:
+def test_two_processes_can_build_the_same_entry_concurrently(write_csv: WriteCsv, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     arguments = (write_csv(*reviews(40)), tmp_path / "cache", barrier, results)
@@ -223,7 +223,7 @@ def test_cache_dir_is_read_from_the_environment(
     assert cache.find_cache_dir() == Path.home() / ".cache" / "midway"
 
 
-def test_unwritable_cache_dir_is_an_error(write_csv: WriteCsv, tmp_path: Path) -> None:
+def test_cache_dir_that_cannot_be_written_is_an_error(write_csv: WriteCsv, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=in_order("Cannot write", tmp_path / "file", "MIDWAY_CACHE")):
         load_splits(DataSettings(data=str(write_csv(*reviews(40)))), tmp_path / "file")
@@ -253,7 +253,7 @@ def test_entry_with_an_invalid_manifest_is_rebuilt(load: Loader, write_csv: Writ
     assert load.reported(entry, "damaged")
 
 
-def test_entry_with_damaged_contents_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
+def test_entry_with_a_damaged_file_of_unchanged_size_is_an_error(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*reviews(40))
     load(path)
     (entry,) = load.cache_dir.iterdir()

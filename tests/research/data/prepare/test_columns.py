@@ -77,18 +77,18 @@ def test_id_column_does_not_make_the_text_column_ambiguous(load: Loader, write_c
     assert {text.split()[0] for text in splits.train["text"]} == {"great"}
 
 
-@pytest.mark.parametrize(("answer", "is_warned"), [("it does so every day", True), ("yes", True), ("7", False)])
+@pytest.mark.parametrize(("answer", "expects_warning"), [("it does so every day", True), ("yes", True), ("7", False)])
 def test_column_that_may_be_a_second_text_is_reported(
-    load: Loader, write_csv: WriteCsv, answer: str, is_warned: bool
+    load: Loader, write_csv: WriteCsv, answer: str, expects_warning: bool
 ) -> None:
     path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
     assert not load(path).has_pairs
-    assert any("text_pair_column='answer'" in line for line in load.messages) == is_warned
+    assert any("text_pair_column='answer'" in line for line in load.messages) == expects_warning
     assert load(path, text_pair_column="answer").has_pairs
     assert not any("Warning" in line for line in load.messages)
 
 
-def test_named_columns_are_used(load: Loader, write_csv: WriteCsv) -> None:
+def test_columns_named_in_settings_are_used(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"first {row},second {row},{row % 2},{row}" for row in range(40)]
     path = write_csv(*lines, header="a,b,label,score")
     splits = load(path, text_column="b", text_pair_column="a", label_column="label")
@@ -97,7 +97,7 @@ def test_named_columns_are_used(load: Loader, write_csv: WriteCsv) -> None:
     assert not any("Guessed" in line for line in load.messages)
 
 
-def test_text_column_setting_alone_disables_pairs(load: Loader, write_csv: WriteCsv) -> None:
+def test_setting_only_text_column_disables_pairs(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*[f"a {row},b {row},{row % 2}" for row in range(40)], header="sentence1,sentence2,label")
     assert not load(path, text_column="sentence1").has_pairs
 

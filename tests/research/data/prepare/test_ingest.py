@@ -15,7 +15,7 @@ from research.data.sources.json_tables import JsonLinesTable
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.prepare.conftest import WriteLabels
-from tests.research.data.prepare.labelled_rows import labels_of
+from tests.research.data.prepare.labelled_rows import labels_by_row_number
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_label_separator_splits_a_string_into_several_labels(load: Loader, write
     assert load.reported("Warning:", "label_separator=';'")
     splits = load(path, label_separator=";")
     assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("anger", "joy"))
-    assert [labels_of(splits)[text] for text in "012"] == [[1, 0], [1], [0]]
+    assert [labels_by_row_number(splits)[row] for row in "012"] == [[1, 0], [1], [0]]
 
 
 def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:

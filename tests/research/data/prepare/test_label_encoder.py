@@ -10,16 +10,16 @@ from research.data.prepare.learn_labels import learn_labels
 from research.data.sources.bad_rows import BadRows
 from research.tasks.base import TASKS
 from tests.messages import in_order
-from tests.research.data.prepare.conftest import COLUMNS, ReadRows
+from tests.research.data.prepare.conftest import COLUMNS, IngestLabels
 
 
-def test_encode_rows_reports_unusable_rows_with_the_reason(read_rows: ReadRows) -> None:
-    encoder = learn_labels(read_rows("a", "b", "b"), COLUMNS, None)
+def test_encode_rows_reports_unusable_rows_with_the_reason(ingest_labels: IngestLabels) -> None:
+    encoder = learn_labels(ingest_labels("a", "b", "b"), COLUMNS, None)
     bad, unseen = BadRows("skip"), BadRows("skip", "unseen_labels")
-    usable, strata = encoder.encode_rows(read_rows("b", "c", None, "a", "a", split="test"), bad, unseen)
+    usable, strata = encoder.encode_rows(ingest_labels("b", "c", None, "a", "a", split="test"), bad, unseen)
     assert usable.tolist() == [True, False, False, True, True]
     assert strata[usable].tolist() == [1, 0, 0]
-    assert bad.reasons == {2: {"missing label": 1}}
+    assert bad.reasons == {2: {"missing label": 1}}  # 2 is the number of the test split
     ((reason, count),) = unseen.reasons[2].items()
     assert ("'c'" in reason, count) == (True, 1)
     assert re.search(in_order("test.jsonl, row 2", "'c'"), str(unseen.close(5)))
@@ -35,11 +35,11 @@ def test_encode_rows_reports_unusable_rows_with_the_reason(read_rows: ReadRows) 
     ],
 )
 def test_describe_names_the_task_and_its_labels(
-    read_rows: ReadRows, labels: list[object], task: str | None, expected: tuple[str, ...]
+    ingest_labels: IngestLabels, labels: list[object], task: str | None, expected: tuple[str, ...]
 ) -> None:
     task_class = None if task is None else TASKS[task]
-    encoder = learn_labels(read_rows(*labels), COLUMNS, task_class)
-    described = encoder.describe(guessed=task_class is None)
-    assert re.search(in_order(*expected), described)
-    assert ("guessed" in described) == (task_class is None)
+    encoder = learn_labels(ingest_labels(*labels), COLUMNS, task_class)
+    description = encoder.describe(guessed=task_class is None)
+    assert re.search(in_order(*expected), description)
+    assert ("guessed" in description) == (task_class is None)
     assert encoder.label_type == encoder.kind.column_type()

@@ -16,13 +16,14 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv
 
 
-def lists(*rows: list[str]) -> pa.ListArray:
+def make_list_array(*rows: list[str]) -> pa.ListArray:
     return pa.array(rows, pa.list_(pa.string()))
 
 
 def test_name_reader_returns_label_codes() -> None:
     reader = NameReader(LabelCodes(["a", "b", "c"], str))
-    parsed = reader.read(lists(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
+    parsed = reader.read(make_list_array(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
+    # Label d is unknown: its code is -1, and a list may contain it twice.
     assert parsed.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
     assert parsed.lengths.tolist() == [2, 0, 1, 2, 2, 2]
     assert parsed.invalid.tolist() == [False, False, False, False, True, False]
@@ -33,7 +34,7 @@ def test_name_reader_returns_label_codes() -> None:
 def test_indicator_reader_returns_the_codes_of_labels_marked_with_1() -> None:
     reader = IndicatorReader(["joy", "anger", "fear"])
     parsed = reader.read(
-        lists(["0", "1", "1"], ["False", " TRUE ", "0.0"], ["0", "0", "0"], ["1", "0"], ["1", "2", "0"])
+        make_list_array(["0", "1", "1"], ["False", " TRUE ", "0.0"], ["0", "0", "0"], ["1", "0"], ["1", "2", "0"])
     )
     assert parsed.codes.tolist() == [1, 2, 1]
     assert parsed.lengths.tolist() == [2, 1, 0, 0, 0]

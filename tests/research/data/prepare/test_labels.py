@@ -1,4 +1,4 @@
-"""Read label names. They do not depend on the type of the file."""
+"""Read label names, which do not depend on the file type."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from research.tasks.label_forms import LabelForms
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.prepare.conftest import WriteLabels
-from tests.research.data.prepare.labelled_rows import labels_of, rows_with
+from tests.research.data.prepare.labelled_rows import labels_by_row_number, rows_with_labels
 
 
 def test_string_labels_are_sorted_alphabetically(load: Loader, write_jsonl: WriteJsonl) -> None:
-    splits = load(write_jsonl(rows_with("pos", "neg", "Neutral")))
+    splits = load(write_jsonl(rows_with_labels("pos", "neg", "Neutral")))
     assert splits.task.label_names == ("Neutral", "neg", "pos")
-    assert [labels_of(splits)[text] for text in "012"] == [2, 1, 0]
+    assert [labels_by_row_number(splits)[row] for row in "012"] == [2, 1, 0]
     assert splits.task.num_train == len(splits.train) == sum(splits.task.label_counts)
     assert splits.task.label_counts[0] == list(splits.train["label"]).count(0)
 
 
 def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJsonl) -> None:
-    splits = load(write_jsonl(rows_with(10, 9, -1)))
+    splits = load(write_jsonl(rows_with_labels(10, 9, -1)))
     assert splits.task.problem_type == "single_label"
     assert splits.task.label_names == ("-1", "9", "10")
-    assert labels_of(splits)["0"] == 2
+    assert labels_by_row_number(splits)["0"] == 2
 
 
 @pytest.mark.parametrize(
@@ -60,25 +60,25 @@ def test_label_names_do_not_depend_on_the_file_type(
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_label_ids_may_start_at_any_number(load: Loader, write_labels: WriteLabels, first: int) -> None:
+def test_label_ids_can_start_at_0_or_1(load: Loader, write_labels: WriteLabels, first: int) -> None:
     task = load(write_labels(str(first), str(first + 1), str(first + 2))).task
     assert task.label_names == (str(first), str(first + 1), str(first + 2))
     assert set(task.label_counts) == {15}
 
 
 def test_booleans_are_read_as_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
-    splits = load(write_jsonl(rows_with(True, False)))
+    splits = load(write_jsonl(rows_with_labels(True, False)))
     assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("False", "True"))
 
 
 def test_fractions_can_be_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
-    splits = load(write_jsonl(rows_with(10.0, 9.5)), task="single_label")
+    splits = load(write_jsonl(rows_with_labels(10.0, 9.5)), task="single_label")
     assert splits.task.label_names == ("9.5", "10.0")
 
 
 @pytest.mark.parametrize("num_labels", [3, 30])
-def test_label_names_of_large_floats_are_whole_numbers(load: Loader, tmp_path: Path, num_labels: int) -> None:
-    rows = rows_with(*(1e18 + 4096.0 * number for number in range(num_labels)))
+def test_label_names_of_large_floats_are_written_as_integers(load: Loader, tmp_path: Path, num_labels: int) -> None:
+    rows = rows_with_labels(*(1e18 + 4096.0 * number for number in range(num_labels)))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     splits = load(tmp_path / "rows.parquet")
     assert load.reported("Warning:", "'label'", "floats")
@@ -86,7 +86,7 @@ def test_label_names_of_large_floats_are_whole_numbers(load: Loader, tmp_path: P
         assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
 
 
-def test_label_names_of_numbers_with_exponents_are_whole_numbers(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_names_of_numbers_with_exponents_are_written_as_integers(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*(f"text {row},{('1e5', '200000', '3E7')[row % 3]}" for row in range(60))))
     assert splits.task.label_names == ("100000", "200000", "30000000")
 
@@ -97,7 +97,7 @@ def test_nan_is_a_missing_label_in_all_file_types(load: Loader, write_labels: Wr
 
 
 @pytest.mark.parametrize("file_type", ["csv", "jsonl"])
-def test_test_rows_may_store_whole_numbers_as_floats(
+def test_integer_labels_of_test_rows_can_be_stored_as_floats(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl, file_type: str
 ) -> None:
     folder = write_csv(*(f"train {row},{row % 2}" for row in range(40)), name="data/train.csv").parent
@@ -113,8 +113,8 @@ def test_test_rows_may_store_whole_numbers_as_floats(
     "names",
     [
         *(
-            ("pos", other)
-            for other in ("'pos'", "“pos”", "pos\u200b", "\ufeffpos", "po\0s", "pos\ufe0f", "Pos", " pos")
+            ("pos", variant)
+            for variant in ("'pos'", "“pos”", "pos\u200b", "\ufeffpos", "po\0s", "pos\ufe0f", "Pos", " pos")
         ),
         ("a b", "a  B"),
         ("caf\u00e9", "cafe\u0301"),

@@ -12,11 +12,11 @@ from research.data.prepare.learn_labels import learn_labels
 from research.data.sources.bad_rows import BadRows, BadRowsError
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
-from tests.research.data.prepare.conftest import COLUMNS, ReadRows
-from tests.research.data.prepare.labelled_rows import rows_with
+from tests.research.data.prepare.conftest import COLUMNS, IngestLabels
+from tests.research.data.prepare.labelled_rows import rows_with_labels
 
 
-def test_label_that_occurs_only_in_test_is_refused(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_that_occurs_only_in_test_rows_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
     with pytest.raises(
@@ -63,7 +63,7 @@ def test_unseen_labels_cannot_count_as_wrong_in_multi_label_tasks(load: Loader, 
 
 
 def test_all_unseen_labels_of_a_row_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
-    folder = write_jsonl(rows_with(["a"], ["b"]), name="data/train.jsonl").parent
+    folder = write_jsonl(rows_with_labels(["a"], ["b"]), name="data/train.jsonl").parent
     write_jsonl([{"text": "x", "label": ["a", "c", "d"]}], name="data/test.jsonl")
     with pytest.raises(ValueError, match=in_order("test.jsonl, row 1: ", "'c', 'd'", "--unseen_labels")):
         load(folder)
@@ -80,19 +80,19 @@ def test_declared_label_without_training_rows_is_unseen(load: Loader, tmp_path: 
     assert load(tmp_path / "data", bad_rows="skip").task.label_names == ("a", "b", "c")
 
 
-def test_encode_rows_uses_the_rarest_label_as_stratum(read_rows: ReadRows) -> None:
-    train = read_rows(["a"], ["a"], ["a", "b"], ["b", "c"], [])
+def test_encode_rows_uses_the_rarest_label_as_stratum(ingest_labels: IngestLabels) -> None:
+    train = ingest_labels(["a"], ["a"], ["a", "b"], ["b", "c"], [])
     encoder = learn_labels(train, COLUMNS, None)
     usable, strata = encoder.encode_rows(train, BadRows("error"), BadRows("error"))
     assert usable.all()
     assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels form a separate stratum
 
 
-def test_encode_labels_returns_codes_that_tally_counts(read_rows: ReadRows) -> None:
-    single_label = learn_labels(read_rows("a", "b"), COLUMNS, None)
+def test_tally_counts_the_codes_that_encode_labels_returns(ingest_labels: IngestLabels) -> None:
+    single_label = learn_labels(ingest_labels("a", "b"), COLUMNS, None)
     codes = single_label.encode_labels(pa.array([["b"], ["a"], ["b"]]))
     assert codes.to_pylist() == [1, 0, 1]
-    multi_label = learn_labels(read_rows(["a"], ["b", "a"]), COLUMNS, None)
+    multi_label = learn_labels(ingest_labels(["a"], ["b", "a"]), COLUMNS, None)
     code_lists = multi_label.encode_labels(pa.array([["b", "a"], [], ["a"]], pa.list_(pa.string())))
     assert code_lists.to_pylist() == [[1, 0], [], [0]]
     for encoder, labels, counts in ((single_label, codes, [1, 2]), (multi_label, code_lists, [2, 1])):
@@ -101,8 +101,8 @@ def test_encode_labels_returns_codes_that_tally_counts(read_rows: ReadRows) -> N
         assert tally.facts(3)["label_counts"] == counts
 
 
-def test_may_be_labels_accepts_missing_value_marks_that_are_training_labels(read_rows: ReadRows) -> None:
-    train = read_rows("-1", "1", "none")
+def test_may_be_labels_accepts_missing_value_marks_that_are_training_labels(ingest_labels: IngestLabels) -> None:
+    train = ingest_labels("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
     assert encoder.may_be_labels({"none", "null"}, train)
     assert not encoder.may_be_labels({"null", "-2"}, train)

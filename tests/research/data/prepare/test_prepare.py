@@ -1,4 +1,4 @@
-"""Prepare data. The rows may change only if ROWS_FORMAT changes, because users' caches hold rows of this format."""
+"""Prepare data. Prepared rows may change only if ROWS_FORMAT changes, because users' caches contain them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.research.data.entry_hash import hash_entry
 
 
 # Each of the following functions writes data, and returns its path and the settings to load it with.
-def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
-    """Write training rows with repeated texts, texts to clean, and bad rows. The other splits are carved from them."""
+def write_texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+    """Write only training rows, from which all splits are carved: repeated texts, texts to clean, and bad rows."""
     lines: list[str | bytes] = [
         f"<b>Cafe\u0301</b>  {row % 70}\x07,{'other' if row % 3 else 'rest'}" for row in range(90)
     ]
@@ -27,7 +27,7 @@ def texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]
     return write_csv(*lines), {"cleaning": list(CLEANING), "bad_rows": "skip", **limits}
 
 
-def pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+def write_pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
     """Write a folder with three splits of pairs. Splits share rows, and some labels do not occur in training rows."""
     for split, num_rows in (("train", 30), ("validation", 20), ("test", 12)):
         lines = [f'"premise, {row}";hypothesis {row};{row % (2 if split == "train" else 3)}' for row in range(num_rows)]
@@ -35,7 +35,7 @@ def pairs(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]
     return path.parent, {"unseen_labels": "count_as_wrong", "cleaning": ["lowercase"]}
 
 
-def several_labels(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
+def write_label_lists(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
     """Write lists of labels, some of them empty, and an unlabelled test split."""
     names = ["joy", "anger", "\u00e9tat"]
     rows = [
@@ -47,42 +47,42 @@ def several_labels(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict
     return path.parent, {"bad_rows": "skip"}
 
 
-def separated_labels(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+def write_separated_labels(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
     """Write strings that hold several labels with a separator."""
     lines = [f"text {row}\t{('a|b', 'b', 'c| a')[row % 3]}" for row in range(40)]
     return write_csv(*lines, name="labels.tsv", header="text\tlabel"), {"label_separator": "|"}
 
 
-def label_columns(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
+def write_label_columns(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
     """Write one column per label."""
     lines = [f"text {row},{row % 2},{row // 2 % 2}" for row in range(40)]
     return write_csv(*lines, header="text,good,long"), {"label_column": "good,long", "text_column": "text"}
 
 
-def scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
+def write_scores(_: Any, write_jsonl: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
     """Write one score per row."""
     return write_jsonl([{"text": f" text {row}\n", "label": row / 8 - 1} for row in range(40)]), {"test_share": 0.3}
 
 
 @pytest.mark.parametrize(
-    ("example", "expected_hash"),
+    ("write_example", "expected_hash"),
     [
-        (texts, "95bfbc809821141f"),
-        (pairs, "22ff9c19fa9e71a6"),
-        (several_labels, "229a208250b88b2d"),
-        (separated_labels, "3efa78f849e38e31"),
-        (label_columns, "c41a681167e5486f"),
-        (scores, "dff36f5817f49a21"),
+        (write_texts, "95bfbc809821141f"),
+        (write_pairs, "22ff9c19fa9e71a6"),
+        (write_label_lists, "229a208250b88b2d"),
+        (write_separated_labels, "3efa78f849e38e31"),
+        (write_label_columns, "c41a681167e5486f"),
+        (write_scores, "dff36f5817f49a21"),
     ],
 )
 def test_rows_change_only_if_rows_format_changes(
     load: Loader,
     write_csv: WriteCsv,
     write_jsonl: WriteJsonl,
-    example: Callable[..., tuple[Path, dict[str, Any]]],
+    write_example: Callable[..., tuple[Path, dict[str, Any]]],
     expected_hash: str,
 ) -> None:
-    path, settings = example(write_csv, write_jsonl)
+    path, settings = write_example(write_csv, write_jsonl)
     load(path, **settings)
     entry_hash = hash_entry(load.cache_dir, "rows")
     assert (ROWS_FORMAT, entry_hash) == (1, expected_hash), (

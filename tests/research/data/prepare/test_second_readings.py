@@ -1,4 +1,4 @@
-"""Warn of labels that can be read in a second way, and name the setting that selects it."""
+"""Warn about labels that can be read in a second way, and name the setting that selects the second way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from research.data.prepare.second_readings import warn_of_spellings
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.prepare.conftest import WriteLabels
-from tests.research.data.prepare.labelled_rows import rows_with
+from tests.research.data.prepare.labelled_rows import rows_with_labels
 
 
 def test_merged_spellings_are_reported_with_their_row_counts(load: Loader, write_labels: WriteLabels) -> None:
@@ -28,7 +28,7 @@ def test_labels_that_look_alike_are_reported_but_not_merged(load: Loader, write_
 
 
 def test_names_with_commas_cause_no_warning_about_separators(load: Loader, write_jsonl: WriteJsonl) -> None:
-    load(write_jsonl(rows_with("Paris, France", "Lyon, France", "Rome, Italy")))
+    load(write_jsonl(rows_with_labels("Paris, France", "Lyon, France", "Rome, Italy")))
     assert not load.reported("label_separator")
 
 
@@ -67,8 +67,12 @@ def test_unambiguous_labels_cause_no_warning(load: Loader, write_csv: WriteCsv) 
     assert not load.reported("Warning")
 
 
-def test_lists_that_are_mostly_indicators_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
-    load(write_jsonl([*rows_with([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]))
+def test_labels_that_are_mostly_indicator_lists_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
+    load(
+        write_jsonl(
+            [*rows_with_labels([1, 0], [0, 1]), *({"text": f"odd {row}", "label": [2, 0]} for row in range(10))]
+        )
+    )
     assert load.reported("Warning:", "'label'", "80%")
 
 
@@ -87,7 +91,7 @@ def test_minus_one_causes_no_warning_in_a_binary_task(load: Loader, write_labels
 
 
 def test_list_elements_that_may_hold_several_names_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
-    load(write_jsonl(rows_with(["joy|anger"], ["joy"], ["anger", "fear"])))
+    load(write_jsonl(rows_with_labels(["joy|anger"], ["joy"], ["anger", "fear"])))
     assert load.reported("Warning:", "'|'", "'joy|anger'", "label_separator='|'")
 
 

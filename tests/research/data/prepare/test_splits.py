@@ -31,7 +31,7 @@ def hashes_of_distinct_texts(num_rows: int) -> np.ndarray:
     return np.random.default_rng(1).permutation(num_rows).astype(np.uint64)
 
 
-def test_allocate_is_proportional_with_largest_remainders() -> None:
+def test_allocate_uses_the_largest_remainder_method() -> None:
     for seed in range(20):
         assert allocate(10, np.array([50, 30, 20]), seed).tolist() == [5, 3, 2]
         assert allocate(4, np.array([5, 3, 2]), seed).tolist() == [2, 1, 1]
@@ -54,7 +54,7 @@ def test_small_splits_do_not_favour_labels_that_sort_first(load: Loader, write_c
     splits = load(write_csv(*lines), **settings)
     labels = np.array(splits.validation["label"])
     assert len(set(labels.tolist())) == 80
-    assert abs((labels > 75).sum() - 40) < 20
+    assert abs((labels > 75).sum() - 40) < 20  # about half of the 80 labels are in the second half of the 151
     assert load.reported("Warning:", "71 of 151 labels", "validation")
     assert not load.reported("151 labels", "train")
 
@@ -86,14 +86,14 @@ def test_carve_keeps_copies_of_a_text_together() -> None:
     assert 150 < (split == TEST).sum() <= 200
 
 
-def test_carve_keeps_texts_of_existing_splits_in_train() -> None:
+def test_carve_leaves_texts_that_occur_in_existing_splits_in_train() -> None:
     hashes = hashes_of_distinct_texts(200)
     split = carve(hashes, np.zeros(200, dtype=np.int32), {TEST: 0.4}, 0, hashes[:100])
     assert (split[:100] == TRAIN).all()
     assert (split == TEST).sum() == 80
 
 
-def test_carve_keeps_every_label_in_train() -> None:
+def test_carve_leaves_rare_labels_in_train() -> None:
     strata = np.array([0] * 100 + [1] * 2 + [2], dtype=np.int32)
     for seed in range(20):
         split = carve(hashes_of_distinct_texts(103), strata, {VALIDATION: 0.4, TEST: 0.5}, seed, NO_HASHES)
@@ -114,7 +114,7 @@ def test_carve_refuses_too_few_rows() -> None:
         carve(hashes_of_distinct_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, 0, NO_HASHES)
 
 
-def test_sample_is_stratified_and_in_order() -> None:
+def test_sample_is_stratified_and_keeps_the_order_of_rows() -> None:
     strata = np.tile([0, 0, 0, 1], 250).astype(np.int32)
     sampled = sample(strata, 100, seed=0)
     assert Counter(strata[sampled].tolist()) == {0: 75, 1: 25}
@@ -180,6 +180,7 @@ def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, 
         assert list(split["text"]) == [f"text {row}" for row in split["id"]], f"{name}: ids are not row numbers"
     assert load.reported("train", "80 of 600")
     if task == "regression":
+        # A row's label is its number / 3, and every tenth of the labels has 80 of the 800 rows.
         rows_per_tenth = Counter(int(score * 3 // 80) for score in splits.train["label"])
         assert rows_per_tenth == dict.fromkeys(range(10), 8)
     else:

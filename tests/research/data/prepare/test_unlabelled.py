@@ -20,8 +20,8 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 
 
 @pytest.fixture
-def folder(write_csv: WriteCsv) -> Path:
-    """Return a folder with a file of training rows."""
+def train_folder(write_csv: WriteCsv) -> Path:
+    """Return a folder with a file of training rows, and no other split."""
     parent: Path = write_csv(*reviews(20), name="data/train.csv").parent
     return parent
 
@@ -37,10 +37,10 @@ def folder(write_csv: WriteCsv) -> Path:
     ],
 )
 def test_unlabelled_test_rows_are_kept(
-    load: Loader, write_csv: WriteCsv, folder: Path, header: str, lines: list[str]
+    load: Loader, write_csv: WriteCsv, train_folder: Path, header: str, lines: list[str]
 ) -> None:
     write_csv(*lines, name="data/test.csv", header=header)
-    splits = load(folder, unseen_labels="count_as_wrong")
+    splits = load(train_folder, unseen_labels="count_as_wrong")
     assert splits.unlabelled == ("test",)
     assert splits.test["text"][:] == ["first", "second", "third"]
     assert splits.test["label"][:] == [None, None, None]
@@ -49,43 +49,45 @@ def test_unlabelled_test_rows_are_kept(
     assert None not in splits.train["label"][:] + splits.validation["label"][:]
     assert load.reported("Warning:", "3 test rows")
     assert not load.reported("of 2 labels", "test")
-    assert load(folder, limit_test=2).unlabelled == ("test",)
+    assert load(train_folder, limit_test=2).unlabelled == ("test",)
     assert load.reported("test", "2 of 3")
 
 
 @pytest.mark.parametrize("missing", ["", "-1", "nan"])
-def test_partly_labelled_test_rows_are_bad_rows(load: Loader, write_csv: WriteCsv, folder: Path, missing: str) -> None:
+def test_partly_labelled_test_rows_are_bad_rows(
+    load: Loader, write_csv: WriteCsv, train_folder: Path, missing: str
+) -> None:
     write_csv(f"first,{missing}", "second,label 1", f"third,{missing}", name="data/test.csv")
     with pytest.raises(BadRowsError, match=in_order("2", "23", "test.csv, row 1 (line 2)", "test.csv, row 3")):
-        load(folder)
-    splits = load(folder, bad_rows="skip")
+        load(train_folder)
+    splits = load(train_folder, bad_rows="skip")
     assert splits.unlabelled == ()
     assert (splits.test["text"][:], splits.test["label"][:]) == (["second"], [1])
     assert sum(item.rows for item in splits.left_out if item.split == "test") == 2
 
 
-def test_empty_texts_in_an_unlabelled_split_are_bad_rows(load: Loader, write_csv: WriteCsv, folder: Path) -> None:
+def test_empty_texts_in_an_unlabelled_split_are_bad_rows(load: Loader, write_csv: WriteCsv, train_folder: Path) -> None:
     write_csv("first,", " ,", "third,", name="data/test.csv")
     with pytest.raises(BadRowsError, match=in_order("1", "23", "test.csv, row 2 (line 3): empty text")):
-        load(folder)
-    assert load(folder, bad_rows="skip").test["text"][:] == ["first", "third"]
+        load(train_folder)
+    assert load(train_folder, bad_rows="skip").test["text"][:] == ["first", "third"]
 
 
 @pytest.mark.parametrize("header", ["text", "text,label"])
-def test_validation_rows_need_labels(load: Loader, write_csv: WriteCsv, folder: Path, header: str) -> None:
+def test_validation_rows_need_labels(load: Loader, write_csv: WriteCsv, train_folder: Path, header: str) -> None:
     missing_label = "," if "label" in header else ""
     write_csv(f"first{missing_label}", f"second{missing_label}", name="data/validation.csv", header=header)
     with pytest.raises(ValueError, match=r"validation.csv.*label"):
-        load(folder)
+        load(train_folder)
 
 
 @pytest.mark.parametrize("column", ["lable", "labels", "Label", "target"])
 def test_label_column_with_a_different_name_in_test_is_refused(
-    load: Loader, write_csv: WriteCsv, folder: Path, column: str
+    load: Loader, write_csv: WriteCsv, train_folder: Path, column: str
 ) -> None:
     write_csv("first,label 0", name="data/test.csv", header=f"text,{column}")
     with pytest.raises(ValueError, match=rf"test\.csv.*'label'.*'{column}'"):
-        load(folder)
+        load(train_folder)
 
 
 def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
@@ -117,7 +119,7 @@ def test_label_far_from_the_start_of_a_json_file_is_found(load: Loader, write_js
         load(folder)
 
 
-def test_unlabelled_rows_may_be_pairs_or_belong_to_a_multi_label_task(
+def test_unlabelled_rows_can_be_pairs_or_belong_to_a_multi_label_task(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
     rows = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
@@ -154,10 +156,10 @@ def test_class_label_ids_of_minus_one_are_missing_labels(load: Loader, tmp_path:
 
 
 def test_collator_uses_placeholders_for_missing_labels(
-    load: Loader, write_csv: WriteCsv, folder: Path, minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, train_folder: Path, minilm: PreTrainedTokenizerBase
 ) -> None:
     write_csv("first", "second", name="data/test.csv", header="text")
-    splits = tokenize_splits(load(folder), minilm)
+    splits = tokenize_splits(load(train_folder), minilm)
     assert splits.unlabelled == ("test",)
     collate = Collator(minilm, splits.task, max_length=16, truncation="head", pair=False)
     assert collate(splits.test[[0, 1]]).labels.tolist() == [NO_LABEL, NO_LABEL]

@@ -12,11 +12,11 @@ REVIEWS = {
     for folder, rating in (("pos", 8), ("neg", 2))
     for number in (10, 9, 0, 100)
 }
-"""Texts by their path in the release."""
+"""Texts of the reviews, by their paths in the release."""
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Path:
+def imdb_release(tmp_path: Path) -> Path:
     """Return the folder of the unpacked release, including a README and an unlabelled review, which are not read."""
     root = tmp_path / "aclImdb"
     for name, text in {**REVIEWS, "train/unsup/0_0.txt": "unlabelled", "README": "read me"}.items():

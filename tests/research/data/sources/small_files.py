@@ -12,7 +12,7 @@ import pyarrow as pa
 from research.data.sources.base import list_file_sources
 from tests.builders.good_files import FILE_TYPES, Sheet
 
-SUFFIXES_OF_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"]
+SUFFIXES_THAT_ALLOW_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"]
 """Extensions of the file types in which any string can be a label."""
 
 
@@ -26,7 +26,7 @@ def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
     return path
 
 
-def write_table(path: Path, rows: Sequence[tuple[str, str]], **options: Any) -> Path:
+def write_delimited_text(path: Path, rows: Sequence[tuple[str, str]], **options: Any) -> Path:
     """Write texts and labels as delimited text. The options are passed to `csv.writer`."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, **options).writerows([("text", "label"), *rows])

@@ -22,7 +22,7 @@ class WriteTar(Protocol):
 
 @pytest.fixture
 def write_tar(tmp_path: Path) -> WriteTar:
-    """Return a function that writes an archive of texts, by their path in the archive, and of extra members."""
+    """Return a function that writes a tar archive. It takes texts, by their paths in the archive, and extra members."""
 
     def write(files: dict[str, str], *extra: tarfile.TarInfo, name: str = "aclImdb.tar.gz") -> Path:
         with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
@@ -40,11 +40,11 @@ def write_tar(tmp_path: Path) -> WriteTar:
 @pytest.mark.parametrize("name", ["aclImdb.tar.gz", "reviews.tgz", "reviews.tar"])
 @pytest.mark.parametrize("prefix", ["aclImdb/", "./aclImdb/", ""])
 def test_archive_has_the_same_rows_as_the_folder(
-    load: Loader, release: Path, write_tar: WriteTar, name: str, prefix: str
+    load: Loader, imdb_release: Path, write_tar: WriteTar, name: str, prefix: str
 ) -> None:
     files = {prefix + path: text for path, text in REVIEWS.items()}
     extra = {f"{prefix}train/unsup/0_0.txt": "unlabelled", f"{prefix}train/pos/._9_8.txt": "\x00"}
-    assert rows_by_split(load(write_tar(files | extra, name=name))) == rows_by_split(load(release))
+    assert rows_by_split(load(write_tar(files | extra, name=name))) == rows_by_split(load(imdb_release))
 
 
 def make_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -87,8 +87,8 @@ def test_damaged_archive_is_refused(load: Loader, write_tar: WriteTar) -> None:
         content[:-1],
         bytes(flipped),
         b"not a tar archive",
-        uncompressed[:5120],
-        uncompressed[:5000],
+        uncompressed[:5120],  # cut between two blocks of 512 bytes
+        uncompressed[:5000],  # cut within a block
     ):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"aclImdb\.tar\.gz .* tar archive: ."):

@@ -1,4 +1,4 @@
-"""Read parquet files of other programs, with columns of any type, invalid metadata or damage."""
+"""Read parquet files that different programs wrote: with columns of any type, with invalid metadata, or damaged."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.research.data.loaded_rows import rows_in
 NUM_ROWS = 40
 TEXTS = [f"review number {row}" for row in range(NUM_ROWS)]
 LABELS = [row % 2 for row in range(NUM_ROWS)]
-Write = Callable[..., Path]
+WriteParquet = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Return a function that writes a parquet file of texts, labels and other columns."""
+def write_parquet(tmp_path: Path) -> WriteParquet:
+    """Return a function that writes a parquet file with texts, labels and the given columns."""
 
     def write_columns(*, metadata: dict[str, str] | None = None, **columns: Any) -> Path:
         table = pa.table({"text": TEXTS, "label": LABELS, **columns}).replace_schema_metadata(metadata)
@@ -52,23 +52,27 @@ def write(tmp_path: Path) -> Write:
     ],
     ids=lambda array: str(array.type),
 )
-def test_parquet_ignores_unused_columns_of_any_type(load: Loader, write: Write, unused: pa.Array) -> None:
-    splits = load(write(unused=unused))
+def test_parquet_ignores_unused_columns_of_any_type(
+    load: Loader, write_parquet: WriteParquet, unused: pa.Array
+) -> None:
+    splits = load(write_parquet(unused=unused))
     assert sorted(row["text"] for _, split in splits.items() for row in split) == sorted(TEXTS)
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}'])
-def test_parquet_reports_and_ignores_invalid_metadata(load: Loader, write: Write, content: str) -> None:
-    splits = load(write(metadata={"huggingface": content}))
+def test_parquet_reports_and_ignores_invalid_metadata(load: Loader, write_parquet: WriteParquet, content: str) -> None:
+    splits = load(write_parquet(metadata={"huggingface": content}))
     assert splits.task.label_names == ("0", "1")
     assert load.reported("Warning:", "metadata of reviews.parquet")
 
 
 @pytest.mark.parametrize("missing_rows", [[], [7]])
-def test_declared_names_apply_to_ids_stored_as_floats(load: Loader, write: Write, missing_rows: list[int]) -> None:
+def test_declared_names_apply_to_ids_stored_as_floats(
+    load: Loader, write_parquet: WriteParquet, missing_rows: list[int]
+) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [None if row in missing_rows else float(label) for row, label in enumerate(LABELS)]
-    path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
+    path = write_parquet(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
     splits = load(path, bad_rows="skip")
     assert splits.task.label_names == ("neg", "pos")
     assert [(item.reason, item.rows) for item in splits.left_out] == [("missing label", 1)] * len(missing_rows)
@@ -78,18 +82,18 @@ def test_declared_names_apply_to_ids_stored_as_floats(load: Loader, write: Write
     assert {row["text"]: row["label"] for _, split in splits.items() for row in split} == expected
 
 
-def test_label_name_that_is_not_declared_is_a_bad_row(load: Loader, write: Write) -> None:
+def test_label_name_that_is_not_declared_is_a_bad_row(load: Loader, write_parquet: WriteParquet) -> None:
     features = {"label": {"_type": "ClassLabel", "names": ["neg", "pos"]}}
     labels = [("neg", "pos", "new")[row % 3] for row in range(NUM_ROWS)]
-    path = write(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
+    path = write_parquet(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
     with pytest.raises(BadRowsError, match=in_order("13", "40", "row 3: ", "'new'")):
         load(path)
 
 
-def test_times_that_python_cannot_represent_are_bad_rows(load: Loader, write: Write) -> None:
+def test_times_that_python_cannot_represent_are_bad_rows(load: Loader, write_parquet: WriteParquet) -> None:
     times = pa.array([0, 2**60] * (NUM_ROWS // 2), pa.timestamp("ms"))
     with pytest.raises(BadRowsError, match=in_order("40", "40", "row 2: ", "timestamp[ms]")):
-        load(write(label=times))
+        load(write_parquet(label=times))
 
 
 def test_parquet_damaged_in_the_middle_is_refused(load: Loader, tmp_path: Path) -> None:
@@ -107,7 +111,7 @@ def test_parquet_with_a_wrong_page_checksum_is_refused(load: Loader, tmp_path: P
     path = tmp_path / "reviews.parquet"
     table = pa.table({"text": TEXTS, "label": LABELS})
     pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
-    path.write_bytes(path.read_bytes().replace(b"review number 7", b"review nunber 7", 1))
+    path.write_bytes(path.read_bytes().replace(b"review number 7", b"review nunber 7", 1))  # changes one letter
     with pytest.raises(ValueError, match=r"reviews\.parquet: .*damaged \(.*checksum"):
         load(path)
 

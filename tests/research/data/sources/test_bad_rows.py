@@ -11,7 +11,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
-def test_bad_rows_error_counts_all_rows_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
+def test_bad_rows_error_counts_all_bad_rows_and_describes_the_first_five(load: Loader, write_csv: WriteCsv) -> None:
     lines: list[str | bytes] = [
         '"two\nlines",a',
         ",a",
@@ -26,10 +26,10 @@ def test_bad_rows_error_counts_all_rows_and_describes_the_first_five(load: Loade
     ]
     with pytest.raises(BadRowsError) as caught:
         load(write_csv(*lines))
-    described = re.findall(
+    descriptions = re.findall(
         r"reviews\.csv, row (\d) \(line (\d)\): (empty text|invalid UTF-8|missing label)", str(caught.value)
     )
-    assert described == [
+    assert descriptions == [
         ("2", "4", "empty text"),
         ("3", "5", "empty text"),
         ("4", "6", "invalid UTF-8"),
@@ -40,7 +40,7 @@ def test_bad_rows_error_counts_all_rows_and_describes_the_first_five(load: Loade
     assert "skip" not in str(caught.value)  # skipping would remove exactly the rows with accents
 
 
-def test_bad_rows_skip_reports_the_skipped_rows(load: Loader, write_csv: WriteCsv) -> None:
+def test_skipped_rows_are_reported(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*reviews(40), ",label 1"), bad_rows="skip")
     assert sum(len(split) for _, split in splits.items()) == 40
     assert load.reported("1 ", "41", "reviews.csv, row 41 (line 42): empty text")
@@ -65,7 +65,7 @@ def test_skipped_rows_are_counted_by_split_and_reason(load: Loader, write_csv: W
     assert cached.left_out == splits.left_out
 
 
-def test_skipped_rows_with_many_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
+def test_skipped_rows_with_more_than_20_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
     left_out = load(folder, bad_rows="skip").left_out

@@ -19,7 +19,7 @@ from research.settings.plugins import import_plugins
 from research.system.user_code import hash_user_code
 from tests.research.data.conftest import Loader, reviews
 from tests.research.data.sources.small_files import write_file
-from tests.shipped import shipped
+from tests.shipped import shipped_names
 
 Row = tuple[str, str]
 ROWS: list[Row] = [(f"a film {row}", ("negative", "positive")[row % 2]) for row in range(30)]
@@ -38,7 +38,7 @@ def write_saved_splits(folder: Path, rows: Sequence[Row]) -> Path:
     return folder / "saved"
 
 
-def write_release(folder: Path, rows: Sequence[Row]) -> Path:
+def write_imdb_release(folder: Path, rows: Sequence[Row]) -> Path:
     for number, (text, label) in enumerate(rows):
         path = folder / "aclImdb" / "train" / label[:3] / f"{number}_5.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,9 +46,9 @@ def write_release(folder: Path, rows: Sequence[Row]) -> Path:
     return folder / "aclImdb"
 
 
-def write_archive(folder: Path, rows: Sequence[Row]) -> Path:
+def write_imdb_archive(folder: Path, rows: Sequence[Row]) -> Path:
     with tarfile.open(folder / "aclImdb.tar.gz", "w:gz") as archive:
-        archive.add(write_release(folder, rows), "aclImdb")
+        archive.add(write_imdb_release(folder, rows), "aclImdb")
     return folder / "aclImdb.tar.gz"
 
 
@@ -60,28 +60,28 @@ def write_folder(folder: Path, rows: Sequence[Row]) -> Path:
 WRITERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "saved_dataset": write_saved_dataset,
     "saved_splits": write_saved_splits,
-    "aclimdb": write_release,
-    "aclimdb_archive": write_archive,
+    "aclimdb": write_imdb_release,
+    "aclimdb_archive": write_imdb_archive,
     "folder": write_folder,
 }
 """Writers for the data sources that do not read a single file."""
-FIXED = {"imdb", "rotten_tomatoes", "hub"}
-"""Data sources whose rows cannot be chosen by a test. They have separate tests."""
+SOURCES_WITH_FIXED_ROWS = {"imdb", "rotten_tomatoes", "hub"}
+"""Data sources whose rows a test cannot choose. Separate tests check them."""
 
 
-def rows_of(splits: Splits) -> list[Row]:
+def rows_with_label_names(splits: Splits) -> list[Row]:
     names = splits.task.label_names
     return sorted((row["text"], names[row["label"]]) for _, split in splits.items() for row in split)
 
 
-@pytest.mark.parametrize("name", [name for name in shipped(SOURCES) if name not in FIXED])
-def test_data_sources_read_the_same_rows(load: Loader, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in shipped_names(SOURCES) if name not in SOURCES_WITH_FIXED_ROWS])
+def test_data_source_reads_the_rows_that_were_written(load: Loader, tmp_path: Path, name: str) -> None:
     source = SOURCES[name]
     suffixes = source.suffixes if issubclass(source, FileSource) else [None]
     for suffix in suffixes:
         path = WRITERS[name](tmp_path, ROWS) if suffix is None else write_file(tmp_path / f"data{suffix}", ROWS)
         splits = load(path)
-        assert rows_of(splits) == sorted(ROWS)
+        assert rows_with_label_names(splits) == sorted(ROWS)
         assert splits.task.problem_type == "single_label"
         assert splits.task.label_names == ("negative", "positive")
 
@@ -104,7 +104,7 @@ def test_files_of_any_type_are_refused_if_unreadable(load: Loader, tmp_path: Pat
         load(path)
 
 
-def test_register_data_keeps_the_cache_entries_of_other_data(load: Loader, tmp_path: Path) -> None:
+def test_register_data_does_not_invalidate_existing_cache_entries(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     load(path)
     entries = sorted(entry.name for entry in load.cache_dir.iterdir())
@@ -150,13 +150,13 @@ def test_data_is_read_again_if_the_code_of_a_users_data_source_changes(load: Loa
     plugin.write_text(PLUGIN)
     with SOURCES.isolated():
         import_plugins([str(plugin)])
-        assert rows_of(load(tmp_path / "data.mine")) == sorted(ROWS)
+        assert rows_with_label_names(load(tmp_path / "data.mine")) == sorted(ROWS)
         load(tmp_path / "folder")
         assert len(list(load.cache_dir.iterdir())) == 2
         plugin.write_text(plugin.read_text() + "# changed\n")
         load(tmp_path / "data.mine")
         load(tmp_path / "folder")
-        assert len(list(load.cache_dir.iterdir())) == 4
+        assert len(list(load.cache_dir.iterdir())) == 4  # a second entry for the file, and one for the folder
     with pytest.raises(ValueError, match=r"'\.mine'"):
         load(tmp_path / "data.mine")
 
@@ -187,7 +187,7 @@ def test_named_source_is_found_by_name_and_suggested_for_similar_names(load: Loa
             def find_named(self) -> Source:
                 return Source("my films", ["v1"], lambda _: {"train": [CsvTable(path, "films")]})
 
-        assert rows_of(load("my_films")) == sorted(ROWS)
+        assert rows_with_label_names(load("my_films")) == sorted(ROWS)
         assert hash_user_code(Films) is not None
         with pytest.raises(ValueError, match=r"'my_film'.*'my_films'"):
             load("my_film")

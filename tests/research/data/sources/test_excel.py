@@ -20,11 +20,11 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv
 
 Sheets = dict[str, Sequence[Sequence[Any]]]
-Write = Callable[..., Path]
+WriteWorkbook = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Write:
+def write_workbook(tmp_path: Path) -> WriteWorkbook:
     """Return a function that writes a workbook from the rows of its sheets."""
 
     def write_sheets(sheets: Sheets, name: str = "reviews.xlsx") -> Path:
@@ -40,22 +40,22 @@ def write(tmp_path: Path) -> Write:
     return write_sheets
 
 
-def rows_with(label: Callable[[int], Any], num_rows: int = 40) -> list[list[Any]]:
-    """Return a header and rows with ids, texts and the label that the function returns for each row."""
-    return [["id", "text", "label"], *([row, f"text {row}", label(row)] for row in range(num_rows))]
+def make_sheet(label_of_row: Callable[[int], Any], num_rows: int = 40) -> list[list[Any]]:
+    """Return the rows of a sheet: a header, and rows with an id, a text and the label that `label_of_row` returns."""
+    return [["id", "text", "label"], *([row, f"text {row}", label_of_row(row)] for row in range(num_rows))]
 
 
-def test_excel_cells_are_converted_as_in_a_csv_export(write: Write) -> None:
+def test_excel_cells_are_converted_as_in_a_csv_export(write_workbook: WriteWorkbook) -> None:
     values = [None, "a", 1, 1.0, 0.25, True, dt.date(2024, 1, 31), dt.datetime(2024, 1, 31, 9, 30), dt.time(9, 30)]
-    path = write({"data": [["value", "text"], *([value, "x"] for value in values)]})
-    rows = ExcelTable(path, "reviews.xlsx").rows(["value"], print)
+    path = write_workbook({"data": [["value", "text"], *([value, "x"] for value in values)]})
+    rows = ExcelTable(path, "reviews.xlsx").rows(["value"], report=print)
     assert [value for _, _, (value,) in rows] == [
         *("", "a", "1", "1", "0.25", "TRUE", "2024-01-31", "2024-01-31T09:30:00", "09:30:00")
     ]
 
 
 @pytest.mark.parametrize(
-    ("label", "problem_type", "names"),
+    ("label_of_row", "problem_type", "names"),
     [
         (lambda row: "np"[row % 2], "single_label", ("n", "p")),
         (lambda row: row % 3, "single_label", ("0", "1", "2")),
@@ -64,14 +64,14 @@ def test_excel_cells_are_converted_as_in_a_csv_export(write: Write) -> None:
 )
 def test_excel_columns_and_task_are_guessed_as_in_csv_files(
     load: Loader,
-    write: Write,
+    write_workbook: WriteWorkbook,
     write_csv: WriteCsv,
-    label: Callable[[int], Any],
+    label_of_row: Callable[[int], Any],
     problem_type: str,
     names: tuple[str, ...] | None,
 ) -> None:
-    rows = rows_with(label)
-    splits = load(write({"Sheet1": rows}))
+    rows = make_sheet(label_of_row)
+    splits = load(write_workbook({"Sheet1": rows}))
     assert splits.task.problem_type == problem_type
     assert names is None or splits.task.label_names == names
     excel_messages = [line.replace(".xlsx", ".csv") for line in load.messages]
@@ -81,27 +81,27 @@ def test_excel_columns_and_task_are_guessed_as_in_csv_files(
     assert excel_messages == load.messages
 
 
-def test_excel_reads_the_only_sheet_with_rows(load: Loader, write: Write) -> None:
+def test_excel_reads_the_only_sheet_with_rows(load: Loader, write_workbook: WriteWorkbook) -> None:
     splits = load(
-        write({"cover": [], "data": [[], *rows_with(lambda row: "np"[row % 2]), [None], []], "end": [[None]]})
+        write_workbook({"cover": [], "data": [[], *make_sheet(lambda row: "np"[row % 2]), [None], []], "end": [[None]]})
     )
     assert sum(len(split) for _, split in splits.items()) == 40
 
 
-def test_excel_refuses_several_sheets_with_rows(load: Loader, write: Write) -> None:
+def test_excel_refuses_several_sheets_with_rows(load: Loader, write_workbook: WriteWorkbook) -> None:
     with pytest.raises(ValueError, match=in_order("one sheet", "reviews.xlsx", "2: 'data', 'notes'")):
-        load(write({"data": rows_with(str), "empty": [], "notes": [["who wrote this"]]}))
+        load(write_workbook({"data": make_sheet(str), "empty": [], "notes": [["who wrote this"]]}))
 
 
-def test_excel_refuses_a_workbook_without_rows(load: Loader, write: Write) -> None:
+def test_excel_refuses_a_workbook_without_rows(load: Loader, write_workbook: WriteWorkbook) -> None:
     with pytest.raises(ValueError, match=r"reviews\.xlsx is empty"):
-        load(write({"data": [], "more": [[None, None]]}))
+        load(write_workbook({"data": [], "more": [[None, None]]}))
 
 
-def test_excel_bad_rows_are_reported_with_their_row_in_the_sheet(load: Loader, write: Write) -> None:
-    rows = [*rows_with(lambda row: "np"[row % 2]), [], [40, None, "n"], [41, "text", None], [42, "text", "n", "more"]]
+def test_excel_bad_rows_are_reported_with_their_row_in_the_sheet(load: Loader, write_workbook: WriteWorkbook) -> None:
+    rows = [*make_sheet(lambda row: "np"[row % 2]), [], [40, None, "n"], [41, "text", None], [42, "text", "n", "more"]]
     rows.append([43, "#REF!", "n"])
-    path = write({"data": rows})
+    path = write_workbook({"data": rows})
     with pytest.raises(BadRowsError) as caught:
         load(path)
     reasons = (
@@ -115,8 +115,8 @@ def test_excel_bad_rows_are_reported_with_their_row_in_the_sheet(load: Loader, w
     assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
 
 
-def test_excel_formulas_are_read_as_their_stored_values(load: Loader, write: Write) -> None:
-    path = write({"data": [*rows_with(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
+def test_excel_formulas_are_read_as_their_stored_values(load: Loader, write_workbook: WriteWorkbook) -> None:
+    path = write_workbook({"data": [*make_sheet(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
     with pytest.raises(BadRowsError, match=r"row 41.*: empty text"):
         load(path)  # openpyxl stores no value, because it does not compute formulas
     with zipfile.ZipFile(path) as archive:
@@ -132,13 +132,15 @@ def test_excel_formulas_are_read_as_their_stored_values(load: Loader, write: Wri
     assert "2024.5" in [text for _, split in splits.items() for text in split["text"]]
 
 
-def test_excel_refuses_duplicate_column_names(load: Loader, write: Write) -> None:
+def test_excel_refuses_duplicate_column_names(load: Loader, write_workbook: WriteWorkbook) -> None:
     with pytest.raises(ValueError, match=r"reviews.xlsx .* column named 'text'"):
-        load(write({"data": [["text", "text", "label"], ["a", "b", "c"]]}))
+        load(write_workbook({"data": [["text", "text", "label"], ["a", "b", "c"]]}))
 
 
-def test_excel_refuses_compressed_and_damaged_workbooks(load: Loader, write: Write, tmp_path: Path) -> None:
-    path = write({"data": rows_with(str)})
+def test_excel_refuses_compressed_and_damaged_workbooks(
+    load: Loader, write_workbook: WriteWorkbook, tmp_path: Path
+) -> None:
+    path = write_workbook({"data": make_sheet(str)})
     content = path.read_bytes()
     (tmp_path / "reviews.xlsx.gz").write_bytes(gzip.compress(content))
     with pytest.raises(ValueError, match=r"reviews.xlsx.gz' is compressed, .*xlsx"):
@@ -149,9 +151,9 @@ def test_excel_refuses_compressed_and_damaged_workbooks(load: Loader, write: Wri
 
 
 def test_excel_without_openpyxl_names_the_extra_to_install(
-    load: Loader, write: Write, monkeypatch: pytest.MonkeyPatch
+    load: Loader, write_workbook: WriteWorkbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write({"data": rows_with(str)})
+    path = write_workbook({"data": make_sheet(str)})
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ValueError, match=r'pip install "midway\[excel\]"'):
         load(path)

@@ -14,7 +14,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 
 
 @pytest.mark.parametrize("spec", ["", " "])
-def test_load_refuses_an_empty_spec(load: Loader, spec: str) -> None:
+def test_load_refuses_an_empty_data_setting(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match="--data is empty"):
         load(spec)
 
@@ -36,10 +36,13 @@ def test_load_refuses_a_folder_without_data(load: Loader, tmp_path: Path) -> Non
         load(tmp_path)
 
 
-def test_unused_text_format_settings_are_reported(load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl) -> None:
+def test_unused_text_format_settings_are_reported(
+    load: Loader, tmp_path: Path, write_csv: WriteCsv, write_jsonl: WriteJsonl
+) -> None:
     rows = [{"text": f"text {row}", "label": "pn"[row % 2]} for row in range(40)]
     settings = {"columns": ("text", "label"), "quoting": "none", "encoding": "utf-8"}
-    pq.write_table(pa.Table.from_pylist(rows), parquet := write_csv(name="reviews.parquet"))
+    parquet = tmp_path / "reviews.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), parquet)
     unused = {}
     for path in (parquet, write_jsonl(rows), write_csv(*reviews(40), header="a text,p")):
         load(path, **settings)
@@ -48,7 +51,7 @@ def test_unused_text_format_settings_are_reported(load: Loader, write_csv: Write
 
 
 @pytest.mark.parametrize("spec", ["~nosuchuser/train.csv", "x" * 5000, "a" * 300 + ".csv", "nul\0byte.csv"])
-def test_inaccessible_paths_are_refused_in_one_line(load: Loader, spec: str) -> None:
+def test_inaccessible_paths_are_refused_with_a_one_line_message(load: Loader, spec: str) -> None:
     with pytest.raises(ValueError, match=re.escape(spec[:3])) as caught:
         load(spec)
     assert "\n" not in str(caught.value)

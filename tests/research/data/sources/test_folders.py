@@ -13,7 +13,7 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
 def write_shards(write_csv: WriteCsv, names: list[str]) -> Path:
-    """Write a file of ten rows for each name, and return their folder."""
+    """Write a file of ten rows for each name, and return the folder that contains the files."""
     for name in names:
         rows = [f"{name} row {row},label {row % 2}" for row in range(10)]
         folder = write_csv(*rows, name=f"data/{name}").parent
@@ -166,7 +166,7 @@ def test_incomplete_shards_are_refused(load: Loader, write_csv: WriteCsv, names:
         load(write_shards(write_csv, names))
 
 
-def test_shard_numbers_may_start_at_one_and_names_may_contain_a_hash(load: Loader, write_csv: WriteCsv) -> None:
+def test_shard_numbers_can_start_at_one_and_names_can_contain_a_hash(load: Loader, write_csv: WriteCsv) -> None:
     names = ["train-1-of-2.csv", "train-2-of-2.csv", "test-00000-of-00001-0123456789abcdef.csv"]
     splits = load(write_shards(write_csv, names))
     assert len(splits.train) + len(splits.validation) == 20

@@ -27,6 +27,7 @@ configs:
   - {split: extra, path: extra.parquet}
 ---
 """
+"""Content of the README.md of a data set, which says which split each file holds."""
 LOAD_SCRIPT = """
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ except ValueError as error:
 def try_to_load(
     cache_dir: Path, name: str = "nobody/no-such-data:config", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Load a data set of the Hub in a new process, which prints the error if there is one.
+    """Load a data set of the Hub in a new process, which prints the error if loading fails.
 
     The `datasets` library reads its environment variables when it is imported, so changing them requires a new process.
     """
@@ -95,4 +96,5 @@ def test_loaded_table_keeps_declared_label_names() -> None:
     columns, _ = choose_columns(table, DataSettings())
     assert columns.names() == ["sentence", "label"]
     assert table.label_names("label") == ("b", "a")
-    assert list(table.rows(columns.names(), print)) == [(1, 0, ["x", "b"]), (2, 0, ["y", "a"]), (3, 0, ["z", None])]
+    rows = list(table.rows(columns.names(), report=print))
+    assert rows == [(1, 0, ["x", "b"]), (2, 0, ["y", "a"]), (3, 0, ["z", None])]  # row, line (0: none), values

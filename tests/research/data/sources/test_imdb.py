@@ -13,8 +13,8 @@ from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_by_split
 
 
-def test_release_folder_is_ordered_by_sentiment_and_number(load: Loader, release: Path) -> None:
-    splits = load(release)
+def test_release_folder_is_ordered_by_sentiment_and_number(load: Loader, imdb_release: Path) -> None:
+    splits = load(imdb_release)
     assert splits.task.label_names == ("negative", "positive")
     expected = [
         (f"test {folder} review {number}<br />caf\u00e9", label)
@@ -23,17 +23,17 @@ def test_release_folder_is_ordered_by_sentiment_and_number(load: Loader, release
     ]
     assert rows_by_split(splits)["test"] == expected
     assert len(splits.train) + len(splits.validation) == 8
-    assert rows_by_split(load(release.parent)) == rows_by_split(splits)
+    assert rows_by_split(load(imdb_release.parent)) == rows_by_split(splits)
 
 
-def test_unusable_reviews_are_reported_with_their_paths(load: Loader, release: Path) -> None:
-    (release / "train" / "pos" / "9_8.txt").write_bytes(b"caf\xe9")
-    (release / "test" / "neg" / "0_2.txt").write_text(" ")
+def test_unusable_reviews_are_reported_with_their_paths(load: Loader, imdb_release: Path) -> None:
+    (imdb_release / "train" / "pos" / "9_8.txt").write_bytes(b"caf\xe9")
+    (imdb_release / "test" / "neg" / "0_2.txt").write_text(" ")
     with pytest.raises(
         ValueError,
         match=in_order("2 ", "16", "train/pos/9_8.txt, row 1: invalid", "test/neg/0_2.txt, row 1: empty"),
     ):
-        load(release)
+        load(imdb_release)
 
 
 @pytest.mark.parametrize("create", [os.mkfifo, os.mkdir])
@@ -49,7 +49,10 @@ def test_release_folder_refuses_reviews_that_are_not_files(
 
 
 @pytest.mark.parametrize("name", ["validation/a.csv", "test.csv", "dev.json"])
-def test_release_folder_refuses_splits_that_it_would_not_read(load: Loader, write_csv: WriteCsv, name: str) -> None:
+def test_release_folder_with_a_split_that_would_not_be_read_is_refused(
+    load: Loader, write_csv: WriteCsv, name: str
+) -> None:
+    # A csv file that has only a header is a text file with a single line.
     for number, path in enumerate(f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)):
         write_csv(header=f"review {number}", name=f"data/train/{path}")
     folder = write_csv(header="notes", name="data/README").parent

@@ -24,14 +24,14 @@ VALUES: list[Any] = [
 ]
 
 
-def make_stream(content: str, size: int) -> JsonStream:
+def make_stream(content: str, chunk_size: int) -> JsonStream:
     file = io.StringIO(content)
-    return JsonStream(lambda _: file.read(size))
+    return JsonStream(lambda _: file.read(chunk_size))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_stream_decodes_chunks_of_any_size(size: int) -> None:
-    stream = make_stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", size)
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 7, 1000])
+def test_stream_decodes_chunks_of_any_size(chunk_size: int) -> None:
+    stream = make_stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", chunk_size)
     elements = list(stream.elements())
     assert [element.value for element in elements] == VALUES
     assert [element.line for element in elements] == [2 + 2 * number for number in range(len(VALUES))]
@@ -39,10 +39,10 @@ def test_stream_decodes_chunks_of_any_size(size: int) -> None:
     assert stream.line == 2 + 2 * len(VALUES)
 
 
-@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("chunk_size", [1, 5, 1000])
 @pytest.mark.parametrize(
     "content", ["[1 2]", "[1,]", "[1", '["a', "[tru]", '["\\x"]', "[1,\n\n}", '[{"a": "\\ud8"}]', ""]
 )
-def test_stream_refuses_invalid_json_in_chunks_of_any_size(size: int, content: str) -> None:
+def test_stream_refuses_invalid_json_in_chunks_of_any_size(chunk_size: int, content: str) -> None:
     with pytest.raises(JsonError, match=f"line {1 + content.count(chr(10))}: "):
-        list(make_stream(content, size).elements())
+        list(make_stream(content, chunk_size).elements())

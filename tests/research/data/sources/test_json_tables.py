@@ -19,16 +19,16 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def rows_of(splits: Splits) -> list[tuple[int, str, int]]:
+def sorted_rows(splits: Splits) -> list[tuple[int, str, int]]:
     return sorted((row["id"], row["text"], row["label"]) for _, split in splits.items() for row in split)
 
 
-def lines_of(rows: list[dict[str, Any]], **options: Any) -> str:
+def to_json_lines(rows: list[dict[str, Any]], **options: Any) -> str:
     return "\n".join(json.dumps(row, **options) for row in rows)
 
 
 # Each of these rows begins like an object around a list of rows.
-REORDERED = [{"spans": row["spans"], **row} for row in ROWS]
+ROWS_STARTING_WITH_A_LIST = [{"spans": row["spans"], **row} for row in ROWS]
 
 
 @pytest.mark.parametrize(
@@ -38,34 +38,34 @@ REORDERED = [{"spans": row["spans"], **row} for row in ROWS]
         json.dumps(ROWS, indent=2, ensure_ascii=False),
         "\ufeff \n" + json.dumps(ROWS, separators=(",", ":")) + "\n\n",
         json.dumps({"data": ROWS}),
-        json.dumps({"rows": REORDERED}, indent="\t"),
-        lines_of(ROWS),
-        "\n" + lines_of(REORDERED) + "\n\n",
+        json.dumps({"rows": ROWS_STARTING_WITH_A_LIST}, indent="\t"),
+        to_json_lines(ROWS),
+        "\n" + to_json_lines(ROWS_STARTING_WITH_A_LIST) + "\n\n",
     ],
 )
 def test_all_json_layouts_are_read(load: Loader, tmp_path: Path, content: str) -> None:
     (tmp_path / "reviews.json").write_text(content, encoding="utf-8")
     splits = load(tmp_path / "reviews.json")
-    assert rows_of(splits) == [(number, row["text"], row["label"]) for number, row in enumerate(ROWS)]
+    assert sorted_rows(splits) == [(number, row["text"], row["label"]) for number, row in enumerate(ROWS)]
 
 
 def test_ndjson_is_read_as_jsonl(load: Loader, tmp_path: Path) -> None:
-    (tmp_path / "reviews.NDJSON").write_text(lines_of(ROWS))
-    assert len(rows_of(load(tmp_path / "reviews.NDJSON"))) == 40
+    (tmp_path / "reviews.NDJSON").write_text(to_json_lines(ROWS))
+    assert len(sorted_rows(load(tmp_path / "reviews.NDJSON"))) == 40
 
 
 def test_json_splits_of_a_folder_are_read(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.json").write_text(json.dumps(ROWS))
     (tmp_path / "data" / "test.json").write_text(json.dumps({"text": "one row", "label": 1}))
-    (tmp_path / "data" / "val.ndjson").write_text(lines_of(ROWS[:3]))
+    (tmp_path / "data" / "val.ndjson").write_text(to_json_lines(ROWS[:3]))
     assert [len(split) for _, split in load(tmp_path / "data").items()] == [40, 3, 1]
 
 
 def test_json_values_longer_than_a_chunk_are_read(load: Loader, tmp_path: Path) -> None:
     rows = [{"text": f"{row} " + '\\"é\U0001f600' * 30_000, "label": row % 2} for row in range(12)]
     (tmp_path / "reviews.json").write_text(json.dumps(rows))
-    assert [text for _, text, _ in rows_of(load(tmp_path / "reviews.json"))] == [row["text"] for row in rows]
+    assert [text for _, text, _ in sorted_rows(load(tmp_path / "reviews.json"))] == [row["text"] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def test_bad_element_of_a_json_list_is_reported_with_row_and_line(
     (tmp_path / "reviews.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(BadRowsError, match=message):
         load(tmp_path / "reviews.json")
-    assert [number for number, _, _ in rows_of(load(tmp_path / "reviews.json", bad_rows="skip"))] == [
+    assert [number for number, _, _ in sorted_rows(load(tmp_path / "reviews.json", bad_rows="skip"))] == [
         number for number in range(41) if number != 20
     ]
 
 
 def test_bad_line_of_a_json_file_is_reported(load: Loader, tmp_path: Path) -> None:
-    (tmp_path / "reviews.json").write_text('{"text": "a", broken\n' + lines_of(ROWS))
+    (tmp_path / "reviews.json").write_text('{"text": "a", broken\n' + to_json_lines(ROWS))
     with pytest.raises(BadRowsError, match=r"row 1: invalid JSON"):
         load(tmp_path / "reviews.json")
-    assert len(rows_of(load(tmp_path / "reviews.json", bad_rows="skip"))) == 40
+    assert len(sorted_rows(load(tmp_path / "reviews.json", bad_rows="skip"))) == 40
 
 
 LIST_CONTENT = json.dumps(ROWS, indent=0)
@@ -113,7 +113,7 @@ LIST_CONTENT = json.dumps(ROWS, indent=0)
         (LIST_CONTENT.replace("},\n", "}\n", 1), r"line 11: .*',' or '\]'.*'{'"),
         (LIST_CONTENT.replace("1.5", "1.5.5", 1), r"line 7: invalid JSON"),
         (json.dumps({"data": ROWS}, indent=0)[:-9], r"reviews.json, line 360: invalid JSON"),
-        (LIST_CONTENT.replace("1.5", "9" * 5000, 1), "invalid JSON"),
+        (LIST_CONTENT.replace("1.5", "9" * 5000, 1), "invalid JSON"),  # more digits than Python's int() accepts
         ("[" * 100_000, "invalid JSON"),
         (json.dumps({"version": "1.1", "data": ROWS}), "reviews.json .*single JSON object"),
         (json.dumps({"data": ROWS, "version": "1.1"}), "reviews.json .*single JSON object"),
@@ -127,7 +127,9 @@ LIST_CONTENT = json.dumps(ROWS, indent=0)
         (" \n", "reviews.json begins with ''"),
     ],
 )
-def test_invalid_json_file_is_refused_in_one_line(load: Loader, tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_json_file_is_refused_with_a_one_line_message(
+    load: Loader, tmp_path: Path, content: str, message: str
+) -> None:
     (tmp_path / "reviews.json").write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path / "reviews.json", bad_rows="skip")

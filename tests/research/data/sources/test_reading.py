@@ -1,4 +1,4 @@
-"""Report errors of the system or a library while reading a file in one line that names the file."""
+"""If the system or a library cannot read a file, report the error in one line that names the file."""
 
 from __future__ import annotations
 

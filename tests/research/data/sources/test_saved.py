@@ -24,20 +24,20 @@ def make_dataset(name: str, num_rows: int) -> Dataset:
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved_dataset(tmp_path: Path) -> Path:
     """Return the folder of a saved data set of 40 rows."""
     make_dataset("train", 40).save_to_disk(tmp_path / "saved")
     return tmp_path / "saved"
 
 
-def test_saved_dataset_is_recognised_by_its_files(saved: Path, tmp_path: Path) -> None:
-    assert is_saved_dataset(saved)
+def test_saved_dataset_is_recognised_by_its_files(saved_dataset: Path, tmp_path: Path) -> None:
+    assert is_saved_dataset(saved_dataset)
     assert not is_saved_dataset(tmp_path)
-    assert not is_saved_dict(saved)
-    (saved / "state.json").unlink()
-    assert is_saved_dataset(saved)  # a damaged data set is recognised too, so that the error can name it
-    (saved / "subfolder").mkdir()
-    assert [path.name for path in list_saved_files(saved)] == ["data-00000-of-00001.arrow", "dataset_info.json"]
+    assert not is_saved_dict(saved_dataset)
+    (saved_dataset / "state.json").unlink()
+    assert is_saved_dataset(saved_dataset)  # a damaged data set is recognised too, so that the error can name it
+    (saved_dataset / "subfolder").mkdir()
+    assert [path.name for path in list_saved_files(saved_dataset)] == ["data-00000-of-00001.arrow", "dataset_info.json"]
 
 
 def test_saved_dict_splits_are_listed(tmp_path: Path) -> None:
@@ -76,7 +76,9 @@ def test_saved_dict_with_unknown_or_missing_splits_is_refused(tmp_path: Path, co
         ("data-00001-of-00002.arrow", b"version https://git-lfs.github.com/spec/v1\n"),
     ],
 )
-def test_damaged_saved_dataset_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None) -> None:
+def test_damaged_saved_dataset_is_refused_with_a_one_line_message(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
     make_dataset("train", 40).save_to_disk(tmp_path / "saved", num_shards=2)
     path = tmp_path / "saved" / name
     path.unlink()
@@ -88,15 +90,15 @@ def test_damaged_saved_dataset_is_refused_in_one_line(tmp_path: Path, name: str,
     assert "\n" not in str(caught.value)
 
 
-def test_saved_dataset_with_invalid_offsets_is_refused(load: Loader, saved: Path) -> None:
-    (file,) = saved.glob("*.arrow")
+def test_saved_dataset_with_invalid_offsets_is_refused(load: Loader, saved_dataset: Path) -> None:
+    (file,) = saved_dataset.glob("*.arrow")
     content = bytearray(file.read_bytes())
     lengths = [len(f"train {row}") for row in range(40)]
     start = content.index(np.cumsum(lengths, dtype=np.int32).tobytes())
-    content[start + 40 : start + 44] = np.int32(2**30).tobytes()
+    content[start + 40 : start + 44] = np.int32(2**30).tobytes()  # an offset beyond the end of the texts
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=in_order(f"'{saved}'", "offset")) as caught:
-        load(saved)
+    with pytest.raises(ValueError, match=in_order(f"'{saved_dataset}'", "offset")) as caught:
+        load(saved_dataset)
     assert user_code.describe(caught.value) is None  # compiled library code is not user code
 
 
@@ -109,11 +111,11 @@ def test_saved_dataset_with_invalid_offsets_is_refused(load: Loader, saved: Path
     ],
 )
 def test_saved_dataset_with_a_missing_or_special_file_is_refused(
-    load: Loader, saved: Path, replace: Callable[[Path], None], reason: str
+    load: Loader, saved_dataset: Path, replace: Callable[[Path], None], reason: str
 ) -> None:
-    (file,) = saved.glob("*.arrow")
+    (file,) = saved_dataset.glob("*.arrow")
     file.unlink()
     replace(file)
-    with pytest.raises(ValueError, match=in_order(saved, reason)) as caught:
-        load(saved)
+    with pytest.raises(ValueError, match=in_order(saved_dataset, reason)) as caught:
+        load(saved_dataset)
     assert "rrno" not in str(caught.value)  # neither "Errno" nor "errno"

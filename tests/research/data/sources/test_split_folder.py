@@ -33,7 +33,7 @@ def test_folder_with_ambiguous_or_missing_splits_is_refused(
         load(folder)
 
 
-def test_folder_splits_may_have_alternative_names(load: Loader, write_csv: WriteCsv) -> None:
+def test_files_of_a_folder_can_use_alternative_split_names(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(6), name="data/Train.csv").parent
     write_csv(*reviews(4), name="data/dev.csv")
     write_csv("only in test,label 1", name="data/test.csv")
@@ -54,7 +54,7 @@ def test_folder_reads_numbered_shards(load: Loader, tmp_path: Path) -> None:
     )
 
 
-def test_folder_splits_may_be_folders(load: Loader, write_csv: WriteCsv) -> None:
+def test_splits_of_a_folder_can_be_subfolders(load: Loader, write_csv: WriteCsv) -> None:
     write_csv(*reviews(20), name="data/train/a.csv")
     write_csv(*reviews(6), name="data/validation/a.csv")
     folder = write_csv(*reviews(4), name="data/test/a.csv").parent.parent
@@ -87,13 +87,13 @@ def test_row_ids_identify_file_and_row_despite_blank_lines_and_bad_rows(load: Lo
         assert splits.place_of("test", ids[f"{name} 10"]) == f"{name}, row 11"
 
 
-def write_repository(write_csv: WriteCsv, *data: str) -> Path:
+def write_repository(write_csv: WriteCsv, *data_files: str) -> Path:
     """Write the given data files into a folder that looks like a cloned data repository, and return the folder."""
-    for name in data:
+    for name in data_files:
         write_csv(*[f"{name} {row},label {row % 2}" for row in range(20)], name=f"repository/{name}")
     for name in ("README.md", ".gitattributes", ".git/config", "assets/plot.png"):
-        root = write_csv(name=f"repository/{name}")
-    return root.parents[1]
+        path = write_csv(name=f"repository/{name}")
+    return path.parents[1]
 
 
 @pytest.mark.parametrize("config", ["data", "plain_text", "data/en"])
@@ -145,7 +145,7 @@ def make_dataset(name: str, num_rows: int) -> Dataset:
     return Dataset.from_dict(columns, FEATURES)
 
 
-def test_folder_splits_may_be_saved_datasets(load: Loader, tmp_path: Path) -> None:
+def test_splits_of_a_folder_can_be_saved_datasets(load: Loader, tmp_path: Path) -> None:
     make_dataset("train", 40).save_to_disk(tmp_path / "data" / "train")
     make_dataset("test", 6).save_to_disk(tmp_path / "data" / "test")
     splits = load(tmp_path / "data")

@@ -11,14 +11,14 @@ from research.data.sources.bad_rows import BadRowsError
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_in, texts_in
-from tests.research.data.sources.small_files import write_table
+from tests.research.data.sources.small_files import write_delimited_text
 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
 
 
 @pytest.mark.parametrize("separator", [";", "|"])
 def test_csv_separators_are_detected_and_reported(load: Loader, tmp_path: Path, separator: str) -> None:
-    splits = load(write_table(tmp_path / "reviews.csv", ROWS, delimiter=separator))
+    splits = load(write_delimited_text(tmp_path / "reviews.csv", ROWS, delimiter=separator))
     assert texts_in(splits) == {text for text, _ in ROWS}
     assert load.reported("reviews.csv", f"'{separator}'")
 
@@ -54,7 +54,7 @@ def test_second_header_is_recognised_in_any_spelling(load: Loader, write_csv: Wr
         load(write_csv(*reviews(10), second_header, *reviews(10)))
 
 
-def test_second_header_may_differ_in_columns_that_are_not_read(load: Loader, write_csv: WriteCsv) -> None:
+def test_second_header_can_differ_in_columns_that_are_not_read(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"{number},{review}" for number, review in enumerate(reviews(20))]
     with pytest.raises(BadRowsError, match=in_order("1 ", "21", "row 11 (line 12): ", "header")):
         load(write_csv(*lines[:10], "idx,text,label", *lines[10:], header="id,text,label"))

@@ -11,12 +11,12 @@ from research.data.sources.bad_rows import BadRowsError
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 from tests.research.data.loaded_rows import rows_in, texts_in
-from tests.research.data.sources.small_files import write_table
+from tests.research.data.sources.small_files import write_delimited_text
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
 @pytest.mark.parametrize(("closing_lines", "last_line"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
-def test_unclosed_quote_is_refused_with_the_enclosed_lines(
+def test_error_about_an_unclosed_quote_names_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str, closing_lines: list[str], last_line: int
 ) -> None:
     lines = [
@@ -31,7 +31,7 @@ def test_unclosed_quote_is_refused_with_the_enclosed_lines(
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-def test_quote_closed_in_a_later_row_is_refused_with_its_lines(
+def test_error_about_a_quote_closed_in_a_later_row_names_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str
 ) -> None:
     five_lines = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
@@ -83,6 +83,7 @@ def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
 def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
     load: Loader, write_csv: WriteCsv, header: str, row: str
 ) -> None:
+    # The rows are sorted: first all rows with label 0, then label 1; the scores rise from 0.5 to 8.5.
     lines = [row.format(number, number // 1500, 9 * number // 3000) for number in range(3000)]
     lines[2000] = lines[2000].replace("review", '"tis review')
     lines[2003] = lines[2003].replace("review 2003", 'review 2003"').replace("label 1|label 2", "label 2|label 0")
@@ -90,7 +91,7 @@ def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
         load(write_csv(*lines, header=header), text_column="text")
 
 
-def test_quote_closed_in_a_later_row_is_detected_without_labels(load: Loader, write_csv: WriteCsv) -> None:
+def test_quote_closed_in_a_later_row_is_detected_in_unlabelled_rows(load: Loader, write_csv: WriteCsv) -> None:
     write_csv(*reviews(40), name="train.csv")
     write_csv(*reviews(10), name="validation.csv")
     lines = [f"{number},unknown {number}" for number in range(50)]
@@ -108,15 +109,13 @@ def test_quote_after_a_space_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> 
 
 
 ROWS = [(f"review {row}; good | bad", f"label {row % 2}") for row in range(40)]
-
-
-QUOTED = [('he said "hi" to me', "a"), ("a tab\there", "b"), ("plain", "a"), ('"Hello."', "b")] * 10
+ROWS_WITH_QUOTES = [('he said "hi" to me', "a"), ("a tab\there", "b"), ("plain", "a"), ('"Hello."', "b")] * 10
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 def test_tsv_with_quoted_fields_is_read_without_the_quotes(load: Loader, tmp_path: Path, quoting: int) -> None:
-    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
-    path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=quoting)
+    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(ROWS_WITH_QUOTES)]
+    path = write_delimited_text(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=quoting)
     splits = load(path)
     assert texts_in(splits) == {text for text, _ in rows}
     assert splits.task.label_names == ("a", "b")
@@ -124,7 +123,7 @@ def test_tsv_with_quoted_fields_is_read_without_the_quotes(load: Loader, tmp_pat
 
 
 def test_tsv_with_all_fields_quoted_is_read_without_the_quotes(load: Loader, tmp_path: Path) -> None:
-    splits = load(write_table(tmp_path / "reviews.tsv", ROWS, delimiter="\t", quoting=csv.QUOTE_ALL))
+    splits = load(write_delimited_text(tmp_path / "reviews.tsv", ROWS, delimiter="\t", quoting=csv.QUOTE_ALL))
     assert texts_in(splits) == {text for text, _ in ROWS}
 
 
@@ -138,8 +137,8 @@ def test_tsv_keeps_quotes_that_are_ordinary_characters(load: Loader, write_csv: 
 
 @pytest.mark.parametrize("unusual_line", ['"tis the season\ta', '5" screen\tb', '"Hello," he said\ta'])
 def test_quoted_tsv_with_one_ambiguous_quote_is_refused(load: Loader, tmp_path: Path, unusual_line: str) -> None:
-    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(QUOTED)]
-    path = write_table(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    rows = [(f"{row} {text}", label) for row, (text, label) in enumerate(ROWS_WITH_QUOTES)]
+    path = write_delimited_text(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:11], f"{unusual_line}\n", *lines[11:]]))
     with pytest.raises(

@@ -10,7 +10,7 @@ from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.console import ranking_lines
 from research.studies.report.contents import find_contents
 from research.system.terminal import Terminal
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def printed(study: StudyOutcomes, width: int = 300) -> list[str]:
@@ -22,7 +22,9 @@ def printed(study: StudyOutcomes, width: int = 300) -> list[str]:
 
 def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
     outcomes = [
-        Outcome(trial_of(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}})
+        Outcome(
+            make_trial(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}}
+        )
         for arm, arm_values in values.items()
         for seed, value in enumerate(arm_values)
     ]
@@ -59,4 +61,4 @@ def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
 
 
 def test_nothing_is_printed_before_a_trial_is_finished(tmp_path: Path) -> None:
-    assert printed(StudyOutcomes(StudySpec(), tmp_path, [Outcome(trial_of("a", 0), tmp_path, "waiting")])) == []
+    assert printed(StudyOutcomes(StudySpec(), tmp_path, [Outcome(make_trial("a", 0), tmp_path, "waiting")])) == []

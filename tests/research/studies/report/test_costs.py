@@ -9,7 +9,7 @@ from typing import Any
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.costs import ArmCost, find_costs
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def cost(tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list[dict[str, Any]]) -> ArmCost:
@@ -25,7 +25,7 @@ def cost(tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list
                 record |= {"asked_by": "Python", "trainable_parameters": [before, after], "parameters": [0, 0]}
                 lines.append(json.dumps(record) + "\n")
             (directory / "journal.jsonl").write_text("".join(lines))
-        outcomes.append(Outcome(trial_of("a", seed), directory, "finished", {"metrics": {}, **result}))
+        outcomes.append(Outcome(make_trial("a", seed), directory, "finished", {"metrics": {}, **result}))
     (arm_cost,) = find_costs(StudyOutcomes(StudySpec(name="costs"), tmp_path, outcomes))
     return arm_cost
 

@@ -9,7 +9,7 @@ from typing import Any
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.curves import MAX_POINTS, read_arm_curves, read_arm_edits
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> StudyOutcomes:
@@ -17,7 +17,7 @@ def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> St
     outcomes = []
     for arm, seeds in logs.items():
         for seed, lines in enumerate(seeds):
-            trial = trial_of(arm, seed)
+            trial = make_trial(arm, seed)
             (directory / trial.id).mkdir()
             text = "".join(json.dumps(line) + "\n" for line in lines)
             (directory / trial.id / "metrics.jsonl").write_text(text)

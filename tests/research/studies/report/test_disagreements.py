@@ -9,7 +9,7 @@ from typing import Any, cast
 from research.studies.report.disagreements import NUM_SHOWN, find_disagreements
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.texts import StudyTexts
-from tests.builders.studies import written_study
+from tests.builders.studies import write_study
 
 
 class NumberedTexts:
@@ -23,7 +23,7 @@ class NumberedTexts:
 
 
 def find(directory: Path, predictions: dict[str, Any], labels: list[Any]) -> Any:
-    rows = read_rows(written_study(directory, predictions, labels), "test")
+    rows = read_rows(write_study(directory, predictions, labels), "test")
     return find_disagreements(rows, cast("StudyTexts", NumberedTexts()))
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.environment import find_environment
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def study_of(*results: dict[str, Any] | None) -> StudyOutcomes:
     outcomes = [
-        Outcome(trial_of("a", seed), Path("nowhere"), "failed" if result is None else "finished", result)
+        Outcome(make_trial("a", seed), Path("nowhere"), "failed" if result is None else "finished", result)
         for seed, result in enumerate(results)
     ]
     return StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)

@@ -8,7 +8,7 @@ from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.contents import find_contents
 from research.studies.report.markdown import markdown_report, markdown_table
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def test_markdown_table_escapes_cells() -> None:
@@ -22,8 +22,8 @@ def test_markdown_table_aligns_numbers_right() -> None:
 
 def test_markdown_report_names_failed_and_waiting_trials(tmp_path: Path) -> None:
     outcomes = [
-        Outcome(trial_of("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
-        Outcome(trial_of("linear", 1), tmp_path / "1", "waiting"),
+        Outcome(make_trial("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
+        Outcome(make_trial("linear", 1), tmp_path / "1", "waiting"),
     ]
     report = markdown_report(find_contents(StudyOutcomes(StudySpec(name="heads", about="why"), tmp_path, outcomes)))
     lines = report.splitlines()

@@ -8,14 +8,14 @@ from research.settings.run_files import CONFIG, JOURNAL, METRICS_LOG, RESULT
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, State, StudyOutcomes
 from research.studies.report.missing import find_missing
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 FILES = [RESULT, CONFIG, METRICS_LOG, JOURNAL, "predictions/validation.parquet", "predictions/test.parquet"]
 
 
 def study_of(directory: Path, *states: State) -> StudyOutcomes:
     """Return a study with one trial in each state; finished trials have all of their files."""
-    outcomes = [Outcome(trial_of("a", seed), directory / str(seed), state) for seed, state in enumerate(states)]
+    outcomes = [Outcome(make_trial("a", seed), directory / str(seed), state) for seed, state in enumerate(states)]
     for outcome in outcomes:
         if outcome.state == "finished":
             (outcome.directory / "predictions").mkdir(parents=True)
@@ -42,7 +42,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_trial_on_another_machine_lists_all_files_as_missing(tmp_path: Path) -> None:
-    outcome = Outcome(trial_of("a", 0), tmp_path / "missing", "finished")
+    outcome = Outcome(make_trial("a", 0), tmp_path / "missing", "finished")
     ((outcome_without_files, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
     assert outcome_without_files == outcome
     assert len(files) == 1

@@ -31,7 +31,7 @@ from research.studies.run_study import report_results
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shorten
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
-from tests.builders.studies import SMALL, run_study
+from tests.builders.studies import SMALL_RUN, run_study
 
 MARK = "\u200f"
 LONG = "very " * 500 + "long"
@@ -63,7 +63,7 @@ def output(
         # control characters.
         rows = [{"text": f"{split} good {name[:40].strip(MARK)}", "label": [name]} for name in NAMES]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    base = {**SMALL, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
+    base = {**SMALL_RUN, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
     arms: dict[str, dict[str, Any]] = {
         ARM: {},
         LONG: {

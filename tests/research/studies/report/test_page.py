@@ -21,7 +21,15 @@ from research.studies.report.contents import Contents, find_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
 from tests.browser import needs_chromium, open_page, take_screenshot
-from tests.builders.studies import HOSTILE, SMALL, changed, results, rows_of, run_study, trial_of
+from tests.builders.studies import (
+    HOSTILE,
+    SMALL_RUN,
+    make_trial,
+    read_results,
+    run_study,
+    table_rows,
+    with_changed_outcomes,
+)
 
 PICTURES = {
     "Means, confidence intervals and seeds",
@@ -38,7 +46,7 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     copy = Path(shutil.copy(page, tmp_path / "report.html"))
     rendered = open_page(copy, width=width)
     assert rendered.errors == []
-    assert rendered.outside == [], "the page loads external resources"
+    assert rendered.external_urls == [], "the page loads external resources"
     assert (rendered.window_width, rendered.page_width) == (width, width), "the page needs horizontal scrolling"
     assert rendered.images.keys() == PICTURES
     assert all(rendered.images.values()), rendered.images
@@ -53,16 +61,16 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
 
 
 def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: StudyOutcomes) -> None:
-    text, result_files = page.read_text(), results(finished_study)
+    text, result_files = page.read_text(), read_results(finished_study)
     assert "<script" not in text
     outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
-    costs = {row[0].split(maxsplit=1)[1]: row for row in rows_of("costs", text)}
+    costs = {row[0].split(maxsplit=1)[1]: row for row in table_rows("costs", text)}
     assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
     mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
     assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", mean_text]
-    edits = rows_of("edits", text)
+    edits = table_rows("edits", text)
     assert [row[1:3] for row in edits] == [
         ["0", "freeze(modules=['encoder'])"],
         ["2", "unfreeze(modules='encoder.layer[-1:]')"],
@@ -72,7 +80,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     header = re.search(r'id="differing">(.*?)</thead>', text, re.DOTALL)
     assert header is not None
     assert re.findall(r"<th>(\w+)</th>", header[1]) == ["arm", "head", "lr", "head_lr", "timeline"]
-    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in rows_of("differing", text)}
+    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in table_rows("differing", text)}
     assert yaml.safe_load(differing["lstm"][0])["lstm_size"] == 8
     assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not resolved"
     shared = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", text))
@@ -117,7 +125,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     failure = f"OutOfMemoryError: {HOSTILE}"
     result = finished_study.outcomes[3].result
     assert result is not None
-    study = changed(
+    study = with_changed_outcomes(
         dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
@@ -158,7 +166,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
 
 
 def test_report_is_written_without_finished_trials(tmp_path: Path) -> None:
-    outcomes = [Outcome(trial_of("linear", seed), tmp_path / str(seed), "waiting") for seed in (0, 1)]
+    outcomes = [Outcome(make_trial("linear", seed), tmp_path / str(seed), "waiting") for seed in (0, 1)]
     page = write_study_report(StudyOutcomes(StudySpec(name="new"), tmp_path, outcomes))
     assert "1 arm, 2 seeds, 2 trials: 2 waiting" in page.read_text()
     assert "| arm |" not in (tmp_path / "report.md").read_text()
@@ -202,7 +210,11 @@ def write_data(folder: Path, kind: str) -> Path:
 def test_report_supports_multi_label_and_regression_tasks(
     tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
 ) -> None:
-    base: Mapping[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(write_data(tmp_path / "data", kind))}
+    base: Mapping[str, Any] = {
+        **SMALL_RUN,
+        "encoder": str(tiny_encoder),
+        "data": str(write_data(tmp_path / "data", kind)),
+    }
     spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
     page = write_study_report(study)
@@ -214,9 +226,9 @@ def test_report_supports_multi_label_and_regression_tasks(
     values = {
         outcome.trial.arm: outcome.result["metrics"]["test"][metric] for outcome in study.outcomes if outcome.result
     }
-    ranking = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
+    ranking = {row[0].split()[1]: row[1].split()[0] for row in table_rows("ranking", page.read_text())}
     assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
-    assert len(rows_of("models", page.read_text())) == 1
+    assert len(table_rows("models", page.read_text())) == 1
     assert ("not simply right" in rendered.text) == (kind == "regression")
     if kind == "multi_label":
-        assert [row[0] for row in rows_of("by-label", page.read_text())] == ["<i>a</i>", "b"]
+        assert [row[0] for row in table_rows("by-label", page.read_text())] == ["<i>a</i>", "b"]

@@ -11,14 +11,14 @@ import yaml
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.settings import ComparedSettings, find_settings, trial_commands
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
     outcomes = []
     for arm, settings in arms.items():
         for seed in (0, 1):
-            trial = trial_of(arm, seed, **settings)
+            trial = make_trial(arm, seed, **settings)
             outcomes.append(Outcome(trial, directory / trial.id, "waiting"))
     return StudyOutcomes(StudySpec(name="settings"), directory, outcomes)
 

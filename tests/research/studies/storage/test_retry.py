@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from research.studies.storage.retry import Heartbeat, RetryPolicy, is_outage
 from tests.limits import HANG_LIMIT
-from tests.messages import collected
+from tests.messages import collect_messages
 
 
 def test_waiting_for_a_storage_stops_on_request(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 def test_call_is_retried_until_the_storage_responds(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     num_calls = 0
-    with locked(tmp_path / "a.db") as connection, collected() as lines:
+    with locked(tmp_path / "a.db") as connection, collect_messages() as lines:
 
         def call() -> int:
             nonlocal num_calls
@@ -86,7 +86,7 @@ def test_heartbeat_continues_after_a_failure() -> None:
         if len(beats) == 4:
             enough_beats.set()
 
-    with collected() as lines:
+    with collect_messages() as lines:
         heartbeat = Heartbeat(beat, 0.001)
         heartbeat.start()
         assert enough_beats.wait(HANG_LIMIT)

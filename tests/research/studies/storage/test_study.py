@@ -21,7 +21,7 @@ from heads.registry import UnknownNameError
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
-from tests.conftest import Started
+from tests.conftest import BackgroundCommand
 
 CLAIMS = """
 import sys
@@ -38,8 +38,8 @@ with Study("a", sys.argv[1]) as study:
 """
 
 
-def is_ready(worker: Started) -> bool:
-    return worker.printed() == "ready\n"
+def is_ready(worker: BackgroundCommand) -> bool:
+    return worker.read_output() == "ready\n"
 
 
 def age_heartbeats(directory: Path) -> None:
@@ -93,12 +93,14 @@ def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
         study.add(trials)
     (tmp_path / "claims.py").write_text(CLAIMS)
     command = [sys.executable, str(tmp_path / "claims.py"), local_address(tmp_path)]
-    workers = [Started(command, tmp_path, dict(os.environ), tmp_path / f"{number}.txt") for number in range(4)]
+    workers = [
+        BackgroundCommand(command, tmp_path, dict(os.environ), tmp_path / f"{number}.txt") for number in range(4)
+    ]
     for worker in workers:
         worker.wait_for("first line", functools.partial(is_ready, worker))
     (tmp_path / "go").touch()
-    assert [worker.end() for worker in workers] == [0] * 4
-    claimed = [line for worker in workers for line in worker.printed().split()[1:]]
+    assert [worker.wait() for worker in workers] == [0] * 4
+    claimed = [line for worker in workers for line in worker.read_output().split()[1:]]
     assert sorted(claimed) == sorted(trial.id for trial in trials)
 
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState, create_trial
 
 from research.studies.grid import Trial
 from research.studies.storage.trials import read_entry, waiting_trials
-from tests.builders.studies import trial_of
+from tests.builders.studies import make_trial
 
 
 def with_axes(trial: Trial, **axes: object) -> Trial:
@@ -17,7 +17,7 @@ def with_axes(trial: Trial, **axes: object) -> Trial:
 
 
 def test_trial_round_trip() -> None:
-    trial = with_axes(trial_of("lstm", 3), head={"name": "lstm"}, seed=3)
+    trial = with_axes(make_trial("lstm", 3), head={"name": "lstm"}, seed=3)
     (waiting,) = waiting_trials([trial], [trial], [])
     entry = read_entry(waiting)
     assert entry is not None
@@ -28,7 +28,7 @@ def test_trial_round_trip() -> None:
 
 def test_distributions_contain_all_values_of_the_axes() -> None:
     grid = [
-        with_axes(trial_of(head, seed), head=head, seed=seed, lr=lr, smoke=True)
+        with_axes(make_trial(head, seed), head=head, seed=seed, lr=lr, smoke=True)
         for head in ("linear", "lstm")
         for seed, lr in enumerate((0.1, 0.2))
     ]
@@ -39,7 +39,7 @@ def test_distributions_contain_all_values_of_the_axes() -> None:
     assert isinstance(distributions["seed"], IntDistribution)
     assert isinstance(distributions["lr"], FloatDistribution)
     # Optuna keeps the first list of choices, so a value that was added later is in the attributes only.
-    later = with_axes(trial_of("gru", 0), head="gru", seed=0, lr=0.1, smoke=True)
+    later = with_axes(make_trial("gru", 0), head="gru", seed=0, lr=0.1, smoke=True)
     (added_later,) = waiting_trials([later], [*grid, later], added)
     assert "head" not in added_later.distributions
     assert added_later.params == {"seed": 0, "lr": 0.1, "smoke": True}

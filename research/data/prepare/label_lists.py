@@ -70,16 +70,16 @@ class NameReader(LabelReader):
         return RowLabels(codes, lengths, invalid)
 
     def explain(self, label: list[str]) -> str | None:
-        nameless = [value for value in label if self.codes.is_nameless(value)]
-        plural = "s" if len(nameless) > 1 else ""
-        if nameless and all(0 <= int(value) < self.codes.num_declared for value in nameless):
+        ids = [value for value in label if self.codes.is_undeclared_integer(value)]
+        plural = "s" if len(ids) > 1 else ""
+        if ids and all(0 <= int(value) < self.codes.num_declared for value in ids):
             return (
                 f"expected a label name because the training files declare names ({', '.join(self.names[:5])}"
-                f"{', ...' if len(self.names) > 5 else ''}), found the id{plural} {', '.join(nameless)}"
+                f"{', ...' if len(self.names) > 5 else ''}), found the id{plural} {', '.join(ids)}"
             )
-        if nameless:
+        if ids:
             return (
-                f"no name for the label id{plural} {', '.join(nameless)}; the file declares {self.codes.num_declared} "
+                f"no name for the label id{plural} {', '.join(ids)}; the file declares {self.codes.num_declared} "
                 f"names, for the ids 0 to {self.codes.num_declared - 1}"
             )
         codes = self.codes.encode(pa.array(label, pa.string()))

@@ -15,10 +15,10 @@ from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import convert_read_errors
 from research.data.sources.tables import Table
 
-MAY_BE_UNLABELLED = "test"
+SPLIT_THAT_MAY_LACK_LABELS = "test"
 """The only split that may have no labels: training and model selection need the labels of the other splits."""
 _MISSING_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
-"""Matches marks of missing labels, which are written by programs, or by publishers who keep test labels secret."""
+"""Matches marks of missing labels, such as NA (written by programs) or -1 (written to keep test labels secret)."""
 
 
 def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
@@ -60,7 +60,7 @@ def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEn
         train: training rows.
         encoder: label encoder learned from the training rows.
     """
-    marks: set[str] = set()
+    missing_marks: set[str] = set()
     for batch in rows.batches():
         labels = batch.column("label").drop_null()
         if len(labels) and (list_lengths(labels) == 0).any():
@@ -68,7 +68,7 @@ def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEn
         values = distinct(labels.flatten())
         if not all(_MISSING_MARK.fullmatch(value.strip()) for value in values):
             return None
-        marks |= {value.strip() for value in values}
-    if not len(rows) or (marks and encoder.may_be_labels(marks, train)):
+        missing_marks |= {value.strip() for value in values}
+    if not len(rows) or (missing_marks and encoder.may_be_real_labels(missing_marks, train)):
         return None
-    return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"
+    return f"all labels are {' or '.join(sorted(missing_marks))}" if missing_marks else "no row has a label"

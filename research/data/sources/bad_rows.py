@@ -72,7 +72,7 @@ class BadRows:
         bisect.insort(self._first, (table, row, f"{place}: {reason}"))
         del self._first[NUM_DESCRIBED:]
 
-    def close(self, num_rows: int) -> str | None:
+    def raise_or_summarize(self, num_rows: int) -> str | None:
         """Return a message about the skipped rows, or None if there are no bad rows.
 
         Args:

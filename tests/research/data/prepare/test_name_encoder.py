@@ -80,10 +80,10 @@ def test_declared_label_without_training_rows_is_unseen(load: Loader, tmp_path: 
     assert load(tmp_path / "data", bad_rows="skip").task.label_names == ("a", "b", "c")
 
 
-def test_encode_rows_uses_the_rarest_label_as_stratum(read_rows: ReadRows) -> None:
+def test_check_and_stratify_uses_the_rarest_label_as_stratum(read_rows: ReadRows) -> None:
     train = read_rows(["a"], ["a"], ["a", "b"], ["b", "c"], [])
     encoder = learn_labels(train, COLUMNS, None)
-    usable, strata = encoder.encode_rows(train, BadRows("error"), BadRows("error"))
+    usable, strata = encoder.check_and_stratify(train, BadRows("error"), BadRows("error"))
     assert usable.all()
     assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels form a separate stratum
 
@@ -96,7 +96,7 @@ def test_encode_labels_returns_codes_that_tally_counts(read_rows: ReadRows) -> N
     code_lists = multi_label.encode_labels(pa.array([["b", "a"], [], ["a"]], pa.list_(pa.string())))
     assert code_lists.to_pylist() == [[1, 0], [], [0]]
     for encoder, labels, counts in ((single_label, codes, [1, 2]), (multi_label, code_lists, [2, 1])):
-        tally = encoder.tally()
+        tally = encoder.create_tally()
         tally.add("train", labels)
         assert tally.facts(3)["label_counts"] == counts
 
@@ -104,5 +104,5 @@ def test_encode_labels_returns_codes_that_tally_counts(read_rows: ReadRows) -> N
 def test_may_be_labels_accepts_missing_value_marks_that_are_training_labels(read_rows: ReadRows) -> None:
     train = read_rows("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
-    assert encoder.may_be_labels({"none", "null"}, train)
-    assert not encoder.may_be_labels({"null", "-2"}, train)
+    assert encoder.may_be_real_labels({"none", "null"}, train)
+    assert not encoder.may_be_real_labels({"null", "-2"}, train)

@@ -24,7 +24,7 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
     """Return the cache directory: `cache_dir` if given, else MIDWAY_CACHE if it is set, else ~/.cache/midway.
 
     Raises:
-        ValueError: if neither of the first two is set and the user has no home directory.
+        ValueError: if there is neither `cache_dir` nor MIDWAY_CACHE, and the user has no home directory.
     """
     if cache_dir is not None:
         return Path(cache_dir)
@@ -34,14 +34,15 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
         raise ValueError("There is no home directory for the data cache; set MIDWAY_CACHE to a directory.") from error
 
 
-def fingerprint(step_format: int, *parts: Any) -> str:
-    """Return the fingerprint of the data that a step of the preparation produces.
+def fingerprint(format_version: int, *parts: Any) -> str:
+    """Return the fingerprint of a cache entry.
 
     Args:
-        step_format: version of the step's output for the same input, defined next to the step's code.
+        format_version: version of the code that builds the entry; a new version may build different files from the
+            same input.
         parts: JSON-serialisable values that determine the input.
     """
-    content = json.dumps([step_format, *parts], sort_keys=True)
+    content = json.dumps([format_version, *parts], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -87,7 +88,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
             contents.rename(target)
         except OSError:
             facts = _read(target)
-            if facts is None:  # no other process has created the entry, so this is a real error
+            if facts is None:  # no other process has built the entry, so renaming really failed
                 raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -15,7 +15,7 @@ from research.data.prepare.prepare import ROWS_FORMAT, prepare
 from research.data.sources.bad_rows import SkippedRows
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
-from research.data.sources.reading import convert_read_errors, describe, printable_errors
+from research.data.sources.reading import convert_read_errors, describe_briefly, make_errors_printable
 from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
@@ -81,7 +81,7 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits
     Raises:
         ValueError: if the settings are invalid or the data cannot be used; the message explains what to do.
     """
-    with printable_errors():
+    with make_errors_printable():
         return _load(settings, cache_dir)
 
 
@@ -138,7 +138,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
         return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it will be rebuilt."
+            f"The cache entry {path.parent} is damaged ({describe_briefly(error)}). Delete it; it will be rebuilt."
         ) from error
 
 

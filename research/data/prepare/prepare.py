@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from research.data.prepare.arrow import RowWriter
 from research.data.prepare.cleaning import CleaningStep
-from research.data.prepare.columns import Columns, check_present, choose_columns
+from research.data.prepare.columns import Columns, check_columns_exist, choose_columns
 from research.data.prepare.ingest import IngestedRows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_tally import LabelTally
@@ -67,9 +67,8 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         _check_not_empty(source, len(rows["train"]), "train")
         encoder = learn_labels(rows["train"], columns, None if settings.task is None else TASKS[settings.task])
     except ValueError:
-        bad.raise_or_summarize(
-            num_read
-        )  # if there are bad rows, they explain more than the error that results from them
+        # An error about bad rows, if there are any, explains more than the error that results from them.
+        bad.raise_or_summarize(num_read)
         raise
     unlabelled = _find_unlabelled(rows, encoder)
     if policy == "count_as_wrong":
@@ -135,7 +134,7 @@ def _read_splits(
                 split_columns = dataclasses.replace(columns, label=())
             for table in tables[name]:
                 with convert_read_errors(table.name):
-                    check_present(split_columns.names(), table)
+                    check_columns_exist(split_columns.names(), table)
                     notes += table.notes()
             if all(table.sampled_columns for table in tables[name]):
                 split_columns = columns  # a later row may still have a label

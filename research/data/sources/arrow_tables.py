@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset
 from research.data.sources.bad_rows import INVALID_UTF8
 from research.data.sources.base import FileSource, register_data
 from research.data.sources.declared_names import MetadataError, read_declared_names
-from research.data.sources.reading import describe
+from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import Report, Table, check_columns, check_file
 from research.data.sources.text_format import TextFormat
 
@@ -71,7 +71,7 @@ class ParquetTable(ArrowTable):
             # Without a buffer, the columns of a whole row group would be in memory at once.
             return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe(error)}.") from error
+            raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe_briefly(error)}.") from error
 
     def schema(self) -> pa.Schema:
         with self._open() as file:
@@ -160,7 +160,7 @@ def _read_value(scalar: pa.Scalar) -> Any:
     except UnicodeDecodeError:
         return _Unreadable(INVALID_UTF8)
     except _CONVERSION_ERRORS as error:
-        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe(error)})")
+        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe_briefly(error)})")
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:

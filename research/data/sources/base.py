@@ -51,7 +51,7 @@ class DataSource(ABC):
         """Return the data set that --data names, or None if this data source does not read it.
 
         Args:
-            spec: the setting --data.
+            spec: value of --data.
             text_format: settings for reading text files.
         Raises:
             ValueError: if this data source recognises the data but cannot read it.
@@ -106,16 +106,19 @@ class PathSource(DataSource):
 
 
 class FileSource(PathSource):
-    """A file type, recognised by its extension. A file can be a whole data set, or part of a split of a folder."""
+    """A file type, recognised by its extension.
+
+    A file can be a whole data set or, inside a folder, all or part of one split.
+    """
 
     precedence = 80
     suffixes: ClassVar[tuple[str, ...]]
-    """File extensions in lower case. The extension of a compressed file may follow them."""
+    """File extensions in lower case. For text files, a compression extension such as .gz may follow."""
     is_text: ClassVar[bool] = True
-    """Whether these are text files, which may be compressed."""
+    """Whether files of this type are text files. Text files may be compressed."""
     may_be_metadata: ClassVar[bool] = False
     """Whether files with these extensions may also hold metadata. If so, files in a folder are read only if they
-    are named like splits."""
+    are named after splits."""
     format_settings: ClassVar[tuple[str, ...]] = ()
     """Names of the TextFormat fields that affect how these files are read."""
 
@@ -130,7 +133,7 @@ class FileSource(PathSource):
         """
 
     def check(self, path: Path) -> None:
-        """Check that a file is not empty, is not a Git LFS pointer, and is compressed as its extension implies.
+        """Check that a file is not empty, is not a Git LFS pointer, and has the compression that its extension implies.
 
         Raises:
             ValueError: if one of these checks fails.
@@ -139,7 +142,10 @@ class FileSource(PathSource):
             check_text(path, path.name)
         elif is_compressed(path):
             kind = find_type(path).removeprefix(".")
-            raise ValueError(f"'{path}' is compressed, but {kind} files are compressed internally. Decompress it.")
+            raise ValueError(
+                f"'{path}' is compressed, which is not supported for {kind} files: they are already compressed "
+                "internally. Decompress it."
+            )
         else:
             check_file(path, path.name)
 
@@ -162,7 +168,7 @@ def list_sources() -> list[DataSource]:
 
 
 def list_file_sources() -> dict[str, FileSource]:
-    """Return the registered file types by extension.
+    """Return the data source that reads files with each extension.
 
     Raises:
         ValueError: if two data sources read the same extension.

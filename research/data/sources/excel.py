@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from research.data.sources.base import FileSource, register_data
-from research.data.sources.reading import describe
+from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import Report, Table, check_columns, check_file
 from research.data.sources.text_format import TextFormat
 
@@ -100,7 +100,9 @@ class ExcelTable(Table):
                 warnings.simplefilter("ignore")
                 yield
         except Exception as error:
-            raise ValueError(f"{self.name} is not an Excel workbook, or is damaged: {describe(error)}.") from error
+            raise ValueError(
+                f"{self.name} is not an Excel workbook, or is damaged: {describe_briefly(error)}."
+            ) from error
 
 
 def import_openpyxl() -> Any:

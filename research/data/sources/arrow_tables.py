@@ -34,7 +34,7 @@ class ArrowTable(Table):
 
     @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in batches that have the given columns in the given order."""
+        """Yield the rows in batches with only the given columns, in the given order."""
 
     def columns(self) -> list[str]:
         columns = list(self.schema().names)
@@ -131,7 +131,7 @@ class LoadedTable(ArrowTable):
 
 
 def _holds_strings(kind: pa.DataType) -> bool:
-    """Return whether values of an Arrow type are strings; they may be dictionary-encoded."""
+    """Return whether values of an Arrow type are strings. Strings may be dictionary-encoded."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

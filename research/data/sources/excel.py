@@ -83,7 +83,7 @@ class ExcelTable(Table):
         cells = sheet.iter_rows()
         for start in itertools.count(1, _READ_ROWS):
             with self._convert_errors():
-                batch = [_read(row) for row in itertools.islice(cells, _READ_ROWS)]
+                batch = [_read_cells(row) for row in itertools.islice(cells, _READ_ROWS)]
             yield from ((number, row) for number, row in enumerate(batch, start) if row)
             if len(batch) < _READ_ROWS:
                 return
@@ -135,7 +135,7 @@ class ExcelSource(FileSource):
         return ExcelTable(path, name)
 
 
-def _read(row: Sequence[Any]) -> Cells:
+def _read_cells(row: Sequence[Any]) -> Cells:
     """Return the cells of a row as text, without trailing empty cells."""
     cells = [(_as_text(cell.value), cell.data_type == "e") for cell in row]
     while cells and not cells[-1][0]:

@@ -111,7 +111,7 @@ class Collator:
         if room < num_texts:
             raise ValueError(
                 f"max_length must be at least {len(self._special) + num_texts}: the tokenizer adds "
-                f"{len(self._special)} special tokens to {num_texts} text{'s' * self._pair}; got {max_length}."
+                f"{len(self._special)} special tokens to {num_texts} text{'s' if self._pair else ''}; got {max_length}."
             )
         return room
 

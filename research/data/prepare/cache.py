@@ -54,7 +54,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
 
     Args:
         cache_dir: directory of the cache.
-        kind: first part of the entry's name.
+        kind: first part of the entry's name, such as rows or tokens.
         key: fingerprint of the entry.
         build: fills an empty directory and returns JSON-serialisable facts, which are stored with the files.
     Raises:
@@ -62,7 +62,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
     """
     target = cache_dir / f"{kind}-{key}"
     try:
-        facts = _read(target)
+        facts = _read_facts(target)
     except OSError as error:
         raise ValueError(
             f"Cannot read {error.filename} in the data cache: {error.strerror}. It may belong to another user; set "
@@ -81,13 +81,13 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
         facts = build(contents)
         sizes = {path.name: path.stat().st_size for path in contents.iterdir()}
         (contents / _MANIFEST).write_text(json.dumps({"sizes": sizes, "facts": facts}), encoding="utf-8")
-        if target.exists() and _read(target) is None:
+        if target.exists() and _read_facts(target) is None:
             logger.info(f"The cache entry {target} is damaged; replacing it.")
             target.rename(temporary / "damaged")
         try:
             contents.rename(target)
         except OSError:
-            facts = _read(target)
+            facts = _read_facts(target)
             if facts is None:  # no other process has built the entry, so renaming really failed
                 raise
     except OSError as error:
@@ -109,7 +109,7 @@ def _describe_unwritable(cache_dir: Path, error: OSError) -> str:
     return f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to a different directory."
 
 
-def _read(target: Path) -> dict[str, Any] | None:
+def _read_facts(target: Path) -> dict[str, Any] | None:
     """Return the facts of an entry; None if it does not exist or a file does not have the size that was written.
 
     Raises:

@@ -22,7 +22,7 @@ NUM_NAMES_SHOWN = 10
 
 
 class LabelEncoder(ABC):
-    """Encodes the labels of rows as numbers.
+    """Checks the labels of rows, and encodes them as numbers.
 
     Args:
         task_class: the task.
@@ -66,7 +66,7 @@ class LabelEncoder(ABC):
         """
 
     def check_and_stratify(self, rows: IngestedRows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
-        """Report rows with unusable labels, and return which rows are usable and the stratum of each, [num_rows].
+        """Report rows with unusable labels. Return which rows are usable, and the stratum of each row, both [num_rows].
 
         The stratum is the label, the quantile of the score or, if a row has several labels, the label that is rarest in
         the training rows.

@@ -1,4 +1,4 @@
-"""Warn of labels that could also be read in a different way, and say what to change if that was meant."""
+"""Warn of labels that could also be read in a different way, and say what to change to read them in that way."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from research.data.prepare.labels import NO_LABEL_MARKS, group_lookalikes
 from research.tasks.base import Task
 from research.tasks.label_forms import LabelForms
 
-SEPARATORS = (",", ";", "|", "/")
+_SEPARATORS = (",", ";", "|", "/")
 """Characters that may separate several label names in one string."""
-_MIN_ROWS = 20
+_MIN_ROWS_TO_DETECT_IDS = 20
 """Minimum number of training rows for a warning about ids."""
 _NUM_SHOWN = 3
 """Maximum number of labels in a warning."""
@@ -23,8 +23,9 @@ def warn_of_other_interpretations(
 
     Args:
         task_class: the task that was guessed.
-        forms: forms in which the labels are written.
-        counts: number of training rows per label name or, for scores, per value. Some scores may be missing.
+        forms: how the labels are written in the files.
+        counts: number of training rows per label name or, for scores, per value. Of many scores, only
+            some are counted.
         column: name of the label column.
     """
     warnings = task_class.other_interpretations(forms, counts, column)
@@ -46,8 +47,8 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
     notes = []
     if spellings:
         merged = [
-            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are the label "
-            f"{name!r}"
+            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are read as the "
+            f"label {name!r}"
             for name, counts in sorted(spellings.items())
         ]
         notes.append(f"Warning: Merged labels of column '{column}': {_list_first(merged)}.")
@@ -63,7 +64,7 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
 def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
     """Warn if the number of different labels exceeds half the number of rows, as in a column of ids or texts."""
     num_rows = sum(counts.values())
-    if num_rows < _MIN_ROWS or len(counts) <= num_rows / 2:
+    if num_rows < _MIN_ROWS_TO_DETECT_IDS or len(counts) <= num_rows / 2:
         return []
     return [
         f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, which suggests ids "
@@ -92,7 +93,7 @@ def _warn_of_names_in_text(names: Sequence[str], column: str) -> list[str]:
     These are names joined by a separator, such as `joy,anger` (if the parts of most such labels also occur in another
     label), or lists written as text, such as `['joy', 'anger']`.
     """
-    for separator in SEPARATORS:
+    for separator in _SEPARATORS:
         parts = {name: [part.strip() for part in name.split(separator)] for name in names}
         joined = [name for name in names if len(parts[name]) > 1]
         num_names_with: dict[str, int] = {}

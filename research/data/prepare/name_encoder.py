@@ -79,6 +79,7 @@ class NameEncoder(LabelEncoder):
         known = self._are_known(row_labels)
         unusable = row_labels.invalid | self._have_wrong_num_labels(row_labels)
         unusable[row_of_code[~known]] = True
+        # Labels are numbered by rarity, so that the minimum over the labels of a row is its rarest label.
         by_rarity = np.argsort(self._counts, kind="stable")
         rarity = np.empty_like(by_rarity)
         rarity[by_rarity] = np.arange(len(by_rarity))
@@ -128,7 +129,7 @@ class NameEncoder(LabelEncoder):
         """Return all label codes in an array that `encode_labels` returned."""
 
     def _count_unseen(self, labels: pa.Array) -> int:
-        """Return the number of rows with a label that does not occur in the training rows.
+        """Return the number of rows with a label that does not occur in the training rows; 0 if no such row is kept.
 
         Args:
             labels: array that `encode_labels` returned.

@@ -37,9 +37,9 @@ def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
     """
     exact = total * sizes / max(int(sizes.sum()), 1)
     allocated = np.floor(exact).astype(np.int64)
-    num_missing = total - int(allocated.sum())
+    num_remaining = total - int(allocated.sum())
     tie_breaks = np.random.default_rng((seed, _TIE_BREAKS)).random(len(sizes))
-    allocated[np.lexsort((tie_breaks, allocated - exact))[:num_missing]] += 1
+    allocated[np.lexsort((tie_breaks, allocated - exact))[:num_remaining]] += 1
     return allocated
 
 

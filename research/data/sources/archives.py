@@ -84,7 +84,7 @@ def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
     """Raise EOFError if the archive is truncated. tarfile itself does not notice a missing end."""
     while stream.read(2**20):  # gzip checks for truncation when its end is reached
         pass
-    if archive.offset + tarfile.BLOCKSIZE > stream.tell():
+    if archive.offset + tarfile.BLOCKSIZE > stream.tell():  # an empty block must follow the last member
         raise EOFError("it is truncated")
 
 

@@ -19,7 +19,7 @@ from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import Report, Table, check_columns, check_file
 from research.data.sources.text_format import TextFormat
 
-_READ_ROWS = 1000
+_ROWS_PER_READ = 1000
 """Number of rows that are read at a time."""
 _CONVERSION_ERRORS = (ValueError, OverflowError, KeyError, pa.ArrowException)
 """Errors that Arrow raises for strings that are not UTF-8, and for times that Python cannot represent."""
@@ -95,7 +95,7 @@ class ParquetTable(ArrowTable):
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with self._open() as file:
-            for batch in file.iter_batches(_READ_ROWS, columns=columns):
+            for batch in file.iter_batches(_ROWS_PER_READ, columns=columns):
                 yield batch.select(columns)
 
 
@@ -126,15 +126,16 @@ class LoadedTable(ArrowTable):
         return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        for table in self.dataset.select_columns(columns).with_format("arrow").iter(_READ_ROWS):
+        for table in self.dataset.select_columns(columns).with_format("arrow").iter(_ROWS_PER_READ):
             yield from table.select(columns).to_batches()
 
 
-def _holds_strings(kind: pa.DataType) -> bool:
+def _holds_strings(data_type: pa.DataType) -> bool:
     """Return whether values of an Arrow type are strings. Strings may be dictionary-encoded."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    if pa.types.is_dictionary(data_type):
+        data_type = data_type.value_type
+    string_checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_string(data_type) for is_string in string_checks)
 
 
 @dataclass(frozen=True)

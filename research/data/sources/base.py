@@ -69,7 +69,7 @@ class NamedSource(DataSource):
 
     @abstractmethod
     def find_named(self) -> Source:
-        """Find the data set.
+        """Return the data set.
 
         Raises:
             ValueError: if the data set is not installed.

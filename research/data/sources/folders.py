@@ -38,7 +38,7 @@ def find_split_files(
     """
     files, notes = _find_in_folder(folder, suffixes, metadata_suffixes)
     if any(files.values()):
-        return files, notes + _report_nested_splits(folder, [split for split, paths in files.items() if not paths])
+        return files, notes + _warn_of_unread_splits(folder, [split for split, paths in files.items() if not paths])
     nested = list(_find_nested(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
@@ -134,7 +134,7 @@ def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
             yield from _find_nested(path, depth - 1)
 
 
-def _report_nested_splits(folder: Path, missing: Sequence[str]) -> list[str]:
+def _warn_of_unread_splits(folder: Path, missing: Sequence[str]) -> list[str]:
     """Return a warning if a subfolder has a split that the folder itself lacks.
 
     Subfolders are not read because the folder itself has other splits.
@@ -260,7 +260,7 @@ def _order_shards(folder: Path, split: str, paths: list[Path]) -> list[Path]:
     _, total, _ = series.pop()
     assert total is not None
     numbers = sorted(number for number, _ in numbered)
-    first = 1 if numbers[-1] == total else 0
+    first = 1 if numbers[-1] == total else 0  # shards are numbered from 0 or from 1
     if numbers != list(range(first, first + total)):
         missing = [number for number in range(first, first + total) if number not in numbers]
         problem = f"lack number {', '.join(map(str, missing[:5]))}" if missing else "have duplicate numbers"

@@ -111,7 +111,8 @@ class DelimitedTable(Table):
                 report(row, line, reason)
             else:
                 if lines.line > line:
-                    self._check_swallowed_rows(fields, indices[-1], line, lines.line)
+                    label_index = indices[-1]  # label columns are read last
+                    self._check_swallowed_rows(fields, label_index, line, lines.line)
                 yield row, line, [fields[index] for index in indices]
 
     def _lines(self) -> Lines:
@@ -197,8 +198,8 @@ class DelimitedTable(Table):
         ):
             raise BadRowsError(
                 f"{self.name}, lines {first_line:,} to {last_line:,}: a quoted field spans these lines and contains "
-                "what looks like other rows. The lines cannot be skipped. Close the quote at the end of its text. If the "
-                "field is correct, store the rows as .jsonl or .parquet instead."
+                "what looks like other rows. The lines cannot be skipped. Close the quote at the end of its text or, "
+                "if the field is correct, store the rows as .jsonl or .parquet."
             )
 
     def _holds_records(self, field: str, index: int, num_fields: int, label_index: int) -> bool:

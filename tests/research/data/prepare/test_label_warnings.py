@@ -1,4 +1,4 @@
-"""Warn of labels that could also be read in a different way, and say what to change if that was meant."""
+"""Warn of labels that could also be read in a different way, and say what to change to read them in that way."""
 
 from __future__ import annotations
 

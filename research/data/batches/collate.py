@@ -82,7 +82,7 @@ class Collator:
         ]
         return Batch(
             inputs=self._pad(texts, max_width=room + len(self._special)),
-            labels=self._labels(columns["label"]),
+            labels=self._collate_labels(columns["label"]),
             weights=torch.ones(len(texts)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
         )
@@ -163,7 +163,7 @@ class Collator:
         inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
         return {**inputs, "token_type_ids": torch.from_numpy(token_type_ids)} if special.has_types else inputs
 
-    def _labels(self, labels: Sequence[Any]) -> Tensor:
+    def _collate_labels(self, labels: Sequence[Any]) -> Tensor:
         """Return the labels of a batch as a tensor; placeholders if the rows have no labels."""
         if any(label is None for label in labels):
             return torch.from_numpy(self._task.missing_labels(len(labels)))

@@ -106,7 +106,7 @@ def _guess_label(candidates: list[str], table: Table) -> str:
 def _guess_text(
     candidates: list[str], contents: dict[str, Content], table: Table, *, text_only: bool
 ) -> tuple[str, str | None]:
-    """Return the text column, and the column of the second text; None for the latter if rows are single texts.
+    """Return the text column and the column of the second text; the latter is None if it is not guessed.
 
     Args:
         candidates: columns that may hold text.

@@ -61,7 +61,7 @@ class NameReader(LabelReader):
 
     def read(self, labels: pa.ListArray) -> RowLabels:
         codes = self.codes.encode(labels.flatten())
-        lengths = list_lengths(labels)
+        lengths = count_values_per_list(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
         order = np.lexsort((codes, rows))
         is_repeated = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
@@ -101,7 +101,7 @@ class IndicatorReader(LabelReader):
         self.names = tuple(names)
 
     def read(self, labels: pa.ListArray) -> RowLabels:
-        lengths = list_lengths(labels)
+        lengths = count_values_per_list(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
         starts = np.cumsum(lengths) - lengths
         positions = np.arange(len(rows)) - np.repeat(starts, lengths)
@@ -118,7 +118,7 @@ class IndicatorReader(LabelReader):
         return f"{', '.join(wrong)} among the labels, expected zeros and ones" if wrong else None
 
 
-def list_lengths(labels: pa.ListArray) -> Integers:
+def count_values_per_list(labels: pa.ListArray) -> Integers:
     """Return the number of values in each list, [num_rows]."""
     lengths: Integers = labels.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     return lengths

@@ -45,7 +45,7 @@ def learn_labels(train: IngestedRows, columns: Columns, task_class: type[Task] |
     if task_class.labels_are_numbers:
         notes = warn_of_other_interpretations(task_class, train.forms, rows_per_label, column) if guessed else []
         return ScoreEncoder(task_class, column, notes)
-    declared = _declared_names(train, column)
+    declared = _read_declared_names(train, column)
     codes = LabelCodes.learn(rows_per_label) if declared is None else LabelCodes.from_declared(declared)
     reader = NameReader(codes)
     counts = _count_codes(train, reader)
@@ -100,7 +100,7 @@ def _create_name_encoder(
     return encoder(task_class, column, reader, counts, notes)
 
 
-def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
+def _read_declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
     """Return the label names that the training files declare; None if they declare no names.
 
     Raises:

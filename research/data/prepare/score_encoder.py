@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
-from research.data.prepare.label_lists import list_lengths
+from research.data.prepare.label_lists import count_values_per_list
 from research.data.prepare.label_tally import ScoreTally
 from research.data.prepare.labels import parse_scores
 from research.data.prepare.splits import Strata, bin_scores
@@ -39,7 +39,7 @@ class ScoreEncoder(LabelEncoder):
         """Do nothing: any score can be predicted."""
 
     def _read_values(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        single = list_lengths(labels) == 1
+        single = count_values_per_list(labels) == 1
         scores = np.full(len(labels), np.nan)
         scores[single] = parse_scores(labels.filter(pa.array(single)).flatten())
         return scores, ~(np.abs(scores) <= _LARGEST_SCORE)

@@ -12,7 +12,7 @@ from stat import S_ISREG
 from typing import Any, ClassVar
 
 from heads.registry import Registry
-from research.data.sources.compression import check_text, find_type, is_compressed
+from research.data.sources.compression import check_text, find_content_suffix, is_compressed
 from research.data.sources.folders import describe_other_shards
 from research.data.sources.tables import Table, check_file
 from research.data.sources.text_format import TextFormat
@@ -23,7 +23,7 @@ Tables = Mapping[str, Sequence[Table]]
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that was found but not read yet."""
+    """A data set that a data source has found but not read yet."""
 
     name: str
     """Name of the data set in messages."""
@@ -141,7 +141,7 @@ class FileSource(PathSource):
         if self.is_text:
             check_text(path, path.name)
         elif is_compressed(path):
-            kind = find_type(path).removeprefix(".")
+            kind = find_content_suffix(path).removeprefix(".")
             raise ValueError(
                 f"'{path}' is compressed, which is not supported for {kind} files: they are already compressed "
                 "internally. Decompress it."
@@ -150,7 +150,7 @@ class FileSource(PathSource):
             check_file(path, path.name)
 
     def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
-        if path.is_dir() or find_type(path) not in self.suffixes:
+        if path.is_dir() or find_content_suffix(path) not in self.suffixes:
             return None
         self.check(path)
         return Source(

@@ -85,7 +85,7 @@ def strip_compression(path: PurePath) -> PurePath:
     return path.with_suffix("") if is_compressed(path) else path
 
 
-def find_type(path: Path) -> str:
+def find_content_suffix(path: Path) -> str:
     """Return the extension that shows the type of a file's content, in lower case: `.csv` for reviews.CSV.gz.
 
     For a zip archive, this is the extension of the data file in it.

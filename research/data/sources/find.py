@@ -12,7 +12,7 @@ from research.data.sources.base import (
     list_file_sources,
     list_sources,
 )
-from research.data.sources.compression import find_type, is_compressed
+from research.data.sources.compression import find_content_suffix, is_compressed
 from research.data.sources.text_format import TextFormat
 from research.system.paths import expand_path
 from research.system.user_code import CodeOf, hash_user_code
@@ -72,9 +72,9 @@ def _describe_unsupported(spec: str) -> str:
     path = expand_path(spec)
     if not is_compressed(path):
         return f"unsupported extension '{path.suffix}'"
-    content_type = find_type(path)
-    if content_type:
-        return f"it contains a file with the unsupported extension '{content_type}'"
+    content_suffix = find_content_suffix(path)
+    if content_suffix:
+        return f"it contains a file with the unsupported extension '{content_suffix}'"
     return "its name does not show the type of the compressed file; expected a name such as reviews.csv.gz"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from research.data.sources.compression import NOT_DATA, find_type, is_compressed, strip_compression
+from research.data.sources.compression import NOT_DATA, find_content_suffix, is_compressed, strip_compression
 from research.data.sources.saved import is_saved_dataset
 from research.data.sources.split_names import SPLIT_NAMES, SPLIT_OF_STEM
 
@@ -188,7 +188,7 @@ def _list_visible(folder: Path) -> list[Path]:
 
 
 def _is_readable(path: Path, suffixes: AbstractSet[str]) -> bool:
-    return path.is_file() and find_type(path) in suffixes
+    return path.is_file() and find_content_suffix(path) in suffixes
 
 
 def _is_data(path: Path, suffixes: AbstractSet[str]) -> bool:
@@ -232,7 +232,7 @@ def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
         return f"it is not a regular file. {expected}"
     ending = "".join(path.suffixes)
     if path.suffix.lower() == ".zip":
-        ending = find_type(path) + ending  # show the type of the file in the archive too
+        ending = find_content_suffix(path) + ending  # show the type of the file in the archive too
     return f"files with the extension '{ending}' cannot be read. {expected} Convert it, or move it away."
 
 

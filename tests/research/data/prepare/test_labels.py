@@ -124,11 +124,11 @@ def test_test_rows_may_store_whole_numbers_as_floats(
         ("0", "false"),
     ],
 )
-def test_lookalikes_groups_names_that_look_alike(names: tuple[str, ...]) -> None:
+def test_group_lookalikes_groups_names_that_look_alike(names: tuple[str, ...]) -> None:
     assert group_lookalikes(["neg", *names, "unknown"]) == [list(names)]
 
 
-def test_lookalikes_does_not_group_different_names() -> None:
+def test_group_lookalikes_does_not_group_different_names() -> None:
     assert group_lookalikes(["True", "False", "pos", "neg", "10", "100", "-1", "a-b", "''", '"']) == []
 
 

@@ -16,7 +16,7 @@ from research.data.sources.split_names import SPLIT_NAMES, TRAIN
 
 
 class LabelTally(ABC):
-    """Counts encoded labels while they are written."""
+    """Counts encoded labels while prepared data are written."""
 
     @abstractmethod
     def add(self, split: str, labels: pa.Array) -> None:

@@ -1,4 +1,4 @@
-"""Warn of labels that could also be read in a different way, and say what to change to read them in that way."""
+"""Warn of labels that have more than one plausible interpretation, and say how to select the other one."""
 
 from __future__ import annotations
 

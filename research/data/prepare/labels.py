@@ -64,7 +64,7 @@ NO_LABEL_MARKS = {"na", "n/a", "none", "null"}
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
-    """Return whether a value means that the label is missing. A list does if it is not empty and all its values do.
+    """Return whether a value means that the label is missing. A list means this if all its values (at least one) do.
 
     Args:
         value: the value in the file.
@@ -123,7 +123,7 @@ class LabelCodes:
         names = {_simplify_number(value) if are_numbers else value for value in stripped}
 
         def to_name(value: str) -> str:
-            """Return the label name of a value: the value itself or, as some files write 1 as 1.0, the same number."""
+            """Return the label name of a value. One file may write a number as 1, and another file as 1.0."""
             text = value.strip()
             return text if text in names or (name := _simplify_number(text)) not in names else name
 

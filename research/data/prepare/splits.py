@@ -137,7 +137,7 @@ def _find_movable(texts: NDArray[np.int32], free: NDArray[np.bool_]) -> NDArray[
 
 
 def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the distinct values, the index of each row's value among them, and the number of rows with each value.
+    """Return the distinct values, each row's index into these values, and the number of rows with each of them.
 
     numpy.unique can return the same arrays but needs several times as much memory.
     """

@@ -167,7 +167,7 @@ def _read_value(scalar: pa.Scalar) -> Any:
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
     """Return the label name for an id of a ClassLabel, and None for -1, which marks a missing label.
 
-    In a list, each id is replaced in this way. Ids without a name are returned unchanged.
+    A list is converted element by element. Ids without a name are returned unchanged.
     """
     if names is None or value is None:
         return value

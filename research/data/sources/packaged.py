@@ -58,7 +58,7 @@ class _PackagedSource(NamedSource):
             name,
             [name, *identify([path])],
             lambda _: {"train": [PackagedReviews(path, name)]},
-            # All of them, so that no warning says that the data set has no csv file.
+            # All text format settings, so that no warning says that the data set has no csv file.
             format_settings=frozenset({"columns", "quoting", "encoding"}),
         )
 

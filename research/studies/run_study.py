@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from rich.table import Table
 
 from research.data.prepare.load import load_splits
-from research.data.prepare.unlabelled import MAY_BE_UNLABELLED
+from research.data.prepare.unlabelled import SPLIT_THAT_MAY_LACK_LABELS
 from research.runner.resolve import resolve
 from research.settings.comparison import compare_settings
 from research.settings.declarations import Effect
@@ -142,7 +142,7 @@ def check_comparable(spec: StudySpec, trials: Sequence[Trial]) -> None:
         ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
             lists all metrics), or if the data cannot be read.
     """
-    if spec.metric is None and spec.split != MAY_BE_UNLABELLED:
+    if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
         return
     checked = set()
     about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)

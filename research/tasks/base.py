@@ -126,7 +126,7 @@ class Task(ABC):
         """
 
     @classmethod
-    def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
+    def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         """Return a warning for each other plausible interpretation of labels that were guessed to be of this kind.
 
         Args:

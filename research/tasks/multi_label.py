@@ -48,7 +48,7 @@ class MultiLabel(LabelledTask):
             )
 
     @classmethod
-    def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
+    def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if forms.has_single_values:
             return [
                 f"Column '{column}' holds lists of one label each, read as multi-label data. If every row has exactly "

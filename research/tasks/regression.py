@@ -47,7 +47,7 @@ class Regression(Task):
             raise ValueError(f"task={cls.problem_type} needs numbers; column '{column}' holds none.")
 
     @classmethod
-    def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
+    def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if len(counts) <= MAX_WHOLE_CLASSES:
             return [
                 f"Column '{column}' holds only {len(counts)} distinct numbers, read as scores because some have a "

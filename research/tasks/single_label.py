@@ -51,7 +51,7 @@ class SingleLabel(LabelledTask):
         cls._check_one_value(forms, column)
 
     @classmethod
-    def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
+    def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if forms.scalars <= {"int", "float"}:
             if "float" in forms.scalars:
                 return [

@@ -307,7 +307,7 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
         assert is_one_line(line), f"logged: {line!r}"
         print(line)
     num_kept = {name: len(split) for name, split in splits.items()}
-    num_reported = sum(item.rows for item in splits.left_out)
+    num_reported = sum(item.rows for item in splits.skipped_rows)
     is_limited = settings.limit_train is not None
     if mutant.num_rows is not None and not is_limited:
         counts = f"{sum(num_kept.values())} kept, {num_reported} reported, {mutant.num_rows} in the file"

@@ -25,7 +25,7 @@ Ids = NDArray[np.int64]
 
 WIDTH_MULTIPLE = 32
 """Batches are padded to a multiple of this number of tokens, or to max_length if that is shorter. On a CPU, every new
-width fragments the heap and compiles another kernel, so that memory would grow over a whole epoch."""
+width fragments the heap and compiles another kernel, so that memory would grow throughout an epoch."""
 
 
 class Collator:
@@ -58,7 +58,7 @@ class Collator:
         self._pad_type: int = tokenizer.pad_token_type_id
         self.pads_left = tokenizer.padding_side == "left"
         """Whether padding is placed before the tokens."""
-        self.check_room()
+        self.check_settings()
 
     def __call__(
         self,
@@ -75,21 +75,31 @@ class Collator:
             max_length: maximum length of a row in tokens; `self.max_length` by default.
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
-        room = self.check_room(max_length)
+        room = self._compute_room(max_length)
         pairs = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
-        texts = [self._truncate(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)]
+        texts = [
+            self._truncate_row(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)
+        ]
         return Batch(
             inputs=self._pad(texts, max_width=room + len(self._special)),
-            labels=self._labels(columns["label"]),
+            labels=self._collate_labels(columns["label"]),
             weights=torch.ones(len(texts)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
         )
 
-    def check_room(self, max_length: int | None = None) -> int:
+    def check_settings(self) -> None:
+        """Check that `max_length` and `truncation` are valid.
+
+        Raises:
+            ValueError: if one of them is not.
+        """
+        self._compute_room(self.max_length)
+
+    def _compute_room(self, max_length: int | None) -> int:
         """Return the number of tokens that a row has room for, excluding special tokens.
 
         Args:
-            max_length: maximum length of a row in tokens; `self.max_length` by default.
+            max_length: maximum length of a row in tokens; None for `self.max_length`.
         Raises:
             ValueError: if max_length or truncation is invalid.
         """
@@ -101,7 +111,7 @@ class Collator:
         if room < num_texts:
             raise ValueError(
                 f"max_length must be at least {len(self._special) + num_texts}: the tokenizer adds "
-                f"{len(self._special)} special tokens to {num_texts} text{'s' * self._pair}; got {max_length}."
+                f"{len(self._special)} special tokens to {num_texts} text{'s' if self._pair else ''}; got {max_length}."
             )
         return room
 
@@ -114,12 +124,12 @@ class Collator:
             "padding": [self._pad_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
         }
 
-    def _truncate(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
+    def _truncate_row(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
         """Return the token ids to keep of each text of a row, at most `room` in total."""
         num_first, num_second = _divide_room(len(first), len(second), room)
-        return self._cut(first, num_first), self._cut(second, num_second)
+        return self._truncate_text(first, num_first), self._truncate_text(second, num_second)
 
-    def _cut(self, ids: Sequence[int], num_kept: int) -> Ids:
+    def _truncate_text(self, ids: Sequence[int], num_kept: int) -> Ids:
         """Return at most `num_kept` token ids of a text."""
         values = np.asarray(ids, dtype=np.int64)
         if len(values) <= num_kept:
@@ -153,7 +163,7 @@ class Collator:
         inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
         return {**inputs, "token_type_ids": torch.from_numpy(token_type_ids)} if special.has_types else inputs
 
-    def _labels(self, labels: Sequence[Any]) -> Tensor:
+    def _collate_labels(self, labels: Sequence[Any]) -> Tensor:
         """Return the labels of a batch as a tensor; placeholders if the rows have no labels."""
         if any(label is None for label in labels):
             return torch.from_numpy(self._task.missing_labels(len(labels)))

@@ -44,6 +44,7 @@ def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch
     num_full = len(order) - len(order) % batch_size
     pool_size = batch_size * NUM_BATCHES_PER_POOL
     pools = [order[start : min(start + pool_size, num_full)] for start in range(0, num_full, pool_size)]
+    # NumPy needs at least one array, so the empty order[:0] is for an epoch with no full batch and thus no pool.
     full = np.concatenate([order[:0], *(pool[np.argsort(lengths[pool], kind="stable")] for pool in pools)])
     batches = [full[start : start + batch_size] for start in range(0, len(full), batch_size)]
     batches = [batches[index] for index in generator.permutation(len(batches))]
@@ -62,7 +63,7 @@ def split_batch(batch: RowIndices, process: int, num_processes: int, micro_batch
         num_processes: number of processes that share the batch.
         micro_batch_size: maximum number of rows in one micro-batch.
     """
-    per_process = -(-len(batch) // num_processes)
+    per_process = -(-len(batch) // num_processes)  # rounded up
     num_micro_batches = -(-per_process // micro_batch_size)
     rows = batch[process::num_processes]
     weights = np.ones(len(rows), dtype=np.float32)
@@ -90,9 +91,9 @@ def evaluation_batches(
         batch_size: maximum number of rows in one batch.
     """
     order = np.argsort(-lengths, kind="stable")
-    size = batch_size * num_processes
+    global_size = batch_size * num_processes
     return [
         batch
-        for start in range(0, len(order), size)
-        for batch in split_batch(order[start : start + size], process, num_processes, batch_size)
+        for start in range(0, len(order), global_size)
+        for batch in split_batch(order[start : start + global_size], process, num_processes, batch_size)
     ]

@@ -52,18 +52,18 @@ def find_special_tokens(tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> Sp
         if not all(text_ids):
             continue
         encoded = tokenizer(*texts, return_token_type_ids=True, verbose=False)
-        starts = _locate(encoded["input_ids"], text_ids)
+        starts = _locate_texts(encoded["input_ids"], text_ids)
         if starts is not None:
             has_types = "token_type_ids" in tokenizer.model_input_names
             types = encoded["token_type_ids"] if has_types else [0] * len(encoded["input_ids"])
-            return _split(encoded["input_ids"], types, starts, text_ids, has_types=has_types)
+            return _extract_special_tokens(encoded["input_ids"], types, starts, text_ids, has_types=has_types)
     raise ValueError(
         f"Cannot find the special tokens of {type(tokenizer).__name__}: expected its output to contain the ids of the "
         "text, surrounded by special tokens. Use a different tokenizer."
     )
 
 
-def _locate(ids: list[int], text_ids: list[list[int]]) -> list[int] | None:
+def _locate_texts(ids: list[int], text_ids: list[list[int]]) -> list[int] | None:
     """Return the position in `ids` at which each text starts; None if `ids` does not contain all texts in order."""
     starts: list[int] = []
     stop = 0
@@ -76,7 +76,7 @@ def _locate(ids: list[int], text_ids: list[list[int]]) -> list[int] | None:
     return starts
 
 
-def _split(
+def _extract_special_tokens(
     ids: list[int], types: list[int], starts: list[int], text_ids: list[list[int]], *, has_types: bool
 ) -> SpecialTokens:
     """Return the special tokens in a tokenizer's output.

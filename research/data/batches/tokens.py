@@ -29,9 +29,9 @@ from research.system.waiting import WaitingMessage
 TOKENS_FORMAT = 1
 """Version of the tokenized rows. Increase it by one whenever the same rows and tokenizer result in different columns,
 ids or lengths. Cached rows of other versions are not used."""
-_IDS = pa.list_(pa.int32())
-_ROWS_PER_WORKER = 1000
-"""Minimum number of rows per process if the tokenizer is not a fast one."""
+_IDS_TYPE = pa.list_(pa.int32())
+_MIN_ROWS_PER_PROCESS = 1000
+"""Minimum number of rows per process for a slow tokenizer, which is written in Python and runs in several processes."""
 _MAX_UNKNOWN_SHARE = 1 / 3
 """Maximum share of rows that consist of unknown tokens, unless `allow_unknown` is set."""
 
@@ -54,9 +54,9 @@ def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow
     key = cache.fingerprint(TOKENS_FORMAT, fingerprints, fingerprint_tokenizer(tokenizer))
     num_rows = sum(len(data) for _, data in splits.items())
     with WaitingMessage(f"Tokenizing {num_rows:,} rows"):
-        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _tokenize(splits, tokenizer, target))
+        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _write_tokens(splits, tokenizer, target))
     for name, num_unknown in facts["num_unknown"].items():
-        _report_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown)
+        _check_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     return dataclasses.replace(splits, train=train, validation=validation, test=test)
 
@@ -65,7 +65,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a hash of everything that determines the token ids of a text."""
     if tokenizer.is_fast:
         state = json.loads(tokenizer.backend_tokenizer.to_str())
-        # These hold the options of the tokenizer's last call. They have no effect here, because each call sets both.
+        # The options of the tokenizer's last call; they do not affect the token ids, because each call sets both.
         state["truncation"] = state["padding"] = None
     else:
         state = [sorted(tokenizer.get_vocab().items()), repr(sorted(tokenizer.init_kwargs.items()))]
@@ -73,7 +73,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
+def _write_tokens(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
     """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
@@ -82,8 +82,8 @@ def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) 
         schema = pa.schema(
             [
                 ("id", pa.int64()),
-                ("input_ids", _IDS),
-                *([("pair_ids", _IDS)] if pair else []),
+                ("input_ids", _IDS_TYPE),
+                *([("pair_ids", _IDS_TYPE)] if pair else []),
                 ("length", pa.int32()),
                 ("label", data.features.arrow_schema.field("label").type),
             ]
@@ -100,8 +100,8 @@ def _tokenize(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) 
     return {"num_unknown": num_unknown}
 
 
-def _report_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool) -> None:
-    """Log a warning about rows without a known token.
+def _check_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool) -> None:
+    """Log a warning about rows without a known token, or refuse too many of them unless they are allowed.
 
     Raises:
         ValueError: if there are too many of these rows and they are not allowed.
@@ -128,21 +128,21 @@ def _tokenize_batches(
     if tokenizer.is_fast:  # a fast tokenizer uses all cores by itself
         for rows in read_dataset(data):
             ids = tokenize({column: rows.column(column).to_pylist() for column in columns})
-            yield rows, [pa.array(ids[f"{column}_ids"], _IDS) for column in columns]
+            yield rows, [pa.array(ids[f"{column}_ids"], _IDS_TYPE) for column in columns]
         return
     scratch.mkdir()
-    num_workers = max(min(os.cpu_count() or 1, len(data) // _ROWS_PER_WORKER), 1)
+    num_processes = max(min(os.cpu_count() or 1, len(data) // _MIN_ROWS_PER_PROCESS), 1)
     mapped = data.map(
         tokenize,
         batched=True,
         batch_size=100,
-        num_proc=num_workers if num_workers > 1 else None,
+        num_proc=num_processes if num_processes > 1 else None,
         cache_file_name=str(scratch / "ids.arrow"),
         new_fingerprint="tokens",
         desc="Tokenizing",
     )
     for rows in read_dataset(mapped):
-        yield rows, [rows.column(f"{column}_ids").cast(_IDS) for column in columns]
+        yield rows, [rows.column(f"{column}_ids").cast(_IDS_TYPE) for column in columns]
 
 
 def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
@@ -164,6 +164,7 @@ def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArr
     """Return for each row whether all its ids are the unknown token, [num_rows]."""
     unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     offsets = ids.offsets.to_numpy()
+    # Number of known tokens before each position; a row's number is the difference between its end and its start.
     known_before = np.concatenate([[0], np.cumsum(ids.values.to_numpy() != unknown_id)])
     unknown: NDArray[np.bool_] = np.diff(known_before[offsets]) == 0
     return unknown

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-# Batches must not be too small. Opening a memory-mapped file reads the header of every batch, and the kernel also maps
-# the pages around each header, so that with batches of a few kilobytes the whole file would become resident.
+# A batch is written as soon as it has this many rows or bytes. Batches must not be too small: opening a memory-mapped
+# file reads the header of every batch, and the kernel also maps the pages around each header, so that with batches of a
+# few kilobytes the whole file would become resident.
 BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 
@@ -38,22 +39,22 @@ class RowWriter:
         """Add one row, whose values take about `num_bytes` bytes."""
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
-        self._count(1, num_bytes)
+        self._count_and_flush(1, num_bytes)
 
     def append_batch(self, batch: pa.RecordBatch) -> None:
         """Add a batch of rows."""
         self._gather_columns()
         self._batches.append(batch)
-        self._count(batch.num_rows, batch.nbytes)
+        self._count_and_flush(batch.num_rows, batch.nbytes)
 
-    def _count(self, num_rows: int, num_bytes: int) -> None:
+    def _count_and_flush(self, num_rows: int, num_bytes: int) -> None:
         self._num_rows += num_rows
         self._num_bytes += num_bytes
         if self._num_rows >= BATCH_ROWS or self._num_bytes >= BATCH_BYTES:
             self._flush()
 
     def _gather_columns(self) -> None:
-        """Turn the rows that were added one by one into a batch, so that they stay in order with whole batches."""
+        """Turn the rows that were added one by one into a batch, so that all batches are in the order of addition."""
         if self._columns[0]:
             arrays = [pa.array(values, field.type) for values, field in zip(self._columns, self._schema, strict=True)]
             self._batches.append(pa.record_batch(arrays, schema=self._schema))
@@ -89,7 +90,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a data set in order. If it consists of one whole file, they are read directly from the file."""
+    """Yield the rows of a data set in order. If the data set is exactly one file, its rows are read from the file."""
     files = dataset.cache_files
     if len(files) == 1 and dataset._indices is None:
         yield from read_batches(Path(files[0]["filename"]))

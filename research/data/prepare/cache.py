@@ -24,7 +24,7 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
     """Return the cache directory: `cache_dir` if given, else MIDWAY_CACHE if it is set, else ~/.cache/midway.
 
     Raises:
-        ValueError: if neither of the first two is set and the user has no home directory.
+        ValueError: if there is neither `cache_dir` nor MIDWAY_CACHE, and the user has no home directory.
     """
     if cache_dir is not None:
         return Path(cache_dir)
@@ -34,14 +34,15 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
         raise ValueError("There is no home directory for the data cache; set MIDWAY_CACHE to a directory.") from error
 
 
-def fingerprint(step_format: int, *parts: Any) -> str:
-    """Return the fingerprint of the data that a step of the preparation produces.
+def fingerprint(format_version: int, *parts: Any) -> str:
+    """Return the fingerprint of a cache entry.
 
     Args:
-        step_format: version of the step's output for the same input, defined next to the step's code.
+        format_version: version of the code that builds the entry; a new version may build different files from the
+            same input.
         parts: JSON-serialisable values that determine the input.
     """
-    content = json.dumps([step_format, *parts], sort_keys=True)
+    content = json.dumps([format_version, *parts], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -53,7 +54,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
 
     Args:
         cache_dir: directory of the cache.
-        kind: first part of the entry's name.
+        kind: first part of the entry's name, such as rows or tokens.
         key: fingerprint of the entry.
         build: fills an empty directory and returns JSON-serialisable facts, which are stored with the files.
     Raises:
@@ -61,7 +62,7 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
     """
     target = cache_dir / f"{kind}-{key}"
     try:
-        facts = _read(target)
+        facts = _read_facts(target)
     except OSError as error:
         raise ValueError(
             f"Cannot read {error.filename} in the data cache: {error.strerror}. It may belong to another user; set "
@@ -80,14 +81,14 @@ def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str
         facts = build(contents)
         sizes = {path.name: path.stat().st_size for path in contents.iterdir()}
         (contents / _MANIFEST).write_text(json.dumps({"sizes": sizes, "facts": facts}), encoding="utf-8")
-        if target.exists() and _read(target) is None:
+        if target.exists() and _read_facts(target) is None:
             logger.info(f"The cache entry {target} is damaged; replacing it.")
             target.rename(temporary / "damaged")
         try:
             contents.rename(target)
         except OSError:
-            facts = _read(target)
-            if facts is None:  # no other process has created the entry, so this is a real error
+            facts = _read_facts(target)
+            if facts is None:  # no other process has built the entry, so renaming really failed
                 raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -108,7 +109,7 @@ def _describe_unwritable(cache_dir: Path, error: OSError) -> str:
     return f"Cannot write to the data cache {cache_dir}: {error.strerror}. Set MIDWAY_CACHE to a different directory."
 
 
-def _read(target: Path) -> dict[str, Any] | None:
+def _read_facts(target: Path) -> dict[str, Any] | None:
     """Return the facts of an entry; None if it does not exist or a file does not have the size that was written.
 
     Raises:

@@ -18,7 +18,7 @@ _MIN_WORDS = 3
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 """Letters of languages without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _LETTERS_PER_WORD = 2
-"""Approximate number of letters per word in these languages."""
+"""Approximate number of letters per word in languages without spaces."""
 _ID_NAME = re.compile(r"|(.*[_\- .])?(id|idx|index|uuid|guid|key|hash)|unnamed.*", re.IGNORECASE)
 """Matches names of columns that usually hold ids, and the empty name."""
 _CODE = re.compile(r"[!-~]*\d[!-~]*")  # printable ASCII without spaces, with a digit

@@ -35,7 +35,7 @@ class Columns:
 
     @property
     def label_name(self) -> str:
-        """Name of the label columns in messages."""
+        """Names of the label columns, joined for messages."""
         return ", ".join(self.label)
 
     def names(self) -> list[str]:
@@ -52,9 +52,9 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
         ValueError: if a column named in the settings is missing, or if a column cannot be guessed unambiguously.
     """
     columns = table.columns()
-    label = _label_columns(settings.label_column, columns)
+    label = _parse_label_columns(settings.label_column, columns)
     named = [name for name in (settings.text_column, settings.text_pair_column) if name is not None] + list(label)
-    check_present(named, table)
+    check_columns_exist(named, table)
     if len(set(named)) < len(named):
         raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(named)}.")
 
@@ -78,7 +78,7 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
     return Columns(text, text_pair, label), [f"Guessed {', '.join(sorted(notes))}.", *warnings]
 
 
-def check_present(names: Sequence[str], table: Table) -> None:
+def check_columns_exist(names: Sequence[str], table: Table) -> None:
     """Raise ValueError if the table lacks one of the columns."""
     columns = table.columns()
     for name in names:
@@ -86,10 +86,10 @@ def check_present(names: Sequence[str], table: Table) -> None:
             raise ValueError(f"{table.name}: {describe_unknown('column', name, columns, listed_as='Columns')}")
 
 
-def _label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the label columns that the setting label_column names, separated by commas.
+def _parse_label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the label columns that the setting label_column names, in a list separated by commas.
 
-    If the whole setting is the name of a column, only this column is returned, because names may contain commas.
+    Column names may contain commas: if the whole setting is the name of a column, only that column is returned.
     """
     if setting is None:
         return ()
@@ -106,7 +106,7 @@ def _guess_label(candidates: list[str], table: Table) -> str:
 def _guess_text(
     candidates: list[str], contents: dict[str, Content], table: Table, *, text_only: bool
 ) -> tuple[str, str | None]:
-    """Return the text column, and the column of the second text or None.
+    """Return the text column and the column of the second text; the latter is None if it is not guessed.
 
     Args:
         candidates: columns that may hold text.

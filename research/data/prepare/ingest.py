@@ -44,9 +44,9 @@ class IngestedRows:
 
     path: Path
     """Arrow file with the columns text, text_pair, label (a list of strings, null if the label is missing), id (number
-    of the row over all tables of the split, from 0), and table, row and line, which are the row's place."""
+    of the row over all tables of the split, from 0), and table, row and line, which give the row's place."""
     tables: Sequence[Table]
-    """Tables of the split. The column `table` numbers them from `first_table`."""
+    """Tables of the split. The column `table` of the Arrow file numbers them from `first_table`."""
     first_table: int
     """Number of the split's first table among the tables of all splits."""
     first_ids: Sequence[int]
@@ -123,7 +123,7 @@ def ingest(
                 last_row = max(last_row, row)
                 try:
                     texts = [_read_text(value, clean) for value in values[:num_texts]]
-                    label = _read_columns(values[num_texts:], forms, label_separator, typed=table.typed)
+                    label = _read_label_columns(values[num_texts:], forms, label_separator, typed=table.typed)
                     if label is None and not keep_unlabelled:
                         raise MissingLabelError
                     content = "\0".join(texts).encode()
@@ -145,18 +145,21 @@ def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tup
         yield from table.rows(columns, report)
 
 
-def _read_columns(values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool) -> list[str] | None:
+def _read_label_columns(
+    values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool
+) -> list[str] | None:
     """Return the values of the label columns as strings; None if the label is missing."""
     if not values:
         return None
     try:
-        return read_label(_split(values[0], separator) if len(values) == 1 else list(values), forms, typed=typed)
+        label = _split_names(values[0], separator) if len(values) == 1 else list(values)
+        return read_label(label, forms, typed=typed)
     except MissingLabelError:
         return None
 
 
-def _split(label: Any, separator: str | None) -> Any:
-    """Split a string into a list of label names; without a separator, or if the label is not a string, return it."""
+def _split_names(label: Any, separator: str | None) -> Any:
+    """Split a string into a list of label names. Return a blank string and any label without a separator unchanged."""
     if separator is None or not isinstance(label, str) or not label.strip():
         return label
     return [name.strip() for name in label.split(separator) if name.strip()]
@@ -166,7 +169,7 @@ def _read_text(value: Any, clean: CleaningStep) -> str:
     """Return a text after cleaning.
 
     Raises:
-        _BadTextError: if it is missing, empty or not a string.
+        _BadTextError: if the text is missing, is not a string, or is empty before or after cleaning.
     """
     if value is None:
         raise _BadTextError("missing text")

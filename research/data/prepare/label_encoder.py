@@ -22,10 +22,10 @@ NUM_NAMES_SHOWN = 10
 
 
 class LabelEncoder(ABC):
-    """Encodes the labels of rows as numbers.
+    """Checks the labels of rows, and encodes them as numbers.
 
     Args:
-        kind: the task.
+        task_class: the task.
         column: name of the label column.
         notes: messages about how the labels are read, to be logged.
     """
@@ -33,17 +33,17 @@ class LabelEncoder(ABC):
     label_names: tuple[str, ...]
     """One name per output of the model."""
 
-    def __init__(self, kind: type[Task], column: str, notes: Sequence[str] = ()) -> None:
-        self.kind = kind
+    def __init__(self, task_class: type[Task], column: str, notes: Sequence[str] = ()) -> None:
+        self.task_class = task_class
         self.column = column
         self.notes = notes
-        self.unseen: tuple[str, ...] = ()
+        self.unseen_names: tuple[str, ...] = ()
         """Label names that occur only in validation or test rows. Their codes follow those of `label_names`."""
 
     @property
     def label_type(self) -> pa.DataType:
         """Arrow type of the encoded labels."""
-        return self.kind.column_type()
+        return self.task_class.column_type()
 
     def describe(self, *, guessed: bool) -> str:
         """Return a message about the task and its labels.
@@ -51,7 +51,7 @@ class LabelEncoder(ABC):
         Args:
             guessed: whether the task was guessed.
         """
-        return f"Task{' (guessed)' if guessed else ''}: {self.kind.problem_type}, {self._describe_labels()}."
+        return f"Task{' (guessed)' if guessed else ''}: {self.task_class.problem_type}, {self._describe_labels()}."
 
     @abstractmethod
     def _describe_labels(self) -> str:
@@ -65,8 +65,8 @@ class LabelEncoder(ABC):
             ValueError: if rows may have several labels, and some of them do not occur in the training rows.
         """
 
-    def encode_rows(self, rows: IngestedRows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
-        """Return which rows are usable, and the stratum of each row, each [num_rows].
+    def check_and_stratify(self, rows: IngestedRows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
+        """Report rows with unusable labels. Return which rows are usable, and the stratum of each row, both [num_rows].
 
         The stratum is the label, the quantile of the score or, if a row has several labels, the label that is rarest in
         the training rows.
@@ -84,28 +84,28 @@ class LabelEncoder(ABC):
             labels = batch.column("label")
             unusable = labels.is_null().to_numpy(zero_copy_only=False).copy()
             present = np.flatnonzero(~unusable)
-            values[start:stop][present], unusable[present] = self._read(labels.drop_null())
+            values[start:stop][present], unusable[present] = self._read_values(labels.drop_null())
             for index in np.flatnonzero(unusable):
                 label = labels[int(index)].as_py()
                 reason = MISSING if label is None else self._explain_unreadable(label)
                 rows.report(unseen if reason is None else bad, batch, int(index), reason or self._explain_unseen(label))
             usable[start:stop] = ~unusable
             start = stop
-        return usable, self._strata(values, usable)
+        return usable, self._assign_strata(values, usable)
 
     _value_type: type[np.float64] | type[np.int32]
-    """Type of the values that `_read` returns."""
+    """Type of the values that `_read_values` returns."""
 
     @abstractmethod
-    def _read(self, labels: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_values(self, labels: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the value that determines the stratum of each row, and which rows are unusable, each [num_rows]."""
 
     @abstractmethod
-    def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
+    def _assign_strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
         """Return the stratum of each row, [num_rows].
 
         Args:
-            values: values that `_read` returned for all rows, [num_rows].
+            values: values that `_read_values` returned for all rows, [num_rows].
             usable: whether each row is usable, [num_rows].
         """
 
@@ -115,23 +115,23 @@ class LabelEncoder(ABC):
 
     @abstractmethod
     def _explain_unseen(self, label: list[str]) -> str:
-        """Return the reason why a readable label is unusable, which is that it does not occur in the training rows."""
+        """Return a message that a readable label is unusable because it does not occur in the training rows."""
 
     @abstractmethod
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
-        """Return the labels of usable rows as stored in prepared data."""
+        """Return the encoded labels of usable rows, in the form in which prepared data stores them."""
 
     @abstractmethod
-    def tally(self) -> LabelTally:
+    def create_tally(self) -> LabelTally:
         """Return a new tally for labels that this encoder has encoded."""
 
     @abstractmethod
-    def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
-        """Return whether any of the marks for missing labels may be a real label.
+    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
+        """Return whether any mark for missing labels may be a real label of this data set.
 
-        This is the case if it is a label of the training rows, or a number in the range of their scores.
+        This is the case if the mark is also a label in the training rows, or a number in the range of their scores.
 
         Args:
-            marks: marks that occur in a split, such as NA or -1.
+            missing_marks: marks that occur in a split, such as NA or -1.
             train: training rows.
         """

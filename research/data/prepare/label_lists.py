@@ -61,7 +61,7 @@ class NameReader(LabelReader):
 
     def read(self, labels: pa.ListArray) -> RowLabels:
         codes = self.codes.encode(labels.flatten())
-        lengths = list_lengths(labels)
+        lengths = count_values_per_list(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
         order = np.lexsort((codes, rows))
         is_repeated = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
@@ -70,16 +70,16 @@ class NameReader(LabelReader):
         return RowLabels(codes, lengths, invalid)
 
     def explain(self, label: list[str]) -> str | None:
-        nameless = [value for value in label if self.codes.is_nameless(value)]
-        plural = "s" if len(nameless) > 1 else ""
-        if nameless and all(0 <= int(value) < self.codes.num_declared for value in nameless):
+        ids = [value for value in label if self.codes.is_undeclared_integer(value)]
+        plural = "s" if len(ids) > 1 else ""
+        if ids and all(0 <= int(value) < self.codes.num_declared for value in ids):
             return (
                 f"expected a label name because the training files declare names ({', '.join(self.names[:5])}"
-                f"{', ...' if len(self.names) > 5 else ''}), found the id{plural} {', '.join(nameless)}"
+                f"{', ...' if len(self.names) > 5 else ''}), found the id{plural} {', '.join(ids)}"
             )
-        if nameless:
+        if ids:
             return (
-                f"no name for the label id{plural} {', '.join(nameless)}; the file declares {self.codes.num_declared} "
+                f"no name for the label id{plural} {', '.join(ids)}; the file declares {self.codes.num_declared} "
                 f"names, for the ids 0 to {self.codes.num_declared - 1}"
             )
         codes = self.codes.encode(pa.array(label, pa.string()))
@@ -101,7 +101,7 @@ class IndicatorReader(LabelReader):
         self.names = tuple(names)
 
     def read(self, labels: pa.ListArray) -> RowLabels:
-        lengths = list_lengths(labels)
+        lengths = count_values_per_list(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
         starts = np.cumsum(lengths) - lengths
         positions = np.arange(len(rows)) - np.repeat(starts, lengths)
@@ -118,7 +118,7 @@ class IndicatorReader(LabelReader):
         return f"{', '.join(wrong)} among the labels, expected zeros and ones" if wrong else None
 
 
-def list_lengths(labels: pa.ListArray) -> Integers:
+def count_values_per_list(labels: pa.ListArray) -> Integers:
     """Return the number of values in each list, [num_rows]."""
     lengths: Integers = labels.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     return lengths

@@ -16,7 +16,7 @@ from research.data.sources.split_names import SPLIT_NAMES, TRAIN
 
 
 class LabelTally(ABC):
-    """Counts encoded labels while they are written."""
+    """Counts encoded labels while prepared data are written."""
 
     @abstractmethod
     def add(self, split: str, labels: pa.Array) -> None:
@@ -30,7 +30,7 @@ class LabelTally(ABC):
             num_train: number of training rows.
         """
 
-    def present(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+    def present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
         """Return for each split which labels occur in it, [num_labels]; for scores, an empty dictionary.
 
         Args:
@@ -56,7 +56,7 @@ class ScoreTally(LabelTally):
             "num_unseen": dict.fromkeys(SPLIT_NAMES, 0),
             "label_counts": [],
             "score_mean": mean,
-            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,
+            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,  # scores are divided by it
         }
 
 
@@ -66,7 +66,8 @@ class NameTally(LabelTally):
     Args:
         num_labels: number of outputs of the model. Label codes of unseen labels start at this number.
         codes_of: returns all label codes in an array of encoded labels.
-        count_unseen: returns the number of rows in such an array with a label that does not occur in the training rows.
+        count_unseen: returns the number of rows in an array of encoded labels whose label does not occur in the
+            training rows.
     """
 
     def __init__(
@@ -90,5 +91,5 @@ class NameTally(LabelTally):
             "score_std": 1.0,
         }
 
-    def present(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+    def present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
         return {name: self._counts[name] > 0 for name in SPLIT_NAMES if name in splits}

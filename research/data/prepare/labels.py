@@ -24,7 +24,7 @@ _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _EMOJI_STYLES = "\ufe0e\ufe0f"
 """Invisible characters that select the style of an emoji."""
 _TRUTH = {"true": "1", "false": "0"}
-"""Numbers that mean the same as truth values."""
+"""The number that means the same as each truth value."""
 MISSING = "missing label"
 """Reason to report for a bad row without a label."""
 
@@ -60,11 +60,11 @@ def read_label(value: Any, forms: LabelForms, *, typed: bool) -> list[str]:
 
 
 NO_LABEL_MARKS = {"na", "n/a", "none", "null"}
-"""Marks that programs write for missing values, in lower case. Each of them may also be the name of a label."""
+"""Marks that programs write for missing values, in lower case. Any of them may also be a real label name."""
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
-    """Return whether a value means that the label is missing. A list is missing if it has only missing values.
+    """Return whether a value means that the label is missing. A list means this if all its values (at least one) do.
 
     Args:
         value: the value in the file.
@@ -120,18 +120,18 @@ class LabelCodes:
         """
         stripped = {value.strip() for value in values}
         are_numbers = _are_numbers(stripped)
-        names = {_name_number(value) if are_numbers else value for value in stripped}
+        names = {_simplify_number(value) if are_numbers else value for value in stripped}
 
         def to_name(value: str) -> str:
-            """Return the label name of a value, or of the same number, because a different file may write 1 as 1.0."""
+            """Return the label name of a value. One file may write a number as 1, and another file as 1.0."""
             text = value.strip()
-            return text if text in names or (name := _name_number(text)) not in names else name
+            return text if text in names or (name := _simplify_number(text)) not in names else name
 
         sortable = all(NUMBER.fullmatch(name) for name in names)
         return cls(sorted(names, key=(lambda name: (float(name), name)) if sortable else None), to_name)
 
     @classmethod
-    def declared(cls, names: Sequence[str]) -> LabelCodes:
+    def from_declared(cls, names: Sequence[str]) -> LabelCodes:
         """Return label codes for the names that a file declares, which are used unchanged."""
         return cls(names, str, len(names))
 
@@ -143,19 +143,19 @@ class LabelCodes:
         code_of_value: NDArray[np.int64] = np.array(codes, dtype=np.int64)[indices]
         return code_of_value
 
-    def extended(self, names: Sequence[str]) -> LabelCodes:
+    def with_names(self, names: Sequence[str]) -> LabelCodes:
         """Return label codes that include additional names, numbered after the existing ones."""
         return LabelCodes([*self.names, *names], self._to_name, self.num_declared)
 
-    def unknown(self, values: Iterable[str]) -> set[str]:
+    def find_unknown(self, values: Iterable[str]) -> set[str]:
         """Return the label names of the values that have no label code."""
-        return {self._to_name(value) for value in values if not self.is_nameless(value)} - self._codes.keys()
+        return {self._to_name(value) for value in values if not self.is_undeclared_integer(value)} - self._codes.keys()
 
-    def is_nameless(self, value: str) -> bool:
+    def is_undeclared_integer(self, value: str) -> bool:
         """Return whether the file declares label names, and a value is an integer that is not one of them."""
         return self.num_declared > 0 and value not in self._codes and _INTEGER.fullmatch(value) is not None
 
-    def spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    def find_spellings(self, counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
         """Return the spellings of each label name that is written in several ways, with the number of rows of each.
 
         Args:
@@ -168,7 +168,7 @@ class LabelCodes:
 
 
 def _are_numbers(values: set[str]) -> bool:
-    """Return whether all values are whole numbers, and are not codes that consist of digits."""
+    """Return whether all values are whole numbers rather than codes, which have leading zeros or all the same width."""
     are_whole = all(WHOLE.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
@@ -176,7 +176,7 @@ def _are_numbers(values: set[str]) -> bool:
     return not (has_one_width and all(map(_INTEGER.fullmatch, values)))
 
 
-def _name_number(value: str) -> str:
+def _simplify_number(value: str) -> str:
     """Return a whole number without its plus sign and fraction, and any other value unchanged."""
     text = without_exponent(value)
     match = WHOLE.fullmatch(text)
@@ -185,7 +185,7 @@ def _name_number(value: str) -> str:
     return f"-{match[1]}" if text.startswith("-") and match[1].strip("0") else match[1]
 
 
-def lookalikes(names: Iterable[str]) -> list[list[str]]:
+def group_lookalikes(names: Iterable[str]) -> list[list[str]]:
     """Return groups of names that look alike or are likely to mean the same.
 
     Names in a group differ only in case, spaces, Unicode form, invisible characters, surrounding quotes, leading zeros,
@@ -193,16 +193,16 @@ def lookalikes(names: Iterable[str]) -> list[list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(_appearance(name), []).append(name)
+        groups.setdefault(_normalize_appearance(name), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _appearance(name: str) -> str:
+def _normalize_appearance(name: str) -> str:
     """Return a normal form that is the same for all names that look alike."""
     visible = "".join(char for char in unicodedata.normalize("NFKC", name) if not _is_invisible(char))
     text = " ".join(visible.casefold().split())
     text = text.strip(_QUOTES).strip() or text
-    text = _name_number(_TRUTH.get(text, text))
+    text = _simplify_number(_TRUTH.get(text, text))
     return text.lstrip("0") or "0" if _INTEGER.fullmatch(text) else text
 
 

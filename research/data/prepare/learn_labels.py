@@ -11,10 +11,10 @@ from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import IndicatorReader, LabelReader, NameReader
+from research.data.prepare.label_warnings import warn_of_other_interpretations, warn_of_spellings
 from research.data.prepare.labels import LabelCodes, count_values
-from research.data.prepare.name_encoder import NameEncoder, OneNameEncoder, SeveralNamesEncoder
+from research.data.prepare.name_encoder import MultiLabelEncoder, NameEncoder, SingleLabelEncoder
 from research.data.prepare.score_encoder import ScoreEncoder
-from research.data.prepare.second_readings import warn_of_second_readings, warn_of_spellings
 from research.data.prepare.splits import Integers
 from research.data.sources.reading import convert_read_errors
 from research.tasks.base import Task
@@ -24,43 +24,42 @@ _MAX_SCORES_COUNTED = 10_000
 """Number of distinct labels after which counting stops if some of them are floats."""
 
 
-def learn_labels(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
+def learn_labels(train: IngestedRows, columns: Columns, task_class: type[Task] | None) -> LabelEncoder:
     """Learn from the training rows how to encode labels, and return the label encoder.
 
     Args:
         train: training rows.
         columns: the columns that were read.
-        kind: task; None to guess it.
+        task_class: task; None to guess it.
     Raises:
         ValueError: if the labels do not fit the task, or there is only one label.
     """
     column = columns.label_name
-    if kind is not None:
-        kind.check_forms(train.forms, column)
+    if task_class is not None:
+        task_class.check_forms(train.forms, column)
     if train.forms.indicator_length is not None:
-        return _learn_indicators(train, columns, kind)
+        return _learn_indicators(train, columns, task_class)
     rows_per_label = _count_labels(train)
-    guessed = kind is None
-    kind = kind or guess_task(train.forms, rows_per_label, column)
-    if kind.labels_are_numbers:
-        return ScoreEncoder(
-            kind, column, warn_of_second_readings(kind, train.forms, rows_per_label, column) if guessed else []
-        )
-    declared = _declared_names(train, column)
-    codes = LabelCodes.learn(rows_per_label) if declared is None else LabelCodes.declared(declared)
+    guessed = task_class is None
+    task_class = task_class or guess_task(train.forms, rows_per_label, column)
+    if task_class.labels_are_numbers:
+        notes = warn_of_other_interpretations(task_class, train.forms, rows_per_label, column) if guessed else []
+        return ScoreEncoder(task_class, column, notes)
+    declared = _read_declared_names(train, column)
+    codes = LabelCodes.learn(rows_per_label) if declared is None else LabelCodes.from_declared(declared)
     reader = NameReader(codes)
     counts = _count_codes(train, reader)
-    _check_num_labels(counts, reader.names, kind, column)
+    _check_num_labels(counts, reader.names, task_class, column)
     notes = []
     if guessed and declared is None:
         by_name = dict(zip(codes.names, counts.tolist(), strict=True))
-        notes += warn_of_second_readings(kind, train.forms, by_name, column)
+        notes += warn_of_other_interpretations(task_class, train.forms, by_name, column)
     if declared is None:
-        notes += warn_of_spellings(codes.spellings(rows_per_label), codes.names, column)
-    return _create_name_encoder(kind, column, reader, counts, notes)
+        notes += warn_of_spellings(codes.find_spellings(rows_per_label), codes.names, column)
+    return _create_name_encoder(task_class, column, reader, counts, notes)
 
 
-def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | None) -> LabelEncoder:
+def _learn_indicators(train: IngestedRows, columns: Columns, task_class: type[Task] | None) -> LabelEncoder:
     """Learn label names from lists that hold a 0 or 1 for each label, or from a column of zeros and ones per label."""
     num_labels = train.forms.indicator_length
     assert num_labels is not None
@@ -68,53 +67,54 @@ def _learn_indicators(train: IngestedRows, columns: Columns, kind: type[Task] | 
     reader = IndicatorReader(columns.label if in_columns else [str(index) for index in range(num_labels)])
     counts = np.zeros(num_labels, dtype=np.int64)
     is_one_hot = True
-    invalid: list[list[str]] = []
+    first_invalid: list[str] | None = None
     for batch in train.batches():
         labels = reader.read(batch.column("label"))
-        if labels.invalid.any() and not invalid:
-            invalid.append(batch.column("label")[int(np.argmax(labels.invalid))].as_py())
+        if labels.invalid.any() and first_invalid is None:
+            first_invalid = batch.column("label")[int(np.argmax(labels.invalid))].as_py()
         counts += np.bincount(labels.codes, minlength=num_labels)
         is_one_hot &= bool((labels.lengths[~labels.invalid] == 1).all())
-    kind = kind or guess_from_indicators(is_one_hot=is_one_hot)
+    task_class = task_class or guess_from_indicators(is_one_hot=is_one_hot)
     try:
-        _check_num_labels(counts, reader.names, kind, columns.label_name)
+        _check_num_labels(counts, reader.names, task_class, columns.label_name)
     except ValueError:
-        for label in invalid:  # an invalid row explains more than the lack of labels that it causes
-            raise ValueError(f"Columns '{columns.label_name}': {reader.explain(label)}.") from None
-        raise
+        if first_invalid is None:
+            raise
+        # Too few labels may result from invalid rows, so the message is about the first of these.
+        raise ValueError(f"Columns '{columns.label_name}': {reader.explain(first_invalid)}.") from None
     form = "one-hot" if is_one_hot else "multi-hot"
     source = "Columns" if in_columns else "Lists in column"
     naming = "" if in_columns else "; labels are named by their position, from 0"
     note = (
         f"{source} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
-        f"{kind.problem_type}{naming}."
+        f"{task_class.problem_type}{naming}."
     )
-    return _create_name_encoder(kind, columns.label_name, reader, counts, [note])
+    return _create_name_encoder(task_class, columns.label_name, reader, counts, [note])
 
 
 def _create_name_encoder(
-    kind: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str]
+    task_class: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str]
 ) -> NameEncoder:
     """Return a label encoder for one or several label names per row, as the task requires."""
-    encoder = SeveralNamesEncoder if kind.several_per_row else OneNameEncoder
-    return encoder(kind, column, reader, counts, notes)
+    encoder = MultiLabelEncoder if task_class.several_per_row else SingleLabelEncoder
+    return encoder(task_class, column, reader, counts, notes)
 
 
-def _declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
+def _read_declared_names(train: IngestedRows, column: str) -> Sequence[str] | None:
     """Return the label names that the training files declare; None if they declare no names.
 
     Raises:
         ValueError: if some files declare names and other files do not.
     """
-    # One file that declares names (key False), and one that does not (key True).
+    # The first file that declares names (key True), and the first that does not (key False).
     examples: dict[bool, tuple[str, Sequence[str] | None]] = {}
     for table in train.tables:
         with convert_read_errors(table.name):
             names = table.label_names(column)
-        examples.setdefault(names is None, (table.name, names))
+        examples.setdefault(names is not None, (table.name, names))
     if len(examples) > 1:
         raise ValueError(
-            f"{examples[False][0]} declares label names for column '{column}', but {examples[True][0]} does not. Save "
+            f"{examples[True][0]} declares label names for column '{column}', but {examples[False][0]} does not. Save "
             "both files with label names, or both without."
         )
     ((_, declared),) = examples.values()
@@ -143,10 +143,10 @@ def _count_codes(train: IngestedRows, reader: LabelReader) -> Integers:
     return counts
 
 
-def _check_num_labels(counts: Integers, names: Sequence[str], kind: type[Task], column: str) -> None:
+def _check_num_labels(counts: Integers, names: Sequence[str], task_class: type[Task], column: str) -> None:
     """Raise ValueError if the training rows have fewer labels than the task needs."""
     present = [name for name, count in zip(names, counts, strict=True) if count]
-    if len(present) < kind.fewest_labels:
+    if len(present) < task_class.fewest_labels:
         names_present = ", ".join(map(repr, present)) or "none"
-        needed = f"{kind.fewest_labels} label{'s' if kind.fewest_labels > 1 else ''}"
+        needed = f"{task_class.fewest_labels} label{'s' if task_class.fewest_labels > 1 else ''}"
         raise ValueError(f"Column '{column}' needs at least {needed} in the training rows; found {names_present}.")

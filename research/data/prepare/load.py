@@ -15,7 +15,7 @@ from research.data.prepare.prepare import ROWS_FORMAT, prepare
 from research.data.sources.bad_rows import SkippedRows
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
-from research.data.sources.reading import convert_read_errors, describe, printable_errors
+from research.data.sources.reading import convert_read_errors, describe_briefly, make_errors_printable
 from research.data.sources.split_names import SPLIT_NAMES
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
@@ -44,8 +44,8 @@ class Splits:
     """Rows for the final evaluation."""
     task: Task
     """The task, with the labels of the data set."""
-    left_out: tuple[SkippedRows, ...] = ()
-    """Bad rows that were skipped, by split and reason."""
+    skipped_rows: tuple[SkippedRows, ...] = ()
+    """Number of bad rows that were skipped, by split and reason."""
     num_unseen: Mapping[str, int] = field(default_factory=dict)
     """Number of rows in each split with a label that does not occur in the training rows; these rows count as wrong."""
     files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits
     Raises:
         ValueError: if the settings are invalid or the data cannot be used; the message explains what to do.
     """
-    with printable_errors():
+    with make_errors_printable():
         return _load(settings, cache_dir)
 
 
@@ -92,8 +92,8 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         check_encoding(settings.encoding)
     with convert_read_errors(settings.data), WaitingMessage(f"Inspecting {settings.data}"):
         source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
-    for line in source.notes:
-        _report(line)
+    for message in source.notes:
+        _log_message(message)
     directory = cache.find_cache_dir(cache_dir)
     key = cache.fingerprint(
         ROWS_FORMAT,
@@ -108,8 +108,8 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     )
     with WaitingMessage(f"Reading the rows of {source.name}"):
         entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target))
-    for line in facts["log"]:
-        _report(line)
+    for message in facts["log"]:
+        _log_message(message)
     task = TASKS[facts["problem_type"]](
         tuple(facts["label_names"]),
         tuple(facts["label_counts"]),
@@ -119,10 +119,10 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    left_out = tuple(SkippedRows(*item) for item in facts["left_out"])
+    skipped_rows = tuple(SkippedRows(*item) for item in facts["left_out"])
     files = {split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()}
     unlabelled = tuple(facts["unlabelled"])
-    return Splits(train, validation, test, task, left_out, facts["num_unseen"], files, directory, unlabelled)
+    return Splits(train, validation, test, task, skipped_rows, facts["num_unseen"], files, directory, unlabelled)
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:
@@ -130,7 +130,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
 
     Args:
         path: the file.
-        fingerprint: fingerprint of the data set, which must be the same in every process.
+        fingerprint: fingerprint to give to the data set, the same in every process.
     Raises:
         ValueError: if the file is damaged.
     """
@@ -138,7 +138,7 @@ def open_dataset(path: Path, fingerprint: str) -> Dataset:
         return Dataset(Dataset.from_file(str(path)).data, fingerprint=fingerprint)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"The cache entry {path.parent} is damaged ({describe(error)}). Delete it; it will be rebuilt."
+            f"The cache entry {path.parent} is damaged ({describe_briefly(error)}). Delete it; it will be rebuilt."
         ) from error
 
 
@@ -152,9 +152,12 @@ def _check_settings(settings: DataSettings) -> None:
         raise ValueError(f"The sum of validation_share and test_share must be less than 1; got {shares}.")
 
 
-def _report(line: str) -> None:
-    """Log a message of the preparation. The cache stores messages as text, with a prefix for warnings."""
-    text = for_message(line)
+def _log_message(message: str) -> None:
+    """Log a message about the data as a warning or as information.
+
+    Messages are cached as strings, so a warning is recognised by its prefix.
+    """
+    text = for_message(message)
     if text.startswith(WARNING):
         logger.warning(text.removeprefix(WARNING))
     else:

@@ -1,4 +1,4 @@
-"""Encode labels that are names. Rows have one label or any number of labels."""
+"""Encode labels that are names, for rows with one label and for rows with any number of labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NameEncoder(LabelEncoder):
     """Encodes label names as label codes.
 
     Args:
-        kind: the task.
+        task_class: the task.
         column: name of the label column.
         reader: reads the label codes of rows.
         counts: number of training rows per label, [num_labels].
@@ -33,9 +33,9 @@ class NameEncoder(LabelEncoder):
     _value_type = np.int32
 
     def __init__(
-        self, kind: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str] = ()
+        self, task_class: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str] = ()
     ) -> None:
-        super().__init__(kind, column, notes)
+        super().__init__(task_class, column, notes)
         self.label_names = reader.names
         self._reader = reader
         self._counts = counts
@@ -53,11 +53,11 @@ class NameEncoder(LabelEncoder):
         unseen: set[str] = set()
         for split_rows in rows:
             for batch in split_rows.batches():
-                unseen |= self._reader.codes.unknown(distinct(batch.column("label").flatten()))
+                unseen |= self._reader.codes.find_unknown(distinct(batch.column("label").flatten()))
         self._check_unseen(sorted(unseen))
-        self.unseen = tuple(sorted(unseen))
-        self._reader = NameReader(self._reader.codes.extended(self.unseen))
-        self._counts = np.append(self._counts, np.zeros(len(self.unseen), dtype=np.int64))
+        self.unseen_names = tuple(sorted(unseen))
+        self._reader = NameReader(self._reader.codes.with_names(self.unseen_names))
+        self._counts = np.append(self._counts, np.zeros(len(self.unseen_names), dtype=np.int64))
 
     @abstractmethod
     def _check_unseen(self, names: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ class NameEncoder(LabelEncoder):
             ValueError: if these rows cannot count as wrong.
         """
 
-    def _read(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
+    def _read_values(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
         """Return the code of each row's rarest label, and which rows are unusable, each [num_rows].
 
         For a row without a label, the number of labels is returned instead of a code.
@@ -77,8 +77,9 @@ class NameEncoder(LabelEncoder):
         row_labels = self._reader.read(labels)
         row_of_code = np.repeat(np.arange(len(labels)), row_labels.lengths)
         known = self._are_known(row_labels)
-        unusable = row_labels.invalid | self._have_wrong_length(row_labels)
+        unusable = row_labels.invalid | self._have_wrong_num_labels(row_labels)
         unusable[row_of_code[~known]] = True
+        # Labels are numbered by rarity, so that the minimum over the labels of a row is its rarest label.
         by_rarity = np.argsort(self._counts, kind="stable")
         rarity = np.empty_like(by_rarity)
         rarity[by_rarity] = np.arange(len(by_rarity))
@@ -87,10 +88,10 @@ class NameEncoder(LabelEncoder):
         return np.append(by_rarity, len(by_rarity))[rank], unusable
 
     @abstractmethod
-    def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
+    def _have_wrong_num_labels(self, labels: RowLabels) -> NDArray[np.bool_]:
         """Return whether each row has too few or too many labels, [num_rows]."""
 
-    def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
+    def _assign_strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
         return values
 
     def _are_known(self, labels: RowLabels) -> NDArray[np.bool_]:
@@ -120,7 +121,7 @@ class NameEncoder(LabelEncoder):
             names = [self._reader.names[code] for code in row_labels.codes[unknown]]
         return f"the label {', '.join(map(repr, names))} does not occur in the training rows (see --unseen_labels)"
 
-    def tally(self) -> NameTally:
+    def create_tally(self) -> NameTally:
         return NameTally(len(self.label_names), self._codes_of, self._count_unseen)
 
     @abstractmethod
@@ -128,25 +129,26 @@ class NameEncoder(LabelEncoder):
         """Return all label codes in an array that `encode_labels` returned."""
 
     def _count_unseen(self, labels: pa.Array) -> int:
-        """Return the number of rows with a label that does not occur in the training rows.
+        """Return the number of rows with a label that does not occur in the training rows; 0 if no such row is kept.
 
         Args:
             labels: array that `encode_labels` returned.
         """
         return 0
 
-    def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
-        reader = self._reader
-        return isinstance(reader, NameReader) and bool((reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
+    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
+        if not isinstance(self._reader, NameReader):
+            return False
+        return bool((self._reader.codes.encode(pa.array(sorted(missing_marks))) >= 0).any())
 
 
-class OneNameEncoder(NameEncoder):
+class SingleLabelEncoder(NameEncoder):
     """Encodes one label name per row as a label code."""
 
     def _check_unseen(self, names: Sequence[str]) -> None:
-        """Accept all names: a row with one unseen label counts as wrong."""
+        """Accept all names, because a row whose only label is unseen can count as wrong."""
 
-    def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
+    def _have_wrong_num_labels(self, labels: RowLabels) -> NDArray[np.bool_]:
         return labels.lengths != 1
 
     def _explain_unreadable(self, label: list[str]) -> str | None:
@@ -167,7 +169,7 @@ class OneNameEncoder(NameEncoder):
         return int((self._counts[labels.to_numpy()] == 0).sum())
 
 
-class SeveralNamesEncoder(NameEncoder):
+class MultiLabelEncoder(NameEncoder):
     """Encodes any number of label names per row as a list of label codes."""
 
     def _check_unseen(self, names: Sequence[str]) -> None:
@@ -178,7 +180,7 @@ class SeveralNamesEncoder(NameEncoder):
                 "unseen_labels=skip."
             )
 
-    def _have_wrong_length(self, labels: RowLabels) -> NDArray[np.bool_]:
+    def _have_wrong_num_labels(self, labels: RowLabels) -> NDArray[np.bool_]:
         return np.zeros(len(labels.lengths), dtype=np.bool_)
 
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:

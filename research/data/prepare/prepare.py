@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from research.data.prepare.arrow import RowWriter
 from research.data.prepare.cleaning import CleaningStep
-from research.data.prepare.columns import Columns, check_present, choose_columns
+from research.data.prepare.columns import Columns, check_columns_exist, choose_columns
 from research.data.prepare.ingest import IngestedRows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_tally import LabelTally
 from research.data.prepare.learn_labels import learn_labels
 from research.data.prepare.splits import Hashes, Strata, carve, sample
-from research.data.prepare.unlabelled import MAY_BE_UNLABELLED, explain_unlabelled, lacks_label_columns
+from research.data.prepare.unlabelled import SPLIT_THAT_MAY_LACK_LABELS, explain_unlabelled, lacks_label_columns
 from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.sources.base import Source
 from research.data.sources.find import describe_unused_format
@@ -58,42 +58,43 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     log: list[str] = []
     bad = BadRows(settings.bad_rows)
     policy = settings.unseen_labels
-    # Rows with unseen labels are ordinary bad rows, unless the setting selects a policy for them.
+    # Rows with unseen labels are ordinary bad rows, unless unseen_labels is error or skip, a policy of their own.
     unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
-    columns, rows, notes = _read(source, settings, clean, bad, scratch)
+    columns, rows, notes = _read_splits(source, settings, clean, bad, scratch)
     log += notes
     num_read = sum(split_rows.num_read for split_rows in rows.values())
     try:
         _check_not_empty(source, len(rows["train"]), "train")
         encoder = learn_labels(rows["train"], columns, None if settings.task is None else TASKS[settings.task])
     except ValueError:
-        bad.close(num_read)  # bad rows, if there are any, explain more than the error that they cause
+        # An error about bad rows, if there are any, explains more than the error that results from them.
+        bad.raise_or_summarize(num_read)
         raise
     unlabelled = _find_unlabelled(rows, encoder)
     if policy == "count_as_wrong":
         evaluated = [split_rows for name, split_rows in rows.items() if name not in ("train", *unlabelled)]
         encoder.admit_unseen_labels(evaluated)
-    encoded = {
-        name: _mark_all_usable(split_rows) if name in unlabelled else encoder.encode_rows(split_rows, bad, unseen)
+    checked = {
+        name: _accept_all(split_rows) if name in unlabelled else encoder.check_and_stratify(split_rows, bad, unseen)
         for name, split_rows in rows.items()
     }
     collectors = [bad] if unseen is bad else [bad, unseen]
-    log += [message for collector in collectors if (message := collector.close(num_read)) is not None]
-    for name, (usable, _) in encoded.items():
+    log += [message for collector in collectors if (message := collector.raise_or_summarize(num_read)) is not None]
+    for name, (usable, _) in checked.items():
         _check_not_empty(source, int(usable.sum()), name)
 
     try:
-        assigned, notes = _assign(rows, encoded, settings)
-    except ValueError as error:  # how the labels are read may explain why there are too few rows
+        final_splits, notes = _assign_splits(rows, checked, settings)
+    except ValueError as error:  # the notes on how labels are read may explain why there are too few rows
         raise ValueError(" ".join([str(error), *encoder.notes])) from None
-    tally, num_rows = _write(
-        rows, assigned, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
+    tally, num_rows = _write_splits(
+        rows, final_splits, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
     )
     log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
     label_facts = tally.facts(num_rows["train"])
-    log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen)
+    log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen_names)
     labelled = [name for name in SPLIT_NAMES if name not in unlabelled]
-    log += _describe_missing_labels(tally.present(labelled), encoder.label_names)
+    log += _describe_missing_labels(tally.present_labels(labelled), encoder.label_names)
     log += [
         f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, but no metrics "
         "are computed on them."
@@ -101,10 +102,10 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     ]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
-        "problem_type": encoder.kind.problem_type,
+        "problem_type": encoder.task_class.problem_type,
         "label_names": list(encoder.label_names),
         **label_facts,
-        "unseen_labels": list(encoder.unseen),
+        "unseen_labels": list(encoder.unseen_names),
         "unlabelled": list(unlabelled),
         "num_rows": num_rows,
         "files": _list_files(rows),
@@ -113,7 +114,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     }
 
 
-def _read(
+def _read_splits(
     source: Source, settings: DataSettings, clean: CleaningStep, bad: BadRows, scratch: Path
 ) -> tuple[Columns, dict[str, IngestedRows], list[str]]:
     """Return the columns, the rows of each split in the data set, and messages to log."""
@@ -127,13 +128,13 @@ def _read(
     num_tables = 0
     for name in SPLIT_NAMES:
         if name in tables:
-            may_be_unlabelled = name == MAY_BE_UNLABELLED
+            may_be_unlabelled = name == SPLIT_THAT_MAY_LACK_LABELS
             split_columns = columns
             if may_be_unlabelled and lacks_label_columns(tables[name], columns, tables["train"][0]):
                 split_columns = dataclasses.replace(columns, label=())
             for table in tables[name]:
                 with convert_read_errors(table.name):
-                    check_present(split_columns.names(), table)
+                    check_columns_exist(split_columns.names(), table)
                     notes += table.notes()
             if all(table.sampled_columns for table in tables[name]):
                 split_columns = columns  # a later row may still have a label
@@ -153,13 +154,13 @@ def _read(
 
 def _find_unlabelled(rows: dict[str, IngestedRows], encoder: LabelEncoder) -> dict[str, str]:
     """Return the splits without labels, each with the reason why it counts as unlabelled."""
-    split_rows = rows.get(MAY_BE_UNLABELLED)
+    split_rows = rows.get(SPLIT_THAT_MAY_LACK_LABELS)
     reason = None if split_rows is None else explain_unlabelled(split_rows, rows["train"], encoder)
-    return {} if reason is None else {MAY_BE_UNLABELLED: reason}
+    return {} if reason is None else {SPLIT_THAT_MAY_LACK_LABELS: reason}
 
 
-def _mark_all_usable(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
-    """Return the same as `LabelEncoder.encode_rows` for rows without labels: all are usable and in one stratum."""
+def _accept_all(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
+    """Return usable rows and strata as `check_and_stratify` does, for a split without labels: all rows, one stratum."""
     return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
 
 
@@ -189,26 +190,26 @@ def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
         raise ValueError(f"{source.name} has no usable rows for {split}.")
 
 
-def _assign(
-    rows: dict[str, IngestedRows], encoded: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
+def _assign_splits(
+    rows: dict[str, IngestedRows], checked: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
 ) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
     """Assign each row of each split in the data set to its final split, or to none.
 
     Returns:
-        The number of the final split of each row, or _NO_SPLIT, for each split in the data set; and messages to log.
+        For each split in the data set, the number of each row's final split (or _NO_SPLIT); and messages to log.
     """
-    assigned = {}
+    final_splits = {}
     notes = []
-    for name, (usable, _) in encoded.items():
-        assigned[name] = np.where(usable, SPLIT_NAMES.index(name), _NO_SPLIT).astype(np.int8)
-    hashes = {name: _usable_hashes(split_rows, encoded[name][0]) for name, split_rows in rows.items()}
+    for name, (usable, _) in checked.items():
+        final_splits[name] = np.where(usable, SPLIT_NAMES.index(name), _NO_SPLIT).astype(np.int8)
+    hashes = {name: _usable_hashes(split_rows, checked[name][0]) for name, split_rows in rows.items()}
     shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
     missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
     if missing:
-        usable, strata = encoded["train"]
+        usable, strata = checked["train"]
         existing = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
         carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, existing)
-        assigned["train"][usable] = carved
+        final_splits["train"][usable] = carved
         parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
         num_copies = len(carved) - len(np.unique(hashes["train"]))
         copies = (
@@ -218,8 +219,8 @@ def _assign(
         )
         notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){copies}.")
     notes += _describe_leaks(hashes)
-    notes += _limit(assigned, {name: strata for name, (_, strata) in encoded.items()}, settings)
-    return assigned, notes
+    notes += _apply_limits(final_splits, {name: strata for name, (_, strata) in checked.items()}, settings)
+    return final_splits, notes
 
 
 def _usable_hashes(rows: IngestedRows, usable: NDArray[np.bool_]) -> Hashes:
@@ -240,25 +241,27 @@ def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
     return notes
 
 
-def _limit(assigned: dict[str, NDArray[np.int8]], strata: dict[str, Strata], settings: DataSettings) -> list[str]:
-    """Reduce each split to its limit by removing rows from `assigned` in place, and return messages to log."""
+def _apply_limits(
+    final_splits: dict[str, NDArray[np.int8]], strata: dict[str, Strata], settings: DataSettings
+) -> list[str]:
+    """Reduce each split to its limit by setting rows of `final_splits` to _NO_SPLIT, and return messages to log."""
     notes = []
     for split, name in enumerate(SPLIT_NAMES):
         limit = getattr(settings, f"limit_{name}")
-        source_split = name if name in assigned else "train"
-        members = np.flatnonzero(assigned[source_split] == split)
+        source_split = name if name in final_splits else "train"
+        members = np.flatnonzero(final_splits[source_split] == split)
         if limit is None or limit >= len(members):
             continue
         chosen = members[sample(strata[source_split][members], limit, settings.split_seed)]
-        assigned[source_split][members] = _NO_SPLIT
-        assigned[source_split][chosen] = split
+        final_splits[source_split][members] = _NO_SPLIT
+        final_splits[source_split][chosen] = split
         notes.append(f"Limited {name} to {limit:,} of {len(members):,} rows.")
     return notes
 
 
-def _write(
+def _write_splits(
     rows: dict[str, IngestedRows],
-    assigned: dict[str, NDArray[np.int8]],
+    final_splits: dict[str, NDArray[np.int8]],
     encoder: LabelEncoder,
     unlabelled: Sequence[str],
     *,
@@ -269,15 +272,15 @@ def _write(
     texts = ["text", "text_pair"] if pair else ["text"]
     schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in texts), ("label", encoder.label_type)])
     num_rows = dict.fromkeys(SPLIT_NAMES, 0)
-    tally = encoder.tally()
+    tally = encoder.create_tally()
     with ExitStack() as stack:
         writers = [stack.enter_context(RowWriter(target / f"{name}.arrow", schema)) for name in SPLIT_NAMES]
         for source_split, source_rows in rows.items():
             start = 0
             for batch in source_rows.batches():
-                split_of_row = assigned[source_split][start : start + batch.num_rows]
+                split_of_row = final_splits[source_split][start : start + batch.num_rows]
                 start += batch.num_rows
-                for split in _splits_in(split_of_row):
+                for split in _list_splits(split_of_row):
                     name = SPLIT_NAMES[split]
                     chosen = batch.filter(pa.array(split_of_row == split))
                     if name in unlabelled:
@@ -315,7 +318,7 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
 
 
 def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names: Sequence[str]) -> list[str]:
-    """Return warnings about labels that no row of a split has, and which are not trained or evaluated there."""
+    """Return warnings about labels that no row of a split has, so that they are not trained or evaluated there."""
     notes = []
     for split, has_rows in present.items():
         missing = [name for name, has_row in zip(label_names, has_rows, strict=True) if not has_row]
@@ -325,6 +328,6 @@ def _describe_missing_labels(present: dict[str, NDArray[np.bool_]], label_names:
     return notes
 
 
-def _splits_in(split_of_row: NDArray[np.int8]) -> Sequence[int]:
+def _list_splits(split_of_row: NDArray[np.int8]) -> Sequence[int]:
     """Return the numbers of the splits that occur in an array of split numbers."""
     return [int(split) for split in np.unique(split_of_row) if split != _NO_SPLIT]

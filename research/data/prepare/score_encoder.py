@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
-from research.data.prepare.label_lists import list_lengths
+from research.data.prepare.label_lists import count_values_per_list
 from research.data.prepare.label_tally import ScoreTally
 from research.data.prepare.labels import parse_scores
 from research.data.prepare.splits import Strata, bin_scores
 from research.tasks.base import Task
 
 MINUS_ONE = "-1"
-"""Label that published test sets use for rows whose labels are secret."""
+"""Number that published test sets use instead of secret labels."""
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
 """Maximum absolute score; larger scores cannot be predicted as 32-bit floats."""
 
@@ -28,8 +28,8 @@ class ScoreEncoder(LabelEncoder):
 
     _value_type = np.float64
 
-    def __init__(self, kind: type[Task], column: str, notes: Sequence[str] = ()) -> None:
-        super().__init__(kind, column, notes)
+    def __init__(self, task_class: type[Task], column: str, notes: Sequence[str] = ()) -> None:
+        super().__init__(task_class, column, notes)
         self.label_names = (column,)
 
     def _describe_labels(self) -> str:
@@ -38,20 +38,20 @@ class ScoreEncoder(LabelEncoder):
     def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
         """Do nothing: any score can be predicted."""
 
-    def _read(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        single = list_lengths(labels) == 1
+    def _read_values(self, labels: pa.ListArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        single = count_values_per_list(labels) == 1
         scores = np.full(len(labels), np.nan)
         scores[single] = parse_scores(labels.filter(pa.array(single)).flatten())
         return scores, ~(np.abs(scores) <= _LARGEST_SCORE)
 
-    def _strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
+    def _assign_strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
         strata = np.zeros(len(values), dtype=np.int32)
         if usable.any():
             strata[usable] = bin_scores(values[usable])
         return strata
 
     def _explain_unreadable(self, label: list[str]) -> str:
-        return f"the label {', '.join(map(repr, label))} is not a finite 32-bit number"
+        return f"the label {', '.join(map(repr, label))} is not a number, or is too large for a 32-bit float"
 
     def _explain_unseen(self, label: list[str]) -> str:
         raise AssertionError("all scores that can be read are usable")
@@ -59,11 +59,11 @@ class ScoreEncoder(LabelEncoder):
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
         return pa.array(parse_scores(labels.flatten()))
 
-    def tally(self) -> ScoreTally:
+    def create_tally(self) -> ScoreTally:
         return ScoreTally()
 
-    def may_be_labels(self, marks: Set[str], train: IngestedRows) -> bool:
-        if not any(mark.startswith(MINUS_ONE) for mark in marks):
+    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
+        if not any(mark.startswith(MINUS_ONE) for mark in missing_marks):
             return False
         scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
         return bool(np.nanmin(scores) <= float(MINUS_ONE) <= np.nanmax(scores))

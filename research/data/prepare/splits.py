@@ -37,9 +37,9 @@ def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
     """
     exact = total * sizes / max(int(sizes.sum()), 1)
     allocated = np.floor(exact).astype(np.int64)
-    num_missing = total - int(allocated.sum())
+    num_remaining = total - int(allocated.sum())
     tie_breaks = np.random.default_rng((seed, _TIE_BREAKS)).random(len(sizes))
-    allocated[np.lexsort((tie_breaks, allocated - exact))[:num_missing]] += 1
+    allocated[np.lexsort((tie_breaks, allocated - exact))[:num_remaining]] += 1
     return allocated
 
 
@@ -65,13 +65,14 @@ def sample(strata: Strata, limit: int, seed: int) -> Integers:
 def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, existing: Hashes) -> NDArray[np.int8]:
     """Decide which of the training rows become validation or test rows.
 
-    Rows with the same text are moved together. If they are in different strata, they count as rows of the smallest of
-    these. At least one text of every stratum stays in train, and so does every text that occurs in an existing split.
+    Rows with the same text are moved together. If such rows are in different strata, all of them count as rows of the
+    smallest of these strata. At least one text of every stratum stays in train, and so does every text that occurs in
+    an existing split.
 
     Args:
         hashes: hash of each row's text, [num_rows].
         strata: stratum of each row, [num_rows].
-        shares: share of the rows to move to each missing split, by the number of the split.
+        shares: for the number of each missing split, the share of the rows to move to it.
         seed: seed of the random choice.
         existing: hashes of the texts in the existing validation or test split.
     Returns:
@@ -81,6 +82,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     """
     texts, text_of_row, num_copies = _group(hashes)
     _, stratum_of_row, sizes = _group(strata)
+    # Strata are numbered by size, so that the minimum over the rows with a text is the smallest of their strata.
     by_rarity = np.argsort(sizes, kind="stable")
     rarity = np.empty(len(sizes), dtype=np.int32)
     rarity[by_rarity] = np.arange(len(sizes))
@@ -122,22 +124,22 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
 
 
 def _find_movable(texts: NDArray[np.int32], free: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the texts of a stratum that may leave train.
+    """Return the texts that can be moved from train to another split.
 
-    These are the free texts. If all texts of the stratum are free, the first of them must stay.
+    These are the free texts of the stratum, but at least one text of the stratum must stay in train.
 
     Args:
-        texts: indices of the texts of the stratum that are in train.
-        free: whether each text may leave train, [num_texts].
+        texts: indices of the texts of one stratum that are in train.
+        free: whether each text is free, which means that it occurs in no existing split, [num_texts].
     """
     movable = texts[free[texts]]
     return movable[1:] if len(movable) == len(texts) else movable
 
 
 def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the distinct values, the index of each row's value among them, and the number of rows with each value.
+    """Return the distinct values, each row's index into these values, and the number of rows with each of them.
 
-    numpy.unique returns the same but takes several times as much memory.
+    numpy.unique can return the same arrays but needs several times as much memory.
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -151,6 +153,6 @@ def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArr
 
 
 def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:
-    """Return the values of each key from 0 to `num_keys - 1`, in their original order."""
+    """Return one array for each key from 0 to `num_keys - 1`: the values with this key, in their original order."""
     order = np.argsort(keys, kind="stable")
     return np.split(values[order], np.searchsorted(keys[order], np.arange(1, num_keys)))

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
-from research.data.prepare.label_lists import list_lengths
+from research.data.prepare.label_lists import count_values_per_list
 from research.data.prepare.labels import NO_LABEL_MARKS, distinct
 from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import convert_read_errors
 from research.data.sources.tables import Table
 
-MAY_BE_UNLABELLED = "test"
+SPLIT_THAT_MAY_LACK_LABELS = "test"
 """The only split that may have no labels: training and model selection need the labels of the other splits."""
 _MISSING_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
-"""Matches marks of missing labels, which are written by programs, or by publishers who keep test labels secret."""
+"""Matches marks of missing labels, such as NA (written by programs) or -1 (written to keep test labels secret)."""
 
 
 def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table) -> bool:
@@ -47,7 +47,7 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
 
 
 def _resembles_label(column: str, columns: Columns) -> bool:
-    """Return whether the name of a column is a usual name of label columns, or is similar to that of a label column."""
+    """Return whether a column has one of the usual names of label columns, or a name similar to a label column's."""
     name = column.strip().lower()
     return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [label.lower() for label in columns.label]))
 
@@ -60,15 +60,15 @@ def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEn
         train: training rows.
         encoder: label encoder learned from the training rows.
     """
-    marks: set[str] = set()
+    missing_marks: set[str] = set()
     for batch in rows.batches():
         labels = batch.column("label").drop_null()
-        if len(labels) and (list_lengths(labels) == 0).any():
+        if len(labels) and (count_values_per_list(labels) == 0).any():
             return None  # an empty list is a label: it means that no label applies
         values = distinct(labels.flatten())
         if not all(_MISSING_MARK.fullmatch(value.strip()) for value in values):
             return None
-        marks |= {value.strip() for value in values}
-    if not len(rows) or (marks and encoder.may_be_labels(marks, train)):
+        missing_marks |= {value.strip() for value in values}
+    if not len(rows) or (missing_marks and encoder.may_be_real_labels(missing_marks, train)):
         return None
-    return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"
+    return f"all labels are {' or '.join(sorted(missing_marks))}" if missing_marks else "no row has a label"

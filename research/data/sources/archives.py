@@ -39,8 +39,8 @@ def _open_splits(path: Path, scratch: Path) -> dict[str, list[ReviewFiles]]:
 def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
     """Return the reviews of each split of an archive.
 
-    The texts are copied into one file in `scratch`, because they are not read in the order of the archive, and a
-    compressed archive can only be read sequentially. Names of members are never used as paths on disk.
+    The texts are first copied into one file in `scratch`, because rows are read in a different order from the archive's
+    members, and a compressed archive can only be read sequentially. No member's name is ever used as a path on disk.
 
     Args:
         path: the archive.
@@ -65,7 +65,7 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
         raise ValueError(f"{path.name} is not a readable tar archive: {error}") from error
     if not any(review.startswith("train/") for review in locations):
         raise ValueError(f"{path.name} has no train/pos/*.txt and train/neg/*.txt; expected the aclImdb layout.")
-    read = _reader(spool)
+    read = _create_reader(spool)
     return {
         split: ReviewFiles(f"{path.name}: {split}", reviews, read)
         for split in RAW_SPLITS
@@ -84,7 +84,7 @@ def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
     """Raise EOFError if the archive is truncated. tarfile itself does not notice a missing end."""
     while stream.read(2**20):  # gzip checks for truncation when its end is reached
         pass
-    if archive.offset + tarfile.BLOCKSIZE > stream.tell():
+    if archive.offset + tarfile.BLOCKSIZE > stream.tell():  # an empty block must follow the last member
         raise EOFError("it is truncated")
 
 
@@ -92,14 +92,14 @@ def _check_member(member: tarfile.TarInfo, archive: str) -> None:
     """Raise ValueError unless a member of the archive is a file or folder inside the archive's folder."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{archive} has a member outside its folder: '{member.name}'. Nothing was read from it.")
+        raise ValueError(f"{archive} has a member whose path is outside its folder: '{member.name}'. Nothing was read.")
     if not (member.isfile() or member.isdir()):
         raise ValueError(
-            f"{archive} has a member that is neither a file nor a folder: '{member.name}'. Nothing was read from it."
+            f"{archive} has a member that is neither a file nor a folder: '{member.name}'. Nothing was read."
         )
 
 
-def _reader(spool: Path) -> Callable[[tuple[int, int]], bytes]:
+def _create_reader(spool: Path) -> Callable[[tuple[int, int]], bytes]:
     """Return a function that reads the text at a location in the file `spool`, given as offset and number of bytes."""
 
     def read(location: tuple[int, int]) -> bytes:

@@ -15,11 +15,11 @@ from datasets import ClassLabel, Dataset
 from research.data.sources.bad_rows import INVALID_UTF8
 from research.data.sources.base import FileSource, register_data
 from research.data.sources.declared_names import MetadataError, read_declared_names
-from research.data.sources.reading import describe
+from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import Report, Table, check_columns, check_file
 from research.data.sources.text_format import TextFormat
 
-_READ_ROWS = 1000
+_ROWS_PER_READ = 1000
 """Number of rows that are read at a time."""
 _CONVERSION_ERRORS = (ValueError, OverflowError, KeyError, pa.ArrowException)
 """Errors that Arrow raises for strings that are not UTF-8, and for times that Python cannot represent."""
@@ -34,7 +34,7 @@ class ArrowTable(Table):
 
     @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in batches that have the given columns in the given order."""
+        """Yield the rows in batches with only the given columns, in the given order."""
 
     def columns(self) -> list[str]:
         columns = list(self.schema().names)
@@ -71,7 +71,7 @@ class ParquetTable(ArrowTable):
             # Without a buffer, the columns of a whole row group would be in memory at once.
             return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe(error)}.") from error
+            raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe_briefly(error)}.") from error
 
     def schema(self) -> pa.Schema:
         with self._open() as file:
@@ -95,7 +95,7 @@ class ParquetTable(ArrowTable):
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with self._open() as file:
-            for batch in file.iter_batches(_READ_ROWS, columns=columns):
+            for batch in file.iter_batches(_ROWS_PER_READ, columns=columns):
                 yield batch.select(columns)
 
 
@@ -126,15 +126,16 @@ class LoadedTable(ArrowTable):
         return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        for table in self.dataset.select_columns(columns).with_format("arrow").iter(_READ_ROWS):
+        for table in self.dataset.select_columns(columns).with_format("arrow").iter(_ROWS_PER_READ):
             yield from table.select(columns).to_batches()
 
 
-def _holds_strings(kind: pa.DataType) -> bool:
-    """Return whether values of an Arrow type are strings; they may be dictionary-encoded."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+def _holds_strings(data_type: pa.DataType) -> bool:
+    """Return whether values of an Arrow type are strings. Strings may be dictionary-encoded."""
+    if pa.types.is_dictionary(data_type):
+        data_type = data_type.value_type
+    string_checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_string(data_type) for is_string in string_checks)
 
 
 @dataclass(frozen=True)
@@ -160,13 +161,13 @@ def _read_value(scalar: pa.Scalar) -> Any:
     except UnicodeDecodeError:
         return _Unreadable(INVALID_UTF8)
     except _CONVERSION_ERRORS as error:
-        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe(error)})")
+        return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe_briefly(error)})")
 
 
 def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
     """Return the label name for an id of a ClassLabel, and None for -1, which marks a missing label.
 
-    In a list, each id is replaced in this way. Ids without a name are returned unchanged.
+    A list is converted element by element. Ids without a name are returned unchanged.
     """
     if names is None or value is None:
         return value

@@ -54,7 +54,7 @@ class BadRows:
         self.reasons: dict[int, Counter[str]] = {}
         """Number of rows per reason, for each table."""
         self._first: list[tuple[int, int, str]] = []
-        """Table, row and description of the first bad rows."""
+        """Table, row and description of each of the first bad rows."""
 
     def add(self, table: int, row: int, place: str, reason: str) -> None:
         """Count one bad row.
@@ -72,8 +72,8 @@ class BadRows:
         bisect.insort(self._first, (table, row, f"{place}: {reason}"))
         del self._first[NUM_DESCRIBED:]
 
-    def close(self, num_rows: int) -> str | None:
-        """Return a message about the skipped rows, or None if there are no bad rows.
+    def raise_or_summarize(self, num_rows: int) -> str | None:
+        """Raise an error about the bad rows or, if they are skipped, return a message; None if there are none.
 
         Args:
             num_rows: number of all rows that were read, including the bad ones.

@@ -12,7 +12,7 @@ from stat import S_ISREG
 from typing import Any, ClassVar
 
 from heads.registry import Registry
-from research.data.sources.compression import check_text, find_type, is_compressed
+from research.data.sources.compression import check_text, find_content_suffix, is_compressed
 from research.data.sources.folders import describe_other_shards
 from research.data.sources.tables import Table, check_file
 from research.data.sources.text_format import TextFormat
@@ -23,7 +23,7 @@ Tables = Mapping[str, Sequence[Table]]
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that was found but not read yet."""
+    """A data set that a data source has found but not read yet."""
 
     name: str
     """Name of the data set in messages."""
@@ -51,7 +51,7 @@ class DataSource(ABC):
         """Return the data set that --data names, or None if this data source does not read it.
 
         Args:
-            spec: the setting --data.
+            spec: value of --data.
             text_format: settings for reading text files.
         Raises:
             ValueError: if this data source recognises the data but cannot read it.
@@ -69,7 +69,7 @@ class NamedSource(DataSource):
 
     @abstractmethod
     def find_named(self) -> Source:
-        """Find the data set.
+        """Return the data set.
 
         Raises:
             ValueError: if the data set is not installed.
@@ -106,16 +106,19 @@ class PathSource(DataSource):
 
 
 class FileSource(PathSource):
-    """A file type, recognised by its extension. A file can be a whole data set, or part of a split of a folder."""
+    """A file type, recognised by its extension.
+
+    A file can be a whole data set or, inside a folder, all or part of one split.
+    """
 
     precedence = 80
     suffixes: ClassVar[tuple[str, ...]]
-    """File extensions in lower case. The extension of a compressed file may follow them."""
+    """File extensions in lower case. For text files, a compression extension such as .gz may follow."""
     is_text: ClassVar[bool] = True
-    """Whether these are text files, which may be compressed."""
+    """Whether files of this type are text files. Text files may be compressed."""
     may_be_metadata: ClassVar[bool] = False
     """Whether files with these extensions may also hold metadata. If so, files in a folder are read only if they
-    are named like splits."""
+    are named after splits."""
     format_settings: ClassVar[tuple[str, ...]] = ()
     """Names of the TextFormat fields that affect how these files are read."""
 
@@ -130,7 +133,7 @@ class FileSource(PathSource):
         """
 
     def check(self, path: Path) -> None:
-        """Check that a file is not empty, is not a Git LFS pointer, and is compressed as its extension implies.
+        """Check that a file is not empty, is not a Git LFS pointer, and has the compression that its extension implies.
 
         Raises:
             ValueError: if one of these checks fails.
@@ -138,13 +141,16 @@ class FileSource(PathSource):
         if self.is_text:
             check_text(path, path.name)
         elif is_compressed(path):
-            kind = find_type(path).removeprefix(".")
-            raise ValueError(f"'{path}' is compressed, but {kind} files are compressed internally. Decompress it.")
+            kind = find_content_suffix(path).removeprefix(".")
+            raise ValueError(
+                f"'{path}' is compressed, which is not supported for {kind} files: they are already compressed "
+                "internally. Decompress it."
+            )
         else:
             check_file(path, path.name)
 
     def find_at(self, path: Path, text_format: TextFormat) -> Source | None:
-        if path.is_dir() or find_type(path) not in self.suffixes:
+        if path.is_dir() or find_content_suffix(path) not in self.suffixes:
             return None
         self.check(path)
         return Source(
@@ -162,7 +168,7 @@ def list_sources() -> list[DataSource]:
 
 
 def list_file_sources() -> dict[str, FileSource]:
-    """Return the registered file types by extension.
+    """Return the data source that reads files with each extension.
 
     Raises:
         ValueError: if two data sources read the same extension.

@@ -1,4 +1,4 @@
-"""Open text files as bytes, and decompress those with the extension of a compressed file."""
+"""Open text files as bytes, and decompress those with a compression extension, such as .gz."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from research.data.sources.reading import describe
+from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import check_file
 
 NOT_DATA = (".py", ".sh", ".md", ".log", ".ipynb", ".yaml", ".yml")
@@ -49,7 +49,7 @@ class _Compression:
     name: str
     """Name of the format in messages."""
     magic: re.Pattern[bytes]
-    """Pattern that the first bytes of its files match."""
+    """Pattern that the first bytes of a file in this format match."""
     open: Callable[[Path], Any]
     """Function that returns a file object with the decompressed bytes."""
 
@@ -76,17 +76,17 @@ _COMPRESSIONS = {
 
 
 def is_compressed(path: PurePath) -> bool:
-    """Return whether a file has the extension of a compressed file."""
+    """Return whether a file has a compression extension, such as .gz."""
     return path.suffix.lower() in _COMPRESSIONS
 
 
 def strip_compression(path: PurePath) -> PurePath:
-    """Return the path without the extension of a compressed file, if it has one."""
+    """Return the path without its compression extension, if it has one."""
     return path.with_suffix("") if is_compressed(path) else path
 
 
-def find_type(path: Path) -> str:
-    """Return the extension for the type of a file's content, in lower case: `.csv` for reviews.CSV.gz.
+def find_content_suffix(path: Path) -> str:
+    """Return the extension that shows the type of a file's content, in lower case: `.csv` for reviews.CSV.gz.
 
     For a zip archive, this is the extension of the data file in it.
 
@@ -164,7 +164,7 @@ class _Decompressed(io.RawIOBase):
         except _DECOMPRESSION_ERRORS as error:
             raise ValueError(
                 f"'{self._path}' is truncated or damaged and cannot be decompressed with {self._compression.name}: "
-                f"{describe(error)}. Download it again."
+                f"{describe_briefly(error)}. Download it again."
             ) from error
         return num_bytes
 
@@ -191,7 +191,9 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
     except _DECOMPRESSION_ERRORS as error:
-        raise ValueError(f"'{path}' is not a readable zip archive: {describe(error)}. Download it again.") from error
+        raise ValueError(
+            f"'{path}' is not a readable zip archive: {describe_briefly(error)}. Download it again."
+        ) from error
     if len(members) != 1:
         names = ", ".join(repr(member.filename) for member in members[:_NUM_LISTED])
         more = f" and {len(members) - _NUM_LISTED:,} more" if len(members) > _NUM_LISTED else ""

@@ -32,7 +32,7 @@ def read_declared_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tup
     except (ValueError, RecursionError):
         raise MetadataError("it is not JSON") from None
     features = parsed
-    for name in ("info", "features"):
+    for name in ("info", "features"):  # the library writes {"info": {"features": ...}}
         features = features.get(name) if isinstance(features, dict) else features
         if features is None:
             return {}

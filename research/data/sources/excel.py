@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from research.data.sources.base import FileSource, register_data
-from research.data.sources.reading import describe
+from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import Report, Table, check_columns, check_file
 from research.data.sources.text_format import TextFormat
 
-_READ_ROWS = 1000
+_ROWS_PER_READ = 1000
 """Number of rows that are read at a time."""
 Cells = list[tuple[str, bool]]
 """The cells of a row without trailing empty cells: the text of each, and whether it is an error such as #REF!."""
@@ -81,11 +81,11 @@ class ExcelTable(Table):
         """Yield the non-empty rows of a sheet, each with its row number from 1."""
         sheet.reset_dimensions()  # the dimensions that other programs write may be wrong
         cells = sheet.iter_rows()
-        for start in itertools.count(1, _READ_ROWS):
+        for start in itertools.count(1, _ROWS_PER_READ):
             with self._convert_errors():
-                batch = [_read(row) for row in itertools.islice(cells, _READ_ROWS)]
+                batch = [_read_cells(row) for row in itertools.islice(cells, _ROWS_PER_READ)]
             yield from ((number, row) for number, row in enumerate(batch, start) if row)
-            if len(batch) < _READ_ROWS:
+            if len(batch) < _ROWS_PER_READ:
                 return
 
     @contextmanager
@@ -100,7 +100,9 @@ class ExcelTable(Table):
                 warnings.simplefilter("ignore")
                 yield
         except Exception as error:
-            raise ValueError(f"{self.name} is not an Excel workbook, or is damaged: {describe(error)}.") from error
+            raise ValueError(
+                f"{self.name} is not an Excel workbook, or is damaged: {describe_briefly(error)}."
+            ) from error
 
 
 def import_openpyxl() -> Any:
@@ -133,7 +135,7 @@ class ExcelSource(FileSource):
         return ExcelTable(path, name)
 
 
-def _read(row: Sequence[Any]) -> Cells:
+def _read_cells(row: Sequence[Any]) -> Cells:
     """Return the cells of a row as text, without trailing empty cells."""
     cells = [(_as_text(cell.value), cell.data_type == "e") for cell in row]
     while cells and not cells[-1][0]:

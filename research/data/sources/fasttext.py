@@ -65,7 +65,7 @@ class FastTextTable(Table):
 
 @register_data("fasttext")
 class FastTextSource(FileSource):
-    """fastText files, in which each line has one or several `__label__x` before the text."""
+    """fastText files: each line has one or several labels, such as `__label__good`, before the text."""
 
     suffixes = (".txt", ".ft")
     may_be_metadata = True

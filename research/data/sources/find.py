@@ -12,7 +12,7 @@ from research.data.sources.base import (
     list_file_sources,
     list_sources,
 )
-from research.data.sources.compression import find_type, is_compressed
+from research.data.sources.compression import find_content_suffix, is_compressed
 from research.data.sources.text_format import TextFormat
 from research.system.paths import expand_path
 from research.system.user_code import CodeOf, hash_user_code
@@ -22,7 +22,7 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     """Find the data set that `spec` names.
 
     Args:
-        spec: the setting --data.
+        spec: value of --data.
         text_format: settings for reading text files; TextFormat() by default.
     Raises:
         ValueError: if the data set does not exist or is not supported, or if it is unclear which split one of its
@@ -42,7 +42,7 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
 def describe_unused_format(source: Source, text_format: TextFormat) -> list[str]:
     """Return a warning for each text format setting that affects none of the files."""
     return [
-        f"Warning: {field.name} has no effect: it affects only {_describe_files(field.name)}; the data has none."
+        f"Warning: {field.name} has no effect: it affects only {_describe_files(field.name)}, and the data has none."
         for field in dataclasses.fields(TextFormat)
         if getattr(text_format, field.name) != field.default and field.name not in source.format_settings
     ]
@@ -58,7 +58,7 @@ def _describe_not_found(spec: str) -> str:
     """Return a sentence that explains why no data source reads `spec`."""
     path = expand_path(spec)
     if path.is_dir():
-        return f"The folder '{path}' has no data files that are named like splits."
+        return f"The folder '{path}' has no data files named after splits, such as train.csv or test.csv."
     if path.exists():
         return f"Cannot read '{spec}': {_describe_unsupported(spec)}."
     names = [name for name in SOURCES if issubclass(SOURCES[name], NamedSource)]
@@ -72,9 +72,9 @@ def _describe_unsupported(spec: str) -> str:
     path = expand_path(spec)
     if not is_compressed(path):
         return f"unsupported extension '{path.suffix}'"
-    content_type = find_type(path)
-    if content_type:
-        return f"it contains a file with the unsupported extension '{content_type}'"
+    content_suffix = find_content_suffix(path)
+    if content_suffix:
+        return f"it contains a file with the unsupported extension '{content_suffix}'"
     return "its name does not show the type of the compressed file; expected a name such as reviews.csv.gz"
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from research.data.sources.compression import NOT_DATA, find_type, is_compressed, strip_compression
+from research.data.sources.compression import NOT_DATA, find_content_suffix, is_compressed, strip_compression
 from research.data.sources.saved import is_saved_dataset
 from research.data.sources.split_names import SPLIT_NAMES, SPLIT_OF_STEM
 
 # Older repositories of the Hub append a hash to the name of a shard.
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{16})?")
-# A numbered part of a data set; Spark appends the id of the job to the name.
+# A numbered part of a data set, such as part-00001; Spark appends the id of the job to the name.
 _PART = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<job>-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-c\d+)?")
 _SPLIT_PREFIX = re.compile(f"({'|'.join(SPLIT_OF_STEM)})", re.IGNORECASE)
 _MAX_DEPTH = 2
@@ -31,14 +31,14 @@ def find_split_files(
     Args:
         folder: the folder.
         suffixes: extensions of the files that can be read, in lower case.
-        metadata_suffixes: subset of `suffixes` that metadata files may have too.
+        metadata_suffixes: those of the `suffixes` that metadata files may also have.
     Raises:
-        ValueError: if it is unclear which split a file belongs to, if a file that is named like a split cannot be
+        ValueError: if it is unclear which split a file belongs to, if a file that is named after a split cannot be
             read, or if a shard is missing.
     """
     files, notes = _find_in_folder(folder, suffixes, metadata_suffixes)
     if any(files.values()):
-        return files, notes + _report_nested_splits(folder, [split for split, paths in files.items() if not paths])
+        return files, notes + _warn_of_unread_splits(folder, [split for split, paths in files.items() if not paths])
     nested = list(_find_nested(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
@@ -60,8 +60,8 @@ def describe_other_shards(path: Path) -> list[str]:
     ]
 
 
-def is_named_like_split(path: Path) -> bool:
-    """Return whether a file or folder is named like a split and could hold its data."""
+def is_named_after_split(path: Path) -> bool:
+    """Return whether a file or folder is named after a split and could hold its data."""
     is_data = bool(_list_visible(path)) if path.is_dir() else path.suffix.lower() not in NOT_DATA
     return is_data and find_named_split(path) is not None
 
@@ -69,7 +69,7 @@ def is_named_like_split(path: Path) -> bool:
 def find_named_split(path: Path) -> str | None:
     """Return the split that a file or folder is named after, or None.
 
-    Only the part before the first dot counts: `test.csv.gz` is named like the test split.
+    Only the part of the name before the first dot counts: `test.csv.gz` is named after the test split.
     """
     return SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
 
@@ -94,7 +94,7 @@ def _find_in_folder(
         elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_STEM.get(_shard_stem(_stem(path))) == split):
             files[split].append(path)
         else:
-            raise ValueError(f"'{path}' is named like the {split} split, but {_explain_unreadable(path, suffixes)}")
+            raise ValueError(f"'{path}' is named after the {split} split, but {_explain_unreadable(path, suffixes)}")
     for split, paths in files.items():
         if len(paths) > 1 and any(path.is_dir() for path in paths):
             raise ValueError(_describe_several(folder, split, paths))
@@ -116,10 +116,10 @@ def _find_in_folder(
         names = dict.fromkeys(_shard_stem(_stem(path)) for path in unused_shards)
         notes.append(f"Unused splits of {folder}: {', '.join(names)}.")
     if not_data:
-        notes.append(f"Files of {folder} that are named like splits but are not data: {', '.join(not_data)}.")
+        notes.append(f"Files of {folder} that are named after splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
         prefix = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
-        notes.append(f"{prefix}Not read, because not named like a split: {', '.join(unread)} (in {folder}).")
+        notes.append(f"{prefix}Not read, because they are not named after a split: {', '.join(unread)} (in {folder}).")
     return files, notes
 
 
@@ -128,13 +128,13 @@ def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
     for path in _list_visible(folder):
         if not path.is_dir():
             continue
-        if any(is_named_like_split(entry) for entry in _list_visible(path)):
+        if any(is_named_after_split(entry) for entry in _list_visible(path)):
             yield path
         elif depth > 1:
             yield from _find_nested(path, depth - 1)
 
 
-def _report_nested_splits(folder: Path, missing: Sequence[str]) -> list[str]:
+def _warn_of_unread_splits(folder: Path, missing: Sequence[str]) -> list[str]:
     """Return a warning if a subfolder has a split that the folder itself lacks.
 
     Subfolders are not read because the folder itself has other splits.
@@ -146,15 +146,15 @@ def _report_nested_splits(folder: Path, missing: Sequence[str]) -> list[str]:
     unread = [
         path.relative_to(folder).as_posix()
         for subfolder in _find_nested(folder, 1)
-        if not is_named_like_split(subfolder)
+        if not is_named_after_split(subfolder)
         for path in _list_visible(subfolder)
-        if is_named_like_split(path) and find_named_split(path) in missing
+        if is_named_after_split(path) and find_named_split(path) in missing
     ]
     return [f"Warning: Not read, because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
 
 
 def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) -> list[Path]:
-    """Return the files of a folder that is named like a split: a saved data set, one file, or numbered files."""
+    """Return the files of a folder that is named after a split: a saved data set, one file, or numbered files."""
     if is_saved_dataset(folder):
         return [folder]
     # Spark and similar tools also write files that are not data, such as _SUCCESS.
@@ -166,12 +166,12 @@ def _find_in_split_folder(folder: Path, split: str, suffixes: AbstractSet[str]) 
     for path in paths:
         if not _is_readable(path, suffixes):
             raise ValueError(
-                f"The folder '{folder}' is named like the {split} split, but '{path.name}' in it cannot be used: "
+                f"The folder '{folder}' is named after the {split} split, but '{path.name}' in it cannot be used: "
                 f"{_explain_unreadable(path, suffixes)}"
             )
     if not paths:
         raise ValueError(
-            f"The folder '{folder}' is named like the {split} split, but has no data. Expected a file with one of the "
+            f"The folder '{folder}' is named after the {split} split, but has no data. Expected a file with one of the "
             f"extensions {', '.join(sorted(suffixes))}."
         )
     if any(_SHARD.fullmatch(_stem(path)) for path in paths):
@@ -188,24 +188,25 @@ def _list_visible(folder: Path) -> list[Path]:
 
 
 def _is_readable(path: Path, suffixes: AbstractSet[str]) -> bool:
-    return path.is_file() and find_type(path) in suffixes
+    return path.is_file() and find_content_suffix(path) in suffixes
 
 
 def _is_data(path: Path, suffixes: AbstractSet[str]) -> bool:
-    """Return whether the extension of a file that is not named like a split implies that it is data."""
+    """Return whether the extension of a file that is not named after a split implies that it is data."""
     return not path.is_dir() and any(suffix.lower() in suffixes for suffix in path.suffixes)
 
 
 def _may_be_data(path: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]) -> bool:
-    """Return whether a file or folder that is not named like a split may still hold data."""
+    """Return whether a file or folder that is not named after a split may still hold data."""
     if path.is_dir():
         return any(_is_readable(entry, suffixes) for entry in _list_visible(path))
-    begins_like_split = _SPLIT_PREFIX.match(path.name) is not None and path.suffix.lower() not in NOT_DATA
-    return path.is_file() and (is_compressed(path) or path.suffix.lower() in metadata_suffixes or begins_like_split)
+    suffix = path.suffix.lower()
+    begins_with_split_name = _SPLIT_PREFIX.match(path.name) is not None and suffix not in NOT_DATA
+    return path.is_file() and (is_compressed(path) or suffix in metadata_suffixes or begins_with_split_name)
 
 
 def _stem(path: Path) -> str:
-    """Return the name of a file without its extension and without the extension of a compressed file."""
+    """Return the name of a file without its extension and, if it is compressed, without its compression extension."""
     return strip_compression(path).stem
 
 
@@ -215,7 +216,7 @@ def _ending(path: Path) -> str:
 
 
 def _shard_stem(stem: str) -> str:
-    """Return a stem in lower case and, if it is that of a shard, without the shard's number."""
+    """Return a stem in lower case; for a shard, without its number and the total: `train` for Train-00000-of-00002."""
     shard = _SHARD.fullmatch(stem)
     return (shard["stem"] if shard else stem).lower()
 
@@ -231,7 +232,7 @@ def _explain_unreadable(path: Path, suffixes: AbstractSet[str]) -> str:
         return f"it is not a regular file. {expected}"
     ending = "".join(path.suffixes)
     if path.suffix.lower() == ".zip":
-        ending = find_type(path) + ending  # show the type of the file in the archive too
+        ending = find_content_suffix(path) + ending  # show the type of the file in the archive too
     return f"files with the extension '{ending}' cannot be read. {expected} Convert it, or move it away."
 
 
@@ -259,7 +260,7 @@ def _order_shards(folder: Path, split: str, paths: list[Path]) -> list[Path]:
     _, total, _ = series.pop()
     assert total is not None
     numbers = sorted(number for number, _ in numbered)
-    first = 1 if numbers[-1] == total else 0
+    first = 1 if numbers[-1] == total else 0  # shards are numbered from 0 or from 1
     if numbers != list(range(first, first + total)):
         missing = [number for number in range(first, first + total) if number not in numbers]
         problem = f"lack number {', '.join(map(str, missing[:5]))}" if missing else "have duplicate numbers"
@@ -272,7 +273,9 @@ def _order_shards(folder: Path, split: str, paths: list[Path]) -> list[Path]:
 
 
 def _order_parts(folder: Path, split: str, paths: list[Path]) -> list[Path]:
-    """Return the numbered files of a split's folder in numerical order. Their names do not contain the total number.
+    """Return the numbered files of a split's folder in numerical order.
+
+    Unlike the names of shards, the names of these files do not contain the total number of files.
 
     Raises:
         ValueError: if the files do not form one series that counts from 0 or 1 without gaps.

@@ -57,7 +57,7 @@ def load_from_hub(spec: str) -> DatasetDict:
 
 
 def _check_reachable(name: str) -> None:
-    """Check that the Hub is reachable. Without this check, `load_dataset` would retry for 23 seconds if it is not.
+    """Check that the Hub is reachable; if it is not, `load_dataset` would retry for 23 seconds.
 
     Raises:
         ValueError: if the request fails.

@@ -13,7 +13,7 @@ from typing import Any
 
 from research.data.sources.bad_rows import INVALID_UTF8
 from research.data.sources.base import PathSource, Source, identify, register_data
-from research.data.sources.folders import is_named_like_split
+from research.data.sources.folders import is_named_after_split
 from research.data.sources.tables import Report, Table, refuse_lfs_pointer
 from research.data.sources.text_format import TextFormat
 
@@ -35,7 +35,7 @@ class ReleaseFolder(PathSource):
         if root is None:
             return None
         unread = [
-            path.name for path in sorted(root.iterdir()) if path.name not in RAW_SPLITS and is_named_like_split(path)
+            path.name for path in sorted(root.iterdir()) if path.name not in RAW_SPLITS and is_named_after_split(path)
         ]
         if unread:
             raise ValueError(

@@ -18,7 +18,7 @@ _SPACES = re.compile(r"[ \t\r\n]*")
 
 
 class JsonError(ValueError):
-    """Raised for invalid JSON. The text after it cannot be read."""
+    """Raised for invalid JSON. Nothing after the invalid part can be read."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class JsonStream:
     """Decoder of a sequence of JSON values.
 
     Args:
-        read: function that takes a number and returns at most that many of the next characters, and "" at the end.
+        read: function that returns the next characters of the text, at most as many as its argument; "" at the end.
     """
 
     def __init__(self, read: Callable[[int], str]) -> None:
@@ -67,7 +67,7 @@ class JsonStream:
         """Skip whitespace and move past the next character, which must be one of `characters`.
 
         Raises:
-            JsonError: if it is a different character.
+            JsonError: if the next character is not one of them.
         """
         character = self.peek()
         if not character:
@@ -76,11 +76,11 @@ class JsonStream:
             raise JsonError(f"line {self.line:,}: expected {' or '.join(map(repr, characters))}, found {character!r}")
         self._advance(self._position + 1)
 
-    def value(self) -> Element:
-        """Return the next value.
+    def read_value(self) -> Element:
+        """Return the next value and move past it.
 
         Raises:
-            JsonError: if it is not valid JSON.
+            JsonError: if the value is not valid JSON.
         """
         if not self.peek():
             raise JsonError(f"line {self.line:,}: unexpected end of the file; it is truncated")
@@ -104,7 +104,7 @@ class JsonStream:
             self._advance(end)
             return element
 
-    def elements(self) -> Iterator[Element]:
+    def read_elements(self) -> Iterator[Element]:
         """Yield the elements of a list and move past its end. The list's opening bracket must be next.
 
         Raises:
@@ -115,7 +115,7 @@ class JsonStream:
             self.expect("]")
             return
         while True:
-            yield self.value()
+            yield self.read_value()
             is_last = self.peek() == "]"
             self.expect(",]")
             if is_last:

@@ -45,7 +45,7 @@ class JsonTable(Table):
     def objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield for each row its line number, and its object or the reason why it cannot be read."""
 
-    def _probe(self) -> dict[str, bool]:
+    def _probe_columns(self) -> dict[str, bool]:
         """Return the columns of the first rows, and for each column whether any of these rows has a string in it."""
         check_text(self.path, self.name)
         columns: dict[str, bool] = {}
@@ -65,10 +65,10 @@ class JsonTable(Table):
         return columns
 
     def columns(self) -> list[str]:
-        return list(self._probe())
+        return list(self._probe_columns())
 
     def string_columns(self) -> list[str]:
-        return [name for name, has_string in self._probe().items() if has_string]
+        return [name for name, has_string in self._probe_columns().items() if has_string]
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         for row, (line, parsed) in enumerate(self.objects(), 1):
@@ -114,7 +114,7 @@ class JsonListTable(JsonLinesTable):
         with self._open() as stream:
             if self._layout == "wrapped":
                 _enter_object(stream)
-            for element in stream.elements():
+            for element in stream.read_elements():
                 if element.has_undecoded:
                     yield element.line, self._format.undecoded_reason
                 elif element.duplicate_key is not None:
@@ -158,7 +158,7 @@ class JsonListTable(JsonLinesTable):
             if not _enter_object(stream) or stream.peek() != "[":
                 return False
             is_first = True
-            for element in stream.elements():
+            for element in stream.read_elements():
                 if is_first and not isinstance(element.value, dict):
                     return False
                 is_first = False
@@ -176,7 +176,7 @@ class JsonListTable(JsonLinesTable):
 
     @contextmanager
     def _open(self) -> Iterator[JsonStream]:
-        """Open the file as a stream of JSON values. Errors of the stream become errors that name the file."""
+        """Open the file as a stream of JSON values, and add the file's name to the errors of the stream."""
         with open_text(self.path, self._format.encoding) as file:
             stream = JsonStream(file.read)
             try:
@@ -190,11 +190,11 @@ class JsonListTable(JsonLinesTable):
 
 
 def _enter_object(stream: JsonStream) -> bool:
-    """Move to the value of an object's first key, and return whether the object has a key."""
+    """Move to the value of an object's first key, and return whether there is such a key."""
     stream.expect("{")
     if stream.peek() != '"':
         return False
-    stream.value()
+    stream.read_value()
     stream.expect(":")
     return True
 

@@ -56,7 +56,7 @@ def has_undecoded(text: str) -> bool:
 
 
 def refuse_undecodable(path: Path, encoding: str, line: int, error: UnicodeError) -> NoReturn:
-    """Raise a ValueError because a file cannot be decoded any further, as after invalid bytes in UTF-16.
+    """Raise a ValueError because the rest of a file cannot be decoded, for example after invalid bytes in UTF-16.
 
     Args:
         path: the file.
@@ -83,8 +83,8 @@ class Lines:
         self._encoding = encoding
         self.line = 0
         """Number of the last line that was read, from 1."""
-        self.latest = ""
-        """The last line that was read."""
+        self.last_line = ""
+        """Content of the last line that was read."""
         self._has_undecoded = False
 
     def __iter__(self) -> Iterator[str]:
@@ -97,12 +97,12 @@ class Lines:
                 except UnicodeError as error:
                     refuse_undecodable(self._path, file.encoding, self.line, error)
                 self.line += 1
-                self.latest = content
+                self.last_line = content
                 if has_undecoded(content):
                     self._has_undecoded = True
                 yield content
 
     def pop_undecoded(self) -> bool:
-        """Return whether any line read since the previous call had bytes that could not be decoded."""
+        """Return whether any line read since the previous call has bytes that could not be decoded."""
         had_undecoded, self._has_undecoded = self._has_undecoded, False
         return had_undecoded

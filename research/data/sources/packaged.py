@@ -53,10 +53,12 @@ class _PackagedSource(NamedSource):
 
     def find_named(self) -> Source:
         path = find_packaged_reviews()
+        name = self.expected  # the value of --data is also the data set's name in the file
         return Source(
-            self.expected,
-            [self.expected, *identify([path])],
-            lambda _: {"train": [PackagedReviews(path, self.expected)]},
+            name,
+            [name, *identify([path])],
+            lambda _: {"train": [PackagedReviews(path, name)]},
+            # All text format settings, so that no warning says that the data set has no csv file.
             format_settings=frozenset({"columns", "quoting", "encoding"}),
         )
 

@@ -26,13 +26,13 @@ def convert_read_errors(name: str | Path) -> Iterator[None]:
         yield
     except OSError as error:  # Arrow also raises OSError for damaged files, but without errno
         path = error.filename if isinstance(error.filename, str) else name
-        reason = describe(error) if error.errno else f"it is damaged ({describe(error)})"
+        reason = describe_briefly(error) if error.errno else f"it is damaged ({describe_briefly(error)})"
         raise ValueError(f"Cannot read {path}: {reason}.") from error
     except (pa.ArrowException, UnicodeError) as error:
-        raise ValueError(f"Cannot read {name}: it is damaged ({describe(error)}).") from error
+        raise ValueError(f"Cannot read {name}: it is damaged ({describe_briefly(error)}).") from error
 
 
-def describe(error: BaseException) -> str:
+def describe_briefly(error: BaseException) -> str:
     """Return an error's message on one line, without a full stop; for a system error, only the text of its errno."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
@@ -40,7 +40,7 @@ def describe(error: BaseException) -> str:
 
 
 @contextmanager
-def printable_errors() -> Iterator[None]:
+def make_errors_printable() -> Iterator[None]:
     """Make the message of a ValueError printable and keep it on one line, even if it quotes the content of a file."""
     try:
         yield

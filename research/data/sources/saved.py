@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from datasets import Dataset, load_from_disk
 
-from research.data.sources.reading import describe
+from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import check_file
 from research.system.errors import one_line
 
@@ -68,7 +68,9 @@ def load_saved(folder: Path) -> Dataset:
                 _validate(path)
         loaded = load_from_disk(str(folder))
     except Exception as error:  # datasets and pyarrow raise a dozen kinds of errors; each becomes one line
-        raise ValueError(f"Cannot read the data set saved in '{folder}': {describe(error)}. Save it again.") from error
+        raise ValueError(
+            f"Cannot read the data set saved in '{folder}': {describe_briefly(error)}. Save it again."
+        ) from error
     assert isinstance(loaded, Dataset)
     return loaded
 

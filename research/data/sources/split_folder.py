@@ -8,7 +8,7 @@ from typing import Any
 
 from research.data.sources.arrow_tables import LoadedTable
 from research.data.sources.base import FileSource, PathSource, Source, identify, list_file_sources, register_data
-from research.data.sources.compression import find_type
+from research.data.sources.compression import find_content_suffix
 from research.data.sources.folders import find_split_files
 from research.data.sources.saved import list_saved_files, load_saved
 from research.data.sources.tables import Table
@@ -34,7 +34,7 @@ class SplitFolder(PathSource):
             return None
         if not files["train"]:
             raise ValueError(f"The folder '{path}' has no train file; it has {', '.join(names.values())}.")
-        sources = {file: types[find_type(file)] for file in names if file.is_file()}
+        sources = {file: types[find_content_suffix(file)] for file in names if file.is_file()}
         for file, source in sources.items():
             source.check(file)
         identity: list[Any] = [[split, identify(_list_files(split_files))] for split, split_files in files.items()]

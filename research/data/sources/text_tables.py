@@ -57,10 +57,10 @@ class DelimitedTable(Table):
         super().__init__(name)
         self.path = path
         self._format = text_format or TextFormat()
-        self._known: dict[int, frozenset[str]] = {}
-        """Values of columns, by the index of the column."""
-        self._known_names: dict[int, set[str]] = {}
-        """Label names in these values, by the index of the column."""
+        self._values_by_column: dict[int, frozenset[str]] = {}
+        """Values of each column that `_known_values` has read, by the index of the column."""
+        self._names_by_column: dict[int, set[str]] = {}
+        """Label names that these values consist of, by the index of the column."""
 
     @property
     def separator(self) -> str:
@@ -107,11 +107,12 @@ class DelimitedTable(Table):
                 report(row, line, self._format.undecoded_reason)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
-            elif reason := self._explain_unusable(fields, header, indices, lines.latest):
+            elif reason := self._explain_unusable(fields, header, indices, lines.last_line):
                 report(row, line, reason)
             else:
                 if lines.line > line:
-                    self._check_swallowed_rows(fields, indices[-1], line, lines.line)
+                    label_index = indices[-1]  # label columns are read last
+                    self._check_swallowed_rows(fields, label_index, line, lines.line)
                 yield row, line, [fields[index] for index in indices]
 
     def _lines(self) -> Lines:
@@ -141,7 +142,7 @@ class DelimitedTable(Table):
                 return
             except csv.Error as error:
                 fields = f"invalid csv ({error})"
-                if '\\"' in lines.latest:
+                if '\\"' in lines.last_line:
                     fields += f"; quotes escaped by a backslash are not supported. {_R_ADVICE}"
                 if lines.line > line:
                     raise BadRowsError(
@@ -174,33 +175,34 @@ class DelimitedTable(Table):
             return "repeats the header, as in a file concatenated from several files"
         if not self.is_quoted:
             return None
+        # If the quotes are doubled inside a quoted field of the file, they are meant as part of the text.
         for index in indices:
             if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and _quote(fields[index]).split("\n")[-1] not in last_line:
                 return f"column '{header[index]}' has a space before its quotes, so the quotes are read as text"
         return None
 
-    def _check_swallowed_rows(self, fields: Sequence[str], label: int, first: int, last: int) -> None:
+    def _check_swallowed_rows(self, fields: Sequence[str], label_index: int, first_line: int, last_line: int) -> None:
         """Check that no field of a record with several lines contains text that looks like other rows.
 
         Args:
             fields: fields of the record.
-            label: index of the label's column.
-            first: number of the record's first line.
-            last: number of the record's last line.
+            label_index: index of the label column.
+            first_line: number of the record's first line.
+            last_line: number of the record's last line.
         Raises:
             BadRowsError: if a field contains such text.
         """
         if any(
-            "\n" in field and self._holds_records(field, index, len(fields), label)
+            "\n" in field and self._holds_records(field, index, len(fields), label_index)
             for index, field in enumerate(fields)
         ):
             raise BadRowsError(
-                f"{self.name}, lines {first:,} to {last:,}: a quoted field spans these lines and contains what looks "
-                "like other rows. The lines cannot be skipped. Close the quote at the end of its text or, if the field "
-                "is correct, store the rows as .jsonl or .parquet."
+                f"{self.name}, lines {first_line:,} to {last_line:,}: a quoted field spans these lines and contains "
+                "what looks like other rows. The lines cannot be skipped. Close the quote at the end of its text or, "
+                "if the field is correct, store the rows as .jsonl or .parquet."
             )
 
-    def _holds_records(self, field: str, index: int, num_fields: int, label: int) -> bool:
+    def _holds_records(self, field: str, index: int, num_fields: int, label_index: int) -> bool:
         """Return whether a line of a field looks like a record: it has all columns, and its label fits.
 
         The first line of the field lacks the columns before the field, and the last line lacks the columns after it. If
@@ -211,7 +213,7 @@ class DelimitedTable(Table):
             field: the field, which has several lines.
             index: index of its column.
             num_fields: number of columns.
-            label: index of the label column.
+            label_index: index of the label column.
         """
         other_columns = [column for column in range(num_fields) if column != index]
         lines = field.split("\n")
@@ -226,8 +228,10 @@ class DelimitedTable(Table):
                 fields += [""] * (num_fields - index - 1)
             if len(fields) != num_fields:
                 continue
-            if self._fits(label, fields[label]) or (
-                label == index and other_columns and all(self._fits(column, fields[column]) for column in other_columns)
+            if self._fits(label_index, fields[label_index]) or (
+                label_index == index
+                and other_columns
+                and all(self._fits(column, fields[column]) for column in other_columns)
             ):
                 return True
         return False
@@ -235,8 +239,8 @@ class DelimitedTable(Table):
     def _fits(self, index: int, value: str) -> bool:
         """Return whether a value fits a column.
 
-        It fits if the column contains it or, if it consists of several label names, contains all of these. A number
-        also fits any column of many different numbers (scores or ids).
+        A value fits if the column contains the value itself or, for several label names in one string, all of these
+        names. A number also fits any column of many different numbers, such as scores or ids.
         """
         value = value.strip()
         known = self._known_values(index)
@@ -247,19 +251,19 @@ class DelimitedTable(Table):
     def _consists_of_known_names(self, index: int, value: str) -> bool:
         """Return whether a value consists of several label names that all occur in the column."""
         names = _LABEL_SEPARATOR.split(value)
-        if index not in self._known_names:
+        if index not in self._names_by_column:
             fields = self._known_values(index)
-            self._known_names[index] = {name.strip() for field in fields for name in _LABEL_SEPARATOR.split(field)}
-        return len(names) > 1 and all(name.strip() in self._known_names[index] for name in names)
+            self._names_by_column[index] = {name.strip() for field in fields for name in _LABEL_SEPARATOR.split(field)}
+        return len(names) > 1 and all(name.strip() in self._names_by_column[index] for name in names)
 
     def _known_values(self, index: int) -> frozenset[str]:
         """Return the values of a column in all rows that consist of one line.
 
         Reading only the first rows would not be enough, because a file may be sorted by its labels.
         """
-        if index not in self._known:
-            self._known[index] = self._read_values(index)
-        return self._known[index]
+        if index not in self._values_by_column:
+            self._values_by_column[index] = self._read_values(index)
+        return self._values_by_column[index]
 
     def _read_values(self, index: int) -> frozenset[str]:
         lines = self._lines()
@@ -335,18 +339,18 @@ class TsvTable(DelimitedTable):
     def is_quoted(self) -> bool:
         if self._format.quoting != "auto":
             return self._format.quoting == "csv"
-        return self._quotes[0]
+        return self._quote_usage[0]
 
     def notes(self) -> list[str]:
-        if self._format.quoting != "auto" or self._quotes[1] == 0:
+        if self._format.quoting != "auto" or self._quote_usage[1] == 0:
             return []
-        is_quoted, num_lines = self._quotes
+        is_quoted, num_lines = self._quote_usage
         meaning = "enclosing fields" if is_quoted else "ordinary characters"
         return [f"Quotes in {self.name} ({num_lines:,} lines) are read as {meaning} (see --quoting)."]
 
     @functools.cached_property
-    def _quotes(self) -> tuple[bool, int]:
-        """Whether quotes enclose fields, and how many lines have quotes.
+    def _quote_usage(self) -> tuple[bool, int]:
+        """Whether quotes enclose fields, and the number of lines that have quotes.
 
         Quotes enclose fields if every record of the file is well-formed with quoted fields, and there is evidence that
         a program quoted them: a field contains a quote, tab or line break, or all records have quoted fields.
@@ -390,7 +394,7 @@ class TsvTable(DelimitedTable):
         return False, num_with_quotes
 
     def _refuse_mixed_quotes(self, num_with_quotes: int, line: int) -> None:
-        """Raise an error if quotes enclose fields in many lines but not in all. Some lines may have been added by hand.
+        """Raise an error if quotes enclose fields in many lines but not in all, as if lines had been added by hand.
 
         Args:
             num_with_quotes: number of lines that have quotes.

@@ -38,5 +38,5 @@ def set_max_length(run: Editable, length: int) -> None:
     if longest is not None and length > longest:
         raise EditError(f"Expected a length of at most {longest}, the encoder's maximum, got {length}.")
     run.collator.max_length = length
-    run.collator.check_room()
+    run.collator.check_settings()
     config.max_input_length = max(config.max_input_length, length)

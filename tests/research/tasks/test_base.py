@@ -238,7 +238,7 @@ def forms_of(values: list[tuple[str, str]]) -> LabelForms:
 def test_check_forms_accepts_labels_of_the_task_and_rejects_other_labels(example: Example) -> None:
     for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
-        for warning in example.task.second_readings(forms_of(values), {text: 30 for text, _ in values}, "label"):
+        for warning in example.task.other_interpretations(forms_of(values), {text: 30 for text, _ in values}, "label"):
             assert "'label'" in warning
     for values in example.rejected_forms:
         with pytest.raises(ValueError, match="'label'"):

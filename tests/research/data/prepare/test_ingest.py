@@ -98,5 +98,6 @@ def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Pat
     rows.report(bad, batch, 2, "odd")
     assert bad.reasons[4] == {"odd": 1}
     assert re.search(
-        in_order("first.jsonl, row 3: ", "second.jsonl, row 1 (line 2): odd"), str(bad.close(rows.num_read))
+        in_order("first.jsonl, row 3: ", "second.jsonl, row 1 (line 2): odd"),
+        str(bad.raise_or_summarize(rows.num_read)),
     )

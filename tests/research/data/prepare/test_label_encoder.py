@@ -16,13 +16,13 @@ from tests.research.data.prepare.conftest import COLUMNS, IngestLabels
 def test_encode_rows_reports_unusable_rows_with_the_reason(ingest_labels: IngestLabels) -> None:
     encoder = learn_labels(ingest_labels("a", "b", "b"), COLUMNS, None)
     bad, unseen = BadRows("skip"), BadRows("skip", "unseen_labels")
-    usable, strata = encoder.encode_rows(ingest_labels("b", "c", None, "a", "a", split="test"), bad, unseen)
+    usable, strata = encoder.check_and_stratify(ingest_labels("b", "c", None, "a", "a", split="test"), bad, unseen)
     assert usable.tolist() == [True, False, False, True, True]
     assert strata[usable].tolist() == [1, 0, 0]
     assert bad.reasons == {2: {"missing label": 1}}  # 2 is the number of the test split
     ((reason, count),) = unseen.reasons[2].items()
     assert ("'c'" in reason, count) == (True, 1)
-    assert re.search(in_order("test.jsonl, row 2", "'c'"), str(unseen.close(5)))
+    assert re.search(in_order("test.jsonl, row 2", "'c'"), str(unseen.raise_or_summarize(5)))
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_describe_names_the_task_and_its_labels(
     description = encoder.describe(guessed=task_class is None)
     assert re.search(in_order(*expected), description)
     assert ("guessed" in description) == (task_class is None)
-    assert encoder.label_type == encoder.kind.column_type()
+    assert encoder.label_type == encoder.task_class.column_type()

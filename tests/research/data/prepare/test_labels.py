@@ -14,7 +14,7 @@ from research.data.prepare.labels import (
     BadLabelError,
     LabelCodes,
     MissingLabelError,
-    lookalikes,
+    group_lookalikes,
     parse_scores,
     read_label,
 )
@@ -124,12 +124,12 @@ def test_integer_labels_of_test_rows_can_be_stored_as_floats(
         ("0", "false"),
     ],
 )
-def test_lookalikes_groups_names_that_look_alike(names: tuple[str, ...]) -> None:
-    assert lookalikes(["neg", *names, "unknown"]) == [list(names)]
+def test_group_lookalikes_groups_names_that_look_alike(names: tuple[str, ...]) -> None:
+    assert group_lookalikes(["neg", *names, "unknown"]) == [list(names)]
 
 
-def test_lookalikes_does_not_group_different_names() -> None:
-    assert lookalikes(["True", "False", "pos", "neg", "10", "100", "-1", "a-b", "''", '"']) == []
+def test_group_lookalikes_does_not_group_different_names() -> None:
+    assert group_lookalikes(["True", "False", "pos", "neg", "10", "100", "-1", "a-b", "''", '"']) == []
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_label_codes_encode_learned_extended_and_declared_names() -> None:
     codes = LabelCodes.learn(["10", "9", "+9", " 9.0 "])
     assert codes.names == ("9", "10")
     assert codes.encode(pa.array(["9.0", "+10", "11", "nine"])).tolist() == [0, 1, -1, -1]
-    assert codes.unknown(["9", "11", " nine "]) == {"11", "nine"}
-    assert codes.spellings({"9": 3, "+9": 1, "10": 2}) == {"9": {"9": 3, "+9": 1}}
-    assert codes.extended(["11"]).encode(pa.array(["11", "9"])).tolist() == [2, 0]
-    declared = LabelCodes.declared(["x", "y"])
-    assert [value for value in ("x", "2", "z") if declared.is_nameless(value)] == ["2"]
-    assert declared.unknown(["x", "2", "z"]) == {"z"}
+    assert codes.find_unknown(["9", "11", " nine "]) == {"11", "nine"}
+    assert codes.find_spellings({"9": 3, "+9": 1, "10": 2}) == {"9": {"9": 3, "+9": 1}}
+    assert codes.with_names(["11"]).encode(pa.array(["11", "9"])).tolist() == [2, 0]
+    declared = LabelCodes.from_declared(["x", "y"])
+    assert [value for value in ("x", "2", "z") if declared.is_undeclared_integer(value)] == ["2"]
+    assert declared.find_unknown(["x", "2", "z"]) == {"z"}

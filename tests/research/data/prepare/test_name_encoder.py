@@ -83,7 +83,7 @@ def test_declared_label_without_training_rows_is_unseen(load: Loader, tmp_path: 
 def test_encode_rows_uses_the_rarest_label_as_stratum(ingest_labels: IngestLabels) -> None:
     train = ingest_labels(["a"], ["a"], ["a", "b"], ["b", "c"], [])
     encoder = learn_labels(train, COLUMNS, None)
-    usable, strata = encoder.encode_rows(train, BadRows("error"), BadRows("error"))
+    usable, strata = encoder.check_and_stratify(train, BadRows("error"), BadRows("error"))
     assert usable.all()
     assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels form a separate stratum
 
@@ -96,7 +96,7 @@ def test_tally_counts_the_codes_that_encode_labels_returns(ingest_labels: Ingest
     code_lists = multi_label.encode_labels(pa.array([["b", "a"], [], ["a"]], pa.list_(pa.string())))
     assert code_lists.to_pylist() == [[1, 0], [], [0]]
     for encoder, labels, counts in ((single_label, codes, [1, 2]), (multi_label, code_lists, [2, 1])):
-        tally = encoder.tally()
+        tally = encoder.create_tally()
         tally.add("train", labels)
         assert tally.facts(3)["label_counts"] == counts
 
@@ -104,5 +104,5 @@ def test_tally_counts_the_codes_that_encode_labels_returns(ingest_labels: Ingest
 def test_may_be_labels_accepts_missing_value_marks_that_are_training_labels(ingest_labels: IngestLabels) -> None:
     train = ingest_labels("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
-    assert encoder.may_be_labels({"none", "null"}, train)
-    assert not encoder.may_be_labels({"null", "-2"}, train)
+    assert encoder.may_be_real_labels({"none", "null"}, train)
+    assert not encoder.may_be_real_labels({"null", "-2"}, train)

@@ -21,7 +21,7 @@ def test_scores_beyond_32_bit_floats_are_bad_rows(
 ) -> None:
     lines = [f"review {row},{row / 7}" for row in range(20)]
     splits = load(write_csv(*lines, "large,1e39", "larger,-1e308"), bad_rows="skip")
-    assert sum(item.rows for item in splits.left_out) == 2
+    assert sum(item.rows for item in splits.skipped_rows) == 2
     with pytest.raises(ValueError, match=r"reviews\.csv .* for train"):
         load(write_csv("large,1e39", "larger,-1e308"), bad_rows="skip", task="regression")
     assert not list(recwarn)
@@ -58,7 +58,7 @@ def test_score_encoder_keeps_scores_and_uses_quantiles_as_strata(ingest_labels: 
     scores = [row / 4 for row in range(20)]
     train = ingest_labels(*scores[::-1])
     encoder = learn_labels(train, COLUMNS, None)
-    usable, strata = encoder.encode_rows(train, BadRows("error"), BadRows("error"))
+    usable, strata = encoder.check_and_stratify(train, BadRows("error"), BadRows("error"))
     assert usable.all()
     # The scores of the rows fall, and each of the ten strata has two rows.
     assert strata.tolist() == [9 - row // 2 for row in range(20)]
@@ -69,10 +69,11 @@ def test_score_encoder_keeps_scores_and_uses_quantiles_as_strata(ingest_labels: 
 def test_score_encoder_reports_labels_that_are_not_one_finite_number(ingest_labels: IngestLabels) -> None:
     encoder = learn_labels(ingest_labels(1.5, 2.5), COLUMNS, TASKS["regression"])
     bad = BadRows("skip")
-    usable, _ = encoder.encode_rows(ingest_labels("3", "x", [1, 2], 1e39, None, split="validation"), bad, bad)
+    usable, _ = encoder.check_and_stratify(ingest_labels("3", "x", [1, 2], 1e39, None, split="validation"), bad, bad)
     assert usable.tolist() == [True, False, False, False, False]
     assert re.search(
-        in_order("row 2: ", "'x'", "row 3: ", "'1', '2'", "row 4: ", "'1e+39'", "row 5: "), str(bad.close(5))
+        in_order("row 2: ", "'x'", "row 3: ", "'1', '2'", "row 4: ", "'1e+39'", "row 5: "),
+        str(bad.raise_or_summarize(5)),
     )
 
 
@@ -82,5 +83,5 @@ def test_minus_one_may_be_a_score_only_within_the_range_of_training_scores(
 ) -> None:
     train = ingest_labels(*scores)
     encoder = learn_labels(train, COLUMNS, None)
-    assert encoder.may_be_labels({"-1.0"}, train) == is_possible
-    assert not encoder.may_be_labels({"none"}, train)
+    assert encoder.may_be_real_labels({"-1.0"}, train) == is_possible
+    assert not encoder.may_be_real_labels({"none"}, train)

@@ -45,7 +45,7 @@ def test_unlabelled_test_rows_are_kept(
     assert splits.test["text"][:] == ["first", "second", "third"]
     assert splits.test["label"][:] == [None, None, None]
     assert splits.test["id"][:] == [0, 1, 2]
-    assert (splits.task.unseen_labels, splits.num_unseen["test"], splits.left_out) == ((), 0, ())
+    assert (splits.task.unseen_labels, splits.num_unseen["test"], splits.skipped_rows) == ((), 0, ())
     assert None not in splits.train["label"][:] + splits.validation["label"][:]
     assert load.reported("Warning:", "3 test rows")
     assert not load.reported("of 2 labels", "test")
@@ -63,7 +63,7 @@ def test_partly_labelled_test_rows_are_bad_rows(
     splits = load(train_folder, bad_rows="skip")
     assert splits.unlabelled == ()
     assert (splits.test["text"][:], splits.test["label"][:]) == (["second"], [1])
-    assert sum(item.rows for item in splits.left_out if item.split == "test") == 2
+    assert sum(item.rows for item in splits.skipped_rows if item.split == "test") == 2
 
 
 def test_empty_texts_in_an_unlabelled_split_are_bad_rows(load: Loader, write_csv: WriteCsv, train_folder: Path) -> None:

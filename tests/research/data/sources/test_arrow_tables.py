@@ -75,7 +75,7 @@ def test_declared_names_apply_to_ids_stored_as_floats(
     path = write_parquet(metadata={"huggingface": json.dumps({"info": {"features": features}})}, label=labels)
     splits = load(path, bad_rows="skip")
     assert splits.task.label_names == ("neg", "pos")
-    assert [(item.reason, item.rows) for item in splits.left_out] == [("missing label", 1)] * len(missing_rows)
+    assert [(item.reason, item.rows) for item in splits.skipped_rows] == [("missing label", 1)] * len(missing_rows)
     expected = {
         text: label for row, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True)) if row not in missing_rows
     }

@@ -58,20 +58,21 @@ def test_skipped_rows_are_counted_by_split_and_reason(load: Loader, write_csv: W
     }
     # The full message about an unseen label is shortened to the label.
     counts = {
-        (item.split, "'label 7'" if "'label 7'" in item.reason else item.reason, item.rows) for item in splits.left_out
+        (item.split, "'label 7'" if "'label 7'" in item.reason else item.reason, item.rows)
+        for item in splits.skipped_rows
     }
     assert counts == expected
     cached = load(folder, bad_rows="skip")
-    assert cached.left_out == splits.left_out
+    assert cached.skipped_rows == splits.skipped_rows
 
 
 def test_skipped_rows_with_more_than_20_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
-    left_out = load(folder, bad_rows="skip").left_out
-    assert len(left_out) == 21
-    assert sum(item.rows for item in left_out) == 30
-    assert left_out[-1].reason == "other reasons"
+    skipped_rows = load(folder, bad_rows="skip").skipped_rows
+    assert len(skipped_rows) == 21
+    assert sum(item.rows for item in skipped_rows) == 30
+    assert skipped_rows[-1].reason == "other reasons"
 
 
 def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
@@ -79,21 +80,21 @@ def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
     for table, row in ((1, 2), (0, 9), (1, 1), (0, 3), (2, 1), (0, 7)):
         bad.add(table, row, f"file {table}, row {row}", "empty")
     first_rows = ["file 0, row 3", "file 0, row 7", "file 0, row 9", "file 1, row 1", "file 1, row 2"]
-    report = bad.close(50)
+    report = bad.raise_or_summarize(50)
     assert report is not None
     assert re.findall(r"file \d, row \d", report) == first_rows
     assert (bad.count, {table: dict(reasons) for table, reasons in bad.reasons.items()}) == (
         6,
         {0: {"empty": 3}, 1: {"empty": 2}, 2: {"empty": 1}},
     )
-    assert BadRows("error").close(50) is None
+    assert BadRows("error").raise_or_summarize(50) is None
 
 
 def test_bad_rows_error_names_the_setting_that_skips_rows() -> None:
     bad = BadRows("error", "unseen_labels")
     bad.add(0, 1, "a.csv, row 1", "first\nline" + "x" * 1000)
     with pytest.raises(BadRowsError, match=in_order("1 ", "2: ", "a.csv, row 1: ", "unseen_labels=skip")) as caught:
-        bad.close(2)
+        bad.raise_or_summarize(2)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     with pytest.raises(ValueError, match=in_order("unseen_labels", "'error'", "'skip'", "'ignore'")):

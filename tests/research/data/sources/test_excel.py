@@ -112,7 +112,7 @@ def test_excel_bad_rows_are_reported_with_their_row_in_the_sheet(load: Loader, w
         "#REF!",
     )
     assert re.search(in_order("4 ", "44", *reasons), str(caught.value))
-    assert sum(item.rows for item in load(path, bad_rows="skip").left_out) == 4
+    assert sum(item.rows for item in load(path, bad_rows="skip").skipped_rows) == 4
 
 
 def test_excel_formulas_are_read_as_their_stored_values(load: Loader, write_workbook: WriteWorkbook) -> None:

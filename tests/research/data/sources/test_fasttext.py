@@ -50,7 +50,7 @@ def test_fasttext_invalid_line_is_a_bad_row(load: Loader, tmp_path: Path, line: 
     with pytest.raises(BadRowsError, match=in_order("1 ", "41", f"reviews.txt, row 1: {reason}")):
         load(path)
     splits = load(path, bad_rows="skip")
-    assert [(item.split, item.rows) for item in splits.left_out] == [("train", 1)]
+    assert [(item.split, item.rows) for item in splits.skipped_rows] == [("train", 1)]
     assert sum(len(split) for _, split in splits.items()) == 40
 
 

@@ -32,7 +32,7 @@ def test_load_refuses_an_unknown_extension(load: Loader, tmp_path: Path) -> None
 
 def test_load_refuses_a_folder_without_data(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match=in_order(f"'{tmp_path}'", "named like splits", "imdb")):
+    with pytest.raises(ValueError, match=in_order(f"'{tmp_path}'", "named after splits", "imdb")):
         load(tmp_path)
 
 

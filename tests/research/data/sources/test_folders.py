@@ -1,4 +1,4 @@
-"""Read folders of splits. Files that are named like splits are read or refused, and never silently ignored."""
+"""Read folders of splits. Files that are named after splits are read or refused, and never silently ignored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from research.data.sources.folders import find_named_split, is_named_like_split
+from research.data.sources.folders import find_named_split, is_named_after_split
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
@@ -175,12 +175,12 @@ def test_shard_numbers_can_start_at_one_and_names_can_contain_a_hash(load: Loade
 
 def test_is_named_like_split_requires_a_file_that_may_be_data(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
-    assert not is_named_like_split(tmp_path / "test")  # an empty folder
+    assert not is_named_after_split(tmp_path / "test")  # an empty folder
     (tmp_path / "test" / ".hidden").touch()
-    assert not is_named_like_split(tmp_path / "test")
+    assert not is_named_after_split(tmp_path / "test")
     (tmp_path / "test" / "a.csv").touch()
     names = ("test", "train.csv", "Dev-0-of-2.csv.gz", "val", "train.py", "test.md", "testing.csv", "more.csv")
-    assert [name for name in names if is_named_like_split(tmp_path / name)] == list(names[:4])
+    assert [name for name in names if is_named_after_split(tmp_path / name)] == list(names[:4])
     assert [find_named_split(Path(name)) for name in ("DEV-0-of-2.csv.gz", "training.json", "tests")] == [
         "validation",
         "train",

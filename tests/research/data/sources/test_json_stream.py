@@ -32,7 +32,7 @@ def make_stream(content: str, chunk_size: int) -> JsonStream:
 @pytest.mark.parametrize("chunk_size", [1, 2, 3, 7, 1000])
 def test_stream_decodes_chunks_of_any_size(chunk_size: int) -> None:
     stream = make_stream("[\n" + ",\n\n".join(map(json.dumps, VALUES)) + "\n]\n", chunk_size)
-    elements = list(stream.elements())
+    elements = list(stream.read_elements())
     assert [element.value for element in elements] == VALUES
     assert [element.line for element in elements] == [2 + 2 * number for number in range(len(VALUES))]
     assert stream.peek() == ""
@@ -45,4 +45,4 @@ def test_stream_decodes_chunks_of_any_size(chunk_size: int) -> None:
 )
 def test_stream_refuses_invalid_json_in_chunks_of_any_size(chunk_size: int, content: str) -> None:
     with pytest.raises(JsonError, match=f"line {1 + content.count(chr(10))}: "):
-        list(make_stream(content, chunk_size).elements())
+        list(make_stream(content, chunk_size).read_elements())

@@ -73,7 +73,7 @@ def test_truncated_utf16_is_refused(load: Loader, tmp_path: Path) -> None:
 def test_lines_counts_lines_and_records_undecoded_bytes(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(b"one\r\ncaf\xe9\n\nlast")
     lines = Lines(tmp_path / "rows")
-    states = [(line, lines.line, lines.latest, lines.pop_undecoded(), lines.pop_undecoded()) for line in lines]
+    states = [(line, lines.line, lines.last_line, lines.pop_undecoded(), lines.pop_undecoded()) for line in lines]
     assert states == [
         ("one\r\n", 1, "one\r\n", False, False),
         ("caf\udce9\n", 2, "caf\udce9\n", True, False),

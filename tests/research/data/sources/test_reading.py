@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from research.data.sources.reading import convert_read_errors, describe, printable_errors
+from research.data.sources.reading import convert_read_errors, describe_briefly, make_errors_printable
 from tests.messages import in_order
 
 
@@ -43,15 +43,15 @@ def test_convert_read_errors_does_not_change_errors_unrelated_to_files() -> None
 
 
 def test_describe_returns_one_line_without_full_stop() -> None:
-    assert describe(FileNotFoundError(errno.ENOENT, "ignored", "file")) == os.strerror(errno.ENOENT)
-    assert describe(ValueError("first\nsecond.")).count("\n") == 0
-    assert describe(ValueError("it is odd.")) == "it is odd"
+    assert describe_briefly(FileNotFoundError(errno.ENOENT, "ignored", "file")) == os.strerror(errno.ENOENT)
+    assert describe_briefly(ValueError("first\nsecond.")).count("\n") == 0
+    assert describe_briefly(ValueError("it is odd.")) == "it is odd"
 
 
 def test_printable_errors_keeps_the_error_class() -> None:
     class CustomError(ValueError):
         pass
 
-    with pytest.raises(CustomError, match=in_order(r"a\nb\x1b[2J")) as caught, printable_errors():
+    with pytest.raises(CustomError, match=in_order(r"a\nb\x1b[2J")) as caught, make_errors_printable():
         raise CustomError("a\nb\x1b[2J")
     assert str(caught.value).isprintable()

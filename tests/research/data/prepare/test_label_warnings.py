@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from research.data.prepare.second_readings import warn_of_spellings
+from research.data.prepare.label_warnings import warn_of_spellings
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.prepare.conftest import WriteLabels
@@ -43,7 +43,7 @@ def test_names_with_commas_cause_no_warning_about_separators(load: Loader, write
         (["['a']", "['b']"], "single_label", "label_separator"),
     ],
 )
-def test_second_reading_of_csv_labels_is_reported_with_its_setting(
+def test_other_interpretation_of_csv_labels_is_reported_with_its_setting(
     load: Loader, write_csv: WriteCsv, labels: list[str], problem_type: str, setting: str
 ) -> None:
     splits = load(write_csv(*[f"text {row},{labels[row % len(labels)]}" for row in range(600)]))
@@ -55,7 +55,7 @@ def test_second_reading_of_csv_labels_is_reported_with_its_setting(
     ("labels", "expected"),
     [(["0.5", "1.0", "1.5"], "numbers"), ([[0, 1], [1, 0], [0, 1], [1]], "1 (10 rows) and 2 (30 rows)")],
 )
-def test_second_reading_of_json_labels_is_reported(
+def test_other_interpretation_of_json_labels_is_reported(
     load: Loader, write_jsonl: WriteJsonl, labels: list[object], expected: str
 ) -> None:
     load(write_jsonl([{"text": f"text {row}", "label": labels[row % len(labels)]} for row in range(40)]))

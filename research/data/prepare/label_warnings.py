@@ -1,35 +1,38 @@
-"""Warn of labels that could plausibly be read in a second way, and name the setting that selects the second way."""
+"""Warn of labels that have more than one plausible interpretation, and say how to select the other one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from research.data.prepare.labels import NO_LABEL_MARKS, lookalikes
+from research.data.prepare.labels import NO_LABEL_MARKS, group_lookalikes
 from research.tasks.base import Task
 from research.tasks.label_forms import LabelForms
 
-SEPARATORS = (",", ";", "|", "/")
+_SEPARATORS = (",", ";", "|", "/")
 """Characters that may separate several label names in one string."""
-_MIN_ROWS = 20
+_MIN_ROWS_TO_DETECT_IDS = 20
 """Minimum number of training rows for a warning about ids."""
 _NUM_SHOWN = 3
 """Maximum number of labels in a warning."""
 
 
-def warn_of_second_readings(kind: type[Task], forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-    """Return a warning for each plausible second reading of the labels.
+def warn_of_other_interpretations(
+    task_class: type[Task], forms: LabelForms, counts: Mapping[str, int], column: str
+) -> list[str]:
+    """Return a warning for each other plausible interpretation of the labels.
 
     Args:
-        kind: the task that was guessed.
-        forms: forms in which the labels are written.
-        counts: number of training rows per label name or, for scores, per value. Some scores may be missing.
+        task_class: the task that was guessed.
+        forms: how the labels are written in the files.
+        counts: number of training rows per label name or, for scores, per value. Of many scores, only
+            some are counted.
         column: name of the label column.
     """
-    warnings = kind.second_readings(forms, counts, column)
-    if not kind.labels_are_numbers:
+    warnings = task_class.other_interpretations(forms, counts, column)
+    if not task_class.labels_are_numbers:
         if not forms.in_lists:
             warnings += _warn_of_ids(counts, column)
-        warnings += _warn_of_joined_names(list(counts), column) + _warn_of_missing(counts, column)
+        warnings += _warn_of_names_in_text(list(counts), column) + _warn_of_missing_marks(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
 
 
@@ -37,23 +40,23 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
     """Return a warning about merged spellings of labels, and one about different labels that look alike.
 
     Args:
-        spellings: for each label name that is written in several ways, the number of rows of each spelling.
+        spellings: number of rows per spelling, for each label name that is written in several ways.
         names: all label names.
         column: name of the label column.
     """
     notes = []
     if spellings:
         merged = [
-            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are the label "
-            f"{name!r}"
+            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are read as the "
+            f"label {name!r}"
             for name, counts in sorted(spellings.items())
         ]
-        notes.append(f"Warning: Merged labels of column '{column}': {_shorten(merged)}.")
-    alike = [" and ".join(map(repr, sorted(group))) for group in lookalikes(names)]
+        notes.append(f"Warning: Merged labels of column '{column}': {_list_first(merged)}.")
+    alike = [" and ".join(map(repr, sorted(group))) for group in group_lookalikes(names)]
     if alike:
         notes.append(
-            f"Warning: Labels of column '{column}' look alike but are read as different labels: {_shorten(alike)}. If "
-            "they are the same label, use the same spelling."
+            f"Warning: Labels of column '{column}' look alike but are read as different labels: {_list_first(alike)}. "
+            "If they are the same label, use the same spelling."
         )
     return notes
 
@@ -61,7 +64,7 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
 def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
     """Warn if the number of different labels exceeds half the number of rows, as in a column of ids or texts."""
     num_rows = sum(counts.values())
-    if num_rows < _MIN_ROWS or len(counts) <= num_rows / 2:
+    if num_rows < _MIN_ROWS_TO_DETECT_IDS or len(counts) <= num_rows / 2:
         return []
     return [
         f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, which suggests ids "
@@ -69,7 +72,7 @@ def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
     ]
 
 
-def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
+def _warn_of_missing_marks(counts: Mapping[str, int], column: str) -> list[str]:
     """Warn of labels that often mark a missing label: NA or similar names, or -1 if all other labels are numbers."""
     marks = [name for name in counts if name.casefold() in NO_LABEL_MARKS]
     other_names = [name for name in counts if name != "-1"]
@@ -77,36 +80,41 @@ def _warn_of_missing(counts: Mapping[str, int], column: str) -> list[str]:
         marks.append("-1")
     if not marks:
         return []
-    shown = _shorten([f"{name!r} (in {counts[name]:,} training rows)" for name in marks])
+    shown = _list_first([f"{name!r} (in {counts[name]:,} training rows)" for name in marks])
     return [
         f"Labels of column '{column}' that often mark a missing label are read as classes: {shown}. If the labels are "
         "missing, leave their cells empty, or remove the rows."
     ]
 
 
-def _warn_of_joined_names(names: Sequence[str], column: str) -> list[str]:
-    """Warn if labels seem to consist of several names: `joy,anger` if there are also the labels `joy` and `anger`."""
-    for separator in SEPARATORS:
+def _warn_of_names_in_text(names: Sequence[str], column: str) -> list[str]:
+    """Warn if labels seem to be several names in one string.
+
+    These are names joined by a separator, such as `joy,anger` (if the parts of most such labels also occur in another
+    label), or lists written as text, such as `['joy', 'anger']`.
+    """
+    for separator in _SEPARATORS:
         parts = {name: [part.strip() for part in name.split(separator)] for name in names}
         joined = [name for name in names if len(parts[name]) > 1]
-        uses: dict[str, int] = {}
+        num_names_with: dict[str, int] = {}
         for _, part in {(name, part) for name in names for part in parts[name]}:
-            uses[part] = uses.get(part, 0) + 1
-        with_known_parts = [name for name in joined if all(part and uses[part] > 1 for part in parts[name])]
+            num_names_with[part] = num_names_with.get(part, 0) + 1
+        with_known_parts = [name for name in joined if all(part and num_names_with[part] > 1 for part in parts[name])]
         if joined and len(with_known_parts) > len(joined) / 2:
             return [
                 f"Labels of column '{column}' look like several names joined by '{separator}' "
-                f"({_shorten(list(map(repr, with_known_parts)))}), but each is read as one class. To read them as "
+                f"({_list_first(list(map(repr, with_known_parts)))}), but each is read as one class. To read them as "
                 f"several labels per row, set label_separator='{separator}'."
             ]
     if names and all(name.startswith("[") and name.endswith("]") for name in names):
         return [
-            f"Labels of column '{column}' look like lists written as text ({_shorten(list(map(repr, names)))}), but "
+            f"Labels of column '{column}' look like lists written as text ({_list_first(list(map(repr, names)))}), but "
             "each is read as one class. Store them as lists in jsonl or parquet, or as names joined by label_separator."
         ]
     return []
 
 
-def _shorten(items: Sequence[str]) -> str:
+def _list_first(items: Sequence[str]) -> str:
+    """Join the first items into one string, and add how many more there are."""
     more = f"; and {len(items) - _NUM_SHOWN:,} more" if len(items) > _NUM_SHOWN else ""
     return "; ".join(items[:_NUM_SHOWN]) + more

@@ -10,7 +10,7 @@ import pytest
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import StudyOutcomes
-from research.studies.report.contents import Contents, find_contents
+from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents
 from tests.builders.studies import HOSTILE, SMALL, run_study
 
@@ -63,7 +63,7 @@ def finished_study(
 @pytest.fixture(scope="session")
 def contents(finished_study: StudyOutcomes) -> Contents:
     """The report contents of the finished study."""
-    return find_contents(finished_study)
+    return collect_contents(finished_study)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,11 @@ def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
     assert breakdown.groups == [("1 to 2", 2), ("3 to 4", 2), ("5 to 6", 2), ("7 to 8", 2), ("9", 2)]
     assert breakdown.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
     assert "tokens of minilm" in breakdown.title
-    assert (breakdown.shade(0.0), breakdown.shade(0.5), breakdown.shade(1.0)) == (0, 0.5, 1)
+    assert (breakdown.relative_quality(0.0), breakdown.relative_quality(0.5), breakdown.relative_quality(1.0)) == (
+        0,
+        0.5,
+        1,
+    )
 
 
 def test_many_labels_are_collapsed_and_ordered_worst_first(tmp_path: Path) -> None:
@@ -87,4 +91,4 @@ def test_shorter_distance_is_better(tmp_path: Path) -> None:
     study = written_study(tmp_path, {"a": [[0.0, 1.0, 2.0, 3.0, 5.0]]}, [0.0, 1.0, 2.0, 3.0, 4.0])
     breakdown = by_label(read_rows(study, "test"))
     assert breakdown.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]
-    assert (breakdown.shade(0.0), breakdown.shade(1.0)) == (1, 0)
+    assert (breakdown.relative_quality(0.0), breakdown.relative_quality(1.0)) == (1, 0)

@@ -8,14 +8,14 @@ from pathlib import Path
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.console import ranking_lines
-from research.studies.report.contents import find_contents
+from research.studies.report.contents import collect_contents
 from research.system.terminal import Terminal
 from tests.builders.studies import trial_of
 
 
 def printed(study: StudyOutcomes, width: int = 300) -> list[str]:
     console = io.StringIO()
-    for line in ranking_lines(find_contents(study)):
+    for line in ranking_lines(collect_contents(study)):
         Terminal(file=console, width=width).print(line)
     return console.getvalue().splitlines()
 
@@ -53,7 +53,7 @@ def test_words_of_verdicts_are_not_broken_on_a_narrow_terminal(tmp_path: Path) -
 
 def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
-    reasons = {arm.comparison.why_no_verdict for arm in find_contents(study).ranked if arm.comparison is not None}
+    reasons = {arm.comparison.why_no_verdict for arm in collect_contents(study).ranked if arm.comparison is not None}
     (reason,) = reasons
     assert sum(reason in line for line in printed(study)) == 1
 

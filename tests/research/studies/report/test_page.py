@@ -17,7 +17,7 @@ import yaml
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.contents import Contents, find_contents
+from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
 from tests.browser import needs_chromium, open_page, take_screenshot
@@ -97,7 +97,7 @@ def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
 
 def test_page_can_hide_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path)
-    contents = find_contents(study, show_texts=False)
+    contents = collect_contents(study, show_texts=False)
     assert "--report_texts false" in contents.reasons["disagreements"]
     page = html.unescape(write_contents(contents).read_text())
     assert f"Not shown: {contents.reasons['disagreements']}." in page
@@ -129,7 +129,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
             },
         },
     )
-    contents = find_contents(study)
+    contents = collect_contents(study)
     page = write_contents(contents)
     rendered = open_page(page)
     assert rendered.errors == []
@@ -168,7 +168,7 @@ def test_report_is_written_without_finished_trials(tmp_path: Path) -> None:
 @needs_chromium
 def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
-    contents = find_contents(study)
+    contents = collect_contents(study)
     rendered = open_page(write_contents(contents))
     assert rendered.errors == []
     assert rendered.images.keys() == PICTURES

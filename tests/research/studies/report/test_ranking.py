@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.console import ranking_lines
-from research.studies.report.contents import find_contents
+from research.studies.report.contents import collect_contents
 from research.studies.report.page import write_contents
 from research.studies.report.ranking import rank_arms
 from research.studies.storage.trials import Entry
@@ -82,7 +82,7 @@ def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
     assert [outcome.trial for outcome in study.failed_outside_grid] == [failed]
     lstm, linear = rank_arms(study, "accuracy")
     assert (lstm.arm, lstm.failed_outside_grid, linear.failed_outside_grid) == ("lstm", {6: "the loss is nan"}, {})
-    contents = find_contents(study)
+    contents = collect_contents(study)
     console = io.StringIO()
     for line in ranking_lines(contents):
         Terminal(file=console, width=300).print(line)

@@ -63,11 +63,11 @@ class StudyOutcomes:
     @property
     def failed_seeds(self) -> dict[str, tuple[int, ...]]:
         """Return by arm the seeds whose trial failed."""
-        found: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
+        seeds: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
         for outcome in self.outcomes:
             if outcome.state == "failed":
-                found[outcome.trial.arm] += (outcome.trial.seed,)
-        return found
+                seeds[outcome.trial.arm] += (outcome.trial.seed,)
+        return seeds
 
     @property
     def baseline(self) -> str:
@@ -80,13 +80,13 @@ class StudyOutcomes:
 
         The data, the code of plugins and the rounding of hidden states are checked.
         """
-        found = self._inconsistent_hidden_states()
-        decisive = names_where(lambda declared: declared.affects(Stage.TOKENS))
+        messages = self._inconsistent_hidden_states()
+        token_settings = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
-                    names = decisive if key == "rows_sha256" else ("plugin",)
+                    names = token_settings if key == "rows_sha256" else ("plugin",)
                     # Compared within an arm only: arms that were added later may use more of a plugin.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
@@ -96,10 +96,10 @@ class StudyOutcomes:
                 if len(versions) > 1:
                     _, *minorities = sorted(versions.values(), key=len, reverse=True)
                     ids = ", ".join(trial_id for minority in minorities for trial_id in minority)
-                    found.append(
+                    messages.append(
                         f"the {what} changed between trials; the following trials differ from the majority: {ids}"
                     )
-        return found
+        return messages
 
     def _inconsistent_hidden_states(self) -> list[str]:
         """Return a message if cached hidden states are rounded differently from those that other trials computed.
@@ -122,8 +122,8 @@ class StudyOutcomes:
             return []
         ids = ", ".join(computed[True])
         return [
-            f"the encoder ran in every epoch of {ids}, while the other trials read hidden states with a different "
-            f"rounding from the cache; to make the trials comparable, pass {' '.join(sorted(remedies))}"
+            f"the encoder ran in every epoch of {ids}, while the other trials read cached hidden states, which are "
+            f"rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"
         ]
 
     def is_unlabelled(self, split: str) -> bool:
@@ -138,7 +138,7 @@ class StudyOutcomes:
         """
         if self.is_unlabelled(split):
             raise ValueError(describe_unlabelled(split))
-        found: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
+        values: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
         for outcome in self.finished:
             assert outcome.result is not None
             metrics = outcome.result["metrics"][split]
@@ -146,15 +146,15 @@ class StudyOutcomes:
                 raise ValueError(
                     f"The result in {outcome.directory} has no metric '{metric}'. Its metrics: {', '.join(metrics)}."
                 )
-            found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
-        return found
+            values[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
+        return values
 
 
 def describe_unlabelled(split: str) -> str:
     """Explain why arms cannot be compared on a split without labels, and what to do instead."""
     return (
-        f"arms cannot be compared on {split} rows, because these have no labels; use --split validation to compare "
-        "them on validation rows"
+        f"arms cannot be compared on {split} rows, because these rows have no labels; use --split validation to "
+        "compare the arms on validation rows"
     )
 
 
@@ -170,7 +170,9 @@ def collect_outcomes(
         directory: directory of the study.
     """
     in_grid = {trial.id for trial in trials}
-    outside = [entry for entry in entries.values() if entry.trial.id not in in_grid and _state(entry) == "finished"]
+    num_finished_outside_grid = sum(
+        entry.trial.id not in in_grid and _state(entry) == "finished" for entry in entries.values()
+    )
     outcomes = [_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}
     failed_outside_grid = [
@@ -180,7 +182,7 @@ def collect_outcomes(
         and _state(entry) == "failed"
         and (settings := _arm_settings(entry.trial)) in arms  # by settings: names of arms may have changed since
     ]
-    return StudyOutcomes(spec, directory, outcomes, len(outside), failed_outside_grid)
+    return StudyOutcomes(spec, directory, outcomes, num_finished_outside_grid, failed_outside_grid)
 
 
 def _arm_settings(trial: Trial) -> str:

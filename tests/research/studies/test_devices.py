@@ -30,7 +30,7 @@ def test_devices_are_split_among_workers_and_their_processes(
     assignment = DeviceAssignment(list(devices), num_workers, num_processes)
     assert ["".join(assignment.for_worker(worker)) for worker in range(num_workers)] == expected
     is_shared = num_workers > 1 and 0 < len(devices) < num_workers * num_processes
-    assert (assignment.describe() is not None) == is_shared
+    assert (assignment.describe_sharing() is not None) == is_shared
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_trial_config_equals_a_run_config() -> None:
         ({"name": "../a"}, r"name.*\.\./a"),
         ({"split": "train"}, "split.*test or validation"),
         ({"grid": 3}, "grid.*mapping.*3"),
-        ({"baseline": 3}, "baseline.*text.*3"),
+        ({"baseline": 3}, "baseline.*string.*3"),
         ({"arms": {1: {}}}, "arms.*quotes.*1"),
         ({"arms": {"a": {"seed": 5}}}, "'a'.*'seed'"),
         ({"arms": {"a": {"output_dir": "x"}}}, "'a'.*'output_dir'"),

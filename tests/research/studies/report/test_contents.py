@@ -16,7 +16,7 @@ from research.studies.report.console import ranking_lines
 from research.studies.report.contents import collect_contents
 from research.studies.report.page import write_contents
 from research.system.plain_text import for_markdown
-from tests.builders.studies import changed, rows_of, run_study, without_files
+from tests.builders.studies import run_study, table_cells, with_changed_outcomes, without_files
 
 
 def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, 
     outcome = finished_study.outcomes[5]
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
-    contents = collect_contents(changed(finished_study, {5: {"directory": copy}}))
+    contents = collect_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
     (skipped_trials,) = contents.skipped_trials
     assert skipped_trials.startswith(f"{outcome.trial.id}: ")
     assert (len(contents.models), contents.reasons) == (2, {})
@@ -48,7 +48,7 @@ def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, 
 def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyOutcomes) -> None:
     trial = finished_study.outcomes[2].trial
     changed_trial = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
-    contents = collect_contents(changed(finished_study, {2: {"trial": changed_trial}}))
+    contents = collect_contents(with_changed_outcomes(finished_study, {2: {"trial": changed_trial}}))
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
     assert re.search(rf"data: .*{trial.settings['data']}.*rotten_tomatoes", reason)
@@ -63,7 +63,7 @@ def test_unknown_metric_omits_the_ranking(finished_study: StudyOutcomes, tmp_pat
     page = html.unescape(write_contents(contents).read_text())
     assert f"Not shown: {contents.reasons['ranking']}" in page
     assert for_markdown(contents.reasons["ranking"]) in (tmp_path / "report.md").read_text()
-    assert len(rows_of("costs", page)) == 3
+    assert len(table_cells("costs", page)) == 3
 
 
 def test_study_without_test_labels_can_be_compared_on_validation_rows_only(

@@ -1,4 +1,4 @@
-"""The figures of arms have their styles, names and marks of edits."""
+"""The figures of a study show the arms in their styles, with their names, and mark edits."""
 
 from __future__ import annotations
 

@@ -21,7 +21,15 @@ from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
 from tests.browser import needs_chromium, open_page, take_screenshot
-from tests.builders.studies import HOSTILE, SMALL, changed, results, rows_of, run_study, trial_of
+from tests.builders.studies import (
+    FAST_SETTINGS,
+    HOSTILE,
+    read_result_files,
+    run_study,
+    table_cells,
+    trial_of,
+    with_changed_outcomes,
+)
 
 PICTURES = {
     "Means, confidence intervals and seeds",
@@ -53,16 +61,16 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
 
 
 def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: StudyOutcomes) -> None:
-    text, result_files = page.read_text(), results(finished_study)
+    text, result_files = page.read_text(), read_result_files(finished_study)
     assert "<script" not in text
     outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
-    costs = {row[0].split(maxsplit=1)[1]: row for row in rows_of("costs", text)}
+    costs = {row[0].split(maxsplit=1)[1]: row for row in table_cells("costs", text)}
     assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
     mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
     assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", mean_text]
-    edits = rows_of("edits", text)
+    edits = table_cells("edits", text)
     assert [row[1:3] for row in edits] == [
         ["0", "freeze(modules=['encoder'])"],
         ["2", "unfreeze(modules='encoder.layer[-1:]')"],
@@ -72,7 +80,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     header = re.search(r'id="differing">(.*?)</thead>', text, re.DOTALL)
     assert header is not None
     assert re.findall(r"<th>(\w+)</th>", header[1]) == ["arm", "head", "lr", "head_lr", "timeline"]
-    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in rows_of("differing", text)}
+    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in table_cells("differing", text)}
     assert yaml.safe_load(differing["lstm"][0])["lstm_size"] == 8
     assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not resolved"
     shared = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", text))
@@ -117,7 +125,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     failure = f"OutOfMemoryError: {HOSTILE}"
     result = finished_study.outcomes[3].result
     assert result is not None
-    study = changed(
+    study = with_changed_outcomes(
         dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
@@ -194,7 +202,7 @@ def write_data(folder: Path, kind: str) -> Path:
 
 
 @needs_chromium
-@pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("session_cache")
 @pytest.mark.parametrize(
     ("kind", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
@@ -202,7 +210,11 @@ def write_data(folder: Path, kind: str) -> Path:
 def test_report_supports_multi_label_and_regression_tasks(
     tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
 ) -> None:
-    base: Mapping[str, Any] = {**SMALL, "encoder": str(tiny_encoder), "data": str(write_data(tmp_path / "data", kind))}
+    base: Mapping[str, Any] = {
+        **FAST_SETTINGS,
+        "encoder": str(tiny_encoder),
+        "data": str(write_data(tmp_path / "data", kind)),
+    }
     spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
     page = write_study_report(study)
@@ -214,9 +226,9 @@ def test_report_supports_multi_label_and_regression_tasks(
     values = {
         outcome.trial.arm: outcome.result["metrics"]["test"][metric] for outcome in study.outcomes if outcome.result
     }
-    ranking = {row[0].split()[1]: row[1].split()[0] for row in rows_of("ranking", page.read_text())}
+    ranking = {row[0].split()[1]: row[1].split()[0] for row in table_cells("ranking", page.read_text())}
     assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
-    assert len(rows_of("models", page.read_text())) == 1
+    assert len(table_cells("models", page.read_text())) == 1
     assert ("not simply right" in rendered.text) == (kind == "regression")
     if kind == "multi_label":
-        assert [row[0] for row in rows_of("by-label", page.read_text())] == ["<i>a</i>", "b"]
+        assert [row[0] for row in table_cells("by-label", page.read_text())] == ["<i>a</i>", "b"]

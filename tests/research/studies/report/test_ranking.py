@@ -16,17 +16,17 @@ from research.studies.report.page import write_contents
 from research.studies.report.ranking import rank_arms
 from research.studies.storage.trials import Entry
 from research.system.terminal import Terminal
-from tests.builders.studies import changed, results, rows_of, trial_of, verdicts
+from tests.builders.studies import read_result_files, table_cells, trial_of, verdicts, with_changed_outcomes
 
 
 def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutcomes) -> None:
-    result_files = results(finished_study)
+    result_files = read_result_files(finished_study)
     values: dict[str, list[float]] = {}
     for outcome in finished_study.outcomes:
         values.setdefault(outcome.trial.arm, []).append(result_files[outcome.trial.id]["metrics"]["test"]["accuracy"])
     means = {arm: statistics.fmean(arm_values) for arm, arm_values in values.items()}
     assert len(set(means.values())) > 1, "all arms have the same mean"
-    rows = rows_of("ranking", page.read_text())
+    rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
@@ -56,10 +56,10 @@ def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
     assert study.failed_seeds == {"linear": (), "lstm": (), "gru": ()}
     assert verdicts(study) == {"lstm": "better", "gru": "better"}
     failed = {"state": "failed", "result": None, "error": "the loss is nan"}
-    study_with_failure = changed(study, {11: failed})
+    study_with_failure = with_changed_outcomes(study, {11: failed})
     assert study_with_failure.failed_seeds["lstm"] == (5,)
     assert verdicts(study_with_failure) == {"lstm": None, "gru": "better"}
-    assert verdicts(changed(study, {5: failed})) == {"lstm": None, "gru": None}
+    assert verdicts(with_changed_outcomes(study, {5: failed})) == {"lstm": None, "gru": None}
     lstm = next(ranked for ranked in rank_arms(study_with_failure, "accuracy") if ranked.arm == "lstm")
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
 
@@ -75,8 +75,9 @@ def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
     trials = [entry.trial for entry in entries.values()]
     error = {"error": "the loss\nis nan."}
     failed = trial_of("lstm", 6, head="lstm")
-    of_earlier_grid = trial_of("lstm", 7, head="lstm", lr=0.5)  # its arm has the same name but different settings
-    for failed_trial in (failed, of_earlier_grid):
+    # The arm of this trial has the same name but different settings.
+    failed_in_earlier_grid = trial_of("lstm", 7, head="lstm", lr=0.5)
+    for failed_trial in (failed, failed_in_earlier_grid):
         entries[failed_trial.id] = Entry(failed_trial, TrialState.FAIL, error, len(entries))
     study = collect_outcomes(StudySpec(name="written"), trials, entries, tmp_path)
     assert [outcome.trial for outcome in study.failed_outside_grid] == [failed]

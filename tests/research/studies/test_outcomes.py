@@ -17,7 +17,7 @@ from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
 from research.studies.storage.trials import Entry
 from research.system.plain_text import for_markdown
-from tests.builders.studies import changed, trial_of, verdicts
+from tests.builders.studies import trial_of, verdicts, with_changed_outcomes
 
 
 @pytest.mark.parametrize("key", ["rows_sha256", "plugins"])
@@ -26,7 +26,7 @@ def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcome
     first = finished_study.outcomes[0]
     assert first.result is not None
     assert len(first.result["rows_sha256"]) == 64
-    study = changed(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
+    study = with_changed_outcomes(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
     study = dataclasses.replace(study, directory=tmp_path)
     (inconsistency,) = study.inconsistencies
     ids = [outcome.trial.id for outcome in study.outcomes if outcome.trial.arm == first.trial.arm]
@@ -64,10 +64,11 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
 
     frozen = {"freeze": ["encoder"]}
     outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
-    # The settings of these trials require that they run the encoder, so that is not a difference.
+    # These trials have no frozen encoder: they must run it, which is not an inconsistency.
     outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.inconsistencies == []
+    # Seed 5 of lstm ran the encoder although it is frozen.
     study = dataclasses.replace(
         study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
     )

@@ -176,9 +176,9 @@ def test_seeds_of_a_single_arm_are_named_and_excluded() -> None:
     assert comparison.mean_difference == pytest.approx(0.018)
 
 
-@pytest.mark.parametrize("of_arm", [True, False])
-def test_undefined_value_blocks_the_verdict(of_arm: bool) -> None:
-    values = (math.nan, 0.9) if of_arm else (0.9, math.nan)
+@pytest.mark.parametrize("is_in_arm", [True, False])
+def test_undefined_value_of_either_arm_blocks_the_verdict(is_in_arm: bool) -> None:
+    values = (math.nan, 0.9) if is_in_arm else (0.9, math.nan)
     comparison = compare({**ARM, 5: values[0]}, {**BASELINE, 5: values[1]})
     assert (comparison.seeds, comparison.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
     assert comparison.p == compare(ARM).p

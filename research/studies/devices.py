@@ -34,7 +34,8 @@ class DeviceAssignment:
         if not self.devices or self.num_workers == 1:
             return ()
         num_per_worker = min(self.num_processes, len(self.devices))
-        first = worker * num_per_worker  # wraps around below if there are too few GPUs
+        first = worker * num_per_worker
+        # If there are too few GPUs, the assignment starts again from the first one.
         return tuple(self.devices[(first + index) % len(self.devices)] for index in range(num_per_worker))
 
     def describe_sharing(self) -> str | None:

@@ -131,6 +131,7 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     head_only = trains_head_only(config)
     started = time.perf_counter()
     watch = _probe(config, num_processes, cached=head_only)
+    # The first step is slower, because it also prepares kernels.
     step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
     num_probed = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
     overhead = time.perf_counter() - started - sum(watch.step_seconds) - row * num_probed
@@ -148,7 +149,7 @@ def _num_rows(config: RunConfig) -> dict[str, int]:
 
 
 def _probe(config: RunConfig, num_processes: int, *, cached: bool) -> Stopwatch:
-    """Train for a few steps on a few rows, in a temporary directory."""
+    """Train for a few steps on a few rows in a temporary directory, and return the measured times."""
     watch = Stopwatch()
     num_rows = NUM_STEPS * config.batch_size
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

@@ -65,11 +65,11 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     address = command.settings.storage or local_address(directory.resolve())
     higher = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
-        known: dict[str, Entry] = {}
+        stored: dict[str, Entry] = {}
         if _has_storage(command):
             with Study(spec.name, address, higher_is_better=higher) as study:
-                known = study.entries()
-        check_fork_points([trial for trial in trials if trial.id not in known])
+                stored = study.entries()
+        check_fork_points([trial for trial in trials if trial.id not in stored])
     if command.dry_run:
         entries: dict[str, Entry] = {}
         if _has_storage(command):
@@ -146,11 +146,11 @@ def check_comparable(spec: StudySpec, trials: Sequence[Trial]) -> None:
     if spec.metric is None and spec.split != MAY_BE_UNLABELLED:
         return
     checked = set()
-    about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)
+    row_settings = names_where(lambda declared: declared.effect is Effect.ROWS)
     for trial in trials:
         config = trial.config()
         config = smoke_settings(config) if config.smoke else config
-        data = repr([getattr(config, name) for name in about_rows])
+        data = repr([getattr(config, name) for name in row_settings])
         if data in checked:
             continue
         checked.add(data)

@@ -73,7 +73,8 @@ class Supervisor:
         return 128 + self._stop_signal if self._stop_signal else 0
 
     def _supervise(self, progress: StudyProgress) -> None:
-        num_deaths, previous_state = 0, (-1, -1)
+        # Number of workers that died since the last progress, and the progress: ended trials and deaths during trials.
+        num_idle_deaths, previous_progress = 0, (-1, -1)
         while True:
             died = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
@@ -91,13 +92,13 @@ class Supervisor:
             else:
                 # Deaths during a trial are counted against that trial, which fails after a few of them.
                 num_deaths_in_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
-                state = (len(entries) - len(open_trials), num_deaths_in_trials)
-                num_deaths = len(died) + num_deaths if state == previous_state else 0
-                previous_state = state
-                if num_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
+                current_progress = (len(entries) - len(open_trials), num_deaths_in_trials)
+                num_idle_deaths = len(died) + num_idle_deaths if current_progress == previous_progress else 0
+                previous_progress = current_progress
+                if num_idle_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
                     raise ValueError(
-                        "Workers die before they claim a trial. Last lines of a worker's log: "
-                        f"{self._last_log_lines(died[-1])}"
+                        "Workers die before they claim a trial. Last lines of "
+                        f"{self._log_path(died[-1])}: {self._last_log_lines(died[-1])}"
                     )
                 self._start_missing_workers(open_trials)
             time.sleep(POLL_SECONDS)

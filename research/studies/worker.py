@@ -160,6 +160,7 @@ class Worker:
             except KeyboardInterrupt as error:
                 if self._timed_out:
                     raise self._timeout_error() from error
+                # A run that was stopped by a signal raises a KeyboardInterrupt with the exit status 128 + signal.
                 self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # SystemExit must not end the worker
@@ -241,6 +242,7 @@ class Worker:
             return result
         if self._timed_out and not self._stop_signal:
             raise self._timeout_error()
+        # A run ends with one of these if it was asked to stop directly, for example by a scheduler.
         if self._stop_signal or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:

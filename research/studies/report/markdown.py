@@ -71,7 +71,7 @@ def _missing(contents: Contents) -> Iterator[str]:
             lines.append(f"{state}: {', '.join(outcome.trial.id for outcome in outcomes)}")
     lines += [
         f"{each.trial.id} is finished, but has files that are not on this machine: {', '.join(files)}"
-        for each, files in missing.elsewhere
+        for each, files in missing.with_missing_files
     ]
     yield "".join(f"- {for_markdown(line)}\n" for line in lines)
 

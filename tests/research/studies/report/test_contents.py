@@ -25,7 +25,7 @@ def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
     assert "test" in reason
-    assert [outcome for outcome, _ in contents.missing.elsewhere] == list(contents.study.outcomes)
+    assert [outcome for outcome, _ in contents.missing.with_missing_files] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
     assert f"Not shown: {reason}." in page
     # With these recipes, the commands on the page repeat the trials.
@@ -35,7 +35,7 @@ def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes
     ]
 
 
-def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     outcome = finished_study.outcomes[5]
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
@@ -55,7 +55,7 @@ def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyO
     assert len(contents.ranked) == 3
 
 
-def test_unknown_metric_omits_the_ranking(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_ranking_is_omitted_if_the_metric_is_unknown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     spec = dataclasses.replace(finished_study.spec, metric="pearson")
     contents = collect_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
     assert contents.reasons.keys() == {"ranking"}
@@ -66,7 +66,7 @@ def test_unknown_metric_omits_the_ranking(finished_study: StudyOutcomes, tmp_pat
     assert len(table_cells("costs", page)) == 3
 
 
-def test_study_without_test_labels_can_be_compared_on_validation_rows_only(
+def test_study_without_test_labels_can_be_compared_only_on_validation_rows(
     unlabelled_spec: StudySpec, tmp_path: Path
 ) -> None:
     study = run_study(tmp_path / "runs" / "s", unlabelled_spec)

@@ -147,7 +147,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     ids = [outcome.trial.id for outcome in study.outcomes]
     assert failure in missing
     assert [trial_id in missing for trial_id in ids] == [True] * 4 + [False] * 2
-    ((_, files),) = contents.missing.elsewhere
+    ((_, files),) = contents.missing.with_missing_files
     assert f"{ids[3]}: {', '.join(files)}" in missing
     assert [message.partition(":")[0] for message in contents.skipped_trials] == [ids[3]]
     assert contents.skipped_trials[0] in rendered.text

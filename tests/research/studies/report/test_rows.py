@@ -90,7 +90,7 @@ def test_rows_from_different_data_are_refused(tmp_path: Path, setting: str, valu
         read_rows(with_changed_outcomes(study, {2: {"trial": changed_trial}}), "test")
 
 
-def test_unreadable_predictions_are_skipped_by_name(tmp_path: Path) -> None:
+def test_trials_with_unreadable_predictions_are_skipped_and_named(tmp_path: Path) -> None:
     study = study_with_predictions(tmp_path, ARMS, LABELS)
     paths = [outcome.directory / "predictions" / "test.parquet" for outcome in study.outcomes]
     paths[0].unlink()

@@ -209,7 +209,9 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
             if not isinstance(wanted, Mapping) or can_match(wanted, axes):  # malformed entries are refused later
                 remaining.append(entry)
             else:
-                notes.append(f"The study's {kind} entry {dict(wanted)} is ignored: the flags' grid lacks these values.")
+                notes.append(
+                    f"The study's {kind} entry {dict(wanted)} is ignored: no value of the flags' grid matches."
+                )
         if remaining or kind in content:
             content[kind] = remaining
     return notes
@@ -287,11 +289,11 @@ def _parse_axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
             raise ValueError(f"Expected --grid in the form setting=value,value, got '{text}'.")
         texts.append((name.strip().replace("-", "_"), values))
     axes: dict[str, list[Any]] = {}
-    kinds = setting_types()
+    types = setting_types()
     for name, text in texts:
         if name in axes:
             raise ValueError(f"The grid's axis '{name}' is given twice. Give all of its values at once.")
-        axes[name] = [coerce_like_cli(value, kinds.get(name)) for value in _parse_values(name, text)]
+        axes[name] = [coerce_like_cli(value, types.get(name)) for value in _parse_values(name, text)]
     return axes
 
 

@@ -23,7 +23,7 @@ from research.settings.times import Clock, parse_time
 from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
 from research.studies.progress import format_duration
-from research.studies.storage.trials import FINISHED_STATES, Entry
+from research.studies.storage.trials import FINISHED_STATES, StorageEntry
 from research.studies.worker import hidden_states_settings, trains_head_only
 from research.system.messages import muted
 from research.training.accelerator import default_num_threads
@@ -69,7 +69,7 @@ class Stopwatch(Hook):
 
 
 def estimate(
-    missing: Sequence[Trial], entries: Mapping[str, Entry], num_workers: int, accelerate_config: str | None
+    missing: Sequence[Trial], entries: Mapping[str, StorageEntry], num_workers: int, accelerate_config: str | None
 ) -> Estimate:
     """Estimate how long trials will take.
 

@@ -258,14 +258,14 @@ def _settings_of(
     overrides = _matching_entries(spec.override, combination, matched_ids, key="when")
     layers += [given, *(entry["set"] for entry in overrides)]
     merged = dict(spec.base)
-    kinds = setting_types()
+    types = setting_types()
     for layer in layers:
         layer_settings = dict(layer)
         recipe = layer_settings.pop("recipe", None)
         if recipe is not None:
             merged |= merge_recipes(recipe)
         for name, value in layer_settings.items():
-            takes_list = typing.get_origin(kinds.get(name)) is list
+            takes_list = typing.get_origin(types.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     check_setting_names(merged, "setting")
     return {**defaults, **{name: convert_value(name, value) for name, value in merged.items()}}
@@ -336,11 +336,11 @@ def _check_entries_match(spec: StudySpec, matched_ids: set[int]) -> None:
 
 
 def can_match(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
-    """Return whether an entry can match a combination, judged by the given axes only.
+    """Return whether an exclude or override entry can match a combination of the grid.
 
     Args:
         entry: values by axis.
-        axes: all values of some axes of the grid.
+        axes: all values of some axes of the grid; other axes of the entry are ignored.
     """
     return all(any(_matches(wanted, value) for value in axes[axis]) for axis, wanted in entry.items() if axis in axes)
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.studies.worker import TRIALS, trains_head_only, try_read_result
 
 State = Literal["finished", "running", "waiting", "failed"]
@@ -159,7 +159,7 @@ def describe_unlabelled(split: str) -> str:
 
 
 def collect_outcomes(
-    spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path
+    spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, StorageEntry], directory: Path
 ) -> StudyOutcomes:
     """Return the outcomes of the trials of a grid.
 
@@ -190,7 +190,7 @@ def _arm_settings(trial: Trial) -> str:
     return json.dumps({**trial.settings, "seed": None}, sort_keys=True, default=str)
 
 
-def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
+def _outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> Outcome:
     run_directory = directory / TRIALS / trial.id
     if entry is None:
         return Outcome(trial, run_directory, "waiting")
@@ -201,7 +201,7 @@ def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
     return Outcome(trial, run_directory, state, result, entry.attributes.get("error"))
 
 
-def _state(entry: Entry) -> State:
+def _state(entry: StorageEntry) -> State:
     states: dict[TrialState, State] = {
         TrialState.COMPLETE: "finished",
         TrialState.PRUNED: "finished",

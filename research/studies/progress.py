@@ -16,7 +16,7 @@ from rich.text import Text
 
 from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
-from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, Entry
+from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry
 from research.studies.worker import TRIALS, events_path
 from research.system.events import HIDDEN_STATES, Event, last_event, read_events, read_tail
 from research.system.plain_text import for_terminal
@@ -80,7 +80,7 @@ class StudyProgress:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, entries: dict[str, Entry]) -> None:
+    def show(self, entries: dict[str, StorageEntry]) -> None:
         """Show the current state of the trials."""
         ended = [trial for trial in self._trials if _has_ended(entries.get(trial.id))]
         if self._done_at_start is None:
@@ -104,7 +104,7 @@ class StudyProgress:
                 )
                 self._console.print_line(outcome, keep_lines=True)
 
-    def _show_hidden_states_events(self, entries: dict[str, Entry]) -> None:
+    def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
         """Show what trials report about caching hidden states; a message that several trials report is shown once."""
         for trial in self._trials:
             events = self._events.get(trial.id)
@@ -117,7 +117,7 @@ class StudyProgress:
                     self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
 
-    def _table(self, entries: dict[str, Entry], num_ended: int) -> Group:
+    def _table(self, entries: dict[str, StorageEntry], num_ended: int) -> Group:
         table = Table("arm")
         for name in ("finished", "running", "failed", "waiting", "mean"):
             table.add_column(name, justify="right")
@@ -134,7 +134,7 @@ class StudyProgress:
         below = [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
         return Group(table, *below, self._times_line(num_ended))
 
-    def _running_line(self, trial: Trial, entry: Entry) -> str:
+    def _running_line(self, trial: Trial, entry: StorageEntry) -> str:
         """Return a line with the current step of a run, or with its last event before the first step."""
         step = _latest_step(self._directory / TRIALS / trial.id)
         event = last_event(events_path(self._directory, trial.id))
@@ -159,18 +159,18 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _has_ended(entry: Entry | None) -> bool:
+def _has_ended(entry: StorageEntry | None) -> bool:
     return entry is not None and entry.state not in UNFINISHED_STATES
 
 
-def _describe_outcome(entry: Entry) -> str:
+def _describe_outcome(entry: StorageEntry) -> str:
     if entry.state == TrialState.FAIL:
         return f"failed: {entry.attributes.get('error', 'unknown reason')}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
     return f"{value}, {format_duration(entry.attributes['seconds'])}"
 
 
-def _status_cells(entries: Sequence[Entry | None]) -> list[str]:
+def _status_cells(entries: Sequence[StorageEntry | None]) -> list[str]:
     """Return the cells of an arm: finished, running, failed and waiting trials, and the mean of the metric."""
     states = [TrialState.WAITING if entry is None else entry.state for entry in entries]
     done = sum(state in FINISHED_STATES for state in states)

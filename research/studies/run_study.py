@@ -29,7 +29,7 @@ from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, 
 from research.studies.progress import format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
-from research.studies.storage.trials import FINISHED_STATES, Entry
+from research.studies.storage.trials import FINISHED_STATES, StorageEntry
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.system.durable import write_text
@@ -65,13 +65,13 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     address = command.settings.storage or local_address(directory.resolve())
     higher = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
-        stored: dict[str, Entry] = {}
+        stored: dict[str, StorageEntry] = {}
         if _has_storage(command):
             with Study(spec.name, address, higher_is_better=higher) as study:
                 stored = study.entries()
         check_fork_points([trial for trial in trials if trial.id not in stored])
     if command.dry_run:
-        entries: dict[str, Entry] = {}
+        entries: dict[str, StorageEntry] = {}
         if _has_storage(command):
             with Study(spec.name, address) as study:
                 entries = study.entries()
@@ -194,7 +194,9 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
     return 1 if failed else 0
 
 
-def print_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, Entry]) -> None:
+def print_plan(
+    console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, StorageEntry]
+) -> None:
     """Print all trials with their states, and an estimate of the time for the missing ones."""
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
@@ -263,13 +265,13 @@ def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCom
     return ", ".join(parts) + "."
 
 
-def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, Entry]) -> int:
+def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, StorageEntry]) -> int:
     """Return the number of waiting trials that are not in the current grid."""
     in_grid = {trial.id for trial in trials}
     return sum(entry.state == TrialState.WAITING and key not in in_grid for key, entry in entries.items())
 
 
-def _was_deleted(entry: Entry, directory: Path) -> bool:
+def _was_deleted(entry: StorageEntry, directory: Path) -> bool:
     """Return whether a finished trial ran on this machine and its files were deleted."""
     run_directory = directory / TRIALS / entry.trial.id
     return entry.attributes.get("directory") == str(run_directory.resolve()) and try_read_result(run_directory) is None

@@ -19,7 +19,7 @@ from research.studies.devices import VISIBLE_DEVICES, DeviceAssignment
 from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
 from research.studies.storage.study import Study
-from research.studies.storage.trials import UNFINISHED_STATES, Entry
+from research.studies.storage.trials import UNFINISHED_STATES, StorageEntry
 from research.studies.worker import LOGS, POLL_SECONDS
 from research.system.processes import SUPERVISOR
 from research.system.scripts import script
@@ -103,7 +103,7 @@ class Supervisor:
                 self._start_missing_workers(open_trials)
             time.sleep(POLL_SECONDS)
 
-    def _start_missing_workers(self, open_trials: Sequence[Entry]) -> None:
+    def _start_missing_workers(self, open_trials: Sequence[StorageEntry]) -> None:
         """Start workers as long as there are waiting trials."""
         num_waiting = sum(entry.state == TrialState.WAITING for entry in open_trials)
         for index in range(self.devices.num_workers):
@@ -141,7 +141,7 @@ class Supervisor:
                 env={**os.environ, SUPERVISOR: str(os.getpid()), **gpu_variable},
             )
 
-    def _grid_entries(self) -> dict[str, Entry]:
+    def _grid_entries(self) -> dict[str, StorageEntry]:
         in_grid = {trial.id for trial in self.trials}
         return {key: entry for key, entry in self.study.entries().items() if key in in_grid}
 

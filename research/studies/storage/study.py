@@ -33,7 +33,7 @@ from research.studies.storage.database import (
     without_password,
 )
 from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
-from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, Entry, read_entry, waiting_trials
+from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry, read_entry, waiting_trials
 from research.system.processes import is_alive
 
 HEARTBEAT_SECONDS = 10
@@ -102,7 +102,8 @@ class Study:
                 load_if_exists=True,
             )
             self._id = self._storage.get_study_id_from_name(name)
-            self._entries: dict[int, Entry | None] = {}  # by id in the storage; None for trials of other programs
+            # By id in the storage; None for a trial that another program added.
+            self._entries: dict[int, StorageEntry | None] = {}
 
     def __enter__(self) -> Study:
         return self
@@ -144,10 +145,10 @@ class Study:
         """Return the study's specification."""
         return self._call(lambda: StudySpec(**json.loads(self._study.user_attrs["spec"])))
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, StorageEntry]:
         """Return the latest entry of every trial, by the trial's id."""
         self._call(self._read_changed_trials)
-        latest: dict[str, Entry] = {}
+        latest: dict[str, StorageEntry] = {}
         for _, entry in sorted(self._entries.items()):
             if entry is not None and entry.attributes.get("dropped"):
                 latest.pop(entry.trial.id, None)

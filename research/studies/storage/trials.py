@@ -19,8 +19,8 @@ UNFINISHED_STATES = (TrialState.WAITING, TrialState.RUNNING)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Latest state of a trial in the storage."""
+class StorageEntry:
+    """A trial as it is recorded in the storage."""
 
     trial: Trial
     """The trial."""
@@ -68,14 +68,14 @@ def _waiting_trial(trial: Trial, distributions: Mapping[str, BaseDistribution]) 
     )
 
 
-def read_entry(stored: FrozenTrial) -> Entry | None:
+def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     """Return the entry of a trial in the storage, or None if another program added the trial."""
     attributes = stored.user_attrs
     if "settings" not in attributes:
         return None
     trial = Trial(attributes["id"], attributes["arm"], attributes["seed"], attributes["axes"], attributes["settings"])
     value = stored.values[0] if stored.state == TrialState.COMPLETE else None
-    return Entry(trial, stored.state, attributes, stored._trial_id, value)
+    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
 
 
 def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:

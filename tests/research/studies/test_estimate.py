@@ -9,11 +9,11 @@ from optuna.trial import TrialState
 
 from research.studies.estimate import NUM_STEPS, STARTING_SECONDS, estimate
 from research.studies.grid import StudySpec, Trial, expand
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 
 
-def finished_entry(trial: Trial, seconds: float) -> Entry:
-    return Entry(trial, TrialState.COMPLETE, {"seconds": seconds}, 0, 0.5)
+def finished_entry(trial: Trial, seconds: float) -> StorageEntry:
+    return StorageEntry(trial, TrialState.COMPLETE, {"seconds": seconds}, 0, 0.5)
 
 
 def test_estimate_uses_the_median_of_finished_trials() -> None:
@@ -22,7 +22,7 @@ def test_estimate_uses_the_median_of_finished_trials() -> None:
         trial.id: finished_entry(trial, seconds)
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)
     }
-    failed = Entry(trials[7], TrialState.FAIL, {"seconds": 1e9}, 0)
+    failed = StorageEntry(trials[7], TrialState.FAIL, {"seconds": 1e9}, 0)
     remaining = [*trials[3:5], *trials[7:]]
     estimated = estimate(remaining, {**entries, failed.trial.id: failed}, 2, None)
     assert estimated.seconds == (2 * 2.0 + 3 * 15.0) / 2

@@ -15,7 +15,7 @@ from research.studies.grid import StudySpec, Trial
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.system.plain_text import for_markdown
 from tests.builders.studies import trial_of, verdicts, with_changed_outcomes
 
@@ -93,7 +93,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         (trials[4], TrialState.WAITING, {}),
         (trial_of("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
     ]
-    entries = {item[0].id: Entry(*item, number) for number, item in enumerate(stored)}
+    entries = {item[0].id: StorageEntry(*item, number) for number, item in enumerate(stored)}
     run_directory = tmp_path / "trials" / trials[1].id
     run_directory.mkdir(parents=True)
     (run_directory / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')

@@ -14,7 +14,7 @@ from research.studies.report.console import ranking_lines
 from research.studies.report.contents import collect_contents
 from research.studies.report.page import write_contents
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.system.terminal import Terminal
 from tests.builders.studies import read_result_files, table_cells, trial_of, verdicts, with_changed_outcomes
 
@@ -65,20 +65,20 @@ def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
 
 
 def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
-    entries: dict[str, Entry] = {}
+    entries: dict[str, StorageEntry] = {}
     for arm, gain in (("linear", 0.0), ("lstm", 0.1)):
         for seed in range(6):
             value = 0.5 + gain + 0.01 * seed + 0.001 * gain * seed
             metrics = {split: {"accuracy": value} for split in ("validation", "test")}
             trial = trial_of(arm, seed, head=arm)
-            entries[trial.id] = Entry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)
+            entries[trial.id] = StorageEntry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)
     trials = [entry.trial for entry in entries.values()]
     error = {"error": "the loss\nis nan."}
     failed = trial_of("lstm", 6, head="lstm")
     # The arm of this trial has the same name but different settings.
     failed_in_earlier_grid = trial_of("lstm", 7, head="lstm", lr=0.5)
     for failed_trial in (failed, failed_in_earlier_grid):
-        entries[failed_trial.id] = Entry(failed_trial, TrialState.FAIL, error, len(entries))
+        entries[failed_trial.id] = StorageEntry(failed_trial, TrialState.FAIL, error, len(entries))
     study = collect_outcomes(StudySpec(name="written"), trials, entries, tmp_path)
     assert [outcome.trial for outcome in study.failed_outside_grid] == [failed]
     lstm, linear = rank_arms(study, "accuracy")

@@ -106,21 +106,21 @@ class StudyOutcomes:
 
         In float32, cached and computed hidden states differ by about 1e-7, which is ignored.
         """
-        computed: dict[bool, list[str]] = {True: [], False: []}
+        ids_by_computed: dict[bool, list[str]] = {True: [], False: []}  # True: the trial computed its hidden states
         remedies = set()
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
                 continue
-            computed[not result["cached_features"]].append(outcome.trial.id)
+            ids_by_computed[not result["cached_features"]].append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):
                 remedies.add(f"--mixed_precision {precision} --cache_features false")
             elif config.cache_dtype != "float32":
                 remedies.add("--cache_dtype float32")
-        if not (remedies and all(computed.values())):
+        if not (remedies and all(ids_by_computed.values())):
             return []
-        ids = ", ".join(computed[True])
+        ids = ", ".join(ids_by_computed[True])
         return [
             f"the encoder ran in every epoch of {ids}, while the other trials read cached hidden states, which are "
             f"rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"

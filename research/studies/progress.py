@@ -26,8 +26,8 @@ NUM_RUNNING_SHOWN = 8
 """Maximum number of running trials that are listed below the table."""
 
 
-class Tail:
-    """Reader of the events that other processes append to a file.
+class EventTail:
+    """Reads the events that other processes append to a file.
 
     Args:
         path: the file, which need not exist yet. Events that it already contains are not returned.
@@ -69,7 +69,7 @@ class StudyProgress:
         self._done_at_start: int | None = None
         self._shown_events: set[str] = set()
         self._directory = directory
-        self._events = {trial.id: Tail(events_path(directory, trial.id)) for trial in trials}
+        self._events = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:

@@ -31,7 +31,7 @@ class Breakdown:
     """Name and number of rows of each group."""
     means: Mapping[str, Sequence[float]]
     """By arm: the mean over seeds for each group, NaN if it is not defined."""
-    less_is_better: bool
+    lower_is_better: bool
     """Whether lower values are better, because they are distances."""
     num_groups: int
     """Number of all groups. If there are many labels, only the worst are shown."""
@@ -57,7 +57,7 @@ class Breakdown:
         """Return how good a value is relative to all values of the table, from 0 (worst) to 1 (best)."""
         low, high = self._range
         share = (value - low) / (high - low) if high > low else 0.0
-        return 1 - share if self.less_is_better else share
+        return 1 - share if self.lower_is_better else share
 
 
 def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
@@ -100,7 +100,7 @@ def _labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapp
         order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]
     groups = [(names[index], int(counts[index])) for index in order.tolist()]
     shown = {arm: arm_means[order].tolist() for arm, arm_means in means.items()}
-    return Breakdown("label", measure, groups, shown, less_is_better=False, num_groups=len(names))
+    return Breakdown("label", measure, groups, shown, lower_is_better=False, num_groups=len(names))
 
 
 def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:

@@ -71,7 +71,7 @@ class Contents:
 
     @property
     def summary(self) -> str:
-        """Return the size of the study and the states of its trials, as text."""
+        """Return a sentence with the size of the study and the states of its trials."""
         outcomes = self.study.outcomes
         counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(State)}
         states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)

@@ -101,7 +101,7 @@ def _comparison(comparison: Comparison) -> list[str]:
         p_value(comparison.p),
         p_value(comparison.p_holm),
         comparison.verdict or f"none: {comparison.why_no_verdict}",
-        count(comparison.needed.total),
+        count(comparison.seeds_needed.total),
     ]
 
 

@@ -47,7 +47,7 @@ class RankedArm:
         ):
             if seeds:
                 notes.append(f"the comparison excludes seeds {reason}: {_join(seeds)}")
-        return [*notes, f"seeds needed: {self.comparison.needed.description}"]
+        return [*notes, f"seeds needed: {self.comparison.seeds_needed.description}"]
 
     @property
     def earlier_failures(self) -> list[str]:

@@ -16,6 +16,7 @@ MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"),
 """Matplotlib markers, each with a character that looks like it. Their number differs from the number of colours, so
 that a pair of colour and marker repeats only after many arms."""
 DASHES = ("-", "--", "-.", ":")
+"""Matplotlib line styles."""
 MAX_NAME_LENGTH = 26
 """Maximum number of characters of an arm's short name."""
 

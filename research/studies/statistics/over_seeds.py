@@ -77,7 +77,7 @@ class Comparison:
     """Outcome of the test at the 5% level after Holm's correction; None if no verdict is given."""
     why_no_verdict: str
     """Why no verdict is given; empty if there is a verdict."""
-    needed: SeedsNeeded
+    seeds_needed: SeedsNeeded
     """Number of seeds that would detect the difference."""
 
 
@@ -213,7 +213,7 @@ def _compare(
         p_holm=None,
         verdict=None,
         why_no_verdict="; ".join(reasons),
-        needed=seeds_needed(mean, std, num_seeds=len(seeds), num_comparisons=num_comparisons),
+        seeds_needed=seeds_needed(mean, std, num_seeds=len(seeds), num_comparisons=num_comparisons),
     )
 
 

@@ -49,6 +49,7 @@ def age_heartbeats(directory: Path) -> None:
 
 @pytest.mark.parametrize("second_attempt", ["waits", "runs", "failed", "finished"])
 def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, second_attempt: str) -> None:
+    # `second_attempt` is the state of the requeued trial when the slow worker reports its result.
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")

@@ -242,7 +242,7 @@ class Worker:
             return result
         if self._timed_out and not self._stop_signal:
             raise self._timeout_error()
-        # A run ends with one of these if it was asked to stop directly, for example by a scheduler.
+        # A run ends with one of these statuses if it received the signal itself, for example from a scheduler.
         if self._stop_signal or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
@@ -253,7 +253,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _time_limit(self) -> Iterator[None]:
-        """Interrupt a trial that exceeds the time limit; it saves a checkpoint, as after any SIGTERM."""
+        """Interrupt a trial that exceeds the time limit; the trial saves a checkpoint, as after any SIGTERM."""
         self._timed_out = False
         if self._timeout_seconds is None:
             yield

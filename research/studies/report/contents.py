@@ -57,7 +57,7 @@ class Contents:
     validation: Sequence[ArmCurves] = ()
     """The compared metric on validation rows over the steps."""
     skipped_trials: Sequence[str] = ()
-    """Finished trials whose predictions are not on this machine or cannot be read, with the reason."""
+    """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
     models: Sequence[ModelsCompared] = ()
     """Tests over rows."""
     breakdowns: Sequence[Breakdown] = ()

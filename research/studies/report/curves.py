@@ -39,7 +39,7 @@ class ArmEdit:
     request: str
     """The requested edit as text."""
     arms: Sequence[tuple[str, int]]
-    """Arms that applied the edit, each with the number of its seeds in which it was applied."""
+    """Arms that applied the edit, each with the number of seeds whose trials applied it."""
 
 
 def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[ArmCurves]:

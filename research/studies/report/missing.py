@@ -17,7 +17,7 @@ class Missing:
     failed: Sequence[Outcome]
     """Failed trials."""
     running: Sequence[Outcome]
-    """Trials that have started and not ended."""
+    """Trials that have started but not ended."""
     waiting: Sequence[Outcome]
     """Trials that have not started."""
     with_missing_files: Sequence[tuple[Outcome, list[str]]]

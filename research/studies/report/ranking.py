@@ -25,7 +25,7 @@ class RankedArm:
     failed_seeds: tuple[int, ...] = ()
     """Seeds whose trial failed."""
     failed_outside_grid: Mapping[int, str] = field(default_factory=dict)
-    """Errors by seed of failed trials that are no longer in the study's grid."""
+    """By seed: the error of each failed trial of this arm whose seed is no longer in the study's grid."""
 
     @property
     def arm(self) -> str:

@@ -50,7 +50,7 @@ class Comparison:
     arm: str
     """Name of the arm."""
     baseline: str
-    """Name of the arm that it is compared with."""
+    """Name of the baseline."""
     seeds: tuple[int, ...]
     """Seeds with a finite value in both arms, ascending. The test is computed from these seeds."""
     seeds_of_arm_only: tuple[int, ...]

@@ -43,7 +43,7 @@ def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -
     assert shared_values(settings).keys() == expected
 
 
-def test_resolved_options_of_a_run_do_not_differ_from_a_waiting_arm(tmp_path: Path) -> None:
+def test_options_resolved_in_only_one_arm_are_not_listed_as_differing(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     write_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
     settings = find_settings(study)

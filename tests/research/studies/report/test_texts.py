@@ -10,7 +10,7 @@ from research.studies.outcomes import StudyOutcomes
 from research.studies.report.contents import collect_contents
 
 
-def test_deleted_data_remove_only_the_parts_that_need_texts(
+def test_only_parts_that_need_texts_are_omitted_if_the_data_are_deleted(
     finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = Path(finished_study.outcomes[0].trial.settings["data"])
@@ -28,7 +28,7 @@ def test_deleted_data_remove_only_the_parts_that_need_texts(
     assert len(label_breakdown.groups) == 2
 
 
-def test_changed_data_remove_only_the_parts_that_need_texts(
+def test_only_parts_that_need_texts_are_omitted_if_the_data_are_changed(
     finished_study: StudyOutcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))

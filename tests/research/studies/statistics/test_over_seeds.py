@@ -170,7 +170,7 @@ def test_missing_common_values_are_the_reason_for_no_verdict(arm: Values) -> Non
     assert comparison.why_no_verdict.endswith("(found 0)")
 
 
-def test_seeds_of_a_single_arm_are_named_and_excluded() -> None:
+def test_seeds_that_only_one_arm_has_are_named_and_excluded() -> None:
     comparison = compare({**ARM, 9: 0.1}, {**BASELINE, 7: 0.2})
     assert (comparison.seeds_of_arm_only, comparison.seeds_of_baseline_only) == ((9,), (7,))
     assert comparison.mean_difference == pytest.approx(0.018)

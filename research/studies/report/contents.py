@@ -172,8 +172,8 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
     contents.models = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
     parts: list[Breakdown | None] = []
     # All trials read the same rows; the baseline's tokenizer is used for counting tokens.
-    of_baseline = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
-    texts = contents.attempt("texts", lambda: read_texts(of_baseline.trial), None)
+    baseline_outcome = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
+    texts = contents.attempt("texts", lambda: read_texts(baseline_outcome.trial), None)
     if texts is None:
         contents.reasons["by length"] = contents.reasons["disagreements"] = contents.reasons["texts"]
     else:

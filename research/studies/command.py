@@ -272,7 +272,7 @@ def _merge_base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dic
 
 
 def _names_of_flags(folded: FoldedArguments) -> set[str]:
-    # `--freeze+=head` appends to a list setting, so its name ends before the "+".
+    # `fold` writes each item of a list setting as `--freeze+=head`, so the name ends before the "+".
     return {argument.removeprefix("--").partition("=")[0].rstrip("+") for argument in folded.arguments}
 
 

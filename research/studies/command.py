@@ -26,7 +26,7 @@ from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import inherited_settings
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
-from research.studies.grid import StudySpec, fits, read_study_file
+from research.studies.grid import StudySpec, can_match, read_study_file
 from research.studies.time_limit import parse_seconds
 from research.system.errors import one_line
 from research.system.scripts import script_argument
@@ -168,13 +168,13 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     if settings.quick and settings.study is None:
         raise ValueError("--quick requires --study: it runs the short version of a study file.")
     file_base = dict(content.get("base", {}))
-    base, invocation, given_in_base = _base(folded, file_base)
+    base, invocation, explicit_names = _merge_base(folded, file_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in given}
-    axes = _axes(given)
+    axes = _parse_axes(given)
     content["grid"] = {**content.get("grid", {}), **axes}
-    narrowed = _drop_entries_outside_grid(content, axes)
+    removal_notes = _drop_entries_outside_grid(content, axes)
     content["exclude"] = [*content.get("exclude", []), *map(_parse_exclude, given.get("exclude", []))]
     content["base"] = base
     if invocation["name"] is not None:
@@ -186,10 +186,10 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     notes = [
         f"The grid varies {axis}, so its value in the base, {base[axis]!r}, is not used."
         for axis in spec.grid
-        if axis in given_in_base and axis in base
+        if axis in explicit_names and axis in base
     ]
-    notes += narrowed
-    notes += _describe_overridden_flags(spec, _setting_names(folded))
+    notes += removal_notes
+    notes += _describe_overridden_flags(spec, _names_of_flags(folded))
     return StudyCommand(
         spec, folded.options, directory, settings, invocation["dry_run"], invocation["traceback"], notes
     )
@@ -203,22 +203,24 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
     """
     notes = []
     for kind in ("exclude", "override"):
-        kept = []
+        remaining = []
         for entry in content.get(kind, []):
             wanted = entry.get("when") if kind == "override" and isinstance(entry, Mapping) else entry
-            if not isinstance(wanted, Mapping) or fits(wanted, axes):  # malformed entries are refused later
-                kept.append(entry)
+            if not isinstance(wanted, Mapping) or can_match(wanted, axes):  # malformed entries are refused later
+                remaining.append(entry)
             else:
-                notes.append(f"The study's {kind} entry {dict(wanted)} is ignored: the flags' grid lacks these values.")
-        if kept or kind in content:
-            content[kind] = kept
+                notes.append(
+                    f"The study's {kind} entry {dict(wanted)} is ignored: no value of the flags' grid matches."
+                )
+        if remaining or kind in content:
+            content[kind] = remaining
     return notes
 
 
 def _describe_overridden_flags(spec: StudySpec, flags: Set[str]) -> list[str]:
     """Return a message for each flag that does not apply to all arms.
 
-    Recipes in the grid, arms and overrides may set their own values.
+    Recipes in the grid, arms and overrides may set different values.
     """
     layers = [(f"The recipe {_join_recipes(recipes)}", {"recipe": recipes}) for recipes in spec.grid.get("recipe", [])]
     layers += [(f"The arm '{arm}'", settings) for arm, settings in spec.arms.items()]
@@ -239,8 +241,8 @@ def _join_recipes(recipes: str | list[str]) -> str:
     return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
 
 
-def _base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
-    """Merge the base of a study from its file, recipes and flags.
+def _merge_base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    """Merge the section `base` of the study file, the recipes and the flags into the base of the study.
 
     Args:
         folded: flags of the command line.
@@ -253,7 +255,7 @@ def _base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dict[str,
     check_setting_names(file_base, "setting in the base")
     layers = merge_recipes(recipes) | file_base
     from_recipes = base_recipe(folded)
-    names = {*layers, *from_recipes, *_setting_names(folded)}
+    names = {*layers, *from_recipes, *_names_of_flags(folded)}
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
     settings = typed_settings(layers | from_recipes, folded.arguments)
@@ -269,11 +271,12 @@ def _base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dict[str,
     return settings, invocation, names
 
 
-def _setting_names(folded: FoldedArguments) -> set[str]:
+def _names_of_flags(folded: FoldedArguments) -> set[str]:
+    # `fold` writes each item of a list setting as `--freeze+=head`, so the name ends before the "+".
     return {argument.removeprefix("--").partition("=")[0].rstrip("+") for argument in folded.arguments}
 
 
-def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+def _parse_axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
     """Return the axes that --heads, --seeds and --grid define.
 
     Raises:
@@ -286,11 +289,11 @@ def _axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
             raise ValueError(f"Expected --grid in the form setting=value,value, got '{text}'.")
         texts.append((name.strip().replace("-", "_"), values))
     axes: dict[str, list[Any]] = {}
-    kinds = setting_types()
+    types = setting_types()
     for name, text in texts:
         if name in axes:
             raise ValueError(f"The grid's axis '{name}' is given twice. Give all of its values at once.")
-        axes[name] = [coerce_like_cli(value, kinds.get(name)) for value in _parse_values(name, text)]
+        axes[name] = [coerce_like_cli(value, types.get(name)) for value in _parse_values(name, text)]
     return axes
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from research.studies.launcher import Launcher
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class DeviceAssignment:
         """
         if not self.devices or self.num_workers == 1:
             return ()
-        num_used = min(self.num_processes, len(self.devices))
-        first = worker * num_used
-        return tuple(self.devices[(first + index) % len(self.devices)] for index in range(num_used))
+        num_per_worker = min(self.num_processes, len(self.devices))
+        first = worker * num_per_worker
+        # If there are too few GPUs, the assignment starts again from the first one.
+        return tuple(self.devices[(first + index) % len(self.devices)] for index in range(num_per_worker))
 
-    def describe(self) -> str | None:
+    def describe_sharing(self) -> str | None:
         """Return a message for the user if processes share GPUs, otherwise None."""
         num_needed = self.num_workers * self.num_processes
         if self.num_workers == 1 or not 0 < len(self.devices) < num_needed:
@@ -61,7 +62,7 @@ def assign_devices(launcher: Launcher, num_workers: int) -> DeviceAssignment:
     if 0 < len(devices) < launcher.num_processes and _count_devices() > 0:
         raise ValueError(
             f"Each trial has {launcher.num_processes} processes and needs as many GPUs, but only {len(devices)} are "
-            f"visible ({', '.join(devices)}). Change num_processes in --accelerate_config, or {VISIBLE}."
+            f"visible ({', '.join(devices)}). Change num_processes in --accelerate_config, or {VISIBLE_DEVICES}."
         )
     return DeviceAssignment(devices, num_workers, launcher.num_processes)
 
@@ -72,7 +73,7 @@ def visible_devices(launcher: Launcher) -> list[str]:
     The launcher's list takes precedence over CUDA_VISIBLE_DEVICES, as in `accelerate launch`. Schedulers such as SLURM
     set this variable to the GPUs of the job.
     """
-    listed = os.environ.get(VISIBLE) if launcher.gpu_ids is None else launcher.gpu_ids
+    listed = os.environ.get(VISIBLE_DEVICES) if launcher.gpu_ids is None else launcher.gpu_ids
     if listed is None:
         return [str(index) for index in range(_count_devices())]
     names: list[str] = []

@@ -22,8 +22,8 @@ from research.settings.smoke import smoke_settings
 from research.settings.times import Clock, parse_time
 from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
-from research.studies.progress import duration
-from research.studies.storage.trials import DONE, Entry
+from research.studies.progress import format_duration
+from research.studies.storage.trials import FINISHED_STATES, StorageEntry
 from research.studies.worker import hidden_states_settings, trains_head_only
 from research.system.messages import muted
 from research.training.accelerator import default_num_threads
@@ -69,49 +69,54 @@ class Stopwatch(Hook):
 
 
 def estimate(
-    missing: Sequence[Trial], entries: Mapping[str, Entry], num_workers: int, accelerate_config: str | None
+    missing: Sequence[Trial], entries: Mapping[str, StorageEntry], num_workers: int, accelerate_config: str | None
 ) -> Estimate:
     """Estimate how long trials will take.
 
     Args:
-        missing: the trials.
+        missing: the trials that have not finished.
         entries: entries of the study's storage, by trial id.
         num_workers: number of trials that run at the same time.
         accelerate_config: config file of `accelerate launch`, or None.
     """
-    known: dict[str, list[float]] = {}
+    finished_seconds: dict[str, list[float]] = {}
     for entry in entries.values():
-        if entry.state in DONE and "seconds" in entry.attributes:
-            known.setdefault(entry.trial.arm, []).append(entry.attributes["seconds"])
+        if entry.state in FINISHED_STATES and "seconds" in entry.attributes:
+            finished_seconds.setdefault(entry.trial.arm, []).append(entry.attributes["seconds"])
     total, lines = 0.0, []
-    row_seconds: dict[str, float] = {}
+    row_seconds: dict[str, float] = {}  # by the settings that determine hidden states
     for arm in dict.fromkeys(trial.arm for trial in missing):
         arm_trials = [trial for trial in missing if trial.arm == arm]
-        if arm in known:
-            trial_seconds, source = statistics.median(known[arm]), "median of its finished trials"
+        if arm in finished_seconds:
+            trial_seconds, source = statistics.median(finished_seconds[arm]), "median of its finished trials"
         else:
-            config, num_sharing = arm_trials[0].config(), num_workers * read_launcher(accelerate_config).num_processes
+            config, num_processes = arm_trials[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
-            shared = hidden_states_settings(config)
-            if trains_head_only(config) and shared not in row_seconds:
-                row_seconds[shared] = _measure_encoder(config, num_sharing)
-                encoder_seconds = row_seconds[shared] * sum(_num_rows(config).values())
+            encoder_settings = hidden_states_settings(config)
+            if trains_head_only(config) and encoder_settings not in row_seconds:
+                row_seconds[encoder_settings] = _measure_encoder(config, num_processes)
+                encoder_seconds = row_seconds[encoder_settings] * sum(_num_rows(config).values())
                 total += encoder_seconds
-                lines.append(f"  running the encoder once: about {duration(encoder_seconds)}")
-            trial_seconds, source = _estimate_trial(config, num_sharing)
+                lines.append(f"  running the encoder once: about {format_duration(encoder_seconds)}")
+            trial_seconds, source = _estimate_trial(config, num_processes)
         total += trial_seconds * len(arm_trials)
-        lines.append(f"  {arm}: {len(arm_trials)} x about {duration(trial_seconds)} ({source})")
+        lines.append(f"  {arm}: {len(arm_trials)} x about {format_duration(trial_seconds)} ({source})")
     return Estimate(total / min(num_workers, len(missing)), lines)
 
 
-def _measure_encoder(config: RunConfig, num_sharing: int) -> float:
-    """Return the time of the encoder per row, in seconds, and cache the hidden states that later probes read."""
-    watch = _probe(config, num_sharing, cached=False)
-    _probe(config, num_sharing, cached=True)
+def _measure_encoder(config: RunConfig, num_processes: int) -> float:
+    """Return the time of the encoder per row, in seconds, and cache the hidden states that later probes read.
+
+    Args:
+        config: settings of a trial.
+        num_processes: number of training processes that will share the CPU cores.
+    """
+    watch = _probe(config, num_processes, cached=False)
+    _probe(config, num_processes, cached=True)
     return min(watch.row_seconds)  # the minimum, because the first forward passes also prepare kernels
 
 
-def _estimate_trial(config: RunConfig, num_sharing: int) -> tuple[float, str]:
+def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     """Return the time of one trial in seconds, and how it was estimated.
 
     If hidden states are cached, computing them is not included.
@@ -123,17 +128,18 @@ def _estimate_trial(config: RunConfig, num_sharing: int) -> tuple[float, str]:
         epochs=config.epochs,
         max_steps=config.max_steps,
     )
-    heads_only = trains_head_only(config)
+    head_only = trains_head_only(config)
     started = time.perf_counter()
-    watch = _probe(config, num_sharing, cached=heads_only)
+    watch = _probe(config, num_processes, cached=head_only)
+    # The first step is slower, because it also prepares kernels.
     step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
     num_probed = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
     overhead = time.perf_counter() - started - sum(watch.step_seconds) - row * num_probed
-    every = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
-    num_validations = 1 if every is None else max(1, clock.total_steps // every)
+    period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
+    num_validations = 1 if period is None else max(1, clock.total_steps // period)
     evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
     seconds = clock.total_steps * step + evaluating + max(0.0, overhead)
-    seconds += (0.0 if heads_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
+    seconds += (0.0 if head_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
     return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 
 
@@ -142,8 +148,8 @@ def _num_rows(config: RunConfig) -> dict[str, int]:
         return {split: len(rows) for split, rows in load_splits(config).items()}
 
 
-def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
-    """Train for a few steps on a few rows, in a temporary directory."""
+def _probe(config: RunConfig, num_processes: int, *, cached: bool) -> Stopwatch:
+    """Train for a few steps on a few rows in a temporary directory, and return the measured times."""
     watch = Stopwatch()
     num_rows = NUM_STEPS * config.batch_size
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -162,7 +168,7 @@ def _probe(config: RunConfig, num_sharing: int, *, cached: bool) -> Stopwatch:
             log_with=[],
             report=False,
             cache_features=cached,
-            num_threads=config.num_threads or default_num_threads(num_sharing),
+            num_threads=config.num_threads or default_num_threads(num_processes),
         )
         run_experiment(short, hooks=[watch])
     return watch

@@ -21,8 +21,8 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
     Args:
         trials: the trials to run. Checkpoints of finished trials need not exist any more.
     Raises:
-        ValueError: if a checkpoint does not exist, leaves no steps to train, or is after an edit of the timeline; the
-            message names the trial.
+        ValueError: if a checkpoint does not exist or leaves no steps to train, or if the trial never reaches an edit of
+            its timeline; the message names the trial.
     """
     checkpoints: dict[str, Path] = {}
     for trial in trials:
@@ -32,13 +32,13 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
         try:
             if fork not in checkpoints:
                 checkpoints[fork] = fork_checkpoint(fork)
-            _check(trial, fork, checkpoints[fork])
+            _check_fork_point(trial, fork, checkpoints[fork])
         except ValueError as error:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
 
 
-def _check(trial: Trial, fork: str, checkpoint: Path) -> None:
-    # The launcher's precision is not known here.
+def _check_fork_point(trial: Trial, fork: str, checkpoint: Path) -> None:
+    # "no" is a placeholder: the launcher may choose the precision, which is not known here.
     config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
     saved = Clock(**read_state(checkpoint)["clock"])
     clock = Clock.of_run(

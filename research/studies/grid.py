@@ -80,7 +80,9 @@ class StudySpec:
                 raise ValueError(f"Expected the grid's {axis} to be a list of values, got {values!r}.")
         for arm, settings in self.arms.items():
             if not isinstance(arm, str):
-                raise ValueError(f"Expected names of arms to be text (in quotes, if they are numbers), got {arm!r}.")
+                raise ValueError(
+                    f"Expected names of arms to be strings (in quotes if they look like numbers), got {arm!r}."
+                )
             if not isinstance(settings, dict):
                 raise ValueError(f"Expected the arm '{arm}' to map settings to values, got {settings!r}.")
             _refuse_shared(settings, f"The arm '{arm}'")
@@ -92,7 +94,7 @@ class StudySpec:
                     raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
                 _refuse_shared(values, f"`{part}` of an override")
 
-    def metric_among(self, metrics: Mapping[str, Any]) -> str | None:
+    def compared_metric(self, metrics: Mapping[str, Any]) -> str | None:
         """Return the compared metric: the chosen one, or the first of `metrics` that is a task's main metric."""
         main = {TASKS[kind].metrics[0].name for kind in TASKS}
         return self.metric or next((name for name in metrics if name in main), None)
@@ -103,7 +105,11 @@ _SPEC_TYPES: dict[str, type] = {
     **dict.fromkeys(("exclude", "override"), list),
     **dict.fromkeys(("name", "about", "baseline", "metric"), str),
 }
-_DESCRIPTIONS: dict[type, str] = {dict: "a mapping", list: "a list", str: "text (in quotes, if it is a number)"}
+_DESCRIPTIONS: dict[type, str] = {
+    dict: "a mapping",
+    list: "a list",
+    str: "a string (in quotes if it looks like a number)",
+}
 _OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
@@ -111,7 +117,7 @@ def _refuse_shared(settings: Mapping[str, Any], owner: str) -> None:
     """Refuse settings that cannot differ between arms: those that all trials share, and the seed.
 
     Raises:
-        ValueError: if there is one; the message names the first.
+        ValueError: if there is such a setting; the message names the first.
     """
     shared = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
     for name in settings:
@@ -160,7 +166,7 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
         raise ValueError(f"The study {path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise ValueError(f"Expected the study {path} to be a mapping with keys from {', '.join(_SPEC_KEYS)}.")
-    content = {key: value for key, value in content.items() if value is not None}  # a key without a value
+    content = {key: value for key, value in content.items() if value is not None}  # drops keys without a value
     quick_section = content.pop("quick", None)
     if not isinstance(quick_section, dict | None):
         raise ValueError(f"{path}: expected `quick` to be a mapping, got {quick_section!r}.")
@@ -183,30 +189,32 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
 
     Args:
         spec: the study.
-        options: options of choices from the command line for all trials, `head` -> `dropout` -> value.
+        options: options from the command line for the head, objective and so on of all trials, such as
+            `head` -> `dropout` -> value.
     Raises:
         ValueError: if a setting is invalid, an entry matches no trial, or two trials are identical.
     """
     axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
-    axes["seed"] = list_seeds(
-        axes.pop("seed", [spec.base.get("seed", 0)])
-    )  # last, so that the trials of an arm are consecutive
+    # The seed is the last axis, so that the trials of an arm are consecutive.
+    axes["seed"] = expand_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
-    used: set[int] = set()
+    matched_ids: set[int] = set()  # `id()` of the exclude and override entries that match a combination
     trials = []
     defaults = {name: value for name, value in typed_settings({}).items() if name not in INSPECTION}
-    type_value = _TypedValues()
+    convert_value = _ValueConverter()
     for values in itertools.product(*axes.values()):
         combination = dict(zip(axes, values, strict=True))
-        if _matching_entries(spec.exclude, combination, used):
+        if _matching_entries(spec.exclude, combination, matched_ids):
             continue
-        settings = _settings_of(spec, combination, used, defaults, type_value)
+        settings = _settings_of(spec, combination, matched_ids, defaults, convert_value)
         fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
         trial_settings = RunConfig(**settings).to_recipe()
-        typed = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
-        arm = _describe_arm(typed, varying) or Choice.of(trial_settings["head"], "head").name
-        trials.append(Trial(_make_id(trial_settings, varying), arm, trial_settings["seed"], typed, trial_settings))
-    _check_entries(spec, used)
+        axis_values = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
+        arm = _arm_name(axis_values, varying) or Choice.of(trial_settings["head"], "head").name
+        trials.append(
+            Trial(_make_id(trial_settings, varying), arm, trial_settings["seed"], axis_values, trial_settings)
+        )
+    _check_entries_match(spec, matched_ids)
     _check_distinct(trials)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
         raise UnknownNameError(describe_unknown("arm for the baseline", spec.baseline, arms, listed_as="Arms"))
@@ -229,7 +237,7 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
             try:
                 check(trial.config())
             except ValueError as error:
-                if describe_error(error) is None:
+                if describe_error(error) is None:  # a defect of this product, which needs a traceback
                     raise
                 raise ValueError(f"{trial.arm}: {error}") from error
 
@@ -237,9 +245,9 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
 def _settings_of(
     spec: StudySpec,
     combination: Mapping[str, Any],
-    used: set[int],
+    matched_ids: set[int],
     defaults: Mapping[str, Any],
-    type_value: Callable[[str, Any], Any],
+    convert_value: Callable[[str, Any], Any],
 ) -> dict[str, Any]:
     """Return the typed settings of one combination: the base, overridden by the arm, the axes and the overrides.
 
@@ -247,22 +255,23 @@ def _settings_of(
     """
     given = dict(combination)
     layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
-    layers += [given, *(entry["set"] for entry in _matching_entries(spec.override, combination, used, key="when"))]
+    overrides = _matching_entries(spec.override, combination, matched_ids, key="when")
+    layers += [given, *(entry["set"] for entry in overrides)]
     merged = dict(spec.base)
-    kinds = setting_types()
+    types = setting_types()
     for layer in layers:
         layer_settings = dict(layer)
         recipe = layer_settings.pop("recipe", None)
         if recipe is not None:
             merged |= merge_recipes(recipe)
         for name, value in layer_settings.items():
-            takes_list = typing.get_origin(kinds.get(name)) is list
+            takes_list = typing.get_origin(types.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     check_setting_names(merged, "setting")
-    return {**defaults, **{name: type_value(name, value) for name, value in merged.items()}}
+    return {**defaults, **{name: convert_value(name, value) for name, value in merged.items()}}
 
 
-def list_seeds(values: Sequence[Any]) -> list[Any]:
+def expand_seeds(values: Sequence[Any]) -> list[Any]:
     """Return a list of seeds in which ranges such as `0-4` are expanded.
 
     Raises:
@@ -281,7 +290,7 @@ def list_seeds(values: Sequence[Any]) -> list[Any]:
     return seeds
 
 
-class _TypedValues:
+class _ValueConverter:
     """Converts each value of a setting to its type only once, since a grid repeats few values in many trials."""
 
     def __init__(self) -> None:
@@ -295,10 +304,17 @@ class _TypedValues:
 
 
 def _matching_entries(
-    entries: Sequence[Mapping[str, Any]], combination: Mapping[str, Any], used: set[int], key: str | None = None
+    entries: Sequence[Mapping[str, Any]], combination: Mapping[str, Any], matched_ids: set[int], key: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """Return the entries that match a combination in all of their values, and add their ids to `used`."""
-    found = []
+    """Return the entries whose values all match a combination, and add their `id()` to `matched_ids`.
+
+    Args:
+        entries: exclude or override entries.
+        combination: value on each axis.
+        matched_ids: set to extend.
+        key: key under which an entry has its values; None if the entry itself maps axes to values.
+    """
+    matching = []
     for entry in entries:
         wanted = entry if key is None else entry.get(key)
         if not isinstance(wanted, Mapping):
@@ -306,33 +322,33 @@ def _matching_entries(
         for axis in wanted:
             if axis not in combination:
                 raise UnknownNameError(describe_unknown("axis", str(axis), combination, listed_as="Axes of the grid"))
-        if all(_is_same(value, combination[axis]) for axis, value in wanted.items()):
-            used.add(id(entry))
-            found.append(entry)
-    return found
+        if all(_matches(value, combination[axis]) for axis, value in wanted.items()):
+            matched_ids.add(id(entry))
+            matching.append(entry)
+    return matching
 
 
-def _check_entries(spec: StudySpec, used: set[int]) -> None:
+def _check_entries_match(spec: StudySpec, matched_ids: set[int]) -> None:
     for kind, entries in (("exclude", spec.exclude), ("override", spec.override)):
         for entry in entries:
-            if id(entry) not in used:
+            if id(entry) not in matched_ids:
                 raise ValueError(f"No trial of the grid matches this {kind} entry: {entry!r}.")
 
 
-def fits(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
-    """Return whether an entry can match a combination, judged by the given axes only.
+def can_match(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
+    """Return whether an exclude or override entry can match a combination of the grid.
 
     Args:
         entry: values by axis.
-        axes: all values of some axes of the grid.
+        axes: all values of some axes of the grid; other axes of the entry are ignored.
     """
-    return all(any(_is_same(wanted, value) for value in axes[axis]) for axis, wanted in entry.items() if axis in axes)
+    return all(any(_matches(wanted, value) for value in axes[axis]) for axis, wanted in entry.items() if axis in axes)
 
 
-def _is_same(wanted: Any, value: Any) -> bool:
-    """Return whether a value matches the value in an entry.
+def _matches(wanted: Any, value: Any) -> bool:
+    """Return whether a value of the grid matches the value that an entry wants.
 
-    Numbers may be written differently, and the name of a choice matches the choice with any options.
+    Numbers are compared as numbers, so 1e-3 matches 0.001. A name such as `lstm` matches that head with any options.
     """
     if isinstance(value, Mapping) and "name" in value and isinstance(wanted, str):
         return bool(value["name"] == wanted)
@@ -342,8 +358,8 @@ def _is_same(wanted: Any, value: Any) -> bool:
         return bool(wanted == value)
 
 
-def _describe_arm(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
-    """Return the name of an arm: its values, with the name of the setting unless a value is clear by itself."""
+def _arm_name(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
+    """Return the name of an arm: its values, each with the name of its setting unless the value is clear by itself."""
     without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
     values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
     return ", ".join(value if axis in without_name else f"{axis}={value}" for axis, value in values.items())
@@ -385,7 +401,7 @@ def _check_distinct(trials: Sequence[Trial]) -> None:
     """Refuse a grid with identical trials, without trials, or with several arms of the same name.
 
     Raises:
-        ValueError: in each of these cases; the message names the arms.
+        ValueError: in each of these cases.
     """
     counts = Counter(trial.id for trial in trials)
     repeated = sorted({trial.arm for trial in trials if counts[trial.id] > 1})
@@ -393,8 +409,8 @@ def _check_distinct(trials: Sequence[Trial]) -> None:
         raise ValueError(f"The grid has trials with identical settings: {', '.join(repeated)}.")
     if not trials:
         raise ValueError("The grid has no trials, because all combinations are excluded.")
-    for (arm, seed), alike in itertools.groupby(sorted(trials, key=_arm_and_seed), key=_arm_and_seed):
-        if len(list(alike)) > 1:
+    for (arm, seed), namesakes in itertools.groupby(sorted(trials, key=_arm_and_seed), key=_arm_and_seed):
+        if len(list(namesakes)) > 1:
             raise ValueError(f"Several arms of the grid are called '{arm}' (seed {seed}). Name them with `arms:`.")
 
 

@@ -14,8 +14,8 @@ from research.system.loading import loading_libraries
 from research.system.messages import logger
 
 
-def compare(command: StudyCommand | HelpRequest) -> int:
-    """Plan and run a study."""
+def plan_and_run_study(command: StudyCommand | HelpRequest) -> int:
+    """Plan and run a study, or print its help, and return the exit status."""
     if isinstance(command, HelpRequest):
         return print_help(command)
     check_study(command)
@@ -27,13 +27,13 @@ def compare(command: StudyCommand | HelpRequest) -> int:
         from research.studies.run_study import run_study
 
     status = run_study(command, trials)
-    if status > 128:
+    if status > 128:  # a signal
         print_error("interrupted; run the same command again to continue", exit_code=status)
     return status
 
 
 def work(command: WorkerSettings | HelpRequest) -> int:
-    """Run an additional worker of an existing study."""
+    """Run an additional worker of an existing study, or print its help, and return the exit status."""
     if isinstance(command, HelpRequest):
         return print_help(command)
     read_launcher(command.accelerate_config)
@@ -47,4 +47,4 @@ def main() -> int:
     """Run the command line and return the exit status."""
     if sys.argv[1:2] == ["work"]:
         return run_script(sys.argv[2:], parse_work, work)
-    return run_script(sys.argv[1:], parse_study, compare)
+    return run_script(sys.argv[1:], parse_study, plan_and_run_study)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.studies.worker import TRIALS, trains_head_only, try_read_result
 
 State = Literal["finished", "running", "waiting", "failed"]
@@ -63,11 +63,11 @@ class StudyOutcomes:
     @property
     def failed_seeds(self) -> dict[str, tuple[int, ...]]:
         """Return by arm the seeds whose trial failed."""
-        found: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
+        seeds: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
         for outcome in self.outcomes:
             if outcome.state == "failed":
-                found[outcome.trial.arm] += (outcome.trial.seed,)
-        return found
+                seeds[outcome.trial.arm] += (outcome.trial.seed,)
+        return seeds
 
     @property
     def baseline(self) -> str:
@@ -80,13 +80,13 @@ class StudyOutcomes:
 
         The data, the code of plugins and the rounding of hidden states are checked.
         """
-        found = self._inconsistent_hidden_states()
-        decisive = names_where(lambda declared: declared.affects(Stage.TOKENS))
+        messages = self._inconsistent_hidden_states()
+        token_settings = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
             by_source: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
-                    names = decisive if key == "rows_sha256" else ("plugin",)
+                    names = token_settings if key == "rows_sha256" else ("plugin",)
                     # Compared within an arm only: arms that were added later may use more of a plugin.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
@@ -96,34 +96,34 @@ class StudyOutcomes:
                 if len(versions) > 1:
                     _, *minorities = sorted(versions.values(), key=len, reverse=True)
                     ids = ", ".join(trial_id for minority in minorities for trial_id in minority)
-                    found.append(
+                    messages.append(
                         f"the {what} changed between trials; the following trials differ from the majority: {ids}"
                     )
-        return found
+        return messages
 
     def _inconsistent_hidden_states(self) -> list[str]:
         """Return a message if cached hidden states are rounded differently from those that other trials computed.
 
         In float32, cached and computed hidden states differ by about 1e-7, which is ignored.
         """
-        computed: dict[bool, list[str]] = {True: [], False: []}
+        ids_by_computed: dict[bool, list[str]] = {True: [], False: []}  # True: the trial computed its hidden states
         remedies = set()
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
                 continue
-            computed[not result["cached_features"]].append(outcome.trial.id)
+            ids_by_computed[not result["cached_features"]].append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):
                 remedies.add(f"--mixed_precision {precision} --cache_features false")
             elif config.cache_dtype != "float32":
                 remedies.add("--cache_dtype float32")
-        if not (remedies and all(computed.values())):
+        if not (remedies and all(ids_by_computed.values())):
             return []
-        ids = ", ".join(computed[True])
+        ids = ", ".join(ids_by_computed[True])
         return [
-            f"the encoder ran in every epoch of {ids}, while the other trials read hidden states with a different "
-            f"rounding from the cache; to make the trials comparable, pass {' '.join(sorted(remedies))}"
+            f"the encoder ran in every epoch of {ids}, while the other trials read cached hidden states, which are "
+            f"rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"
         ]
 
     def is_unlabelled(self, split: str) -> bool:
@@ -138,7 +138,7 @@ class StudyOutcomes:
         """
         if self.is_unlabelled(split):
             raise ValueError(describe_unlabelled(split))
-        found: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
+        values: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
         for outcome in self.finished:
             assert outcome.result is not None
             metrics = outcome.result["metrics"][split]
@@ -146,20 +146,20 @@ class StudyOutcomes:
                 raise ValueError(
                     f"The result in {outcome.directory} has no metric '{metric}'. Its metrics: {', '.join(metrics)}."
                 )
-            found[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
-        return found
+            values[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
+        return values
 
 
 def describe_unlabelled(split: str) -> str:
     """Explain why arms cannot be compared on a split without labels, and what to do instead."""
     return (
-        f"arms cannot be compared on {split} rows, because these have no labels; use --split validation to compare "
-        "them on validation rows"
+        f"arms cannot be compared on {split} rows, because these rows have no labels; use --split validation to "
+        "compare the arms on validation rows"
     )
 
 
 def collect_outcomes(
-    spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, Entry], directory: Path
+    spec: StudySpec, trials: Sequence[Trial], entries: Mapping[str, StorageEntry], directory: Path
 ) -> StudyOutcomes:
     """Return the outcomes of the trials of a grid.
 
@@ -170,7 +170,9 @@ def collect_outcomes(
         directory: directory of the study.
     """
     in_grid = {trial.id for trial in trials}
-    outside = [entry for entry in entries.values() if entry.trial.id not in in_grid and _state(entry) == "finished"]
+    num_finished_outside_grid = sum(
+        entry.trial.id not in in_grid and _state(entry) == "finished" for entry in entries.values()
+    )
     outcomes = [_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}
     failed_outside_grid = [
@@ -180,7 +182,7 @@ def collect_outcomes(
         and _state(entry) == "failed"
         and (settings := _arm_settings(entry.trial)) in arms  # by settings: names of arms may have changed since
     ]
-    return StudyOutcomes(spec, directory, outcomes, len(outside), failed_outside_grid)
+    return StudyOutcomes(spec, directory, outcomes, num_finished_outside_grid, failed_outside_grid)
 
 
 def _arm_settings(trial: Trial) -> str:
@@ -188,7 +190,7 @@ def _arm_settings(trial: Trial) -> str:
     return json.dumps({**trial.settings, "seed": None}, sort_keys=True, default=str)
 
 
-def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
+def _outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> Outcome:
     run_directory = directory / TRIALS / trial.id
     if entry is None:
         return Outcome(trial, run_directory, "waiting")
@@ -199,7 +201,7 @@ def _outcome(trial: Trial, entry: Entry | None, directory: Path) -> Outcome:
     return Outcome(trial, run_directory, state, result, entry.attributes.get("error"))
 
 
-def _state(entry: Entry) -> State:
+def _state(entry: StorageEntry) -> State:
     states: dict[TrialState, State] = {
         TrialState.COMPLETE: "finished",
         TrialState.PRUNED: "finished",

@@ -16,17 +16,18 @@ from rich.text import Text
 
 from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
-from research.studies.storage.trials import DONE, OPEN, Entry
+from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry
 from research.studies.worker import TRIALS, events_path
 from research.system.events import HIDDEN_STATES, Event, last_event, read_events, read_tail
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
 NUM_RUNNING_SHOWN = 8
+"""Maximum number of running trials that are listed below the table."""
 
 
-class Tail:
-    """Reader of the events that other processes append to a file.
+class EventTail:
+    """Reads the events that other processes append to a file.
 
     Args:
         path: the file, which need not exist yet. Events that it already contains are not returned.
@@ -68,7 +69,7 @@ class StudyProgress:
         self._done_at_start: int | None = None
         self._shown_events: set[str] = set()
         self._directory = directory
-        self._events = {trial.id: Tail(events_path(directory, trial.id)) for trial in trials}
+        self._events = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -79,7 +80,7 @@ class StudyProgress:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, entries: dict[str, Entry]) -> None:
+    def show(self, entries: dict[str, StorageEntry]) -> None:
         """Show the current state of the trials."""
         ended = [trial for trial in self._trials if _has_ended(entries.get(trial.id))]
         if self._done_at_start is None:
@@ -103,8 +104,8 @@ class StudyProgress:
                 )
                 self._console.print_line(outcome, keep_lines=True)
 
-    def _show_hidden_states_events(self, entries: dict[str, Entry]) -> None:
-        """Show what trials report about caching hidden states; the same message of several trials is shown once."""
+    def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
+        """Show what trials report about caching hidden states; a message that several trials report is shown once."""
         for trial in self._trials:
             events = self._events.get(trial.id)
             if events is None:
@@ -116,13 +117,13 @@ class StudyProgress:
                     self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
 
-    def _table(self, entries: dict[str, Entry], num_ended: int) -> Group:
+    def _table(self, entries: dict[str, StorageEntry], num_ended: int) -> Group:
         table = Table("arm")
         for name in ("finished", "running", "failed", "waiting", "mean"):
             table.add_column(name, justify="right")
         for arm in dict.fromkeys(trial.arm for trial in self._trials):
             arm_entries = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
-            table.add_row(arm, *_counts(arm_entries))
+            table.add_row(arm, *_status_cells(arm_entries))
         running = [
             self._running_line(trial, entry)
             for trial in self._trials
@@ -131,25 +132,25 @@ class StudyProgress:
         more = len(running) - NUM_RUNNING_SHOWN
         lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
         below = [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
-        return Group(table, *below, self._times(num_ended))
+        return Group(table, *below, self._times_line(num_ended))
 
-    def _running_line(self, trial: Trial, entry: Entry) -> str:
+    def _running_line(self, trial: Trial, entry: StorageEntry) -> str:
         """Return a line with the current step of a run, or with its last event before the first step."""
         step = _latest_step(self._directory / TRIALS / trial.id)
         event = last_event(events_path(self._directory, trial.id))
         activity = f"step {step:,}" if step is not None else "starting" if event is None else event.text
         return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {activity}"
 
-    def _times(self, num_ended: int) -> str:
+    def _times_line(self, num_ended: int) -> str:
         elapsed = time.monotonic() - self._started
-        line = f"{num_ended} of {len(self._trials)} trials, {duration(elapsed)}"
+        line = f"{num_ended} of {len(self._trials)} trials, {format_duration(elapsed)}"
         num_new = num_ended - (self._done_at_start or 0)
         if num_new and num_ended < len(self._trials):
-            line += f", about {duration(elapsed / num_new * (len(self._trials) - num_ended))} left"
+            line += f", about {format_duration(elapsed / num_new * (len(self._trials) - num_ended))} left"
         return line
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a time in hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -158,20 +159,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _has_ended(entry: Entry | None) -> bool:
-    return entry is not None and entry.state not in OPEN
+def _has_ended(entry: StorageEntry | None) -> bool:
+    return entry is not None and entry.state not in UNFINISHED_STATES
 
 
-def _describe_outcome(entry: Entry) -> str:
+def _describe_outcome(entry: StorageEntry) -> str:
     if entry.state == TrialState.FAIL:
         return f"failed: {entry.attributes.get('error', 'unknown reason')}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
-    return f"{value}, {duration(entry.attributes['seconds'])}"
+    return f"{value}, {format_duration(entry.attributes['seconds'])}"
 
 
-def _counts(entries: Sequence[Entry | None]) -> list[str]:
+def _status_cells(entries: Sequence[StorageEntry | None]) -> list[str]:
+    """Return the cells of an arm: finished, running, failed and waiting trials, and the mean of the metric."""
     states = [TrialState.WAITING if entry is None else entry.state for entry in entries]
-    done = sum(state in DONE for state in states)
+    done = sum(state in FINISHED_STATES for state in states)
     values = [entry.value for entry in entries if entry is not None and entry.value is not None]
     mean = f"{statistics.fmean(values):.4f}" if values else ""
     running, failed, waiting = (

@@ -26,10 +26,10 @@ from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
-from research.studies.progress import duration
+from research.studies.progress import format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
-from research.studies.storage.trials import DONE, Entry
+from research.studies.storage.trials import FINISHED_STATES, StorageEntry
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.system.durable import write_text
@@ -56,26 +56,26 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     console = Terminal()
     spec, directory = command.spec, command.directory
     devices = assign_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
-    for note in filter(None, [*command.notes, devices.describe()]):
+    for note in filter(None, [*command.notes, devices.describe_sharing()]):
         logger.info(note)
-    # The launcher's precision is not known here.
+    # "no" is a placeholder: the launcher may choose the precision, which is not known here.
     check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_forks(trials)
     check_comparable(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
     higher = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
-        known: dict[str, Entry] = {}
+        stored: dict[str, StorageEntry] = {}
         if _has_storage(command):
             with Study(spec.name, address, higher_is_better=higher) as study:
-                known = study.entries()
-        check_fork_points([trial for trial in trials if trial.id not in known])
+                stored = study.entries()
+        check_fork_points([trial for trial in trials if trial.id not in stored])
     if command.dry_run:
-        entries: dict[str, Entry] = {}
+        entries: dict[str, StorageEntry] = {}
         if _has_storage(command):
             with Study(spec.name, address) as study:
                 entries = study.entries()
-        show_plan(console, command, trials, entries)
+        print_plan(console, command, trials, entries)
         return 0
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -120,15 +120,16 @@ def check_forks(trials: Sequence[Trial]) -> None:
     """Check that the settings of each trial are compatible with the run that it forks.
 
     Raises:
-        ValueError: if they are not; the message names the trial and the settings that must equal the parent's.
+        ValueError: if they are not compatible; the message names the trial and the settings that must equal the
+            parent's.
     """
     for trial in trials:
         fork = trial.settings["fork"]
         if fork is None:
             continue
         config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
-        now = json.loads(json.dumps(config.to_dict()))
-        differences = compare_settings(inherited_settings(fork), now, same_rows=True, is_fork=True)
+        settings = json.loads(json.dumps(config.to_dict()))  # in the form in which a run stores its settings
+        differences = compare_settings(inherited_settings(fork), settings, same_rows=True, is_fork=True)
         try:
             refuse(Path(fork), differences.refused, is_fork=True)
         except ValueError as error:
@@ -145,11 +146,11 @@ def check_comparable(spec: StudySpec, trials: Sequence[Trial]) -> None:
     if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
         return
     checked = set()
-    about_rows = names_where(lambda declared: declared.effect is Effect.ROWS)
+    row_settings = names_where(lambda declared: declared.effect is Effect.ROWS)
     for trial in trials:
         config = trial.config()
         config = smoke_settings(config) if config.smoke else config
-        data = repr([getattr(config, name) for name in about_rows])
+        data = repr([getattr(config, name) for name in row_settings])
         if data in checked:
             continue
         checked.add(data)
@@ -171,10 +172,10 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
     with WaitingMessage("Computing statistics and writing the report"):
         # Imported only now, because no trial needs the libraries for statistics and drawing.
         from research.studies.report.console import ranking_lines
-        from research.studies.report.contents import find_contents
+        from research.studies.report.contents import collect_contents
         from research.studies.report.page import write_contents
 
-        contents = find_contents(outcomes, show_texts=show_texts)
+        contents = collect_contents(outcomes, show_texts=show_texts)
         path = write_contents(contents)
     for line in ranking_lines(contents):
         console.print(line)
@@ -193,14 +194,16 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
     return 1 if failed else 0
 
 
-def show_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, Entry]) -> None:
+def print_plan(
+    console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, StorageEntry]
+) -> None:
     """Print all trials with their states, and an estimate of the time for the missing ones."""
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
         entry = entries.get(trial.id)
         table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.state.name.lower())
     console.print(table)
-    missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in DONE]
+    missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in FINISHED_STATES]
     logger.info(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
     num_earlier = _count_waiting_outside_grid(trials, entries)
     if num_earlier and command.settings.drop_waiting:
@@ -210,10 +213,12 @@ def show_plan(console: Terminal, command: StudyCommand, trials: Sequence[Trial],
     if not missing:
         return
     logger.info("Estimating the time: measuring a few steps of each arm without finished trials.")
-    found: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
-    for line in found.lines:
+    estimated: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
+    for line in estimated.lines:
         logger.info(line)
-    logger.info(f"About {duration(found.seconds)} in total, with {command.settings.workers} trials at a time.")
+    logger.info(
+        f"About {format_duration(estimated.seconds)} in total, with {command.settings.workers} trials at a time."
+    )
 
 
 def _computed_hidden_states(outcome: Outcome) -> bool:
@@ -235,10 +240,12 @@ def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCom
     grid_entries = [entries[trial.id] for trial in trials if trial.id in entries]
     failed = [entry.trial.id for entry in grid_entries if entry.state == TrialState.FAIL]
     deleted = [
-        entry.trial.id for entry in grid_entries if entry.state in DONE and _was_deleted(entry, command.directory)
+        entry.trial.id
+        for entry in grid_entries
+        if entry.state in FINISHED_STATES and _was_deleted(entry, command.directory)
     ]
     study.add(trials, rerun=[*deleted, *(failed if settings.retry_failed else [])])
-    num_done = sum(entry.state in DONE for entry in grid_entries) - len(deleted)
+    num_done = sum(entry.state in FINISHED_STATES for entry in grid_entries) - len(deleted)
     num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
     parts = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]
     if failed:
@@ -258,13 +265,13 @@ def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCom
     return ", ".join(parts) + "."
 
 
-def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, Entry]) -> int:
+def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, StorageEntry]) -> int:
     """Return the number of waiting trials that are not in the current grid."""
     in_grid = {trial.id for trial in trials}
     return sum(entry.state == TrialState.WAITING and key not in in_grid for key, entry in entries.items())
 
 
-def _was_deleted(entry: Entry, directory: Path) -> bool:
+def _was_deleted(entry: StorageEntry, directory: Path) -> bool:
     """Return whether a finished trial ran on this machine and its files were deleted."""
     run_directory = directory / TRIALS / entry.trial.id
     return entry.attributes.get("directory") == str(run_directory.resolve()) and try_read_result(run_directory) is None

@@ -15,11 +15,11 @@ from types import FrameType
 
 from optuna.trial import TrialState
 
-from research.studies.devices import VISIBLE, DeviceAssignment
+from research.studies.devices import VISIBLE_DEVICES, DeviceAssignment
 from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
 from research.studies.storage.study import Study
-from research.studies.storage.trials import OPEN, Entry
+from research.studies.storage.trials import UNFINISHED_STATES, StorageEntry
 from research.studies.worker import LOGS, POLL_SECONDS
 from research.system.processes import SUPERVISOR
 from research.system.scripts import script
@@ -59,19 +59,22 @@ class Supervisor:
         Raises:
             ValueError: if workers repeatedly die before they can claim a trial.
         """
-        before = {number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous_handlers = {
+            number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         self.study.retry_policy.should_stop = lambda: bool(self._stop_signal)
         try:
             with StudyProgress(self.trials, console, self.directory) as progress:
                 self._supervise(progress)
         finally:
             self._terminate_workers()
-            for number, handler in before.items():
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
         return 128 + self._stop_signal if self._stop_signal else 0
 
     def _supervise(self, progress: StudyProgress) -> None:
-        num_deaths, previous_state = 0, (-1, -1)
+        # Number of workers that died since the last progress, and the progress: ended trials and deaths during trials.
+        num_idle_deaths, previous_progress = 0, (-1, -1)
         while True:
             died = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
@@ -80,27 +83,27 @@ class Supervisor:
                 self.study.requeue_dead_trials()
             entries = self._grid_entries()
             progress.show(entries)
-            open_trials = [entry for entry in entries.values() if entry.state in OPEN]
+            open_trials = [entry for entry in entries.values() if entry.state in UNFINISHED_STATES]
             if self._stop_signal:
                 if not self._workers:
                     return
             elif not open_trials and not self._workers:
                 return
             else:
-                # Deaths during a trial count for the trial, which fails after a few of them.
+                # Deaths during a trial are counted against that trial, which fails after a few of them.
                 num_deaths_in_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
-                state = (len(entries) - len(open_trials), num_deaths_in_trials)
-                num_deaths = len(died) + num_deaths if state == previous_state else 0
-                previous_state = state
-                if num_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
+                current_progress = (len(entries) - len(open_trials), num_deaths_in_trials)
+                num_idle_deaths = len(died) + num_idle_deaths if current_progress == previous_progress else 0
+                previous_progress = current_progress
+                if num_idle_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
                     raise ValueError(
-                        "Workers die before they claim a trial. Last lines of a worker's log: "
-                        f"{self._last_log_lines(died[-1])}"
+                        "Workers die before they claim a trial. Last lines of "
+                        f"{self._log_path(died[-1])}: {self._last_log_lines(died[-1])}"
                     )
                 self._start_missing_workers(open_trials)
             time.sleep(POLL_SECONDS)
 
-    def _start_missing_workers(self, open_trials: Sequence[Entry]) -> None:
+    def _start_missing_workers(self, open_trials: Sequence[StorageEntry]) -> None:
         """Start workers as long as there are waiting trials."""
         num_waiting = sum(entry.state == TrialState.WAITING for entry in open_trials)
         for index in range(self.devices.num_workers):
@@ -124,7 +127,7 @@ class Supervisor:
         if self.trial_timeout is not None:
             command += ["--trial_timeout", self.trial_timeout]
         devices = self.devices.for_worker(index)
-        gpu_variable = {VISIBLE: ",".join(devices)} if devices else {}
+        gpu_variable = {VISIBLE_DEVICES: ",".join(devices)} if devices else {}
         path = self._log_path(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
@@ -138,7 +141,7 @@ class Supervisor:
                 env={**os.environ, SUPERVISOR: str(os.getpid()), **gpu_variable},
             )
 
-    def _grid_entries(self) -> dict[str, Entry]:
+    def _grid_entries(self) -> dict[str, StorageEntry]:
         in_grid = {trial.id for trial in self.trials}
         return {key: entry for key, entry in self.study.entries().items() if key in in_grid}
 

@@ -13,8 +13,8 @@ def parse_seconds(text: str) -> float:
     Raises:
         ValueError: if the text is not a time above 0.
     """
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?", text.strip())
-    numbers = [] if found is None else [float(number or 0) for number in found.groups()]
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    numbers = [] if match is None else [float(number or 0) for number in match.groups()]
     seconds = sum(number * unit for number, unit in zip(numbers, UNITS.values(), strict=False))
     if seconds <= 0:
         raise ValueError(f"Expected a time above 0 such as 2h, 90m or 1h30m, got '{text}'.")

@@ -21,11 +21,11 @@ from research.records.results import config_as_yaml, read_result
 from research.settings.config import Choice, RunConfig
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
-from research.studies.devices import VISIBLE
+from research.studies.devices import VISIBLE_DEVICES
 from research.studies.grid import StudySpec, Trial
 from research.studies.launcher import read_launcher
 from research.studies.storage.study import Claim, Study
-from research.studies.storage.trials import OPEN
+from research.studies.storage.trials import UNFINISHED_STATES
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_user_facing
@@ -36,8 +36,11 @@ from research.system.scripts import script
 from research.training.accelerator import default_num_threads
 
 TRIALS = "trials"
+"""Subdirectory of a study's directory with the run directories of its trials."""
 LOGS = "logs"
+"""Subdirectory of a study's directory with the logs of its trials and workers."""
 POLL_SECONDS = 0.5
+"""Interval at which workers and their supervisor check the state of the study, in seconds."""
 SAVING_SECONDS = 120
 """Time that a trial over its time limit has to write a checkpoint before it is killed, in seconds."""
 SAVE_EVERY = "10%"
@@ -98,7 +101,7 @@ class Worker:
             claim = self.study.claim(name)
             if claim is not None:
                 self._run_trial(claim)
-            elif any(entry.state in OPEN for entry in self.study.entries().values()):
+            elif any(entry.state in UNFINISHED_STATES for entry in self.study.entries().values()):
                 self.study.requeue_dead_trials()  # another worker may have died
                 time.sleep(POLL_SECONDS)
             else:
@@ -123,7 +126,7 @@ class Worker:
             self.study.fail(claim, str(error))
         else:
             metrics = result["metrics"].get(self.spec.split, {})  # a split without labels has no metrics
-            value = metrics.get(self.spec.metric_among(metrics))
+            value = metrics.get(self.spec.compared_metric(metrics))
             self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
     def _config(self, trial: Trial, run_directory: Path) -> RunConfig:
@@ -157,6 +160,7 @@ class Worker:
             except KeyboardInterrupt as error:
                 if self._timed_out:
                     raise self._timeout_error() from error
+                # A run that was stopped by a signal raises a KeyboardInterrupt with the exit status 128 + signal.
                 self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # SystemExit must not end the worker
@@ -181,9 +185,13 @@ class Worker:
             return
         self._stored_hidden_states.add(shared)
         # Trials of an earlier grid may have heads of a plugin that is not imported here.
-        open_configs = [entry.trial.config() for entry in self.study.entries().values() if entry.state in OPEN]
+        open_configs = [
+            entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
+        ]
         heads = {
-            Choice.of(other.head, "head").name for other in open_configs if hidden_states_settings(other) == shared
+            Choice.of(open_config.head, "head").name
+            for open_config in open_configs
+            if hidden_states_settings(open_config) == shared
         }
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all")
@@ -199,7 +207,7 @@ class Worker:
         command = [sys.executable]
         if self.accelerate_config is not None:
             command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
-            if self.num_workers > 1 and VISIBLE in os.environ:
+            if self.num_workers > 1 and VISIBLE_DEVICES in os.environ:
                 command += ["--gpu_ids", "all"]  # all that this worker sees, instead of the list in the config
         # The log shows full tracebacks, so that no trial must be repeated to see one.
         command += [
@@ -234,6 +242,7 @@ class Worker:
             return result
         if self._timed_out and not self._stop_signal:
             raise self._timeout_error()
+        # A run ends with one of these statuses if it received the signal itself, for example from a scheduler.
         if self._stop_signal or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError
         if status < 0 or status == 128 + signal.SIGKILL:
@@ -244,7 +253,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _time_limit(self) -> Iterator[None]:
-        """Interrupt a trial that exceeds the time limit; it saves a checkpoint, as after any SIGTERM."""
+        """Interrupt a trial that exceeds the time limit; the trial saves a checkpoint, as after any SIGTERM."""
         self._timed_out = False
         if self._timeout_seconds is None:
             yield
@@ -349,7 +358,7 @@ def trains_head_only(config: RunConfig) -> bool:
 
 
 def hidden_states_settings(config: RunConfig) -> str:
-    """Return, as text, all settings that the hidden states of a frozen encoder depend on."""
+    """Return, as one string, all settings that the hidden states of a frozen encoder depend on."""
     names = names_where(lambda declared: declared.affects(Stage.HIDDEN_STATES))
     return repr([getattr(config, name) for name in names])
 

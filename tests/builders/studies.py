@@ -19,7 +19,7 @@ from research.studies.grid import StudySpec, Trial, expand
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.ranking import rank_arms
 
-SMALL_RUN = {
+FAST_SETTINGS = {
     "batch_size": 8,
     "max_length": 32,
     "max_steps": 4,
@@ -30,7 +30,7 @@ SMALL_RUN = {
     "report": False,
     "freeze": ["encoder"],
 }
-"""Settings of runs that take less than a second."""
+"""Settings with which a run takes less than a second."""
 HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted" | a_b_ $x_{$'
 """Name for arms and text for rows, with characters that are special in HTML, Markdown, tables and figures."""
 
@@ -52,7 +52,7 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
 
 
 def with_changed_outcomes(study: StudyOutcomes, changes: Mapping[int, dict[str, Any]]) -> StudyOutcomes:
-    """Return a copy of a study with changed outcomes.
+    """Return a copy of a study in which some outcomes are changed.
 
     Args:
         study: the study.
@@ -68,7 +68,7 @@ def make_trial(arm: str, seed: int, **settings: Any) -> Trial:
     return Trial(f"{arm}-{seed}", arm, seed, {"seed": seed}, recipe)
 
 
-def write_study(
+def study_with_predictions(
     directory: Path,
     predictions: Mapping[str, Sequence[Sequence[Any]]],
     labels: Sequence[Any],
@@ -76,7 +76,7 @@ def write_study(
     num_labels: int = 2,
     **settings: Any,
 ) -> StudyOutcomes:
-    """Write predictions for the test rows, but no other files, for each trial of a study, and return the study.
+    """Return a study after writing the predictions of its trials for the test rows; no other files are written.
 
     Args:
         directory: directory of the study.
@@ -121,7 +121,7 @@ def without_files(study: StudyOutcomes, directory: Path) -> StudyOutcomes:
     return dataclasses.replace(study, directory=directory, outcomes=outcomes)
 
 
-def table_rows(table: str, page: str) -> list[list[str]]:
+def table_cells(table: str, page: str) -> list[list[str]]:
     """Return the text of the cells in the body of a table, row by row.
 
     Args:
@@ -135,7 +135,7 @@ def table_rows(table: str, page: str) -> list[list[str]]:
     return [[html.unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in cells]
 
 
-def read_results(study: StudyOutcomes) -> dict[str, dict[str, Any]]:
+def read_result_files(study: StudyOutcomes) -> dict[str, dict[str, Any]]:
     """Return the content of each trial's result.json by the id of the trial."""
     return {outcome.trial.id: json.loads((outcome.directory / "result.json").read_text()) for outcome in study.outcomes}
 

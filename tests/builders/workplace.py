@@ -11,7 +11,7 @@ from typing import Any
 
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from tests.conftest import ROOT, BackgroundCommand, run_command
 from tests.limits import wait_until
 
@@ -69,8 +69,7 @@ class Workplace:
         self.started.append(BackgroundCommand(self.command(*arguments), self.folder, self.environment, output))
         return self.started[-1]
 
-    def entries(self) -> list[Entry]:
-        """Return the entries of the study's trials in the storage."""
+    def entries(self) -> list[StorageEntry]:
         with Study("s", local_address((self.folder / "runs/s").resolve())) as study:
             return list(study.entries().values())
 

@@ -31,7 +31,7 @@ class Breakdown:
     """Name and number of rows of each group."""
     means: Mapping[str, Sequence[float]]
     """By arm: the mean over seeds for each group, NaN if it is not defined."""
-    less_is_better: bool
+    lower_is_better: bool
     """Whether lower values are better, because they are distances."""
     num_groups: int
     """Number of all groups. If there are many labels, only the worst are shown."""
@@ -53,11 +53,11 @@ class Breakdown:
         numbers = [each for values in self.means.values() for each in values if not np.isnan(each)]
         return min(numbers), max(numbers)
 
-    def shade(self, value: float) -> float:
+    def relative_quality(self, value: float) -> float:
         """Return how good a value is relative to all values of the table, from 0 (worst) to 1 (best)."""
         low, high = self._range
         share = (value - low) / (high - low) if high > low else 0.0
-        return 1 - share if self.less_is_better else share
+        return 1 - share if self.lower_is_better else share
 
 
 def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
@@ -99,15 +99,15 @@ def _labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapp
         overall = np.mean(list(means.values()), axis=0)
         order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]
     groups = [(names[index], int(counts[index])) for index in order.tolist()]
-    shown = {arm: of_arm[order].tolist() for arm, of_arm in means.items()}
-    return Breakdown("label", measure, groups, shown, less_is_better=False, num_groups=len(names))
+    shown = {arm: arm_means[order].tolist() for arm, arm_means in means.items()}
+    return Breakdown("label", measure, groups, shown, lower_is_better=False, num_groups=len(names))
 
 
 def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     """Return the results of each arm by quantiles of a value, in groups of about the same size."""
     bins = bin_scores(values.astype(np.float64), NUM_BINS)
     members = [bins == each for each in np.unique(bins)]  # equal values share a bin, so some bins may be empty
-    groups = [(_span(values[each]), int(each.sum())) for each in members]
+    groups = [(_describe_range(values[each]), int(each.sum())) for each in members]
     means = _mean_correctness(rows, members)
     return Breakdown(title, rows.task.correctness_title, groups, means, rows.task.correctness_is_distance, len(groups))
 
@@ -123,7 +123,7 @@ def _mean_correctness(rows: StudyRows, members: Sequence[Array]) -> dict[str, li
     }
 
 
-def _span(values: Array) -> str:
+def _describe_range(values: Array) -> str:
     low, high = (
         f"{value:,.4g}" if values.dtype.kind == "f" else f"{value:,}" for value in (values.min(), values.max())
     )

@@ -47,11 +47,16 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
 
 
 def _cells(each: RankedArm) -> list[str]:
-    summary, found = each.summary, each.comparison
+    summary, comparison = each.summary, each.comparison
     mean = decimal(summary.mean)
     if summary.interval is not None:
         mean += f" ({interval(summary.interval)})"
     cells = [each.arm, str(len(summary.seeds)), mean]
-    if found is None:
+    if comparison is None:
         return [*cells, "", "", "baseline"]
-    return [*cells, decimal(found.mean_difference, signed=True), p_value(found.p_holm), found.verdict or "none"]
+    return [
+        *cells,
+        decimal(comparison.mean_difference, signed=True),
+        p_value(comparison.p_holm),
+        comparison.verdict or "none",
+    ]

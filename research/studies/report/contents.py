@@ -57,7 +57,7 @@ class Contents:
     validation: Sequence[ArmCurves] = ()
     """The compared metric on validation rows over the steps."""
     skipped_trials: Sequence[str] = ()
-    """Finished trials whose predictions are not on this machine or cannot be read, with the reason."""
+    """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
     models: Sequence[ModelsCompared] = ()
     """Tests over rows."""
     breakdowns: Sequence[Breakdown] = ()
@@ -67,11 +67,11 @@ class Contents:
     num_disagreements: int = 0
     """Number of all rows on which the arms differ."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """Why a part is missing, by name of the part: ranking, models, by length, by label, disagreements."""
+    """Why a part is missing, by name of the part: ranking, rows, texts, models, by length, by label, disagreements."""
 
     @property
     def summary(self) -> str:
-        """Return the size of the study and the states of its trials, as text."""
+        """Return a sentence with the size of the study and the states of its trials."""
         outcomes = self.study.outcomes
         counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(State)}
         states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
@@ -122,11 +122,11 @@ def _describe_scale(bounds: tuple[float, float]) -> str:
     return " on a log scale" if math.isinf(high) else f" on a logit scale from {low:g} to {high:g}"
 
 
-def _count(number: int, of: str) -> str:
-    return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def find_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
+def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:
     """Collect the contents of a study's report.
 
     Args:
@@ -171,8 +171,9 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
     contents.skipped_trials = rows.skipped_trials
     contents.models = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
     parts: list[Breakdown | None] = []
-    first = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
-    texts = contents.attempt("texts", lambda: read_texts(first.trial), None)
+    # All trials read the same rows; the baseline's tokenizer is used for counting tokens.
+    baseline_outcome = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
+    texts = contents.attempt("texts", lambda: read_texts(baseline_outcome.trial), None)
     if texts is None:
         contents.reasons["by length"] = contents.reasons["disagreements"] = contents.reasons["texts"]
     else:
@@ -190,17 +191,17 @@ def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) 
     if len(study.arms) < 2:
         contents.reasons["disagreements"] = "there is only one arm"
         return
-
-    shown = (
+    rows_to_show = (
         rows
         if rows.split == TEXTS_SPLIT
         else contents.attempt("disagreements", lambda: read_rows(study, TEXTS_SPLIT), None)
     )
-    if shown is None:
+    if rows_to_show is None:
         return
-    if len(shown.model_indices) < 2:
+    if len(rows_to_show.model_indices) < 2:
         contents.reasons["disagreements"] = "this machine has predictions of only one arm"
         return
     empty: tuple[list[Disagreement], int] = ([], 0)
-    found = contents.attempt("disagreements", lambda: find_disagreements(shown, texts), empty)
-    contents.disagreements, contents.num_disagreements = found
+    contents.disagreements, contents.num_disagreements = contents.attempt(
+        "disagreements", lambda: find_disagreements(rows_to_show, texts), empty
+    )

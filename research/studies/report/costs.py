@@ -78,17 +78,18 @@ def _cost(outcome: Outcome) -> TrialCost | None:
     # Only the metrics are known if the trial ran on another machine.
     if result is None or "train_seconds" not in result:
         return None
-    spans = _spans(outcome, result["steps"]) or {result["trainable_parameters"]: 1}
+    steps_by_number = _steps_by_trainable_parameters(outcome, result["steps"]) or {result["trainable_parameters"]: 1}
     return TrialCost(
         seconds=result["train_seconds"],
         is_cached=bool(result.get("cached_features")),
         trainable_parameters=result["trainable_parameters"],
-        mean_trainable_parameters=sum(number * steps for number, steps in spans.items()) / sum(spans.values()),
-        changes_midway=len(spans) > 1,
+        mean_trainable_parameters=sum(number * steps for number, steps in steps_by_number.items())
+        / sum(steps_by_number.values()),
+        changes_midway=len(steps_by_number) > 1,
     )
 
 
-def _spans(outcome: Outcome, num_steps: int) -> dict[int, int]:
+def _steps_by_trainable_parameters(outcome: Outcome, num_steps: int) -> dict[int, int]:
     """Return the number of steps by number of trainable parameters; empty without a journal, edits or steps."""
     edits = read_journal(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
     if not edits or num_steps == 0:
@@ -96,8 +97,8 @@ def _spans(outcome: Outcome, num_steps: int) -> dict[int, int]:
     # An edit before the first step has step 0. An edit after the last step affects no step.
     bounds = [0, *(edit.step for edit in edits), num_steps]
     numbers = [edits[0].trainable_parameters[0], *(edit.trainable_parameters[1] for edit in edits)]
-    spans: dict[int, int] = {}
+    steps: dict[int, int] = {}
     for number, (begin, end) in zip(numbers, itertools.pairwise(bounds), strict=True):
         if end > begin:
-            spans[number] = spans.get(number, 0) + end - begin
-    return spans
+            steps[number] = steps.get(number, 0) + end - begin
+    return steps

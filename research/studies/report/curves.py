@@ -39,7 +39,7 @@ class ArmEdit:
     request: str
     """The requested edit as text."""
     arms: Sequence[tuple[str, int]]
-    """Arms that applied the edit, each with the number of its seeds in which it was applied."""
+    """Arms that applied the edit, each with the number of seeds whose trials applied it."""
 
 
 def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[ArmCurves]:
@@ -50,15 +50,15 @@ def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[Ar
         name: name of the value in metrics.jsonl.
         smooth: whether the mean curve is also averaged over neighbouring steps.
     """
-    found: dict[str, list[Curve]] = {arm: [] for arm in study.arms}
+    curves_by_arm: dict[str, list[Curve]] = {arm: [] for arm in study.arms}
     for outcome in study.finished:
         curve = read_curves(outcome.directory).get(name)
         if curve is not None:
-            found[outcome.trial.arm].append(curve)
-    num_curves = sum(len(curves) + 1 for curves in found.values())
+            curves_by_arm[outcome.trial.arm].append(curve)
+    num_curves = sum(len(curves) + 1 for curves in curves_by_arm.values())
     max_points = max(20, MAX_POINTS // max(1, num_curves))
     arms = []
-    for arm, curves in found.items():
+    for arm, curves in curves_by_arm.items():
         if curves:
             mean = _mean(curves)
             mean = thinned(running_mean(mean) if smooth else mean, max_points)

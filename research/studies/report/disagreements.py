@@ -32,7 +32,7 @@ class Disagreement:
     """A row on which the arms differ."""
 
     place: str
-    """File of the row, and its number in that file, from 1."""
+    """File that contains the row, and the row's number in that file, from 1."""
     label: str
     """True label."""
     arms: Sequence[ArmOnRow]
@@ -58,10 +58,11 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     arms = list(by_arm)
     means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in by_arm.values()])
     gaps = np.ptp(means, axis=0)
+    # Rounded, because gaps and deviations that are equal may differ by rounding errors.
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
     differing = order[gaps[order] > 0]
     shown = differing[:NUM_SHOWN]
-    found = []
+    disagreements = []
     for row, text in zip(shown, texts.texts(rows, shown), strict=True):
         cells = []
         for index, arm in enumerate(arms):
@@ -71,5 +72,5 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
         cells.sort(key=lambda cell: -cell.correctness)
         label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)
-        found.append(Disagreement(place, label, cells, text))
-    return found, len(differing)
+        disagreements.append(Disagreement(place, label, cells, text))
+    return disagreements, len(differing)

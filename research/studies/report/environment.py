@@ -16,16 +16,16 @@ def find_environment(study: StudyOutcomes) -> dict[str, list[str]]:
     Returns:
         The values of each fact; if there are several values, each with its number of trials.
     """
-    found: dict[str, Counter[str]] = {}
+    counts_by_fact: dict[str, Counter[str]] = {}
     for outcome in study.finished:
         for name, value in _facts(outcome.result or {}).items():
-            found.setdefault(name, Counter())[value] += 1
+            counts_by_fact.setdefault(name, Counter())[value] += 1
     return {
         name: [
             value if len(counts) == 1 else f"{value} ({number} trial{'s' * (number > 1)})"
             for value, number in counts.most_common()
         ]
-        for name, counts in found.items()
+        for name, counts in counts_by_fact.items()
     }
 
 

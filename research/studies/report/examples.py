@@ -32,17 +32,17 @@ def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompare
     scores = rows.scores
     if baseline not in scores:
         raise ValueError("this machine has no predictions of the baseline")
-    found = []
-    for arm, of_arm in scores.items():
-        seeds = tuple(sorted(of_arm.keys() & scores[baseline].keys()))
+    comparisons = []
+    for arm, arm_scores in scores.items():
+        seeds = tuple(sorted(arm_scores.keys() & scores[baseline].keys()))
         if arm == baseline:
             continue
         if not seeds:
-            found.append(ModelsCompared(arm, (), None, {}))
+            comparisons.append(ModelsCompared(arm, (), None, {}))
         elif rows.task.correctness_is_distance:
-            pairs = ([each[seed] for seed in seeds] for each in (of_arm, scores[baseline]))
-            found.append(ModelsCompared(arm, seeds, bootstrap_examples(*pairs), {}))
+            pairs = ([each[seed] for seed in seeds] for each in (arm_scores, scores[baseline]))
+            comparisons.append(ModelsCompared(arm, seeds, bootstrap_examples(*pairs), {}))
         else:
-            compared = compare_examples(of_arm, scores[baseline])
-            found.append(ModelsCompared(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
-    return found
+            compared = compare_examples(arm_scores, scores[baseline])
+            comparisons.append(ModelsCompared(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
+    return comparisons

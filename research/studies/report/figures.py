@@ -112,12 +112,12 @@ def cost_figure(
     figure, axes = _axes_for_named_arms(len(costs))
     all_costs, ends = [], {}
     for each in costs:
-        style, of_arm = styles[each.arm], values[each.arm]
-        seeds = [seed for seed in each.trials if math.isfinite(of_arm[seed])]
+        style, arm_values = styles[each.arm], values[each.arm]
+        seeds = [seed for seed in each.trials if math.isfinite(arm_values[seed])]
         if not seeds:
             continue
         spent = [_cost(each.trials[seed], quantity) for seed in seeds]
-        scored = [of_arm[seed] for seed in seeds]
+        scored = [arm_values[seed] for seed in seeds]
         faces = ["white" if quantity == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
         axes.scatter(spent, scored, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
         face = "white" if quantity == "seconds" and each.num_cached == len(each.trials) else style.colour
@@ -203,7 +203,7 @@ def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
 
 
 def _spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Return ascending heights close to the wanted ones, at least `gap` apart, and within 0 and 1 if there is room."""
+    """Return ascending heights close to the wanted ones, at least `gap` apart, and between 0 and 1 if there is room."""
     heights: list[float] = []
     for height in wanted:
         heights.append(max(height, heights[-1] + gap) if heights else max(height, 0.0))
@@ -218,8 +218,8 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
     """Mark edits with vertical lines and their numbers; numbers that would overlap are written as a range."""
     colours: dict[int, str] = {}
     for edit in edits:
-        alone = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
-        colours[edit.step] = styles[edit.arms[0][0]].colour if alone else "black"
+        has_own_colour = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
+        colours[edit.step] = styles[edit.arms[0][0]].colour if has_own_colour else "black"
     for step, colour in colours.items():
         axes.axvline(step + 0.5, color=colour, linestyle=":", linewidth=1)
     groups: list[list[ArmEdit]] = []

@@ -27,13 +27,13 @@ def write_hparams(study: StudyOutcomes, differing: Sequence[str]) -> None:
         StorageError: if the files cannot be written.
     """
     target = study.directory / TENSORBOARD
-    writing = target.with_name(f".{TENSORBOARD}.writing")
-    with reporting_failure(target, needed=1000 * len(study.finished)):
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
+    temporary = target.with_name(f".{TENSORBOARD}.writing")
+    with reporting_failure(target, needed=1000 * len(study.finished)):  # about 1000 bytes per trial
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         for outcome in study.finished:
-            _write(writing / outcome.trial.id, outcome, differing)
-        publish(writing, target)
+            _write(temporary / outcome.trial.id, outcome, differing)
+        publish(temporary, target)
 
 
 def _write(directory: Path, outcome: Outcome, differing: Sequence[str]) -> None:

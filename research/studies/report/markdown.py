@@ -71,7 +71,7 @@ def _missing(contents: Contents) -> Iterator[str]:
             lines.append(f"{state}: {', '.join(outcome.trial.id for outcome in outcomes)}")
     lines += [
         f"{each.trial.id} is finished, but has files that are not on this machine: {', '.join(files)}"
-        for each, files in missing.elsewhere
+        for each, files in missing.with_missing_files
     ]
     yield "".join(f"- {for_markdown(line)}\n" for line in lines)
 
@@ -94,14 +94,14 @@ def _ranking(ranked: Sequence[RankedArm]) -> str:
     return markdown_table([*header, "verdict", ">seeds needed"], rows)
 
 
-def _comparison(found: Comparison) -> list[str]:
+def _comparison(comparison: Comparison) -> list[str]:
     return [
-        decimal(found.mean_difference, signed=True),
-        interval(found.interval, signed=True),
-        p_value(found.p),
-        p_value(found.p_holm),
-        found.verdict or f"none: {found.why_no_verdict}",
-        count(found.needed.total),
+        decimal(comparison.mean_difference, signed=True),
+        interval(comparison.interval, signed=True),
+        p_value(comparison.p),
+        p_value(comparison.p_holm),
+        comparison.verdict or f"none: {comparison.why_no_verdict}",
+        count(comparison.seeds_needed.total),
     ]
 
 
@@ -134,11 +134,11 @@ def _models(models: Sequence[ModelsCompared]) -> str:
     rows = []
     for each in models:
         tests = ", ".join(f"seed {seed}: {p_value(test.p)}" for seed, test in each.by_seed.items())
-        found = each.over_all_seeds
+        bootstrap = each.over_all_seeds
         difference = (
             ["-", "-"]
-            if found is None
-            else [decimal(found.difference, signed=True), interval(found.interval, signed=True)]
+            if bootstrap is None
+            else [decimal(bootstrap.difference, signed=True), interval(bootstrap.interval, signed=True)]
         )
         rows.append([each.arm, *difference, tests or "-"])
     return markdown_table(["models of", ">difference", ">95% CI over rows", "McNemar's p"], rows)

@@ -17,16 +17,16 @@ class Missing:
     failed: Sequence[Outcome]
     """Failed trials."""
     running: Sequence[Outcome]
-    """Trials that have started and not ended."""
+    """Trials that have started but not ended."""
     waiting: Sequence[Outcome]
     """Trials that have not started."""
-    elsewhere: Sequence[tuple[Outcome, list[str]]]
-    """Finished trials, each with its files that are not on this machine."""
+    with_missing_files: Sequence[tuple[Outcome, list[str]]]
+    """Finished trials with files that are not on this machine, each with the names of these files."""
 
     @property
     def is_empty(self) -> bool:
         """Whether all trials are finished and all of their files are on this machine."""
-        return not (self.failed or self.running or self.waiting or self.elsewhere)
+        return not (self.failed or self.running or self.waiting or self.with_missing_files)
 
 
 def find_missing(study: StudyOutcomes) -> Missing:
@@ -35,7 +35,7 @@ def find_missing(study: StudyOutcomes) -> Missing:
         state: [each for each in study.outcomes if each.state == state] for state in ("failed", "running", "waiting")
     }
     incomplete = [(outcome, _missing_files(outcome)) for outcome in study.finished]
-    return Missing(**by_state, elsewhere=[(outcome, files) for outcome, files in incomplete if files])
+    return Missing(**by_state, with_missing_files=[(outcome, files) for outcome, files in incomplete if files])
 
 
 def _missing_files(outcome: Outcome) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from research.report.rendering import Picture, page_environment, picture
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report import notation
-from research.studies.report.contents import TEXTS_SPLIT, Contents, find_contents
+from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_contents
 from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
@@ -32,7 +32,7 @@ def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path
     Raises:
         StorageError: if the files cannot be written.
     """
-    return write_contents(find_contents(study, show_texts=show_texts))
+    return write_contents(collect_contents(study, show_texts=show_texts))
 
 
 def write_contents(contents: Contents) -> Path:

@@ -25,7 +25,7 @@ class RankedArm:
     failed_seeds: tuple[int, ...] = ()
     """Seeds whose trial failed."""
     failed_outside_grid: Mapping[int, str] = field(default_factory=dict)
-    """Errors by seed of failed trials that are no longer in the study's grid."""
+    """By seed: the error of each failed trial of this arm whose seed is no longer in the study's grid."""
 
     @property
     def arm(self) -> str:
@@ -47,7 +47,7 @@ class RankedArm:
         ):
             if seeds:
                 notes.append(f"the comparison excludes seeds {reason}: {_join(seeds)}")
-        return [*notes, f"seeds needed: {self.comparison.needed.description}"]
+        return [*notes, f"seeds needed: {self.comparison.seeds_needed.description}"]
 
     @property
     def earlier_failures(self) -> list[str]:
@@ -63,7 +63,7 @@ def choose_metric(study: StudyOutcomes) -> str | None:
     """Return the compared metric: the chosen one, or the default of the task; None if it is not known yet."""
     results = (outcome.result for outcome in study.finished if outcome.result is not None)
     metrics = (result["metrics"].get(study.spec.split, {}) for result in results)
-    return next(filter(None, map(study.spec.metric_among, metrics)), study.spec.metric)
+    return next(filter(None, map(study.spec.compared_metric, metrics)), study.spec.metric)
 
 
 def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
@@ -82,9 +82,9 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     comparisons = {each.arm: _remove_verdict_if_inconsistent(each, study.inconsistencies) for each in compared}
     ranked = [
         RankedArm(
-            summarize_arm(arm, of_arm, bounds),
+            summarize_arm(arm, arm_values, bounds),
             comparisons.get(arm),
-            of_arm,
+            arm_values,
             failed[arm],
             {
                 each.trial.seed: one_line(each.error or "no error was recorded").removesuffix(".")
@@ -92,7 +92,7 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
                 if each.trial.arm == arm
             },
         )
-        for arm, of_arm in values.items()
+        for arm, arm_values in values.items()
     ]
 
     def sort_key(each: RankedArm) -> float:
@@ -103,12 +103,12 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     return sorted(ranked, key=sort_key)
 
 
-def _remove_verdict_if_inconsistent(found: Comparison, inconsistencies: Sequence[str]) -> Comparison:
+def _remove_verdict_if_inconsistent(comparison: Comparison, inconsistencies: Sequence[str]) -> Comparison:
     """Remove the verdict of a comparison if the trials are not comparable, and add the reason to existing ones."""
     if not inconsistencies:
-        return found
-    reasons = [*inconsistencies, *filter(None, [found.why_no_verdict])]
-    return replace(found, verdict=None, why_no_verdict="; ".join(reasons))
+        return comparison
+    reasons = [*inconsistencies, *filter(None, [comparison.why_no_verdict])]
+    return replace(comparison, verdict=None, why_no_verdict="; ".join(reasons))
 
 
 def _join(seeds: Sequence[int]) -> str:

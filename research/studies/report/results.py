@@ -35,9 +35,11 @@ def results_csv(study: StudyOutcomes) -> str:
 def flat_metrics(outcome: Outcome) -> dict[str, Any]:
     """Return a trial's metrics by `<split>/<name>`; empty if the trial has no result."""
     metrics = (outcome.result or {}).get("metrics", {})
-    return {f"{split}/{name}": value for split, of_split in metrics.items() for name, value in of_split.items()}
+    return {
+        f"{split}/{name}": value for split, split_metrics in metrics.items() for name, value in split_metrics.items()
+    }
 
 
 def as_plain(value: Any) -> bool | int | float | str:
-    """Return a setting's value as a plain value: numbers and text unchanged, anything else as YAML."""
+    """Return a setting's value in a form for tables: numbers and strings unchanged, anything else as YAML."""
     return value if isinstance(value, bool | int | float | str) else as_yaml(value)

@@ -58,27 +58,27 @@ def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
     if study.is_unlabelled(split):
         raise ValueError(describe_unlabelled(split))
     _check_source(study)
-    found: list[tuple[Outcome, tuple[str, ...]]] = []
+    readable: list[tuple[Outcome, tuple[str, ...]]] = []
     skipped = []
     for outcome in study.finished:
         try:
-            found.append((outcome, _label_names(outcome, split)))
+            readable.append((outcome, _label_names(outcome, split)))
         except FileNotFoundError:
             skipped.append(f"{outcome.trial.id}: not on this machine")
         except (OSError, pa.ArrowException) as error:
             skipped.append(f"{outcome.trial.id}: cannot be read ({one_line(error)})")
-    if not found:
+    if not readable:
         raise ValueError(f"this machine has no predictions for {split} rows")
-    if len({names for _, names in found}) > 1:
+    if len({names for _, names in readable}) > 1:
         raise ValueError("the trials predict different labels")
     try:
-        predictions = read_predictions([predictions_path(outcome.directory, split) for outcome, _ in found])
+        predictions = read_predictions([predictions_path(outcome.directory, split) for outcome, _ in readable])
     except ValueError as error:
         raise ValueError(f"the trials predicted different {split} rows ({one_line(error)})") from None
     indices: dict[str, dict[int, int]] = {arm: {} for arm in study.arms}
-    for index, (outcome, _) in enumerate(found):
+    for index, (outcome, _) in enumerate(readable):
         indices[outcome.trial.arm][outcome.trial.seed] = index
-    outcome, names = found[0]
+    outcome, names = readable[0]
     task = find_task(outcome.trial.config(), predictions.labels)(names)
     return StudyRows(split, predictions, {arm: seeds for arm, seeds in indices.items() if seeds}, task, skipped)
 
@@ -101,7 +101,7 @@ def _check_source(study: StudyOutcomes) -> None:
     """Check that all trials read their rows from the same data, so that equal row numbers mean equal rows.
 
     Raises:
-        ValueError: if they do not; the message names the setting that differs.
+        ValueError: if trials read different data; the message names the setting that differs.
     """
     configs = [outcome.trial.config() for outcome in study.finished]
     for name in names_where(lambda declared: declared.affects(Stage.ROW_NUMBERS)):

@@ -44,7 +44,7 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
     requested = {
         arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
     }
-    resolved = {arm: found for arm in study.arms if (found := _resolved_settings(study, arm)) is not None}
+    resolved = {arm: settings for arm in study.arms if (settings := _resolved_settings(study, arm)) is not None}
     known = {arm: {**requested[arm], **resolved.get(arm, {})} for arm in study.arms}
     names = [name for name in next(iter(requested.values())) if name != "seed"]
     # Settings are compared in the same form: an arm without a started trial has no resolved options.
@@ -90,5 +90,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _differs(settings: Mapping[str, Mapping[str, Any]], name: str) -> bool:
-    values = [of_arm[name] for of_arm in settings.values() if name in of_arm]
+    values = [arm_settings[name] for arm_settings in settings.values() if name in arm_settings]
     return any(value != values[0] for value in values)

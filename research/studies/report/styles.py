@@ -12,10 +12,11 @@ from research.system.plain_text import shorten
 
 COLOURS = ("#0b5fa5", "#c8500a", "#1a7f37", "#b3202c", "#6b3fa0", "#7a4a21", "#c23b8f", "#4d4d4d", "#7d7a00", "#007f8c")
 """Colours that are dark enough for print and for text on white."""
-MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
+MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
 """Matplotlib markers, each with a character that looks like it. Their number differs from the number of colours, so
 that a pair of colour and marker repeats only after many arms."""
 DASHES = ("-", "--", "-.", ":")
+"""Matplotlib line styles."""
 MAX_NAME_LENGTH = 26
 """Maximum number of characters of an arm's short name."""
 
@@ -42,7 +43,7 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     styles = {}
     for index, arm in enumerate(arms):
         name = short[index] if short.count(short[index]) == 1 else f"{short[index]} ({index + 1})"
-        marker, character = MARKS[index % len(MARKS)]
+        marker, character = MARKERS[index % len(MARKERS)]
         dashes = DASHES[index // len(COLOURS) % len(DASHES)]
         styles[arm] = ArmStyle(name, COLOURS[index % len(COLOURS)], marker, character, dashes)
     return styles

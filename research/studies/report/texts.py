@@ -37,23 +37,23 @@ class StudyTexts:
         """
         return np.asarray(getattr(self.tokens, study_rows.split).data.column("length"))[self._positions(study_rows)]
 
-    def texts(self, study_rows: StudyRows, numbers: Sequence[int]) -> list[tuple[str, ...]]:
+    def texts(self, study_rows: StudyRows, indices: Sequence[int]) -> list[tuple[str, ...]]:
         """Return the text, or both texts of a pair, of some of the rows.
 
         Args:
             study_rows: the rows.
-            numbers: indices of the selected rows.
+            indices: indices of the selected rows.
         Raises:
             ValueError: if the data have changed since the trials predicted the rows.
         """
         data: Dataset = getattr(self.rows, study_rows.split)
         columns = [name for name in ("text", "text_pair") if name in data.column_names]
         positions = self._positions(study_rows)
-        return [tuple(data[int(positions[number])][name] for name in columns) for number in numbers]
+        return [tuple(data[int(positions[index])][name] for name in columns) for index in indices]
 
-    def place(self, study_rows: StudyRows, number: int) -> str:
-        """Return the file of one of the rows and its number in the file, as text."""
-        return self.rows.place_of(study_rows.split, int(study_rows.predictions.ids[number]))
+    def place(self, study_rows: StudyRows, index: int) -> str:
+        """Return the place of the row with this index: its file, and its number in that file."""
+        return self.rows.place_of(study_rows.split, int(study_rows.predictions.ids[index]))
 
     def _positions(self, study_rows: StudyRows) -> Array:
         """Return the position of each row in the data, [num_rows]."""
@@ -73,7 +73,7 @@ def read_texts(trial: Trial) -> StudyTexts:
         trial: the trial.
     Raises:
         ValueError: if the data or the tokenizer are not available.
-        OSError: if they cannot be read.
+        OSError: if the files of the data or the tokenizer cannot be read.
     """
     config = trial.config()
     import_plugins(config.plugin)

@@ -1,8 +1,8 @@
 """Comparisons of trained models over the rows of a split.
 
-They show whether these particular models differ, not whether the methods behind them differ. Different seeds give
-different models, and even the models of a single arm differ from each other. Therefore these tests never lead to a
-verdict about arms.
+Such a comparison shows whether these particular models differ, not whether the methods behind them differ. Different
+seeds give different models, and even the models of a single arm differ from each other. Therefore these tests never
+lead to a verdict about arms.
 """
 
 from __future__ import annotations
@@ -78,11 +78,13 @@ def compare_examples(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) ->
         arm: by seed, whether each row is predicted correctly, [num_rows].
         baseline: the same for the baseline's models, on the same rows.
     Raises:
-        ValueError: if they have no seed in common.
+        ValueError: if the arm and the baseline have no common seed.
     """
     seeds = tuple(sorted(arm.keys() & baseline.keys()))
     if not seeds:
-        raise ValueError(f"Expected at least one common seed; got {sorted(arm)} and {sorted(baseline)}.")
+        raise ValueError(
+            f"Expected at least one common seed; the arm has seeds {sorted(arm)}, and the baseline {sorted(baseline)}."
+        )
     return ExampleComparison(
         seeds,
         {seed: compare_models(arm[seed], baseline[seed]) for seed in seeds},
@@ -126,7 +128,7 @@ def bootstrap_examples(
     """
     _check_rows([*arm, *baseline])
     scores = [np.mean(np.asarray(models, dtype=np.float64), axis=0) for models in (arm, baseline)]
-    found = bootstrap(
+    result = bootstrap(
         scores,
         _mean_difference,
         paired=True,
@@ -137,7 +139,7 @@ def bootstrap_examples(
         method="percentile",
         random_state=np.random.default_rng(seed),  # scipy before 1.15 has no argument `rng`
     )
-    low, high = found.confidence_interval
+    low, high = result.confidence_interval
     return ExampleBootstrap(float(_mean_difference(*scores)), (float(low), float(high)), len(scores[0]))
 
 

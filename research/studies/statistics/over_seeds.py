@@ -1,6 +1,6 @@
 """Summaries and comparisons of arms over seeds.
 
-They are about the methods that a study compares, not only about the models that it happened to train.
+These results are about the methods that a study compares, not only about the models that it happened to train.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Comparison:
     arm: str
     """Name of the arm."""
     baseline: str
-    """Name of the arm that it is compared with."""
+    """Name of the baseline."""
     seeds: tuple[int, ...]
     """Seeds with a finite value in both arms, ascending. The test is computed from these seeds."""
     seeds_of_arm_only: tuple[int, ...]
@@ -77,7 +77,7 @@ class Comparison:
     """Outcome of the test at the 5% level after Holm's correction; None if no verdict is given."""
     why_no_verdict: str
     """Why no verdict is given; empty if there is a verdict."""
-    needed: SeedsNeeded
+    seeds_needed: SeedsNeeded
     """Number of seeds that would detect the difference."""
 
 
@@ -90,7 +90,7 @@ def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, fl
         bounds: smallest and largest possible value of the metric.
     """
     seeds, undefined = _split_finite(values)
-    remarks = [f"excluded, because the value is not a finite number: {_seeds(undefined)}"] if undefined else []
+    remarks = [f"excluded, because the value is not a finite number: {_list_seeds(undefined)}"] if undefined else []
     if not seeds:
         return ArmSummary(arm, (), undefined, None, None, None, "; ".join([*remarks, "no value"]))
     test = paired_t(np.array([values[seed] for seed in seeds]), 0.0)
@@ -99,7 +99,7 @@ def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, fl
     elif test.std == 0:
         remarks.append("no interval, because all seeds have the same value")
     low, high = bounded_interval(test.mean, (test.high - test.low) / 2, bounds)
-    std, interval = _or_none(test.std), _interval(low, high)
+    std, interval = _nan_to_none(test.std), _interval(low, high)
     return ArmSummary(arm, seeds, undefined, float(test.mean), std, interval, "; ".join(remarks))
 
 
@@ -127,7 +127,7 @@ def compare_arms(
         raise ValueError(f"Expected one of the arms ({', '.join(values)}) as baseline; got '{baseline}'.")
     arms = [arm for arm in values if arm != baseline]
     failed = failed or {}
-    found = [
+    comparisons = [
         _compare(
             arm,
             values[arm],
@@ -139,8 +139,11 @@ def compare_arms(
         )
         for arm in arms
     ]
-    corrected = holm([math.nan if test.p is None else test.p for test in found])
-    return [_add_verdict(test, p_holm, higher_is_better) for test, p_holm in zip(found, corrected, strict=True)]
+    corrected = holm([math.nan if comparison.p is None else comparison.p for comparison in comparisons])
+    return [
+        _add_verdict(comparison, p_holm, higher_is_better)
+        for comparison, p_holm in zip(comparisons, corrected, strict=True)
+    ]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -158,36 +161,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _compare(
     arm: str,
-    of_arm: Mapping[int, float],
+    arm_values: Mapping[int, float],
     baseline: str,
-    of_baseline: Mapping[int, float],
+    baseline_values: Mapping[int, float],
     *,
     num_comparisons: int,
     failed: Mapping[str, Collection[int]],
     largest_difference: float,
 ) -> Comparison:
     """Return a comparison without the fields that depend on all comparisons: the corrected p value and the verdict."""
-    common = of_arm.keys() & of_baseline.keys()
-    seeds, undefined = _split_finite({seed: of_arm[seed] + of_baseline[seed] for seed in common})
+    common = arm_values.keys() & baseline_values.keys()
+    seeds, undefined = _split_finite({seed: arm_values[seed] + baseline_values[seed] for seed in common})
     reasons = [
-        f"{_seeds(sorted(failed_seeds))} of {shorten(name, LONGEST_IN_PAGE)} failed, so a verdict on the remaining "
-        "seeds could be biased in favour of that arm"
+        f"{_list_seeds(sorted(failed_seeds))} of {shorten(name, LONGEST_IN_PAGE)} failed, so a verdict on the "
+        "remaining seeds could be biased in favour of that arm"
         for name, failed_seeds in failed.items()
         if failed_seeds
     ]
     if undefined:
         reasons.append(
-            f"the metric of {_seeds(undefined)} is not a finite number in at least one of the two arms, so a verdict "
-            "on the remaining seeds could be biased"
+            f"the metric of {_list_seeds(undefined)} is not a finite number in at least one of the two arms, so a "
+            "verdict on the remaining seeds could be biased"
         )
     mean = std = math.nan
     p = interval = None
     if seeds:
-        test = paired_t(*(np.array([values[seed] for seed in seeds]) for values in (of_arm, of_baseline)))
+        test = paired_t(*(np.array([values[seed] for seed in seeds]) for values in (arm_values, baseline_values)))
         mean, std = float(test.mean), float(test.std)
         # Clipped instead of transformed: this way the interval excludes 0 if and only if p is below 5%.
         ends = np.clip([test.low, test.high], -largest_difference, largest_difference)
-        p, interval = _or_none(test.p), _interval(*ends)
+        p, interval = _nan_to_none(test.p), _interval(*ends)
         if std == 0 and mean != 0:
             reasons.append(
                 "the difference is the same for all seeds: with a standard deviation of 0, t would be infinite and p 0 "
@@ -199,30 +202,30 @@ def _compare(
         arm=arm,
         baseline=baseline,
         seeds=seeds,
-        seeds_of_arm_only=tuple(sorted(of_arm.keys() - common)),
-        seeds_of_baseline_only=tuple(sorted(of_baseline.keys() - common)),
+        seeds_of_arm_only=tuple(sorted(arm_values.keys() - common)),
+        seeds_of_baseline_only=tuple(sorted(baseline_values.keys() - common)),
         undefined_seeds=undefined,
         failed_seeds=tuple(sorted(set().union(*failed.values()))),
-        mean_difference=_or_none(mean),
-        std_difference=_or_none(std),
+        mean_difference=_nan_to_none(mean),
+        std_difference=_nan_to_none(std),
         interval=interval,
         p=p,
         p_holm=None,
         verdict=None,
         why_no_verdict="; ".join(reasons),
-        needed=seeds_needed(mean, std, num_seeds=len(seeds), num_comparisons=num_comparisons),
+        seeds_needed=seeds_needed(mean, std, num_seeds=len(seeds), num_comparisons=num_comparisons),
     )
 
 
-def _add_verdict(found: Comparison, p_holm: float, higher_is_better: bool) -> Comparison:
+def _add_verdict(comparison: Comparison, p_holm: float, higher_is_better: bool) -> Comparison:
     """Return a comparison with its corrected p value and, if there is no reason against one, its verdict."""
-    if found.why_no_verdict:
-        return replace(found, p_holm=_or_none(p_holm))
-    assert found.mean_difference is not None
+    if comparison.why_no_verdict:
+        return replace(comparison, p_holm=_nan_to_none(p_holm))
+    assert comparison.mean_difference is not None
     verdict: Verdict = "no significant difference"
     if p_holm <= LEVEL:
-        verdict = "better" if (found.mean_difference > 0) == higher_is_better else "worse"
-    return replace(found, p_holm=p_holm, verdict=verdict)
+        verdict = "better" if (comparison.mean_difference > 0) == higher_is_better else "worse"
+    return replace(comparison, p_holm=p_holm, verdict=verdict)
 
 
 def _split_finite(values: Mapping[int, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -231,11 +234,11 @@ def _split_finite(values: Mapping[int, float]) -> tuple[tuple[int, ...], tuple[i
     return seeds, tuple(sorted(values.keys() - set(seeds)))
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def _list_seeds(seeds: Sequence[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
-def _or_none(value: SupportsFloat) -> float | None:
+def _nan_to_none(value: SupportsFloat) -> float | None:
     return None if math.isnan(value) else float(value)
 
 

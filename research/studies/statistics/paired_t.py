@@ -44,17 +44,17 @@ def paired_t(arm: Floats, baseline: Floats | float) -> PairedT:
         arm: finite values of a metric, [..., num_seeds].
         baseline: finite values for the same seeds, [..., num_seeds], or one number to compare the mean with.
     """
-    size = np.maximum(np.abs(arm), np.abs(baseline)).max(axis=-1)
-    assert np.isfinite(size).all(), "a value that is not a finite number"
+    magnitude = np.maximum(np.abs(arm), np.abs(baseline)).max(axis=-1)  # largest absolute value
+    assert np.isfinite(magnitude).all(), "a value is not a finite number"
     differences = arm - baseline
     mean = differences.mean(axis=-1)
     if arm.shape[-1] == 1:
         unknown = np.full_like(mean, np.nan)
         return PairedT(mean, unknown, unknown, unknown, unknown)
-    constant = np.ptp(differences, axis=-1) <= ROUNDING * size
-    same = constant & (np.abs(mean) <= ROUNDING * size)
+    constant = np.ptp(differences, axis=-1) <= ROUNDING * magnitude
+    equal = constant & (np.abs(mean) <= ROUNDING * magnitude)
     std = np.where(constant, 0.0, differences.std(axis=-1, ddof=1))
     # NaN instead of constant differences: scipy warns about constant values, but propagates NaN silently.
     test = ttest_1samp(np.where(constant[..., None], np.nan, differences), 0.0, axis=-1)
     interval = test.confidence_interval(1 - LEVEL)
-    return PairedT(np.where(same, 0.0, mean), std, interval.low, interval.high, np.where(same, 1.0, test.pvalue))
+    return PairedT(np.where(equal, 0.0, mean), std, interval.low, interval.high, np.where(equal, 1.0, test.pvalue))

@@ -33,7 +33,7 @@ class SeedsNeeded:
     """Significance level of the test: 5% / number of comparisons, which Holm's correction requires of the study's
     smallest p value."""
     description: str
-    """All of this as text, including the assumptions; or the reason why the number is unknown."""
+    """The fields above in words, with the assumptions; or the reason why the number is unknown."""
 
 
 def seeds_needed(

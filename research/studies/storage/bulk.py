@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 
 def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    """Add waiting trials with their parameters and attributes, but without results.
+    """Add waiting trials: their parameters and user attributes, but no objective values.
 
     Args:
         storage: the storage.

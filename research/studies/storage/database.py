@@ -76,8 +76,8 @@ def translate_database_errors(address: str) -> Iterator[None]:
 
 def without_password(address: str) -> str:
     """Return a database's address without its password, so that messages can show it."""
-    head, at, tail = address.rpartition("@")
+    before_host, at, host = address.rpartition("@")
     if not at:
         return address
-    scheme, _, login = head.partition("://")
-    return f"{scheme}://{login.partition(':')[0]}@{tail}"
+    scheme, _, login = before_host.partition("://")
+    return f"{scheme}://{login.partition(':')[0]}@{host}"

@@ -17,7 +17,7 @@ RETRY_SECONDS = 600.0
 """How long a failing call is retried, in seconds."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """First and longest wait between two attempts, in seconds; each wait is twice as long as the previous one."""
-SLICE_SECONDS = 0.25
+STOP_CHECK_SECONDS = 0.25
 """Interval at which a waiting call checks whether it should stop, in seconds."""
 Returned = TypeVar("Returned")
 
@@ -37,7 +37,7 @@ class RetryPolicy:
         """Time of the last known outage, by time.monotonic(); None if there was no outage."""
 
     def call(self, function: Callable[[], Returned]) -> Returned:
-        """Call a function until it succeeds, as long as the database cannot be reached, and return its result.
+        """Call a function and return its result. While the database cannot be reached, call the function again.
 
         Args:
             function: the function. It may be called several times, so a failed call must leave no harmful changes.
@@ -66,7 +66,7 @@ class RetryPolicy:
     def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.should_stop():
-            time.sleep(SLICE_SECONDS)
+            time.sleep(STOP_CHECK_SECONDS)
 
 
 class Heartbeat(threading.Thread):
@@ -90,7 +90,8 @@ class Heartbeat(threading.Thread):
             except Exception as error:  # no error may end this thread: a worker without heartbeats counts as dead
                 if succeeded:
                     logger.info(f"The storage did not receive a heartbeat ({_reason(error)}); retrying.")
-                succeeded, wait = False, min(self._seconds, 1.0)  # shorter: report soon after the storage is back
+                # A shorter wait, so that a heartbeat follows soon after the storage is back.
+                succeeded, wait = False, min(self._seconds, 1.0)
             else:
                 succeeded, wait = True, self._seconds
 
@@ -102,18 +103,18 @@ class Heartbeat(threading.Thread):
 
 def is_outage(error: BaseException) -> bool:
     """Return whether an error means that the database cannot be reached now, rather than that the call is wrong."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, DBAPIError):
-        found = found.__cause__
-    if found is None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError):
+        cause = cause.__cause__
+    if cause is None:
         return False
-    if found.connection_invalidated:
+    if cause.connection_invalidated:
         return True
-    if not isinstance(found, OperationalError | InterfaceError):
+    if not isinstance(cause, OperationalError | InterfaceError):
         return False
     # A file without write permission stays unusable; a file that another process has locked is soon free again.
-    is_sqlite = type(found.orig).__module__.startswith("sqlite3")
-    return not is_sqlite or "locked" in str(found.orig) or "busy" in str(found.orig)
+    is_sqlite = type(cause.orig).__module__.startswith("sqlite3")
+    return not is_sqlite or "locked" in str(cause.orig) or "busy" in str(cause.orig)
 
 
 def _reason(error: BaseException) -> str:

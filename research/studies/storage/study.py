@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
 from heads.registry import UnknownNameError, describe_unknown
-from research.studies.devices import VISIBLE
+from research.studies.devices import VISIBLE_DEVICES
 from research.studies.grid import StudySpec, Trial
 from research.studies.storage.bulk import insert_trials
 from research.studies.storage.database import (
@@ -33,7 +33,7 @@ from research.studies.storage.database import (
     without_password,
 )
 from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
-from research.studies.storage.trials import DONE, OPEN, Entry, read_entry, waiting_trials
+from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry, read_entry, waiting_trials
 from research.system.processes import is_alive
 
 HEARTBEAT_SECONDS = 10
@@ -41,9 +41,9 @@ HEARTBEAT_SECONDS = 10
 GRACE_SECONDS = 60
 """A worker without a heartbeat for this many seconds counts as dead, no matter on which machine it ran."""
 MANY_TRIALS = 20
-"""With more changed trials than this, reading all trials at once is faster than reading the changed ones singly."""
-_COMPARED = ("metric", "split")
-"""Keys of a study's specification whose first values are kept in the storage."""
+"""With more changed trials than this, reading all trials at once is faster than reading the changed ones one by one."""
+_FIXED_KEYS = ("metric", "split")
+"""Keys of a study's specification whose first values stay in the storage."""
 MAX_DEATHS = 3
 """Number of killed processes after which a trial counts as failed."""
 
@@ -86,7 +86,7 @@ class Study:
                 engine_kwargs=engine_arguments(address),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=lambda _, trial: self._requeue_dead(trial),
+                heartbeat_stale_trial_callback=lambda _, trial: self._requeue_or_fail(trial),
             )
             on_error.callback(self.close)
             if address.startswith("sqlite"):
@@ -103,7 +103,8 @@ class Study:
                 load_if_exists=True,
             )
             self._id = self._storage.get_study_id_from_name(name)
-            self._read: dict[int, Entry | None] = {}
+            # By id in the storage; None for a trial that another program added.
+            self._entries: dict[int, StorageEntry | None] = {}
             on_error.pop_all()
 
     def __enter__(self) -> Study:
@@ -129,35 +130,35 @@ class Study:
 
         def save() -> dict[str, Any]:
             first = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
-            kept = {name: first[name] for name in _COMPARED}
-            self._study.set_user_attr("spec", json.dumps({**spec, **kept}, default=str))
-            return kept
+            first_values = {name: first[name] for name in _FIXED_KEYS}
+            self._study.set_user_attr("spec", json.dumps({**spec, **first_values}, default=str))
+            return first_values
 
-        kept = self._call(save)
-        if all(spec[name] == value for name, value in kept.items()):
+        first_values = self._call(save)
+        if all(spec[name] == value for name, value in first_values.items()):
             return None
-        metric = kept["metric"] or "the default metric"
+        metric = first_values["metric"] or "the default metric"
         return (
-            f"The study started with {metric} on {kept['split']} rows: its storage and its progress table keep showing "
-            "these values."
+            f"The study started with {metric} on {first_values['split']} rows. Its storage and its progress table keep "
+            "showing these values; only its report uses the new metric or split."
         )
 
     def spec(self) -> StudySpec:
         """Return the study's specification."""
         return self._call(lambda: StudySpec(**json.loads(self._study.user_attrs["spec"])))
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, StorageEntry]:
         """Return the latest entry of every trial, by the trial's id."""
-        self._call(self._read_changed)
-        latest: dict[str, Entry] = {}
-        for _, entry in sorted(self._read.items()):
+        self._call(self._read_changed_trials)
+        latest: dict[str, StorageEntry] = {}
+        for _, entry in sorted(self._entries.items()):
             if entry is not None and entry.attributes.get("dropped"):
                 latest.pop(entry.trial.id, None)
             elif entry is not None:
                 latest[entry.trial.id] = entry
         return latest
 
-    def _read_changed(self) -> None:
+    def _read_changed_trials(self) -> None:
         """Read the trials that may have changed: new ones, those with a new state, and all that are running."""
         # Optuna itself would read all unfinished trials with all their settings at every poll.
         statement = text("SELECT trial_id, state FROM trials WHERE study_id = :study")
@@ -168,14 +169,14 @@ class Study:
             key
             for key, state in states.items()
             if state == TrialState.RUNNING
-            or key not in self._read
-            or ((entry := self._read[key]) is not None and entry.state != state)
+            or key not in self._entries
+            or ((entry := self._entries[key]) is not None and entry.state != state)
         ]
         if len(changed) > MANY_TRIALS:
-            found = self._storage.get_all_trials(self._id, deepcopy=False)
+            stored = self._storage.get_all_trials(self._id, deepcopy=False)
         else:
-            found = [self._storage.get_trial(key) for key in changed]
-        self._read |= {trial._trial_id: read_entry(trial) for trial in found}
+            stored = [self._storage.get_trial(key) for key in changed]
+        self._entries |= {trial._trial_id: read_entry(trial) for trial in stored}
 
     def add(self, trials: Sequence[Trial], *, rerun: Iterable[str] = ()) -> int:
         """Add the trials that the storage does not have yet, and return their number.
@@ -201,16 +202,16 @@ class Study:
 
         return self._call(add_missing)
 
-    def drop_waiting(self, kept: Collection[str]) -> int:
+    def drop_waiting(self, ids_to_keep: Collection[str]) -> int:
         """Remove waiting trials and return their number. A later grid that contains a removed trial adds it again.
 
         Args:
-            kept: ids of the trials to keep.
+            ids_to_keep: ids of the trials to keep.
         """
         num_dropped = 0
         for entry in self.entries().values():
             # Claim the trial first, so that no worker can start it in the meantime.
-            is_dropped = entry.state == TrialState.WAITING and entry.trial.id not in kept
+            is_dropped = entry.state == TrialState.WAITING and entry.trial.id not in ids_to_keep
             if is_dropped and self._call(partial(self._try_claim, entry.key)):
                 self._set_attributes(entry.key, {"dropped": True})
                 self._set_state(entry.key, TrialState.FAIL)
@@ -221,11 +222,13 @@ class Study:
         """Claim the first waiting trial in the order of the grid, or return None if no trial is waiting.
 
         Args:
-            worker: name of the worker that claims it.
+            worker: name of the worker that claims the trial.
         """
         for entry in self.entries().values():  # only the latest entry of each trial
             if entry.state == TrialState.WAITING and self._call(partial(self._try_claim, entry.key)):
-                self._set_attributes(entry.key, {"worker": worker, "host": socket.gethostname(), **_process_facts()})
+                self._set_attributes(
+                    entry.key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()}
+                )
                 return Claim(entry.trial, entry.key)
         return None
 
@@ -247,43 +250,43 @@ class Study:
         finally:
             heartbeat.stop()
 
-    def set_attributes(self, claim: Claim, **facts: Any) -> None:
+    def set_attributes(self, claim: Claim, **attributes: Any) -> None:
         """Store attributes with a trial; the values must be representable in JSON."""
-        self._set_attributes(claim.key, facts)
+        self._set_attributes(claim.key, attributes)
 
-    def _set_attributes(self, key: int, facts: Mapping[str, Any]) -> None:
-        for name, value in facts.items():
+    def _set_attributes(self, key: int, attributes: Mapping[str, Any]) -> None:
+        for name, value in attributes.items():
             with suppress(UpdateFinishedTrialError):
                 self._call(partial(self._storage.set_trial_user_attr, key, name, value))
 
-    def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **facts: Any) -> None:
+    def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **attributes: Any) -> None:
         """Record that a trial is finished, even if its worker was declared dead in the meantime.
 
         Args:
             claim: the trial.
             value: value of the compared metric; None if it is not defined.
             metrics: all metrics by split.
-            **facts: further attributes to store with the trial.
+            **attributes: further attributes to store with the trial.
         """
         # Optuna does not allow a complete trial without a value.
         state, values = (TrialState.PRUNED, None) if value is None else (TrialState.COMPLETE, [value])
-        self.set_attributes(claim, **facts, metrics=metrics)
+        self.set_attributes(claim, **attributes, metrics=metrics)
         if not self._set_state(claim.key, state, values):
-            self._finish_late(claim, state, values, {**facts, "metrics": metrics})
+            self._finish_late(claim, state, values, {**attributes, "metrics": metrics})
 
     def _finish_late(
-        self, claim: Claim, state: TrialState, values: Sequence[float] | None, facts: Mapping[str, Any]
+        self, claim: Claim, state: TrialState, values: Sequence[float] | None, attributes: Mapping[str, Any]
     ) -> None:
         """Store the result of a worker that was declared dead; by now, its trial may be open again or have failed."""
         entry = self.entries()[claim.trial.id]
-        if entry.state in DONE:
+        if entry.state in FINISHED_STATES:
             return
-        if entry.state in OPEN:
-            self._set_attributes(entry.key, facts)
+        if entry.state in UNFINISHED_STATES:
+            self._set_attributes(entry.key, attributes)
             if self._set_state(entry.key, state, values):
                 return
         dead_trial = self._call(lambda: self._storage.get_trial(claim.key))
-        self._add_copy(dead_trial, state, {**facts, "directory": dead_trial.user_attrs.get("directory")}, values)
+        self._add_copy(dead_trial, state, {**attributes, "directory": dead_trial.user_attrs.get("directory")}, values)
 
     def fail(self, claim: Claim, error: str) -> None:
         """Record that a trial failed, and why."""
@@ -295,7 +298,7 @@ class Study:
         self._set_state(claim.key, TrialState.WAITING)
 
     def requeue_killed(self, claim: Claim) -> None:
-        """Requeue a trial whose process was killed, or let it fail if that happened too often."""
+        """Requeue a trial whose process was killed; after MAX_DEATHS kills, record it as failed instead."""
         self._end_dead_trial(claim.key)
 
     def _set_state(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -309,7 +312,7 @@ class Study:
     def _end_dead_trial(self, key: int) -> None:
         with suppress(UpdateFinishedTrialError):  # another process was faster and has requeued the trial
             self._call(lambda: self._storage.set_trial_state_values(key, TrialState.FAIL))
-            self._requeue_dead(self._call(lambda: self._storage.get_trial(key)))
+            self._requeue_or_fail(self._call(lambda: self._storage.get_trial(key)))
 
     def requeue_dead_trials(self) -> None:
         """Requeue running trials whose worker died.
@@ -318,14 +321,15 @@ class Study:
         an outage of the storage, workers elsewhere first get the time to send a heartbeat again.
         """
         for entry in self.entries().values():
-            if entry.state == TrialState.RUNNING and _has_died(entry.attributes):
+            if entry.state == TrialState.RUNNING and _worker_has_died(entry.attributes):
                 self._end_dead_trial(entry.key)
         outage = self.retry_policy.last_outage
         if outage is None or time.monotonic() - outage > GRACE_SECONDS:
             with _without_heartbeat_warning():
                 self._call(lambda: optuna.storages.fail_stale_trials(self._study))
 
-    def _requeue_dead(self, dead_trial: FrozenTrial) -> None:
+    def _requeue_or_fail(self, dead_trial: FrozenTrial) -> None:
+        """Add a waiting copy of a dead trial to the storage, or a failed copy after MAX_DEATHS deaths."""
         deaths = dead_trial.user_attrs.get("deaths", 0) + 1
         if deaths < MAX_DEATHS:
             self._add_copy(dead_trial, TrialState.WAITING, {"deaths": deaths})
@@ -334,15 +338,19 @@ class Study:
             self._add_copy(dead_trial, TrialState.FAIL, {"deaths": deaths, "error": error})
 
     def _add_copy(
-        self, before: FrozenTrial, state: TrialState, facts: Mapping[str, Any], values: Sequence[float] | None = None
+        self,
+        original: FrozenTrial,
+        state: TrialState,
+        attributes: Mapping[str, Any],
+        values: Sequence[float] | None = None,
     ) -> None:
-        kept = {name: before.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
+        identity = {name: original.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
         copy = create_trial(
             state=state,
             values=values,
-            params=before.params,
-            distributions=before.distributions,
-            user_attrs={**kept, **facts},
+            params=original.params,
+            distributions=original.distributions,
+            user_attrs={**identity, **attributes},
         )
         self._call(lambda: self._study.add_trial(copy))
 
@@ -356,12 +364,12 @@ class Study:
             return self.retry_policy.call(function)
 
 
-def _process_facts() -> dict[str, Any]:
-    facts = {"pid": os.getpid(), "started": psutil.Process().create_time()}
-    return {**facts, "devices": os.environ[VISIBLE]} if VISIBLE in os.environ else facts
+def _process_attributes() -> dict[str, Any]:
+    attributes = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    return {**attributes, "devices": os.environ[VISIBLE_DEVICES]} if VISIBLE_DEVICES in os.environ else attributes
 
 
-def _has_died(attributes: Mapping[str, Any]) -> bool:
+def _worker_has_died(attributes: Mapping[str, Any]) -> bool:
     """Return whether a trial's worker ran on this machine and no longer exists."""
     if attributes.get("host") != socket.gethostname() or "started" not in attributes:
         return False

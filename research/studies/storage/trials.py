@@ -12,15 +12,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from research.studies.grid import Trial
 
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of finished trials. A pruned trial is finished, but its metric is not defined."""
-OPEN = (TrialState.WAITING, TrialState.RUNNING)
+UNFINISHED_STATES = (TrialState.WAITING, TrialState.RUNNING)
 """States of unfinished trials."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Latest state of a trial in the storage."""
+class StorageEntry:
+    """A trial as it is recorded in the storage."""
 
     trial: Trial
     """The trial."""
@@ -48,12 +48,12 @@ def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], existing: Sequen
     choices = _choices(grid)
     waiting = []
     for each in new:
-        waiting.append(_waiting(each, _distributions(each, choices, distributions)))
+        waiting.append(_waiting_trial(each, _distributions(each, choices, distributions)))
         distributions = {**waiting[-1].distributions, **distributions}
     return waiting
 
 
-def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _waiting_trial(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     return create_trial(
         state=TrialState.WAITING,
         params={name: _plain(trial.axes[name]) for name in distributions},
@@ -68,14 +68,14 @@ def _waiting(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> Fro
     )
 
 
-def read_entry(stored: FrozenTrial) -> Entry | None:
+def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     """Return the entry of a trial in the storage, or None if another program added the trial."""
-    facts = stored.user_attrs
-    if "settings" not in facts:
+    attributes = stored.user_attrs
+    if "settings" not in attributes:
         return None
-    trial = Trial(facts["id"], facts["arm"], facts["seed"], facts["axes"], facts["settings"])
+    trial = Trial(attributes["id"], attributes["arm"], attributes["seed"], attributes["axes"], attributes["settings"])
     value = stored.values[0] if stored.state == TrialState.COMPLETE else None
-    return Entry(trial, stored.state, facts, stored._trial_id, value)
+    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
 
 
 def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
@@ -99,7 +99,7 @@ def _distributions(
         choices: all values of each axis in the grid.
         existing: distributions that the study already has.
     """
-    found: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     for axis, value in trial.axes.items():
         plain = _plain(value)
         wanted: BaseDistribution
@@ -111,8 +111,8 @@ def _distributions(
             wanted = FloatDistribution(-1e9, 1e9)
         fixed = existing.get(axis, wanted)
         if type(fixed) is type(wanted) and (not isinstance(fixed, CategoricalDistribution) or plain in fixed.choices):
-            found[axis] = fixed
-    return found
+            distributions[axis] = fixed
+    return distributions
 
 
 def _plain(value: Any) -> Any:

@@ -10,13 +10,13 @@ import pytest
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import StudyOutcomes
-from research.studies.report.contents import Contents, find_contents
+from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents
-from tests.builders.studies import HOSTILE, SMALL_RUN, run_study
+from tests.builders.studies import FAST_SETTINGS, HOSTILE, run_study
 
 
 @pytest.fixture(scope="session")
-def environment(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
+def session_cache(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
     """Let runs in this process use the session's cache of prepared data."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIDWAY_CACHE", str(cache_dir))
@@ -25,19 +25,19 @@ def environment(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture
 def unlabelled_spec(
-    environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+    session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> StudySpec:
     """A study of two arms on data without test labels, which compares them on validation rows."""
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
     (data / "test.csv").write_text("\n".join(texts) + "\n")
-    base = {**SMALL_RUN, "encoder": str(tiny_encoder), "data": str(data)}
+    base = {**FAST_SETTINGS, "encoder": str(tiny_encoder), "data": str(data)}
     return StudySpec(name="s", base=base, grid={"head": ["linear", "mean"]}, split="validation")
 
 
 @pytest.fixture(scope="session")
 def finished_study(
-    environment: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+    session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> StudyOutcomes:
     """A finished study of three arms. One has an edit during training; names and texts contain HTML."""
     folder = tmp_path_factory.mktemp("finished_study")
@@ -49,7 +49,7 @@ def finished_study(
     spec = StudySpec(
         name="three",
         about=f"Which is best? {HOSTILE}",
-        base={**SMALL_RUN, "encoder": str(tiny_encoder), "data": str(data)},
+        base={**FAST_SETTINGS, "encoder": str(tiny_encoder), "data": str(data)},
         arms={
             "linear": {"head": "linear"},
             HOSTILE: {"head": "mean", "timeline": [{"at": "50%", "unfreeze": "encoder.layer[-1:]"}], "lr": 0.01},
@@ -63,7 +63,7 @@ def finished_study(
 @pytest.fixture(scope="session")
 def contents(finished_study: StudyOutcomes) -> Contents:
     """The report contents of the finished study."""
-    return find_contents(finished_study)
+    return collect_contents(finished_study)
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,14 @@ from research.studies.command import STUDY, WORK, StudyCommand, StudySettings, W
 from research.studies.grid import check_arms, expand
 
 
-def parsed(*arguments: str) -> StudyCommand:
+def parse(*arguments: str) -> StudyCommand:
     command = parse_study(arguments)
     assert isinstance(command, StudyCommand)
     return command
 
 
 def test_flags_define_a_grid() -> None:
-    command = parsed(
+    command = parse(
         *(
             "--heads",
             "linear,{name: lstm, lstm_size: 64}",
@@ -47,23 +47,23 @@ def test_flags_define_a_grid() -> None:
     assert command.directory == Path("runs/a")
 
 
-def test_grid_overrides_the_base_with_a_note(tmp_path: Path) -> None:
-    command = parsed("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
+def test_value_in_the_base_is_noted_as_unused_if_the_grid_varies_the_setting(tmp_path: Path) -> None:
+    command = parse("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
     assert [re.findall(r"\bhead\b|'mlp'", note) for note in command.notes] == [["head", "'mlp'"]]
     assert command.spec.base["seed"] == 3
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("head: lstm\nlr: 0.5\n")
-    (note,) = parsed("--recipe", str(recipe), "--heads", "linear,mean").notes
+    (note,) = parse("--recipe", str(recipe), "--heads", "linear,mean").notes
     assert re.search(r"\bhead\b.*'lstm'", note)
 
 
 def test_flags_override_a_study_file(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("base: {epochs: 3, lr: 1.0}\ngrid: {head: [linear], seed: [0, 1]}\nquick: {base: {lr: 2.0}}\n")
-    command = parsed("--study", str(path), "--epochs", "5", "--seeds", "7")
+    command = parse("--study", str(path), "--epochs", "5", "--seeds", "7")
     assert (command.spec.name, command.spec.base["epochs"], command.spec.base["lr"]) == ("experiment", 5, 1.0)
     assert command.spec.grid == {"head": ["linear"], "seed": [7]}
-    quick = parsed("--study", str(path), "--quick")
+    quick = parse("--study", str(path), "--quick")
     assert (quick.spec.name, quick.spec.base["lr"]) == ("experiment-quick", 2.0)
     assert quick.settings.quick
 
@@ -73,27 +73,27 @@ def test_settings_of_a_study_file_override_its_recipes(tmp_path: Path) -> None:
     recipe.write_text("epochs: 9\nlr: 0.5\n")
     path = tmp_path / "experiment.yaml"
     path.write_text(f"base: {{recipe: {recipe}, epochs: 3}}\n")
-    base = parsed("--study", str(path)).spec.base
+    base = parse("--study", str(path)).spec.base
     assert (base["epochs"], base["lr"]) == (3, 0.5)
 
 
 def test_flag_overridden_in_some_arms_is_noted(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("head: lstm\nepochs: 9\n")
-    (note,) = parsed("--epochs", "2", "--grid", f"recipe={recipe}").notes
+    (note,) = parse("--epochs", "2", "--grid", f"recipe={recipe}").notes
     assert re.search(rf"{recipe} .*\bepochs to 9,.*--epochs", note)
     study = tmp_path / "study.yaml"
     study.write_text(
         "base: {lr: 3}\narms: {a: {lr: 1}, b: {epochs: 5}}\noverride: [{when: {arm: b}, set: {lr: 2}}]\nexclude:\n"
     )
-    arm_note, override_note = parsed("--study", str(study), "--lr", "4").notes
+    arm_note, override_note = parse("--study", str(study), "--lr", "4").notes
     assert re.search(r"'a'.*\blr to 1,.*--lr", arm_note)
     assert re.search(r"\{'arm': 'b'\}.*\blr to 2,.*--lr", override_note)
-    assert parsed("--study", str(study)).notes == []
+    assert parse("--study", str(study)).notes == []
 
 
-def test_entries_outside_the_grid_are_dropped_with_a_note() -> None:
-    command = parsed("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
+def test_entries_that_match_nothing_in_the_grid_of_flags_are_dropped_and_noted() -> None:
+    command = parse("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
     (note,) = command.notes
     assert re.search(r"override.*\{'head': 'cnn'\}", note)
     assert command.spec.override == [{"when": {"head": "gru"}, "set": {"head_lr": "1e-3"}}]
@@ -101,18 +101,18 @@ def test_entries_outside_the_grid_are_dropped_with_a_note() -> None:
     assert rates == {"linear": 0.01, "gru (gru_size 8)": 0.001, "lstm": 0.01}
 
 
-def test_value_no_stays_text_and_braces_may_contain_commas() -> None:
-    command = parsed("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
+def test_value_no_stays_a_string_and_commas_in_braces_do_not_separate_values() -> None:
+    command = parse("--grid", "mixed_precision=no,bf16", "--exclude", "head={name: lstm, lstm_size: 64},lr=3")
     assert command.spec.grid == {"mixed_precision": ["no", "bf16"]}
     assert command.spec.exclude == [{"head": {"name": "lstm", "lstm_size": 64}, "lr": 3}]
 
 
 def test_report_texts_is_on_by_default() -> None:
-    assert parsed("--heads", "linear").settings.report_texts
-    assert not parsed("--report_texts", "false", "--heads", "linear").settings.report_texts
+    assert parse("--heads", "linear").settings.report_texts
+    assert not parse("--report_texts", "false", "--heads", "linear").settings.report_texts
 
 
-def test_seeds_may_be_a_range() -> None:
+def test_seeds_may_be_a_range_and_the_timeout_is_checked() -> None:
     command = parse_study(["--seeds", "0-4", "--trial_timeout", "2h", "--drop_waiting"])
     assert isinstance(command, StudyCommand)
     assert (command.settings.trial_timeout, command.settings.drop_waiting) == ("2h", True)
@@ -122,7 +122,7 @@ def test_seeds_may_be_a_range() -> None:
 
 
 def test_flags_of_study_and_trials_can_be_mixed() -> None:
-    command = parsed(
+    command = parse(
         *("--head.lstm_size", "9", "--drop-waiting", "--grid", "lr=1,2", "freeze=[encoder],[]", "--head", "lstm"),
         *("--grid=warmup=0,5%", "--seeds=1", "--workers", "3", "--workers=2", "--split", "validation"),
     )
@@ -162,10 +162,10 @@ def test_invalid_command_line_is_refused(arguments: list[str], message: str) -> 
 
 @pytest.mark.parametrize("study", sorted(Path("experiments/studies").glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("quick", [[], ["--quick"]])
-def test_shipped_study_can_be_planned(study: Path, quick: list[str]) -> None:
+def test_study_file_of_the_repository_expands_to_valid_trials(study: Path, quick: list[str]) -> None:
     from research.runner.resolve import resolve
 
-    command = parsed("--study", str(study), *quick)
+    command = parse("--study", str(study), *quick)
     trials = expand(command.spec)
     check_arms(trials, check_first)
     check_arms(trials, resolve)

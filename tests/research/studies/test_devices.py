@@ -14,7 +14,7 @@ GPU = "GPU-8e1c1f0a-0000-4000-8000-5a5e5c5b5a59"
 
 @pytest.mark.parametrize(
     ("devices", "num_workers", "num_processes", "expected"),
-    [
+    [  # each character of a string is the number of one GPU
         ("0123", 4, 1, ["0", "1", "2", "3"]),
         ("4567", 2, 2, ["45", "67"]),
         ("01234", 2, 2, ["01", "23"]),
@@ -30,7 +30,7 @@ def test_devices_are_split_among_workers_and_their_processes(
     assignment = DeviceAssignment(list(devices), num_workers, num_processes)
     assert ["".join(assignment.for_worker(worker)) for worker in range(num_workers)] == expected
     is_shared = num_workers > 1 and 0 < len(devices) < num_workers * num_processes
-    assert (assignment.describe() is not None) == is_shared
+    assert (assignment.describe_sharing() is not None) == is_shared
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_visible_devices_are_parsed_as_in_cuda(
     assert visible_devices(Launcher()) == expected
 
 
-def test_devices_are_numbered_without_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_gpus_are_used_if_cuda_visible_devices_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assignment = assign_devices(Launcher(num_processes=2), 2)

@@ -9,11 +9,11 @@ from optuna.trial import TrialState
 
 from research.studies.estimate import NUM_STEPS, STARTING_SECONDS, estimate
 from research.studies.grid import StudySpec, Trial, expand
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 
 
-def finished_entry(trial: Trial, seconds: float) -> Entry:
-    return Entry(trial, TrialState.COMPLETE, {"seconds": seconds}, 0, 0.5)
+def finished_entry(trial: Trial, seconds: float) -> StorageEntry:
+    return StorageEntry(trial, TrialState.COMPLETE, {"seconds": seconds}, 0, 0.5)
 
 
 def test_estimate_uses_the_median_of_finished_trials() -> None:
@@ -22,15 +22,13 @@ def test_estimate_uses_the_median_of_finished_trials() -> None:
         trial.id: finished_entry(trial, seconds)
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)
     }
-    failed = Entry(trials[7], TrialState.FAIL, {"seconds": 1e9}, 0)
+    failed = StorageEntry(trials[7], TrialState.FAIL, {"seconds": 1e9}, 0)
     remaining = [*trials[3:5], *trials[7:]]
     estimated = estimate(remaining, {**entries, failed.trial.id: failed}, 2, None)
     assert estimated.seconds == (2 * 2.0 + 3 * 15.0) / 2
-    assert ["linear: 2 x" in estimated.lines[0], "lstm: 3 x" in estimated.lines[1], len(estimated.lines)] == [
-        True,
-        True,
-        2,
-    ]
+    linear_line, lstm_line = estimated.lines
+    assert "linear: 2 x" in linear_line
+    assert "lstm: 3 x" in lstm_line
 
 
 def test_estimate_uses_no_more_workers_than_trials() -> None:
@@ -38,7 +36,7 @@ def test_estimate_uses_no_more_workers_than_trials() -> None:
     assert estimate([second], {first.id: finished_entry(first, 8.0)}, 4, None).seconds == 8.0
 
 
-@pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("session_cache")
 def test_arms_without_finished_trials_are_measured(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ def test_fork_that_cannot_start_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("{}")
     checkpoint = tmp_path / "checkpoints" / "step-00000004"
     checkpoint.mkdir(parents=True)
-    clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)
+    clock = Clock.of_run(num_examples=47, batch_size=8, epochs=1, max_steps=None)  # 6 steps
     clock.set_step(4)
     (checkpoint / "state.json").write_text(json.dumps({"clock": clock.state_dict(), "journal": []}))
     write_manifest(checkpoint)

@@ -16,7 +16,7 @@ def arm_names(**spec: Any) -> list[str]:
     return list(dict.fromkeys(trial.arm for trial in expand(StudySpec(**spec))))
 
 
-def test_grid_contains_all_combinations_in_order_of_the_seeds() -> None:
+def test_grid_expands_to_all_combinations_with_seeds_in_the_given_order() -> None:
     trials = expand(StudySpec(grid={"seed": [3, 1], "head": ["linear", "lstm"], "lr": [1e-5, "3e-5"]}))
     assert [(trial.settings["head"], trial.settings["lr"], trial.seed) for trial in trials] == [
         (head, lr, seed) for head in ("linear", "lstm") for lr in (1e-5, 3e-5) for seed in (3, 1)
@@ -117,7 +117,7 @@ def test_trial_config_equals_a_run_config() -> None:
         ({"name": "../a"}, r"name.*\.\./a"),
         ({"split": "train"}, "split.*test or validation"),
         ({"grid": 3}, "grid.*mapping.*3"),
-        ({"baseline": 3}, "baseline.*text.*3"),
+        ({"baseline": 3}, "baseline.*string.*3"),
         ({"arms": {1: {}}}, "arms.*quotes.*1"),
         ({"arms": {"a": {"seed": 5}}}, "'a'.*'seed'"),
         ({"arms": {"a": {"output_dir": "x"}}}, "'a'.*'output_dir'"),
@@ -175,7 +175,7 @@ def test_each_value_of_a_grid_is_parsed_once(monkeypatch: pytest.MonkeyPatch) ->
     assert (
         len(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, "3e-5"], "seed": list(range(50))}))) == 200
     )
-    assert num_calls <= 2 + 2 + 50 + 1
+    assert num_calls <= 2 + 2 + 50 + 1  # one call for each head, learning rate and seed, and one for the defaults
 
 
 def test_seed_ranges_are_expanded() -> None:

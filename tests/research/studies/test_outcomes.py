@@ -1,4 +1,4 @@
-"""The outcomes of a study's trials are collected, and checked for differences that prevent verdicts."""
+"""The outcomes of a study's trials are collected, and checked for differences that prevent accuracy_verdicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from research.studies.grid import StudySpec, Trial
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.system.plain_text import for_markdown
 from tests.builders.studies import accuracy_verdicts, make_trial, with_changed_outcomes
 
@@ -64,10 +64,11 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
 
     frozen = {"freeze": ["encoder"]}
     outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
-    # The settings of these trials require that they run the encoder, so that is not a difference.
+    # These trials have no frozen encoder: they must run it, which is not an inconsistency.
     outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.inconsistencies == []
+    # Seed 5 of lstm ran the encoder although it is frozen.
     study = dataclasses.replace(
         study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
     )
@@ -92,7 +93,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         (trials[4], TrialState.WAITING, {}),
         (make_trial("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
     ]
-    entries = {item[0].id: Entry(*item, number) for number, item in enumerate(stored)}
+    entries = {item[0].id: StorageEntry(*item, number) for number, item in enumerate(stored)}
     run_directory = tmp_path / "trials" / trials[1].id
     run_directory.mkdir(parents=True)
     (run_directory / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from research.studies.grid import StudySpec, expand
 from research.studies.progress import StudyProgress
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.studies.worker import events_path
 from research.system.events import recording_events, report_hidden_states
 from research.system.messages import logger
@@ -22,19 +22,19 @@ def test_start_and_end_of_a_trial_print_one_line_each(tmp_path: Path) -> None:
     with StudyProgress([first, second], Terminal(file=printed), tmp_path) as progress:
         progress.show({})
         assert printed.getvalue() == ""
-        running = Entry(first, TrialState.RUNNING, {}, 1)
+        running = StorageEntry(first, TrialState.RUNNING, {}, 1)
         for _ in range(3):
-            progress.show({first.id: running, second.id: Entry(second, TrialState.WAITING, {}, 2)})
+            progress.show({first.id: running, second.id: StorageEntry(second, TrialState.WAITING, {}, 2)})
         (line,) = printed.getvalue().splitlines()
         assert "seed 3" in line
-        progress.show({first.id: Entry(first, TrialState.COMPLETE, {"seconds": 2.0}, 1, 0.75)})
+        progress.show({first.id: StorageEntry(first, TrialState.COMPLETE, {"seconds": 2.0}, 1, 0.75)})
     assert len(printed.getvalue().splitlines()) == 2
     assert "0.7500" in printed.getvalue()
 
 
 def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [3, 4]}))
-    entries = {trial.id: Entry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
+    entries = {trial.id: StorageEntry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
     message = "Hidden states are not cached: the encoder trains."
     printed = io.StringIO()
     with StudyProgress(trials, Terminal(file=printed), tmp_path) as progress:

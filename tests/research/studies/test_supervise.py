@@ -32,7 +32,7 @@ def test_finished_study_starts_no_workers(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
 
 
-def test_workers_that_die_immediately_end_the_study_with_their_log(tmp_path: Path) -> None:
+def test_study_fails_with_the_worker_log_if_workers_die_at_once(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     with Study("a", local_address(tmp_path)) as study:
         study.add(TRIALS)

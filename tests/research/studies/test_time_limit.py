@@ -10,7 +10,7 @@ from research.studies.time_limit import parse_seconds
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("0.5h", 1800)]
 )
-def test_parse_seconds_returns_seconds(text: str, seconds: float) -> None:
+def test_parse_seconds_converts_hours_minutes_and_seconds(text: str, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 

@@ -16,7 +16,7 @@ from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 from research.studies.worker import Worker, hidden_states_settings, log_path, trains_head_only, try_read_result
-from tests.builders.studies import SMALL_RUN
+from tests.builders.studies import FAST_SETTINGS
 
 
 @pytest.fixture
@@ -28,12 +28,13 @@ def restore_signal_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("environment", "restore_signal_handlers")
-def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
-    base: dict[str, Any] = {**SMALL_RUN, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
-    spec = StudySpec(
-        name="a", base=base, grid={"head": ["linear", "last4"]}
-    )  # the encoder has too few layers for last4
+@pytest.mark.usefixtures("session_cache", "restore_signal_handlers")
+def test_worker_records_one_trial_as_finished_and_one_as_failed(
+    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    base: dict[str, Any] = {**FAST_SETTINGS, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_steps": 1}
+    # The encoder has too few layers for last4.
+    spec = StudySpec(name="a", base=base, grid={"head": ["linear", "last4"]})
     with Study("a", local_address(tmp_path)) as study:
         study.add(expand(spec))
         assert Worker(study, spec, tmp_path).work() == 0
@@ -52,7 +53,7 @@ def test_worker_finishes_one_trial_and_fails_another(tiny_encoder: Path, tiny_re
     assert log_path(tmp_path, finished.trial.id).exists()
 
 
-@pytest.mark.usefixtures("environment", "restore_signal_handlers")
+@pytest.mark.usefixtures("session_cache", "restore_signal_handlers")
 def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")
     spec = StudySpec(name="a")
@@ -75,7 +76,7 @@ def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypat
         ({"freeze": ["encoder"], "peft": "lora"}, False),
     ],
 )
-def test_trials_with_frozen_encoder_run_in_the_worker_process(
+def test_trials_that_train_only_the_head_run_in_the_worker_process(
     settings: dict[str, Any], expected: bool, tmp_path: Path
 ) -> None:
     config = RunConfig(**settings)
@@ -92,7 +93,7 @@ def test_hidden_states_settings_exclude_the_head() -> None:
         assert hidden_states_settings(RunConfig(**changed)) != default
 
 
-def test_unreadable_result_is_none(tmp_path: Path) -> None:
+def test_try_read_result_returns_none_if_the_file_is_missing_or_broken(tmp_path: Path) -> None:
     assert try_read_result(tmp_path) is None
     (tmp_path / "result.json").write_text("{")
     assert try_read_result(tmp_path) is None

@@ -54,7 +54,7 @@ def test_task_of_a_plugin_is_trained_evaluated_and_reported(
         run_experiment(config)
         task = TASKS["ordinal"](("1", "2", "3", "4", "5"))
         result = json.loads((tmp_path / "run" / "result.json").read_text())
-        assert StudySpec().metric_among(result["metrics"]["test"]) == "levels_off"
+        assert StudySpec().compared_metric(result["metrics"]["test"]) == "levels_off"
     predictions = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet").to_pydict()
     scores = np.log(np.stack([predictions[f"score_{name}"] for name in task.label_names], axis=1))
     assert predictions["prediction"] == task.predicted_labels(scores).tolist()

@@ -8,14 +8,14 @@ from pathlib import Path
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.console import ranking_lines
-from research.studies.report.contents import find_contents
+from research.studies.report.contents import collect_contents
 from research.system.terminal import Terminal
 from tests.builders.studies import make_trial
 
 
-def printed(study: StudyOutcomes, width: int = 300) -> list[str]:
+def print_ranking(study: StudyOutcomes, width: int = 300) -> list[str]:
     console = io.StringIO()
-    for line in ranking_lines(find_contents(study)):
+    for line in ranking_lines(collect_contents(study)):
         Terminal(file=console, width=width).print(line)
     return console.getvalue().splitlines()
 
@@ -33,7 +33,7 @@ def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
 
 def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) -> None:
     baseline = [0.50, 0.52, 0.51, 0.53, 0.49]
-    lines = printed(
+    lines = print_ranking(
         study_of(tmp_path, {"linear": baseline, "lstm": [value + 0.2 + 0.001 * value for value in baseline]})
     )
     assert "accuracy" in lines[0]
@@ -48,17 +48,17 @@ def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) 
 
 def test_words_of_verdicts_are_not_broken_on_a_narrow_terminal(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"linear": [0.5, 0.6], "long_name_of_an_arm": [0.7, 0.85]})
-    lines = printed(study, width=80)
+    lines = print_ranking(study, width=80)
     assert max(map(len, lines)) <= 80
     assert sum(line.split()[-1:] == ["baseline"] for line in lines) == 1
 
 
 def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
-    reasons = {arm.comparison.why_no_verdict for arm in find_contents(study).ranked if arm.comparison is not None}
+    reasons = {arm.comparison.why_no_verdict for arm in collect_contents(study).ranked if arm.comparison is not None}
     (reason,) = reasons
-    assert sum(reason in line for line in printed(study)) == 1
+    assert sum(reason in line for line in print_ranking(study)) == 1
 
 
 def test_nothing_is_printed_before_a_trial_is_finished(tmp_path: Path) -> None:
-    assert printed(StudyOutcomes(StudySpec(), tmp_path, [Outcome(make_trial("a", 0), tmp_path, "waiting")])) == []
+    assert print_ranking(StudyOutcomes(StudySpec(), tmp_path, [Outcome(make_trial("a", 0), tmp_path, "waiting")])) == []

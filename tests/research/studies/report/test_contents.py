@@ -13,19 +13,19 @@ import yaml
 from research.studies.grid import StudySpec
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.console import ranking_lines
-from research.studies.report.contents import find_contents
+from research.studies.report.contents import collect_contents
 from research.studies.report.page import write_contents
 from research.system.plain_text import for_markdown
-from tests.builders.studies import run_study, table_rows, with_changed_outcomes, without_files
+from tests.builders.studies import run_study, table_cells, with_changed_outcomes, without_files
 
 
 def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes, tmp_path: Path) -> None:
-    contents = find_contents(without_files(finished_study, tmp_path))
-    assert contents.ranked == find_contents(finished_study).ranked
+    contents = collect_contents(without_files(finished_study, tmp_path))
+    assert contents.ranked == collect_contents(finished_study).ranked
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
     assert "test" in reason
-    assert [outcome for outcome, _ in contents.missing.elsewhere] == list(contents.study.outcomes)
+    assert [outcome for outcome, _ in contents.missing.with_missing_files] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
     assert f"Not shown: {reason}." in page
     # With these recipes, the commands on the page repeat the trials.
@@ -35,11 +35,11 @@ def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes
     ]
 
 
-def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     outcome = finished_study.outcomes[5]
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
-    contents = find_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
+    contents = collect_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
     (skipped_trials,) = contents.skipped_trials
     assert skipped_trials.startswith(f"{outcome.trial.id}: ")
     assert (len(contents.models), contents.reasons) == (2, {})
@@ -48,29 +48,29 @@ def test_damaged_predictions_are_skipped_by_name(finished_study: StudyOutcomes, 
 def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyOutcomes) -> None:
     trial = finished_study.outcomes[2].trial
     changed_trial = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
-    contents = find_contents(with_changed_outcomes(finished_study, {2: {"trial": changed_trial}}))
+    contents = collect_contents(with_changed_outcomes(finished_study, {2: {"trial": changed_trial}}))
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
     assert re.search(rf"data: .*{trial.settings['data']}.*rotten_tomatoes", reason)
     assert len(contents.ranked) == 3
 
 
-def test_unknown_metric_omits_the_ranking(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_ranking_is_omitted_if_the_metric_is_unknown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     spec = dataclasses.replace(finished_study.spec, metric="pearson")
-    contents = find_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
+    contents = collect_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
     assert contents.reasons.keys() == {"ranking"}
     assert "'pearson'" in contents.reasons["ranking"]
     page = html.unescape(write_contents(contents).read_text())
     assert f"Not shown: {contents.reasons['ranking']}" in page
     assert for_markdown(contents.reasons["ranking"]) in (tmp_path / "report.md").read_text()
-    assert len(table_rows("costs", page)) == 3
+    assert len(table_cells("costs", page)) == 3
 
 
-def test_study_without_test_labels_can_be_compared_on_validation_rows_only(
+def test_study_without_test_labels_can_be_compared_only_on_validation_rows(
     unlabelled_spec: StudySpec, tmp_path: Path
 ) -> None:
     study = run_study(tmp_path / "runs" / "s", unlabelled_spec)
-    contents = find_contents(study)
+    contents = collect_contents(study)
     assert (contents.reasons, contents.metric) == ({}, "accuracy")
     for ranked_arm, outcome in zip(sorted(contents.ranked, key=lambda arm: arm.arm), study.outcomes, strict=True):
         assert outcome.result is not None
@@ -79,7 +79,7 @@ def test_study_without_test_labels_can_be_compared_on_validation_rows_only(
     assert "test/" not in (study.directory / "results.csv").read_text()
 
     on_test = dataclasses.replace(study, spec=dataclasses.replace(unlabelled_spec, split="test"))
-    contents = find_contents(on_test)
+    contents = collect_contents(on_test)
     assert [*contents.ranked, *contents.breakdowns, *contents.models] == []
     assert set(contents.reasons.values()) == {contents.reasons["ranking"]}
     reason = contents.reasons["ranking"]

@@ -12,8 +12,10 @@ from research.studies.report.costs import ArmCost, find_costs
 from tests.builders.studies import make_trial
 
 
-def cost(tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list[dict[str, Any]]) -> ArmCost:
-    """Return the cost of an arm whose trials have journals of (step, trainable before, trainable after)."""
+def write_trials_and_find_cost(
+    tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list[dict[str, Any]]
+) -> ArmCost:
+    """Return the cost of an arm, after writing journals with edits (step, trainable before, trainable after)."""
     outcomes = []
     for seed, result in enumerate(results):
         directory = tmp_path / str(seed)
@@ -33,7 +35,7 @@ def cost(tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list
 def test_time_is_averaged_over_seeds_and_cached_trials_are_counted(tmp_path: Path) -> None:
     common = {"steps": 10, "trainable_parameters": 7}
     results = [{**common, "train_seconds": 2.0}, {**common, "train_seconds": 4.0, "cached_features": True}, {}]
-    arm_cost = cost(tmp_path, [], results)
+    arm_cost = write_trials_and_find_cost(tmp_path, [], results)
     assert (arm_cost.seconds, arm_cost.num_cached, len(arm_cost.trials)) == (3.0, 1, 2)
     assert (arm_cost.trainable_parameters, arm_cost.mean_trainable_parameters, arm_cost.changes_midway) == (7, 7, False)
 
@@ -41,16 +43,16 @@ def test_time_is_averaged_over_seeds_and_cached_trials_are_counted(tmp_path: Pat
 def test_trainable_parameters_are_weighted_by_steps(tmp_path: Path) -> None:
     result = {"steps": 10, "train_seconds": 1.0, "trainable_parameters": 50}
     # Frozen before the first step and unfrozen after the fourth; the edit after the last step has no effect.
-    arm_cost = cost(tmp_path, [(0, 100, 20), (4, 20, 70), (10, 70, 50)], [result])
+    arm_cost = write_trials_and_find_cost(tmp_path, [(0, 100, 20), (4, 20, 70), (10, 70, 50)], [result])
     assert arm_cost.mean_trainable_parameters == (4 * 20 + 6 * 70) / 10
     assert arm_cost.changes_midway
 
 
 def test_edit_before_the_first_step_is_not_a_change_midway(tmp_path: Path) -> None:
     result = {"steps": 10, "train_seconds": 1.0, "trainable_parameters": 20}
-    assert not cost(tmp_path, [(0, 100, 20)], [result, result, result]).changes_midway
+    assert not write_trials_and_find_cost(tmp_path, [(0, 100, 20)], [result, result, result]).changes_midway
 
 
 def test_mean_falls_back_to_the_final_number_without_a_journal(tmp_path: Path) -> None:
     result = {"steps": 10, "train_seconds": 1.0, "trainable_parameters": 20}
-    assert cost(tmp_path, None, [result]).mean_trainable_parameters == 20
+    assert write_trials_and_find_cost(tmp_path, None, [result]).mean_trainable_parameters == 20

@@ -25,13 +25,15 @@ def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> St
     return StudyOutcomes(StudySpec(name="curves"), directory, outcomes)
 
 
-def log(steps: list[int], losses: list[float | None]) -> list[dict[str, Any]]:
+def log_lines(steps: list[int], losses: list[float | None]) -> list[dict[str, Any]]:
     return [{"step": step, "loss": loss} for step, loss in zip(steps, losses, strict=True)]
 
 
 def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     # The second seed stopped early and logged a step that the first did not log.
-    study = study_of(tmp_path, {"a": [log([1, 2, 4], [3.0, 2.0, 1.0]), log([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]})
+    study = study_of(
+        tmp_path, {"a": [log_lines([1, 2, 4], [3.0, 2.0, 1.0]), log_lines([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]}
+    )
     (curves,) = read_arm_curves(study, "loss", smooth=False)
     assert (curves.arm, curves.mean) == ("a", ([1, 2], [2.0, 1.5]))
     assert curves.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
@@ -39,7 +41,7 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
 
 def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
     steps = list(range(1, 51))
-    study = study_of(tmp_path, {"a": [log(steps, [float(step % 2) for step in steps])]})
+    study = study_of(tmp_path, {"a": [log_lines(steps, [float(step % 2) for step in steps])]})
     (curves,) = read_arm_curves(study, "loss", smooth=True)
     assert curves.mean[1][1:] == [0.5] * 49
     assert set(curves.seeds[0][1]) == {0.0, 1.0}
@@ -47,7 +49,7 @@ def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
 
 def test_long_curves_share_the_maximum_number_of_points(tmp_path: Path) -> None:
     steps = list(range(1, 3001))
-    study = study_of(tmp_path, {"a": [log(steps, [1.0] * 3000)] * 9})
+    study = study_of(tmp_path, {"a": [log_lines(steps, [1.0] * 3000)] * 9})
     (curves,) = read_arm_curves(study, "loss", smooth=True)
     assert sum(len(curve[0]) for curve in [curves.mean, *curves.seeds]) <= MAX_POINTS
 
@@ -55,9 +57,8 @@ def test_long_curves_share_the_maximum_number_of_points(tmp_path: Path) -> None:
 def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": [[], []], "b": [[]]})
     for outcome in study.outcomes:
-        steps = (
-            [0] if outcome.trial.arm == "b" else [5 + outcome.trial.seed, 0]
-        )  # a conditional edit may be applied at any step
+        # A conditional edit may be applied at a different step in each trial.
+        steps = [0] if outcome.trial.arm == "b" else [5 + outcome.trial.seed, 0]
         lines = []
         for number, step in enumerate(sorted(steps), start=1):
             record = {"number": number, "step": step, "epoch": 0.0, "name": "freeze", "arguments": {"modules": "head"}}

@@ -9,19 +9,19 @@ import pytest
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.examples import compare_models_of_arms
 from research.studies.report.rows import read_rows
-from tests.builders.studies import with_changed_outcomes, write_study
+from tests.builders.studies import study_with_predictions, with_changed_outcomes
 
 LABELS = [0] * 8
 CORRECT, HALF_CORRECT, WRONG = [0] * 8, [0, 1] * 4, [1] * 8
 
 
-def with_failed_trials(study: StudyOutcomes, *numbers: int) -> StudyOutcomes:
-    """Return a study in which some trials failed."""
-    return with_changed_outcomes(study, {number: {"state": "failed", "result": None} for number in numbers})
+def with_failed_trials(study: StudyOutcomes, *indices: int) -> StudyOutcomes:
+    """Return a study in which the trials with these indices failed."""
+    return with_changed_outcomes(study, {index: {"state": "failed", "result": None} for index in indices})
 
 
 def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
-    study = write_study(tmp_path, {"base": [HALF_CORRECT, WRONG], "a": [CORRECT, WRONG]}, LABELS)
+    study = study_with_predictions(tmp_path, {"base": [HALF_CORRECT, WRONG], "a": [CORRECT, WRONG]}, LABELS)
     (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert (comparison.arm, comparison.seeds) == ("a", (0, 1))
     first, second = comparison.by_seed[0], comparison.by_seed[1]
@@ -33,15 +33,14 @@ def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
 
 
 def test_arm_without_a_common_seed_is_not_compared(tmp_path: Path) -> None:
-    study = with_failed_trials(
-        write_study(tmp_path, {"base": [HALF_CORRECT, HALF_CORRECT], "a": [CORRECT, CORRECT]}, LABELS), 0, 3
-    )
+    study = study_with_predictions(tmp_path, {"base": [HALF_CORRECT, HALF_CORRECT], "a": [CORRECT, CORRECT]}, LABELS)
+    study = with_failed_trials(study, 0, 3)  # seed 0 of the baseline and seed 1 of the other arm
     (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert (comparison.arm, comparison.seeds, comparison.over_all_seeds, comparison.by_seed) == ("a", (), None, {})
 
 
 def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None:
-    study = write_study(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
+    study = study_with_predictions(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
     (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert comparison.over_all_seeds is not None
     assert comparison.over_all_seeds.difference == pytest.approx(-0.5)  # mean distance
@@ -49,6 +48,6 @@ def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None
 
 
 def test_baseline_without_predictions_is_refused(tmp_path: Path) -> None:
-    study = with_failed_trials(write_study(tmp_path, {"base": [HALF_CORRECT], "a": [CORRECT]}, LABELS), 0)
+    study = with_failed_trials(study_with_predictions(tmp_path, {"base": [HALF_CORRECT], "a": [CORRECT]}, LABELS), 0)
     with pytest.raises(ValueError, match="baseline"):
         compare_models_of_arms(read_rows(study, "test"), "base")

@@ -1,4 +1,4 @@
-"""The figures of arms have their styles, names and marks of edits."""
+"""The figures of a study show the arms in their styles, with their names, and mark edits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
     assert all(canvas.y0 <= box.y0 and box.y1 <= canvas.y1 and box.x1 <= canvas.x1 for box in boxes)
 
 
-def test_edit_of_a_single_arm_has_its_colour() -> None:
+def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
     styles = arm_styles(ARMS)
     edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
     curves_of_40_steps = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
@@ -66,6 +66,7 @@ def test_intervals_figure_has_a_dot_for_each_seed() -> None:
     ranked = [RankedArm(summarize_arm(arm, arm_values), None, arm_values) for arm, arm_values in values.items()]
     figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
     (axes,) = figure.axes
+    # Only dots of seeds have this size.
     dots = [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_markersize() == 3.5]
     assert dots == [[0.5, 0.7, 0.6], [0.9]]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_figure("$x_{$")]
@@ -88,7 +89,7 @@ def test_arm_with_cached_hidden_states_has_a_hollow_marker(longest: float, scale
     values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
     (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes
     assert axes.get_xscale() == scale
-    markers = [line for line in axes.lines if line.get_markersize() == 8]
+    markers = [line for line in axes.lines if line.get_markersize() == 8]  # only means have this size
     assert [(np.asarray(line.get_xdata())[0], np.asarray(line.get_ydata())[0]) for line in markers] == [
         ((1 + longest) / 2, 0.55),
         (2.0, 0.7),

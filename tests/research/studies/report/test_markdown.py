@@ -6,7 +6,7 @@ from pathlib import Path
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.contents import find_contents
+from research.studies.report.contents import collect_contents
 from research.studies.report.markdown import markdown_report, markdown_table
 from tests.builders.studies import make_trial
 
@@ -25,7 +25,7 @@ def test_markdown_report_names_failed_and_waiting_trials(tmp_path: Path) -> None
         Outcome(make_trial("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
         Outcome(make_trial("linear", 1), tmp_path / "1", "waiting"),
     ]
-    report = markdown_report(find_contents(StudyOutcomes(StudySpec(name="heads", about="why"), tmp_path, outcomes)))
+    report = markdown_report(collect_contents(StudyOutcomes(StudySpec(name="heads", about="why"), tmp_path, outcomes)))
     lines = report.splitlines()
     assert lines[0] == "# heads"
     assert "why" in lines

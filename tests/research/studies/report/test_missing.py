@@ -28,7 +28,7 @@ def test_unfinished_trials_are_listed_by_state(tmp_path: Path) -> None:
     study = study_of(tmp_path, "failed", "waiting", "running", "finished", "waiting")
     missing = find_missing(study)
     seeds = [[outcome.trial.seed for outcome in part] for part in (missing.failed, missing.running, missing.waiting)]
-    assert (seeds, missing.elsewhere, missing.is_empty) == ([[0], [2], [1, 4]], [], False)
+    assert (seeds, missing.with_missing_files, missing.is_empty) == ([[0], [2], [1, 4]], [], False)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -38,12 +38,12 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     for name in (JOURNAL, "predictions/test.parquet"):
         (first.directory / name).unlink()
     missing = find_missing(study)
-    assert (missing.elsewhere, missing.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
+    assert (missing.with_missing_files, missing.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
 
 
 def test_trial_on_another_machine_lists_all_files_as_missing(tmp_path: Path) -> None:
     outcome = Outcome(make_trial("a", 0), tmp_path / "missing", "finished")
-    ((outcome_without_files, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).elsewhere
+    ((outcome_without_files, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).with_missing_files
     assert outcome_without_files == outcome
     assert len(files) == 1
     assert not set(files) & set(FILES)

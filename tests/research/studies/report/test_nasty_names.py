@@ -31,13 +31,14 @@ from research.studies.run_study import report_results
 from research.system.plain_text import LONGEST_IN_PAGE, for_csv, for_markdown, for_terminal, shorten
 from research.system.terminal import Terminal
 from research.tasks.single_label import SingleLabel
-from tests.builders.studies import SMALL_RUN, run_study
+from tests.builders.studies import FAST_SETTINGS, run_study
 
-MARK = "\u200f"
-LONG = "very " * 500 + "long"
+RTL_MARK = "\u200f"  # right-to-left mark, which is invisible
+LONG_NAME = "very " * 500 + "long"
 NAMES = (
-    *("\x1b[31mred", "\u202eright", f"a b{MARK}", "$x$", "$", "a|b", "two\nlines", "<script>alert(1)</script>", "=1+1"),
-    *("_hidden", "[/b]", ":smile:", "`code`", LONG),
+    *("\x1b[31mred", "\u202eright", f"a b{RTL_MARK}", "$x$", "$", "a|b", "two\nlines"),
+    *("<script>alert(1)</script>", "=1+1"),
+    *("_hidden", "[/b]", ":smile:", "`code`", LONG_NAME),
 )
 ARM = "=" + " ".join(NAMES[:-1])
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -45,7 +46,7 @@ CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\
 
 @dataclass(frozen=True)
 class StudyOutput:
-    """A study with such names, and its terminal output."""
+    """A study whose arms, labels and texts contain NAMES, and its terminal output."""
 
     study: StudyOutcomes
     printed: str
@@ -53,20 +54,20 @@ class StudyOutput:
 
 @pytest.fixture(scope="module")
 def output(
-    environment: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+    session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> StudyOutput:
-    """Run a study of two arms on rows with all these names as labels and in texts."""
+    """Run a study of two arms on rows with all NAMES as labels and in texts."""
     folder = tmp_path_factory.mktemp("nasty")
     (folder / "data").mkdir()
     for split in ("train", "validation", "test"):
-        # Pages keep this mark in texts, since each text is in an element of its own. Without it, pages must contain no
-        # control characters.
-        rows = [{"text": f"{split} good {name[:40].strip(MARK)}", "label": [name]} for name in NAMES]
+        # Pages keep this mark in texts, since each text is in an element of its own. It is removed here, so that the
+        # tests can require pages without any control characters.
+        rows = [{"text": f"{split} good {name[:40].strip(RTL_MARK)}", "label": [name]} for name in NAMES]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    base = {**SMALL_RUN, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
+    base = {**FAST_SETTINGS, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
     arms: dict[str, dict[str, Any]] = {
         ARM: {},
-        LONG: {
+        LONG_NAME: {
             "timeline": [{"at": "50%", "set_dropout": {"modules": "head", "p": 0.3}}],
             "log_with": ["tensorboard"],
         },
@@ -75,7 +76,10 @@ def output(
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         study = run_study(folder / "runs", spec)
         failed = Outcome(
-            dataclasses.replace(study.outcomes[1].trial, seed=1), folder, "failed", error=ARM.replace(MARK, "")
+            dataclasses.replace(study.outcomes[1].trial, seed=1),
+            folder,
+            "failed",
+            error=ARM.replace(RTL_MARK, ""),
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
         report_results(Terminal(file=printed), study)
@@ -94,7 +98,7 @@ def cells_of(page: str) -> list[str]:
     return [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in cells]
 
 
-def shown(names: Sequence[str]) -> list[str]:
+def as_shown_on_pages(names: Sequence[str]) -> list[str]:
     """Return the names in the form shown on pages."""
     return [for_terminal(name, keep_lines=True) for name in names]
 
@@ -102,9 +106,9 @@ def shown(names: Sequence[str]) -> list[str]:
 def test_terminal_output_has_no_control_sequences(output: StudyOutput) -> None:
     assert CONTROL_CHARACTERS.findall(output.printed) == []
     metrics = {line.split("│")[1].strip() for line in output.printed.splitlines() if line.startswith("│ f1/")}
-    assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG} <= metrics
-    error = for_terminal(ARM.replace(MARK, ""), keep_lines=True)  # errors are on separate lines
-    assert f"failed: {for_terminal(LONG)}, seed 1: {error}" in output.printed
+    assert {f"f1/{for_terminal(name)}" for name in NAMES if name != LONG_NAME} <= metrics
+    error = for_terminal(ARM.replace(RTL_MARK, ""), keep_lines=True)  # errors are on separate lines
+    assert f"failed: {for_terminal(LONG_NAME)}, seed 1: {error}" in output.printed
 
 
 def test_pages_show_names_verbatim(output: StudyOutput) -> None:
@@ -114,8 +118,8 @@ def test_pages_show_names_verbatim(output: StudyOutput) -> None:
         page = path.read_text(encoding="utf-8")
         assert CONTROL_CHARACTERS.findall(page) == []
         assert "<script" not in page
-        assert {*shown(NAMES[:-1]), shorten(LONG, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
-        assert LONG not in re.sub(r'title="[^"]*"', "", page), path
+        assert {*as_shown_on_pages(NAMES[:-1]), shorten(LONG_NAME, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
+        assert LONG_NAME not in re.sub(r'title="[^"]*"', "", page), path
         picture_texts = picture_texts_of(page)
         assert picture_texts
         assert not CONTROL_CHARACTERS.search("".join(picture_texts))
@@ -132,7 +136,7 @@ def test_markdown_and_csv_show_names_verbatim(output: StudyOutput) -> None:
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
     with (output.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
         csv_rows = list(csv.DictReader(file))
-    assert [row["arm"] for row in csv_rows] == [for_csv(ARM), LONG, LONG]
+    assert [row["arm"] for row in csv_rows] == [for_csv(ARM), LONG_NAME, LONG_NAME]
     assert not CONTROL_CHARACTERS.search("".join(csv_rows[0]))
 
 

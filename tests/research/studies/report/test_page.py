@@ -17,17 +17,17 @@ import yaml
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.contents import Contents, find_contents
+from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents, write_study_report
 from research.studies.statistics.over_examples import SCOPE
 from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.builders.studies import (
+    FAST_SETTINGS,
     HOSTILE,
-    SMALL_RUN,
     make_trial,
-    read_results,
+    read_result_files,
     run_study,
-    table_rows,
+    table_cells,
     with_changed_outcomes,
 )
 
@@ -61,16 +61,16 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
 
 
 def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: StudyOutcomes) -> None:
-    text, result_files = page.read_text(), read_results(finished_study)
+    text, result_files = page.read_text(), read_result_files(finished_study)
     assert "<script" not in text
     outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
-    costs = {row[0].split(maxsplit=1)[1]: row for row in table_rows("costs", text)}
+    costs = {row[0].split(maxsplit=1)[1]: row for row in table_cells("costs", text)}
     assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
     mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
     assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", mean_text]
-    edits = table_rows("edits", text)
+    edits = table_cells("edits", text)
     assert [row[1:3] for row in edits] == [
         ["0", "freeze(modules=['encoder'])"],
         ["2", "unfreeze(modules='encoder.layer[-1:]')"],
@@ -80,7 +80,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     header = re.search(r'id="differing">(.*?)</thead>', text, re.DOTALL)
     assert header is not None
     assert re.findall(r"<th>(\w+)</th>", header[1]) == ["arm", "head", "lr", "head_lr", "timeline"]
-    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in table_rows("differing", text)}
+    differing = {row[0].split(maxsplit=1)[1]: row[1:] for row in table_cells("differing", text)}
     assert yaml.safe_load(differing["lstm"][0])["lstm_size"] == 8
     assert yaml.safe_load(differing["linear"][0]) == {"name": "linear", "dropout": 0.1}, "options are not resolved"
     shared = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", text))
@@ -105,7 +105,7 @@ def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
 
 def test_page_can_hide_texts(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path)
-    contents = find_contents(study, show_texts=False)
+    contents = collect_contents(study, show_texts=False)
     assert "--report_texts false" in contents.reasons["disagreements"]
     page = html.unescape(write_contents(contents).read_text())
     assert f"Not shown: {contents.reasons['disagreements']}." in page
@@ -137,7 +137,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
             },
         },
     )
-    contents = find_contents(study)
+    contents = collect_contents(study)
     page = write_contents(contents)
     rendered = open_page(page)
     assert rendered.errors == []
@@ -147,7 +147,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     ids = [outcome.trial.id for outcome in study.outcomes]
     assert failure in missing
     assert [trial_id in missing for trial_id in ids] == [True] * 4 + [False] * 2
-    ((_, files),) = contents.missing.elsewhere
+    ((_, files),) = contents.missing.with_missing_files
     assert f"{ids[3]}: {', '.join(files)}" in missing
     assert [message.partition(":")[0] for message in contents.skipped_trials] == [ids[3]]
     assert contents.skipped_trials[0] in rendered.text
@@ -176,7 +176,7 @@ def test_report_is_written_without_finished_trials(tmp_path: Path) -> None:
 @needs_chromium
 def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
-    contents = find_contents(study)
+    contents = collect_contents(study)
     rendered = open_page(write_contents(contents))
     assert rendered.errors == []
     assert rendered.images.keys() == PICTURES
@@ -202,7 +202,7 @@ def write_data(folder: Path, kind: str) -> Path:
 
 
 @needs_chromium
-@pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("session_cache")
 @pytest.mark.parametrize(
     ("kind", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
@@ -211,7 +211,7 @@ def test_report_supports_multi_label_and_regression_tasks(
     tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
 ) -> None:
     base: Mapping[str, Any] = {
-        **SMALL_RUN,
+        **FAST_SETTINGS,
         "encoder": str(tiny_encoder),
         "data": str(write_data(tmp_path / "data", kind)),
     }
@@ -226,9 +226,9 @@ def test_report_supports_multi_label_and_regression_tasks(
     values = {
         outcome.trial.arm: outcome.result["metrics"]["test"][metric] for outcome in study.outcomes if outcome.result
     }
-    ranking = {row[0].split()[1]: row[1].split()[0] for row in table_rows("ranking", page.read_text())}
+    ranking = {row[0].split()[1]: row[1].split()[0] for row in table_cells("ranking", page.read_text())}
     assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
-    assert len(table_rows("models", page.read_text())) == 1
+    assert len(table_cells("models", page.read_text())) == 1
     assert ("not simply right" in rendered.text) == (kind == "regression")
     if kind == "multi_label":
-        assert [row[0] for row in table_rows("by-label", page.read_text())] == ["<i>a</i>", "b"]
+        assert [row[0] for row in table_cells("by-label", page.read_text())] == ["<i>a</i>", "b"]

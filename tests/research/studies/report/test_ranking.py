@@ -11,22 +11,22 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.console import ranking_lines
-from research.studies.report.contents import find_contents
+from research.studies.report.contents import collect_contents
 from research.studies.report.page import write_contents
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.trials import Entry
+from research.studies.storage.trials import StorageEntry
 from research.system.terminal import Terminal
-from tests.builders.studies import accuracy_verdicts, make_trial, read_results, table_rows, with_changed_outcomes
+from tests.builders.studies import accuracy_verdicts, make_trial, read_result_files, table_cells, with_changed_outcomes
 
 
 def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutcomes) -> None:
-    result_files = read_results(finished_study)
+    result_files = read_result_files(finished_study)
     values: dict[str, list[float]] = {}
     for outcome in finished_study.outcomes:
         values.setdefault(outcome.trial.arm, []).append(result_files[outcome.trial.id]["metrics"]["test"]["accuracy"])
     means = {arm: statistics.fmean(arm_values) for arm, arm_values in values.items()}
     assert len(set(means.values())) > 1, "all arms have the same mean"
-    rows = table_rows("ranking", page.read_text())
+    rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
@@ -65,24 +65,25 @@ def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
 
 
 def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
-    entries: dict[str, Entry] = {}
+    entries: dict[str, StorageEntry] = {}
     for arm, gain in (("linear", 0.0), ("lstm", 0.1)):
         for seed in range(6):
             value = 0.5 + gain + 0.01 * seed + 0.001 * gain * seed
             metrics = {split: {"accuracy": value} for split in ("validation", "test")}
             trial = make_trial(arm, seed, head=arm)
-            entries[trial.id] = Entry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)
+            entries[trial.id] = StorageEntry(trial, TrialState.COMPLETE, {"metrics": metrics}, len(entries), value)
     trials = [entry.trial for entry in entries.values()]
     error = {"error": "the loss\nis nan."}
     failed = make_trial("lstm", 6, head="lstm")
-    of_earlier_grid = make_trial("lstm", 7, head="lstm", lr=0.5)  # its arm has the same name but different settings
-    for failed_trial in (failed, of_earlier_grid):
-        entries[failed_trial.id] = Entry(failed_trial, TrialState.FAIL, error, len(entries))
+    # The arm of this trial has the same name but different settings.
+    failed_in_earlier_grid = make_trial("lstm", 7, head="lstm", lr=0.5)
+    for failed_trial in (failed, failed_in_earlier_grid):
+        entries[failed_trial.id] = StorageEntry(failed_trial, TrialState.FAIL, error, len(entries))
     study = collect_outcomes(StudySpec(name="written"), trials, entries, tmp_path)
     assert [outcome.trial for outcome in study.failed_outside_grid] == [failed]
     lstm, linear = rank_arms(study, "accuracy")
     assert (lstm.arm, lstm.failed_outside_grid, linear.failed_outside_grid) == ("lstm", {6: "the loss is nan"}, {})
-    contents = find_contents(study)
+    contents = collect_contents(study)
     console = io.StringIO()
     for line in ranking_lines(contents):
         Terminal(file=console, width=300).print(line)

@@ -11,11 +11,11 @@ import pytest
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.results import results_csv
 from research.system.plain_text import for_csv
-from tests.builders.studies import read_results, with_changed_outcomes, write_study
+from tests.builders.studies import read_result_files, study_with_predictions, with_changed_outcomes
 
 
 def test_names_and_errors_are_not_spreadsheet_formulas(tmp_path: Path) -> None:
-    study = write_study(tmp_path, {"=1+1": [[0, 1]], "@SUM(A1)": [[1, 1]]}, [0, 1])
+    study = study_with_predictions(tmp_path, {"=1+1": [[0, 1]], "@SUM(A1)": [[1, 1]]}, [0, 1])
     study = with_changed_outcomes(study, {1: {"state": "failed", "error": "=HYPERLINK(0)"}})
     rows = list(csv.DictReader(io.StringIO(results_csv(study))))
     assert [row["arm"] for row in rows] == ["'=1+1", "'@SUM(A1)"]
@@ -31,7 +31,7 @@ def test_csv_contains_all_metrics_of_all_trials(page: Path, finished_study: Stud
     with (page.parent / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(finished_study.outcomes)
-    for row, (trial_id, result) in zip(rows, read_results(finished_study).items(), strict=True):
+    for row, (trial_id, result) in zip(rows, read_result_files(finished_study).items(), strict=True):
         assert (row["id"], row["state"]) == (trial_id, "finished")
         for split, metrics in result["metrics"].items():
             assert {name: float(row[f"{split}/{name}"]) for name in metrics} == metrics

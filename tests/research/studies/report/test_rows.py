@@ -14,22 +14,23 @@ import pytest
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.rows import read_rows
 from research.tasks.base import TASKS
-from tests.builders.studies import with_changed_outcomes, write_study
+from tests.builders.studies import study_with_predictions, with_changed_outcomes
 
 ORDINAL = Path(__file__).parents[2] / "tasks" / "ordinal.py"
 ARMS = {"a": [[0, 1, 1], [0, 0, 1]], "b": [[1, 1, 0]]}
 LABELS = [0, 1, 0]
 
 
-def rewrite(study: StudyOutcomes, index: int, **columns: Any) -> None:
+def rewrite_predictions(study: StudyOutcomes, index: int, **columns: Any) -> None:
     path = study.outcomes[index].directory / "predictions" / "test.parquet"
     table = {**pq.read_table(path).to_pydict(), **columns}
     pq.write_table(pa.table(table), path)
 
 
 def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
-    study = write_study(tmp_path, ARMS, LABELS)
-    rewrite(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])  # the same rows in a different order
+    study = study_with_predictions(tmp_path, ARMS, LABELS)
+    # The same rows in a different order.
+    rewrite_predictions(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])
     rows = read_rows(study, "test")
     assert rows.task.problem_type == "single_label"
     assert rows.task.label_names == ("label0", "label1")
@@ -41,26 +42,25 @@ def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
 
 
 def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path: Path) -> None:
-    rows = read_rows(write_study(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
+    rows = read_rows(study_with_predictions(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
     assert rows.task.problem_type == "multi_label"
     assert rows.scores["a"][0].tolist() == [True, False]
 
 
 def test_regression_scores_are_distances(tmp_path: Path) -> None:
-    rows = read_rows(write_study(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
+    rows = read_rows(study_with_predictions(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
     assert rows.task.problem_type == "regression"
     assert rows.scores["a"][0].tolist() == [0.5, 2.0]
 
 
-def test_task_setting_replaces_the_guess(tmp_path: Path) -> None:
-    study = write_study(tmp_path, {"a": [[0, 2, 2]]}, [0, 2, 0])
+def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> None:
+    study = study_with_predictions(tmp_path, {"a": [[0, 2, 2]]}, [0, 2, 0])
     trial = study.outcomes[0].trial
     plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")  # a copy, since other tests import the original
     settings = {**trial.settings, "task": "ordinal", "plugin": [str(plugin)]}
     with TASKS.isolated():
-        rows = read_rows(
-            with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}}), "test"
-        )
+        changed_study = with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}})
+        rows = read_rows(changed_study, "test")
     assert rows.scores["a"][0].tolist() == [0, 0, 2]
 
 
@@ -73,8 +73,8 @@ def test_task_setting_replaces_the_guess(tmp_path: Path) -> None:
     ],
 )
 def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
-    study = write_study(tmp_path, ARMS, LABELS)
-    rewrite(study, 1, **columns)
+    study = study_with_predictions(tmp_path, ARMS, LABELS)
+    rewrite_predictions(study, 1, **columns)
     with pytest.raises(ValueError, match=message):
         read_rows(study, "test")
 
@@ -83,15 +83,15 @@ def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str,
     ("setting", "value"), [("data", "other"), ("label_column", "other"), ("quoting", "none"), ("columns", ["other"])]
 )
 def test_rows_from_different_data_are_refused(tmp_path: Path, setting: str, value: Any) -> None:
-    study = write_study(tmp_path, ARMS, LABELS)
+    study = study_with_predictions(tmp_path, ARMS, LABELS)
     trial = study.outcomes[2].trial
     changed_trial = dataclasses.replace(trial, settings={**trial.settings, setting: value})
     with pytest.raises(ValueError, match=rf"\({setting}: "):
         read_rows(with_changed_outcomes(study, {2: {"trial": changed_trial}}), "test")
 
 
-def test_unreadable_predictions_are_skipped_by_name(tmp_path: Path) -> None:
-    study = write_study(tmp_path, ARMS, LABELS)
+def test_trials_with_unreadable_predictions_are_skipped_and_named(tmp_path: Path) -> None:
+    study = study_with_predictions(tmp_path, ARMS, LABELS)
     paths = [outcome.directory / "predictions" / "test.parquet" for outcome in study.outcomes]
     paths[0].unlink()
     paths[1].write_bytes(b"PAR1 and no more")

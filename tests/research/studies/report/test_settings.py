@@ -29,7 +29,7 @@ def write_config(study: StudyOutcomes, index: int, **resolved: Any) -> None:
     (outcome.directory / "config.yaml").write_text(yaml.safe_dump({**outcome.trial.settings, **resolved}))
 
 
-def shared(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
+def shared_values(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
     return {name: (value, marked) for _, rows in settings.shared for name, value, marked in rows}
 
 
@@ -37,21 +37,21 @@ def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -
     study = study_of(tmp_path, {"a": {"head": "linear", "epochs": 2.0}, "b": {"head": "lstm", "epochs": 2.0}})
     settings = find_settings(study)
     assert settings.differing == {"head": {"a": "linear", "b": "lstm"}}
-    assert shared(settings)["epochs"] == (2.0, True)
-    assert shared(settings)["lr"] == (1e-4, False)
+    assert shared_values(settings)["epochs"] == (2.0, True)
+    assert shared_values(settings)["lr"] == (1e-4, False)
     expected = study.outcomes[0].trial.settings.keys() - {"seed", "head"}
-    assert shared(settings).keys() == expected
+    assert shared_values(settings).keys() == expected
 
 
-def test_resolved_options_of_a_run_do_not_differ_from_a_waiting_arm(tmp_path: Path) -> None:
+def test_options_resolved_in_only_one_arm_are_not_listed_as_differing(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     write_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
     settings = find_settings(study)
     assert settings.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
-    assert shared(settings)["head"] == ({"name": "linear", "dropout": 0.1}, False)
+    assert shared_values(settings)["head"] == ({"name": "linear", "dropout": 0.1}, False)
 
 
-def test_different_resolved_values_are_a_difference(tmp_path: Path) -> None:
+def test_setting_with_different_resolved_values_differs(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     write_config(study, 0, mixed_precision="no")
     write_config(study, 2, mixed_precision="bf16")

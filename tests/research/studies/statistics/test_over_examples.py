@@ -12,35 +12,37 @@ from scipy.stats import chi2
 from research.studies.statistics.over_examples import SCOPE, bootstrap_examples, compare_examples, compare_models
 
 
-def models(num_both: int, num_arm_only: int, num_baseline_only: int, num_neither: int) -> tuple[np.ndarray, np.ndarray]:
+def correct_rows(
+    num_both: int, num_arm_only: int, num_baseline_only: int, num_neither: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which rows two models predict correctly, given the number of rows of each kind."""
     numbers = [num_both, num_arm_only, num_baseline_only, num_neither]
     return np.repeat([True, True, False, False], numbers), np.repeat([True, False, True, False], numbers)
 
 
 def test_few_discordant_rows_use_the_exact_test() -> None:
-    comparison = compare_models(*models(10, 5, 1, 4))
+    comparison = compare_models(*correct_rows(10, 5, 1, 4))
     assert (comparison.num_arm_only, comparison.num_baseline_only, comparison.exact) == (5, 1, True)
     assert comparison.p == pytest.approx(2 * (1 + 6) / 2**6)  # two-sided: 0 or 1, or 5 or 6 of six coin flips
 
 
 def test_many_discordant_rows_use_chi_squared() -> None:
-    comparison = compare_models(*models(10, 30, 12, 4))
+    comparison = compare_models(*correct_rows(10, 30, 12, 4))
     assert (comparison.num_arm_only, comparison.num_baseline_only, comparison.exact) == (30, 12, False)
     assert comparison.p == pytest.approx(chi2.sf((30 - 12 - 1) ** 2 / 42, 1))
 
 
 @pytest.mark.parametrize(("num_discordant", "exact"), [(24, True), (25, False)])
 def test_exact_test_is_used_below_25_discordant_rows(num_discordant: int, exact: bool) -> None:
-    assert compare_models(*models(0, num_discordant - 3, 3, 9)).exact is exact
+    assert compare_models(*correct_rows(0, num_discordant - 3, 3, 9)).exact is exact
 
 
 def test_concordant_rows_do_not_count() -> None:
-    assert compare_models(*models(0, 5, 1, 0)).p == compare_models(*models(500, 5, 1, 400)).p
+    assert compare_models(*correct_rows(0, 5, 1, 0)).p == compare_models(*correct_rows(500, 5, 1, 400)).p
 
 
 def test_models_with_the_same_errors_have_p_value_one() -> None:
-    comparison = compare_models(*models(10, 0, 0, 4))
+    comparison = compare_models(*correct_rows(10, 0, 0, 4))
     assert (comparison.p, comparison.exact) == (1, True)
 
 

@@ -89,9 +89,9 @@ def test_comparison_uses_the_paired_t_test() -> None:
     assert comparison.interval == pytest.approx((interval.low, interval.high))
     assert comparison.p == comparison.p_holm == pytest.approx(test.pvalue)
     assert (comparison.verdict, comparison.why_no_verdict) == ("better", "")
-    assert comparison.needed.level == 0.05
-    assert comparison.needed.total == 7  # an effect size of 1.38
-    assert comparison.needed.more == 2
+    assert comparison.seeds_needed.level == 0.05
+    assert comparison.seeds_needed.total == 7  # an effect size of 1.38
+    assert comparison.seeds_needed.more == 2
 
 
 def test_seeds_are_paired_by_number_not_by_order() -> None:
@@ -121,7 +121,7 @@ def test_verdict_uses_the_corrected_p_value() -> None:
     assert lstm.p_holm == pytest.approx(2 * lstm.p)
     assert gru.p == gru.p_holm
     assert (lstm.verdict, gru.verdict) == ("no significant difference", "no significant difference")
-    assert lstm.needed.level == 0.025
+    assert lstm.seeds_needed.level == 0.025
 
 
 def test_fewer_than_five_seeds_have_an_interval_but_no_verdict() -> None:
@@ -160,7 +160,7 @@ def test_single_common_seed_has_only_a_difference() -> None:
     )
     assert comparison.mean_difference == pytest.approx(0.03)
     assert (comparison.std_difference, comparison.interval, comparison.p, comparison.p_holm) == (None, None, None, None)
-    assert comparison.needed.total is None
+    assert comparison.seeds_needed.total is None
 
 
 @pytest.mark.parametrize("arm", [{}, {9: 0.9}, {0: math.nan}])
@@ -170,15 +170,15 @@ def test_missing_common_values_are_the_reason_for_no_verdict(arm: Values) -> Non
     assert comparison.why_no_verdict.endswith("(found 0)")
 
 
-def test_seeds_of_a_single_arm_are_named_and_excluded() -> None:
+def test_seeds_that_only_one_arm_has_are_named_and_excluded() -> None:
     comparison = compare({**ARM, 9: 0.1}, {**BASELINE, 7: 0.2})
     assert (comparison.seeds_of_arm_only, comparison.seeds_of_baseline_only) == ((9,), (7,))
     assert comparison.mean_difference == pytest.approx(0.018)
 
 
-@pytest.mark.parametrize("of_arm", [True, False])
-def test_undefined_value_blocks_the_verdict(of_arm: bool) -> None:
-    values = (math.nan, 0.9) if of_arm else (0.9, math.nan)
+@pytest.mark.parametrize("is_in_arm", [True, False])
+def test_undefined_value_of_either_arm_blocks_the_verdict(is_in_arm: bool) -> None:
+    values = (math.nan, 0.9) if is_in_arm else (0.9, math.nan)
     comparison = compare({**ARM, 5: values[0]}, {**BASELINE, 5: values[1]})
     assert (comparison.seeds, comparison.undefined_seeds) == ((0, 1, 2, 3, 4), (5,))
     assert comparison.p == compare(ARM).p
@@ -261,4 +261,4 @@ def test_constant_added_to_all_arms_changes_nothing(seed: int) -> None:
         assert original.mean_difference == pytest.approx(moved.mean_difference)
         assert original.interval == pytest.approx(moved.interval)
         assert original.p_holm == pytest.approx(moved.p_holm)
-        assert (original.verdict, original.needed.total) == (moved.verdict, moved.needed.total)
+        assert (original.verdict, original.seeds_needed.total) == (moved.verdict, moved.seeds_needed.total)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from research.studies.storage.bulk import insert_trials
 
 
-def waiting(head: str, lr: float) -> FrozenTrial:
+def waiting_trial(head: str, lr: float) -> FrozenTrial:
     return create_trial(
         state=TrialState.WAITING,
         params={"head": head, "lr": lr},
@@ -33,7 +33,7 @@ def storage(tmp_path: Path) -> Iterator[RDBStorage]:
 
 
 def test_inserted_trials_equal_those_that_optuna_adds(storage: RDBStorage) -> None:
-    trials = [waiting("linear", 0.5), waiting("lstm", 0.25), waiting("lstm", 0.5)]
+    trials = [waiting_trial("linear", 0.5), waiting_trial("lstm", 0.25), waiting_trial("lstm", 0.5)]
     by_optuna, in_bulk = (optuna.create_study(storage=storage, study_name=name) for name in ("by_optuna", "in_bulk"))
     for trial in trials:
         by_optuna.add_trial(trial)
@@ -59,7 +59,7 @@ def test_failed_insert_adds_no_trials(storage: RDBStorage) -> None:
             "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
         )
     with pytest.raises(SQLAlchemyError, match="disk is full"):
-        insert_trials(storage, study_id, [waiting("linear", 0.5), waiting("lstm", 0.25)])
+        insert_trials(storage, study_id, [waiting_trial("linear", 0.5), waiting_trial("lstm", 0.25)])
     assert study.get_trials() == []
-    insert_trials(storage, study_id, [waiting("linear", 0.5)])
+    insert_trials(storage, study_id, [waiting_trial("linear", 0.5)])
     assert len(study.get_trials()) == 1

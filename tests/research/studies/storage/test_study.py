@@ -23,7 +23,7 @@ from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
 from tests.conftest import BackgroundCommand
 
-CLAIMS = """
+CLAIM_SCRIPT = """
 import sys
 import time
 from pathlib import Path
@@ -49,49 +49,50 @@ def age_heartbeats(directory: Path) -> None:
         assert changed.rowcount > 0
 
 
-@pytest.mark.parametrize("requeued", ["waits", "runs", "failed", "finished"])
-def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, requeued: str) -> None:
-    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+@pytest.mark.parametrize("second_attempt", ["waits", "runs", "failed", "finished"])
+def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, second_attempt: str) -> None:
+    # `second_attempt` is the state of the requeued trial when the slow worker reports its result.
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
         assert claim is not None
         age_heartbeats(tmp_path)
-        other.requeue_dead_trials()
-        assert [entry.state for entry in other.entries().values()] == [TrialState.WAITING]
-        second_claim = None if requeued == "waits" else other.claim("fast")
-        if requeued == "failed":
+        other_connection.requeue_dead_trials()
+        assert [entry.state for entry in other_connection.entries().values()] == [TrialState.WAITING]
+        second_claim = None if second_attempt == "waits" else other_connection.claim("fast")
+        if second_attempt == "failed":
             assert second_claim is not None
-            other.fail(second_claim, "the directory is in use")
-        if requeued == "finished":
+            other_connection.fail(second_claim, "the directory is in use")
+        if second_attempt == "finished":
             assert second_claim is not None
-            other.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
+            other_connection.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}}, seconds=2.0)
-        if requeued == "runs":
+        if second_attempt == "runs":
             assert second_claim is not None
-            other.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
-        (entry,) = other.entries().values()
-        assert other.claim("a third one") is None
-    assert (entry.state, entry.value) == (TrialState.COMPLETE, 0.25 if requeued == "finished" else 0.75)
+            other_connection.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
+        (entry,) = other_connection.entries().values()
+        assert other_connection.claim("a third worker") is None
+    assert (entry.state, entry.value) == (TrialState.COMPLETE, 0.25 if second_attempt == "finished" else 0.75)
     assert entry.attributes["metrics"] == {"test": {"accuracy": entry.value}}
 
 
-def test_worker_declared_dead_does_not_queue_the_trial_again(tmp_path: Path) -> None:
-    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+def test_worker_declared_dead_does_not_requeue_its_trial_a_second_time(tmp_path: Path) -> None:
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
         assert claim is not None
         age_heartbeats(tmp_path)
-        other.requeue_dead_trials()
-        assert other.claim("fast") is not None
+        other_connection.requeue_dead_trials()
+        assert other_connection.claim("fast") is not None
         study.requeue_killed(claim)  # the run was killed later
-        assert other.claim("another") is None
+        assert other_connection.claim("another") is None
 
 
 def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": list(range(60))}))
     with Study("a", local_address(tmp_path)) as study:
         study.add(trials)
-    (tmp_path / "claims.py").write_text(CLAIMS)
+    (tmp_path / "claims.py").write_text(CLAIM_SCRIPT)
     command = [sys.executable, str(tmp_path / "claims.py"), local_address(tmp_path)]
     workers = [
         BackgroundCommand(command, tmp_path, dict(os.environ), tmp_path / f"{number}.txt") for number in range(4)
@@ -105,14 +106,14 @@ def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_seeds", [30, 120])
-def test_planning_uses_few_transactions_and_polling_few_statements(tmp_path: Path, num_seeds: int) -> None:
+def test_adding_trials_uses_few_transactions_and_polling_uses_few_statements(tmp_path: Path, num_seeds: int) -> None:
     statements: list[str] = []
 
     def record(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         statements.append(statement)
 
     trials = expand(StudySpec(grid={"seed": list(range(num_seeds))}))
-    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other:
+    with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", record)
         try:
             assert study.add(trials) == num_seeds
@@ -123,10 +124,10 @@ def test_planning_uses_few_transactions_and_polling_few_statements(tmp_path: Pat
             assert len(statements) == 2  # one transaction and one query
         finally:
             sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", record)
-        claim = other.claim("another worker")
+        claim = other_connection.claim("another worker")
         assert claim is not None
         assert study.entries()[claim.trial.id].attributes["worker"] == "another worker"
-        other.set_attributes(claim, seconds=1.5)
+        other_connection.set_attributes(claim, seconds=1.5)
         assert study.entries()[claim.trial.id].attributes["seconds"] == 1.5
         assert list(study.entries()) == [trial.id for trial in trials]
 

@@ -16,7 +16,7 @@ def with_axes(trial: Trial, **axes: object) -> Trial:
     return dataclasses.replace(trial, axes=axes)
 
 
-def test_trial_round_trip() -> None:
+def test_trial_survives_a_round_trip_through_optuna() -> None:
     trial = with_axes(make_trial("lstm", 3), head={"name": "lstm"}, seed=3)
     (waiting,) = waiting_trials([trial], [trial], [])
     entry = read_entry(waiting)

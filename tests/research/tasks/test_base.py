@@ -52,7 +52,7 @@ class Example:
     label_quality: list[float]
     """Quality of the predictions per label, NaN for labels without rows."""
     against_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
-    """The most frequent label (name, which rows have it, probability in each row), and the number of labels that occur."""
+    """The most frequent label (name, which rows have it, probabilities), and the number of labels that occur."""
     accepted_forms: list[list[tuple[str, str]]]
     """Columns of labels that the task accepts: the values in each row, with the names of their types."""
     rejected_forms: list[list[tuple[str, str]]]

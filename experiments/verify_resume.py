@@ -71,7 +71,7 @@ class VerifySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchSettings:
+class WatchedRunSettings:
     """A run that records hashes"""
 
     watch: str = setting("", effect=Effect.INVOCATION)
@@ -82,7 +82,9 @@ class WatchSettings:
 
 USAGE = "python experiments/verify_resume.py [--recipe FILE.yaml] [--setting value ...] [--cuts 3] [--cut_seed 0]"
 VERIFY = Program("verify_resume.py", USAGE, __doc__, extra_groups=(VerifySettings,))
-WATCH = Program("verify_resume.py watched", USAGE, "A run that records hashes.", extra_groups=(WatchSettings,))
+WATCHED_RUN = Program(
+    "verify_resume.py watched", USAGE, "A run that records hashes.", extra_groups=(WatchedRunSettings,)
+)
 
 
 @dataclass
@@ -103,10 +105,10 @@ class VerifyCommand:
 
 
 @dataclass
-class WatchCommand:
+class WatchedRunCommand:
     """The parsed command line of a watched run."""
 
-    settings: WatchSettings
+    settings: WatchedRunSettings
     """Folder for the hashes, and the cut."""
     run: Command
     """Settings of the run."""
@@ -138,10 +140,10 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     return VerifyCommand(settings, list(map(str, flags)), run)
 
 
-def parse_watched(arguments: Sequence[str]) -> WatchCommand:
+def parse_watched(arguments: Sequence[str]) -> WatchedRunCommand:
     """Parse the command line of a watched run."""
-    given, flags = split_flags(WatchSettings, WATCH.read(arguments))
-    return WatchCommand(parse_group(WatchSettings, given), build_command(fold(flags)))
+    given, flags = split_flags(WatchedRunSettings, WATCHED_RUN.read(arguments))
+    return WatchedRunCommand(parse_group(WatchedRunSettings, given), build_command(fold(flags)))
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:
@@ -219,7 +221,7 @@ def run_in_new_process(
         return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
 
 
-def run_watched(command: WatchCommand) -> int:
+def run_watched(command: WatchedRunCommand) -> int:
     """Run as run.py does, record hashes of the complete state after each step, and kill this process at the cut."""
     folder, cut = Path(command.settings.watch), command.settings.cut
     with loading_libraries():

@@ -134,7 +134,7 @@ def write_rows(folder: Path, num_rows: int) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def report(measured: dict[int, list[Times]]) -> str:
+def format_table(measured: dict[int, list[Times]]) -> str:
     """Return the table: the median over rounds of each time, in milliseconds and as a share of a step."""
     columns = "".join(f" {number} process{'es' * (number > 1)} | share of a step |" for number in measured)
     lines = [f"| milliseconds |{columns}", "|---|" + "---|---|" * len(measured)]
@@ -149,7 +149,7 @@ def report(measured: dict[int, list[Times]]) -> str:
 
 
 def main() -> None:
-    """Measure one and two processes in turns, and print the table."""
+    """Measure with one and two processes alternately, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of repetitions (default: 3)")
     parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
@@ -166,7 +166,7 @@ def main() -> None:
             for num_processes, rounds in measured.items():
                 rounds.append(measure(folder, num_processes, options.batch_size))
                 print(f"round {number + 1}, {num_processes} processes: step {rounds[-1]['step']:.2f} s", flush=True)
-    print("\n" + report(measured))
+    print("\n" + format_table(measured))
 
 
 if __name__ == "__main__":

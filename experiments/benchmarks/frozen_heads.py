@@ -182,7 +182,7 @@ def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
     labels = {split: torch.as_tensor(rows.with_format("numpy")["label"][:]) for split, rows in splits.items()}
     train_lengths = splits.train.with_format("numpy")["length"][:]
 
-    def batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
+    def build_batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
         layers = range(len(hidden_states[split][0])) if all_layers else (-1,)
         padded = tuple(
             torch.nn.utils.rnn.pad_sequence([hidden_states[split][row][layer] for row in rows], batch_first=True)
@@ -197,7 +197,7 @@ def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
             for micro_batch in evaluation_batches(lengths, 0, 1, batch_size):
-                head(*batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
+                head(*build_batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
 
     for trial in trials:
         config = trial.config()
@@ -205,7 +205,7 @@ def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
         head = build_head(*_name_and_options(config.head), model.config.encoder, splits.task.num_labels)
         wants_all = head.wants == "all_hidden_states"
         optimizer = torch.optim.AdamW(head.parameters(), lr=config.head_lr or config.lr, fused=True)
-        num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)
+        num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)  # rounded up
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.head_lr or config.lr, total_steps=num_steps)
 
         started = time.perf_counter()
@@ -213,7 +213,7 @@ def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
             head.train()
             for rows in global_batches(train_lengths, config.batch_size, config.seed, epoch):
                 with bf16:
-                    logits = head(*batch("train", rows, all_layers=wants_all))
+                    logits = head(*build_batch("train", rows, all_layers=wants_all))
                 torch.nn.functional.cross_entropy(logits.float(), labels["train"][rows]).backward()
                 torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
                 optimizer.step()
@@ -255,10 +255,10 @@ def main() -> None:
         seconds["trainer"] = {arm: _time_trainer(folder, study, arm) for arm in trainer_arms}
         rounds.append(seconds)
         print(json.dumps(seconds), flush=True)
-    print(report(rounds, arms, num_seeds))
+    print(format_report(rounds, arms, num_seeds))
 
 
-def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
+def format_report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
     """Return a table of medians over rounds, and the medians of the ratios of total times within each round."""
     lines = ["| head | Trainer, one trial, s | floor, one trial, s |", "|---|---|---|"]
     trainer_rounds = [complete_trainer_seconds(part_seconds, arms) for part_seconds in rounds]

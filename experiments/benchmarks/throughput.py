@@ -34,13 +34,13 @@ ENCODER = "minilm"
 MAX_LENGTH = 512
 PEAK_RATE = 1e-4
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
-Measured = tuple[float, int]
+Measurement = tuple[float, int]
 """Seconds from the first step to the last, and number of training examples."""
 
 
 def train_in_bare_loop(
     folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0
-) -> Measured:
+) -> Measurement:
     """Train with a loop written by hand on Midway's batches; use DDP if several processes were launched."""
     import torch
 
@@ -79,7 +79,7 @@ def train_in_bare_loop(
 
 def train_with_midway(
     folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0
-) -> Measured:
+) -> Measurement:
     """Train with Midway and its built-in hooks."""
     from research.runner.experiment import run_experiment
     from research.settings.config import RunConfig
@@ -112,12 +112,12 @@ def train_with_midway(
     return stopwatch.seconds, sum(1 for _ in read_rows(folder))
 
 
-def train_with_trainer_example(folder: Path, batch_size: int) -> Measured:
+def train_with_trainer_example(folder: Path, batch_size: int) -> Measurement:
     """Train with Transformers' Trainer, set up as in its text classification example: padded to the maximum, fp32."""
     return _train_with_trainer(folder, batch_size, padding="max_length", attention_dropout=0.1)
 
 
-def train_with_tuned_trainer(folder: Path, batch_size: int) -> Measured:
+def train_with_tuned_trainer(folder: Path, batch_size: int) -> Measurement:
     """Train with Transformers' Trainer and all suitable options: dynamic padding, bf16, no attention dropout.
 
     The Trainer gets Midway's batches, which are grouped by length. Its own `group_by_length` groups only within at most
@@ -136,7 +136,7 @@ def train_with_tuned_trainer(folder: Path, batch_size: int) -> Measured:
 
 def _train_with_trainer(
     folder: Path, batch_size: int, *, padding: Any, attention_dropout: float, **options: Any
-) -> Measured:
+) -> Measurement:
     import numpy as np
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
@@ -175,7 +175,7 @@ def _train_with_trainer(
     return stopwatch.stopped - stopwatch.started, len(rows)
 
 
-def train_with_lightning_example(folder: Path, batch_size: int) -> Measured:
+def train_with_lightning_example(folder: Path, batch_size: int) -> Measurement:
     """Train with Lightning, set up like the Trainer's example but with a one-cycle schedule."""
     import lightning
     import torch
@@ -222,7 +222,7 @@ def train_with_lightning_example(folder: Path, batch_size: int) -> Measured:
     return classifier.stopped - classifier.started, len(rows)
 
 
-ARMS: dict[str, Callable[[Path, int], Measured]] = {
+ARMS: dict[str, Callable[[Path, int], Measurement]] = {
     "bare": train_in_bare_loop,
     "midway": train_with_midway,
     "bare, 2 processes": train_in_bare_loop,
@@ -317,7 +317,7 @@ def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
     return result
 
 
-def report(measured: dict[str, list[dict[str, float]]]) -> str:
+def format_tables(measured: dict[str, list[dict[str, float]]]) -> str:
     """Return a table of the speed and memory of each arm, and a table of the ratios of two arms' speeds."""
     lines = ["| arm | examples/s (median) | all rounds | peak memory, MiB |", "|---|---|---|---|"]
     for arm, rounds in measured.items():
@@ -338,7 +338,7 @@ def report(measured: dict[str, list[dict[str, float]]]) -> str:
 
 
 def main() -> None:
-    """Measure all arms in turns, and print the tables."""
+    """Measure all arms in turn, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of runs of every arm (default: 3)")
     parser.add_argument("--rows", type=int, default=256, help="training reviews (default: 256)")
@@ -368,7 +368,7 @@ def main() -> None:
                 print(
                     f"round {number + 1}: {arm}: {measured[arm][-1]['examples_per_second']:.2f} examples/s", flush=True
                 )
-    print("\n" + report(measured))
+    print("\n" + format_tables(measured))
 
 
 if __name__ == "__main__":

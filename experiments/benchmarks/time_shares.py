@@ -59,7 +59,7 @@ class ProfilerHook(Hook):
             self.profiler.stop()
             run.stop("profiled")
 
-    def table(self) -> str:
+    def format_table(self) -> str:
         """Return the table of shares, and a line with the five largest of the other operations."""
         kind_by_operation = {name: kind for kind, names in KINDS.items() for name in names}
         seconds: dict[str, float] = defaultdict(float)
@@ -97,7 +97,7 @@ def main() -> None:
             output_dir=str(Path(folder) / "run"),
         )
         run_experiment(config, hooks=[profiler_hook])
-    print(profiler_hook.table())
+    print(profiler_hook.format_table())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ RUN = Path(__file__).parent.parent / "run.py"
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
-def trial_parser(description: str | None) -> argparse.ArgumentParser:
+def build_trial_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that all benchmarks using this module share.
 
     Args:
@@ -53,7 +53,7 @@ class Trial:
         return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
 
 
-def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[Trial]:
+def expand_grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[Trial]:
     """Return a trial for every arm and every combination of the axes."""
     return [
         Trial(arm, {**settings, **dict(zip(axes, values, strict=True))})
@@ -103,7 +103,7 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
     return result
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
+def format_mean_and_spread(values: Sequence[float]) -> str:
     """Format values as their mean, their standard deviation, and a list."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.4f} ± {spread:.4f} ({', '.join(f'{value:.4f}' for value in values)})"

@@ -31,6 +31,7 @@ from throughput import read_rows, write_rows
 
 ENCODER = "minilm"
 LAYERS = "encoder.layer[-2:]"
+"""Selector of the layers that are unfrozen."""
 UNFREEZE_AFTER = 6
 """Number of steps with a frozen encoder."""
 NUM_ROWS = 256
@@ -67,7 +68,7 @@ class StepRecorder:
         self.initial_values = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def before_step(self, optimizer: Any) -> None:
-        """Read gradients and learning rates just before the optimizer steps."""
+        """Remember hashes of the gradients, and learning rates, just before the optimizer steps."""
         import torch
 
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -81,7 +82,7 @@ class StepRecorder:
         }
 
     def after_step(self) -> None:
-        """Write the values of the step to the file."""
+        """Write the values remembered in `before_step` and a hash of the parameters to the file."""
         self.step += 1
         self.write({"step": self.step, **self.step_values, "parameters": digest(self.parameters.values())})
 
@@ -437,7 +438,7 @@ def largest_difference(folder: Path) -> float:
 
 
 def main() -> None:
-    """Run all arms, and print the table."""
+    """Run the arms, and print the table; or run one arm in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="arms to run (default: all)")
     parser.add_argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from frozen_heads import report
+from frozen_heads import format_report
 from tests.conftest import Launch
 
 
@@ -19,7 +19,7 @@ def test_report_estimates_the_time_of_heads_that_the_trainer_did_not_train() -> 
         "floor": {"encoder": 10.0, "linear": 1.0, "lstm": 6.0},
         "trainer": {"linear": 101.0},
     }
-    text = report([seconds], ["linear", "lstm"], 2)
+    text = format_report([seconds], ["linear", "lstm"], 2)
     assert "| linear | 101.0 | 1.0 |" in text
     assert "| lstm | 106.0 (estimated) | 6.0 |" in text
     assert "Midway 50 s, Trainer 414 s" in text

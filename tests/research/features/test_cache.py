@@ -87,7 +87,7 @@ def test_find_or_build_reports_and_rebuilds_a_damaged_entry(
     assert find_features(folder, KEY, layers, LAYOUT) is not None
 
 
-def test_find_or_build_deletes_partly_written_files(builder: RecordingBuilder, tmp_path: Path) -> None:
+def test_find_or_build_deletes_partly_written_files_if_build_fails(builder: RecordingBuilder, tmp_path: Path) -> None:
     def build(target: Path) -> None:
         (target / "layer-2.bin").write_bytes(bytes(48))
         raise KeyboardInterrupt

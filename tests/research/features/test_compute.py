@@ -50,7 +50,7 @@ def prepare_run(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return lambda **settings: start_run(**{**FROZEN, **settings})
 
 
-def with_changed_encoder(folder: Path, target: Path) -> str:
+def copy_with_changed_weight(folder: Path, target: Path) -> str:
     """Copy an encoder, and change one weight."""
     shutil.copytree(folder, target)
     weights = load_file(target / "model.safetensors")
@@ -59,7 +59,7 @@ def with_changed_encoder(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def with_changed_text(folder: Path, target: Path) -> str:
+def copy_with_changed_text(folder: Path, target: Path) -> str:
     """Copy the data, and change the text of one training row."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
@@ -68,7 +68,7 @@ def with_changed_text(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def with_changed_labels(folder: Path, target: Path) -> str:
+def copy_with_changed_labels(folder: Path, target: Path) -> str:
     """Copy the data, and invert the labels of some training rows."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
@@ -87,10 +87,10 @@ def with_changed_labels(folder: Path, target: Path) -> str:
         ({"truncation": "head"}, SPLITS),
         ({"mixed_precision": "bf16"}, SPLITS),
         ({"cache_dtype": "bf16"}, SPLITS),
-        ({"encoder": with_changed_encoder}, SPLITS),
-        ({"data": with_changed_text}, ["train"]),
+        ({"encoder": copy_with_changed_weight}, SPLITS),
+        ({"data": copy_with_changed_text}, ["train"]),
         ({"limit_validation": 10}, ["validation"]),
-        ({"data": with_changed_labels}, []),
+        ({"data": copy_with_changed_labels}, []),
         ({"seed": 7}, []),
         ({"head": "lstm", "lr": 0.1, "batch_size": 4, "objective": "focal"}, []),
         ({"dropout": 0.3, "attention_dropout": 0.2}, []),
@@ -200,11 +200,11 @@ def test_open_features_refuses_all_layers_if_the_last_differs_from_the_output(
 ) -> None:
     original = EncoderWithHead.run_encoder
 
-    def shifted(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
+    def run_encoder_with_shift(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
         states = original(self, *arguments, all_layers=all_layers, **named)
         return states + 1 if isinstance(states, Tensor) else states
 
-    monkeypatch.setattr(EncoderWithHead, "run_encoder", shifted)
+    monkeypatch.setattr(EncoderWithHead, "run_encoder", run_encoder_with_shift)
     assert prepare_run(head="scalar_mix").batches.features is None
     assert computed_splits == []
     assert prepare_run(head="linear").batches.features is not None

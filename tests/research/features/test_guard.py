@@ -177,7 +177,7 @@ def user_edit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("user_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
-def test_decide_refuses_edits_of_users(decide_for: Decide, when: dict[str, str]) -> None:
+def test_decide_refuses_edits_that_users_define(decide_for: Decide, when: dict[str, str]) -> None:
     assert "'my_edit'" in (decide_for([{**when, "my_edit": True}]).reason or "")
 
 
@@ -209,7 +209,7 @@ def test_decide_names_hooks_that_change_the_forward_pass(decide_for: Decide, hoo
 
 
 @pytest.mark.parametrize("name", shipped(HOOKS))
-def test_decide_knows_every_built_in_hook(decide_for: Decide, name: str) -> None:
+def test_decide_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(decide_for: Decide, name: str) -> None:
     reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
 

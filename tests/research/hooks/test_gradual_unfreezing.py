@@ -11,7 +11,7 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-class RecordTrained(Hook):
+class RecordTrainedParts(Hook):
     """Records which parts of the model are trained in every step: layer numbers, "head" and "embeddings"."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class RecordTrained(Hook):
 
 
 def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> None:
-    recorder = RecordTrained()
+    recorder = RecordTrainedParts()
     train(start_run([GradualUnfreezing(over="3st"), recorder]))
     assert recorder.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 

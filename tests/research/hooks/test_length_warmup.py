@@ -24,7 +24,7 @@ class RecordBatches(Hook):
         self.ids.append(batch.ids.tolist())
 
 
-def test_length_warmup_truncates_inputs_and_keeps_the_order(start_run: StartRun) -> None:
+def test_length_warmup_truncates_inputs_and_keeps_the_order_of_rows(start_run: StartRun) -> None:
     baseline, recorder = RecordBatches(), RecordBatches()
     train(start_run([baseline], max_length=32))
     run = start_run([LengthWarmup(start=8, over="2st", num_stages=2), recorder], max_length=32)

@@ -278,7 +278,7 @@ def test_pipeline_returns_the_models_predictions(pretrained: EncoderWithHead, tm
         )
 
 
-def test_model_needs_an_encoder() -> None:
+def test_model_without_the_config_of_an_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="config of an encoder"):
         EncoderWithHead(EncoderWithHeadConfig(head="probe"))
 

@@ -79,5 +79,5 @@ def test_guess_from_indicators_is_single_label_if_one_hot() -> None:
         (np.zeros(3, dtype=np.int64), SingleLabel),
     ],
 )
-def test_recognise_task_from_the_shape_and_type_of_labels(labels: np.ndarray, task: type[Task]) -> None:
+def test_recognise_task_uses_the_shape_and_type_of_labels(labels: np.ndarray, task: type[Task]) -> None:
     assert recognise_task(labels) is task

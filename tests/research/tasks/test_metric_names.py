@@ -28,7 +28,7 @@ def test_higher_is_better_is_false_for_errors() -> None:
         ("logged_by_a_hook", (-math.inf, math.inf)),
     ],
 )
-def test_metric_bounds_are_declared_ones_or_infinite(metric: str, bounds: tuple[float, float]) -> None:
+def test_metric_bounds_are_infinite_unless_declared(metric: str, bounds: tuple[float, float]) -> None:
     assert metric_bounds(metric) == bounds
 
 

@@ -3,9 +3,12 @@
     python experiments/benchmarks/edit_cost.py --rounds 3
 
 The script trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every
-step. It reports three medians over rounds: the time of everything that happens between two steps because of an edit
-(agreement of the processes, the edit, wrapping the model again, audit, journal); the time of the four checks of the
-audit that need no communication; and the time for computing the checksums that the audit's fifth check exchanges.
+step except the first. It reports three medians over rounds:
+
+- the time of everything that happens between two steps because of an edit (agreement of the processes, the edit,
+  wrapping the model again, audit, journal)
+- the time of the four checks of the audit that need no communication
+- the time for computing the checksums that the audit's fifth check exchanges, without exchanging them
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "merge_lora": {},
     "drop_layers": {"modules": "encoder.layer[-1]"},
 }
-"""The edits with their arguments. One is applied after each step, in this order."""
+"""The edits with their arguments. They are applied in this order, one after each step from the second on."""
 Times = dict[str, float]
 """Seconds of a step, of each edit, and of each part of the audit."""
 

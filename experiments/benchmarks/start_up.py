@@ -8,7 +8,7 @@ Every round measures the following for each repository in turn (each with its ow
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins
 - first step: the same run, until it has taken its first step
-- report: in the same run, from result.json to report.html, including all images, and those for TensorBoard
+- report: in the same run, from result.json to report.html; includes drawing all images, for the page and TensorBoard
 - run: the same run, from start to end
 
 The script reports medians over rounds of wall-clock time and of processor time, which is more reliable on a busy

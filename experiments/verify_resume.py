@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 POINTS = ("on_batch", "after_backward", "before_step", "after_step", "end_of_step")
 """Points of a step at which the run may be killed."""
 WATCHED = "watched"
-"""First argument of this script when it starts itself as one of the runs."""
+"""First argument of this script when it starts itself as a watched run: one of the two runs that it compares."""
 REJECTED_SETTINGS = {*names_where(lambda declared: declared.effect is Effect.INVOCATION)} - {"traceback"}
 """Settings of run.py that this script does not accept: it sets them for its runs itself, or does not use them."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The moment at which a run is killed."""
+    """The step, and the point in it, at which a run is killed."""
 
     step: int
     """Number of the step, from 1."""
     point: str
-    """Point of the loop, in that step, at which the run is killed."""
+    """Point of the step at which the run is killed."""
 
     def __str__(self) -> str:
         return f"step {self.step}, {self.point}"
@@ -63,7 +63,7 @@ class VerifySettings:
     cuts: int = setting(3, effect=Effect.INVOCATION, at_least=0, unit="cuts")
     """How often the run is killed and resumed."""
     cut_seed: int = setting(0, effect=Effect.INVOCATION, at_least=0, unit="seed")
-    """Seed for drawing the moments of the cuts."""
+    """Seed for drawing the steps and points of the cuts."""
     folder: str = setting("runs/verify_resume", effect=Effect.INVOCATION)
     """Folder for both runs; must not exist yet."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
@@ -71,7 +71,7 @@ class VerifySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchSettings:
+class WatchedRunSettings:
     """A run that records hashes"""
 
     watch: str = setting("", effect=Effect.INVOCATION)
@@ -82,19 +82,21 @@ class WatchSettings:
 
 USAGE = "python experiments/verify_resume.py [--recipe FILE.yaml] [--setting value ...] [--cuts 3] [--cut_seed 0]"
 VERIFY = Program("verify_resume.py", USAGE, __doc__, extra_groups=(VerifySettings,))
-WATCH = Program("verify_resume.py watched", USAGE, "One of the runs.", extra_groups=(WatchSettings,))
+WATCHED_RUN = Program(
+    "verify_resume.py watched", USAGE, "A run that records hashes.", extra_groups=(WatchedRunSettings,)
+)
 
 
 @dataclass
 class VerifyCommand:
-    """A parsed command line."""
+    """The parsed command line of this script."""
 
-    own: VerifySettings
-    """The script's own settings."""
-    flags: list[str]
-    """Settings of run.py, as the user typed them."""
+    settings: VerifySettings
+    """Settings of this script itself."""
+    run_flags: list[str]
+    """Settings of run.py, as command-line flags."""
     run: Command
-    """The same settings, parsed."""
+    """The settings in `run_flags`, parsed."""
 
     @property
     def traceback(self) -> bool:
@@ -103,10 +105,10 @@ class VerifyCommand:
 
 
 @dataclass
-class WatchCommand:
-    """Parsed command line of one of the runs that the script starts."""
+class WatchedRunCommand:
+    """The parsed command line of a watched run."""
 
-    own: WatchSettings
+    settings: WatchedRunSettings
     """Folder for the hashes, and the cut."""
     run: Command
     """Settings of the run."""
@@ -115,7 +117,7 @@ class WatchCommand:
 
 
 def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
-    """Parse a command line.
+    """Parse the command line of this script.
 
     Raises:
         ValueError: for an unknown setting or an invalid value.
@@ -127,21 +129,21 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     folded = fold(flags)
     if folded.wants_help:
         return build_help_request(VERIFY, folded)
-    own = parse_group(VerifySettings, given)
-    if expand_path(own.folder).exists():
-        raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
-    if own.accelerate_config is not None and not expand_path(own.accelerate_config).is_file():
-        raise ValueError(f"--accelerate_config: the file {own.accelerate_config} does not exist.")
+    settings = parse_group(VerifySettings, given)
+    if expand_path(settings.folder).exists():
+        raise ValueError(f"{settings.folder} exists; delete it, or choose another --folder.")
+    if settings.accelerate_config is not None and not expand_path(settings.accelerate_config).is_file():
+        raise ValueError(f"--accelerate_config: the file {settings.accelerate_config} does not exist.")
     run = build_command(folded)
     if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
         flags.append(Flag("save_every", None, "20%"))
-    return VerifyCommand(own, list(map(str, flags)), run)
+    return VerifyCommand(settings, list(map(str, flags)), run)
 
 
-def parse_watched(arguments: Sequence[str]) -> WatchCommand:
-    """Parse the command line of one of the runs."""
-    given, flags = split_flags(WatchSettings, WATCH.read(arguments))
-    return WatchCommand(parse_group(WatchSettings, given), build_command(fold(flags)))
+def parse_watched(arguments: Sequence[str]) -> WatchedRunCommand:
+    """Parse the command line of a watched run."""
+    given, flags = split_flags(WatchedRunSettings, WATCHED_RUN.read(arguments))
+    return WatchedRunCommand(parse_group(WatchedRunSettings, given), build_command(fold(flags)))
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:
@@ -149,59 +151,64 @@ def execute(command: VerifyCommand | HelpRequest) -> int:
     if isinstance(command, HelpRequest):
         return print_help(command)
     check_first(command.run.config)
-    return verify(command.flags, command.own)
+    return verify(command.run_flags, command.settings)
 
 
-def verify(flags: Sequence[str], own: VerifySettings) -> int:
-    """Compare an uninterrupted run with one that is cut, and print the result; return 0 if they are the same."""
+def verify(run_flags: Sequence[str], settings: VerifySettings) -> int:
+    """Make an uninterrupted run and a run with cuts, and print their differences; return 0 if there are none."""
     from rich.table import Table
 
     from research.system.terminal import Terminal
 
-    uninterrupted_run, cut_run = Path(own.folder, "whole"), Path(own.folder, "cut")
+    uninterrupted_run, cut_run = Path(settings.folder, "whole"), Path(settings.folder, "cut")
     print("uninterrupted run ...", flush=True)
-    if start(uninterrupted_run, flags, own.accelerate_config) != 0:
+    if run_in_new_process(uninterrupted_run, run_flags, settings.accelerate_config) != 0:
         print(uninterrupted_run.with_suffix(".txt").read_text(), file=sys.stderr)
         return 1
-    cuts = draw_cuts(json.loads((uninterrupted_run / "result.json").read_text())["steps"], own.cuts, own.cut_seed)
+    num_steps = json.loads((uninterrupted_run / "result.json").read_text())["steps"]
+    cuts = draw_cuts(num_steps, settings.cuts, settings.cut_seed)
     table = Table(
-        "killed at", "started from", "first difference", title=f"{len(cuts)} cuts (--cut_seed {own.cut_seed})"
+        "killed at", "started from", "first difference", title=f"{len(cuts)} cuts (--cut_seed {settings.cut_seed})"
     )
-    same = True
+    identical = True
     for number in range(len(cuts) + 1):
         next_cut = cuts[number] if number < len(cuts) else None
         print(f"running until {next_cut} ..." if next_cut else "running until the end ...", flush=True)
-        if (start(cut_run, [*flags, "--resume=auto"], own.accelerate_config, next_cut) == 0) != (next_cut is None):
+        flags = [*run_flags, "--resume=auto"]
+        status = run_in_new_process(cut_run, flags, settings.accelerate_config, next_cut)
+        if (status == 0) != (next_cut is None):  # a run that is killed fails; the last one has no cut
             print(cut_run.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
-        difference = next(differences(uninterrupted_run, cut_run), None)
-        same = same and difference is None
+        difference = next(compare_hashes(uninterrupted_run, cut_run), None)
+        identical = identical and difference is None
         table.add_row(str(next_cut or "the end"), describe_start(cut_run), difference or "none")
     Terminal().print(table)
-    final_differences = [*differences_at_the_end(uninterrupted_run, cut_run)]
+    final_differences = [*compare_files(uninterrupted_run, cut_run)]
     print(
         f"At the end: {'; '.join(final_differences) or 'same weights, metrics.jsonl, journal.jsonl and predictions'}."
     )
-    return 0 if same and not final_differences else 1
+    return 0 if identical and not final_differences else 1
 
 
 def draw_cuts(num_steps: int, num_cuts: int, seed: int) -> list[Cut]:
-    """Return random moments of a run, in order.
+    """Draw the cuts of a run at random, and return them in the order of their steps.
 
     Args:
         num_steps: number of steps of the run.
-        num_cuts: number of moments; no two are in the same step.
-        seed: seed for drawing them.
+        num_cuts: number of cuts; no two are in the same step.
+        seed: seed for drawing steps and points.
     """
     generator = np.random.default_rng(seed)
     steps = sorted(generator.choice(num_steps, size=min(num_cuts, num_steps), replace=False).tolist())
     return [Cut(step + 1, str(generator.choice(POINTS))) for step in steps]
 
 
-def start(folder: Path, flags: Sequence[str], accelerate_config: str | None, cut: Cut | None = None) -> int:
-    """Start this script again as a run that records hashes, and return its exit status.
+def run_in_new_process(
+    folder: Path, flags: Sequence[str], accelerate_config: str | None, cut: Cut | None = None
+) -> int:
+    """Start this script as a watched run, wait until the run ends, and return its exit status.
 
-    The output of the run goes into a text file next to its directory.
+    The output of the run goes into a text file next to the run directory.
     """
     launcher = [sys.executable]
     if accelerate_config is not None:
@@ -214,16 +221,16 @@ def start(folder: Path, flags: Sequence[str], accelerate_config: str | None, cut
         return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
 
 
-def run_watched(command: WatchCommand) -> int:
-    """Run as run.py does, record hashes of the whole state after each step, and kill this process at the cut."""
-    folder, cut = Path(command.own.watch), command.own.cut
+def run_watched(command: WatchedRunCommand) -> int:
+    """Run as run.py does, record hashes of the complete state after each step, and kill this process at the cut."""
+    folder, cut = Path(command.settings.watch), command.settings.cut
     with loading_libraries():
         from research.runner.experiment import run_experiment
         from research.training.digests import digests
         from research.training.hook import Hook
         from research.training.run import TrainingRun
 
-    class Watch(Hook):
+    class HashRecorder(Hook):
         """Record the checkpoint that the run starts from, and hashes after every step."""
 
         def on_train_start(self, run: Run) -> None:
@@ -244,17 +251,17 @@ def run_watched(command: WatchCommand) -> int:
 
     if cut is not None:
         step, _, point = cut.partition(":")
-        original = getattr(Watch, point)
+        original = getattr(HashRecorder, point)
 
-        def die(self: Watch, run: Run, *arguments: Any) -> Any:
+        def kill_at_cut(self: HashRecorder, run: Run, *arguments: Any) -> Any:
             # At the last two points, the clock has already counted the step.
             if run.clock.step + (point not in ("after_step", "end_of_step")) == int(step):
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(self, run, *arguments)
 
-        setattr(Watch, point, die)
+        setattr(HashRecorder, point, kill_at_cut)
 
-    run_experiment(command.run.config, hooks=[Watch()])
+    run_experiment(command.run.config, hooks=[HashRecorder()])
     return 0
 
 
@@ -264,8 +271,8 @@ def describe_start(run: Path) -> str:
     return lines[-1]["resumed_from"] or "the beginning"
 
 
-def differences(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
-    """Yield the differences between the hashes of both runs, for every step that the interrupted run recorded."""
+def compare_hashes(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
+    """Yield the differences between the hashes of both runs, for every step that the run with cuts recorded."""
     for path in sorted(cut_run.with_suffix(".hashes").glob("process-*.jsonl")):
         expected_path = uninterrupted_run.with_suffix(".hashes") / path.name
         expected = {line["step"]: line["hashes"] for line in _lines(expected_path)}
@@ -276,7 +283,7 @@ def differences(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
                     yield f"after step {line['step']}, {path.stem}: {name}"
 
 
-def differences_at_the_end(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
+def compare_files(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
     """Yield the differences between the files in the directories of the two runs."""
     import pyarrow.parquet as pq
 

@@ -2,14 +2,14 @@
 
     python experiments/benchmarks/calibration.py runs/one-arm
 
-The folder holds finished runs of one arm, which differ only in their seeds. The script trains nothing.
+The folder must hold finished runs of one arm, which differ only in their seeds. The script trains nothing.
 
 False alarms: each simulated study compares the arm with itself. For each seed of a study, every arm gets a randomly
-drawn run; two arms never get the same run. So seeds are independent draws, as the test assumes, no run is compared with
-itself, and a study may have more seeds than there are runs. All arms of a study are measured on the same bootstrap
-sample of the test rows, and each study has its own sample. Otherwise all studies would use the same few accuracies,
-which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows than on the real rows,
-so the power below holds for this simulated arm and is not a forecast for the real one.
+drawn run, and no two arms get the same one. So no run is compared with itself, the draws for different seeds are
+independent, as the test assumes, and a study may have more seeds than there are runs. All arms of a study are measured
+on the same bootstrap sample of the test rows, and each study has its own sample. Otherwise all studies would use the
+same few accuracies, which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows
+than on the real rows, so the power below holds for this simulated arm and is not a forecast for the real one.
 
 Studies draw from a small number of runs. Two columns of the table show the effect of that:
 
@@ -20,9 +20,9 @@ Studies draw from a small number of runs. Two columns of the table show the effe
   number of runs (with 5 seeds: 0.4 points too many with 12 runs, 0.2 with 24, no visible difference with 50). With
   several comparisons, Holm's correction contributes too, since it does not account for the shared baseline.
 
-Intervals: how often the interval of an arm's mean contains the mean of all runs. The table compares the interval by
-Student's t with the one on the logit scale, which Midway uses for metrics from 0 to 1. It also has lines for accuracies
-near 1, drawn from a beta distribution.
+Intervals: how often the confidence interval of an arm's mean contains the mean of all runs. The table compares the
+interval by Student's t with the interval on the logit scale, which Midway uses for metrics from 0 to 1. The table also
+has lines for accuracies near 1, drawn from a beta distribution.
 
 Power: in the second arm of each study, every wrong prediction is corrected with probability q, so that its expected
 accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired
@@ -59,6 +59,7 @@ from research.studies.statistics.power import MIN_SEEDS, seeds_needed
 from research.studies.statistics.predictions import read_predictions
 
 SEED_COUNTS = (5, 8, 10)
+"""Numbers of seeds of the simulated studies."""
 EFFECTS = (0.5, 0.75, 1.0, 1.5)
 """Sizes of the simulated effect, in standard deviations of the difference between two runs of the arm."""
 NUM_HALVES = 20
@@ -75,7 +76,7 @@ def find_runs(folder: Path) -> list[Path]:
     """Return the finished runs of a folder.
 
     Raises:
-        ValueError: if they are not of one arm, or if two have the same seed.
+        ValueError: if the runs differ in more than their seeds, or if two have the same seed.
     """
     runs, settings, seeds = [], [], []
     for path in sorted(folder.glob(f"*/{RESULT}")):
@@ -97,7 +98,7 @@ def read_correct(runs: list[Path], split: str) -> Bools:
     """Return which rows of a split each run predicts correctly, [num_runs, num_rows].
 
     Raises:
-        ValueError: if the task's predictions are not either right or wrong, as in regression.
+        ValueError: if predictions of the task cannot be judged right or wrong, as in regression.
     """
     predictions = read_predictions([predictions_path(run, split) for run in runs])
     config = RunConfig(**read_settings(runs[0] / CONFIG, "a run of the arm"))
@@ -136,7 +137,7 @@ def draw_studies(accuracies: Floats, num_arms: int, num_seeds: int, rng: np.rand
 
 
 def find_alarms(accuracies: Floats, num_comparisons: int, num_seeds: int, rng: np.random.Generator) -> Bools:
-    """Return which studies find a difference between any arm and the baseline, [num_studies]."""
+    """Return, for each study, whether it finds a difference between any arm and the baseline, [num_studies]."""
     studies = draw_studies(accuracies, num_comparisons + 1, num_seeds, rng)
     p = paired_t(studies[:, 1:], studies[:, :1]).p
     alarms = np.asarray((p <= LEVEL).any(axis=1))
@@ -175,9 +176,9 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
         rng: generator that draws runs, and accuracies near 1.
     """
     num_studies = len(accuracies)
-    largest = max(SEED_COUNTS)
-    runs = rng.integers(accuracies.shape[1], size=(num_studies, largest))
-    near_one = rng.beta(*_beta_parameters(0.98, 0.02), size=(num_studies, largest))
+    max_seeds = max(SEED_COUNTS)
+    runs = rng.integers(accuracies.shape[1], size=(num_studies, max_seeds))
+    near_one = rng.beta(*_beta_parameters(0.98, 0.02), size=(num_studies, max_seeds))
     populations = {
         "the runs": (np.take_along_axis(accuracies, runs, axis=1), accuracies.mean(axis=1)),
         "beta, 0.98 ± 0.02": (near_one, np.full(num_studies, 0.98)),
@@ -197,8 +198,9 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
 
 
 def _beta_parameters(mean: float, std: float) -> tuple[float, float]:
-    size = mean * (1 - mean) / std**2 - 1
-    return mean * size, (1 - mean) * size
+    """Return the parameters alpha and beta of the beta distribution with a given mean and standard deviation."""
+    concentration = mean * (1 - mean) / std**2 - 1
+    return mean * concentration, (1 - mean) * concentration
 
 
 def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
@@ -260,8 +262,8 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
         test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
         power = ((test.p <= needed.level) & (test.mean > 0)).mean()
         error = standard_error(power, len(accuracies))
-        close = "yes" if abs(power - needed.power) <= TOLERANCE else "NO"
-        yield f"{line} {needed.total} | {needed.power:.1%} | {power:.1%} | {error:.1%} | {close} |"
+        is_close = "yes" if abs(power - needed.power) <= TOLERANCE else "NO"
+        yield f"{line} {needed.total} | {needed.power:.1%} | {power:.1%} | {error:.1%} | {is_close} |"
 
 
 def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.random.Generator) -> float:
@@ -288,7 +290,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = find_runs(options.folder)
     if len(runs) < (min_runs := max(options.comparisons + 1, 2 * MIN_SEEDS)):
-        raise SystemExit(f"Expected {min_runs} finished runs or more in {options.folder}; got {len(runs)}.")
+        raise SystemExit(f"Expected at least {min_runs} finished runs in {options.folder}; got {len(runs)}.")
     correct = read_correct(runs, options.split)
     gc.freeze()  # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs without
     rng = np.random.default_rng(options.seed)

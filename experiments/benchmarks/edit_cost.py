@@ -3,9 +3,12 @@
     python experiments/benchmarks/edit_cost.py --rounds 3
 
 The script trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every
-step. It reports three medians over rounds: the time of everything between the two steps (agreement of the processes,
-the edit, new wrappers, audit, journal); the time of the four checks of the audit that need no communication; and the
-time for computing the checksum of the fifth check, without exchanging it between processes.
+step except the first. It reports three medians over rounds:
+
+- the time of everything that happens between two steps because of an edit (agreement of the processes, the edit,
+  wrapping the model again, audit, journal)
+- the time of the four checks of the audit that need no communication
+- the time for computing the checksums that the audit's fifth check exchanges, without exchanging them
 """
 
 from __future__ import annotations
@@ -32,12 +35,13 @@ EDITS: dict[str, dict[str, Any]] = {
     "merge_lora": {},
     "drop_layers": {"modules": "encoder.layer[-1]"},
 }
-"""The edits with their arguments. One is applied after each step, in this order."""
+"""The edits with their arguments. They are applied in this order, one after each step from the second on."""
 Times = dict[str, float]
+"""Seconds of a step, of each edit, and of each part of the audit."""
 
 
 def measure_in_this_process(folder: Path, batch_size: int) -> Times:
-    """Train in this process and those launched with it, and return the seconds of each edit and check."""
+    """Train in this process, together with the processes launched with it if any, and return the times."""
     from research import Hook, RunConfig, run_experiment
     from research.system.checksums import checksum
     from research.training import audit
@@ -72,11 +76,11 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
                 audit.check_rates(run.optimizer, run.schedule)
                 audit.check_compiled(model, wrapped)
 
-            def checksum_all() -> None:
+            def compute_checksums() -> None:
                 for parameter in model.parameters():
                     checksum(parameter)
 
-            checks = {"audit without checksum": audit_without_checksum, "checksum": checksum_all}
+            checks = {"audit without checksum": audit_without_checksum, "checksum": compute_checksums}
             for name, check in checks.items():
                 started = time.perf_counter()
                 check()
@@ -96,7 +100,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
         output_dir=str(folder.with_name("run")),
     )
     run_experiment(config, hooks=[stopwatch])
-    # The step after the last edit has fewer layers; the steps before it have all of them.
+    # Without the first step, which warms up, and the last step, which has fewer layers than the steps before it.
     return {"step": statistics.median(stopwatch.steps[1:-1]), **stopwatch.seconds}
 
 
@@ -133,8 +137,8 @@ def write_rows(folder: Path, num_rows: int) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def report(measured: dict[int, list[Times]]) -> str:
-    """Return the table: each time in milliseconds and as a share of a step; medians over rounds."""
+def format_table(measured: dict[int, list[Times]]) -> str:
+    """Return the table: the median over rounds of each time, in milliseconds and as a share of a step."""
     columns = "".join(f" {number} process{'es' * (number > 1)} | share of a step |" for number in measured)
     lines = [f"| milliseconds |{columns}", "|---|" + "---|---|" * len(measured)]
     for name in next(iter(measured.values()))[0]:
@@ -148,7 +152,7 @@ def report(measured: dict[int, list[Times]]) -> str:
 
 
 def main() -> None:
-    """Measure one and two processes in turns, and print the table."""
+    """Measure with one and two processes alternately, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of repetitions (default: 3)")
     parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
@@ -165,7 +169,7 @@ def main() -> None:
             for num_processes, rounds in measured.items():
                 rounds.append(measure(folder, num_processes, options.batch_size))
                 print(f"round {number + 1}, {num_processes} processes: step {rounds[-1]['step']:.2f} s", flush=True)
-    print("\n" + report(measured))
+    print("\n" + format_table(measured))
 
 
 if __name__ == "__main__":

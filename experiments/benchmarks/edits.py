@@ -12,7 +12,7 @@ import json
 import statistics
 from pathlib import Path
 
-from trials import grid, mean_and_spread, run_trials, trial_parser
+from trials import build_trial_parser, expand_grid, format_mean_and_spread, run_trials
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 ARMS = ("plain", "head_swap", "gradual_unfreezing", "head_then_all", "length_warmup")
@@ -20,7 +20,7 @@ ARMS = ("plain", "head_swap", "gradual_unfreezing", "head_then_all", "length_war
 
 def main() -> None:
     """Run the trials and print the table."""
-    parser = trial_parser(__doc__)
+    parser = build_trial_parser(__doc__)
     parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
     parser.add_argument("--arms", nargs="+", default=ARMS, help=f"default: {' '.join(ARMS)}")
     options = parser.parse_args()
@@ -32,7 +32,7 @@ def main() -> None:
         "log_every": 1,
     }
     arms = {arm: {} if arm == "plain" else {"recipe": RECIPES / f"{arm}.yaml"} for arm in options.arms}
-    trials = grid(arms, seed=options.seeds)
+    trials = expand_grid(arms, seed=options.seeds)
     results = run_trials(trials, options.folder, base, jobs=options.jobs, num_processes=options.num_processes)
     seconds = {(trial.arm, trial.settings["seed"]): result["train_seconds"] for trial, result in results.items()}
     reference = "plain" if "plain" in options.arms else options.arms[0]
@@ -48,7 +48,7 @@ def main() -> None:
         ]
         last = next(iter(arm_results.values()))["trainable_parameters"]
         print(
-            f"| {arm} | {mean_and_spread(accuracies)} | {mean_and_spread(ratios)} | {last:,} | "
+            f"| {arm} | {format_mean_and_spread(accuracies)} | {format_mean_and_spread(ratios)} | {last:,} | "
             f"{statistics.mean(trainable):,.0f} |"
         )
 

@@ -5,12 +5,13 @@
 - Midway runs the whole study of experiments/studies/heads.yaml with an empty cache, timed from its start to its report.
 - The Trainer runs one trial of each head in a new process, with seed 0, bf16, padding to the longest row of a batch,
   Midway's order of rows, and no attention dropout. Its time is multiplied by the number of seeds.
-- The floor is the lower bound: a loop written by hand that runs the encoder once over all rows, and then only the steps
-  and evaluations of every head on the stored hidden states. It is measured with one seed, and the time of its heads is
-  multiplied by the number of seeds.
+- The floor is the lower bound: a loop written by hand that runs the encoder once on all rows, and then trains and
+  evaluates every head on the stored hidden states. It is measured with one seed; the time for the heads, but not for
+  the encoder, is multiplied by the number of seeds.
 
-With --heads, the Trainer runs only some heads. For every other head, its time is estimated as the floor's time for that
-head plus the Trainer's mean overhead: its time minus the floor's, averaged over the heads that it ran.
+With --heads, the Trainer trains only some heads. For every remaining head, the Trainer's time is estimated as the
+floor's time for that head plus the Trainer's mean overhead: the Trainer's time minus the floor's, averaged over the
+heads that the Trainer trained.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "experiments" / "studies" / "heads.yaml"
 
 
-def midway(folder: Path, study: list[str]) -> dict[str, float]:
-    """Run the study and return its duration in seconds."""
+def time_study(folder: Path, study: list[str]) -> dict[str, float]:
+    """Run the study with Midway and an empty cache, and return its duration in seconds."""
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         command = [
             sys.executable,
@@ -62,8 +63,8 @@ def first_trials(study: list[str]) -> list[Trial]:
     return list(first.values())
 
 
-def load(trial: Trial) -> tuple[Any, Any, Any, Any]:
-    """Return tokenized splits, collator, model and tokenizer of a trial."""
+def load_parts(trial: Trial) -> tuple[Any, Any, Any, Any]:
+    """Return the tokenized splits, collator, model and tokenizer of a trial."""
     import torch
 
     from research.data.batches.collate import Collator
@@ -84,7 +85,7 @@ def load(trial: Trial) -> tuple[Any, Any, Any, Any]:
     return splits, collator, model, tokenizer
 
 
-def trainer(folder: Path, study: list[str], arm: str) -> None:
+def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
     """Train one head with the Trainer, evaluate after every epoch, and predict the test rows."""
     import numpy as np
     import torch
@@ -94,35 +95,37 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
 
     (trial,) = [trial for trial in first_trials(study) if trial.arm == arm]
     config = trial.config()
-    splits, collator, model, _ = load(trial)
+    splits, collator, model, _ = load_parts(trial)
     lengths = splits.train.with_format("numpy")["length"][:]
-    epochs = [global_batches(lengths, config.batch_size, config.seed, epoch) for epoch in range(int(config.epochs))]
+    batches_by_epoch = [
+        global_batches(lengths, config.batch_size, config.seed, epoch) for epoch in range(int(config.epochs))
+    ]
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         batch = collator(rows)
         return {**batch.inputs, "labels": batch.labels}
 
-    class InOrder(Trainer):
-        """Train on Midway's batches, epoch by epoch."""
+    class MidwayOrderTrainer(Trainer):
+        """A Trainer that uses Midway's batches: the same rows in the same order."""
 
         def get_train_dataloader(self) -> Any:
-            order = itertools.chain.from_iterable(epochs)
+            batches = itertools.chain.from_iterable(batches_by_epoch)
 
-            class Batches(torch.utils.data.Sampler[list[int]]):
+            class NextEpoch(torch.utils.data.Sampler[list[int]]):
                 def __iter__(self) -> Any:
-                    return (rows.tolist() for rows in itertools.islice(order, len(epochs[0])))
+                    return (rows.tolist() for rows in itertools.islice(batches, len(batches_by_epoch[0])))
 
                 def __len__(self) -> int:
-                    return len(epochs[0])
+                    return len(batches_by_epoch[0])
 
-            return torch.utils.data.DataLoader(splits.train, batch_sampler=Batches(), collate_fn=collate)
+            return torch.utils.data.DataLoader(splits.train, batch_sampler=NextEpoch(), collate_fn=collate)
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
             rows = self.eval_dataset if eval_dataset is None else eval_dataset
-            return _by_length(rows, config.evaluation_batch_size, collate)
+            return _loader_by_length(rows, config.evaluation_batch_size, collate)
 
         def get_test_dataloader(self, test_dataset: Any) -> Any:
-            return _by_length(test_dataset, config.evaluation_batch_size, collate)
+            return _loader_by_length(test_dataset, config.evaluation_batch_size, collate)
 
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
@@ -139,20 +142,20 @@ def trainer(folder: Path, study: list[str], arm: str) -> None:
         disable_tqdm=True,
         seed=config.seed,
     )
-    training = InOrder(
+    trainer = MidwayOrderTrainer(
         model=model, args=arguments, train_dataset=splits.train, eval_dataset=splits.validation, data_collator=collate
     )
-    training.train()
-    test_output = training.predict(splits.test)
+    trainer.train()
+    test_output = trainer.predict(splits.test)
     assert isinstance(test_output.predictions, np.ndarray)  # one output, not a tuple of several
     accuracy = float((test_output.predictions.argmax(axis=1) == test_output.label_ids).mean())
-    training.save_model(str(folder / "trainer" / "model"))
+    trainer.save_model(str(folder / "trainer" / "model"))
     assert np.isfinite(test_output.predictions).all()
     print(json.dumps({"accuracy": accuracy}))
 
 
-def floor(folder: Path, study: list[str]) -> dict[str, float]:
-    """Run the encoder once on all rows, then train and evaluate every head on the hidden states; return the seconds."""
+def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
+    """Run the encoder once on all rows, then train and evaluate every head on its output; return the seconds."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches
@@ -160,32 +163,32 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
 
     trials = first_trials(study)
     config = trials[0].config()
-    splits, collator, model, _ = load(trials[0])
+    splits, collator, model, _ = load_parts(trials[0])
     model.eval()
     bf16 = torch.autocast("cpu", dtype=torch.bfloat16)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    states: dict[str, list[Any]] = {}
+    hidden_states: dict[str, list[Any]] = {}
     started = time.perf_counter()
     with torch.no_grad(), bf16:
         for split, rows in splits.items():
             lengths = rows.with_format("numpy")["length"][:]
-            states[split] = [None] * len(rows)
+            hidden_states[split] = [None] * len(rows)
             for micro_batch in evaluation_batches(lengths, 0, 1, config.evaluation_batch_size):
                 inputs = collator(rows[micro_batch.rows]).inputs
                 layers = model.run_encoder(**inputs, all_layers=True)
                 for position, (row, mask) in enumerate(zip(micro_batch.rows, inputs["attention_mask"], strict=True)):
-                    states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
-    seconds = {"encoding": time.perf_counter() - started}
+                    hidden_states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
+    seconds = {"encoder": time.perf_counter() - started}
     labels = {split: torch.as_tensor(rows.with_format("numpy")["label"][:]) for split, rows in splits.items()}
     train_lengths = splits.train.with_format("numpy")["length"][:]
 
-    def batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
-        layers = range(len(states[split][0])) if all_layers else (-1,)
+    def build_batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
+        layers = range(len(hidden_states[split][0])) if all_layers else (-1,)
         padded = tuple(
-            torch.nn.utils.rnn.pad_sequence([states[split][row][layer] for row in rows], batch_first=True)
+            torch.nn.utils.rnn.pad_sequence([hidden_states[split][row][layer] for row in rows], batch_first=True)
             for layer in layers
         )
-        lengths = torch.tensor([len(states[split][row][-1]) for row in rows])
+        lengths = torch.tensor([len(hidden_states[split][row][-1]) for row in rows])
         mask = (torch.arange(padded[0].shape[1]) < lengths[:, None]).long()
         return (padded if all_layers else padded[0]), mask
 
@@ -194,7 +197,7 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
             for micro_batch in evaluation_batches(lengths, 0, 1, batch_size):
-                head(*batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
+                head(*build_batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
 
     for trial in trials:
         config = trial.config()
@@ -202,7 +205,7 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
         head = build_head(*_name_and_options(config.head), model.config.encoder, splits.task.num_labels)
         wants_all = head.wants == "all_hidden_states"
         optimizer = torch.optim.AdamW(head.parameters(), lr=config.head_lr or config.lr, fused=True)
-        num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)
+        num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)  # rounded up
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.head_lr or config.lr, total_steps=num_steps)
 
         started = time.perf_counter()
@@ -210,7 +213,7 @@ def floor(folder: Path, study: list[str]) -> dict[str, float]:
             head.train()
             for rows in global_batches(train_lengths, config.batch_size, config.seed, epoch):
                 with bf16:
-                    logits = head(*batch("train", rows, all_layers=wants_all))
+                    logits = head(*build_batch("train", rows, all_layers=wants_all))
                 torch.nn.functional.cross_entropy(logits.float(), labels["train"][rows]).backward()
                 torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
                 optimizer.step()
@@ -235,10 +238,10 @@ def main() -> None:
     options = parser.parse_args()
     study = ["--study", options.study, *(["--quick"] if options.quick else [])]
     if options.part == "floor":
-        print(json.dumps(floor(options.folder, study)))
+        print(json.dumps(time_floor(options.folder, study)))
         return
     if options.part == "trainer":
-        trainer(options.folder, study, options.arm)
+        train_with_trainer(options.folder, study, options.arm)
         return
     options.folder.mkdir(parents=True)
     arms = [trial.arm for trial in first_trials(study)]
@@ -247,18 +250,18 @@ def main() -> None:
     for number in range(options.rounds):
         folder = options.folder / f"round-{number}"
         folder.mkdir()
-        seconds = {"midway": midway(folder, study), "floor": _part(folder, "floor", study)}
+        seconds = {"midway": time_study(folder, study), "floor": _run_part(folder, "floor", study)}
         trainer_arms = options.heads or arms
-        seconds["trainer"] = {arm: _trainer_seconds(folder, study, arm) for arm in trainer_arms}
+        seconds["trainer"] = {arm: _time_trainer(folder, study, arm) for arm in trainer_arms}
         rounds.append(seconds)
         print(json.dumps(seconds), flush=True)
-    print(report(rounds, arms, num_seeds))
+    print(format_report(rounds, arms, num_seeds))
 
 
-def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
-    """Return the table of medians over rounds, and the ratios of total times, which are taken within each round."""
+def format_report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:
+    """Return a table of medians over rounds, and the medians of the ratios of total times within each round."""
     lines = ["| head | Trainer, one trial, s | floor, one trial, s |", "|---|---|---|"]
-    trainer_rounds = [trainer_seconds(part_seconds, arms) for part_seconds in rounds]
+    trainer_rounds = [complete_trainer_seconds(part_seconds, arms) for part_seconds in rounds]
     for arm in arms:
         note = "" if arm in rounds[0]["trainer"] else " (estimated)"
         trainer_median = statistics.median(seconds[arm] for seconds in trainer_rounds)
@@ -267,7 +270,7 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
     totals = []
     for part_seconds, seconds in zip(rounds, trainer_rounds, strict=True):
         trainer_total = num_seeds * sum(seconds.values())
-        encoder_seconds = part_seconds["floor"]["encoding"]
+        encoder_seconds = part_seconds["floor"]["encoder"]
         floor_total = encoder_seconds + num_seeds * sum(part_seconds["floor"][arm] for arm in arms)
         totals.append((part_seconds["midway"]["all"], trainer_total, floor_total, encoder_seconds))
     midway_all, trainer_all, floor_all, encoder_all = (
@@ -277,21 +280,21 @@ def report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds
         "",
         f"All {len(arms) * num_seeds} trials: Midway {midway_all:.0f} s, Trainer {trainer_all:.0f} s (each head's one "
         f"trial times {num_seeds} seeds), floor {floor_all:.0f} s ({encoder_all:.0f} s of it for the encoder).",
-        f"Trainer / Midway {statistics.median(b / a for a, b, _, _ in totals):.1f}, "
-        f"Midway / floor {statistics.median(a / c for a, _, c, _ in totals):.2f}.",
+        f"Trainer / Midway {statistics.median(trainer / midway for midway, trainer, _, _ in totals):.1f}, "
+        f"Midway / floor {statistics.median(midway / floor for midway, _, floor, _ in totals):.2f}.",
     ]
     return "\n".join(lines)
 
 
-def trainer_seconds(part_seconds: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
-    """Return the Trainer's seconds for one trial of each head in a round, estimated for heads that it did not run."""
+def complete_trainer_seconds(part_seconds: dict[str, dict[str, float]], arms: list[str]) -> dict[str, float]:
+    """Return the Trainer's seconds for one trial of each head in a round, estimated for heads that it did not train."""
     overhead = statistics.fmean(
         seconds - part_seconds["floor"][arm] for arm, seconds in part_seconds["trainer"].items()
     )
     return {arm: part_seconds["trainer"].get(arm, overhead + part_seconds["floor"][arm]) for arm in arms}
 
 
-def _part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:
+def _run_part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:
     command = [sys.executable, __file__, str(folder), "--part", part, *study]
     command += [] if arm is None else ["--arm", arm]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -299,9 +302,9 @@ def _part(folder: Path, part: str, study: list[str], arm: str | None = None) -> 
     return seconds
 
 
-def _trainer_seconds(folder: Path, study: list[str], arm: str) -> float:
+def _time_trainer(folder: Path, study: list[str], arm: str) -> float:
     started = time.perf_counter()
-    _part(folder, "trainer", study, arm)
+    _run_part(folder, "trainer", study, arm)
     return time.perf_counter() - started
 
 
@@ -313,7 +316,7 @@ def _num_seeds(study: list[str]) -> int:
     return len(command.spec.grid["seed"])
 
 
-def _by_length(rows: Any, batch_size: int, collate: Any) -> Any:
+def _loader_by_length(rows: Any, batch_size: int, collate: Any) -> Any:
     import torch
 
     from research.data.batches.order import evaluation_batches

@@ -1,4 +1,4 @@
-"""Measure the peak memory of preparing small and large data sets. It must not grow with the number of rows.
+"""Measure the peak memory of preparing small and large data sets, which must not grow with the number of rows.
 
 The script writes synthetic csv files, prepares each in a new process (load, split, tokenize, and collate some batches),
 and prints a table.
@@ -67,7 +67,7 @@ def write_rows(path: Path, num_rows: int, num_words: int) -> None:
 
 
 def measure(path: Path) -> dict[str, float]:
-    """Prepare a file and collate batches; return the seconds of preparation, and peak memory in MB at three times."""
+    """Prepare a file and collate batches; return the time of preparation, and the peak memory after each part in MB."""
     from research.data.batches.collate import Collator
     from research.data.batches.tokens import tokenize_splits
     from research.data.prepare.load import load_splits
@@ -95,7 +95,7 @@ def peak_memory() -> float:
 
 
 def print_table(results: list[dict[str, float]]) -> None:
-    """Print one line per data set, as Markdown."""
+    """Print a Markdown table with one line per data set."""
     print("| rows | file, MB | seconds | peak before, MB | peak prepared, MB | growth, MB | after 50 batches, MB |")
     print("|---|---|---|---|---|---|---|")
     for result in results:

@@ -1,7 +1,7 @@
 """Measure a run's memory over an epoch: resident memory after every 50 steps, and the peaks.
 
-The script runs an experiment with the given settings in this process, and prints a line every 50 steps. The operating
-system measures the peaks, so they include memory that is used only within a step or an evaluation.
+The script runs an experiment with the given settings in this process. The peaks are those that the operating system
+records, so they include memory that is used only within a step or an evaluation.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from research.training.api import Run
 FIRST_STEPS = 50
 
 
-class Recorder(Hook):
-    """Print the resident memory of this process, and remember its peaks.
+class MemoryRecorder(Hook):
+    """Print the resident memory of this process, and remember the peaks.
 
     Args:
         every: steps between two lines.
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--num_layers", type=int, help="keep only this many of the lowest layers, for slow machines")
     parser.add_argument("--every", type=int, default=50, help="steps between two lines (default: 50)")
     arguments = vars(parser.parse_args())
-    recorder = Recorder(arguments.pop("every"))
+    recorder = MemoryRecorder(arguments.pop("every"))
     num_layers = arguments.pop("num_layers")
     timeline = [{"at": "0%", "drop_layers": f"encoder.layer[{num_layers}:]"}] if num_layers else []
     print("| step | resident memory, MiB | peak so far, MiB |\n|---|---|---|", flush=True)

@@ -4,8 +4,8 @@
     accelerate launch --config_file accelerate_configs/cpu_2_processes.yaml experiments/benchmarks/save_cost.py
 
 The script trains MiniLM on reviews cut to 512 tokens, 32 per step, and saves a checkpoint after every step except the
-first. A checkpoint has the weights, the optimizer, other state, and the best model. Its files are written, synced and
-hashed, and its directory is renamed. The script reports medians.
+first. A checkpoint has the weights, the optimizer, other state, and the best model. The time of a save includes
+writing, syncing and hashing these files, and renaming their directory. The script reports medians.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ schedule that is stepped per epoch is constant within an epoch. Encoder and head
 
 from __future__ import annotations
 
-from trials import Trial, grid, mean_and_spread, run_trials, trial_parser
+from trials import Trial, build_trial_parser, expand_grid, format_mean_and_spread, run_trials
 
 ARMS = {
     "one cycle, per batch": {"schedule": "one_cycle"},
@@ -21,7 +21,7 @@ RATES = (3e-5, 1e-4, 3e-4)
 
 def main() -> None:
     """Run the trials and print the table."""
-    parser = trial_parser(__doc__)
+    parser = build_trial_parser(__doc__)
     parser.add_argument("--epochs", type=float, default=3.0, help="epochs of each run (default: 3)")
     parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
     options = parser.parse_args()
@@ -34,7 +34,7 @@ def main() -> None:
         "evaluate_every": "null",
     }
     tuning_results = run_trials(
-        grid(ARMS, lr=RATES, seed=options.seeds[:1]),
+        expand_grid(ARMS, lr=RATES, seed=options.seeds[:1]),
         options.folder,
         base,
         jobs=options.jobs,
@@ -49,7 +49,7 @@ def main() -> None:
         results = run_trials(trials, options.folder, base, jobs=options.jobs, num_processes=options.num_processes)
         accuracies = [result["metrics"]["test"]["accuracy"] for result in results.values()]
         validation = arm_results[best]["metrics"]["validation"]["accuracy"]
-        lines.append(f"| {arm} | {best.settings['lr']:g} | {validation:.4f} | {mean_and_spread(accuracies)} |")
+        lines.append(f"| {arm} | {best.settings['lr']:g} | {validation:.4f} | {format_mean_and_spread(accuracies)} |")
     print("\n".join(lines))
 
 

@@ -7,8 +7,8 @@ Every round measures the following for each repository in turn (each with its ow
 
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins
-- first step: the same run, until its first step is taken
-- report: in the same run, from result.json to report.html; includes all pictures, also those for TensorBoard
+- first step: the same run, until it has taken its first step
+- report: in the same run, from result.json to report.html; includes drawing all images, for the page and TensorBoard
 - run: the same run, from start to end
 
 The script reports medians over rounds of wall-clock time and of processor time, which is more reliable on a busy
@@ -34,8 +34,9 @@ from pathlib import Path
 from research.settings.demo_packages import DEMO_ENCODERS, find_package
 
 FOLDER = Path(__file__).parent
-MARKS = FOLDER / "start_up_marks.py"
-LIBRARIES = """
+MARKS_PLUGIN = FOLDER / "start_up_marks.py"
+"""Plugin that records when training starts, when the first step ends, and when the result and the report exist."""
+LIBRARIES_SCRIPT = """
 import sys, torch
 from transformers import AutoModel
 AutoModel.from_pretrained(sys.argv[1])
@@ -44,7 +45,7 @@ AutoModel.from_pretrained(sys.argv[1])
 
 @dataclass(frozen=True)
 class Duration:
-    """Wall-clock time and processor time of the same interval."""
+    """Wall-clock time and processor time of a part of a run or process."""
 
     wall: float
     """Seconds of wall-clock time."""
@@ -89,17 +90,21 @@ def interpreter_of(repository: Path) -> str:
 def time_libraries(python: str, encoder: Path) -> Duration:
     """Return the time for importing the libraries and reading the weights."""
     started, before = time.time(), child_processor_time()
-    subprocess.run([python, "-c", LIBRARIES, str(encoder)], check=True, capture_output=True)
+    subprocess.run([python, "-c", LIBRARIES_SCRIPT, str(encoder)], check=True, capture_output=True)
     return Duration(time.time() - started, child_processor_time() - before)
 
 
 def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Duration]:
-    """Return the time until training begins, until the first step is taken, for the report, and for the whole run."""
-    marks, directory = folder / "marks", folder / "run"
-    marks.unlink(missing_ok=True)
+    """Run an experiment, and return the durations described at the top of this file, except `libraries`."""
+    marks_path, directory = folder / "marks", folder / "run"
+    marks_path.unlink(missing_ok=True)
     command = [interpreter_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
-    command += ["--smoke", "--overwrite", "--output_dir", str(directory), "--plugin", str(MARKS)]
-    environment = {**os.environ, "START_UP_MARKS": str(marks), "MIDWAY_CACHE": str(folder / "cache" / repository.name)}
+    command += ["--smoke", "--overwrite", "--output_dir", str(directory), "--plugin", str(MARKS_PLUGIN)]
+    environment = {
+        **os.environ,
+        "START_UP_MARKS": str(marks_path),
+        "MIDWAY_CACHE": str(folder / "cache" / repository.name),
+    }
     started, before = time.time(), child_processor_time()
     done = subprocess.run(
         [*command, "--hook", "start_up_marks", *options],
@@ -112,14 +117,14 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     if done.returncode != 0:
         raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
     total = Duration(time.time() - started, child_processor_time() - before)
-    marked = {
+    times = {
         name: Duration(wall - started, processor)
-        for name, wall, processor in map(json.loads, marks.read_text(encoding="utf-8").splitlines())
+        for name, wall, processor in map(json.loads, marks_path.read_text(encoding="utf-8").splitlines())
     }
     return {
-        "training": marked["training"],
-        "first step": marked["first step"],
-        "report": marked["report.html"] - marked["result.json"],
+        "training": times["training"],
+        "first step": times["first step"],
+        "report": times["report.html"] - times["result.json"],
         "run": total,
     }
 
@@ -131,7 +136,7 @@ def child_processor_time() -> float:
 
 
 def describe(measured: Mapping[str, Duration]) -> str:
-    """Return the results of a round as one line: wall-clock time, and processor time in parentheses."""
+    """Format the results of a round as one line: wall-clock time, and processor time in parentheses."""
     return ", ".join(f"{name} {duration.wall:.2f} s ({duration.processor:.2f})" for name, duration in measured.items())
 
 

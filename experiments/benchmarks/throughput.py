@@ -6,8 +6,8 @@ Every arm trains the same encoder with a linear head for one epoch over the same
 run one after the other, each in new processes. The script reports medians over rounds, ratios within the same round,
 and peak memory.
 
-The two arms with two processes (CPU, gloo) show what it costs that processes agree on edits, stops and signals between
-steps:
+The two arms with two processes (CPU, gloo) show the cost of the communication by which processes agree on edits, stops
+and signals between steps:
 
     python experiments/benchmarks/throughput.py --arms "bare, 2 processes" "midway, 2 processes"
 """
@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,20 @@ ENCODER = "minilm"
 MAX_LENGTH = 512
 PEAK_RATE = 1e-4
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
-Measured = tuple[float, int]
+Measurement = tuple[float, int]
 """Seconds from the first step to the last, and number of training examples."""
 
 
-def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
+def train_in_bare_loop(
+    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0
+) -> Measurement:
     """Train with a loop written by hand on Midway's batches; use DDP if several processes were launched."""
     import torch
 
     from research.data.batches.order import global_batches, split_batch
     from research.system.launcher import num_launched
 
-    splits, collator, model, _ = load(folder, attention_dropout)
+    splits, collator, model, _ = load_parts(folder, attention_dropout)
     rank, num_processes = int(os.environ.get("RANK", "0")), num_launched()
     if num_processes > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
@@ -74,7 +77,9 @@ def bare(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dr
     return time.perf_counter() - started, len(splits.train)
 
 
-def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0) -> Measured:
+def train_with_midway(
+    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0
+) -> Measurement:
     """Train with Midway and its built-in hooks."""
     from research.runner.experiment import run_experiment
     from research.settings.config import RunConfig
@@ -107,18 +112,18 @@ def midway(folder: Path, batch_size: int, *, precision: str = "bf16", attention_
     return stopwatch.seconds, sum(1 for _ in read_rows(folder))
 
 
-def trainer_example(folder: Path, batch_size: int) -> Measured:
+def train_with_trainer_example(folder: Path, batch_size: int) -> Measurement:
     """Train with Transformers' Trainer, set up as in its text classification example: padded to the maximum, fp32."""
-    return _trainer(folder, batch_size, padding="max_length", attention_dropout=0.1)
+    return _train_with_trainer(folder, batch_size, padding="max_length", attention_dropout=0.1)
 
 
-def trainer_tuned(folder: Path, batch_size: int) -> Measured:
+def train_with_tuned_trainer(folder: Path, batch_size: int) -> Measurement:
     """Train with Transformers' Trainer and all suitable options: dynamic padding, bf16, no attention dropout.
 
-    The Trainer gets Midway's batches, which are grouped by length. Its own `group_by_length` would only group within a
-    quarter of these few rows at most, and so would pad more than on a data set of full size.
+    The Trainer gets Midway's batches, which are grouped by length. Its own `group_by_length` groups only within at most
+    a quarter of these few rows, and would therefore pad more than on a data set of realistic size.
     """
-    return _trainer(
+    return _train_with_trainer(
         folder,
         batch_size,
         padding=False,
@@ -129,13 +134,15 @@ def trainer_tuned(folder: Path, batch_size: int) -> Measured:
     )
 
 
-def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: float, **options: Any) -> Measured:
+def _train_with_trainer(
+    folder: Path, batch_size: int, *, padding: Any, attention_dropout: float, **options: Any
+) -> Measurement:
     import numpy as np
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
     from research.data.batches.order import global_batches
 
-    splits, _, model, tokenizer = load(folder, attention_dropout)
+    splits, _, model, tokenizer = load_parts(folder, attention_dropout)
     rows = tokenize_all(folder, tokenizer, padding)
     if options.get("train_sampling_strategy") == "sequential":
         lengths = splits.train.with_format("numpy")["length"][:]
@@ -168,13 +175,13 @@ def _trainer(folder: Path, batch_size: int, *, padding: Any, attention_dropout: 
     return stopwatch.stopped - stopwatch.started, len(rows)
 
 
-def lightning_example(folder: Path, batch_size: int) -> Measured:
+def train_with_lightning_example(folder: Path, batch_size: int) -> Measurement:
     """Train with Lightning, set up like the Trainer's example but with a one-cycle schedule."""
     import lightning
     import torch
     from transformers import default_data_collator
 
-    _, _, model, tokenizer = load(folder, attention_dropout=0.1)
+    _, _, model, tokenizer = load_parts(folder, attention_dropout=0.1)
     rows = tokenize_all(folder, tokenizer, "max_length")
     loader = torch.utils.data.DataLoader(rows, batch_size=batch_size, shuffle=True, collate_fn=default_data_collator)
 
@@ -215,15 +222,15 @@ def lightning_example(folder: Path, batch_size: int) -> Measured:
     return classifier.stopped - classifier.started, len(rows)
 
 
-ARMS: dict[str, Callable[[Path, int], Measured]] = {
-    "bare": bare,
-    "midway": midway,
-    "bare, 2 processes": bare,
-    "midway, 2 processes": midway,
-    "midway, attention dropout 0.1": lambda folder, size: midway(folder, size, attention_dropout=0.1),
-    "trainer, tuned": trainer_tuned,
-    "trainer, example": trainer_example,
-    "lightning, example": lightning_example,
+ARMS: dict[str, Callable[[Path, int], Measurement]] = {
+    "bare": train_in_bare_loop,
+    "midway": train_with_midway,
+    "bare, 2 processes": train_in_bare_loop,
+    "midway, 2 processes": train_with_midway,
+    "midway, attention dropout 0.1": partial(train_with_midway, attention_dropout=0.1),
+    "trainer, tuned": train_with_tuned_trainer,
+    "trainer, example": train_with_trainer_example,
+    "lightning, example": train_with_lightning_example,
 }
 RATIOS = [
     ("midway", "bare", 0.97),
@@ -234,11 +241,11 @@ RATIOS = [
     ("midway", "trainer, example", 4.0),
     ("midway", "lightning, example", 4.0),
 ]
-"""Pairs of arms, the faster one first, with the target for the ratio of their speeds."""
+"""Pairs of arms, with the smallest acceptable ratio of the first arm's speed to the second arm's."""
 
 
-def load(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
-    """Return Midway's tokenized splits, collator, model and tokenizer."""
+def load_parts(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
+    """Return the parts for training, made with Midway: tokenized splits, collator, model and tokenizer."""
     import torch
 
     from research.data.batches.collate import Collator
@@ -267,7 +274,13 @@ def read_rows(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def tokenize_all(folder: Path, tokenizer: Any, padding: Any) -> Any:
-    """Return all training rows, tokenized at once as in the frameworks' examples: truncated, padded as requested."""
+    """Return all training rows, tokenized in advance as in the frameworks' examples.
+
+    Args:
+        folder: folder with the training file.
+        tokenizer: tokenizer of the encoder; truncates to MAX_LENGTH tokens.
+        padding: the tokenizer's option `padding`.
+    """
     from datasets import Dataset
 
     rows = list(read_rows(folder))
@@ -276,7 +289,7 @@ def tokenize_all(folder: Path, tokenizer: Any, padding: Any) -> Any:
 
 
 def write_rows(folder: Path, num_rows: int) -> None:
-    """Write `num_rows` real reviews as the training file, and a few as the validation and test files."""
+    """Write `num_rows` real reviews to the training file, and a few to the validation and test files."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
     from research.system.messages import muted
@@ -304,28 +317,28 @@ def measure(arm: str, folder: Path, batch_size: int) -> dict[str, float]:
     return result
 
 
-def report(measured: dict[str, list[dict[str, float]]]) -> str:
-    """Return two tables: the speed and memory of each arm, and the ratios of speeds with their minimum and maximum."""
+def format_tables(measured: dict[str, list[dict[str, float]]]) -> str:
+    """Return a table of the speed and memory of each arm, and a table of the ratios of two arms' speeds."""
     lines = ["| arm | examples/s (median) | all rounds | peak memory, MiB |", "|---|---|---|---|"]
     for arm, rounds in measured.items():
         speeds = [entry["examples_per_second"] for entry in rounds]
         memory = statistics.median(entry["peak_memory_bytes"] for entry in rounds) / 2**20
         listed = ", ".join(f"{speed:.2f}" for speed in speeds)
         lines.append(f"| {arm} | {statistics.median(speeds):.2f} | {listed} | {memory:.0f} |")
-    lines += ["", "| faster / slower | ratio (median) | min - max | target |", "|---|---|---|---|"]
-    for fast, slow, target in RATIOS:
-        if fast in measured and slow in measured:
+    lines += ["", "| first / second arm | ratio (median) | min - max | target |", "|---|---|---|---|"]
+    for first, second, target in RATIOS:
+        if first in measured and second in measured:
             ratios = [
-                fast_entry["examples_per_second"] / slow_entry["examples_per_second"]
-                for fast_entry, slow_entry in zip(measured[fast], measured[slow], strict=True)
+                first_entry["examples_per_second"] / second_entry["examples_per_second"]
+                for first_entry, second_entry in zip(measured[first], measured[second], strict=True)
             ]
             spread = f"{min(ratios):.3f} - {max(ratios):.3f}"
-            lines.append(f"| {fast} / {slow} | {statistics.median(ratios):.3f} | {spread} | {target} |")
+            lines.append(f"| {first} / {second} | {statistics.median(ratios):.3f} | {spread} | {target} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure all arms in turns, and print the tables."""
+    """Measure all arms in turn, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of runs of every arm (default: 3)")
     parser.add_argument("--rows", type=int, default=256, help="training reviews (default: 256)")
@@ -355,7 +368,7 @@ def main() -> None:
                 print(
                     f"round {number + 1}: {arm}: {measured[arm][-1]['examples_per_second']:.2f} examples/s", flush=True
                 )
-    print("\n" + report(measured))
+    print("\n" + format_tables(measured))
 
 
 if __name__ == "__main__":

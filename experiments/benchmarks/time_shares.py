@@ -32,28 +32,34 @@ KINDS = {
     "layer norms": ("native_layer_norm", "native_layer_norm_backward"),
     "optimizer and clipping": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "linalg_vector_norm"),
 }
-"""Names of the operations of each kind, without `aten::`. All others count as "other operations"."""
+"""Kinds of operations, with the names of their operations without `aten::`. All remaining names count as "other
+operations"."""
 
 
-class Profile(Hook):
-    """Profile a range of steps, including evaluations and Midway's built-in hooks."""
+class ProfilerHook(Hook):
+    """Profile a range of steps, including evaluations and Midway's built-in hooks.
+
+    Args:
+        num_warmup_steps: number of steps before profiling starts.
+        num_steps: number of steps to profile.
+    """
 
     def __init__(self, num_warmup_steps: int, num_steps: int) -> None:
-        self.first, self.last = num_warmup_steps, num_warmup_steps + num_steps
+        self.start_after, self.stop_after = num_warmup_steps, num_warmup_steps + num_steps
         self.profiler = profile(activities=[ProfilerActivity.CPU], acc_events=True)
         self.seconds = 0.0
 
     def end_of_step(self, run: Run) -> None:
         """Start and stop the profiler between two steps."""
-        if run.clock.step == self.first:
+        if run.clock.step == self.start_after:
             self.profiler.start()
             self.started = time.perf_counter()
-        if run.clock.step == self.last:
+        if run.clock.step == self.stop_after:
             self.seconds = time.perf_counter() - self.started
             self.profiler.stop()
             run.stop("profiled")
 
-    def table(self) -> str:
+    def format_table(self) -> str:
         """Return the table of shares, and a line with the five largest of the other operations."""
         kind_by_operation = {name: kind for kind, names in KINDS.items() for name in names}
         seconds: dict[str, float] = defaultdict(float)
@@ -80,7 +86,7 @@ def main() -> None:
     parser.add_argument("--head", default="linear", help="name of the head (default: linear)")
     parser.add_argument("--steps", type=int, default=20, help="steps to profile, after 3 warm-up steps (default: 20)")
     options = parser.parse_args()
-    profiler_hook = Profile(num_warmup_steps=3, num_steps=options.steps)
+    profiler_hook = ProfilerHook(num_warmup_steps=3, num_steps=options.steps)
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
             head=options.head,
@@ -91,7 +97,7 @@ def main() -> None:
             output_dir=str(Path(folder) / "run"),
         )
         run_experiment(config, hooks=[profiler_hook])
-    print(profiler_hook.table())
+    print(profiler_hook.format_table())
 
 
 if __name__ == "__main__":

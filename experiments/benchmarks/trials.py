@@ -22,11 +22,11 @@ RUN = Path(__file__).parent.parent / "run.py"
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
-def trial_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that are common to all benchmarks that use this module.
+def build_trial_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks using this module share.
 
     Args:
-        description: the script's docstring.
+        description: the docstring of the benchmark, shown by --help.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder for the runs; finished runs are not repeated")
@@ -53,7 +53,7 @@ class Trial:
         return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
 
 
-def grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[Trial]:
+def expand_grid(arms: Mapping[str, Mapping[str, Any]], **axes: Sequence[Any]) -> list[Trial]:
     """Return a trial for every arm and every combination of the axes."""
     return [
         Trial(arm, {**settings, **dict(zip(axes, values, strict=True))})
@@ -70,7 +70,7 @@ def run_trials(
     Args:
         trials: the trials, finished or not.
         folder: parent of the run directories.
-        base: settings of all trials.
+        base: settings that all trials share.
         jobs: number of trials that run at the same time; each gets an equal share of the cores.
         num_processes: number of processes of each trial.
     """
@@ -84,7 +84,7 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
     """Run a trial if it is not finished, and return its result.
 
     Raises:
-        RuntimeError: if the run failed; the message has the end of its output.
+        RuntimeError: if the run failed; the message quotes the end of its output.
     """
     path = directory / "result.json"
     if not path.exists() or json.loads(path.read_text())["status"] != "finished":
@@ -103,7 +103,7 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
     return result
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Return text with the mean, the standard deviation, and all values."""
+def format_mean_and_spread(values: Sequence[float]) -> str:
+    """Format values as their mean, their standard deviation, and a list."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.4f} ± {spread:.4f} ({', '.join(f'{value:.4f}' for value in values)})"

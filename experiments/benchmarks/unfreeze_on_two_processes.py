@@ -31,6 +31,7 @@ from throughput import read_rows, write_rows
 
 ENCODER = "minilm"
 LAYERS = "encoder.layer[-2:]"
+"""Selector of the layers that are unfrozen."""
 UNFREEZE_AFTER = 6
 """Number of steps with a frozen encoder."""
 NUM_ROWS = 256
@@ -46,11 +47,11 @@ HEADER = """\
 |---|---|---|---|---|---|---|---|"""
 
 
-class Watch:
-    """Record the gradients and parameters of the model of this process.
+class StepRecorder:
+    """Records hashes of the gradients and parameters of this process's replica after every step.
 
     Args:
-        folder: folder for the file of this process.
+        folder: folder for the file with the records of this process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,16 +59,16 @@ class Watch:
         self.step = 0
         self.step_values: dict[str, Any] = {}
 
-    def begin(self, model: Any) -> None:
-        """Remember the values of all parameters before training."""
+    def remember_initial_values(self, model: Any) -> None:
+        """Copy the values of all parameters before training."""
         from research.model.selectors import select_parameters
 
         self.parameters = dict(model.named_parameters())
         self.layers = select_parameters(model, LAYERS)
-        self.before = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.initial_values = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def before_step(self, optimizer: Any) -> None:
-        """Read gradients and learning rates just before the optimizer steps."""
+        """Remember hashes of the gradients, and learning rates, just before the optimizer steps."""
         import torch
 
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -81,7 +82,7 @@ class Watch:
         }
 
     def after_step(self) -> None:
-        """Write the values of the step to the file."""
+        """Write the values remembered in `before_step` and a hash of the parameters to the file."""
         self.step += 1
         self.write({"step": self.step, **self.step_values, "parameters": digest(self.parameters.values())})
 
@@ -89,7 +90,9 @@ class Watch:
         """Record which parameters changed, and save all parameters."""
         from safetensors.torch import save_file
 
-        changed = {name for name, parameter in self.parameters.items() if not parameter.equal(self.before[name])}
+        changed = {
+            name for name, parameter in self.parameters.items() if not parameter.equal(self.initial_values[name])
+        }
         frozen = {name for name in self.parameters if name not in self.layers and not name.startswith("head.")}
         trained = f"{len(changed & self.layers.keys())} of {len(self.layers)}"
         self.write({"trained": trained, "changed": f"{len(changed & frozen)} of {len(frozen)}"})
@@ -109,20 +112,20 @@ def digest(tensors: Iterable[Any]) -> str:
     return sha256.hexdigest()
 
 
-def midway(watch: Watch, folder: Path, num_processes: int) -> None:
+def train_with_midway(recorder: StepRecorder, folder: Path, num_processes: int) -> None:
     """Train with Midway and a timeline of one edit."""
     from research import Hook, RunConfig, run_experiment
     from research.training.api import Run
 
-    class Watcher(Hook):
+    class RecordSteps(Hook):
         def on_train_start(self, run: Run) -> None:
-            watch.begin(run.encoder_with_head)
+            recorder.remember_initial_values(run.encoder_with_head)
 
         def before_step(self, run: Run) -> None:
-            watch.before_step(run.optimizer)
+            recorder.before_step(run.optimizer)
 
         def after_step(self, run: Run) -> None:
-            watch.after_step()
+            recorder.after_step()
 
     config = RunConfig(
         freeze=["encoder"],
@@ -140,23 +143,29 @@ def midway(watch: Watch, folder: Path, num_processes: int) -> None:
         evaluate_every=None,
         output_dir=str(folder / "midway"),
     )
-    run_experiment(config, hooks=[Watcher()])
+    run_experiment(config, hooks=[RecordSteps()])
 
 
-def trainer(
-    watch: Watch, folder: Path, num_processes: int, *, freezes_late: bool, all_parameters: bool = False, **options: Any
+def train_with_trainer(
+    recorder: StepRecorder,
+    folder: Path,
+    num_processes: int,
+    *,
+    freezes_late: bool,
+    all_parameters: bool = False,
+    **options: Any,
 ) -> None:
     """Train with Transformers' Trainer, its default linear schedule, and a callback that sets requires_grad.
 
     The Trainer's default for DDP's find_unused_parameters is True.
 
     Args:
-        watch: records each step.
-        folder: folder with the rows, and for output.
+        recorder: records each step.
+        folder: folder that holds the rows and receives the output.
         num_processes: number of processes.
         freezes_late: whether the callback freezes the encoder only after the optimizer and DDP have been created.
-        all_parameters: whether the Trainer gets an optimizer of all parameters. Its own optimizer has only those that
-            require gradients.
+        all_parameters: whether the Trainer gets an optimizer for all parameters. The optimizer that it creates itself
+            has only the parameters that require gradients.
         options: further options of TrainingArguments.
     """
     import torch
@@ -171,15 +180,15 @@ def trainer(
             if state.global_step == UNFREEZE_AFTER:
                 model.encoder.encoder.layer[-2:].requires_grad_(True)
 
-    class Watcher(TrainerCallback):
+    class RecordSteps(TrainerCallback):
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
-            watch.before_step(optimizer)
+            recorder.before_step(optimizer)
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            watch.after_step()
+            recorder.after_step()
 
-    model, rows, tokenizer = load(folder)
-    watch.begin(model)
+    model, rows, tokenizer = load_parts(folder)
+    recorder.remember_initial_values(model)
     if not freezes_late:
         model.encoder.requires_grad_(False)
     arguments = TrainingArguments(
@@ -198,23 +207,29 @@ def trainer(
         args=arguments,
         train_dataset=rows,
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[Watcher(), Unfreeze()],
+        callbacks=[RecordSteps(), Unfreeze()],
         optimizers=(torch.optim.AdamW(model.parameters(), lr=PEAK_RATE) if all_parameters else None, None),
     ).train()
 
 
-def lightning(
-    watch: Watch, folder: Path, num_processes: int, *, callback: str, strategy: str = "ddp", schedule: bool = False
+def train_with_lightning(
+    recorder: StepRecorder,
+    folder: Path,
+    num_processes: int,
+    *,
+    callback: str,
+    strategy: str = "ddp",
+    schedule: bool = False,
 ) -> None:
-    """Train with Lightning and a callback that unfreezes.
+    """Train with Lightning and a callback that unfreezes the layers.
 
     Args:
-        watch: records each step.
-        folder: folder with the rows, and for output.
+        recorder: records each step.
+        folder: folder that holds the rows and receives the output.
         num_processes: number of processes.
-        callback: `BackboneFinetuning` works by epochs: here it unfreezes before the second of two. `BaseFinetuning` is
-            a subclass that unfreezes in mid-epoch. `Callback` is a subclass that sets requires_grad, and freezes only
-            after the optimizer and DDP have been created.
+        callback: kind of callback. `BackboneFinetuning` unfreezes only between epochs, here before the second of two.
+            `BaseFinetuning` stands for a subclass of it that unfreezes in mid-epoch. `Callback` stands for a subclass
+            that sets requires_grad, and freezes only after the optimizer and DDP have been created.
         strategy: Lightning's strategy for several processes.
         schedule: whether to use Transformers' linear schedule. Otherwise the rate is constant, as in the documentation
             of BackboneFinetuning and BaseFinetuning.
@@ -224,8 +239,8 @@ def lightning(
     from lightning.pytorch.callbacks import BackboneFinetuning, BaseFinetuning
     from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmup
 
-    model, rows, tokenizer = load(folder)
-    watch.begin(model)
+    model, rows, tokenizer = load_parts(folder)
+    recorder.remember_initial_values(model)
     collate = DataCollatorWithPadding(tokenizer)
     loader = torch.utils.data.DataLoader(rows, BATCH_SIZE // num_processes, shuffle=True, collate_fn=collate)
 
@@ -268,12 +283,12 @@ def lightning(
             if trainer.global_step == UNFREEZE_AFTER:
                 pl_module.backbone.requires_grad_(True)
 
-    class Watcher(Callback):
+    class RecordSteps(Callback):
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-            watch.before_step(optimizer)
+            recorder.before_step(optimizer)
 
         def on_train_batch_end(self, *_: Any) -> None:
-            watch.after_step()
+            recorder.after_step()
 
     unfreeze_per_epoch = BackboneFinetuning(unfreeze_backbone_at_epoch=1)
     Trainer(
@@ -282,7 +297,7 @@ def lightning(
         devices=num_processes,
         strategy=strategy if num_processes > 1 else "auto",
         callbacks=[
-            Watcher(),
+            RecordSteps(),
             {"BackboneFinetuning": unfreeze_per_epoch, "BaseFinetuning": UnfreezeMidEpoch(), "Callback": FreezeLate()}[
                 callback
             ],
@@ -295,23 +310,24 @@ def lightning(
     ).fit(Classifier(), loader)
 
 
-freeze_early, freeze_late = partial(trainer, freezes_late=False), partial(trainer, freezes_late=True)
+trainer_freezing_early = partial(train_with_trainer, freezes_late=False)
+trainer_freezing_late = partial(train_with_trainer, freezes_late=True)
 backbone_finetuning, base_finetuning, plain_callback = (
-    partial(lightning, callback=c) for c in ("BackboneFinetuning", "BaseFinetuning", "Callback")
+    partial(train_with_lightning, callback=c) for c in ("BackboneFinetuning", "BaseFinetuning", "Callback")
 )
 FIND_UNUSED = "ddp_find_unused_parameters_true"
-ARMS: dict[str, Callable[[Watch, Path, int], None]] = {
-    "Trainer: callback": freeze_early,
-    "Trainer: callback, optimizer of all parameters": partial(freeze_early, all_parameters=True),
-    "Trainer: callback, freezes in on_train_begin": freeze_late,
-    "Trainer: same, ddp_find_unused_parameters=False": partial(freeze_late, ddp_find_unused_parameters=False),
+ARMS: dict[str, Callable[[StepRecorder, Path, int], None]] = {
+    "Trainer: callback": trainer_freezing_early,
+    "Trainer: callback, optimizer of all parameters": partial(trainer_freezing_early, all_parameters=True),
+    "Trainer: callback, freezes in on_train_begin": trainer_freezing_late,
+    "Trainer: same, ddp_find_unused_parameters=False": partial(trainer_freezing_late, ddp_find_unused_parameters=False),
     "Lightning: BackboneFinetuning, per epoch": backbone_finetuning,
     "Lightning: BaseFinetuning": base_finetuning,
     "Lightning: BaseFinetuning, ddp_find_unused_parameters_true": partial(base_finetuning, strategy=FIND_UNUSED),
     "Lightning: BaseFinetuning, Transformers' linear schedule": partial(base_finetuning, schedule=True),
     "Lightning: callback, freezes in on_train_start, linear schedule": partial(plain_callback, schedule=True),
     "Lightning: same, ddp_find_unused_parameters_true": partial(plain_callback, schedule=True, strategy=FIND_UNUSED),
-    "Midway: timeline": midway,
+    "Midway: timeline": train_with_midway,
 }
 LAUNCHERS = {
     "Trainer": ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
@@ -320,8 +336,8 @@ LAUNCHERS = {
 }
 
 
-def load(folder: Path) -> tuple[Any, Any, Any]:
-    """Return model, tokenized rows and tokenizer."""
+def load_parts(folder: Path) -> tuple[Any, Any, Any]:
+    """Return the model, the tokenized rows, and the tokenizer."""
     import torch
     from datasets import Dataset
 
@@ -344,7 +360,7 @@ def load(folder: Path) -> tuple[Any, Any, Any]:
 
 
 def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
-    """Launch an arm in the usual way for its framework; return a description of the failure, or None if it succeeds."""
+    """Launch an arm in the way usual for its framework; return a description of its failure, or None if it succeeds."""
     launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
     arguments = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
@@ -371,11 +387,11 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
         for path in sorted(folder.glob("rank-*.jsonl"))
     ]
     steps = [[line for line in lines if "step" in line] for lines in ranks]
-    sizes = sorted({line["world_size"] for lines in steps for line in lines})
+    world_sizes = sorted({line["world_size"] for lines in steps for line in lines})
     process_cell = (
         str(num_processes)
-        if sizes in ([], [num_processes])
-        else f"{num_processes}, which report a world size of {sizes}"
+        if world_sizes in ([], [num_processes])
+        else f"{num_processes}, which report a world size of {world_sizes}"
     )
     if failure or len(ranks) != num_processes:
         errors = [line["error"] for lines in ranks for line in lines if "error" in line]
@@ -394,9 +410,11 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
             f"{sum(first['gradients'] != second['gradients'] for first, second in pairs)} of {len(trained_steps)}"
         )
         differing_steps = (first["step"] for first, second in pairs if first["parameters"] != second["parameters"])
-        since = next(differing_steps, None)
+        first_differing_step = next(differing_steps, None)
         replicas = (
-            "equal" if since is None else f"differ from step {since} on, by up to {largest_difference(folder):.1g}"
+            "equal"
+            if first_differing_step is None
+            else f"differ from step {first_differing_step} on, by up to {largest_difference(folder):.1g}"
         )
     cells = [
         arm,
@@ -420,7 +438,7 @@ def largest_difference(folder: Path) -> float:
 
 
 def main() -> None:
-    """Run all arms, and print the table."""
+    """Run the arms, and print the table; or run one arm in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="arms to run (default: all)")
     parser.add_argument(
@@ -437,13 +455,13 @@ def main() -> None:
     parser.add_argument("--num_processes", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
-        watch = Watch(options.folder)
+        recorder = StepRecorder(options.folder)
         try:
-            ARMS[options.arm](watch, options.folder, options.num_processes)
+            ARMS[options.arm](recorder, options.folder, options.num_processes)
         except Exception as error:
-            watch.write({"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"})
+            recorder.write({"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"})
             raise
-        watch.finish()
+        recorder.finish()
         return
     print(", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "lightning")))
     table = [HEADER]

@@ -33,6 +33,7 @@ NUM_RUNS, NUM_ROWS = 14, 80
 
 
 def wrong_rows(seed: int) -> np.ndarray:
+    """Return which rows a run with this seed predicts wrongly: about 30%."""
     return np.random.default_rng(seed).random(NUM_ROWS) < 0.3
 
 
@@ -48,6 +49,7 @@ def write_run(folder: Path, seed: int, *, status: str = "finished", **settings: 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
+    """Write finished runs of one arm, and return their folder."""
     for seed in range(NUM_RUNS):
         write_run(tmp_path / "runs", seed)
     return tmp_path / "runs"
@@ -56,12 +58,14 @@ def runs(tmp_path: Path) -> Path:
 def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
     options = ["--studies", "400", "--comparisons", "3"]
     printed = launch([runs, *options], script="benchmarks/calibration.py").stdout
-    each = [1 - wrong_rows(seed).mean() for seed in range(NUM_RUNS)]
-    accuracy = f"accuracy {statistics.mean(each):.4f} ± {statistics.stdev(each):.4f}"
+    accuracies = [1 - wrong_rows(seed).mean() for seed in range(NUM_RUNS)]
+    accuracy = f"accuracy {statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}"
     assert re.search(rf"^14 runs .*\b80 test rows, {accuracy}; 400 ", printed, flags=re.M)
     alarms = re.findall(r"^\| (\d) \| (\d+) \| ([\d.]+)% \| [\d.]+% \| [\d.]+% \| ([\d.]+)% \|$", printed, flags=re.M)
-    assert [each[:2] for each in alarms] == [(m, k) for m in "13" for k in ("5", "8", "10")]
-    assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # four standard errors about 5%
+    assert [each[:2] for each in alarms] == [
+        (num_comparisons, num_seeds) for num_comparisons in "13" for num_seeds in ("5", "8", "10")
+    ]
+    assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # 5%, plus or minus four standard errors
     powers = re.findall(
         r"^\| \+[\d.]+% \| 0\.\d+ \| [13] \| \d+ \| ([\d.]+)% \| ([\d.]+)% \| .* \|$", printed, flags=re.M
     )
@@ -102,14 +106,14 @@ def test_read_correct_uses_the_chosen_task(tmp_path: Path) -> None:
 
 @pytest.fixture
 def fast_garbage_collection() -> Iterator[None]:
-    """Exclude existing objects from the garbage collection that statsmodels runs at every correction."""
+    """Exclude existing objects from the garbage collection that statsmodels runs for each of Holm's corrections."""
     gc.freeze()
     yield
     gc.unfreeze()
 
 
 @pytest.mark.usefixtures("fast_garbage_collection")
-def test_alarms_match_verdicts_of_the_product() -> None:
+def test_alarms_match_the_verdicts_of_compare_arms() -> None:
     accuracies = np.random.default_rng(0).random((200, 6)) ** 3
     alarms = find_alarms(accuracies, 3, 5, np.random.default_rng(1))
     studies = draw_studies(accuracies, 4, 5, np.random.default_rng(1))

@@ -1,4 +1,4 @@
-"""Tests of the comparison of a study of heads with the Trainer and the floor."""
+"""Tests of frozen_heads.py, which compares a study of heads with the Trainer and with a lower bound, the floor."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from frozen_heads import report
+from frozen_heads import format_report
 from tests.conftest import Launch
 
 
-def test_report_estimates_heads_that_the_trainer_did_not_run() -> None:
-    found = {
+def test_report_estimates_the_time_of_heads_that_the_trainer_did_not_train() -> None:
+    seconds = {
         "midway": {"all": 50.0},
-        "floor": {"encoding": 10.0, "linear": 1.0, "lstm": 6.0},
+        "floor": {"encoder": 10.0, "linear": 1.0, "lstm": 6.0},
         "trainer": {"linear": 101.0},
     }
-    text = report([found], ["linear", "lstm"], 2)
+    text = format_report([seconds], ["linear", "lstm"], 2)
     assert "| linear | 101.0 | 1.0 |" in text
     assert "| lstm | 106.0 (estimated) | 6.0 |" in text
     assert "Midway 50 s, Trainer 414 s" in text
@@ -27,7 +27,7 @@ def test_report_estimates_heads_that_the_trainer_did_not_run() -> None:
 
 
 @pytest.mark.slow  # half a minute
-def test_study_is_compared_with_trainer_and_floor(
+def test_script_compares_the_study_with_trainer_and_floor(
     tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, launch: Launch
 ) -> None:
     study = tmp_path / "heads.yaml"
@@ -42,10 +42,10 @@ def test_study_is_compared_with_trainer_and_floor(
     study.write_text(yaml.safe_dump({"base": base, "grid": grid}))
     folder = tmp_path / "measured"
     printed = launch([folder, "--study", study], script="benchmarks/frozen_heads.py").stdout
-    found = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
-    total = found["floor"]["encoding"] + 2 * (found["floor"]["mean"] + found["floor"]["scalar_mix"])
+    seconds = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
+    total = seconds["floor"]["encoder"] + 2 * (seconds["floor"]["mean"] + seconds["floor"]["scalar_mix"])
     (ratio,) = map(float, re.findall(r"Midway / floor (\d+\.\d+)", printed))
-    assert ratio == pytest.approx(found["midway"]["all"] / total, abs=0.006)
-    trainer = 2 * sum(found["trainer"].values())
+    assert ratio == pytest.approx(seconds["midway"]["all"] / total, abs=0.006)
+    trainer = 2 * sum(seconds["trainer"].values())
     assert f"Trainer {trainer:.0f} s" in printed
     assert len(list((folder / "round-0/study/trials").glob("*/result.json"))) == 4

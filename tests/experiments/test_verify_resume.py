@@ -17,26 +17,27 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parse(*arguments: str) -> VerifyCommand:
+    """Parse a command line that does not ask for help."""
     command = parse_verify(arguments)
     assert isinstance(command, VerifyCommand)
     return command
 
 
-def test_own_settings_are_separated_from_settings_of_the_runs() -> None:
+def test_settings_of_the_script_are_separated_from_settings_of_the_runs() -> None:
     command = parse("--cuts", "2", "--head", "lstm", "--head.lstm_size", "9", "--freeze", "encoder")
-    assert command.own == VerifySettings(cuts=2)
-    assert command.flags == ["--head=lstm", "--head.lstm_size=9", "--freeze=encoder", "--save_every=20%"]
+    assert command.settings == VerifySettings(cuts=2)
+    assert command.run_flags == ["--head=lstm", "--head.lstm_size=9", "--freeze=encoder", "--save_every=20%"]
     assert command.run.config.head == {"name": "lstm", "lstm_size": "9"}
-    watched = parse_watched([*command.flags, "--watch=hashes", "--cut=3:on_batch", "--output_dir=run"])
-    assert (watched.own.watch, watched.own.cut) == ("hashes", "3:on_batch")
+    watched = parse_watched([*command.run_flags, "--watch=hashes", "--cut=3:on_batch", "--output_dir=run"])
+    assert (watched.settings.watch, watched.settings.cut) == ("hashes", "3:on_batch")
     assert (watched.run.config.head, watched.run.config.save_every) == (command.run.config.head, "20%")
 
 
-def test_save_every_of_flags_and_recipe_is_kept() -> None:
+def test_save_every_given_by_a_flag_or_recipe_is_kept() -> None:
     Path("recipe.yaml").write_text("save_every: 1st\n")
-    assert parse("--save-every", "2st").flags == ["--save_every=2st"]
-    assert parse("--save_every", "null").flags == ["--save_every=null"]
-    assert parse("--recipe", "recipe.yaml").flags == ["--recipe=recipe.yaml"]
+    assert parse("--save-every", "2st").run_flags == ["--save_every=2st"]
+    assert parse("--save_every", "null").run_flags == ["--save_every=null"]
+    assert parse("--recipe", "recipe.yaml").run_flags == ["--recipe=recipe.yaml"]
 
 
 def test_help_lists_options_of_the_chosen_head() -> None:

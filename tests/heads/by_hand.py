@@ -1,4 +1,4 @@
-"""Hidden states for which logits can be computed by hand."""
+"""Small hidden states and output weights, for tests that compute logits by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 from heads.base import EncoderSpec
 
 ENCODER_SPEC = EncoderSpec(hidden_size=2, num_hidden_states=4)
-STATES = torch.tensor([[[9.0, 9.0], [1.0, -2.0], [3.0, 4.0]]])
+HIDDEN_STATES = torch.tensor([[[9.0, 9.0], [1.0, -2.0], [3.0, 4.0]]])
 MASK = torch.tensor([[0, 1, 1]])  # the first position is padding
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from heads.attention import AttentionHead
-from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
+from tests.heads.by_hand import ENCODER_SPEC, HIDDEN_STATES, MASK, set_output_layer
 
 
 def test_attention_head_matches_logits_computed_by_hand() -> None:
@@ -17,12 +17,12 @@ def test_attention_head_matches_logits_computed_by_hand() -> None:
     head.queries.data = torch.tensor([[1.0, 0.0]])
     set_output_layer(head, [[1.0, 0.0]], [0.0])
     first_weight, second_weight = (math.exp(math.tanh(value) / math.sqrt(2)) for value in (1.0, 3.0))
-    assert head(STATES, MASK).item() == pytest.approx(
+    assert head(HIDDEN_STATES, MASK).item() == pytest.approx(
         (first_weight * 1 + second_weight * 3) / (first_weight + second_weight)
     )
 
 
-def test_attention_head_splits_features_among_heads() -> None:
+def test_attention_head_splits_features_among_its_attention_heads() -> None:
     head = AttentionHead(ENCODER_SPEC, 1, num_heads=2).eval()
     head.key.weight.data, head.key.bias.data = torch.eye(2), torch.zeros(2)
     head.queries.data = torch.tensor([[1.0, 1.0]])
@@ -31,7 +31,7 @@ def test_attention_head_splits_features_among_heads() -> None:
     for values in ((1.0, 3.0), (-2.0, 4.0)):
         weights = [math.exp(math.tanh(value)) for value in values]
         pooled.append(sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights))
-    assert head(STATES, MASK).item() == pytest.approx(pooled[0] + 100 * pooled[1])
+    assert head(HIDDEN_STATES, MASK).item() == pytest.approx(pooled[0] + 100 * pooled[1])
 
 
 def test_attention_head_rejects_num_heads_that_do_not_divide_the_hidden_size() -> None:

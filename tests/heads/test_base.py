@@ -7,7 +7,7 @@ import pytest
 from heads.base import HEADS, Head, register_head
 
 
-def test_head_with_unknown_wants_is_rejected() -> None:
+def test_head_class_with_an_unknown_value_of_wants_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"MyHead.*last_hidden_state.*all_hidden_states.*'all_hidden_layers'"):
         type("MyHead", (Head,), {"wants": "all_hidden_layers"})
 

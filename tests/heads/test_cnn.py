@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heads.cnn import CNNHead
-from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
+from tests.heads.by_hand import ENCODER_SPEC, HIDDEN_STATES, MASK, set_output_layer
 
 
 def test_cnn_head_matches_logits_computed_by_hand() -> None:
@@ -17,7 +17,7 @@ def test_cnn_head_matches_logits_computed_by_hand() -> None:
     set_output_layer(head, [[1.0]], [0.0])
     # The tokens (1, -2) and (3, 4) are followed by zeros.
     convolved = [1 * 1 + 10 * 3 + 1 * 4, 1 * 3]
-    assert head(STATES, MASK).item() == max(convolved)
+    assert head(HIDDEN_STATES, MASK).item() == max(convolved)
 
 
 @pytest.mark.parametrize("sizes", [(), (3, 0)])

@@ -29,7 +29,7 @@ NUM_LABELS = 3
 
 @dataclass(frozen=True)
 class Variant:
-    """A head's name and options."""
+    """A head's name, and the options with which it is tested."""
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
@@ -67,19 +67,20 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def make(variant: Variant, seed: int = 0) -> Head:
+def build_head(variant: Variant, seed: int = 0) -> Head:
+    """Build a head with random weights drawn from a seed."""
     torch.manual_seed(seed)
     return HEADS[variant.name](SPEC, NUM_LABELS, **dict(variant.options))
 
 
-def hidden_states(head: Head, batch: int, seq: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Return random hidden states, [batch, seq, hidden], as many as the head needs."""
+def random_hidden_states(head: Head, batch: int, seq: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Return random hidden states, [batch, seq, hidden]: of all layers if the head wants them, or only of the last."""
     num_states = SPEC.num_hidden_states if head.wants == "all_hidden_states" else 1
     generator = torch.Generator().manual_seed(batch * 100 + seq)
     return [torch.randn(batch, seq, SPEC.hidden_size, generator=generator).to(dtype) for _ in range(num_states)]
 
 
-def call(head: Head, states: list[Tensor], mask: Tensor) -> Tensor:
+def compute_logits(head: Head, states: list[Tensor], mask: Tensor) -> Tensor:
     return head(tuple(states) if head.wants == "all_hidden_states" else states[0], mask)
 
 
@@ -90,16 +91,16 @@ def test_jaxtyping_checks_shapes_in_tests() -> None:
 
 
 def test_head_gives_one_logit_per_label(variant: Variant) -> None:
-    head = make(variant)
-    logits = call(head, hidden_states(head, 4, 7), torch.ones(4, 7, dtype=torch.long))
+    head = build_head(variant)
+    logits = compute_logits(head, random_hidden_states(head, 4, 7), torch.ones(4, 7, dtype=torch.long))
     assert logits.shape == (4, NUM_LABELS)
     assert logits.dtype == torch.float32
 
 
 def test_head_propagates_gradients_to_all_parameters_and_the_last_hidden_state(variant: Variant) -> None:
-    head = make(variant).eval()
-    states = [state.requires_grad_() for state in hidden_states(head, 4, 7)]
-    call(head, states, torch.ones(4, 7, dtype=torch.long)).square().sum().backward()
+    head = build_head(variant).eval()
+    states = [state.requires_grad_() for state in random_hidden_states(head, 4, 7)]
+    compute_logits(head, states, torch.ones(4, 7, dtype=torch.long)).square().sum().backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
@@ -110,9 +111,9 @@ def test_head_propagates_gradients_to_all_parameters_and_the_last_hidden_state(v
 
 @pytest.mark.parametrize("layout", ["right", "left", "both sides", "holes"])
 def test_head_ignores_padding(variant: Variant, layout: str) -> None:
-    head = make(variant).eval()
-    tokens = hidden_states(head, 3, 6)
-    expected = call(head, tokens, torch.ones(3, 6, dtype=torch.long))
+    head = build_head(variant).eval()
+    tokens = random_hidden_states(head, 3, 6)
+    expected = compute_logits(head, tokens, torch.ones(3, 6, dtype=torch.long))
     positions = {
         "right": [0, 1, 2, 3, 4, 5],
         "left": [4, 5, 6, 7, 8, 9],
@@ -126,7 +127,7 @@ def test_head_ignores_padding(variant: Variant, layout: str) -> None:
         padded_state = torch.full((3, 10, SPEC.hidden_size), 1e4)
         padded_state[:, positions] = state
         padded.append(padded_state.requires_grad_())
-    logits = call(head, padded, mask)
+    logits = compute_logits(head, padded, mask)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
     logits.square().sum().backward()
     for state in padded:
@@ -134,22 +135,22 @@ def test_head_ignores_padding(variant: Variant, layout: str) -> None:
 
 
 def test_head_processes_rows_independently(variant: Variant) -> None:
-    head = make(variant).eval()
-    states = hidden_states(head, 4, 9)
+    head = build_head(variant).eval()
+    states = random_hidden_states(head, 4, 9)
     mask = (torch.arange(9) < torch.tensor([[9], [1], [5], [3]])).long()
-    together = call(head, states, mask)
+    together = compute_logits(head, states, mask)
     for row, length in enumerate((9, 1, 5, 3)):
-        alone = call(head, [state[row : row + 1, :length] for state in states], mask[row : row + 1, :length])
+        alone = compute_logits(head, [state[row : row + 1, :length] for state in states], mask[row : row + 1, :length])
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("empty", [[1], [0, 1, 2]], ids=["one row", "all rows"])
 def test_head_has_finite_logits_and_gradients_for_rows_without_tokens(variant: Variant, empty: list[int]) -> None:
-    head = make(variant).train()
-    states = [state.requires_grad_() for state in hidden_states(head, 3, 5)]
+    head = build_head(variant).train()
+    states = [state.requires_grad_() for state in random_hidden_states(head, 3, 5)]
     mask = torch.ones(3, 5, dtype=torch.long)
     mask[empty] = 0
-    logits = call(head, states, mask)
+    logits = compute_logits(head, states, mask)
     logits.sum().backward()
     assert logits.isfinite().all()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in head.parameters())
@@ -157,26 +158,28 @@ def test_head_has_finite_logits_and_gradients_for_rows_without_tokens(variant: V
 
 
 def test_head_ignores_padding_in_rows_without_tokens(variant: Variant) -> None:
-    head = make(variant).eval()
-    first, second = hidden_states(head, 2, 5), hidden_states(head, 2, 6)
-    logits = call(head, first, torch.zeros(2, 5, dtype=torch.long))
-    torch.testing.assert_close(call(head, second, torch.zeros(2, 6, dtype=torch.long)), logits)
+    head = build_head(variant).eval()
+    first, second = random_hidden_states(head, 2, 5), random_hidden_states(head, 2, 6)
+    logits = compute_logits(head, first, torch.zeros(2, 5, dtype=torch.long))
+    torch.testing.assert_close(compute_logits(head, second, torch.zeros(2, 6, dtype=torch.long)), logits)
     assert torch.equal(logits[0], logits[1])
 
 
 @pytest.mark.parametrize("seq", [1, 2])
 def test_head_accepts_very_short_rows(variant: Variant, seq: int) -> None:
-    head = make(variant)
-    assert call(head, hidden_states(head, 2, seq), torch.ones(2, seq, dtype=torch.long)).isfinite().all()
+    head = build_head(variant)
+    assert (
+        compute_logits(head, random_hidden_states(head, 2, seq), torch.ones(2, seq, dtype=torch.long)).isfinite().all()
+    )
 
 
 def test_head_gives_similar_logits_in_bfloat16(variant: Variant) -> None:
-    head = make(variant).eval()
+    head = build_head(variant).eval()
     mask = (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
-    expected = call(head, hidden_states(head, 3, 8), mask)
+    expected = compute_logits(head, random_hidden_states(head, 3, 8), mask)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = call(head, hidden_states(head, 3, 8), mask)
-    pure = call(head.bfloat16(), hidden_states(head, 3, 8, torch.bfloat16), mask)
+        mixed = compute_logits(head, random_hidden_states(head, 3, 8), mask)
+    pure = compute_logits(head.bfloat16(), random_hidden_states(head, 3, 8, torch.bfloat16), mask)
     assert mixed.dtype == torch.float32
     assert pure.dtype == torch.bfloat16
     for logits in (mixed, pure):
@@ -185,12 +188,12 @@ def test_head_gives_similar_logits_in_bfloat16(variant: Variant) -> None:
 
 
 def test_head_has_similar_gradients_in_bfloat16(variant: Variant) -> None:
-    head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
+    head, mask = build_head(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [0]])).long()
     gradients = []
     for precision in (torch.float32, torch.bfloat16):
-        states = [state.requires_grad_() for state in hidden_states(head, 3, 8)]
+        states = [state.requires_grad_() for state in random_hidden_states(head, 3, 8)]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-            logits = call(head, states, mask)
+            logits = compute_logits(head, states, mask)
         logits.float().sum().backward()
         gradients.append(states[-1].grad)
     expected, rounded = gradients
@@ -203,12 +206,12 @@ def test_head_has_similar_gradients_in_bfloat16(variant: Variant) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="requires a CUDA device; none found")
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_head_has_similar_gradients_on_a_gpu(variant: Variant, precision: torch.dtype) -> None:
-    head, mask = make(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
+    head, mask = build_head(variant).eval(), (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
     gradients = []
     for device in ("cpu", "cuda"):
-        states = [state.to(device).requires_grad_() for state in hidden_states(head, 3, 8)]
+        states = [state.to(device).requires_grad_() for state in random_hidden_states(head, 3, 8)]
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda" and precision == torch.bfloat16):
-            logits = call(head.to(device), states, mask.to(device))
+            logits = compute_logits(head.to(device), states, mask.to(device))
         (logits.float().sum() * 1e-6).backward()  # as small as the gradients of long rows, which underflow in float16
         assert states[-1].grad is not None
         gradients.append(states[-1].grad.cpu())
@@ -217,21 +220,21 @@ def test_head_has_similar_gradients_on_a_gpu(variant: Variant, precision: torch.
 
 
 def test_head_gives_the_same_logits_after_saving_and_loading(variant: Variant, tmp_path: Path) -> None:
-    head, other_head = make(variant, seed=0).eval(), make(variant, seed=1).eval()
-    states, mask = hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
-    assert not torch.equal(call(head, states, mask), call(other_head, states, mask))
+    head, other_head = build_head(variant, seed=0).eval(), build_head(variant, seed=1).eval()
+    states, mask = random_hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
+    assert not torch.equal(compute_logits(head, states, mask), compute_logits(other_head, states, mask))
     save_file(head.state_dict(), tmp_path / "head.safetensors")
     other_head.load_state_dict(load_file(tmp_path / "head.safetensors"), strict=True)
-    assert torch.equal(call(head, states, mask), call(other_head, states, mask))
+    assert torch.equal(compute_logits(head, states, mask), compute_logits(other_head, states, mask))
 
 
 def test_head_has_only_persistent_buffers(variant: Variant) -> None:
-    head = make(variant)
+    head = build_head(variant)
     assert {buffer_name for buffer_name, _ in head.named_buffers()} <= set(head.state_dict())
 
 
 def test_head_initialisation_depends_only_on_the_seed(variant: Variant) -> None:
-    first, second = make(variant, seed=3).state_dict(), make(variant, seed=3).state_dict()
+    first, second = build_head(variant, seed=3).state_dict(), build_head(variant, seed=3).state_dict()
     assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
 
 
@@ -240,23 +243,23 @@ def test_head_initialises_all_parameters(variant: Variant, monkeypatch: pytest.M
     torch.use_deterministic_algorithms(True)
     try:
         assert torch.empty(3).isnan().all()
-        for parameter_name, parameter in make(variant).named_parameters():
+        for parameter_name, parameter in build_head(variant).named_parameters():
             assert parameter.isfinite().all(), parameter_name
     finally:
         torch.use_deterministic_algorithms(False)
 
 
 def test_head_does_not_branch_on_tensor_values(variant: Variant) -> None:
-    """The head accepts tensors without values. It thus never waits for the device and never breaks a compiled graph."""
-    head = make(variant).to("meta")
-    states = [state.to("meta") for state in hidden_states(head, 2, 5)]
-    assert call(head, states, torch.ones(2, 5, dtype=torch.long, device="meta")).shape == (2, NUM_LABELS)
+    """A head that accepts meta tensors, which have no values, never waits for the device or breaks a compiled graph."""
+    head = build_head(variant).to("meta")
+    states = [state.to("meta") for state in random_hidden_states(head, 2, 5)]
+    assert compute_logits(head, states, torch.ones(2, 5, dtype=torch.long, device="meta")).shape == (2, NUM_LABELS)
 
 
 def test_head_documents_source_and_options(name: str) -> None:
-    text = inspect.getdoc(HEADS[name]) or ""
-    assert "Source: " in text
-    documented = {item.arg_name: item.description for item in docstring_parser.parse(text).params}
+    docstring = inspect.getdoc(HEADS[name]) or ""
+    assert "Source: " in docstring
+    documented = {item.arg_name: item.description for item in docstring_parser.parse(docstring).params}
     hints = typing.get_type_hints(HEADS[name].__init__)
     parameters = inspect.signature(HEADS[name].__init__).parameters.values()
     options = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
@@ -268,14 +271,14 @@ def test_head_documents_source_and_options(name: str) -> None:
 
 
 def test_head_drops_features_only_in_training_mode(variant: Variant) -> None:
-    head = make(variant)
+    head = build_head(variant)
     for module in head.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.5
-    states, mask = hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
-    assert not torch.equal(call(head, states, mask), call(head, states, mask))
+    states, mask = random_hidden_states(head, 2, 5), torch.ones(2, 5, dtype=torch.long)
+    assert not torch.equal(compute_logits(head, states, mask), compute_logits(head, states, mask))
     head.eval()
-    assert torch.equal(call(head, states, mask), call(head, states, mask))
+    assert torch.equal(compute_logits(head, states, mask), compute_logits(head, states, mask))
 
 
 def test_head_rejects_unknown_options(name: str) -> None:

@@ -21,6 +21,7 @@ def test_gru_head_matches_logits_computed_by_hand() -> None:
     set_output_layer(head, [[1.0, 0.0]], [0.0])
     hidden = 0.0
     for value in (0.5, -1.0):
+        # With all weights and biases 1, the reset gate and the update gate are equal.
         gate = 1 / (1 + math.exp(-(value + 1 + hidden + 1)))
         hidden = (1 - gate) * math.tanh(value + 1 + gate * (hidden + 1)) + gate * hidden
     assert head(torch.tensor([[[0.5], [-1.0]]]), torch.tensor([[1, 1]])).item() == pytest.approx(hidden, rel=1e-5)

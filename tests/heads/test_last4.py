@@ -9,13 +9,13 @@ import pytest
 
 from heads.base import EncoderSpec
 from heads.last4 import Last4Head
-from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
+from tests.heads.by_hand import ENCODER_SPEC, HIDDEN_STATES, MASK, set_output_layer
 
 
 def test_last4_head_matches_logits_computed_by_hand() -> None:
     head = Last4Head(ENCODER_SPEC, 1).eval()
     set_output_layer(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
-    layers = tuple(STATES * factor for factor in (9.0, 1.0, 2.0, 3.0, 4.0))
+    layers = tuple(HIDDEN_STATES * factor for factor in (9.0, 1.0, 2.0, 3.0, 4.0))
     assert head(layers, MASK).item() == 1 + 20 + 300 + 4000
 
 
@@ -23,7 +23,7 @@ def test_last4_head_matches_logits_computed_by_hand() -> None:
 def test_last4_head_pools_the_tokens_of_each_layer(pooling: Literal["first", "mean", "max"], feature: float) -> None:
     head = Last4Head(ENCODER_SPEC, 1, pooling=pooling).eval()
     set_output_layer(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
-    assert head((STATES,) * 4, MASK).item() == 1111 * feature
+    assert head((HIDDEN_STATES,) * 4, MASK).item() == 1111 * feature
 
 
 def test_last4_head_rejects_a_shallow_encoder() -> None:

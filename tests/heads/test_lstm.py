@@ -27,6 +27,7 @@ def test_lstm_head_matches_logits_computed_by_hand(pooling: Literal["last", "mea
         hidden = cell = 0.0
         outputs = []
         for value in inputs:
+            # With equal weights for all gates, the input, forget and output gates are equal.
             gate = 1 / (1 + math.exp(-(value + hidden + 1)))
             cell = gate * cell + gate * math.tanh(value + hidden + 1)
             hidden = gate * math.tanh(cell)

@@ -16,21 +16,21 @@ from heads.masking import (
     token_order,
 )
 
-STATES = torch.tensor([[[9.0], [1.0], [7.0], [3.0]], [[5.0], [6.0], [7.0], [8.0]]])
+HIDDEN_STATES = torch.tensor([[[9.0], [1.0], [7.0], [3.0]], [[5.0], [6.0], [7.0], [8.0]]])
 MASK = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])  # a row with padding between tokens, and a row without tokens
 
 
 def test_first_token_skips_padding() -> None:
-    assert first_token(STATES, MASK).tolist() == [[1.0], [0.0]]
+    assert first_token(HIDDEN_STATES, MASK).tolist() == [[1.0], [0.0]]
 
 
 def test_masked_mean_ignores_padding() -> None:
-    assert masked_mean(STATES, MASK).tolist() == [[2.0], [0.0]]
+    assert masked_mean(HIDDEN_STATES, MASK).tolist() == [[2.0], [0.0]]
 
 
 def test_masked_max_ignores_padding() -> None:
-    assert masked_max(STATES, MASK).tolist() == [[3.0], [0.0]]
-    assert masked_max(-STATES, MASK).tolist() == [[-1.0], [0.0]]
+    assert masked_max(HIDDEN_STATES, MASK).tolist() == [[3.0], [0.0]]
+    assert masked_max(-HIDDEN_STATES, MASK).tolist() == [[-1.0], [0.0]]
 
 
 def test_masked_softmax_is_zero_on_padding() -> None:
@@ -48,12 +48,12 @@ def test_reversed_token_order_is_its_own_inverse_if_padding_is_last() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     reversed_order = reversed_token_order(mask)
     assert reversed_order.tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
-    assert torch.equal(take_positions(take_positions(STATES, reversed_order), reversed_order), STATES)
+    assert torch.equal(take_positions(take_positions(HIDDEN_STATES, reversed_order), reversed_order), HIDDEN_STATES)
 
 
 def test_take_position_returns_zero_for_padding() -> None:
-    assert take_position(STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
-    assert take_position(STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
+    assert take_position(HIDDEN_STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
+    assert take_position(HIDDEN_STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

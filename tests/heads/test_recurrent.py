@@ -15,25 +15,26 @@ def test_recurrent_heads_match_bidirectional_networks_on_packed_sequences() -> N
     states = torch.randn(3, 8, 6)
     lengths = torch.tensor([8, 3, 1])
     mask = (torch.arange(8) < lengths[:, None]).long()
-    for head, cell in (
+    for head, network_class in (
         (LSTMHead(spec, 2, lstm_size=8, num_layers=2, pooling="last"), nn.LSTM),
         (GRUHead(spec, 2, gru_size=8, num_layers=2, pooling="last"), nn.GRU),
     ):
         head.eval()
-        size = head.out.in_features // 2
-        reference = cell(6, size, num_layers=2, batch_first=True, bidirectional=True)
+        hidden_size = head.out.in_features // 2
+        reference = network_class(6, hidden_size, num_layers=2, batch_first=True, bidirectional=True)
         for layer, (forward_network, backward_network) in enumerate(zip(head.forwards, head.backwards, strict=True)):
             for network, suffix in ((forward_network, f"l{layer}"), (backward_network, f"l{layer}_reverse")):
                 for name, parameter in network.named_parameters():
                     getattr(reference, name.replace("l0", suffix)).data = parameter.data
         packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True)
-        last = reference(packed)[1]
-        last = (last[0] if cell is nn.LSTM else last)[-2:]  # the top layer's two directions
-        torch.testing.assert_close(head(states, mask), head.out(torch.cat([last[0], last[1]], dim=-1)))
+        final_states = reference(packed)[1]
+        final_hidden = final_states[0] if network_class is nn.LSTM else final_states  # an LSTM returns its cells, too
+        forward_hidden, backward_hidden = final_hidden[-2:]  # the top layer's two directions
+        torch.testing.assert_close(head(states, mask), head.out(torch.cat([forward_hidden, backward_hidden], dim=-1)))
 
 
 def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
-    """cuDNN cannot propagate gradients through a recurrent network in evaluation mode."""
+    """The reason is that cuDNN cannot propagate gradients through a recurrent network in evaluation mode."""
     head = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8, num_layers=2).eval()
     assert not head.dropout.training
     assert not head.out.training

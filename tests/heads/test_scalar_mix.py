@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from heads.scalar_mix import ScalarMixHead
-from tests.heads.by_hand import ENCODER_SPEC, MASK, STATES, set_output_layer
+from tests.heads.by_hand import ENCODER_SPEC, HIDDEN_STATES, MASK, set_output_layer
 
 
 def test_scalar_mix_head_matches_logits_computed_by_hand() -> None:
@@ -16,5 +16,6 @@ def test_scalar_mix_head_matches_logits_computed_by_hand() -> None:
     head.mixture.data = torch.tensor([0.0, 0.0, 0.0, math.log(3.0)])
     head.gamma.data = torch.tensor(2.0)
     set_output_layer(head, [[1.0, 0.0]], [0.0])
-    layers = tuple(STATES * factor for factor in (1.0, 2.0, 3.0, 4.0))
+    layers = tuple(HIDDEN_STATES * factor for factor in (1.0, 2.0, 3.0, 4.0))
+    # gamma, times the mean of the first feature over tokens, times the weighted mean of the four factors
     assert head(layers, MASK).item() == pytest.approx(2 * 2 * (1 + 2 + 3 + 3 * 4) / 6)

@@ -1,4 +1,4 @@
-"""Entries of the feature cache are built by one process, found by others, and rebuilt if damaged."""
+"""Entries of the feature cache are built by one process, reused by the others, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
 KEY = "0123abcd"
 
 
-class Builder:
-    """Builds cache entries, and records which layers were built and which messages were logged."""
+class RecordingBuilder:
+    """Finds or builds cache entries, and records which layers were built and which messages were logged."""
 
     def __init__(self) -> None:
         self.built: list[Layers] = []
@@ -40,15 +40,15 @@ class Builder:
 
 
 @pytest.fixture
-def builder() -> Builder:
-    return Builder()
+def builder() -> RecordingBuilder:
+    return RecordingBuilder()
 
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_find_or_build_finds_an_existing_entry(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_finds_an_existing_entry(builder: RecordingBuilder, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
@@ -58,20 +58,22 @@ def test_find_or_build_finds_an_existing_entry(builder: Builder, tmp_path: Path)
     assert names_in(folder) == [f"features-{KEY}-last"]
 
 
-def test_find_or_build_finds_the_last_layer_among_all(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_finds_the_last_layer_if_all_layers_are_stored(builder: RecordingBuilder, tmp_path: Path) -> None:
     builder.find_or_build(tmp_path, "all")
     assert builder.find_or_build(tmp_path, "last").has_all_layers
     assert builder.built == ["all"]
 
 
-def test_find_or_build_builds_all_layers_if_only_the_last_is_stored(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_builds_all_layers_if_only_the_last_is_stored(builder: RecordingBuilder, tmp_path: Path) -> None:
     builder.find_or_build(tmp_path, "last")
     assert builder.find_or_build(tmp_path, "all").has_all_layers
     assert builder.built == ["last", "all"]
 
 
 @pytest.mark.parametrize("layers", ["last", "all"])
-def test_find_or_build_reports_and_rebuilds_a_damaged_entry(builder: Builder, tmp_path: Path, layers: Layers) -> None:
+def test_find_or_build_reports_and_rebuilds_a_damaged_entry(
+    builder: RecordingBuilder, tmp_path: Path, layers: Layers
+) -> None:
     builder.find_or_build(tmp_path / "before", layers)
     folder = (tmp_path / "before").rename(tmp_path / "now")  # since hashes are compared only once per path and process
     entry = folder / f"features-{KEY}-{layers}"
@@ -85,7 +87,7 @@ def test_find_or_build_reports_and_rebuilds_a_damaged_entry(builder: Builder, tm
     assert find_features(folder, KEY, layers, LAYOUT) is not None
 
 
-def test_find_or_build_deletes_partly_written_files(builder: Builder, tmp_path: Path) -> None:
+def test_find_or_build_deletes_partly_written_files_if_build_fails(builder: RecordingBuilder, tmp_path: Path) -> None:
     def build(target: Path) -> None:
         (target / "layer-2.bin").write_bytes(bytes(48))
         raise KeyboardInterrupt
@@ -96,15 +98,17 @@ def test_find_or_build_deletes_partly_written_files(builder: Builder, tmp_path: 
     builder.find_or_build(tmp_path)
 
 
-def test_find_or_build_raises_if_the_written_files_are_damaged(tmp_path: Path) -> None:
+def test_find_or_build_raises_if_build_writes_an_incomplete_entry(tmp_path: Path) -> None:
     with pytest.raises(DamageError, match="manifest"):
         find_or_build(tmp_path, KEY, "last", LAYOUT, lambda target: None)
 
 
-def test_find_or_build_deletes_leftovers_of_killed_processes_only(builder: Builder, tmp_path: Path) -> None:
-    own_leftover, dead_leftover, in_use = (tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb"))
-    removed_partly = tmp_path / ".features-cccc-last.removing"
-    for folder in (own_leftover, dead_leftover, in_use, removed_partly):
+def test_find_or_build_deletes_only_leftovers_of_killed_processes(builder: RecordingBuilder, tmp_path: Path) -> None:
+    leftover_of_this_entry, leftover_of_another_entry, files_being_written = (
+        tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb")
+    )
+    partly_removed_entry = tmp_path / ".features-cccc-last.removing"
+    for folder in (leftover_of_this_entry, leftover_of_another_entry, files_being_written, partly_removed_entry):
         folder.mkdir()
         (folder / "layer-2.bin").write_bytes(bytes(10))
     (tmp_path / ".features-aaaa.lock").touch()  # of the killed process
@@ -117,14 +121,14 @@ def test_find_or_build_deletes_leftovers_of_killed_processes_only(builder: Build
     assert names_in(tmp_path) == [f"features-{KEY}-last", "features-dddd-last"]
 
 
-def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builder: Builder) -> None:
-    # Threads lock like processes here, since each opens the lock file separately.
-    all_others_wait, digests = threading.Event(), []
+def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builder: RecordingBuilder) -> None:
+    # Threads compete for the lock as processes do, since each opens the lock file separately.
+    others_are_waiting, digests = threading.Event(), []
     num_waiting = threading.Semaphore(0)
 
     def build(target: Path) -> None:
         builder.built.append("last")
-        assert all_others_wait.wait(HANG_LIMIT)
+        assert others_are_waiting.wait(HANG_LIMIT)
         write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
 
     class CountedMessages(list[str]):
@@ -141,7 +145,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
             worker.start()
         for _ in range(3):
             assert num_waiting.acquire(timeout=HANG_LIMIT)
-        all_others_wait.set()
+        others_are_waiting.set()
         for worker in workers:
             worker.join(HANG_LIMIT)
     assert len(builder.built) == 1
@@ -153,7 +157,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
 
 
 def test_find_or_build_works_without_file_locks(
-    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    builder: RecordingBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(38, "Function not implemented")

@@ -26,12 +26,12 @@ from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
 FROZEN: dict[str, Any] = {"freeze": ["encoder"], "cache_features": True, "num_threads": 1}
-Begin = Callable[..., TrainingRun]
+PrepareRun = Callable[..., TrainingRun]
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The splits whose hidden states were computed, in order."""
+def computed_splits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which every split is appended when its hidden states are computed."""
     splits: list[str] = []
     original = compute.compute_hidden_states
 
@@ -44,13 +44,13 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def begin(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
+def prepare_run(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrepareRun:
     """Return a function that prepares a run with a frozen encoder. The runs of a test share a cache."""
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
     return lambda **settings: start_run(**{**FROZEN, **settings})
 
 
-def with_changed_encoder(folder: Path, target: Path) -> str:
+def copy_with_changed_weight(folder: Path, target: Path) -> str:
     """Copy an encoder, and change one weight."""
     shutil.copytree(folder, target)
     weights = load_file(target / "model.safetensors")
@@ -59,7 +59,7 @@ def with_changed_encoder(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def with_changed_text(folder: Path, target: Path) -> str:
+def copy_with_changed_text(folder: Path, target: Path) -> str:
     """Copy the data, and change the text of one training row."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
@@ -68,7 +68,7 @@ def with_changed_text(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def with_changed_labels(folder: Path, target: Path) -> str:
+def copy_with_changed_labels(folder: Path, target: Path) -> str:
     """Copy the data, and invert the labels of some training rows."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
@@ -87,73 +87,75 @@ def with_changed_labels(folder: Path, target: Path) -> str:
         ({"truncation": "head"}, SPLITS),
         ({"mixed_precision": "bf16"}, SPLITS),
         ({"cache_dtype": "bf16"}, SPLITS),
-        ({"encoder": with_changed_encoder}, SPLITS),
-        ({"data": with_changed_text}, ["train"]),
+        ({"encoder": copy_with_changed_weight}, SPLITS),
+        ({"data": copy_with_changed_text}, ["train"]),
         ({"limit_validation": 10}, ["validation"]),
-        ({"data": with_changed_labels}, []),
+        ({"data": copy_with_changed_labels}, []),
         ({"seed": 7}, []),
         ({"head": "lstm", "lr": 0.1, "batch_size": 4, "objective": "focal"}, []),
         ({"dropout": 0.3, "attention_dropout": 0.2}, []),
         ({"evaluation_batch_size": 5}, []),
     ],
 )
-def test_hidden_states_are_computed_again_exactly_if_an_input_changes(
-    begin: Begin,
-    computed: list[str],
+def test_hidden_states_are_computed_again_only_for_splits_whose_inputs_change(
+    prepare_run: PrepareRun,
+    computed_splits: list[str],
     changed: dict[str, Any],
     expected: list[str],
     tiny_encoder: Path,
     tiny_reviews: Path,
     tmp_path: Path,
 ) -> None:
-    assert begin().batches.features is not None
-    assert computed == SPLITS
-    computed.clear()
+    assert prepare_run().batches.features is not None
+    assert computed_splits == SPLITS
+    computed_splits.clear()
     originals = {"encoder": tiny_encoder, "data": tiny_reviews}
     settings = {
-        name: value(originals[name], tmp_path / f"other-{name}") if callable(value) else value
+        name: value(originals[name], tmp_path / f"changed-{name}") if callable(value) else value
         for name, value in changed.items()
     }
-    assert begin(**settings).batches.features is not None
-    assert computed == expected
+    assert prepare_run(**settings).batches.features is not None
+    assert computed_splits == expected
 
 
-def test_open_features_finds_the_last_layer_among_all(begin: Begin, computed: list[str]) -> None:
-    begin(head="scalar_mix")
-    begin(head="linear")
-    assert computed == SPLITS
-    computed.clear()
-    begin(head="scalar_mix", max_length=24)
-    begin(head="scalar_mix", max_length=24)
-    assert computed == SPLITS
+def test_open_features_finds_the_last_layer_if_all_layers_are_stored(
+    prepare_run: PrepareRun, computed_splits: list[str]
+) -> None:
+    prepare_run(head="scalar_mix")
+    prepare_run(head="linear")
+    assert computed_splits == SPLITS
+    computed_splits.clear()
+    prepare_run(head="scalar_mix", max_length=24)
+    prepare_run(head="scalar_mix", max_length=24)
+    assert computed_splits == SPLITS
 
 
 def test_features_of_all_layers_serve_every_head(
-    begin: Begin, computed: list[str], tiny_encoder: Path, tmp_path: Path
+    prepare_run: PrepareRun, computed_splits: list[str], tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    config = begin(max_length=24).config
-    computed.clear()
+    config = prepare_run(max_length=24).config
+    computed_splits.clear()
     messages: list[str] = []
-    settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "never")}
+    settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "unused")}
     with collect_messages(messages):
         assert ensure_features(RunConfig(**settings), "all")
-    assert computed == SPLITS
+    assert computed_splits == SPLITS
     assert sum("47 rows of train" in line for line in messages) == 1
     with collect_messages(messages):
         assert ensure_features(RunConfig(**settings), "all")
-    begin(head="scalar_mix")
-    begin(head="linear")
-    assert computed == SPLITS
-    assert not (tmp_path / "never").exists()
+    prepare_run(head="scalar_mix")
+    prepare_run(head="linear")
+    assert computed_splits == SPLITS
+    assert not (tmp_path / "unused").exists()
     messages.clear()
     with collect_messages(messages):
         assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
     assert [line.partition(": ")[2] for line in messages if "idden states" in line] == ["the encoder trains."]
 
 
-def test_open_features_reports_the_size_before_computing(begin: Begin, tmp_path: Path) -> None:
+def test_open_features_reports_the_size_before_computing(prepare_run: PrepareRun, tmp_path: Path) -> None:
     messages: list[str] = []
-    run = begin(messages=messages)
+    run = prepare_run(messages=messages)
     tokens = int(run.lengths_of("train").clip(max=32).sum())
     kilobytes = tokens * 32 * 4 / 1e6
     announcements = [line for line in messages if "47 rows of train" in line]
@@ -162,7 +164,7 @@ def test_open_features_reports_the_size_before_computing(begin: Begin, tmp_path:
     assert re.search(".*".join(map(re.escape, values)), announcements[0])
     assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
     float32_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
-    begin(cache_dtype="bf16", messages=messages)
+    prepare_run(cache_dtype="bf16", messages=messages)
     total_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     assert total_size == 1.5 * float32_size
     assert not any("--cache_dtype" in line for line in messages if "bfloat16" in line)
@@ -170,21 +172,23 @@ def test_open_features_reports_the_size_before_computing(begin: Begin, tmp_path:
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
 @pytest.mark.parametrize("head", ["mean", "scalar_mix"])
-def test_evaluation_with_stored_hidden_states_has_the_same_bits(begin: Begin, mixed_precision: str, head: str) -> None:
+def test_evaluation_with_stored_hidden_states_is_bit_identical(
+    prepare_run: PrepareRun, mixed_precision: str, head: str
+) -> None:
     settings = {"mixed_precision": mixed_precision, "head": {"name": head, "dropout": 0.0}}
     logits = []
     for cache_features in (True, False):
-        run = begin(cache_features=cache_features, **settings)
+        run = prepare_run(cache_features=cache_features, **settings)
         assert (run.batches.features is not None) == cache_features
         run.hooks.begin(run)
         logits.append(run.evaluate("validation").logits.tolist())
     assert logits[0] == logits[1]
 
 
-def test_open_features_draws_no_random_numbers_and_restores_modes(begin: Begin) -> None:
+def test_open_features_draws_no_random_numbers_and_restores_training_modes(prepare_run: PrepareRun) -> None:
     states, modes = [], []
     for cache_features in (True, False):
-        run = begin(cache_features=cache_features)
+        run = prepare_run(cache_features=cache_features)
         states.append(torch.get_rng_state())
         modes.append([module.training for module in run.encoder_with_head.modules()])
     assert torch.equal(*states)
@@ -192,24 +196,24 @@ def test_open_features_draws_no_random_numbers_and_restores_modes(begin: Begin) 
 
 
 def test_open_features_refuses_all_layers_if_the_last_differs_from_the_output(
-    begin: Begin, monkeypatch: pytest.MonkeyPatch, computed: list[str]
+    prepare_run: PrepareRun, monkeypatch: pytest.MonkeyPatch, computed_splits: list[str]
 ) -> None:
     original = EncoderWithHead.run_encoder
 
-    def shifted(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
+    def run_encoder_with_shift(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
         states = original(self, *arguments, all_layers=all_layers, **named)
         return states + 1 if isinstance(states, Tensor) else states
 
-    monkeypatch.setattr(EncoderWithHead, "run_encoder", shifted)
-    assert begin(head="scalar_mix").batches.features is None
-    assert computed == []
-    assert begin(head="linear").batches.features is not None
+    monkeypatch.setattr(EncoderWithHead, "run_encoder", run_encoder_with_shift)
+    assert prepare_run(head="scalar_mix").batches.features is None
+    assert computed_splits == []
+    assert prepare_run(head="linear").batches.features is not None
 
 
-def test_batch_moves_its_hidden_states_to_a_device(begin: Begin) -> None:
+def test_batch_moves_its_hidden_states_to_a_device(prepare_run: PrepareRun) -> None:
     from research.data.batches.order import evaluation_batches
 
-    run = begin(head="scalar_mix")
+    run = prepare_run(head="scalar_mix")
     run.encoder_with_head.eval()
     micro_batch = evaluation_batches(run.lengths_of("test"), 0, 1, 4)[0]
     batch = run.collate(micro_batch, "test").to(torch.device("meta"))
@@ -217,8 +221,8 @@ def test_batch_moves_its_hidden_states_to_a_device(begin: Begin) -> None:
     assert batch.labels.device.type == "meta"
 
 
-def test_follow_requires_the_same_encoder(begin: Begin) -> None:
-    run = begin()
+def test_follow_requires_the_same_encoder(prepare_run: PrepareRun) -> None:
+    run = prepare_run()
     features = run.batches.features
     assert isinstance(features, compute.Features)
     before = features.watch
@@ -228,13 +232,13 @@ def test_follow_requires_the_same_encoder(begin: Begin) -> None:
     assert features.follow(run) == "the encoder's weights have changed"
 
 
-def test_features_format_matches_the_stored_values(begin: Begin, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_features_format_matches_the_stored_values(prepare_run: PrepareRun, tiny_encoder: Path, tmp_path: Path) -> None:
     encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
     weights = load_file(encoder / "model.safetensors")
     for weight in weights.values():  # fixed values that do not depend on the versions of libraries
         weight.copy_(torch.sin(torch.arange(weight.numel(), dtype=torch.float64)).mul(0.3).view_as(weight))
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
-    begin(encoder=str(encoder), head="scalar_mix", max_length=12)
+    prepare_run(encoder=str(encoder), head="scalar_mix", max_length=12)
     (entry,) = [path for path in (tmp_path / "cache").glob("features-*") if (path / "layer-0.bin").stat().st_size > 5e4]
     content = json.loads((entry / "manifest.json").read_text())["content"]
     actual_values = {}

@@ -1,4 +1,4 @@
-"""Hidden states are cached exactly if those of every row stay the same until the end of the run."""
+"""Hidden states are cached only if they stay the same, for every row, until the end of the run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.shipped import shipped_names
 Entries = list[dict[str, Any]]
 
 
-class Begin(Protocol):
+class BuildRehearsal(Protocol):
     """A function that returns the rehearsal of a run with the given settings."""
 
     def __call__(self, **settings: Any) -> Rehearsal: ...
@@ -48,27 +48,27 @@ class Decide(Protocol):
 
 
 @pytest.fixture
-def begin(tiny_encoder: Path) -> Begin:
+def build_rehearsal(tiny_encoder: Path) -> BuildRehearsal:
     """Return a function that returns the rehearsal of a run of 20 steps, two epochs."""
     tokenizer = load_tokenizer(str(tiny_encoder))
     task = SingleLabel(("bad", "good"))
 
-    def rehearsal(**settings: Any) -> Rehearsal:
+    def build(**settings: Any) -> Rehearsal:
         config = RunConfig(encoder=str(tiny_encoder), max_length=32, **settings)
         collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
         clock = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
         objective = create(OBJECTIVES, Choice("cross_entropy"), task)
         return Rehearsal.of(config, task, objective, collator, clock, tokenizer)
 
-    return rehearsal
+    return build
 
 
 @pytest.fixture
-def decide_for(begin: Begin) -> Decide:
+def decide_for(build_rehearsal: BuildRehearsal) -> Decide:
     """Return a function that calls `decide` for a run with a timeline, hooks and settings."""
 
     def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
-        rehearsal = begin(timeline=timeline, **{"freeze": ["encoder"], **settings})
+        rehearsal = build_rehearsal(timeline=timeline, **{"freeze": ["encoder"], **settings})
         hook_entries = planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
         entries = [*parse_timeline(rehearsal.config), *hook_entries]
         return decide(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
@@ -165,18 +165,19 @@ def test_decide_names_edits_that_change_the_encoder(decide_for: Decide, case: st
 
 @pytest.fixture
 def user_edit() -> Iterator[None]:
+    """Register an edit of a user, whose effects Midway cannot know in advance."""
     with EDITS.isolated():
 
         @register_edit("my_edit", changes_parameters=False)
         def my_edit(run: Editable) -> None:
-            """Do nothing. Midway cannot know that in advance."""
+            """Do nothing."""
 
         yield
 
 
 @pytest.mark.usefixtures("user_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
-def test_decide_refuses_edits_of_users(decide_for: Decide, when: dict[str, str]) -> None:
+def test_decide_refuses_edits_that_users_define(decide_for: Decide, when: dict[str, str]) -> None:
     assert "'my_edit'" in (decide_for([{**when, "my_edit": True}]).reason or "")
 
 
@@ -208,7 +209,7 @@ def test_decide_names_hooks_that_change_the_forward_pass(decide_for: Decide, hoo
 
 
 @pytest.mark.parametrize("name", shipped_names(HOOKS))
-def test_decide_knows_every_built_in_hook(decide_for: Decide, name: str) -> None:
+def test_decide_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(decide_for: Decide, name: str) -> None:
     reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
 
@@ -229,8 +230,8 @@ def test_decide_returns_the_layers_that_planned_heads_read(
     assert decide_for(timeline, head=head) == Decision(None, True, layers)
 
 
-def test_decide_does_not_change_the_rehearsal(begin: Begin) -> None:
-    rehearsal = begin(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
+def test_decide_does_not_change_the_rehearsal(build_rehearsal: BuildRehearsal) -> None:
+    rehearsal = build_rehearsal(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
     timeline = resolve_timeline(parse_timeline(rehearsal.config), rehearsal.clock)
     decide(rehearsal, timeline, ())
     assert rehearsal.clock.step == 0
@@ -247,8 +248,9 @@ def test_wants_caching_by_default_in_runs_longer_than_one_epoch() -> None:
 
 
 @pytest.fixture
-def frozen(begin: Begin) -> Rehearsal:
-    run: Rehearsal = begin()
+def frozen(build_rehearsal: BuildRehearsal) -> Rehearsal:
+    """Return a rehearsal with a frozen encoder, and the model in training mode."""
+    run: Rehearsal = build_rehearsal()
     run.apply([EditRequest("freeze", {"modules": "encoder"})])
     run.encoder_with_head.train()
     return run

@@ -18,11 +18,12 @@ LENGTHS = np.array([3, 9, 1, 4, 9], dtype=np.int32)
 MAX_LENGTH = 6
 
 
-def layers(stored: str = "float32", given: str = "float32", numbers: tuple[int, ...] = (0, 1, 2)) -> list[Layer]:
+def make_layers(stored: str = "float32", given: str = "float32", numbers: tuple[int, ...] = (0, 1, 2)) -> list[Layer]:
     return [Layer(f"layer-{number}.bin", WIDTH, stored, given) for number in numbers]
 
 
-def states_of(row: int, layer: int, dtype: torch.dtype) -> Tensor:
+def random_states(row: int, layer: int, dtype: torch.dtype) -> Tensor:
+    """Return the hidden states of a row in a layer: random, but the same in every call."""
     length = min(int(LENGTHS[row]), MAX_LENGTH)
     generator = torch.Generator().manual_seed(100 * int(row) + layer)
     return torch.randn(length, WIDTH, generator=generator).to(dtype)
@@ -33,11 +34,11 @@ def layout() -> RowLayout:
     return RowLayout.of(LENGTHS, MAX_LENGTH)
 
 
-Write = Callable[..., Path]
+WriteEntry = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tmp_path: Path, layout: RowLayout) -> Write:
+def write_entry(tmp_path: Path, layout: RowLayout) -> WriteEntry:
     """Return a function that writes the hidden states of five rows in batches of two, and returns the folder."""
 
     def write_rows(contents: list[Layer], name: str = "entry") -> Path:
@@ -47,7 +48,7 @@ def write(tmp_path: Path, layout: RowLayout) -> Write:
         numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in contents]
         batches = (
             [
-                torch.cat([states_of(row, number, dtype) for row in layout.order[start : start + 2]])
+                torch.cat([random_states(row, number, dtype) for row in layout.order[start : start + 2]])
                 for number in numbers
             ]
             for start in range(0, len(LENGTHS), 2)
@@ -59,6 +60,7 @@ def write(tmp_path: Path, layout: RowLayout) -> Write:
 
 
 def mask_of(rows: list[int], *, left: bool) -> Tensor:
+    """Return the attention mask of rows that are padded on the left or on the right."""
     lengths = torch.tensor(np.minimum(LENGTHS[rows], MAX_LENGTH)).unsqueeze(1)
     is_token = torch.arange(MAX_LENGTH).expand(len(rows), -1) < lengths
     return (is_token.flip(1) if left else is_token).long()
@@ -73,8 +75,10 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
-def test_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
-    store = FeatureStore(write(layers(given, given)), layout)
+def test_batch_returns_the_written_values_and_zeros_for_padding(
+    write_entry: WriteEntry, layout: RowLayout, given: str, left: bool
+) -> None:
+    store = FeatureStore(write_entry(make_layers(given, given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
     batch = store.batch(np.array(rows), mask, all_layers=True)
@@ -83,15 +87,18 @@ def test_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLay
     for layer, states in enumerate(batch):
         assert (states.shape, states.dtype) == ((3, MAX_LENGTH, WIDTH), dtype)
         for position, row in enumerate(rows):
-            assert torch.equal(states[position][mask[position].bool()], states_of(row, layer, dtype))
+            assert torch.equal(states[position][mask[position].bool()], random_states(row, layer, dtype))
         assert not states[mask == 0].any()
     last = store.batch(np.array(rows), mask, all_layers=False)
     assert isinstance(last, Tensor)
     assert torch.equal(last, batch[-1])
 
 
-def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowLayout) -> None:
-    float32_folder, bfloat16_folder = write(layers(), "float32"), write(layers("bfloat16"), "bfloat16")
+def test_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, layout: RowLayout) -> None:
+    float32_folder, bfloat16_folder = (
+        write_entry(make_layers(), "float32"),
+        write_entry(make_layers("bfloat16"), "bfloat16"),
+    )
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (float32_folder, bfloat16_folder)]
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
     mask = mask_of([1], left=False)
@@ -106,8 +113,8 @@ def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowL
     assert not torch.equal(rounded, exact)
 
 
-def test_batch_asserts_the_stored_lengths(write: Write, layout: RowLayout) -> None:
-    store = FeatureStore(write(layers()), layout)
+def test_batch_asserts_that_the_mask_has_the_stored_lengths(write_entry: WriteEntry, layout: RowLayout) -> None:
+    store = FeatureStore(write_entry(make_layers()), layout)
     with pytest.raises(AssertionError, match="length"):
         store.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
 
@@ -136,16 +143,16 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_store_detects_damage(write: Write, layout: RowLayout, damage: str) -> None:
-    folder = write(layers())
+def test_store_detects_damage(write_entry: WriteEntry, layout: RowLayout, damage: str) -> None:
+    folder = write_entry(make_layers())
     apply_damage, message = DAMAGES[damage]
     apply_damage(folder)
     with pytest.raises(DamageError, match=message):
         FeatureStore(folder, layout)
 
 
-def test_store_detects_any_change_of_the_manifest(write: Write, layout: RowLayout) -> None:
-    folder = write(layers())
+def test_store_detects_any_change_of_the_manifest(write_entry: WriteEntry, layout: RowLayout) -> None:
+    folder = write_entry(make_layers())
     content = json.loads((folder / MANIFEST).read_text())["content"]
     original = (folder / MANIFEST).read_bytes()
     num_detected = 0
@@ -161,14 +168,14 @@ def test_store_detects_any_change_of_the_manifest(write: Write, layout: RowLayou
     assert num_detected > 0.7 * len(original) / 4
 
 
-def test_store_refuses_a_layout_with_different_lengths(write: Write) -> None:
-    folder = write(layers())
+def test_store_refuses_a_layout_with_different_lengths(write_entry: WriteEntry) -> None:
+    folder = write_entry(make_layers())
     with pytest.raises(DamageError, match=r"\b20\b.*\b19\b"):
         FeatureStore(folder, RowLayout.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
 
 
-def test_store_compares_hashes_once_per_process(write: Write, layout: RowLayout) -> None:
-    checked, unchecked = write(layers()), write(layers(), "other")
+def test_store_compares_hashes_once_per_process(write_entry: WriteEntry, layout: RowLayout) -> None:
+    checked, unchecked = write_entry(make_layers()), write_entry(make_layers(), "other")
     FeatureStore(checked, layout)
     for entry in (checked, unchecked):
         flip_bit(entry / "layer-1.bin", 77)
@@ -180,8 +187,8 @@ def test_store_compares_hashes_once_per_process(write: Write, layout: RowLayout)
         FeatureStore(checked, layout)
 
 
-def test_batch_is_a_copy_of_the_stored_values(write: Write, layout: RowLayout) -> None:
-    store = FeatureStore(write(layers()), layout)
+def test_batch_is_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
+    store = FeatureStore(write_entry(make_layers()), layout)
     mask = mask_of([1], left=False)
     first = store.batch(np.array([1]), mask, all_layers=False)
     assert isinstance(first, Tensor)

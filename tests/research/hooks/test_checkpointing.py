@@ -40,8 +40,8 @@ def test_checkpointing_saves_on_a_signal(start_run: StartRun) -> None:
     assert checkpoints_of(run) == ["step-00000000"]
 
 
-def lock_checkpoints(run: TrainingRun) -> Path:
-    """Make the folder of checkpoints read-only."""
+def make_checkpoints_read_only(run: TrainingRun) -> Path:
+    """Create the folder of checkpoints without permission to write, and return its path."""
     path = run.directory / "checkpoints"
     path.mkdir(mode=0o500)
     return path
@@ -49,17 +49,17 @@ def lock_checkpoints(run: TrainingRun) -> Path:
 
 def test_checkpointing_ends_the_run_if_saving_fails(start_run: StartRun) -> None:
     run = start_run(save_every="2st")
-    path = lock_checkpoints(run)
+    path = make_checkpoints_read_only(run)
     with enforce_file_modes(), pytest.raises(StorageError, match=str(path)):
         train(run)
     assert run.clock.step == 2
 
 
-def test_checkpointing_continues_if_saving_fails_unless_a_signal_ends_the_run(
+def test_on_save_error_continue_ignores_failed_saves_unless_a_signal_ends_the_run(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start_run(save_every="2st", on_save_error="continue")
-    path = lock_checkpoints(run)
+    path = make_checkpoints_read_only(run)
     with enforce_file_modes():
         train(run)
     assert run.clock.step == 4

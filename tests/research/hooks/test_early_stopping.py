@@ -27,16 +27,16 @@ def test_early_stopping_resets_the_count_on_improvement(start_run: StartRun) -> 
     assert (hook.best, hook.num_without_improvement, run.requested_stop) == (0.4, 1, None)
 
 
-def test_early_stopping_resets_the_count_in_a_fork_with_another_metric(start_run: StartRun) -> None:
+def test_early_stopping_resets_the_count_in_a_fork_with_a_different_metric(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="accuracy")
     for value in (0.6, 0.5):
         hook.after_evaluate(run, "validation", {"accuracy": value})
-    same_metric, other_metric = EarlyStopping(metric="accuracy"), EarlyStopping(metric="loss")
-    for resumed in (same_metric, other_metric):
+    same_metric, different_metric = EarlyStopping(metric="accuracy"), EarlyStopping(metric="loss")
+    for resumed in (same_metric, different_metric):
         resumed.load_state_dict(hook.state_dict())
         resumed.on_resume(run)
     assert (same_metric.best, same_metric.num_without_improvement) == (0.6, 1)
-    assert (other_metric.best, other_metric.num_without_improvement) == (None, 0)
+    assert (different_metric.best, different_metric.num_without_improvement) == (None, 0)
 
 
 def test_early_stopping_refuses_unknown_metrics(start_run: StartRun) -> None:

@@ -17,7 +17,7 @@ DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n)) after update
 
 
 class RecordWeights(Hook):
-    """Records the weights after every step, and in every evaluation."""
+    """Records the weights after every step, and those used in every evaluation."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, torch.Tensor]] = []
@@ -65,9 +65,9 @@ def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
     timeline = [{"at": "3st", "drop_layers": "encoder.layer[0]"}]
     run = start_run([hook, recorder], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
     train(run)
-    first, second = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
-    assert torch.allclose(recorder.evaluated[-1][first], recorder.steps[1][second], atol=1e-6)
-    assert not torch.allclose(recorder.steps[1][first], recorder.steps[1][second], atol=1e-3)
+    layer_0, layer_1 = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
+    assert torch.allclose(recorder.evaluated[-1][layer_0], recorder.steps[1][layer_1], atol=1e-6)
+    assert not torch.allclose(recorder.steps[1][layer_0], recorder.steps[1][layer_1], atol=1e-3)
 
 
 def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
@@ -85,17 +85,17 @@ def test_ema_does_not_average_frozen_parameters(start_run: StartRun) -> None:
     assert set(hook.state_dict()["averages"]) == {"head.out.weight", "head.out.bias"}
 
 
-def test_ema_resumes_with_the_same_bits(start_run: StartRun) -> None:
-    class Save(Hook):
+def test_ema_is_bit_identical_after_a_resume(start_run: StartRun) -> None:
+    class SaveAfterStep2(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2 and run.start is None:
                 assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
     first, second = ExponentialMovingAverage(), ExponentialMovingAverage()
-    uninterrupted = start_run([first, Save()])
+    uninterrupted = start_run([first, SaveAfterStep2()])
     train(uninterrupted)
-    resumed = start_run([second, Save()], resume=uninterrupted.directory / "checkpoints" / "step-00000002")
+    resumed = start_run([second, SaveAfterStep2()], resume=uninterrupted.directory / "checkpoints" / "step-00000002")
     train(resumed)
     expected, actual = weights_of(uninterrupted), weights_of(resumed)
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
@@ -114,6 +114,6 @@ def test_ema_converges_to_parameters_frozen_in_mid_run(start_run: StartRun) -> N
     name = "encoder.encoder.layer.1.output.dense.weight"
     frozen = recorder.steps[-1][name]
     assert torch.equal(frozen, recorder.steps[3][name])
-    after_edit = (frozen - recorder.steps[2][name]).abs().max()
-    assert after_edit > 0
-    assert (weights_of(run)[name] - frozen).abs().max() < after_edit * 0.3**10
+    last_update = (frozen - recorder.steps[2][name]).abs().max()
+    assert last_update > 0
+    assert (weights_of(run)[name] - frozen).abs().max() < last_update * 0.3**10

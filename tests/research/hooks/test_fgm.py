@@ -29,7 +29,7 @@ class RecordGradients(Hook):
             }
 
 
-def gradients(start_run: StartRun, *hooks: Hook, **settings: Any) -> Gradients:
+def gradients_of_first_step(start_run: StartRun, *hooks: Hook, **settings: Any) -> Gradients:
     recorder = RecordGradients()
     train(start_run([*hooks, recorder], **{"max_steps": 1, "optimizer": "sgd", "max_grad_norm": 0.0, **settings}))
     return recorder.gradients
@@ -39,7 +39,7 @@ def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> N
     """Compare with a hand-written version that moves one row at a time."""
 
     class HandWrittenFGM(Hook):
-        """The same method with a separate autograd graph for each row."""
+        """The fast gradient method with a separate autograd graph for each row."""
 
         def after_backward(self, run: Run, batch: Any) -> None:
             model, table = run.encoder_with_head, run.encoder_with_head.encoder.get_input_embeddings()
@@ -57,31 +57,33 @@ def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> N
                 (torch.nn.functional.cross_entropy(model(**inputs).logits, label) / len(batch)).backward()
                 handle.remove()
 
-    expected = gradients(start_run, HandWrittenFGM())
-    actual = gradients(start_run, FastGradientMethod(epsilon=0.5))
-    without_fgm = gradients(start_run)
+    expected = gradients_of_first_step(start_run, HandWrittenFGM())
+    actual = gradients_of_first_step(start_run, FastGradientMethod(epsilon=0.5))
+    without_fgm = gradients_of_first_step(start_run)
     assert expected.keys() == actual.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, atol=1e-5, rtol=1e-3)
     name = "encoder.encoder.layer.0.output.dense.weight"
+    # Without a move, the second pass would only double the gradients.
     assert not torch.allclose(actual[name], 2 * without_fgm[name], rtol=1e-2)
 
 
 def test_fgm_does_not_depend_on_micro_batches(start_run: StartRun) -> None:
-    one_batch = gradients(start_run, FastGradientMethod())
-    micro_batches = gradients(start_run, FastGradientMethod(), micro_batch_size=3)
+    one_batch = gradients_of_first_step(start_run, FastGradientMethod())
+    micro_batches = gradients_of_first_step(start_run, FastGradientMethod(), micro_batch_size=3)
     for name, gradient in one_batch.items():
         torch.testing.assert_close(micro_batches[name], gradient, atol=1e-6, rtol=1e-3)
 
 
 def test_fgm_works_on_frozen_embeddings(start_run: StartRun) -> None:
-    without_fgm = gradients(start_run, freeze=["encoder.embeddings"])
-    actual = gradients(start_run, FastGradientMethod(), freeze=["encoder.embeddings"])
+    without_fgm = gradients_of_first_step(start_run, freeze=["encoder.embeddings"])
+    actual = gradients_of_first_step(start_run, FastGradientMethod(), freeze=["encoder.embeddings"])
     assert actual.keys() == without_fgm.keys()
+    # Without a move, the second pass would only double the gradients.
     assert not torch.allclose(actual["head.out.weight"], 2 * without_fgm["head.out.weight"], rtol=1e-3)
 
 
-def test_fgm_does_not_affect_evaluation_and_removes_its_forward_hook(start_run: StartRun) -> None:
+def test_fgm_leaves_no_forward_hook_after_training_with_evaluations(start_run: StartRun) -> None:
     run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)
     train(run)
     assert not run.encoder_with_head.encoder.get_input_embeddings()._forward_hooks

@@ -32,7 +32,7 @@ class StopAfter(Hook):
             run.stop("enough")
 
 
-def follower(run: TrainingRun) -> FollowTimeline:
+def timeline_hook_of(run: TrainingRun) -> FollowTimeline:
     (hook,) = (hook for hook in run.hooks if isinstance(hook, FollowTimeline))
     return hook
 
@@ -60,14 +60,14 @@ def test_follow_timeline_reports_edits_that_were_never_due(
 def test_follow_timeline_restores_the_state_of_conditions(start_run: StartRun) -> None:
     run = start_run(timeline=TIMELINE, evaluate_every="1st", max_steps=3)
     train(run)
-    state = json.loads(json.dumps(follower(run).state_dict()))
+    state = json.loads(json.dumps(timeline_hook_of(run).state_dict()))
     assert len(state["conditions"]) == 2
-    restored = follower(start_run(timeline=TIMELINE, evaluate_every="1st"))
+    restored = timeline_hook_of(start_run(timeline=TIMELINE, evaluate_every="1st"))
     assert restored.state_dict() != state
     restored.load_state_dict(state)
     assert json.loads(json.dumps(restored.state_dict())) == state
     # The checkpoint has no state for a condition that a fork adds.
-    fork = follower(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
+    fork = timeline_hook_of(start_run(timeline=[TIMELINE[3]], evaluate_every="1st"))
     before = fork.state_dict()
     fork.load_state_dict({"conditions": state["conditions"][:1]})
     assert fork.state_dict() == before

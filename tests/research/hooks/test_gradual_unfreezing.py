@@ -11,8 +11,8 @@ from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
-class RecordTrained(Hook):
-    """Records which parts of the model are trained in every step."""
+class RecordTrainedParts(Hook):
+    """Records which parts of the model are trained in every step: layer numbers, "head" and "embeddings"."""
 
     def __init__(self) -> None:
         self.trained: list[set[str]] = []
@@ -33,17 +33,17 @@ class RecordTrained(Hook):
 
 
 def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> None:
-    recorder = RecordTrained()
+    recorder = RecordTrainedParts()
     train(start_run([GradualUnfreezing(over="3st"), recorder]))
     assert recorder.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 
 
-def test_gradual_unfreezing_unfreezes_a_shared_layer_at_once() -> None:
+def test_gradual_unfreezing_unfreezes_an_encoder_with_one_shared_layer_at_once() -> None:
     timeline = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
     assert timeline == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
 
 
-def test_gradual_unfreezing_refuses_a_time_after_the_run(start_run: StartRun) -> None:
+def test_gradual_unfreezing_refuses_a_time_after_the_end_of_the_run(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"hook GradualUnfreezing: 6st .*\b4\b"):
         start_run(hook=[{"name": "gradual_unfreezing", "over": "6st"}])
 

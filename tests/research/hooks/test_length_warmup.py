@@ -24,14 +24,18 @@ class RecordBatches(Hook):
         self.ids.append(batch.ids.tolist())
 
 
-def test_length_warmup_truncates_inputs_and_keeps_the_order(start_run: StartRun) -> None:
+def test_length_warmup_truncates_inputs_and_keeps_the_order_of_rows(start_run: StartRun) -> None:
     baseline, recorder = RecordBatches(), RecordBatches()
     train(start_run([baseline], max_length=32))
     run = start_run([LengthWarmup(start=8, over="2st", num_stages=2), recorder], max_length=32)
     train(run)
     assert recorder.ids == baseline.ids
     assert [min(width, limit) for width, limit in zip(baseline.widths, [8, 16, 32, 32], strict=True)] == recorder.widths
-    assert [record.arguments["length"] for record in run.journal] == [8, 16, 32]  # 20 is not a multiple of 8
+    assert [record.arguments["length"] for record in run.journal] == [
+        8,
+        16,
+        32,
+    ]  # the second stage, 20, is rounded to a multiple of 8
 
 
 def test_length_warmup_does_not_affect_evaluation(start_run: StartRun) -> None:

@@ -1,4 +1,4 @@
-"""Lines are written to metrics.jsonl, and printed if there is no progress bar."""
+"""Metrics are written to metrics.jsonl, and printed if there is no progress bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 
-class LogAtTwo(Hook):
+class LogAfterStep2AndAtTheEnd(Hook):
     """Logs values after the second step and after the last."""
 
     def after_step(self, run: Run) -> None:
@@ -29,8 +29,10 @@ def lines_of(run: TrainingRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_metrics_log_writes_at_intervals_at_start_and_end_and_for_logged_values(start_run: StartRun) -> None:
-    run = start_run([LogAtTwo()], log_every=4, max_steps=6)
+def test_metrics_are_written_after_the_first_step_every_interval_the_last_step_and_each_log_call(
+    start_run: StartRun,
+) -> None:
+    run = start_run([LogAfterStep2AndAtTheEnd()], log_every=4, max_steps=6)
     train(run)
     lines = lines_of(run)
     assert [line["step"] for line in lines] == [1, 2, 4, 6, 6]

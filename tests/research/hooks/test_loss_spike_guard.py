@@ -13,8 +13,8 @@ from research.training.loop import train
 from tests.research.conftest import StartRun, use_scaler
 
 
-class Spike(Hook):
-    """Inverts the labels in some steps, and records the steps in which the head's weights changed."""
+class CauseSpikes(Hook):
+    """Makes all labels wrong in the given steps, and records the steps in which the head's weights changed."""
 
     def __init__(self, *steps: int) -> None:
         self.steps = steps
@@ -39,17 +39,17 @@ class Spike(Hook):
 
 @pytest.mark.parametrize("with_scaler", [False, True])
 def test_guard_skips_a_spike(start_run: StartRun, with_scaler: bool) -> None:
-    spike = Spike(5)
-    run = start_run([spike, LossSpikeGuard(window=3, threshold=4.0)], max_steps=7)
+    spikes = CauseSpikes(5)
+    run = start_run([spikes, LossSpikeGuard(window=3, threshold=4.0)], max_steps=7)
     if with_scaler:
         use_scaler(run)
     train(run)
-    assert spike.changed_in == [1, 2, 3, 4, 6, 7]
+    assert spikes.changed_in == [1, 2, 3, 4, 6, 7]
     assert run.num_skipped == 1
 
 
 def test_guard_stops_the_run_after_consecutive_spikes(start_run: StartRun) -> None:
-    run = start_run([Spike(4, 5, 6), LossSpikeGuard(window=3, threshold=4.0, max_skips=2)], max_steps=9)
+    run = start_run([CauseSpikes(4, 5, 6), LossSpikeGuard(window=3, threshold=4.0, max_skips=2)], max_steps=9)
     train(run)
     assert run.clock.step == 5
     assert run.stop_reason is not None
@@ -58,7 +58,7 @@ def test_guard_stops_the_run_after_consecutive_spikes(start_run: StartRun) -> No
 
 def test_guard_keeps_losses_until_an_edit(start_run: StartRun) -> None:
     guard = LossSpikeGuard(window=3, threshold=4.0)
-    run = start_run([Spike(5), guard], max_steps=5)
+    run = start_run([CauseSpikes(5), guard], max_steps=5)
     train(run)
     assert (len(guard.losses), guard.num_skips) == (3, 1)
     assert max(guard.losses) < run.step_loss

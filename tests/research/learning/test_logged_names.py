@@ -8,7 +8,7 @@ from research.learning.logged_names import RESERVED_NAMES, check_reserved_names
 
 
 @pytest.mark.parametrize("name", [*RESERVED_NAMES, "learning_rate/head"])
-def test_check_reserved_names_rejects_names_of_the_run(name: str) -> None:
+def test_check_reserved_names_rejects_names_that_the_run_itself_logs(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         check_reserved_names(["mine", name])
 

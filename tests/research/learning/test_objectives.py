@@ -20,13 +20,13 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped_names
 
-SINGLE = SingleLabel(("a", "b"), (3, 1), 4)
-MULTI = MultiLabel(("a", "b"), (1, 3), 4)
-SCORE = Regression(("score",))
+SINGLE_LABEL = SingleLabel(("a", "b"), (3, 1), 4)
+MULTI_LABEL = MultiLabel(("a", "b"), (1, 3), 4)
+REGRESSION = Regression(("score",))
 
 
 class FixedLogits(nn.Module):
-    """A model that returns the given logits, one set per call, and then starts again."""
+    """A model that returns the given sets of logits in turn, one in each call."""
 
     def __init__(self, *logits: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -54,50 +54,50 @@ def cross_entropy(logits: list[float], label: int) -> float:
 LOGITS = [[2.0, 0.0], [0.5, 1.5]]
 
 
-def output_units(task: Task, name: str, **options: Any) -> list[list[float]]:
+def output_units_of(task: Task, name: str, **options: Any) -> list[list[float]]:
     return [values.tolist() for values in create(OBJECTIVES, Choice(name, options), task).output_units()]
 
 
 def test_output_units_follow_the_distribution_of_labels() -> None:
-    assert output_units(SINGLE, "cross_entropy") == [[0, 0], [1, 1]]
-    shift, scale = output_units(MULTI, "bce")
+    assert output_units_of(SINGLE_LABEL, "cross_entropy") == [[0, 0], [1, 1]]
+    shift, scale = output_units_of(MULTI_LABEL, "bce")
     assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
     assert scale == [1, 1]
-    assert output_units(MULTI, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]
-    assert output_units(Regression(("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
+    assert output_units_of(MULTI_LABEL, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]
+    assert output_units_of(Regression(("score",), score_mean=3.0, score_std=1.5), "mse") == [[3], [1.5]]
 
 
 def test_cross_entropy_matches_losses_computed_by_hand() -> None:
     expected = [cross_entropy(LOGITS[0], 1), cross_entropy(LOGITS[1], 1)]
-    assert compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [1, 1]) == pytest.approx(expected)
+    assert compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [1, 1]) == pytest.approx(expected)
 
 
 def test_cross_entropy_smooths_labels() -> None:
     expected = 0.9 * cross_entropy(LOGITS[0], 0) + 0.1 * (cross_entropy(LOGITS[0], 0) + cross_entropy(LOGITS[0], 1)) / 2
-    losses = compute_losses(SINGLE, "cross_entropy", FixedLogits([LOGITS[0]]), [0], label_smoothing=0.1)
+    losses = compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits([LOGITS[0]]), [0], label_smoothing=0.1)
     assert losses == pytest.approx([expected])
 
 
 def test_balanced_class_weights_have_a_mean_of_one() -> None:
     # Label a has 3 rows and label b has 1, so the weights have a ratio of 1/3 to 1, and 3 w_a + 1 w_b = 4.
     expected = [2 / 3 * cross_entropy(LOGITS[0], 0), 2.0 * cross_entropy(LOGITS[1], 1)]
-    balanced = compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights="balanced")
+    balanced = compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights="balanced")
     assert balanced == pytest.approx(expected)
-    explicit = compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=[1.0, 3.0])
+    explicit = compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=[1.0, 3.0])
     assert explicit == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_cross_entropy_rejects_invalid_class_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\b2 numbers.* a, b; .*1\.0"):
-        compute_losses(SINGLE, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=weights)
+        compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=weights)
 
 
 def test_focal_matches_losses_computed_by_hand() -> None:
     probability = math.exp(-cross_entropy(LOGITS[0], 1))
     expected = (1 - probability) ** 2 * cross_entropy(LOGITS[0], 1)
-    assert compute_losses(SINGLE, "focal", FixedLogits([LOGITS[0]]), [1]) == pytest.approx([expected])
-    unfocused = compute_losses(SINGLE, "focal", FixedLogits(LOGITS), [0, 1], gamma=0)
+    assert compute_losses(SINGLE_LABEL, "focal", FixedLogits([LOGITS[0]]), [1]) == pytest.approx([expected])
+    unfocused = compute_losses(SINGLE_LABEL, "focal", FixedLogits(LOGITS), [0, 1], gamma=0)
     assert unfocused == pytest.approx([cross_entropy(LOGITS[0], 0), cross_entropy(LOGITS[1], 1)])
 
 
@@ -106,7 +106,7 @@ def test_focal_has_finite_gradients_for_rows_predicted_with_certainty(gamma: flo
     logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
     model: Any = lambda **inputs: SimpleNamespace(logits=logits)  # noqa: E731
     batch = Batch({}, torch.tensor([0]), torch.ones(1), torch.zeros(1, dtype=torch.long))
-    create(OBJECTIVES, Choice("focal", {"gamma": gamma}), SINGLE)(model, batch).losses.sum().backward()
+    create(OBJECTIVES, Choice("focal", {"gamma": gamma}), SINGLE_LABEL)(model, batch).losses.sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
 
@@ -115,15 +115,15 @@ def test_bce_averages_over_labels() -> None:
     def binary(logit: float, label: float) -> float:
         return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
 
-    losses = compute_losses(MULTI, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]])
+    losses = compute_losses(MULTI_LABEL, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]])
     assert losses == pytest.approx([(binary(2, 1) + binary(-1, 1)) / 2])
     # Positive labels are weighted with 3 / 1 (label a) and 1 / 3 (label b).
-    losses = compute_losses(MULTI, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
+    losses = compute_losses(MULTI_LABEL, "bce", FixedLogits([[2.0, -1.0]]), [[1.0, 1.0]], pos_weight="balanced")
     assert losses == pytest.approx([(3 * binary(2, 1) + binary(-1, 1) / 3) / 2])
 
 
 def test_mse_matches_losses_computed_by_hand() -> None:
-    assert compute_losses(SCORE, "mse", FixedLogits([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
+    assert compute_losses(REGRESSION, "mse", FixedLogits([[2.0], [1.0]]), [0.5, 1.0]) == pytest.approx([2.25, 0.0])
 
 
 def test_r_drop_matches_losses_computed_by_hand() -> None:
@@ -137,19 +137,19 @@ def test_r_drop_matches_losses_computed_by_hand() -> None:
     expected = (cross_entropy(LOGITS[0], 1) + cross_entropy(LOGITS[1], 1)) / 2
     expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 4
     model = FixedLogits([LOGITS[0]], [LOGITS[1]])
-    assert compute_losses(SINGLE, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
+    assert compute_losses(SINGLE_LABEL, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
     assert model.num_calls == 2
 
 
 def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
     model = FixedLogits([LOGITS[0]]).eval()
-    assert compute_losses(SINGLE, "r_drop", model, [1]) == pytest.approx([cross_entropy(LOGITS[0], 1)])
+    assert compute_losses(SINGLE_LABEL, "r_drop", model, [1]) == pytest.approx([cross_entropy(LOGITS[0], 1)])
     assert model.num_calls == 1
 
 
 @pytest.mark.parametrize("name", shipped_names(OBJECTIVES))
 def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
-    for task in (SINGLE, MULTI, SCORE):
+    for task in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
         if task.problem_type in OBJECTIVES[name].problem_types:
             create(OBJECTIVES, Choice(name), task)
         else:
@@ -157,7 +157,7 @@ def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
                 create(OBJECTIVES, Choice(name), task)
 
 
-@pytest.mark.parametrize("task", [SINGLE, MULTI, SCORE])
+@pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL, REGRESSION])
 def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: Task) -> None:
     model = FixedLogits([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
     labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
@@ -167,7 +167,7 @@ def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: T
 @pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])
 def test_objective_rejects_negative_options(name: str, option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option} .*\b0\b.* -1\.0"):
-        create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE)
+        create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE_LABEL)
 
 
 def test_register_objective_rejects_classes_that_are_not_objectives() -> None:

@@ -21,15 +21,15 @@ from research.settings.config import Choice, RunConfig
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_model
 
 
-def blocks(family: str = "bert") -> list[tuple[str, list[tuple[str, torch.nn.Parameter]]]]:
+def tiny_blocks(family: str = "bert") -> list[tuple[str, list[tuple[str, torch.nn.Parameter]]]]:
     model = tiny_model(family)
     return model_blocks(model.encoder, model.head)
 
 
 def test_block_rates_decrease_with_the_distance_from_the_head() -> None:
-    rates = block_rates(blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
+    rates = block_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
     assert rates == {"embeddings": 0.25, "layer.0": 0.5, "layer.1": 1.0, "head": 5.0}
-    assert block_rates(blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)
+    assert block_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -45,7 +45,7 @@ def test_every_parameter_is_in_exactly_one_group_even_if_frozen(family: str) -> 
 
 
 def test_norms_and_biases_have_no_weight_decay() -> None:
-    named_blocks = blocks()
+    named_blocks = tiny_blocks()
     names = {id(parameter): name for _, parameters in named_blocks for name, parameter in parameters}
     for group in create_optimizer(named_blocks, RunConfig(weight_decay=0.1)).param_groups:
         for parameter in group["params"]:
@@ -54,7 +54,7 @@ def test_norms_and_biases_have_no_weight_decay() -> None:
             assert (group["weight_decay"] == 0) == is_exempt, name
 
 
-class Recorder:
+class RecordingSettings:
     """Default settings that record which of them are read."""
 
     def __init__(self) -> None:
@@ -66,16 +66,16 @@ class Recorder:
 
 
 def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
-    rate_settings, group_settings = Recorder(), Recorder()
-    block_rates(blocks(), cast("RunConfig", rate_settings))
+    rate_settings, group_settings = RecordingSettings(), RecordingSettings()
+    block_rates(tiny_blocks(), cast("RunConfig", rate_settings))
     assert rate_settings.read == {*GROUP_SETTINGS["base_lr"]}
-    groups = parameter_groups(blocks(), cast("RunConfig", group_settings))
+    groups = parameter_groups(tiny_blocks(), cast("RunConfig", group_settings))
     assert group_settings.read == {name for names in GROUP_SETTINGS.values() for name in names}
     assert all(key in group for key in GROUP_SETTINGS for group in groups)
 
 
 def test_apply_schedule_multiplies_every_base_rate() -> None:
-    optimizer = create_optimizer(blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
+    optimizer = create_optimizer(tiny_blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
     schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
     schedule.step()
     apply_schedule(optimizer, schedule)
@@ -85,4 +85,4 @@ def test_apply_schedule_multiplies_every_base_rate() -> None:
 
 
 def test_create_optimizer_supports_sgd() -> None:
-    assert isinstance(create_optimizer(blocks(), RunConfig(optimizer="sgd")), torch.optim.SGD)
+    assert isinstance(create_optimizer(tiny_blocks(), RunConfig(optimizer="sgd")), torch.optim.SGD)

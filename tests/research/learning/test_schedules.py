@@ -1,4 +1,4 @@
-"""Schedules: requirements for all of them, and the shape of some."""
+"""Requirements for all schedules, and the curves of some."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNCONDITIONAL = [name for name in shipped_names(SCHEDULES) if name != "plateau"]
 """Schedules that do not depend on a metric."""
 
 
-def factors(name: str, warmup: int, total: int, **options: object) -> list[float]:
+def compute_factors(name: str, warmup: int, total: int, **options: object) -> list[float]:
     """Return the factor of the learning rate for each of `total` steps, of which `warmup` are warmup steps."""
     schedule = Schedule(Choice(name, dict(options)), num_warmup_steps=warmup, num_training_steps=total)
     values = []
@@ -36,11 +36,12 @@ def factors(name: str, warmup: int, total: int, **options: object) -> list[float
     ("warmup", "total"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 10), (1, 10), (10, 10), (10, 100)]
 )
 def test_schedule_factor_stays_between_zero_and_one(name: str, warmup: int, total: int) -> None:
+    # With a single step, some schedules would have no factor above 0.
     if total == 1 and (name == "triangular" or (warmup == 1 and name not in ("one_cycle", "plateau"))):
         with pytest.raises(ValueError, match=f"schedule '{name}' .* 0"):
-            factors(name, warmup, total)
+            compute_factors(name, warmup, total)
         return
-    values = factors(name, warmup, total)
+    values = compute_factors(name, warmup, total)
     assert all(0 <= factor <= 1 + 1e-12 for factor in values)
     assert max(values) > 0
     if name != "plateau" and warmup < total:
@@ -48,9 +49,9 @@ def test_schedule_factor_stays_between_zero_and_one(name: str, warmup: int, tota
         assert values.index(max(values)) == (max(warmup, 1) if name == "triangular" else warmup)
 
 
-def test_one_cycle_per_epoch_starts_at_its_peak_and_trains_in_every_epoch() -> None:
-    assert factors("one_cycle", 0, 1) == pytest.approx([1.0])
-    assert factors("one_cycle", 0, 3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
+def test_one_cycle_stepped_per_epoch_starts_at_its_peak_and_never_reaches_zero() -> None:
+    assert compute_factors("one_cycle", 0, 1) == pytest.approx([1.0])
+    assert compute_factors("one_cycle", 0, 3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
@@ -64,12 +65,12 @@ def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None
         optimizer.step()
         if step < 19:
             scheduler.step()
-    assert factors(name, 3, 20) == expected
+    assert compute_factors(name, 3, 20) == expected
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
 def test_schedule_restores_its_state(name: str) -> None:
-    uninterrupted = factors(name, 2, 12)
+    uninterrupted = compute_factors(name, 2, 12)
     interrupted = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
     for _ in range(5):
         interrupted.step()
@@ -84,11 +85,11 @@ def test_schedule_restores_its_state(name: str) -> None:
 
 def test_schedule_rejects_a_warmup_longer_than_the_run() -> None:
     with pytest.raises(ValueError, match=r"\b11\b.*\b10\b.*--warmup"):
-        factors("linear", 11, 10)
+        compute_factors("linear", 11, 10)
 
 
 def test_one_cycle_rises_and_falls() -> None:
-    values = factors("one_cycle", 4, 20)
+    values = compute_factors("one_cycle", 4, 20)
     assert values[0] == pytest.approx(1 / 25)
     assert values[:5] == sorted(values[:5])
     assert values[4:] == sorted(values[4:], reverse=True)
@@ -96,11 +97,11 @@ def test_one_cycle_rises_and_falls() -> None:
 
 
 def test_one_cycle_changes_momentum_opposite_to_the_rate() -> None:
-    momentum_of: dict[Literal["sgd", "adamw"], Callable[[dict[str, Any]], float]] = {
+    momentum_readers: dict[Literal["sgd", "adamw"], Callable[[dict[str, Any]], float]] = {
         "sgd": lambda group: group["momentum"],
         "adamw": lambda group: group["betas"][0],
     }
-    for optimizer_name, read_momentum in momentum_of.items():
+    for optimizer_name, read_momentum in momentum_readers.items():
         parameter = torch.nn.Parameter(torch.zeros(2, 2))
         config = RunConfig(optimizer=optimizer_name)
         optimizer = create_optimizer([("head", [("weight", parameter)])], config)
@@ -122,7 +123,7 @@ def test_momentum_is_constant_by_default() -> None:
     assert Schedule(Choice("one_cycle"), num_warmup_steps=2, num_training_steps=6).momentum is None
 
 
-def test_plateau_follows_the_validation_loss() -> None:
+def test_plateau_lowers_the_factor_when_the_validation_loss_stops_improving() -> None:
     schedule = Schedule(Choice("plateau", {"factor": 0.1, "patience": 1}), num_warmup_steps=0, num_training_steps=9)
     assert schedule.is_conditional
     for loss, factor in ((1.0, 1.0), (0.5, 1.0), (0.6, 1.0), (0.6, 0.1), (0.4, 0.1)):
@@ -149,4 +150,4 @@ def test_plateau_follows_the_validation_loss() -> None:
 )
 def test_schedule_rejects_invalid_options(name: str, options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        factors(name, 1, 10, **options)
+        compute_factors(name, 1, 10, **options)

@@ -10,7 +10,7 @@ from tests.research.model.tiny_encoders import tiny_model
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    """The directory of a saved tiny BERT with a head."""
+def saved_model(tmp_path: Path) -> Path:
+    """Save a tiny BERT with a head, and return its directory."""
     tiny_model("bert").save_pretrained(tmp_path)
     return tmp_path

@@ -13,17 +13,17 @@ TARGET = "encoder.layer.0.attention.self.query"
 SETTINGS = AdapterSettings([TARGET], r=2, alpha=6, dropout=0.0)
 
 
-def last_hidden_state(encoder: PreTrainedModel) -> Tensor:
+def compute_last_hidden_state(encoder: PreTrainedModel) -> Tensor:
     with torch.no_grad():
         return encoder.eval()(**tiny_batch()).last_hidden_state
 
 
 def test_new_adapters_change_no_outputs_and_are_merged_with_their_scale() -> None:
     encoder = tiny_model("bert").encoder
-    before, names = last_hidden_state(encoder), [name for name, _ in encoder.named_parameters()]
+    before, names = compute_last_hidden_state(encoder), [name for name, _ in encoder.named_parameters()]
     weight = encoder.get_parameter(f"{TARGET}.weight").clone()
     inject_adapters(encoder, SETTINGS)
-    assert torch.equal(last_hidden_state(encoder), before)
+    assert torch.equal(compute_last_hidden_state(encoder), before)
     adapters = {name: value for name, value in encoder.named_parameters() if "lora_" in name}
     assert [(plain_name(name).startswith(f"{TARGET}."), value.shape) for name, value in adapters.items()] == [
         (True, torch.Size([2, 32])),
@@ -31,14 +31,14 @@ def test_new_adapters_change_no_outputs_and_are_merged_with_their_scale() -> Non
     ]
     lora_a, lora_b = adapters.values()
     nn.init.normal_(lora_b)
-    adapted = last_hidden_state(encoder)
+    adapted = compute_last_hidden_state(encoder)
     assert not torch.allclose(adapted, before)
     change = (lora_b @ lora_a).detach() * 6 / 2  # alpha / r
     merge_adapters(encoder)
     assert [name for name, _ in encoder.named_parameters()] == names
     assert not hasattr(encoder, "peft_config")
     torch.testing.assert_close(encoder.get_parameter(f"{TARGET}.weight"), weight + change)
-    torch.testing.assert_close(last_hidden_state(encoder), adapted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compute_last_hidden_state(encoder), adapted, rtol=1e-4, atol=1e-5)
 
 
 def test_plain_name_removes_the_wrapper_of_adapters() -> None:

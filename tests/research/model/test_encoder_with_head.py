@@ -29,9 +29,11 @@ WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 
 @pytest.fixture(scope="module")
 def pretrained() -> EncoderWithHead:
+    """Build MiniLM, with its pretrained weights, and a probe head."""
     task = SingleLabel(("bad", "good"))
     return build_model(
-        RunConfig(head={"name": "probe", "first": 0.5}, attention_dropout=0.0, max_length=32, truncation="head"), task
+        RunConfig(head={"name": "probe", "initial_bias": 0.5}, attention_dropout=0.0, max_length=32, truncation="head"),
+        task,
     )
 
 
@@ -54,7 +56,7 @@ def test_forward_and_backward_reach_every_parameter(family: str) -> None:
             assert parameter.grad.abs().max() > 0, name
 
 
-def test_output_units_change_logits_and_are_saved(tmp_path: Path) -> None:
+def test_output_units_scale_and_shift_logits_and_are_saved(tmp_path: Path) -> None:
     model, batch = tiny_model("bert").eval(), tiny_batch()
     before = model(**batch).logits
     model.set_output_units(torch.tensor([1.0, 0.0, -2.0]), torch.tensor([1.0, 3.0, 0.5]))
@@ -65,13 +67,13 @@ def test_output_units_change_logits_and_are_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_forward_passes_all_hidden_states_embeddings_first(family: str) -> None:
+def test_forward_passes_all_hidden_states_to_the_head_embeddings_first(family: str) -> None:
     model = tiny_model(family, "all_layers_probe").eval()
     batch = tiny_batch()
-    encoded = model.encoder(**batch, output_hidden_states=True)
-    assert len(encoded.hidden_states) == 3
-    torch.testing.assert_close(encoded.hidden_states[-1], encoded.last_hidden_state)
-    expected = model.head(encoded.hidden_states, batch["attention_mask"])
+    outputs = model.encoder(**batch, output_hidden_states=True)
+    assert len(outputs.hidden_states) == 3
+    torch.testing.assert_close(outputs.hidden_states[-1], outputs.last_hidden_state)
+    expected = model.head(outputs.hidden_states, batch["attention_mask"])
     torch.testing.assert_close(model(**batch).logits, expected)
 
 
@@ -96,7 +98,7 @@ def test_forward_accepts_token_type_ids_in_every_family(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_forward_under_autocast(family: str) -> None:
+def test_forward_under_autocast_gives_finite_logits_and_a_float32_loss(family: str) -> None:
     model = tiny_model(family).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = model(**tiny_batch(), labels=torch.tensor([0, 1, 2]))
@@ -105,7 +107,7 @@ def test_forward_under_autocast(family: str) -> None:
     assert torch.isfinite(outputs.logits).all()
 
 
-def enable_checkpointing(model: Any, options: dict[str, Any] | None) -> None:
+def enable_gradient_checkpointing(model: Any, options: dict[str, Any] | None) -> None:
     # Transformers renamed this method after version 5.22.
     name = "activation_checkpointing_enable"
     getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")(options)
@@ -122,7 +124,7 @@ def test_gradient_checkpointing_does_not_change_gradients(family: str) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    enable_checkpointing(model, {"use_reentrant": False})
+    enable_gradient_checkpointing(model, {"use_reentrant": False})
     model(**tiny_batch(), labels=labels).loss.backward()
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
@@ -130,7 +132,7 @@ def test_gradient_checkpointing_does_not_change_gradients(family: str) -> None:
 
 def test_gradient_checkpointing_is_refused_if_the_encoder_does_not_support_it() -> None:
     with pytest.raises(ValueError, match=r"(activation|gradient) checkpointing"):
-        enable_checkpointing(tiny_model("albert"), None)
+        enable_gradient_checkpointing(tiny_model("albert"), None)
 
 
 @pytest.mark.parametrize(
@@ -172,20 +174,20 @@ def test_attention_is_fused_if_the_family_supports_it(family: str) -> None:
 
 
 def test_head_keeps_its_own_initialisation(pretrained: EncoderWithHead) -> None:
-    for model in (tiny_model("bert", first=0.5), pretrained):
+    for model in (tiny_model("bert", initial_bias=0.5), pretrained):
         weights = model.head.state_dict()
         assert weights["out.weight"].min() >= 2.0
         assert torch.equal(weights["out.bias"], torch.full_like(weights["out.bias"], 0.5))
 
 
-def test_head_initialisation_follows_the_seed() -> None:
+def test_head_initialisation_depends_only_on_the_seed() -> None:
     assert_same_bits(tiny_model("bert"), tiny_model("bert"))
 
 
 def test_config_stores_default_options(pretrained: EncoderWithHead, tmp_path: Path) -> None:
     pretrained.config.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["head_options"] == {"first": 0.5, "shift": True}
+    assert config["head_options"] == {"initial_bias": 0.5, "shift": True}
     loaded = EncoderWithHeadConfig.from_pretrained(tmp_path)
     assert (loaded.max_input_length, loaded.truncation, loaded.head) == (32, "head", "probe")
     assert (loaded.problem_type, loaded.id2label) == ("single_label_classification", {0: "bad", 1: "good"})
@@ -199,12 +201,12 @@ def test_config_contains_no_paths_of_this_machine(pretrained: EncoderWithHead, t
     assert str(minilm().parent) not in (tmp_path / "config.json").read_text()
 
 
-def test_config_of_the_encoder_is_shared_with_the_model(saved: Path) -> None:
-    for model in (tiny_model("bert"), EncoderWithHead.from_pretrained(saved)):
+def test_config_of_the_encoder_is_shared_with_the_model(saved_model: Path) -> None:
+    for model in (tiny_model("bert"), EncoderWithHead.from_pretrained(saved_model)):
         assert model.encoder.config is model.config.encoder
 
 
-def test_build_model_has_the_pretrained_weights(pretrained: EncoderWithHead) -> None:
+def test_build_model_loads_the_pretrained_weights(pretrained: EncoderWithHead) -> None:
     stored = load_file(minilm() / "model.safetensors")
     for name, parameter in pretrained.encoder.named_parameters():
         assert torch.equal(parameter, stored[name]), name
@@ -212,7 +214,10 @@ def test_build_model_has_the_pretrained_weights(pretrained: EncoderWithHead) -> 
 
 def test_build_model_sets_dropout(pretrained: EncoderWithHead) -> None:
     model = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Regression(("score",)))
-    assert {module.p for module in model.encoder.modules() if isinstance(module, nn.Dropout)} == {0.3, 0.1}
+    assert {module.p for module in model.encoder.modules() if isinstance(module, nn.Dropout)} == {
+        0.3,
+        0.1,
+    }  # attention keeps 0.1
     assert {module.p for module in pretrained.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1, 0.0}
     assert (model.config.problem_type, model.config.num_labels) == ("regression", 1)
 
@@ -221,8 +226,8 @@ def test_build_model_refuses_unknown_names() -> None:
     task = SingleLabel(("no", "yes"))
     with pytest.raises(ValueError, match=r"head 'prob'.*'probe'\?"):
         build_model(RunConfig(head="prob"), task)
-    with pytest.raises(ValueError, match=r"head 'probe' 'frist'.*'first'\?.* first, shift"):
-        build_model(RunConfig(head={"name": "probe", "frist": 1.0}), task)
+    with pytest.raises(ValueError, match=r"head 'probe' 'inital_bias'.*'initial_bias'\?.* initial_bias, shift"):
+        build_model(RunConfig(head={"name": "probe", "inital_bias": 1.0}), task)
     with pytest.raises(ValueError, match=r"max_length .*\b512\b.*'minilm'.*\b513\b"):
         build_model(RunConfig(head="probe", max_length=513), task)
 
@@ -273,7 +278,7 @@ def test_pipeline_returns_the_models_predictions(pretrained: EncoderWithHead, tm
         )
 
 
-def test_model_needs_an_encoder() -> None:
+def test_model_without_the_config_of_an_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="config of an encoder"):
         EncoderWithHead(EncoderWithHeadConfig(head="probe"))
 

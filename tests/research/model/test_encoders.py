@@ -1,4 +1,4 @@
-"""Encoders and tokenizers are found and loaded, or refused."""
+"""Encoders and tokenizers are found and loaded; unsuitable ones are refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The directory of an encoder with pooler and tokenizer."""
+    """Save a tiny encoder with a pooler and a tokenizer, and return its directory."""
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(minilm() / name, tmp_path)
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A Hub that refuses connections, and an empty Hub cache."""
+    """Make the Hub refuse connections, and return the path of its cache, which does not exist yet."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -103,14 +103,14 @@ def test_encoder_folder_limits_retries_of_an_unreachable_hub(
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         connections = []
 
-        def hang_up() -> None:
+        def close_connections() -> None:
             with contextlib.suppress(OSError):  # the server is closed at the end of the test
                 while True:
                     connection, _ = hub.accept()
                     connections.append(connection)
                     connection.close()
 
-        threading.Thread(target=hang_up, daemon=True).start()
+        threading.Thread(target=close_connections, daemon=True).start()
         with pytest.raises(ValueError, match=rf"'{name}' .*\bHub\b.*"):
             encoder_folder(name)
     assert 1 <= len(connections) < 6  # huggingface_hub itself would try six times for each file
@@ -132,7 +132,7 @@ def test_encoder_folder_reports_the_use_of_the_hubs_cache(
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_load_encoder_has_the_weights_without_the_pooler(family: str, tmp_path: Path) -> None:
+def test_load_encoder_loads_all_weights_except_the_pooler(family: str, tmp_path: Path) -> None:
     with_pooler = AutoModel.from_config(tiny_config(family)).eval()
     with_pooler.save_pretrained(tmp_path)
     encoder = load_encoder(str(tmp_path)).eval()
@@ -167,7 +167,7 @@ def test_load_encoder_converts_half_precision_to_float32(tmp_path: Path) -> None
     assert encoder.config.dtype == torch.float32
 
 
-def test_load_encoder_from_shards(tmp_path: Path) -> None:
+def test_load_encoder_accepts_weights_in_several_shards(tmp_path: Path) -> None:
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path, max_shard_size="20KB")
     assert not (tmp_path / "model.safetensors").exists()
     load_encoder(str(tmp_path))

@@ -42,7 +42,7 @@ def test_blocks_contain_every_parameter_once(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_blocks_have_names_and_order(family: str) -> None:
+def test_blocks_are_named_and_ordered_from_embeddings_to_head(family: str) -> None:
     layers = ["layer.0"] if family == "albert" else ["layer.0", "layer.1"]
     rest = ["rest"] if family in REST else []
     model = tiny_model(family)
@@ -53,7 +53,7 @@ def test_blocks_have_names_and_order(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", sorted(REST))
-def test_blocks_rest_contains_parameters_outside_layers(family: str) -> None:
+def test_rest_block_contains_parameters_outside_embeddings_and_layers(family: str) -> None:
     encoder = tiny_encoder(family)
     rest = [name for name, _ in dict(encoder_blocks(encoder))["rest"]]
     assert {part for part in REST[family] if any(name.startswith(part) for name in rest)} == REST[family]
@@ -61,7 +61,7 @@ def test_blocks_rest_contains_parameters_outside_layers(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["albert", "electra"])
-def test_blocks_embeddings_contain_their_projection(family: str) -> None:
+def test_embeddings_block_contains_the_projection_of_the_embeddings(family: str) -> None:
     encoder = tiny_encoder(family)
     projections = [
         parameter for _, parameter in dict(encoder_blocks(encoder))["embeddings"] if parameter.shape == (32, 16)
@@ -99,7 +99,7 @@ def test_blocks_of_an_encoder_without_layers_are_refused(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_set_dropout_reaches_every_dropout(family: str) -> None:
+def test_set_dropout_reaches_every_dropout_module(family: str) -> None:
     config = tiny_config(family)
     set_dropout(config, dropout=0.25, attention_dropout=0.5)
     encoder = AutoModel.from_config(config, **pooler_arguments(config))
@@ -119,7 +119,7 @@ def test_set_dropout_of_zero_makes_training_deterministic(family: str) -> None:
 
 @pytest.mark.parametrize("setting", ["dropout", "attention_dropout"])
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_set_dropout_alone_makes_training_random(family: str, setting: str) -> None:
+def test_either_kind_of_dropout_alone_makes_training_random(family: str, setting: str) -> None:
     config = tiny_config(family)
     set_dropout(config, **({"dropout": 0.0, "attention_dropout": 0.0} | {setting: 0.5}))
     encoder = AutoModel.from_config(config, **pooler_arguments(config)).train()
@@ -140,7 +140,7 @@ def test_set_dropout_of_an_unknown_family_uses_known_field_names() -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_refuses_unknown_field_names_unless_it_is_the_default(
+def test_set_dropout_refuses_unknown_field_names_unless_the_value_is_the_default(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = AutoConfig.for_model("gpt2")

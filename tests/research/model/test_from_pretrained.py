@@ -28,16 +28,18 @@ from tests.research.model.tiny_encoders import tiny_model
         (lambda weights: weights.update({"head.out.bias": torch.zeros(4)}), r"1 mismatched \(.*head.out.bias"),
     ],
 )
-def test_from_pretrained_is_strict(saved: Path, change: Callable[[dict[str, Tensor]], object], message: str) -> None:
-    weights = load_file(saved / "model.safetensors")
+def test_from_pretrained_refuses_missing_unexpected_or_mismatched_weights(
+    saved_model: Path, change: Callable[[dict[str, Tensor]], object], message: str
+) -> None:
+    weights = load_file(saved_model / "model.safetensors")
     change(weights)
-    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, saved_model / "model.safetensors", metadata={"format": "pt"})
     for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
         with pytest.raises(ValueError, match=message):
-            load(saved)
+            load(saved_model)
 
 
-def test_from_pretrained_is_strict_about_keys_that_a_family_ignores(tmp_path: Path) -> None:
+def test_from_pretrained_refuses_unexpected_weights_that_transformers_would_ignore(tmp_path: Path) -> None:
     tiny_model("deberta-v2").save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights["encoder.embeddings.position_embeddings.weight"] = torch.zeros(40, 32)
@@ -49,39 +51,39 @@ def test_from_pretrained_is_strict_about_keys_that_a_family_ignores(tmp_path: Pa
 @pytest.mark.parametrize("only_pickle", [False, True])
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "adapter_model.bin"])
 def test_from_pretrained_unpickles_nothing(
-    saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, only_pickle: bool
+    saved_model: Path, tmp_path_factory: pytest.TempPathFactory, name: str, only_pickle: bool
 ) -> None:
     executed_marker = tmp_path_factory.mktemp("trap") / "executed_marker"
-    (saved / name).write_bytes(pickle.dumps({"head.out.bias": Trap(executed_marker)}))
+    (saved_model / name).write_bytes(pickle.dumps({"head.out.bias": Trap(executed_marker)}))
     if only_pickle:
-        (saved / "model.safetensors").unlink()
+        (saved_model / "model.safetensors").unlink()
         for options in ({}, {"use_safetensors": False}):
             with pytest.raises(ValueError, match=rf"\b{re.escape(name)}, a pickle"):
-                EncoderWithHead.from_pretrained(saved, **options)
+                EncoderWithHead.from_pretrained(saved_model, **options)
     else:
-        EncoderWithHead.from_pretrained(saved, use_safetensors=False)
+        EncoderWithHead.from_pretrained(saved_model, use_safetensors=False)
     assert not executed_marker.exists()
-    pickle.loads((saved / name).read_bytes())
+    pickle.loads((saved_model / name).read_bytes())
     assert executed_marker.exists()  # the trap works: unpickling the file runs its code
 
 
-def test_from_pretrained_refuses_an_adapter(saved: Path) -> None:
-    (saved / "adapter_config.json").write_text("{}")
+def test_from_pretrained_refuses_an_adapter(saved_model: Path) -> None:
+    (saved_model / "adapter_config.json").write_text("{}")
     with pytest.raises(ValueError, match="PEFT adapter"):
-        EncoderWithHead.from_pretrained(saved)
+        EncoderWithHead.from_pretrained(saved_model)
 
 
-def test_from_pretrained_accepts_another_precision(saved: Path) -> None:
-    model = EncoderWithHead.from_pretrained(saved, dtype=torch.bfloat16)
+def test_from_pretrained_accepts_a_different_precision(saved_model: Path) -> None:
+    model = EncoderWithHead.from_pretrained(saved_model, dtype=torch.bfloat16)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
-def test_from_pretrained_accepts_another_attention_implementation(saved: Path) -> None:
+def test_from_pretrained_accepts_a_different_attention_implementation(saved_model: Path) -> None:
     for load in (EncoderWithHead.from_pretrained, AutoModelForSequenceClassification.from_pretrained):
-        assert load(saved, attn_implementation="eager").encoder.config._attn_implementation == "eager"
+        assert load(saved_model, attn_implementation="eager").encoder.config._attn_implementation == "eager"
 
 
-def test_from_pretrained_returns_the_loading_info_on_request(saved: Path) -> None:
-    model, info = EncoderWithHead.from_pretrained(saved, output_loading_info=True)
+def test_from_pretrained_returns_the_loading_info_on_request(saved_model: Path) -> None:
+    model, info = EncoderWithHead.from_pretrained(saved_model, output_loading_info=True)
     assert isinstance(model, EncoderWithHead)
     assert not info["missing_keys"]

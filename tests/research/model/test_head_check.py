@@ -1,4 +1,4 @@
-"""Faults of heads that would go unnoticed in training are found before it. No shipped head has such a fault."""
+"""Faults of heads that would go unnoticed in training are found before it starts. No shipped head has such a fault."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MeanWithPadding(Head):
 
 
 class ZeroInitialised(MeanWithPadding):
-    """The same head, with an output layer that is initialised with zeros."""
+    """A MeanWithPadding with an output layer that is initialised with zeros."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -125,7 +125,7 @@ class MaskedMean(MeanWithPadding):
 
 
 class NormalizedMean(MaskedMean):
-    """The same head after a normalization with running statistics."""
+    """A MaskedMean whose result is normalized with running statistics."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -136,7 +136,7 @@ class NormalizedMean(MaskedMean):
 
 
 class UnusedParameter(MaskedMean):
-    """The same head with an unused parameter."""
+    """A MaskedMean with an unused parameter."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -155,7 +155,7 @@ class BatchStatistics(MaskedMean):
 
 
 class MinusFirstRow(MaskedMean):
-    """The difference from the first row of the batch."""
+    """A mean over tokens, minus the mean of the batch's first row."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         pooled = super().pool(states, mask)
@@ -169,65 +169,74 @@ class SqueezesSingleRow(MaskedMean):
         return super().pool(states, mask).squeeze()
 
 
-SENSITIVE_ON_THE_RIGHT = [LastPosition, ReversedGRU, LastTokenByPadding]
-"""Heads that depend on padding on the right only."""
-SENSITIVE = [
+SENSITIVE_TO_RIGHT_PADDING = [LastPosition, ReversedGRU, LastTokenByPadding]
+"""Heads that depend on padding on the right, but not on the left."""
+SENSITIVE_TO_PADDING = [
     MeanWithPadding,
     ZeroInitialised,
     SumByWidth,
     MaxWithPadding,
     DividesByLength,
     FixedWidth,
-    *SENSITIVE_ON_THE_RIGHT,
+    *SENSITIVE_TO_RIGHT_PADDING,
 ]
 DEPENDENT_ON_OTHER_ROWS = [BatchStatistics, MinusFirstRow, SqueezesSingleRow]
 
 
-for head_class in (*SENSITIVE, *DEPENDENT_ON_OTHER_ROWS, RandomLogits, MaskedMean, NormalizedMean, UnusedParameter):
+for head_class in (
+    *SENSITIVE_TO_PADDING,
+    *DEPENDENT_ON_OTHER_ROWS,
+    RandomLogits,
+    MaskedMean,
+    NormalizedMean,
+    UnusedParameter,
+):
     register_head(head_class.__name__)(head_class)
 
 
-def head_check(accelerator: Accelerator, encoder: Path, side: str, **settings: Any) -> HeadCheck:
+def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str, **settings: Any) -> HeadCheck:
     tokenizer = load_tokenizer(str(encoder))
-    tokenizer.padding_side = side
+    tokenizer.padding_side = padding_side
     config = RunConfig(**{"max_length": 32, **settings})
     collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=config.max_length, truncation="head", pair=False)
     return HeadCheck(tiny_model("bert"), accelerator, collator, config)
 
 
-def planned(name: str, **options: Any) -> PlannedHead:
+def planned_head(name: str, **options: Any) -> PlannedHead:
     return PlannedHead(name, options, frozenset())
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_head_check_accepts_every_registered_head(accelerator: Accelerator, tiny_encoder: Path, side: str) -> None:
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+def test_head_check_accepts_every_registered_head(
+    accelerator: Accelerator, tiny_encoder: Path, padding_side: str
+) -> None:
     messages: list[str] = []
     for max_length in (3, 16, 64):
-        check = head_check(accelerator, tiny_encoder, side, max_length=max_length)
-        names = [name for name in shipped_names(HEADS) if name != "last4"]
+        check = build_head_check(accelerator, tiny_encoder, padding_side, max_length=max_length)
+        names = [name for name in shipped_names(HEADS) if name != "last4"]  # last4 requires more layers
         with collect_messages(messages):
-            check.check([planned("MaskedMean"), *map(planned, names)])
+            check.check([planned_head("MaskedMean"), *map(planned_head, names)])
     assert len(names) >= 9
     assert messages == []
 
 
 @pytest.mark.parametrize(
-    ("head", "side"),
+    ("head", "padding_side"),
     [
-        *((head, "right") for head in SENSITIVE),
-        *((head, "left") for head in SENSITIVE if head not in SENSITIVE_ON_THE_RIGHT),
+        *((head, "right") for head in SENSITIVE_TO_PADDING),
+        *((head, "left") for head in SENSITIVE_TO_PADDING if head not in SENSITIVE_TO_RIGHT_PADDING),
     ],
 )
 def test_head_check_refuses_dependence_on_padding(
-    accelerator: Accelerator, tiny_encoder: Path, head: type[Head], side: str
+    accelerator: Accelerator, tiny_encoder: Path, head: type[Head], padding_side: str
 ) -> None:
-    check = head_check(accelerator, tiny_encoder, side)
+    check = build_head_check(accelerator, tiny_encoder, padding_side)
     with pytest.raises(HeadError, match=head.__name__):
-        check.check([planned(head.__name__)])
+        check.check([planned_head(head.__name__)])
     messages: list[str] = []
-    lenient_check = head_check(accelerator, tiny_encoder, side, allow_padding_sensitive=True)
+    lenient_check = build_head_check(accelerator, tiny_encoder, padding_side, allow_padding_sensitive=True)
     with collect_messages(messages):
-        lenient_check.check([planned(head.__name__)])
+        lenient_check.check([planned_head(head.__name__)])
     assert [head.__name__ in line for line in messages] == [True]
 
 
@@ -236,22 +245,22 @@ def test_head_check_refuses_dependence_on_other_rows(
     accelerator: Accelerator, tiny_encoder: Path, head: type[Head]
 ) -> None:
     with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
-        head_check(accelerator, tiny_encoder, "right").check([planned(head.__name__)])
+        build_head_check(accelerator, tiny_encoder, "right").check([planned_head(head.__name__)])
     messages: list[str] = []
-    lenient_check = head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
+    lenient_check = build_head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
     with collect_messages(messages):
-        lenient_check.check([planned(head.__name__)])
+        lenient_check.check([planned_head(head.__name__)])
     assert [head.__name__ in line for line in messages] == [True]
 
 
 def test_head_check_warns_about_a_random_head(accelerator: Accelerator, tiny_encoder: Path) -> None:
     messages: list[str] = []
     with collect_messages(messages):
-        head_check(accelerator, tiny_encoder, "right").check([planned("RandomLogits")])
+        build_head_check(accelerator, tiny_encoder, "right").check([planned_head("RandomLogits")])
     assert ["RandomLogits" in line for line in messages] == [True]
 
 
-def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, tiny_encoder: Path) -> None:
+def test_head_check_restores_the_model_and_the_random_state(accelerator: Accelerator, tiny_encoder: Path) -> None:
     model = tiny_model("bert")
     model.train()
     model.encoder.get_submodule("embeddings").eval()
@@ -261,7 +270,7 @@ def test_head_check_restores_model_and_random_numbers(accelerator: Accelerator, 
     config = RunConfig(max_length=32)
     task = SingleLabel(("a", "b"))
     collator = Collator(load_tokenizer(str(tiny_encoder)), task, max_length=32, truncation="head", pair=False)
-    HeadCheck(model, accelerator, collator, config).check([planned("lstm"), planned("scalar_mix")])
+    HeadCheck(model, accelerator, collator, config).check([planned_head("lstm"), planned_head("scalar_mix")])
     assert torch.equal(torch.random.get_rng_state(), state)
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert all(torch.equal(tensor, values[name]) for name, tensor in model.state_dict().items())
@@ -300,27 +309,27 @@ def test_head_requested_by_a_hook_is_checked_when_it_is_applied(start_run: Start
     assert run.clock.step == 2
 
 
-def test_heads_replaced_at_the_same_boundary_are_not_checked(start_run: StartRun) -> None:
+def test_head_replaced_before_the_first_step_is_not_checked(start_run: StartRun) -> None:
     run = start_run(head="MeanWithPadding", timeline=[{"at": "0%", "replace_head": "MaskedMean"}])
     train(run)
     assert run.clock.step == 4
 
 
 def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:
-    class Save(Hook):
+    class SaveAfterStep2(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2:
                 assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
-    uninterrupted = start_run([Save()], head="NormalizedMean")
+    uninterrupted = start_run([SaveAfterStep2()], head="NormalizedMean")
     train(uninterrupted)
     checkpoint = uninterrupted.directory / "checkpoints" / "step-00000002"
-    saved = load_file(checkpoint / "model.safetensors")
-    resumed = start_run([Save()], head="NormalizedMean", resume=checkpoint)
+    saved_tensors = load_file(checkpoint / "model.safetensors")
+    resumed = start_run([SaveAfterStep2()], head="NormalizedMean", resume=checkpoint)
     train(resumed)
     actual, expected = (run.encoder_with_head.state_dict() for run in (resumed, uninterrupted))
-    assert not torch.equal(saved["head.norm.running_var"], expected["head.norm.running_var"])
+    assert not torch.equal(saved_tensors["head.norm.running_var"], expected["head.norm.running_var"])
     assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
 
 

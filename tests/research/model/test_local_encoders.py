@@ -16,8 +16,8 @@ def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, m
     assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
     monkeypatch.chdir(tiny_encoder.parent)
     monkeypatch.setenv("HOME", str(tiny_encoder.parent))
-    for text in ("tiny", "./tiny", "~/tiny"):
-        folder = find_local_encoder(text, REGISTERED)
+    for path in ("tiny", "./tiny", "~/tiny"):
+        folder = find_local_encoder(path, REGISTERED)
         assert folder is not None
         assert folder.samefile(tiny_encoder)
 

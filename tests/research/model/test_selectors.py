@@ -35,7 +35,7 @@ REST = {
 SHARES_LAYERS = ("albert",)
 
 
-def expected(family: str, selector: str) -> str:
+def expected_pattern(family: str, selector: str) -> str:
     """Return a pattern of the parameter names that a selector matches."""
     head, encoder = "head\\.", "encoder\\."
     return {
@@ -75,7 +75,7 @@ def test_select_parameters_returns_the_matching_parameters(family: str, selector
             select_parameters(model, selector)
         return
     names = {name for name, _ in model.named_parameters()}
-    expected_names = {name for name in names if re.match(expected(family, selector), name)}
+    expected_names = {name for name in names if re.match(expected_pattern(family, selector), name)}
     assert expected_names
     assert select_parameters(model, selector).keys() == expected_names
 
@@ -105,10 +105,10 @@ def test_frozen_modules_returns_fully_frozen_modules(family: str) -> None:
     model.encoder.requires_grad_(False)
     assert frozen_modules(model) == [model.encoder]
     layers = "encoder." + LAYER[family].replace("\\", "")
-    *_, last = model.get_submodule(layers).children()
-    last.requires_grad_(True)
+    *_, last_layer = model.get_submodule(layers).children()
+    last_layer.requires_grad_(True)
     frozen = frozen_modules(model)
-    assert last not in frozen
+    assert last_layer not in frozen
     frozen_parameters = {parameter for module in frozen for parameter in module.parameters()}
     assert frozen_parameters == {parameter for parameter in model.parameters() if not parameter.requires_grad}
 

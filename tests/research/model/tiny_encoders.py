@@ -61,11 +61,11 @@ class Probe(Head):
 
     shift: Tensor
 
-    def __init__(self, encoder: EncoderSpec, num_labels: int, *, first: float = 7.0, shift: bool = True) -> None:
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, initial_bias: float = 7.0, shift: bool = True) -> None:
         super().__init__()
         self.out = nn.Linear(encoder.hidden_size, num_labels)
         nn.init.uniform_(self.out.weight, 2.0, 3.0)
-        nn.init.constant_(self.out.bias, first)
+        nn.init.constant_(self.out.bias, initial_bias)
         self.register_buffer("shift", torch.full((num_labels,), float(shift)))
 
     def logits_of(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:

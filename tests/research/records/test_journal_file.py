@@ -17,7 +17,7 @@ SKIPPED = Record(
 )
 
 
-def test_journal_round_trip(tmp_path: Path) -> None:
+def test_journal_returns_appended_records_unchanged(tmp_path: Path) -> None:
     append_journal(tmp_path, [APPLIED])
     append_journal(tmp_path, [SKIPPED])
     assert read_journal(tmp_path) == [APPLIED, SKIPPED]

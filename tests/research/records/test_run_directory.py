@@ -13,7 +13,7 @@ from research.settings.flags import names_where
 from tests.file_modes import enforce_file_modes
 
 
-def test_run_directory_follows_output_dir_then_name_then_time() -> None:
+def test_run_directory_depends_on_output_dir_then_name_then_settings_and_time() -> None:
     assert run_directory(RunConfig(output_dir="a/b", name="c")) == Path("a/b")
     assert run_directory(RunConfig(name="c")) == Path("runs/c")
     default = run_directory(RunConfig(head="lstm", data="some/reviews.csv", encoder="org/model"))
@@ -29,7 +29,7 @@ def test_default_name_is_a_valid_file_name() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "locked", "locked/a"])
 @pytest.mark.parametrize("resume", [None, "auto"])
-def test_unreadable_directory_is_refused(
+def test_inaccessible_directory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, resume: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Figures over the steps of a run, and the marks of edits in them."""
+"""Figures over the steps of a run, in which edits are marked."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from research.edits.records import Record
 from research.records.step_figures import MAX_POINTS, curves_figure, loss_figure, rates_figure
 
 
-def edit(number: int, step: int) -> Record:
+def edit_record(number: int, step: int) -> Record:
     return Record(number, step, step / 10, "scale_lr", {"factor": 0.5}, "Python", [1, 1], [1, 1])
 
 
 def test_edits_are_marked_after_their_step() -> None:
-    figure = loss_figure(([1, 2, 3], [3.0, 2.0, 1.0]), ([3], [1.5]), [edit(1, 1), edit(2, 2)], 3)
+    figure = loss_figure(([1, 2, 3], [3.0, 2.0, 1.0]), ([3], [1.5]), [edit_record(1, 1), edit_record(2, 2)], 3)
     (axes,) = figure.axes
     marked_positions = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"]
     assert marked_positions == [1.5, 2.5]
@@ -23,7 +23,7 @@ def test_edits_are_marked_after_their_step() -> None:
 
 
 def test_numbers_of_neighbouring_edits_are_joined() -> None:
-    edits = [edit(1, 10), edit(2, 10), edit(3, 12), edit(4, 500)]
+    edits = [edit_record(1, 10), edit_record(2, 10), edit_record(3, 12), edit_record(4, 500)]
     (axes,) = curves_figure({"x": ([1, 1000], [0.0, 1.0])}, "x", edits, 1000).axes
     assert [text.get_text() for text in axes.texts] == ["1-3", "4"]
 

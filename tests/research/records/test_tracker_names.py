@@ -17,7 +17,7 @@ def test_tracker_names_are_read_from_the_source_of_accelerate() -> None:
     assert read_tracker_names() == list(LOGGER_TYPE_TO_CLASS)
 
 
-def test_tracker_names_are_empty_if_accelerate_has_no_literal_mapping(
+def test_tracker_names_are_empty_if_accelerate_has_no_dict_literal_of_trackers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "accelerate").mkdir()

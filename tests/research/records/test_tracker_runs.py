@@ -15,7 +15,7 @@ from research import Hook, RunConfig, run_experiment
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs
 from research.training.api import Run
 
-RunAll = Callable[[str], RunConfig]
+RunResumeAndFork = Callable[[str], RunConfig]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the tracker libraries
 
@@ -34,8 +34,8 @@ class FailAfterStep3(Hook):
 @pytest.fixture
 def run_resume_and_fork(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> RunAll:
-    """Return a function that interrupts, resumes and forks a run with a tracker, and returns the resumed settings."""
+) -> RunResumeAndFork:
+    """Return a function that interrupts, resumes and forks a run with a tracker, and returns the settings to resume."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     monkeypatch.chdir(tmp_path)
     settings: dict[str, Any] = {
@@ -51,7 +51,7 @@ def run_resume_and_fork(
         "keep": 9,
     }
 
-    def run(tracker: str) -> RunConfig:
+    def interrupt_resume_and_fork(tracker: str) -> RunConfig:
         config = RunConfig(**settings, log_with=[tracker], output_dir="run")
         with pytest.raises(RuntimeError, match="cut"):
             run_experiment(config, hooks=[FailAfterStep3(enabled=True)])
@@ -60,10 +60,12 @@ def run_resume_and_fork(
         run_experiment(dataclasses.replace(config, output_dir="fork", fork="run@step-2"), hooks=[FailAfterStep3()])
         return resumed
 
-    return run
+    return interrupt_resume_and_fork
 
 
-def test_mlflow_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_continues_its_mlflow_run_and_fork_starts_a_new_one(
+    run_resume_and_fork: RunResumeAndFork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow  # imported here, since the import takes seconds
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -83,7 +85,9 @@ def test_mlflow_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, m
         run_experiment(resumed, hooks=[FailAfterStep3()])
 
 
-def test_wandb_continues_its_run(run_resume_and_fork: RunAll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_continues_its_wandb_run_and_fork_starts_a_new_one(
+    run_resume_and_fork: RunResumeAndFork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")

@@ -30,7 +30,7 @@ def test_check_trackers_refuses_unknown_trackers() -> None:
         check_trackers(["tensorbord"])
 
 
-def predictions(metrics: dict[str, float]) -> Predictions:
+def predictions_with(metrics: dict[str, float]) -> Predictions:
     return Predictions(np.arange(1), np.zeros((1, 2), np.float32), None, math.nan, metrics)
 
 
@@ -42,8 +42,8 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
         for step in range(first_step + 1, last_step + 1):
             track_values(accelerator, {"loss": step + first_step / 10}, step)
         track_text(accelerator, "edits", "**freeze**", last_step)
-        track_final_metrics(accelerator, "test", predictions({"accuracy": 0.5, "auroc": math.nan}), last_step)
-        track_final_metrics(accelerator, "validation", predictions({"accuracy": 0.5}), last_step)
+        track_final_metrics(accelerator, "test", predictions_with({"accuracy": 0.5, "auroc": math.nan}), last_step)
+        track_final_metrics(accelerator, "validation", predictions_with({"accuracy": 0.5}), last_step)
         end_run(accelerator)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()

@@ -6,5 +6,5 @@ from research.tasks.base import Task
 from research.tasks.single_label import SingleLabel
 
 
-def labels_task(num_labels: int) -> Task:
+def task_with_labels(num_labels: int) -> Task:
     return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)

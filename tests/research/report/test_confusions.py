@@ -6,12 +6,12 @@ import numpy as np
 
 from research.report.confusions import most_confused
 from research.tasks.single_label import SingleLabel
-from tests.research.report.labels import labels_task
+from tests.research.report.labels import task_with_labels
 
 
 def test_most_confused_equals_hand_computed_pairs() -> None:
     labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([1, 1, 0, 2, 0, 1, 1, 1])
-    confusions = most_confused(labels_task(3), labels, predicted)
+    confusions = most_confused(task_with_labels(3), labels, predicted)
     assert [(pair.label, pair.predicted, pair.num_rows, pair.share) for pair in confusions] == [
         ("label 0", "label 1", 2, 0.5),
         ("label 2", "label 1", 2, 1.0),

@@ -11,7 +11,7 @@ import pytest
 from research.report.curves import read_curves
 
 
-def test_read_curves_returns_one_curve_per_value(tmp_path: Path) -> None:
+def test_read_curves_returns_one_curve_per_logged_name(tmp_path: Path) -> None:
     lines = [
         {"step": 1, "epoch": 0.5, "loss": 2.0, "logged_by_hook": 7},
         {"step": 2, "epoch": 1.0, "loss": None, "validation/loss": "Infinity"},

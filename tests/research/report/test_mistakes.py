@@ -13,7 +13,7 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 
 
-def rows(num_rows: int) -> Dataset:
+def make_rows(num_rows: int) -> Dataset:
     return Dataset.from_dict(
         {"id": [10 * row for row in range(num_rows)], "text": [f"text {row}" for row in range(num_rows)]}
     )
@@ -23,7 +23,7 @@ def test_single_label_mistakes_are_ordered_by_confidence() -> None:
     task = SingleLabel(("no", "yes"))
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
     scored = Scored(np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), np.log(scores))
-    mistakes, total = worst_mistakes(task, scored, rows(4))
+    mistakes, total = worst_mistakes(task, scored, make_rows(4))
     assert total == 2
     assert [(mistake.id, mistake.label, mistake.predicted, mistake.texts) for mistake in mistakes] == [
         (10, "no", "yes", ("text 1",)),
@@ -37,7 +37,7 @@ def test_multi_label_severity_considers_wrong_labels_only() -> None:
     scores = np.array([[0.99, 0.7, 0.2], [0.6, 0.1, 0.05], [0.9, 0.1, 0.1]])
     labels = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]])
     scored = Scored(np.array([0, 10, 20]), labels, (scores > 0.5).astype(int), logit(scores))
-    mistakes, total = worst_mistakes(task, scored, rows(3))
+    mistakes, total = worst_mistakes(task, scored, make_rows(3))
     assert total == 2
     assert [(mistake.id, mistake.label, mistake.predicted) for mistake in mistakes] == [
         (10, "a, c", "a"),  # c is missing, with high confidence
@@ -50,7 +50,7 @@ def test_regression_mistakes_are_the_largest_distances() -> None:
     task = Regression(("score",))
     predicted = np.array([1.0, 2.5, 4.0])
     scored = Scored(np.array([0, 10, 20]), np.array([1.0, 2.0, 1.0]), predicted, predicted[:, None])
-    mistakes, total = worst_mistakes(task, scored, rows(3))
+    mistakes, total = worst_mistakes(task, scored, make_rows(3))
     assert total == 2
     assert [(mistake.id, mistake.label, mistake.predicted, mistake.severity) for mistake in mistakes] == [
         (20, "1", "4", 3.0),
@@ -63,5 +63,5 @@ def test_worst_mistakes_returns_a_limited_number_and_the_total() -> None:
     num_rows = NUM_SHOWN + 5
     scores = np.tile([0.1, 0.9], (num_rows, 1))
     scored = Scored(10 * np.arange(num_rows), np.zeros(num_rows, dtype=int), scores.argmax(axis=1), np.log(scores))
-    mistakes, total = worst_mistakes(task, scored, rows(num_rows))
+    mistakes, total = worst_mistakes(task, scored, make_rows(num_rows))
     assert (len(mistakes), total) == (NUM_SHOWN, num_rows)

@@ -13,6 +13,7 @@ from research.training.api import Run
 
 @pytest.fixture
 def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Return the settings of a run of two steps in a directory of its own."""
     return tiny_settings | {"max_steps": 2, "log_with": [], "output_dir": str(tmp_path / "run")}
 
 

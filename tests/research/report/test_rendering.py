@@ -37,7 +37,7 @@ def test_filters_format_numbers_and_settings() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(1234, "1,234"), (0.00004, "0.0000"), ("a", "a"), (None, "not defined"), (math.nan, "nan")]
 )
-def test_as_number_formats_value(value: Any, text: str) -> None:
+def test_as_number_formats_numbers_and_missing_values_and_keeps_strings(value: Any, text: str) -> None:
     assert as_number(value) == text
 
 

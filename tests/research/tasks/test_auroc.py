@@ -25,7 +25,7 @@ def test_mean_auroc_matches_scikit_learn(labels_per_block: int, monkeypatch: pyt
     assert mean_auroc(lambda block: scores[:, block], indicators) == pytest.approx(expected, abs=1e-12)
 
 
-def test_mean_auroc_skips_labels_of_all_rows_or_no_row() -> None:
+def test_mean_auroc_skips_labels_that_all_rows_or_no_rows_have() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.8, 0.1, 0.5]])
     indicators = np.array([[False, True, False], [True, True, False]])
     assert mean_auroc(lambda block: scores[:, block], indicators) == 1.0

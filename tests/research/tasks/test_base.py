@@ -42,7 +42,7 @@ class Example:
     names: list[Any] | None
     """Label names of the rows in a file of predictions."""
     descriptions: list[str]
-    """Labels of the rows as text for readers."""
+    """Labels of the rows as users see them in reports."""
     mistake_severity: list[float]
     correctness: list[Any]
     mean_correctness: str
@@ -52,7 +52,7 @@ class Example:
     label_quality: list[float]
     """Quality of the predictions per label, NaN for labels without rows."""
     against_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
-    """The most frequent label (name, mask of its rows, its probabilities), and the number of labels that occur."""
+    """The most frequent label (name, which rows have it, probabilities), and the number of labels that occur."""
     accepted_forms: list[list[tuple[str, str]]]
     """Columns of labels that the task accepts: the values in each row, with the names of their types."""
     rejected_forms: list[list[tuple[str, str]]]
@@ -250,7 +250,7 @@ def test_multi_label_rejects_single_values() -> None:
         MultiLabel.check_forms(forms_of([("a", "str")]), "label")
 
 
-def test_regression_rejects_zeros_and_ones_for_several_labels() -> None:
+def test_regression_rejects_several_columns_of_zeros_and_ones() -> None:
     with pytest.raises(ValueError, match="'label'"):
         Regression.check_forms(LabelForms(num_columns=2), "label")
 

@@ -1,4 +1,4 @@
-"""Guess the task from the form of the labels."""
+"""Guessing the task from the form of the labels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from research.tasks.single_label import SingleLabel
 from tests.messages import in_order
 
 Row = list[tuple[str, str]]
+"""Label values of a row, with the names of their types."""
 
 
 def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
@@ -30,11 +31,12 @@ def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
         ([[(str(number), "int")] for number in range(100)], SingleLabel),
         ([[("True", "bool")], [("False", "bool")]], SingleLabel),
         ([[("0.5", "float")], [("1", "int")]], Regression),
+        # Up to 20 distinct floats without a fraction are labels.
         ([[(f"{number}.0", "float")] for number in range(20)], SingleLabel),
         ([[(f"{number}.0", "float")] for number in range(21)], Regression),
     ],
 )
-def test_guess_task_of_single_values(rows: list[Row], task: type[Task]) -> None:
+def test_guess_task_distinguishes_labels_from_scores(rows: list[Row], task: type[Task]) -> None:
     assert guess_task(forms_of(*rows), [row[0][0] for row in rows], "label") is task
 
 
@@ -54,14 +56,14 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other_value", "other_text"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")]
+    ("non_number", "description"), [(("good", "str"), "'good'"), (("True", "bool"), "true or false")]
 )
-def test_guess_task_rejects_names_among_scores_and_suggests_both_tasks(
-    other_value: tuple[str, str], other_text: str
+def test_guess_task_rejects_non_numbers_among_scores_and_suggests_two_tasks(
+    non_number: tuple[str, str], description: str
 ) -> None:
-    values = ["0.5", *([other_value[0]] if other_value[1] == "str" else [])]
-    with pytest.raises(ValueError, match=in_order("'stars'", other_text, "task=regression", "task=single_label")):
-        guess_task(forms_of([("0.5", "float")], [other_value]), values, "stars")
+    values = ["0.5", *([non_number[0]] if non_number[1] == "str" else [])]
+    with pytest.raises(ValueError, match=in_order("'stars'", description, "task=regression", "task=single_label")):
+        guess_task(forms_of([("0.5", "float")], [non_number]), values, "stars")
 
 
 def test_guess_from_indicators_is_single_label_if_one_hot() -> None:
@@ -77,5 +79,5 @@ def test_guess_from_indicators_is_single_label_if_one_hot() -> None:
         (np.zeros(3, dtype=np.int64), SingleLabel),
     ],
 )
-def test_recognise_task_from_the_shape_and_type_of_labels(labels: np.ndarray, task: type[Task]) -> None:
+def test_recognise_task_uses_the_shape_and_type_of_labels(labels: np.ndarray, task: type[Task]) -> None:
     assert recognise_task(labels) is task

@@ -9,10 +9,10 @@ import sklearn.metrics
 from research.tasks.label_counts import LabelCounts
 
 
-@pytest.mark.parametrize("per_row", ["one label", "several labels"])
-def test_label_counts_match_scikit_learn(per_row: str) -> None:
+@pytest.mark.parametrize("labels_per_row", ["one", "several"])
+def test_label_counts_match_scikit_learn(labels_per_row: str) -> None:
     generator = np.random.default_rng(0)
-    if per_row == "one label":
+    if labels_per_row == "one":
         labels, predicted = generator.integers(0, 50, size=(2, 90))
     else:
         labels, predicted = (generator.random((2, 90, 50)) < 0.05).astype(int)
@@ -23,6 +23,6 @@ def test_label_counts_match_scikit_learn(per_row: str) -> None:
         np.testing.assert_allclose(result, expected_result, rtol=1e-12)
 
 
-def test_label_counts_ignore_labels_without_an_output() -> None:
+def test_label_counts_ignore_labels_without_a_logit() -> None:
     counts = LabelCounts.of(np.array([0, 1, 2]), np.array([0, 0, 1]), num_labels=2)
     assert [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()] == [[1, 0], [2, 1], [1, 1]]

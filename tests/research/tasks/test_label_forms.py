@@ -59,7 +59,7 @@ def test_indicator_length_distinguishes_indicators_from_lists_of_labels(lists: l
     assert forms_of_lists(*lists).indicator_length == length
 
 
-def test_indicator_length_accepts_booleans() -> None:
+def test_booleans_count_as_zeros_and_ones() -> None:
     forms = LabelForms()
     forms.add([(" True", "str"), ("FALSE", "str"), ("1.0", "float")], is_list=True)
     assert (forms.only_zeros_and_ones, forms.share_of_indicators) == (True, 1)
@@ -67,5 +67,5 @@ def test_indicator_length_accepts_booleans() -> None:
     assert (forms.only_zeros_and_ones, forms.share_of_indicators) == (False, 0.5)
 
 
-def test_indicator_length_of_several_columns_is_their_number() -> None:
+def test_indicator_length_of_several_columns_is_the_number_of_columns() -> None:
     assert LabelForms(num_columns=4).indicator_length == 4

@@ -30,7 +30,7 @@ def test_against_rest_keeps_the_order_of_equally_frequent_labels() -> None:
     assert against_rest[1].scores.tolist() == [0.5, 0.5]
 
 
-def test_count_labels_ignores_labels_without_an_output() -> None:
+def test_count_labels_ignores_labels_without_a_logit() -> None:
     counts = SingleLabel(("a", "b"), unseen_labels=("c",)).count_labels(np.array([0, 1, 2]), np.array([0, 0, 1]))
     assert (counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
 
@@ -44,16 +44,16 @@ def test_against_rest_uses_only_the_second_of_two_labels() -> None:
     assert ([label.name for label in against_rest], num_labels) == (["yes"], 1)
 
 
-@pytest.mark.parametrize("kind", [SingleLabel, MultiLabel])
-def test_metrics_of_many_labels_use_less_memory_than_their_probabilities(kind: type[LabelledTask]) -> None:
+@pytest.mark.parametrize("task_type", [SingleLabel, MultiLabel])
+def test_metrics_of_many_labels_use_less_memory_than_their_probabilities(task_type: type[LabelledTask]) -> None:
     num_rows, num_labels = 1500, 10_000
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
-    task = kind(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    task = task_type(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
     row_numbers = np.arange(num_rows)
-    labels = row_numbers if kind is SingleLabel else row_numbers[:, None] == range(num_labels)
+    labels = row_numbers if task_type is SingleLabel else row_numbers[:, None] == range(num_labels)
     tracemalloc.start()
     metrics = task.compute_metrics(logits, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert metrics["auroc"] == 0.5
-    assert peak < 8 * num_rows * num_labels
+    assert peak < 8 * num_rows * num_labels  # bytes of the probabilities in float64

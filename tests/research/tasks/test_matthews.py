@@ -19,6 +19,6 @@ def test_matthews_correlation_matches_scikit_learn(num_labels: int) -> None:
     assert matthews_correlation(labels, predicted) == pytest.approx(matthews_corrcoef(labels, predicted), abs=1e-12)
 
 
-def test_matthews_correlation_of_a_single_label_is_nan() -> None:
+def test_matthews_correlation_is_nan_for_constant_labels_and_0_for_constant_predictions() -> None:
     assert math.isnan(matthews_correlation(np.array([1, 1]), np.array([0, 1])))
     assert matthews_correlation(np.array([0, 1]), np.array([1, 1])) == 0.0

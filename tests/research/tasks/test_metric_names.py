@@ -28,11 +28,11 @@ def test_higher_is_better_is_false_for_errors() -> None:
         ("logged_by_a_hook", (-math.inf, math.inf)),
     ],
 )
-def test_metric_bounds(metric: str, bounds: tuple[float, float]) -> None:
+def test_metric_bounds_are_infinite_unless_declared(metric: str, bounds: tuple[float, float]) -> None:
     assert metric_bounds(metric) == bounds
 
 
-def test_is_better_is_false_for_nan() -> None:
+def test_is_better_depends_on_the_metric_and_is_false_for_nan() -> None:
     assert is_better("mse", 0.5, None)
     assert is_better("mse", 0.4, 0.5)
     assert is_better("accuracy", 0.6, 0.5)

@@ -21,7 +21,7 @@ from research.tasks.numbers import NUMBER, WHOLE, without_exponent
         ("", False, False),
     ],
 )
-def test_patterns_of_numbers_and_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
+def test_patterns_match_only_numbers_and_only_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
     assert (NUMBER.fullmatch(text) is not None, WHOLE.fullmatch(text) is not None) == (is_number, is_whole)
 
 

@@ -1,4 +1,4 @@
-"""A user-defined task in one file, without any other change."""
+"""A task that a plugin defines in a single file is supported from training to report."""
 
 from __future__ import annotations
 

@@ -10,18 +10,18 @@ import sklearn.metrics
 
 from research.tasks.single_label import SingleLabel
 
-TWO = SingleLabel(("no", "yes"), (1, 1), 2)
-THREE = SingleLabel(("a", "b", "c"), (1, 1, 1), 3)
+TWO_LABELS = SingleLabel(("no", "yes"), (1, 1), 2)
+THREE_LABELS = SingleLabel(("a", "b", "c"), (1, 1, 1), 3)
 
 
-def log_odds(*scores: float) -> np.ndarray:
-    """Return logits of two labels that give the second label these probabilities."""
-    return np.array([[0.0, math.log(score / (1 - score))] for score in scores])
+def two_label_logits(*probabilities: float) -> np.ndarray:
+    """Return logits of two labels that give the second label these probabilities, one row for each."""
+    return np.array([[0.0, math.log(probability / (1 - probability))] for probability in probabilities])
 
 
 def test_metrics_match_values_computed_by_hand() -> None:
     # The predictions are no, yes, yes, yes.
-    metrics = TWO.compute_metrics(log_odds(0.2, 0.6, 0.7, 0.9), np.array([0, 0, 1, 1]))
+    metrics = TWO_LABELS.compute_metrics(two_label_logits(0.2, 0.6, 0.7, 0.9), np.array([0, 0, 1, 1]))
     assert metrics["accuracy"] == 0.75
     assert metrics["f1_micro"] == pytest.approx(0.75)
     assert metrics["f1_macro"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -33,13 +33,13 @@ def test_metrics_match_values_computed_by_hand() -> None:
 
 
 def test_calibration_error_averages_within_a_bin() -> None:
-    metrics = TWO.compute_metrics(log_odds(0.95, 0.95, 0.95, 0.95), np.array([1, 1, 1, 0]))
+    metrics = TWO_LABELS.compute_metrics(two_label_logits(0.95, 0.95, 0.95, 0.95), np.array([1, 1, 1, 0]))
     assert metrics["calibration_error"] == pytest.approx(0.2)
 
 
 def test_auroc_of_three_labels_is_one_against_the_rest() -> None:
     logits = np.log(np.array([[0.8, 0.1, 0.1], [0.35, 0.4, 0.25], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]]))
-    metrics = THREE.compute_metrics(logits, np.array([0, 1, 2, 2]))
+    metrics = THREE_LABELS.compute_metrics(logits, np.array([0, 1, 2, 2]))
     # a: 1. b: 2/3, as 0.4 is above 0.1 and 0.1 but not above 0.6.
     # c: 3/4, as 0.8 is above 0.1 and 0.25, but 0.2 is only above 0.1.
     assert metrics["auroc"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
@@ -47,7 +47,7 @@ def test_auroc_of_three_labels_is_one_against_the_rest() -> None:
 
 def test_auroc_is_the_mean_over_labels_that_occur_in_the_rows() -> None:
     logits = np.log(np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.5, 0.3, 0.2]]))
-    metrics = THREE.compute_metrics(logits, np.array([0, 1, 1]))
+    metrics = THREE_LABELS.compute_metrics(logits, np.array([0, 1, 1]))
     assert metrics["auroc"] == pytest.approx((1 + 1) / 2)
 
 
@@ -55,20 +55,20 @@ def test_f1_macro_matches_scikit_learn() -> None:
     task = SingleLabel(("a", "b", "c", "d"), (1, 1, 1, 1), 4)
     labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
     metrics = task.compute_metrics(np.eye(4)[predicted], labels)
-    # a: 2/3. b: 1. c: 0, because it is predicted but not present. d is not counted: it is neither.
+    # a: 2/3. b: 1. c: 0, because it is predicted but not present. d is neither, so it is not counted.
     assert metrics["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert metrics["f1_macro"] == pytest.approx(sklearn.metrics.f1_score(labels, predicted, average="macro"))
 
 
 def test_rows_with_unseen_labels_count_as_wrong() -> None:
     task = SingleLabel(("no", "yes"), (1, 1), 2, unseen_labels=("maybe", "never"))
-    labels, logits = np.array([0, 1, 2, 3]), log_odds(0.2, 0.6, 0.7, 0.9)
+    labels, logits = np.array([0, 1, 2, 3]), two_label_logits(0.2, 0.6, 0.7, 0.9)
     metrics = task.compute_metrics(logits, labels)
     assert metrics["accuracy"] == metrics["f1_micro"] == 0.5
     # no: 1. yes: 1/2, from precision 1/3 and recall 1. Each of the two unseen labels: 0.
     assert metrics["f1_macro"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert metrics["calibration_error"] == pytest.approx((0.2 + 0.4 + 0.7 + 0.9) / 4)
-    metrics_of_seen_labels = TWO.compute_metrics(logits[:2], labels[:2])
+    metrics_of_seen_labels = TWO_LABELS.compute_metrics(logits[:2], labels[:2])
     for name in ("auroc", "log_loss"):
         assert metrics[name] == metrics_of_seen_labels[name]
 
@@ -81,14 +81,14 @@ def test_unseen_labels_have_names() -> None:
 
 
 def test_undefined_metrics_are_nan() -> None:
-    metrics = TWO.compute_metrics(log_odds(0.2, 0.6), np.array([0, 0]))
+    metrics = TWO_LABELS.compute_metrics(two_label_logits(0.2, 0.6), np.array([0, 0]))
     assert math.isnan(metrics["auroc"])
     assert math.isnan(metrics["mcc"])
     assert metrics["accuracy"] == 0.5
 
 
 def test_label_quality_is_recall() -> None:
-    quality = THREE.label_quality(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    quality = THREE_LABELS.label_quality(np.array([0, 0, 1]), np.array([0, 1, 1]))
     np.testing.assert_equal(quality, [0.5, 1.0, np.nan])
 
 

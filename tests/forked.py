@@ -182,7 +182,7 @@ class _Command:
         # The system would return the fork server. An orphan gets 1, as usual.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
         for module in (launcher, signals):
-            vars(module)["PARENT"] = self.parent
+            vars(module)["PARENT_PID"] = self.parent
         # Children of this process use the same server; Python would start another one by default.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):

@@ -34,7 +34,7 @@ from research.model.parameters import count_parameters
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.errors import one_line
-from research.system.launcher import num_launched
+from research.system.launcher import num_launched_processes
 from research.tasks.base import Task
 
 
@@ -147,7 +147,7 @@ class Rehearsal:
     def accelerator(self) -> RehearsedProcesses:
         """Process index, number of processes, precision and device."""
         device, rank = self.encoder_with_head.device, int(os.environ.get("RANK", "0"))
-        return RehearsedProcesses(device, num_launched(), rank, self.config.mixed_precision)
+        return RehearsedProcesses(device, num_launched_processes(), rank, self.config.mixed_precision)
 
     @property
     def is_main(self) -> bool:

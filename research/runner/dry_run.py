@@ -22,7 +22,7 @@ from research.runner.plan import Plan, plan_run
 from research.runner.preview_figure import timeline_figure
 from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
-from research.system.launcher import num_launched
+from research.system.launcher import num_launched_processes
 from research.system.terminal import Terminal
 from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
@@ -87,7 +87,7 @@ def ranges(preview: Preview) -> list[Sequence[StepPlan]]:
 
 def _notes(preview: Preview) -> list[str]:
     config, clock = preview.plan.config, preview.plan.clock
-    num_processes = num_launched()
+    num_processes = num_launched_processes()
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"

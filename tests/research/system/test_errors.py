@@ -19,14 +19,14 @@ from tests.conftest import ROOT
 
 
 class Arguments(list[str]):
-    """A parsed command line."""
+    """A parsed command line: the list of its arguments."""
 
     @property
     def traceback(self) -> bool:
         return "--traceback" in self
 
 
-def raise_user_error(command: Arguments) -> int:
+def fail_in_user_code(command: Arguments) -> int:
     raise KeyError("mine")
 
 
@@ -70,7 +70,7 @@ def test_unexpected_error_is_raised_and_reported_to_the_study(tmp_path: Path, mo
 def test_error_in_user_code_shows_its_line_and_the_traceback_if_requested(
     shows_traceback: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_script(["--traceback"] * shows_traceback, Arguments, raise_user_error) == 1
+    assert run_script(["--traceback"] * shows_traceback, Arguments, fail_in_user_code) == 1
     printed = capsys.readouterr().err
     assert printed.count("Traceback (most recent call last)") == shows_traceback
     assert 'raise KeyError("mine")' in printed.partition("error: ")[2]
@@ -105,8 +105,7 @@ def test_one_line_collapses_whitespace() -> None:
 
 
 @pytest.mark.parametrize("is_stdout", [True, False])
-def test_closed_stdout_ends_the_script_silently(is_stdout: bool) -> None:
-    """A broken pipe on stdout is not an error; any other broken pipe is."""
+def test_broken_pipe_ends_the_script_silently_only_if_it_is_stdout(is_stdout: bool) -> None:
     extra_statement = "None" if is_stdout else "os.write(write, b'x')"
     program = f"""
 import os, sys

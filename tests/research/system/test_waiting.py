@@ -20,7 +20,7 @@ from tests.messages import collected
 
 @pytest.fixture
 def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Print messages without delay."""
+    """Report slow operations at once and again every millisecond."""
     monkeypatch.setattr(waiting, "FIRST_MESSAGE_AFTER", 0.0)
     monkeypatch.setattr(waiting, "NEXT_MESSAGE_AFTER", 0.001)
 
@@ -37,7 +37,7 @@ def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> 
     assert len(lines) == num_lines
 
 
-def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_printed_for_short_waits_or_outside_the_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
     with collected() as lines:
         with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as progress:
             progress.update(1)

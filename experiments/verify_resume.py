@@ -23,7 +23,7 @@ import numpy as np
 from research.runner.first_checks.check import check_first
 from research.runner.listing import print_help
 from research.settings.arguments import Flag
-from research.settings.command_line import Command, build_command, build_help_request, fold
+from research.settings.command_line import Command, build_command, build_help_request, separate_flags
 from research.settings.declarations import Effect, setting
 from research.settings.flags import names_where
 from research.settings.program import HelpRequest, Program
@@ -124,15 +124,15 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     for flag in flags:
         if flag.name in REJECTED_SETTINGS:
             raise ValueError(f"verify_resume.py does not accept --{flag.name}: it makes its own runs in --folder.")
-    folded = fold(flags)
-    if folded.wants_help:
-        return build_help_request(VERIFY, folded)
+    separated = separate_flags(flags)
+    if separated.wants_help:
+        return build_help_request(VERIFY, separated)
     own = parse_group(VerifySettings, given)
     if expand_path(own.folder).exists():
         raise ValueError(f"{own.folder} exists; delete it, or choose another --folder.")
     if own.accelerate_config is not None and not expand_path(own.accelerate_config).is_file():
         raise ValueError(f"--accelerate_config: the file {own.accelerate_config} does not exist.")
-    run = build_command(folded)
+    run = build_command(separated)
     if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
         flags.append(Flag("save_every", None, "20%"))
     return VerifyCommand(own, list(map(str, flags)), run)
@@ -141,7 +141,7 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
 def parse_watched(arguments: Sequence[str]) -> WatchCommand:
     """Parse the command line of one of the runs."""
     given, flags = split_flags(WatchSettings, WATCH.read(arguments))
-    return WatchCommand(parse_group(WatchSettings, given), build_command(fold(flags)))
+    return WatchCommand(parse_group(WatchSettings, given), build_command(separate_flags(flags)))
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:

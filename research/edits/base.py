@@ -21,7 +21,7 @@ from research.edits.records import EditRequest
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
-from research.settings.options import options_of, typed_options
+from research.settings.options import convert_options, options_of
 from research.settings.times import Clock
 from research.system.seeds import derived_seed
 from research.tasks.base import Task
@@ -204,7 +204,7 @@ def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], 
 
 
 def _typed_request(name: str, given: dict[str, Any], asked_by: str) -> EditRequest:
-    arguments = typed_options(f"edit '{name}'", arguments_of(name), given, "argument")
+    arguments = convert_options(f"edit '{name}'", arguments_of(name), given, "argument")
     for argument, value in arguments.items():
         if not _survives_json(value):
             raise ValueError(

@@ -196,8 +196,8 @@ class Rehearsal:
         for step in range(parent.step + 1):
             if step > 0:
                 self._advance()
-            for reading, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
-                with self.clock.rewound_to(step, reading):
+            for clock_state, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
+                with self.clock.rewound_to(step, clock_state):
                     self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
@@ -310,7 +310,7 @@ class Rehearsal:
             self._move_rates()
         clock.advance(clock.batch_size)
         if clock.step_in_epoch == clock.steps_per_epoch:
-            clock.next_epoch()
+            clock.start_next_epoch()
             if self.config.schedule_interval == "epoch":
                 self._move_rates()
 

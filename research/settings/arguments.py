@@ -18,9 +18,9 @@ class Flag:
     name: str
     """Name with underscores and without leading hyphens; `help` for -h and --help."""
     option: str | None
-    """Text after the dot: an option of a choice. None if there is no dot."""
+    """Part of the flag after the dot, such as lstm_size in --head.lstm_size; None if there is no dot."""
     value: str
-    """Value as typed; `true` for a boolean flag without a value."""
+    """Value as given; `true` for a boolean flag without a value."""
 
     def __str__(self) -> str:
         return f"--{self.name}{'' if self.option is None else f'.{self.option}'}={self.value}"
@@ -31,7 +31,7 @@ def read_flags(
     kinds: Mapping[str, Any],
     *,
     with_options: Collection[str] = (),
-    with_several: Collection[str] = (),
+    with_several_values: Collection[str] = (),
 ) -> list[Flag]:
     """Return the flags of a command line: `--name value`, `--name=value`, and boolean flags without a value.
 
@@ -39,7 +39,7 @@ def read_flags(
         arguments: the arguments after the script's name.
         kinds: the type of each flag.
         with_options: flags that may have an option after a dot.
-        with_several: flags that accept several values: all up to the next flag.
+        with_several_values: flags that accept several values: all up to the next flag.
     Raises:
         UnknownNameError: if a flag is unknown.
         ValueError: if a flag has no value, or a value has no flag.
@@ -63,7 +63,7 @@ def read_flags(
             )
         values = [value]
         if not equals:
-            values = _values_after(arguments[position:], kinds[name], takes_several=name in with_several)
+            values = _values_after(arguments[position:], kinds[name], takes_several=name in with_several_values)
             position += len(values)
             if not values and not _is_switch(kinds[name]):
                 raise ValueError(f"The flag --{flag_text} needs a value.")

@@ -30,10 +30,10 @@ class Choice:
         """Parse the YAML form of a choice.
 
         Args:
-            value: a name, or a mapping with a `name` and options.
+            value: a name, or a dict with a `name` and options.
             kind: the kind of choice (head, objective, ...), for error messages.
         Raises:
-            ValueError: if the value is neither a name nor a mapping, or if the mapping has no `name`.
+            ValueError: if the value is neither a name nor a dict, or if the dict has no `name`.
         """
         if isinstance(value, str) and value:
             return cls(value)
@@ -368,7 +368,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Check the type of a value. Only values from the command line have been checked already, by its parser.
+    """Check the type of a value. Python code may pass any value, whereas the command line's parser checks types.
 
     Raises:
         ValueError: naming the setting, the expected type and the value.

@@ -1,4 +1,4 @@
-"""Describe a value of the wrong type. jsonargparse reports its attempts to parse it, not the type it expected."""
+"""Describe values of the wrong type. jsonargparse's own messages list attempts to parse a value, not its type."""
 
 from __future__ import annotations
 

@@ -23,13 +23,13 @@ import yaml
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
     check_setting_names,
+    convert_settings,
+    convert_value,
     fold_options,
     merge_recipes,
-    typed_settings,
-    typed_value,
 )
 from research.settings.config import Choice, RunConfig
-from research.settings.flags import INSPECTION, declaration_of, names_where, setting_types
+from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
 from research.system.errors import describe_error, one_line
 from research.system.paths import expand_path
 from research.tasks.base import TASKS
@@ -194,7 +194,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     used: set[int] = set()
     trials = []
-    defaults = {name: value for name, value in typed_settings({}).items() if name not in INSPECTION}
+    defaults = {name: value for name, value in convert_settings({}).items() if name not in INSPECTION_FLAGS}
     type_value = _TypedValues()
     for values in itertools.product(*axes.values()):
         combination = dict(zip(axes, values, strict=True))
@@ -290,7 +290,7 @@ class _TypedValues:
     def __call__(self, name: str, value: Any) -> Any:
         key = (name, repr(value))
         if key not in self._values:
-            self._values[key] = typed_value(name, value)
+            self._values[key] = convert_value(name, value)
         return copy.deepcopy(self._values[key])  # a copy, because options are merged into the value
 
 

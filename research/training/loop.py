@@ -65,7 +65,7 @@ def train_epoch(run: TrainingRun) -> None:
     run.hooks.call(run, "on_epoch_end")
     apply_pending_edits(run)
     check_replicas(run)
-    clock.next_epoch()
+    clock.start_next_epoch()
     if config.schedule_interval == "epoch":
         run.schedule.step()
         apply_schedule(run.optimizer, run.schedule)

@@ -13,7 +13,7 @@ KINDS: dict[str, Any] = {"lr": float, "quick": bool, "cache": bool | None, "head
 
 
 def read_as_tuples(*arguments: str) -> list[tuple[str, str | None, str]]:
-    flags = read_flags(arguments, KINDS, with_options=("head",), with_several=("grid",))
+    flags = read_flags(arguments, KINDS, with_options=("head",), with_several_values=("grid",))
     return [(flag.name, flag.option, flag.value) for flag in flags]
 
 

@@ -1,4 +1,4 @@
-"""Declarations of settings; the tables list the effect of each setting on resume, in forks and in studies."""
+"""Declarations of settings. The tables repeat what the settings declare, so that no declaration changes by accident."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def test_stages_match_the_table(stage: Stage) -> None:
     assert " ".join(names_where(lambda declared: declared.stage is stage)) == " ".join(STAGES[stage].split())
 
 
-@pytest.mark.parametrize("case", PROPERTIES)
-def test_declarations_match_the_table(case: str) -> None:
-    accepts, names = PROPERTIES[case]
+@pytest.mark.parametrize("title", PROPERTIES)
+def test_properties_match_the_table(title: str) -> None:
+    accepts, names = PROPERTIES[title]
     assert " ".join(names_where(accepts)) == " ".join(names.split())
 
 
@@ -147,7 +147,9 @@ def test_default_lists_are_not_shared_between_instances() -> None:
         (Bounds(above=0, below=1), [0.5], [0, 1]),
     ],
 )
-def test_bounds_contain(bounds: Bounds, inside: list[float], outside: list[float]) -> None:
+def test_bounds_contain_only_finite_numbers_in_their_range(
+    bounds: Bounds, inside: list[float], outside: list[float]
+) -> None:
     assert all(bounds.contain(value) for value in inside)
     assert not any(bounds.contain(value) for value in outside)
 

@@ -16,7 +16,7 @@ from research.settings.program import RUN, Program
 class Pouring:
     """Pouring"""
 
-    cups: str | None = setting(None, effect=Effect.INVOCATION, takes_several=True)
+    cups: str | None = setting(None, effect=Effect.INVOCATION, takes_several_values=True)
     """Cups to fill."""
 
 
@@ -32,7 +32,7 @@ def test_run_program_accepts_all_settings_and_recipes() -> None:
     ]
 
 
-def test_program_without_run_settings_rejects_them() -> None:
+def test_program_without_run_settings_rejects_settings_of_a_run() -> None:
     assert [str(flag) for flag in ALONE.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
     with pytest.raises(UnknownNameError, match="--lr"):
         ALONE.read(["--lr", "1"])
@@ -41,7 +41,7 @@ def test_program_without_run_settings_rejects_them() -> None:
     assert "--lr" not in help_text
 
 
-def test_help_shows_own_settings_before_run_settings() -> None:
+def test_help_shows_the_settings_of_the_script_before_those_of_a_run() -> None:
     assert {*ALONE.flag_types, *RUN.flag_types} == WITH_RUN.flag_types.keys()
     help_text = WITH_RUN.parser.format_help()
     assert help_text.index("--cups") < help_text.index("--lr ")

@@ -22,7 +22,7 @@ KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "see
         ("lr", "two\n\nlines", "float", None),
     ],
 )
-def test_describe_type_error_names_setting_type_value_and_nearest_choice(
+def test_describe_type_error_names_setting_type_value_and_nearest_valid_value(
     name: str, value: str, expected_type: str, hint: str | None
 ) -> None:
     parser = ArgumentParser(exit_on_error=False)
@@ -36,6 +36,6 @@ def test_describe_type_error_names_setting_type_value_and_nearest_choice(
     assert "\n" not in message
 
 
-def test_describe_type_error_shortens_other_errors_to_one_line() -> None:
+def test_describe_type_error_returns_unrecognised_errors_on_one_line() -> None:
     error = ArgumentError(None, "something\n  else")
     assert describe_type_error(error, KINDS).endswith("something else")

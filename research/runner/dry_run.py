@@ -16,7 +16,7 @@ from research.data.batches.order import split_batch
 from research.data.prepare.load import load_splits
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
-from research.edits.timeline import listed
+from research.edits.timeline import list_edits
 from research.model.encoders import load_tokenizer
 from research.runner.plan import Plan, plan_run
 from research.runner.preview_figure import timeline_figure
@@ -149,7 +149,7 @@ def _conditions(preview: Preview) -> list[str]:
     notes = []
     for entry in preview.plan.timeline.conditional:
         notes.append(
-            f"Conditional, applied once and not in the tables: when {entry.when}: {listed(entry.requests)} "
+            f"Conditional, applied once and not in the tables: when {entry.when}: {list_edits(entry.requests)} "
             f"({entry.label})."
         )
     config = preview.plan.config

@@ -48,14 +48,14 @@ class Command:
 
 @dataclass
 class SeparatedFlags:
-    """Arguments for jsonargparse, and the parts of the command line that it does not handle."""
+    """The flags of a command line: those for jsonargparse, and those that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
     """Flags for jsonargparse, as `--name=value`."""
     recipes: list[str] = field(default_factory=list)
     """Paths of the recipes."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Values by option, for each setting with options."""
+    """The values of options, such as those of --head.<option>, by setting and option."""
     wants_help: bool = False
     """Whether the command line requests help."""
 
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> Command | HelpRequest:
 
 
 def build_command(separated: SeparatedFlags) -> Command:
-    """Build a command from separated arguments.
+    """Build a command from the flags of a command line.
 
     Raises:
         ValueError: see `parse`.

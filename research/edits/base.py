@@ -167,8 +167,8 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
     return decorate
 
 
-def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
-    """Return the request for an edit written as `name: value` in a timeline.
+def parse_request(name: str, value: Any, asked_by: str) -> EditRequest:
+    """Parse an edit written as `name: value` in a timeline, and return the request for it.
 
     Args:
         name: registered name of the edit.
@@ -233,7 +233,7 @@ def arguments_of(name: str) -> tuple[Any, ...]:
 
 
 class EditProxy:
-    """Request edits by calling them as methods: `run.edit.unfreeze("encoder.layer[-2:]")`.
+    """Requests edits when they are called as methods: `run.edit.unfreeze("encoder.layer[-2:]")`.
 
     Args:
         submit: function that receives the request.

@@ -89,7 +89,7 @@ class Rehearsal:
     clock: Clock
     """The rehearsal's position."""
     schedule: Schedule
-    """A factor for the base learning rate of every parameter group."""
+    """The schedule: a factor for the base learning rate of every parameter group."""
     encoder_with_head: EncoderWithHead
     """The model, without values."""
     optimizer: torch.optim.Optimizer
@@ -277,7 +277,7 @@ class Rehearsal:
             self._advance()
 
     def apply(self, requests: Sequence[EditRequest]) -> None:
-        """Apply the edits that are due after one step, as a run does, but without processes and values of weights.
+        """Apply the edits that are due after one step, as a run does, except for what involves processes or weights.
 
         Raises:
             EditError: if an edit cannot be applied, or reads the values of parameters.
@@ -300,6 +300,8 @@ class Rehearsal:
     def apply_all(self, planned: Sequence[Sequence[EditRequest]]) -> None:
         """Apply the edits that are due after several steps, in the order of the steps.
 
+        Args:
+            planned: the edits of each step.
         Raises:
             EditError: see `apply`.
         """
@@ -330,9 +332,9 @@ class Rehearsal:
 
 
 class _States:
-    """States of a run along its timeline. Of consecutive states with equal structure, the first and the last are kept.
+    """States of a run along its timeline. Of consecutive states of equal structure, only the first and last are kept.
 
-    States in between need no check. If an entry cannot be applied at one of them, it cannot be applied at the first
+    The states in between need no check. If an entry cannot be applied at one of them, it cannot be applied at the first
     either, since more edits are planned after the first. If it can be applied at one of them, it can be applied at the
     last. Therefore a timeline that repeats an edit hundreds of times does not take longer to check.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from research.edits.base import EDITS, request_edit
+from research.edits.base import EDITS, parse_request
 from research.edits.builtin.adapters import PEFT
 from research.edits.entries import Due, read_entry
 from research.edits.keywords import DUE_KEYWORDS
@@ -84,7 +84,7 @@ def parse_entry(entry: Mapping[str, Any], label: str) -> TimelineEntry:
     """
     try:
         due, edits = read_entry(entry, EDITS)
-        requests = tuple(request_edit(name, value, label) for name, value in edits.items())
+        requests = tuple(parse_request(name, value, label) for name, value in edits.items())
         kind = next(name for name in DUE_KEYWORDS if getattr(due, name) is not None)
         identity = f"{kind} {getattr(due, kind)}: {list_edits(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
@@ -144,23 +144,23 @@ def resolve_timeline(
     timed = [entry for entry in entries if entry.when is None]
     note = None
     if smoke and timed:
-        placed = _compress_for_smoke(timed, clock.total_steps)
+        due_entries = _compress_for_smoke(timed, clock.total_steps)
         note = f"--smoke compresses the timeline, in its order, into {clock.total_steps} steps."
     else:
-        placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+        due_entries = [(step, entry) for entry in timed for step in entry.steps(clock)]
     conditional = [entry for entry in entries if entry.when is not None]
     if parent is not None:
-        placed, repeated = _after_fork(placed, parent)
-        note = " ".join(filter(None, [note, *repeated])) or None
-        come_true = {record.entry for record in parent.journal}
-        conditional = [entry for entry in conditional if entry.identity not in come_true]
-    for step, entry in placed:
+        due_entries, fork_notes = _drop_applied_by_parent(due_entries, parent)
+        note = " ".join(filter(None, [note, *fork_notes])) or None
+        applied_by_parent = {record.entry for record in parent.journal}
+        conditional = [entry for entry in conditional if entry.identity not in applied_by_parent]
+    for step, entry in due_entries:
         due.setdefault(step, []).extend(entry.requests)
     return Timeline(dict(sorted(due.items())), conditional, note)
 
 
-def _after_fork(
-    placed: Sequence[tuple[int, TimelineEntry]], parent: Parent
+def _drop_applied_by_parent(
+    due_entries: Sequence[tuple[int, TimelineEntry]], parent: Parent
 ) -> tuple[list[tuple[int, TimelineEntry]], list[str]]:
     """Return the entries that a fork still has to apply, and messages for the user.
 
@@ -171,7 +171,7 @@ def _after_fork(
     entry that the parent applied counts as applied.
 
     Args:
-        placed: entries with the step after which each is due.
+        due_entries: entries with the step after which each is due.
         parent: the run that the fork continues.
     Raises:
         ValueError: if the parent did not apply an entry, and the entry's step has passed.
@@ -179,7 +179,7 @@ def _after_fork(
     num_applied = Counter(record.entry for record in parent.journal)
     applied_at_fork = {record.entry for record in parent.journal if record.step == parent.step}
     remaining, notes = [], []
-    for step, entry in sorted(placed, key=lambda place: place[0]):
+    for step, entry in sorted(due_entries, key=lambda pair: pair[0]):
         if entry.every is not None:
             if step > parent.step or (step == parent.step and entry.identity not in applied_at_fork):
                 remaining.append((step, entry))

@@ -1,4 +1,4 @@
-"""`--fork runs/a@step-400`: parse the starting point of a fork, and read the settings that it inherits."""
+"""`--fork runs/a@step-400`: parse the starting point of a fork, and read the settings that the fork inherits."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from research.settings.command_line import (
 )
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
-from research.system.errors import describe_error, one_line
+from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
 from research.tasks.base import TASKS
 
@@ -229,7 +229,7 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
             try:
                 check(trial.config())
             except ValueError as error:
-                if describe_error(error) is None:
+                if describe_user_error(error) is None:
                     raise
                 raise ValueError(f"{trial.arm}: {error}") from error
 

@@ -57,7 +57,7 @@ def run_script(
             raise
         return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
-        message = describe_error(error)
+        message = describe_user_error(error)
         if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_by_user_code(error)):
             if isinstance(error, Exception):
                 report_error(describe_failure(error))
@@ -79,8 +79,8 @@ def print_error(message: object, exit_code: int) -> int:
     return exit_code
 
 
-def describe_error(error: BaseException) -> str | None:
-    """Return an error's message for the user, or None for a defect of this product, which needs a traceback."""
+def describe_user_error(error: BaseException) -> str | None:
+    """Describe an error in the user's settings, files or code; None for a defect of Midway, which needs a traceback."""
     described = user_code.describe(error)
     if described is None and isinstance(error, ValueError) and is_user_facing(error):
         return str(error)

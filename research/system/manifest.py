@@ -7,7 +7,7 @@ import itertools
 import json
 from pathlib import Path
 
-FORMAT = 3
+CHECKPOINT_FORMAT = 3
 """Format of checkpoints; other formats cannot be read."""
 MANIFEST = "manifest.json"
 
@@ -19,7 +19,9 @@ def write_manifest(folder: Path) -> None:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file != folder / MANIFEST
     }
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
+    (folder / MANIFEST).write_text(
+        json.dumps({"format": CHECKPOINT_FORMAT, "files": files}, indent=2), encoding="utf-8"
+    )
 
 
 def find_damage(folder: Path) -> str | None:
@@ -32,8 +34,8 @@ def find_damage(folder: Path) -> str | None:
         return f"its manifest cannot be read ({error.strerror})"
     except (ValueError, LookupError, TypeError, AttributeError):
         return "its manifest is damaged"
-    if manifest_format != FORMAT:
-        return f"it has format {manifest_format}, this version of Midway reads only format {FORMAT}"
+    if manifest_format != CHECKPOINT_FORMAT:
+        return f"it has format {manifest_format}, this version of Midway reads only format {CHECKPOINT_FORMAT}"
     damaged_files = (_describe_damage(folder, name, *facts) for name, facts in expected.items())
     links = (f"{path.relative_to(folder)} is a link" for path in folder.rglob("*") if path.is_symlink())
     return next(filter(None, itertools.chain(damaged_files, links)), None)

@@ -76,28 +76,28 @@ def drop_layers(run: Editable, modules: str) -> None:
         raise EditError(f"{config.model_type} runs one shared layer several times, which cannot be dropped.")
     if len(dropped) == len(layers):
         raise EditError(f"'{modules}' selects all layers of the encoder; at least one must remain.")
-    kept = [index for index in range(len(layers)) if index not in dropped]
-    names = _new_names(model.encoder, family.layers, kept)
-    shorter = copy.deepcopy(config)
-    _keep_layers_in_config(shorter, kept)
-    _check_encoder(model, shorter, names)
-    _check_head(model, shorter)
-    _keep_layers_in_config(config, kept)
+    kept_layers = [index for index in range(len(layers)) if index not in dropped]
+    new_names = _new_names(model.encoder, family.layers, kept_layers)
+    shorter_config = copy.deepcopy(config)
+    _keep_layers_in_config(shorter_config, kept_layers)
+    _check_encoder(model, shorter_config, new_names)
+    _check_head(model, shorter_config)
+    _keep_layers_in_config(config, kept_layers)
     parent, _, attribute = family.layers.rpartition(".")
-    setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept))
+    setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept_layers))
     if model.config.adapters is not None:
         model.config.adapters["targets"] = [
-            names[target] for target in model.config.adapters["targets"] if target in names
+            new_names[target] for target in model.config.adapters["targets"] if target in new_names
         ]
     if model.mask_before_adapters is not None:
         model.mask_before_adapters = {
-            names[name]: trains for name, trains in model.mask_before_adapters.items() if name in names
+            new_names[name]: trains for name, trains in model.mask_before_adapters.items() if name in new_names
         }
 
 
-def _new_names(encoder: nn.Module, layers: str, kept: list[int]) -> dict[str, str]:
+def _new_names(encoder: nn.Module, layers: str, kept_layers: list[int]) -> dict[str, str]:
     """Return the new names of the remaining modules and parameters by their old names, both without adapters."""
-    numbers = {old: new for new, old in enumerate(kept)}
+    numbers = {old: new for new, old in enumerate(kept_layers)}
     new_names = {}
     for name in map(plain_name, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
         match = re.match(rf"{re.escape(layers)}\.(\d+)", name)
@@ -108,7 +108,7 @@ def _new_names(encoder: nn.Module, layers: str, kept: list[int]) -> dict[str, st
     return new_names
 
 
-def _check_encoder(model: EncoderWithHead, shorter: PretrainedConfig, names: dict[str, str]) -> None:
+def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new_names: dict[str, str]) -> None:
     """Check that the remaining layers make a valid encoder.
 
     This is not certain if a layer's structure depends on its position: ModernBERT's first layer has no norm.
@@ -117,33 +117,36 @@ def _check_encoder(model: EncoderWithHead, shorter: PretrainedConfig, names: dic
         EditError: if the remaining layers make no valid encoder, or if no layer with adapters remains.
     """
     with torch.device("meta"):
-        built = AutoModel.from_config(shorter, trust_remote_code=False, **pooler_arguments(shorter))
+        built = AutoModel.from_config(shorter_config, trust_remote_code=False, **pooler_arguments(shorter_config))
     expected = {name: parameter.shape for name, parameter in built.named_parameters()}
     remaining = {
-        names[plain]: parameter.shape
+        new_names[plain]: parameter.shape
         for name, parameter in model.encoder.named_parameters()
-        if (plain := plain_name(name)) in names and ADAPTER.search(name) is None
+        if (plain := plain_name(name)) in new_names and ADAPTER.search(name) is None
     }
     differing = sorted(name for name in expected.keys() | remaining.keys() if expected.get(name) != remaining.get(name))
     if differing:
         raise EditError(
-            f"The remaining layers of {shorter.model_type} do not make an encoder with {shorter.num_hidden_layers} "
-            f"layers: {', '.join(differing)} differ. Drop different layers: the first one may have another structure."
+            f"The remaining layers of {shorter_config.model_type} do not make an encoder with "
+            f"{shorter_config.num_hidden_layers} layers: {', '.join(differing)} differ. Drop different layers: the first "
+            "layer may have a different structure."
         )
     targets = [] if model.config.adapters is None else model.config.adapters["targets"]
-    if targets and not any(target in names for target in targets):
-        raise EditError("All adapters are in these layers. Merge them with merge_lora before dropping the layers.")
+    if targets and not any(target in new_names for target in targets):
+        raise EditError(
+            "All adapters are in the layers to drop. Merge them with merge_lora before dropping the layers."
+        )
 
 
-def _keep_layers_in_config(config: object, kept: list[int]) -> None:
-    """Change an encoder's config so that it describes the encoder with only the kept layers."""
-    config.num_hidden_layers = len(kept)  # type: ignore[attr-defined]
+def _keep_layers_in_config(config: object, kept_layers: list[int]) -> None:
+    """Change an encoder's config so that it describes the encoder with only some of its layers."""
+    config.num_hidden_layers = len(kept_layers)  # type: ignore[attr-defined]
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
-        config.layer_types = [kinds[index] for index in kept]  # type: ignore[attr-defined]
+        config.layer_types = [kinds[index] for index in kept_layers]  # type: ignore[attr-defined]
 
 
-def _check_head(model: EncoderWithHead, shorter: object) -> None:
+def _check_head(model: EncoderWithHead, shorter_config: object) -> None:
     """Check that the head does not depend on the number of layers.
 
     Raises:
@@ -152,7 +155,7 @@ def _check_head(model: EncoderWithHead, shorter: object) -> None:
     config = model.config
     with torch.device("meta"):
         try:
-            head = build_head(config.head, config.head_options, shorter, config.num_labels)  # type: ignore[arg-type]
+            head = build_head(config.head, config.head_options, shorter_config, config.num_labels)  # type: ignore[arg-type]
             shapes = {name: tensor.shape for name, tensor in head.state_dict().items()}
         except ValueError:
             shapes = {}

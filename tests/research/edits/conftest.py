@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from research.data.batches.collate import Collator
-from research.edits.base import request_edit
+from research.edits.base import parse_request
 from research.edits.rehearsal import Rehearsal
 from research.learning.objectives import OBJECTIVES
 from research.learning.optimizer import apply_schedule, create_optimizer
@@ -30,7 +30,7 @@ StartRehearsal = Callable[..., Rehearsal]
 
 def edit(run: Rehearsal, **edits: Any) -> None:
     """Apply edits written as in a timeline."""
-    run.apply([request_edit(name, value, "the test") for name, value in edits.items()])
+    run.apply([parse_request(name, value, "the test") for name, value in edits.items()])
 
 
 def compute_logits(model: EncoderWithHead) -> Tensor:

@@ -17,9 +17,9 @@ from research.edits.base import (
     EditProxy,
     bind_request,
     hash_requests,
+    parse_request,
     random_numbers_of,
     register_edit,
-    request_edit,
 )
 from research.edits.records import EditRequest
 
@@ -63,8 +63,8 @@ def test_register_edit_lists_edits_without_parameter_changes() -> None:
         ("merge_lora", None, {}),
     ],
 )
-def test_request_edit_returns_all_arguments_with_their_types(name: str, value: Any, arguments: dict[str, Any]) -> None:
-    request = request_edit(name, value, "the test")
+def test_parse_request_returns_all_arguments_with_their_types(name: str, value: Any, arguments: dict[str, Any]) -> None:
+    request = parse_request(name, value, "the test")
     assert request == EditRequest(name, arguments, "the test")
     assert {key: type(argument) for key, argument in request.arguments.items()} == {
         key: type(argument) for key, argument in arguments.items()
@@ -81,11 +81,11 @@ def test_request_edit_returns_all_arguments_with_their_types(name: str, value: A
         ("merge_lora", "head", ValueError, "'merge_lora'.*'head'"),
     ],
 )
-def test_request_edit_refuses_invalid_names_and_arguments(
+def test_parse_request_refuses_invalid_names_and_arguments(
     name: str, value: Any, error: type[ValueError], message: str
 ) -> None:
     with pytest.raises(error, match=message) as caught:
-        request_edit(name, value, "the test")
+        parse_request(name, value, "the test")
     assert type(caught.value) is error
 
 
@@ -142,14 +142,14 @@ class Kind(enum.Enum):
 
 
 @pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
-def test_request_edit_refuses_arguments_that_json_cannot_store(annotation: Any, value: Any) -> None:
+def test_parse_request_refuses_arguments_that_json_cannot_store(annotation: Any, value: Any) -> None:
     def mine(run: Editable, size: Any) -> None:
         raise AssertionError
 
     mine.__annotations__["size"] = annotation
     register_edit("mine")(mine)
     with pytest.raises(ValueError, match=r"'mine' .*size"):
-        request_edit("mine", value, "the test")
+        parse_request("mine", value, "the test")
 
 
 def test_register_edit_accepts_a_positional_only_run() -> None:
@@ -157,4 +157,4 @@ def test_register_edit_accepts_a_positional_only_run() -> None:
         raise AssertionError
 
     register_edit("mine")(mine)
-    assert request_edit("mine", 4, "the test").arguments == {"size": 4}
+    assert parse_request("mine", 4, "the test").arguments == {"size": 4}

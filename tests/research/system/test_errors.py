@@ -13,7 +13,14 @@ import pytest
 
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
-from research.system.errors import describe_error, describe_failure, is_user_facing, one_line, print_error, run_script
+from research.system.errors import (
+    describe_failure,
+    describe_user_error,
+    is_user_facing,
+    one_line,
+    print_error,
+    run_script,
+)
 from research.system.events import ERROR, EVENTS_FILE, Event, read_events
 from tests.conftest import ROOT
 
@@ -92,11 +99,11 @@ def test_only_value_errors_raised_by_the_product_are_user_facing() -> None:
     with pytest.raises(ValueError, match="'50'") as product_error:
         parse_time("50")
     assert is_user_facing(product_error.value)
-    assert describe_error(product_error.value) == str(product_error.value)
+    assert describe_user_error(product_error.value) == str(product_error.value)
     with pytest.raises(json.JSONDecodeError) as library_error:
         json.loads("{")
     assert not is_user_facing(library_error.value)
-    assert describe_error(library_error.value) is None
+    assert describe_user_error(library_error.value) is None
     assert describe_failure(library_error.value).startswith("JSONDecodeError: ")
 
 

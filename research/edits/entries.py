@@ -123,9 +123,9 @@ def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[st
     """
     names = [option.name for option in options]
 
-    def first_accepts(kind: type) -> bool:
+    def first_accepts(value_type: type) -> bool:
         """Return whether the first argument accepts a value of a type."""
-        return bool(options) and value_types.accepts(options[0].type, kind())
+        return bool(options) and value_types.accepts(options[0].type, value_type())
 
     if isinstance(value, dict) and (value.keys() <= set(names) or not first_accepts(dict)):
         return value

@@ -166,7 +166,7 @@ def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
     Raises:
         ValueError: if a list or a mapping cannot be read.
     """
-    kinds = RUN.flag_types
+    flag_types = RUN.flag_types
     separated = SeparatedFlags()
     for flag in flags:
         name, value = flag.name, flag.value
@@ -176,7 +176,7 @@ def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
             separated.recipes.append(value)
         elif flag.option is not None:
             separated.options.setdefault(name, {})[flag.option] = value
-        elif typing.get_origin(kinds[name]) is list:
+        elif typing.get_origin(flag_types[name]) is list:
             separated.arguments += [f"--{name}+={item}" for item in _items(name, value)]
             if declaration_of(name).flags_replace_list and f"--{name}=[]" not in separated.arguments:
                 separated.arguments.insert(0, f"--{name}=[]")  # values from the command line replace the default
@@ -248,8 +248,8 @@ def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> 
 
     Args:
         names: the names to check.
-        kind: description of a name in the message.
-        place: prefix of the message.
+        kind: what the message calls a name, such as "recipe key".
+        place: prefix of the message, such as the path of the recipe.
     Raises:
         UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
@@ -295,24 +295,24 @@ def _names_and_values(separated: SeparatedFlags) -> list[tuple[str, str]]:
 
 def _coerce_all(recipe: dict[str, Any]) -> dict[str, Any]:
     """Convert values such as `warmup: 0` and `mixed_precision: no` as the command line would."""
-    kinds = setting_types()
-    return {key: coerce_like_cli(value, kinds[key]) for key, value in recipe.items()}
+    types_by_name = setting_types()
+    return {key: coerce_like_cli(value, types_by_name[key]) for key, value in recipe.items()}
 
 
-def coerce_like_cli(value: Any, kind: Any) -> Any:
+def coerce_like_cli(value: Any, type_hint: Any) -> Any:
     """Convert a value read by YAML to the value that the command line would give.
 
     Args:
         value: value as read by YAML. A number becomes a string if the setting accepts only strings; False becomes "no"
             if the setting accepts "no".
-        kind: type of the setting; None for an unknown setting, whose value is returned unchanged.
+        type_hint: type of the setting; None for an unknown setting, whose value is returned unchanged.
     """
-    if value is False and "no" in typing.get_args(kind):
+    if value is False and "no" in typing.get_args(type_hint):
         return "no"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number and _accepts_only_strings(kind) else value
+    return str(value) if is_number and _accepts_only_strings(type_hint) else value
 
 
-def _accepts_only_strings(kind: Any) -> bool:
-    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+def _accepts_only_strings(type_hint: Any) -> bool:
+    members = typing.get_args(type_hint) if isinstance(type_hint, types.UnionType) else (type_hint,)
     return set(members) <= {str, type(None)}

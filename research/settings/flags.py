@@ -69,7 +69,7 @@ def names_where(accepts: Callable[[Declaration], bool]) -> tuple[str, ...]:
 
 
 CHOICE_SETTINGS = tuple(
-    name for name, kind in setting_types().items() if {str, dict[str, Any]} <= {*alternatives(kind)}
+    name for name, type_hint in setting_types().items() if {str, dict[str, Any]} <= {*alternatives(type_hint)}
 )
 """Settings whose value is one registered name with its options, which are set as `--head.<option>`."""
 

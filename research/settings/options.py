@@ -193,5 +193,6 @@ def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:
     return "\n".join(lines)
 
 
-def _type_name(kind: Any) -> str:
-    return kind.__name__ if inspect.isclass(kind) and not typing.get_args(kind) else str(kind).replace("typing.", "")
+def _type_name(type_hint: Any) -> str:
+    is_plain_class = inspect.isclass(type_hint) and not typing.get_args(type_hint)
+    return type_hint.__name__ if is_plain_class else str(type_hint).replace("typing.", "")

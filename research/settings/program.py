@@ -39,7 +39,7 @@ class Program:
         run_flag_types = {**setting_types(), "recipe": str | None} if self.takes_run_settings else {}
         return {
             **run_flag_types,
-            **{name: kind for group in self.extra_groups for name, kind in get_type_hints(group).items()},
+            **{name: type_hint for group in self.extra_groups for name, type_hint in get_type_hints(group).items()},
         }
 
     def read(self, arguments: Sequence[str]) -> list[Flag]:

@@ -37,7 +37,7 @@ def parse_group(group: type[Group], given_values: Mapping[str, Sequence[str]]) -
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(group)
     group_type: type = group
-    declared, kinds = declarations(group_type), typing.get_type_hints(group)
+    declared, types_by_name = declarations(group_type), typing.get_type_hints(group)
     values = {}
     for name, given in given_values.items():
         last_value, bounds = given[-1], declared[name].bounds
@@ -45,7 +45,7 @@ def parse_group(group: type[Group], given_values: Mapping[str, Sequence[str]]) -
             values[name] = parser.parse_args([f"--{name}={last_value}"])[name]
         except ArgumentError as error:
             if bounds is None:
-                raise ValueError(describe_type_error(error, kinds)) from None
+                raise ValueError(describe_type_error(error, types_by_name)) from None
             values[name] = None
         if bounds is not None and (values[name] is None or not bounds.contain(values[name])):
             raise ValueError(f"Expected --{name} to be a number that is {bounds}; got '{last_value}'.")

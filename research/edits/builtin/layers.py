@@ -128,8 +128,8 @@ def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new
     if differing:
         raise EditError(
             f"The remaining layers of {shorter_config.model_type} do not make an encoder with "
-            f"{shorter_config.num_hidden_layers} layers: {', '.join(differing)} differ. Drop different layers: the first "
-            "layer may have a different structure."
+            f"{shorter_config.num_hidden_layers} layers: {', '.join(differing)} differ. Drop different layers: the "
+            "first layer may have a different structure."
         )
     targets = [] if model.config.adapters is None else model.config.adapters["targets"]
     if targets and not any(target in new_names for target in targets):

@@ -48,9 +48,8 @@ def check_trains(run: Rehearsal) -> None:
     run.optimizer.zero_grad()
     for name, parameter in model.named_parameters():
         has_changed = not torch.equal(parameter, before[name])
-        if (
-            name.endswith(WITHOUT_GRADIENT) or "lora_A" in name
-        ):  # lora_B starts at 0, so the gradient of lora_A is 0 too
+        # lora_B starts at 0, so the gradient of lora_A is 0 too.
+        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name:
             assert not has_changed or parameter.requires_grad, name
         else:
             assert has_changed == parameter.requires_grad, name
@@ -71,7 +70,7 @@ def test_edited_model_trains_and_can_be_saved_and_loaded(
     if name == "drop_layers" and family in CANNOT_DROP:
         with pytest.raises(EditError, match=CANNOT_DROP[family]):
             edit(run, drop_layers="encoder.layer[0]")
-        if family == "albert":
+        if family == "albert":  # none of its layers can be dropped
             return
         edit(run, drop_layers="encoder.layer[1]")
     else:

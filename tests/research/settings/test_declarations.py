@@ -98,13 +98,13 @@ def test_properties_match_the_table(title: str) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_declaration_is_consistent(group: type) -> None:
-    kinds = typing.get_type_hints(group)
+    types_by_name = typing.get_type_hints(group)
     for name, declared in declarations(group).items():
-        accepts_numbers = bool({int, float} & {*alternatives(kinds[name])})
+        accepts_numbers = bool({int, float} & {*alternatives(types_by_name[name])})
         assert (declared.bounds is not None) == accepts_numbers, name
         assert declared.unit is not None or not accepts_numbers, name
-        assert not declared.flags_replace_list or typing.get_origin(kinds[name]) is list, name
-        assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(kinds[name]), name
+        assert not declared.flags_replace_list or typing.get_origin(types_by_name[name]) is list, name
+        assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(types_by_name[name]), name
         for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
         # A study cannot vary settings of a single call, or settings that it rejects.

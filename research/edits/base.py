@@ -227,9 +227,9 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     Raises:
         UnknownNameError: if there is no such edit.
     """
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameter_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     first = next(iter(inspect.signature(EDITS[name]).parameters), "")
-    return options_of(EDITS[name], kinds=kinds, given_by_caller=(first,))
+    return options_of(EDITS[name], parameter_kinds=parameter_kinds, given_by_caller=(first,))
 
 
 class EditProxy:

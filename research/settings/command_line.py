@@ -78,7 +78,7 @@ def build_command(separated: SeparatedFlags) -> Command:
     Raises:
         ValueError: see `parse`.
     """
-    settings = convert_settings(base_recipe(separated), separated.arguments)
+    settings = convert_settings(build_base_recipe(separated), separated.arguments)
     inspection = {name: settings.pop(name) for name in INSPECTION_FLAGS}
     fold_options(settings, separated.options)
     return Command(
@@ -102,7 +102,7 @@ def build_help_request(program: Program, separated: SeparatedFlags) -> HelpReque
     return HelpRequest(program, tuple(chosen), tuple(plugins), shows_traceback)
 
 
-def base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
+def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
     """Merge the recipes of a command line; if it forks a run, they override the settings of that run.
 
     Raises:

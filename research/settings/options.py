@@ -44,22 +44,22 @@ def options_of(
     entry: Callable[..., Any],
     *,
     given_by_caller: tuple[str, ...] = (),
-    kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
+    parameter_kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
 ) -> tuple[Option, ...]:
     """Return the options of a registered class or function.
 
     Args:
         entry: the class or function.
         given_by_caller: keyword-only parameters that are not options, because the calling code provides them.
-        kinds: kinds of parameters that are options.
+        parameter_kinds: kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
     parameters = [
         parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in kinds and name not in given_by_caller
+        if parameter.kind in parameter_kinds and name not in given_by_caller
     ]
-    hints = _type_hints(function, [parameter.name for parameter in parameters])
+    hints = _resolve_type_hints(function, [parameter.name for parameter in parameters])
     documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
     helps = {item.arg_name: " ".join((item.description or "").split()) for item in documented}
     return tuple(
@@ -68,7 +68,7 @@ def options_of(
     )
 
 
-def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
+def _resolve_type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the types of the named parameters. Other parameters may have types that are missing at run time."""
     function = inspect.unwrap(function)
     annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
@@ -78,8 +78,8 @@ def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str,
         )
     except NameError as error:
         raise ValueError(
-            f"The options of {function.__qualname__} ({inspect.getfile(function)}) cannot be read: {error}. Import it "
-            "outside of TYPE_CHECKING."
+            f"The options of {function.__qualname__} ({inspect.getfile(function)}) cannot be read: {error}. Import "
+            "the type outside of TYPE_CHECKING."
         ) from None
 
 
@@ -113,7 +113,7 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller:
         except (TypeError, ValueError):
             raise ValueError(
                 f"A checkpoint cannot store {value!r}, the option {name} of the {registry.kind} '{choice.name}'. "
-                "Annotate it with int, float, bool, str, Literal, or a list, tuple or dict of these."
+                "Annotate the option with int, float, bool, str, Literal, or a list, tuple or dict of these."
             ) from None
     return Choice(choice.name, options)
 

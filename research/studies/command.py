@@ -13,7 +13,7 @@ import yaml
 from research.settings.arguments import HELP
 from research.settings.command_line import (
     SeparatedFlags,
-    base_recipe,
+    build_base_recipe,
     build_help_request,
     check_setting_names,
     coerce_like_cli,
@@ -252,7 +252,7 @@ def _base(separated: SeparatedFlags, file_base: dict[str, Any]) -> tuple[dict[st
     recipes = file_base.pop("recipe", [])
     check_setting_names(file_base, "setting in the base")
     layers = merge_recipes(recipes) | file_base
-    from_recipes = base_recipe(separated)
+    from_recipes = build_base_recipe(separated)
     names = {*layers, *from_recipes, *_setting_names(separated)}
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers

@@ -23,7 +23,7 @@ import numpy as np
 from research.runner.first_checks.check import check_first
 from research.runner.listing import print_help
 from research.settings.arguments import Flag
-from research.settings.command_line import Command, build_command, build_help_request, fold
+from research.settings.command_line import Command, build_command, build_help_request, separate_flags
 from research.settings.declarations import Effect, setting
 from research.settings.flags import names_where
 from research.settings.program import HelpRequest, Program
@@ -126,15 +126,15 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     for flag in flags:
         if flag.name in REJECTED_SETTINGS:
             raise ValueError(f"verify_resume.py does not accept --{flag.name}: it makes its own runs in --folder.")
-    folded = fold(flags)
-    if folded.wants_help:
-        return build_help_request(VERIFY, folded)
+    separated = separate_flags(flags)
+    if separated.wants_help:
+        return build_help_request(VERIFY, separated)
     settings = parse_group(VerifySettings, given)
     if expand_path(settings.folder).exists():
         raise ValueError(f"{settings.folder} exists; delete it, or choose another --folder.")
     if settings.accelerate_config is not None and not expand_path(settings.accelerate_config).is_file():
         raise ValueError(f"--accelerate_config: the file {settings.accelerate_config} does not exist.")
-    run = build_command(folded)
+    run = build_command(separated)
     if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
         flags.append(Flag("save_every", None, "20%"))
     return VerifyCommand(settings, list(map(str, flags)), run)
@@ -143,7 +143,7 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
 def parse_watched(arguments: Sequence[str]) -> WatchedRunCommand:
     """Parse the command line of a watched run."""
     given, flags = split_flags(WatchedRunSettings, WATCHED_RUN.read(arguments))
-    return WatchedRunCommand(parse_group(WatchedRunSettings, given), build_command(fold(flags)))
+    return WatchedRunCommand(parse_group(WatchedRunSettings, given), build_command(separate_flags(flags)))
 
 
 def execute(command: VerifyCommand | HelpRequest) -> int:

@@ -184,7 +184,7 @@ class _Command:
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
         # These modules have read the id of the parent on import, when the parent was that of the fork server.
         for module in (launcher, signals):
-            vars(module)["PARENT"] = self.parent
+            vars(module)["PARENT_PID"] = self.parent
         # Children of this process use the same fork server. By default, Python would start a new one.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):

@@ -13,7 +13,7 @@ from settings_pages import as_yaml, describe_type
 from site_text import code, heading, link_settings
 
 from heads.registry import Registry
-from research.edits.base import HARMLESS, arguments_of
+from research.edits.base import EDITS_WITHOUT_PARAMETER_CHANGES, arguments_of
 from research.settings.flags import setting_types
 from research.settings.options import Option, options_of
 from research.settings.registries import GIVEN_BY_CALLER, load_registry
@@ -131,7 +131,7 @@ def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
     facts = []
     if page.listing == "heads":
         facts.append(f"Reads {'the last layer' if entry.wants == 'last_hidden_state' else 'all layers'}.")
-    elif page.listing == "edits" and name in HARMLESS:
+    elif page.listing == "edits" and name in EDITS_WITHOUT_PARAMETER_CHANGES:
         facts.append("Does not change which parameters exist or are trained.")
     elif page.listing == "objectives":
         facts.append(f"For tasks: {', '.join(f'[{code(kind)}](tasks.md#{kind})' for kind in _matching_tasks(name))}.")

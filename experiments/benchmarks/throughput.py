@@ -45,10 +45,10 @@ def train_in_bare_loop(
     import torch
 
     from research.data.batches.order import global_batches, split_batch
-    from research.system.launcher import num_launched
+    from research.system.launcher import num_launched_processes
 
     splits, collator, model, _ = load_parts(folder, attention_dropout)
-    rank, num_processes = int(os.environ.get("RANK", "0")), num_launched()
+    rank, num_processes = int(os.environ.get("RANK", "0")), num_launched_processes()
     if num_processes > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
         torch.distributed.init_process_group("gloo")

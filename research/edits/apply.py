@@ -36,11 +36,12 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
     finally:
         run.applying = None
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
+    # Each is a pair: the number before and after the edit.
     trainable, all_parameters = zip(before, count_parameters(model), strict=True)
     return Record.of(request, number, run.clock, trainable, all_parameters, clock=run.clock.state_dict())
 
 
-def refuse_nothing_to_train(run: Editable) -> None:
+def check_has_trainable_parameters(run: Editable) -> None:
     """Check that the model has trainable parameters.
 
     Raises:

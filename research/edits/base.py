@@ -1,4 +1,4 @@
-"""The registry of edits (functions that change the model or its training between two steps), and what they get."""
+"""The registry of edits (functions that change the model or its training between two steps), and their interface."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from research.edits.records import EditRequest
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
-from research.settings.options import options_of, typed_options
+from research.settings.options import convert_options, options_of
 from research.settings.times import Clock
 from research.system.seeds import derived_seed
 from research.tasks.base import Task
@@ -67,8 +67,8 @@ class Processes(Protocol):
 class Editable(Protocol):
     """The first argument of every edit: a run or the rehearsal of a run.
 
-    In a rehearsal all modules and parameters exist but have no values: they are on torch's `meta` device. Logged values
-    and printed messages of a rehearsal are dropped.
+    In a rehearsal, all modules and parameters exist, but the parameters have no values: they are on torch's `meta`
+    device. Values that an edit logs and messages that it prints in a rehearsal are dropped.
     """
 
     config: RunConfig
@@ -83,15 +83,15 @@ class Editable(Protocol):
     objective: Objective
     """The loss function that is minimised."""
     clock: Clock
-    """The run's position: steps taken, current epoch, and steps taken in it."""
+    """The run's position: steps taken, current epoch, and steps taken in that epoch."""
     applying: EditRequest | None
     """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter]
-    """Parameters that the edits of this boundary created or reinitialised. Their optimizer state is dropped."""
+    """Parameters that the edits after this step have created or reinitialised. Their optimizer state is dropped."""
 
     @property
     def journal(self) -> list[Record]:
-        """The records of all edits so far, skipped edits included."""
+        """The records of all edits so far, including skipped edits."""
         ...
 
     @property
@@ -131,23 +131,23 @@ class Editable(Protocol):
         """Print a message for the user, once for all processes."""
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
-        """Return a context in which all processes draw the same random numbers. Edits always draw the same numbers."""
+        """Return a context in which all processes draw the same random numbers. In edits, they always do."""
         ...
 
 
 EditFunction = Callable[..., None]
 EDITS: Registry[EditFunction] = Registry("edit", built_in="research.edits.builtin")
-HARMLESS: set[str] = set()
-"""Edits that neither add or remove parameters nor change which of them train."""
+EDITS_WITHOUT_PARAMETER_CHANGES: set[str] = set()
+"""Names of the edits that neither add nor remove parameters, and do not change which parameters are trainable."""
 
 
 def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[EditFunction], EditFunction]:
     """Return a decorator that registers a function `(run, ...)` as an edit.
 
-    The parameters after `run` are the edit's arguments. The function is called on every process. It is called once more
-    before training, in a rehearsal without weights, and again by a resumed run or a fork before the weights are loaded.
-    Its effect may therefore depend on its arguments, the modules of the model, the clock and torch's random numbers,
-    but not on the values of weights. The random numbers are seeded with the run's seed and the number of the edit.
+    The parameters after `run` are the edit's arguments. The function is called on every process. It is also called
+    before training, in rehearsals without weights, and by a resumed run or a fork before the weights are loaded. Its
+    effect may therefore depend only on its arguments, the modules of the model, the clock and torch's random numbers,
+    not on the values of weights. The random numbers are seeded with the run's seed and the number of the edit.
 
     Args:
         name: the edit's name in timelines and in `run.edit`.
@@ -161,25 +161,25 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
 
     def decorate(function: EditFunction) -> EditFunction:
         if not changes_parameters:
-            HARMLESS.add(name)
+            EDITS_WITHOUT_PARAMETER_CHANGES.add(name)
         return EDITS.register(name)(function)
 
     return decorate
 
 
-def request_edit(name: str, value: Any, asked_by: str) -> EditRequest:
-    """Return the request for an edit written as `name: value` in a timeline.
+def parse_request(name: str, value: Any, asked_by: str) -> EditRequest:
+    """Parse an edit written as `name: value` in a timeline, and return the request for it.
 
     Args:
         name: registered name of the edit.
-        value: a mapping of arguments, or the first argument alone; true or null for an edit without arguments.
+        value: a dict of arguments, or the first argument alone; true or null for an edit without arguments.
         asked_by: origin of the request, for messages and the journal.
     Raises:
         UnknownNameError: if there is no such edit or argument.
         ValueError: if an argument is missing or has the wrong type.
     """
     given = given_arguments(name, arguments_of(name), value)
-    return _typed_request(name, given, asked_by)
+    return _build_request(name, given, asked_by)
 
 
 def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], asked_by: str) -> EditRequest:
@@ -200,11 +200,11 @@ def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], 
     given = dict(zip(names, positional, strict=False))
     if twice := sorted(given.keys() & named.keys()):
         raise ValueError(f"The edit '{name}' got its argument {twice[0]} twice: by position and by name.")
-    return _typed_request(name, given | named, asked_by)
+    return _build_request(name, given | named, asked_by)
 
 
-def _typed_request(name: str, given: dict[str, Any], asked_by: str) -> EditRequest:
-    arguments = typed_options(f"edit '{name}'", arguments_of(name), given, "argument")
+def _build_request(name: str, given: dict[str, Any], asked_by: str) -> EditRequest:
+    arguments = convert_options(f"edit '{name}'", arguments_of(name), given, "argument")
     for argument, value in arguments.items():
         if not _survives_json(value):
             raise ValueError(
@@ -227,13 +227,13 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     Raises:
         UnknownNameError: if there is no such edit.
     """
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameter_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     first = next(iter(inspect.signature(EDITS[name]).parameters), "")
-    return options_of(EDITS[name], kinds=kinds, given_by_caller=(first,))
+    return options_of(EDITS[name], parameter_kinds=parameter_kinds, given_by_caller=(first,))
 
 
 class EditProxy:
-    """Request edits by calling them as methods: `run.edit.unfreeze("encoder.layer[-2:]")`.
+    """Requests edits when they are called as methods: `run.edit.unfreeze("encoder.layer[-2:]")`.
 
     Args:
         submit: function that receives the request.
@@ -256,8 +256,8 @@ class EditProxy:
         return submit
 
 
-def digest(requests: list[EditRequest]) -> int:
-    """Return a hash of requested edits as a number that is equal for equal edits; 0 if there are none."""
+def hash_requests(requests: list[EditRequest]) -> int:
+    """Return a 56-bit hash of the requested edits and their order; 0 if there are none."""
     if not requests:
         return 0
     text = json.dumps([[request.name, request.arguments] for request in requests], sort_keys=True, default=repr)

@@ -17,13 +17,13 @@ CONDITIONS: Registry[Predicate] = Registry("condition")
 @CONDITIONS.register("plateau")
 def plateau(metric: str, values: list[float], patience: float) -> bool:
     """Return whether the metric has not improved in the last `patience` evaluations."""
-    best, since = None, 0
+    best, num_without_improvement = None, 0
     for value in values:
         if is_better(metric, value, best):
-            best, since = value, 0
+            best, num_without_improvement = value, 0
         else:
-            since += 1
-    return since >= patience
+            num_without_improvement += 1
+    return num_without_improvement >= patience
 
 
 @CONDITIONS.register("above")
@@ -40,7 +40,7 @@ def below(metric: str, values: list[float], threshold: float) -> bool:
 
 @dataclass
 class Condition:
-    """A condition such as `plateau(validation/loss, 3)`, which comes true at most once."""
+    """A condition such as `plateau(validation/loss, 3)`. It comes true at most once."""
 
     name: str
     """Registered name."""
@@ -84,17 +84,17 @@ def parse_condition(text: str) -> Condition:
     Raises:
         ValueError: if the text is not a known condition with a validation metric and a number.
     """
-    found = re.fullmatch(r"\s*(\w+)\(\s*validation/([\w/ .-]+?)\s*,\s*([-+.\deE]+)\s*\)\s*", str(text))
-    if found is None:
+    match = re.fullmatch(r"\s*(\w+)\(\s*validation/([\w/ .-]+?)\s*,\s*([-+.\deE]+)\s*\)\s*", str(text))
+    if match is None:
         raise ValueError(
             f"Expected a condition such as plateau(validation/loss, 3), got '{text}'. Conditions: "
             f"{', '.join(CONDITIONS)}."
         )
-    _ = CONDITIONS[found[1]]
+    _ = CONDITIONS[match[1]]  # raises an error if the condition is unknown
     try:
-        number = float(found[3])
+        number = float(match[3])
     except ValueError:
-        raise ValueError(f"Expected a number after the comma in '{text}', got '{found[3]}'.") from None
-    if found[1] == "plateau" and (number < 1 or not number.is_integer()):
-        raise ValueError(f"Expected a whole number of evaluations above 0 after the comma in '{text}'.")
-    return Condition(found[1], found[2], number)
+        raise ValueError(f"Expected a number after the comma in '{text}', got '{match[3]}'.") from None
+    if match[1] == "plateau" and (number < 1 or not number.is_integer()):
+        raise ValueError(f"Expected a number of evaluations (an integer above 0) after the comma in '{text}'.")
+    return Condition(match[1], match[2], number)

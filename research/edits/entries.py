@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from heads.registry import UnknownNameError
 from research.edits.conditions import Condition, parse_condition
-from research.edits.keywords import ON_CONFLICT, TIMES, describe_unknown_edit
+from research.edits.keywords import DUE_KEYWORDS, ON_CONFLICT, describe_unknown_edit
 from research.settings import value_types
 from research.settings.options import Option
 from research.settings.times import Clock, Time, parse_time
@@ -61,7 +61,7 @@ class Due:
         Args:
             num_evaluations: number of evaluations before the last step.
         Raises:
-            ValueError: if the condition needs more.
+            ValueError: if the condition needs more evaluations.
         """
         if self.when is not None and num_evaluations < self.when.num_evaluations_needed:
             raise ValueError(
@@ -71,26 +71,26 @@ class Due:
 
 
 def read_entry(
-    written: object, edits: Collection[str], *, allow_unregistered: bool = False
+    entry: object, edits: Collection[str], *, allow_unregistered: bool = False
 ) -> tuple[Due, dict[str, Any]]:
     """Parse an entry: one time or condition, and edits by name.
 
     Args:
-        written: the entry.
+        entry: the entry as in the settings.
         edits: names of the known edits.
-        allow_unregistered: whether to accept other edits, which a plugin may register.
+        allow_unregistered: whether to accept unknown edits, because a plugin may register them later.
     Returns:
-        When the entry is due, and the written value of each edit.
+        When the entry is due, and the value that the entry gives for each edit.
     Raises:
         ValueError: if the time cannot be parsed, or an edit is unknown or missing.
     """
-    if not isinstance(written, Mapping):
-        raise ValueError(f"expected a mapping such as {{at: 10%, unfreeze: encoder}}, got {written!r}")
-    given = dict(written)
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"expected a mapping such as {{at: 10%, unfreeze: encoder}}, got {entry!r}")
+    given = dict(entry)
     on_conflict = given.pop(ON_CONFLICT, None)
-    times = {name: given.pop(name) for name in TIMES if name in given}
+    times = {name: given.pop(name) for name in DUE_KEYWORDS if name in given}
     if len(times) != 1:
-        raise ValueError(f"expected exactly one of {', '.join(TIMES)}, got {', '.join(times) or 'none'}")
+        raise ValueError(f"expected exactly one of {', '.join(DUE_KEYWORDS)}, got {', '.join(times) or 'none'}")
     for name in given:
         if name not in edits and not allow_unregistered:
             raise UnknownNameError(describe_unknown_edit(name, edits))
@@ -117,18 +117,19 @@ def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[st
     Args:
         edit: name of the edit.
         options: all arguments of the edit.
-        value: a mapping of arguments, or the first argument alone; true or null for an edit without arguments.
+        value: a dict of arguments, or the first argument alone; true or null for an edit without arguments.
     Raises:
         ValueError: if a value is given to an edit that takes no arguments.
     """
     names = [option.name for option in options]
 
-    def first_takes(kind: type) -> bool:
-        return bool(options) and value_types.accepts(options[0].type, kind())
+    def first_accepts(value_type: type) -> bool:
+        """Return whether the first argument accepts a value of a type."""
+        return bool(options) and value_types.accepts(options[0].type, value_type())
 
-    if isinstance(value, dict) and (value.keys() <= set(names) or not first_takes(dict)):
+    if isinstance(value, dict) and (value.keys() <= set(names) or not first_accepts(dict)):
         return value
-    if value is None or (value is True and not first_takes(bool)):
+    if value is None or (value is True and not first_accepts(bool)):
         return {}
     if not names:
         raise ValueError(f"The edit '{edit}' takes no arguments; write '{edit}: true'. Got {value!r}.")

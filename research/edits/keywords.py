@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from heads.registry import describe_unknown
 
-TIMES = ("at", "every", "when")
+DUE_KEYWORDS = ("at", "every", "when")
+"""Keywords that say when an entry is due. Every entry has exactly one of them."""
 ON_CONFLICT = "on_conflict"
 """Keyword of a conditional entry: what happens if its edits cannot be applied when the condition comes true."""
-KEYWORDS = (*TIMES, ON_CONFLICT)
+KEYWORDS = (*DUE_KEYWORDS, ON_CONFLICT)
 
 
 def describe_unknown_edit(name: object, edits: Iterable[str]) -> str:

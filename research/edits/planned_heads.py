@@ -1,4 +1,4 @@
-"""The heads that a run will have: the first one, and those with which its timeline replaces it."""
+"""The heads that a run will have: its first head, and the heads with which its timeline replaces that one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from research.edits.timeline import Timeline
 from research.model.head_check import PlannedHead
 
 
-def planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]:
-    """Return each head of a run and which parts of it train. Hooks may request further heads during the run.
+def find_planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]:
+    """Return each head that a run will have, and which parts of it train. Hooks may request further heads later.
 
     Args:
-        rehearsal: the run's rehearsal before its first step (for a fork: at its start); it is not changed.
+        rehearsal: the run's rehearsal before its first step (for a fork: at its start), which is not changed.
         timeline: the planned edits.
     """
     run = copy.deepcopy(rehearsal)
-    first = run.clock.step
-    run.apply(timeline.due.get(first, ()))
+    first_step = run.clock.step
+    run.apply(timeline.due.get(first_step, ()))
     at_start = copy.deepcopy(run)
-    found = [PlannedHead.of(run.encoder_with_head)]
+    heads = [PlannedHead.of(run.encoder_with_head)]
     for step, requests in timeline.due.items():
-        if step > first:
+        if step > first_step:
             run.clock.set_step(step)
             run.apply(requests)
-            found.append(PlannedHead.of(run.encoder_with_head))
+            heads.append(PlannedHead.of(run.encoder_with_head))
     for entry in timeline.conditional:
-        for each in (at_start, run):  # the condition may come true at any time
-            later = copy.deepcopy(each)
+        for state in (at_start, run):  # the condition may come true at any time
+            edited = copy.deepcopy(state)
             with suppress(EditError):
-                later.apply(entry.requests)
-                found.append(PlannedHead.of(later.encoder_with_head))
+                edited.apply(entry.requests)
+                heads.append(PlannedHead.of(edited.encoder_with_head))
                 break
-    return found
+    return heads

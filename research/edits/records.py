@@ -17,11 +17,11 @@ class EditRequest:
     name: str
     """Registered name of the edit."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """All arguments, defaults included."""
+    """All arguments, including defaults."""
     asked_by: str = "Python"
     """Origin of the request: a timeline entry or a hook."""
     entry: str | None = None
-    """The timeline entry as text, including its time; None if a hook requested the edit during training."""
+    """The timeline entry as a string, including its time; None if a hook requested the edit during training."""
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -41,15 +41,15 @@ class Record:
     name: str
     """Registered name of the edit."""
     arguments: dict[str, Any]
-    """All arguments, defaults included."""
+    """All arguments, including defaults."""
     asked_by: str
     """Origin of the request: a timeline entry or a hook."""
     trainable_parameters: list[int]
-    """Number of trainable parameters before and after."""
+    """Number of trainable parameters before and after the edit."""
     parameters: list[int]
-    """Number of all parameters before and after."""
+    """Number of all parameters before and after the edit."""
     entry: str | None = None
-    """The timeline entry as text, including its time; None if a hook requested the edit during training."""
+    """The timeline entry as a string, including its time; None if a hook requested the edit during training."""
     skipped: str | None = None
     """Why the edit was skipped when its condition came true (on_conflict: skip); None if it was applied."""
     clock: dict[str, int | None] | None = None
@@ -73,7 +73,7 @@ class Record:
             now: the run's clock.
             trainable: number of trainable parameters before and after.
             parameters: number of all parameters before and after.
-            **more: further fields: skipped or clock.
+            **more: further fields of the record: `skipped` or `clock`.
         """
         return cls(
             number,
@@ -102,14 +102,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Parent:
-    """The run that a fork continues, at the fork's first step."""
+    """The run that a fork continues, as it was when the fork starts."""
 
     run: str
     """Directory of the parent run."""
     step: int
     """Steps that the parent had taken when the fork starts."""
     journal: tuple[Record, ...]
-    """Records of the parent's edits up to this step."""
+    """Records of the parent's edits up to `step`."""
 
 
 def objective_after(objective: str | dict[str, Any] | None, records: Sequence[Record]) -> Choice:

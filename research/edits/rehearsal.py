@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
-from research.edits.apply import apply_edit, refuse_nothing_to_train
+from research.edits.apply import apply_edit, check_has_trainable_parameters
 from research.edits.base import Editable, EditError, Processes
 from research.edits.keywords import ON_CONFLICT
 from research.edits.records import EditRequest, Parent, Record
@@ -34,13 +34,13 @@ from research.model.parameters import count_parameters
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.errors import one_line
-from research.system.launcher import num_launched
+from research.system.launcher import num_launched_processes
 from research.tasks.base import Task
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One step as planned."""
+    """The plan of one step."""
 
     step: int
     """Number of the step, from 1."""
@@ -76,7 +76,7 @@ class RehearsedProcesses:
 
 @dataclass
 class Rehearsal:
-    """A rehearsal of a run: everything that edits may use and change (`Editable`), without values of weights."""
+    """A rehearsal of a run: everything that edits may use and change (see `Editable`), without values of weights."""
 
     config: RunConfig
     """The settings."""
@@ -89,7 +89,7 @@ class Rehearsal:
     clock: Clock
     """The rehearsal's position."""
     schedule: Schedule
-    """A factor for the base learning rate of every parameter group."""
+    """The schedule: a factor for the base learning rate of every parameter group."""
     encoder_with_head: EncoderWithHead
     """The model, without values."""
     optimizer: torch.optim.Optimizer
@@ -97,14 +97,14 @@ class Rehearsal:
     original_tokenizer: PreTrainedTokenizerBase
     """The run's tokenizer, which a rehearsal does not change."""
     journal: list[Record] = field(default_factory=list)
-    """All edits so far."""
+    """The records of all edits so far."""
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits of this boundary created or reinitialised."""
+    """Parameters that the edits after this step have created or reinitialised."""
 
-    _known: tuple[int, tuple[str, ...]] | None = None
-    """Number of trainable parameters and names of trainable blocks; None after an edit."""
+    _trainable: tuple[int, tuple[str, ...]] | None = None
+    """Number of trainable parameters and names of trainable blocks; None if they must be counted again."""
 
     @classmethod
     def of(
@@ -147,7 +147,7 @@ class Rehearsal:
     def accelerator(self) -> RehearsedProcesses:
         """Process index, number of processes, precision and device."""
         device, rank = self.encoder_with_head.device, int(os.environ.get("RANK", "0"))
-        return RehearsedProcesses(device, num_launched(), rank, self.config.mixed_precision)
+        return RehearsedProcesses(device, num_launched_processes(), rank, self.config.mixed_precision)
 
     @property
     def is_main(self) -> bool:
@@ -163,7 +163,7 @@ class Rehearsal:
         """Check the names of values to log.
 
         Raises:
-            ValueError: if the loop itself logs a value of that name.
+            ValueError: if the loop itself logs a value with one of these names.
         """
         check_reserved_names(values)
 
@@ -172,7 +172,7 @@ class Rehearsal:
 
     @contextlib.contextmanager
     def shared_random_numbers(self) -> Iterator[None]:
-        """Return a context that changes nothing: in edits all processes draw the same random numbers anyway."""
+        """Return a context that changes nothing: in edits, all processes draw the same random numbers anyway."""
         yield
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Rehearsal:
@@ -196,37 +196,37 @@ class Rehearsal:
         for step in range(parent.step + 1):
             if step > 0:
                 self._advance()
-            for reading, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
-                with self.clock.rewound_to(step, reading):
+            for clock_state, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
+                with self.clock.rewound_to(step, clock_state):
                     self.apply([record.request for record in records])
 
     def check(self, timeline: Timeline) -> None:
-        """Apply all edits of a timeline in order, on a copy.
+        """Check that all edits of a timeline can be applied, by applying them to a copy of the rehearsal.
 
         Raises:
             EditError: if an edit cannot be applied, or would leave nothing to train.
         """
-        end = copy.deepcopy(self)
+        rehearsed = copy.deepcopy(self)
         # Conditions come true after an evaluation, and therefore never before the edits that are due at the start.
         states = _States() if self.clock.step in timeline.due else _States(self)
         for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
-            end.clock.set_step(step)
-            end.apply(requests)
+            rehearsed.clock.set_step(step)
+            rehearsed.apply(requests)
             if timeline.conditional:
-                states.add(end, num_applied)
+                states.add(rehearsed, num_applied)
         for entry in timeline.conditional:
             self._check_conditional(entry, states, timeline)
 
     def _check_conditional(self, entry: TimelineEntry, states: _States, timeline: Timeline) -> None:
         """Check that a conditional entry can be applied whenever its condition may come true.
 
-        The entry is applied after the planned edits of each step, and there also after each other conditional entry
-        and after all of them together. The edits that are planned for later are applied after it.
+        In each of the given states, the entry is applied on its own, after each of the other conditional entries, and
+        after all of them together. The edits that are planned for later steps are applied after the entry.
 
         Args:
             entry: the entry to check.
-            states: the run after the planned edits of each step, and before the first ones unless the run starts with
-                edits.
+            states: states of the run after the planned edits of each step, and also before any edits unless edits are
+                planned for the start.
             timeline: the timeline of the entry.
         Raises:
             EditError: if the entry can never be applied, or cannot always be applied and has no on_conflict. In a fork,
@@ -235,15 +235,15 @@ class Rehearsal:
         failures: list[EditError] = []
         num_tried = 0
         others = [other.requests for other in timeline.conditional if other is not entry]
-        together = [list(itertools.chain.from_iterable(others))] if len(others) > 1 else []
+        all_others = [list(itertools.chain.from_iterable(others))] if len(others) > 1 else []
         planned = list(timeline.due.values())
         for num_applied, state in states.kept:
             later = planned[num_applied:]
-            for before in [[], *others, *together]:
-                if before and _failure(state, [before, *later]) is not None:
+            for earlier in [[], *others, *all_others]:
+                if earlier and _find_failure(state, [earlier, *later]) is not None:
                     continue  # the other entry has its own check
                 num_tried += 1
-                if (failure := _failure(state, [before, entry.requests, *later])) is not None:
+                if (failure := _find_failure(state, [earlier, entry.requests, *later])) is not None:
                     failures.append(failure)
         if len(failures) == num_tried and not (self.clock.step > 0 and entry.on_conflict is not None):
             raise failures[0]
@@ -258,7 +258,9 @@ class Rehearsal:
     def structure(self) -> tuple[Any, ...]:
         """Everything that determines whether an edit can be applied: parameters, shapes, frozen mask and settings."""
         model = self.encoder_with_head
-        parameters = ((name, tuple(each.shape), each.requires_grad) for name, each in model.named_parameters())
+        parameters = (
+            (name, tuple(parameter.shape), parameter.requires_grad) for name, parameter in model.named_parameters()
+        )
         return (*parameters, repr(model.config.to_dict()), repr(self.objective), self.collator.max_length)
 
     def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
@@ -271,17 +273,17 @@ class Rehearsal:
             self.apply(timeline.due.get(self.clock.step, ()))
             if self.clock.step >= self.clock.total_steps:
                 return
-            yield self._plan()
+            yield self._plan_step()
             self._advance()
 
     def apply(self, requests: Sequence[EditRequest]) -> None:
-        """Apply edits as a run does, without the parts that concern processes and values of weights.
+        """Apply the edits that are due after one step, as a run does, except for what involves processes or weights.
 
         Raises:
-            EditError: if an edit cannot be applied, or reads values.
+            EditError: if an edit cannot be applied, or reads the values of parameters.
         """
         if requests:
-            self._known = None
+            self._trainable = None
             self.fresh.clear()
             for request in requests:
                 try:
@@ -293,11 +295,13 @@ class Rehearsal:
                         f"The edit '{request.name}' reads values of parameters, which do not exist in the rehearsal "
                         f"before training ({one_line(error)}). Skip this part of the edit if parameter.is_meta."
                     ) from error
-            refuse_nothing_to_train(self)
+            check_has_trainable_parameters(self)
 
     def apply_all(self, planned: Sequence[Sequence[EditRequest]]) -> None:
-        """Apply the edits of several boundaries, one after the other.
+        """Apply the edits that are due after several steps, in the order of the steps.
 
+        Args:
+            planned: the edits of each step.
         Raises:
             EditError: see `apply`.
         """
@@ -307,30 +311,30 @@ class Rehearsal:
     def _advance(self) -> None:
         clock = self.clock
         if self.config.schedule_interval == "step":
-            self._move_rates()
+            self._step_schedule()
         clock.advance(clock.batch_size)
         if clock.step_in_epoch == clock.steps_per_epoch:
-            clock.next_epoch()
+            clock.start_next_epoch()
             if self.config.schedule_interval == "epoch":
-                self._move_rates()
+                self._step_schedule()
 
-    def _move_rates(self) -> None:
+    def _step_schedule(self) -> None:
         self.schedule.step()
         apply_schedule(self.optimizer, self.schedule)
 
-    def _plan(self) -> StepPlan:
-        if self._known is None:
+    def _plan_step(self) -> StepPlan:
+        if self._trainable is None:
             model = self.encoder_with_head
             blocks = model_blocks(model.encoder, model.head)
-            trains = [name for name, members in blocks if any(parameter.requires_grad for _, parameter in members)]
-            self._known = count_parameters(model)[0], tuple(trains)
-        return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._known)
+            trained = [name for name, members in blocks if any(parameter.requires_grad for _, parameter in members)]
+            self._trainable = count_parameters(model)[0], tuple(trained)
+        return StepPlan(self.clock.step + 1, learning_rates(self.optimizer), *self._trainable)
 
 
 class _States:
-    """States of a run along its timeline. Of consecutive states with equal structure, the first and the last are kept.
+    """States of a run along its timeline. Of consecutive states of equal structure, only the first and last are kept.
 
-    States in between need no check. If an entry cannot be applied at one of them, it cannot be applied at the first
+    The states in between need no check. If an entry cannot be applied at one of them, it cannot be applied at the first
     either, since more edits are planned after the first. If it can be applied at one of them, it can be applied at the
     last. Therefore a timeline that repeats an edit hundreds of times does not take longer to check.
 
@@ -354,20 +358,20 @@ class _States:
         self._structures.append(structure)
 
 
-def _failure(state: Rehearsal, boundaries: Sequence[Sequence[EditRequest]]) -> EditError | None:
-    """Return why the edits of some boundaries cannot be applied one after the other, or None if they can."""
-    tried = copy.deepcopy(state)
+def _find_failure(state: Rehearsal, planned: Sequence[Sequence[EditRequest]]) -> EditError | None:
+    """Return why the edits planned for several steps cannot be applied in their order, or None if they can."""
+    rehearsed = copy.deepcopy(state)
     try:
-        tried.apply_all(boundaries)
+        rehearsed.apply_all(planned)
     except EditError as error:
         return error
     return None
 
 
-def _describe_missing(owner: str, name: str, protocol: type) -> str:
-    """Return the error message for an attribute that edits cannot use."""
-    members = sorted({*protocol.__annotations__, *(each for each in vars(protocol) if not each.startswith("_"))})
+def _describe_missing(expression: str, name: str, protocol: type) -> str:
+    """Return the error message for an attribute, of `run` or `run.accelerator`, that edits cannot use."""
+    members = sorted({*protocol.__annotations__, *(member for member in vars(protocol) if not member.startswith("_"))})
     return (
-        f"Edits cannot use {owner}.{name}: they are rehearsed before training, without weights and rows. "
+        f"Edits cannot use {expression}.{name}: they are rehearsed before training, without weights and rows. "
         f"Available: {', '.join(members)}."
     )

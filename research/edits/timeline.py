@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from research.edits.base import EDITS, request_edit
+from research.edits.base import EDITS, parse_request
 from research.edits.builtin.adapters import PEFT
 from research.edits.entries import Due, read_entry
-from research.edits.keywords import TIMES
+from research.edits.keywords import DUE_KEYWORDS
 from research.edits.records import EditRequest
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
@@ -32,12 +32,12 @@ class TimelineEntry(Due):
 
     @property
     def identity(self) -> str:
-        """The entry as text: equal in a run and its forks, whatever its position in their timelines."""
+        """The entry as a string, equal in a run and its forks, whatever the entry's position in their timelines."""
         assert self.requests[0].entry is not None
         return self.requests[0].entry
 
     def __str__(self) -> str:
-        return f"{self.at or self.every or self.when}: {listed(self.requests)}"
+        return f"{self.at or self.every or self.when}: {list_edits(self.requests)}"
 
     def steps(self, clock: Clock) -> list[int]:
         """Return the steps after which the entry is due; empty for a condition.
@@ -51,7 +51,7 @@ class TimelineEntry(Due):
             raise ValueError(f"{self.label}: {error}") from None
 
 
-def listed(requests: Sequence[EditRequest]) -> str:
+def list_edits(requests: Sequence[EditRequest]) -> str:
     """Return edits as a comma-separated list."""
     return ", ".join(map(str, requests))
 
@@ -73,20 +73,20 @@ class Timeline:
         return not self.due and not self.conditional
 
 
-def parse_entry(written: Mapping[str, Any], label: str) -> TimelineEntry:
+def parse_entry(entry: Mapping[str, Any], label: str) -> TimelineEntry:
     """Parse an entry: one time or condition, and edits by name with their arguments.
 
     Args:
-        written: the entry.
+        entry: the entry as in the settings.
         label: origin of the entry, for messages and the journal.
     Raises:
         ValueError: if the time or an edit cannot be parsed; names the entry.
     """
     try:
-        due, edits = read_entry(written, EDITS)
-        requests = tuple(request_edit(name, value, label) for name, value in edits.items())
-        kind = next(name for name in TIMES if getattr(due, name) is not None)
-        identity = f"{kind} {getattr(due, kind)}: {listed(requests)}"
+        due, edits = read_entry(entry, EDITS)
+        requests = tuple(parse_request(name, value, label) for name, value in edits.items())
+        kind = next(name for name in DUE_KEYWORDS if getattr(due, name) is not None)
+        identity = f"{kind} {getattr(due, kind)}: {list_edits(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
         return TimelineEntry(**vars(due), label=label, requests=requests)
     except ValueError as error:
@@ -97,17 +97,17 @@ def parse_timeline(config: RunConfig) -> list[TimelineEntry]:
     """Return the entries in the settings: --freeze first, then --peft, then the timeline in its order.
 
     Raises:
-        ValueError: if an entry cannot be parsed; names it.
+        ValueError: if an entry cannot be parsed; names the entry.
     """
     entries = []
     if config.freeze:
         entries.append(parse_entry({"at": "0%", "freeze": config.freeze}, "--freeze"))
     if config.peft is not None:
         choice = Choice.of(config.peft, "peft")
-        written = {"at": "0%", f"add_{choice.name}": resolve_options(PEFT, choice)}
-        entries.append(parse_entry(written, "--peft"))
+        entry = {"at": "0%", f"add_{choice.name}": resolve_options(PEFT, choice)}
+        entries.append(parse_entry(entry, "--peft"))
     return entries + [
-        parse_entry(written, f"timeline entry {number}") for number, written in enumerate(config.timeline, start=1)
+        parse_entry(entry, f"timeline entry {number}") for number, entry in enumerate(config.timeline, start=1)
     ]
 
 
@@ -133,10 +133,10 @@ def resolve_timeline(
     """Return the edits by the step after which they are due.
 
     Args:
-        entries: the entries. Those due at the same step are applied in this order.
+        entries: the entries. Entries that are due after the same step are applied in this order.
         clock: the run's clock.
-        smoke: whether to compress the timeline, in its order, into a smoke run, which is too short for it.
-        parent: the run that this run is a fork of. Edits that it applied are not applied again.
+        smoke: whether this is a smoke run, into whose few steps the timeline is compressed.
+        parent: for a fork, the run that it continues. Edits that the parent applied are not applied again.
     Raises:
         ValueError: if the time of an entry is never reached.
     """
@@ -144,47 +144,47 @@ def resolve_timeline(
     timed = [entry for entry in entries if entry.when is None]
     note = None
     if smoke and timed:
-        placed = _compress_for_smoke(timed, clock.total_steps)
+        due_entries = _compress_for_smoke(timed, clock.total_steps)
         note = f"--smoke compresses the timeline, in its order, into {clock.total_steps} steps."
     else:
-        placed = [(step, entry) for entry in timed for step in entry.steps(clock)]
+        due_entries = [(step, entry) for entry in timed for step in entry.steps(clock)]
     conditional = [entry for entry in entries if entry.when is not None]
     if parent is not None:
-        placed, repeated = _after_fork(placed, parent)
-        note = " ".join(filter(None, [note, *repeated])) or None
-        come_true = {record.entry for record in parent.journal}
-        conditional = [entry for entry in conditional if entry.identity not in come_true]
-    for step, entry in placed:
+        due_entries, fork_notes = _drop_applied_by_parent(due_entries, parent)
+        note = " ".join(filter(None, [note, *fork_notes])) or None
+        applied_by_parent = {record.entry for record in parent.journal}
+        conditional = [entry for entry in conditional if entry.identity not in applied_by_parent]
+    for step, entry in due_entries:
         due.setdefault(step, []).extend(entry.requests)
     return Timeline(dict(sorted(due.items())), conditional, note)
 
 
-def _after_fork(
-    placed: Sequence[tuple[int, TimelineEntry]], parent: Parent
+def _drop_applied_by_parent(
+    due_entries: Sequence[tuple[int, TimelineEntry]], parent: Parent
 ) -> tuple[list[tuple[int, TimelineEntry]], list[str]]:
     """Return the entries that a fork still has to apply, and messages for the user.
 
-    These are the entries that are due when the fork starts or later, and that its parent did not apply.
+    The fork applies the entries that are due when it starts or later, unless its parent has applied them.
 
     An edit of the parent counts only for the entry that requested it, not for an entry that requests the same edit at
-    another time. In a longer fork, a percentage of the run is a later step; an entry that the parent applied still
-    counts as applied.
+    a different time. In a fork that is longer than its parent, 50% is a later step than in the parent; nevertheless, an
+    entry that the parent applied counts as applied.
 
     Args:
-        placed: entries with the step after which each is due.
+        due_entries: entries with the step after which each is due.
         parent: the run that the fork continues.
     Raises:
-        ValueError: if the parent did not apply an entry, and its step has passed.
+        ValueError: if the parent did not apply an entry, and the entry's step has passed.
     """
-    done = Counter(record.entry for record in parent.journal)
-    done_here = {record.entry for record in parent.journal if record.step == parent.step}
-    left, notes = [], []
-    for step, entry in sorted(placed, key=lambda place: place[0]):
+    num_applied = Counter(record.entry for record in parent.journal)
+    applied_at_fork = {record.entry for record in parent.journal if record.step == parent.step}
+    remaining, notes = [], []
+    for step, entry in sorted(due_entries, key=lambda pair: pair[0]):
         if entry.every is not None:
-            if step > parent.step or (step == parent.step and entry.identity not in done_here):
-                left.append((step, entry))
-        elif done[entry.identity] >= len(entry.requests):
-            done[entry.identity] -= len(entry.requests)
+            if step > parent.step or (step == parent.step and entry.identity not in applied_at_fork):
+                remaining.append((step, entry))
+        elif num_applied[entry.identity] >= len(entry.requests):
+            num_applied[entry.identity] -= len(entry.requests)  # the timeline may contain an equal entry again
             if step > parent.step:
                 notes.append(f"{entry.label} ({entry}) was applied by {parent.run} and is not repeated at step {step}.")
         elif step < parent.step:
@@ -193,15 +193,15 @@ def _after_fork(
                 f"of {parent.run}."
             )
         else:
-            left.append((step, entry))
-    return left, notes
+            remaining.append((step, entry))
+    return remaining, notes
 
 
 def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[tuple[int, TimelineEntry]]:
     """Return the entries of a smoke run, each with the step after which it is due.
 
-    Entries at time 0 are due before the first step; the remaining entries are spread over the remaining boundaries.
-    They are ordered by time if all times have the same unit, and otherwise as they are written.
+    Entries at time 0 are due before the first step. The remaining entries are spread over the steps of the run, in the
+    order of their times if all times have the same unit, and otherwise in the order of the timeline.
     """
     first: list[TimelineEntry] = []
     later: list[TimelineEntry] = []
@@ -210,8 +210,8 @@ def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
     if len(units) == 1:  # times in several units cannot be compared in such a short run
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
-    boundaries = max(1, num_steps - 1)
+    num_possible_steps = max(1, num_steps - 1)  # an edit after the last step would never be trained
     return [
         *((0, entry) for entry in first),
-        *((1 + number * boundaries // len(later), entry) for number, entry in enumerate(later)),
+        *((1 + number * num_possible_steps // len(later), entry) for number, entry in enumerate(later)),
     ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from research.edits.base import EDITS, Editable, EditError
 from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
-from research.edits.timeline import Timeline, TimelineEntry, listed
+from research.edits.timeline import Timeline, TimelineEntry, list_edits
 from research.features.cache import Layers
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
@@ -122,7 +122,7 @@ def _apply(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str
     """Apply edits to a rehearsal; return why stored hidden states are not valid after them, or None."""
     run.apply(requests)
     reason = _reason_of(run, watch, requests)
-    return reason and f"{reason} after step {run.clock.step} ({listed(requests)})"
+    return reason and f"{reason} after step {run.clock.step} ({list_edits(requests)})"
 
 
 def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
@@ -137,9 +137,9 @@ def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) ->
         with suppress(EditError):  # the edits may need a head that the timeline sets later
             run.apply(entry.requests)
             reason = _reason_of(run, watch, entry.requests)
-            return run, reason and f"{reason} once {entry.when} ({listed(entry.requests)})"
+            return run, reason and f"{reason} once {entry.when} ({list_edits(entry.requests)})"
     # With on_conflict skip, the edits may be possible only between two planned edits, or never.
-    return None, f"it is not known what changes once {entry.when} ({listed(entry.requests)})"
+    return None, f"it is not known what changes once {entry.when} ({list_edits(entry.requests)})"
 
 
 def _reason_of(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from research.edits.timeline import Timeline, listed
+from research.edits.timeline import Timeline, list_edits
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class FollowTimeline(Hook):
         for step, requests in self.due.items():
             if step > run.clock.step:
                 where = f"The run ended after step {run.clock.step:,}, before step {step:,}"
-                run.print(f"{where}: {listed(requests)} was not applied.")
+                run.print(f"{where}: {list_edits(requests)} was not applied.")
         for entry in self.conditional:
             assert entry.when is not None
             if not entry.when.has_come_true:
-                run.print(f"{entry.when} never came true: {listed(entry.requests)} was not applied.")
+                run.print(f"{entry.when} never came true: {list_edits(entry.requests)} was not applied.")
 
     def _forget(self, *metrics: str) -> None:
         for entry in self.conditional:

@@ -36,7 +36,7 @@ class GradualUnfreezing(Hook):
         # With a single layer no slice is used, which would be an error if the layer is shared (ALBERT).
         parts = [f"encoder.layer[-{number}]" for number in range(1, len(layers) + 1)] if len(layers) > 1 else []
         parts.append("encoder")
-        times = [self.over.share(number, len(parts)) for number in range(1, len(parts) + 1)]
+        times = [self.over.fraction(number, len(parts)) for number in range(1, len(parts) + 1)]
         return [
             {"at": "0%", "freeze": "encoder"},
             *({"at": str(time), "unfreeze": part} for time, part in zip(times, parts, strict=True)),

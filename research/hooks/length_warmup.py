@@ -47,7 +47,7 @@ class LengthWarmup(Hook):
             min(end, round((start + (end - start) * stage / self.num_stages) / MULTIPLE) * MULTIPLE)
             for stage in range(self.num_stages)
         ]
-        times = [self.over.share(stage, self.num_stages) for stage in range(self.num_stages + 1)]
+        times = [self.over.fraction(stage, self.num_stages) for stage in range(self.num_stages + 1)]
         return [
             {"at": str(time), "set_max_length": length}
             for time, length, before in zip(times, [*lengths, end], [None, *lengths], strict=True)

@@ -18,7 +18,7 @@ from torch.optim import lr_scheduler as torch_schedules
 
 from heads.registry import Registry
 from research.settings.config import Choice, RunConfig
-from research.settings.options import constructing, resolve_options
+from research.settings.options import code_of_entry, resolve_options
 from research.settings.registries import GIVEN_BY_CALLER
 from research.settings.times import Clock, parse_time
 from research.system.user_code import CodeOf, describe_location
@@ -47,7 +47,7 @@ class Schedule:
         options = resolve_options(SCHEDULES, choice, given_by_caller=GIVEN_BY_CALLER)
         self._num_training_steps = num_training_steps
         self._dummy = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
-        with constructing(SCHEDULES, choice.name):
+        with code_of_entry(SCHEDULES, choice.name):
             self._scheduler = SCHEDULES[choice.name](
                 self._dummy, num_warmup_steps=num_warmup_steps, num_training_steps=num_training_steps, **options
             )

@@ -34,7 +34,7 @@ from research.model.encoders import (
 )
 from research.model.families import longest_input
 from research.settings.config import Choice, RunConfig
-from research.settings.options import constructing, resolve_options
+from research.settings.options import code_of_entry, resolve_options
 from research.system.user_code import CodeOf, describe_location
 from research.tasks.base import Task
 
@@ -316,7 +316,7 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
             `super().__init__()`.
     """
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
-    with constructing(HEADS, name):
+    with code_of_entry(HEADS, name):
         head: Head = HEADS[name](spec, num_labels, **options)
     if "_modules" not in vars(head):  # super().__init__() was not called, so no method of nn.Module works
         raise ValueError(

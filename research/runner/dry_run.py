@@ -16,13 +16,13 @@ from research.data.batches.order import split_batch
 from research.data.prepare.load import load_splits
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
-from research.edits.timeline import listed
+from research.edits.timeline import list_edits
 from research.model.encoders import load_tokenizer
 from research.runner.plan import Plan, plan_run
 from research.runner.preview_figure import timeline_figure
 from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
-from research.system.launcher import num_launched
+from research.system.launcher import num_launched_processes
 from research.system.terminal import Terminal
 from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
@@ -87,7 +87,7 @@ def ranges(preview: Preview) -> list[Sequence[StepPlan]]:
 
 def _notes(preview: Preview) -> list[str]:
     config, clock = preview.plan.config, preview.plan.clock
-    num_processes = num_launched()
+    num_processes = num_launched_processes()
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"
@@ -149,7 +149,7 @@ def _conditions(preview: Preview) -> list[str]:
     notes = []
     for entry in preview.plan.timeline.conditional:
         notes.append(
-            f"Conditional, applied once and not in the tables: when {entry.when}: {listed(entry.requests)} "
+            f"Conditional, applied once and not in the tables: when {entry.when}: {list_edits(entry.requests)} "
             f"({entry.label})."
         )
     config = preview.plan.config

@@ -41,7 +41,7 @@ from research.settings.run_files import BEST, MODEL, REPORT, RESULT
 from research.system import durable
 from research.system.durable import StorageError
 from research.system.errors import describe_failure, one_line
-from research.system.launcher import num_launched
+from research.system.launcher import num_launched_processes
 from research.system.lock import DirectoryLock
 from research.system.messages import logger
 from research.system.terminal import Terminal
@@ -74,7 +74,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     any_precision = config.mixed_precision == "auto"
     config = resolve(config)
     directory = run_directory(config)
-    with WaitingMessage("Joining the other processes") if num_launched() > 1 else contextlib.nullcontext():
+    with WaitingMessage("Joining the other processes") if num_launched_processes() > 1 else contextlib.nullcontext():
         accelerator = create_accelerator(config, str(directory))
     (directory,) = _from_main([directory])
     is_restart = was_restarted()

@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 
 from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import load_splits
-from research.edits.planned_heads import planned_heads
+from research.edits.planned_heads import find_planned_heads
 from research.features.cache import Layers
 from research.features.compute import use_features
 from research.features.guard import Decision, decide, wants_caching
@@ -77,7 +77,7 @@ def set_up(
             rehearsal.follow(parent)
         with WaitingMessage("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
-            heads = planned_heads(rehearsal, plan.timeline)
+            heads = find_planned_heads(rehearsal, plan.timeline)
         if wants_caching(config, plan.clock):
             features = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:

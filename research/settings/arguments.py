@@ -18,9 +18,9 @@ class Flag:
     name: str
     """Name with underscores and without leading hyphens; `help` for -h and --help."""
     option: str | None
-    """Text after the dot: an option of a choice. None if there is no dot."""
+    """Part of the flag after the dot, such as lstm_size in --head.lstm_size; None if there is no dot."""
     value: str
-    """Value as typed; `true` for a boolean flag without a value."""
+    """Value as given; `true` for a boolean flag without a value."""
 
     def __str__(self) -> str:
         return f"--{self.name}{'' if self.option is None else f'.{self.option}'}={self.value}"
@@ -28,18 +28,18 @@ class Flag:
 
 def read_flags(
     arguments: Sequence[str],
-    kinds: Mapping[str, Any],
+    flag_types: Mapping[str, Any],
     *,
     with_options: Collection[str] = (),
-    with_several: Collection[str] = (),
+    with_several_values: Collection[str] = (),
 ) -> list[Flag]:
     """Return the flags of a command line: `--name value`, `--name=value`, and boolean flags without a value.
 
     Args:
         arguments: the arguments after the script's name.
-        kinds: the type of each flag.
+        flag_types: the type of each flag by name.
         with_options: flags that may have an option after a dot.
-        with_several: flags that accept several values: all up to the next flag.
+        with_several_values: flags that accept several values: all up to the next flag.
     Raises:
         UnknownNameError: if a flag is unknown.
         ValueError: if a flag has no value, or a value has no flag.
@@ -57,25 +57,25 @@ def read_flags(
         flag_text, equals, value = argument[2:].partition("=")
         flag_text = flag_text.replace("-", "_")
         name, dot, option = flag_text.partition(".")
-        if name not in kinds or (dot and name not in with_options):
+        if name not in flag_types or (dot and name not in with_options):
             raise UnknownNameError(
-                describe_unknown("flag", f"--{flag_text}", [f"--{known}" for known in kinds], listed_as="Flags")
+                describe_unknown("flag", f"--{flag_text}", [f"--{known}" for known in flag_types], listed_as="Flags")
             )
         values = [value]
         if not equals:
-            values = _values_after(arguments[position:], kinds[name], takes_several=name in with_several)
+            values = _values_after(arguments[position:], flag_types[name], takes_several=name in with_several_values)
             position += len(values)
-            if not values and not _is_switch(kinds[name]):
+            if not values and not _is_switch(flag_types[name]):
                 raise ValueError(f"The flag --{flag_text} needs a value.")
         flags += [Flag(name, option if dot else None, value) for value in values or ["true"]]
     return flags
 
 
-def _values_after(following: Sequence[str], kind: Any, *, takes_several: bool) -> list[str]:
+def _values_after(following: Sequence[str], flag_type: Any, *, takes_several: bool) -> list[str]:
     """Return the values that directly follow a flag."""
     values = []
     for argument in following:
-        if argument.startswith("--") or (_is_switch(kind) and argument not in _switch_values(kind)):
+        if argument.startswith("--") or (_is_switch(flag_type) and argument not in _switch_values(flag_type)):
             break
         values.append(argument)
         if not takes_several:
@@ -83,9 +83,9 @@ def _values_after(following: Sequence[str], kind: Any, *, takes_several: bool) -
     return values
 
 
-def _is_switch(kind: Any) -> bool:
-    return kind in (bool, bool | None)
+def _is_switch(flag_type: Any) -> bool:
+    return flag_type in (bool, bool | None)
 
 
-def _switch_values(kind: Any) -> tuple[str, ...]:
-    return ("true", "false") if kind is bool else ("true", "false", "null")
+def _switch_values(flag_type: Any) -> tuple[str, ...]:
+    return ("true", "false") if flag_type is bool else ("true", "false", "null")

@@ -1,7 +1,7 @@
 """Parse the command line: flags and recipes become a `RunConfig`.
 
-jsonargparse parses, converts and documents the settings. A small step before and after it adds two things: it folds the
-options of a choice (`--head.lstm_size 128`) into that choice, and it suggests near names for misspelt ones.
+jsonargparse parses, converts and documents the settings. This module adds two things: options of a choice
+(`--head.lstm_size 128`) become part of that choice, and a misspelt name gets a suggestion.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.settings.arguments import HELP, Flag
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import (
-    INSPECTION,
-    WITH_OPTIONS,
+    INSPECTION_FLAGS,
+    SETTINGS_WITH_OPTIONS,
     Listing,
     declaration_of,
     setting_types,
@@ -47,15 +47,15 @@ class Command:
 
 
 @dataclass
-class FoldedArguments:
-    """Arguments for jsonargparse, and the parts of the command line that it does not handle."""
+class SeparatedFlags:
+    """The flags of a command line: those for jsonargparse, and those that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
     """Flags for jsonargparse, as `--name=value`."""
     recipes: list[str] = field(default_factory=list)
     """Paths of the recipes."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Values by option, for each setting with options."""
+    """The values of options, such as those of --head.<option>, by setting and option."""
     wants_help: bool = False
     """Whether the command line requests help."""
 
@@ -68,19 +68,19 @@ def parse(arguments: Sequence[str]) -> Command | HelpRequest:
     Raises:
         ValueError: if a name is unknown or a value has the wrong type; the message is written for the user.
     """
-    folded = fold(RUN.read(arguments))
-    return build_help_request(RUN, folded) if folded.wants_help else build_command(folded)
+    separated = separate_flags(RUN.read(arguments))
+    return build_help_request(RUN, separated) if separated.wants_help else build_command(separated)
 
 
-def build_command(folded: FoldedArguments) -> Command:
-    """Build a command from folded arguments.
+def build_command(separated: SeparatedFlags) -> Command:
+    """Build a command from the flags of a command line.
 
     Raises:
         ValueError: see `parse`.
     """
-    settings = typed_settings(base_recipe(folded), folded.arguments)
-    inspection = {name: settings.pop(name) for name in INSPECTION}
-    fold_options(settings, folded.options)
+    settings = convert_settings(build_base_recipe(separated), separated.arguments)
+    inspection = {name: settings.pop(name) for name in INSPECTION_FLAGS}
+    fold_options(settings, separated.options)
     return Command(
         RunConfig(**settings),
         inspection["print_config"],
@@ -90,35 +90,38 @@ def build_command(folded: FoldedArguments) -> Command:
     )
 
 
-def build_help_request(program: Program, folded: FoldedArguments) -> HelpRequest:
+def build_help_request(program: Program, separated: SeparatedFlags) -> HelpRequest:
     """Return a request for help that includes the options of every choice on the command line."""
-    values = _values(folded)
-    chosen = [(kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in values if kind in WITH_OPTIONS]
+    values = _names_and_values(separated)
+    chosen = [
+        (kind, Choice.of(yaml.safe_load(value), kind).name) for kind, value in values if kind in SETTINGS_WITH_OPTIONS
+    ]
     plugins = [value for name, value in values if name == "plugin"]
+    # If the flag is repeated, its last value counts.
     shows_traceback = [value for name, value in values if name == "traceback"][-1:] == ["true"]
     return HelpRequest(program, tuple(chosen), tuple(plugins), shows_traceback)
 
 
-def base_recipe(folded: FoldedArguments) -> dict[str, Any]:
-    """Return the merged recipes of a command line, on top of the settings of the run that it forks.
+def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
+    """Merge the recipes of a command line; if it forks a run, they override the settings of that run.
 
     Raises:
         ValueError: if a recipe or the settings of the forked run cannot be read.
     """
-    recipe = merge_recipes(folded.recipes)
-    forks = [value for name, value in _values(folded) if name == "fork"]
+    recipe = merge_recipes(separated.recipes)
+    forks = [value for name, value in _names_and_values(separated) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
-    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml needs no parent
+    if fork is not None and not is_complete(recipe):  # a fork's own config.yaml already contains inherited settings
         recipe = inherited_settings(str(fork)) | recipe
     return recipe
 
 
-def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Return all settings with their types: the defaults, overridden by a recipe, overridden by flags.
+def convert_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Return all settings, converted to their types: the defaults, overridden by a recipe, overridden by flags.
 
     Args:
         recipe: settings by name.
-        arguments: flags as returned by `fold`.
+        arguments: flags as returned by `separate_flags`.
     Raises:
         ValueError: if a value has the wrong type.
     """
@@ -132,8 +135,8 @@ def typed_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dic
     return settings
 
 
-def typed_value(name: str, value: Any) -> Any:
-    """Return the value of one setting, typed as by `typed_settings`, but faster: other settings are not processed.
+def convert_value(name: str, value: Any) -> Any:
+    """Convert the value of one setting like `convert_settings`, but faster: no other settings are processed.
 
     Args:
         name: name of the setting.
@@ -144,7 +147,7 @@ def typed_value(name: str, value: Any) -> Any:
     try:
         namespace = _parser_of(name).parse_object({name: coerce_like_cli(value, setting_types()[name])})
     except ArgumentError:
-        return typed_settings({name: value})[name]  # raises the same error as for a whole recipe
+        return convert_settings({name: value})[name]  # raises the same error as for a whole recipe
     return namespace.as_dict()[name]
 
 
@@ -155,38 +158,38 @@ def _parser_of(name: str) -> ArgumentParser:
     return parser
 
 
-def fold(flags: Iterable[Flag]) -> FoldedArguments:
-    """Separate recipes, help and options of choices from all other flags, and write these as `--name=value`.
+def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
+    """Separate recipes, help and options of choices from all other flags, which are returned as `--name=value`.
 
     A list flag may be repeated, and its value may contain several items separated by commas.
 
     Raises:
         ValueError: if a list or a mapping cannot be read.
     """
-    kinds = RUN.flag_types
-    folded = FoldedArguments()
+    flag_types = RUN.flag_types
+    separated = SeparatedFlags()
     for flag in flags:
         name, value = flag.name, flag.value
         if name == HELP:
-            folded.wants_help = True
+            separated.wants_help = True
         elif name == "recipe":
-            folded.recipes.append(value)
+            separated.recipes.append(value)
         elif flag.option is not None:
-            folded.options.setdefault(name, {})[flag.option] = value
-        elif typing.get_origin(kinds[name]) is list:
-            folded.arguments += [f"--{name}+={item}" for item in _items(name, value)]
-            if declaration_of(name).flags_replace_list and f"--{name}=[]" not in folded.arguments:
-                folded.arguments.insert(0, f"--{name}=[]")  # values from the command line replace the default
+            separated.options.setdefault(name, {})[flag.option] = value
+        elif typing.get_origin(flag_types[name]) is list:
+            separated.arguments += [f"--{name}+={item}" for item in _items(name, value)]
+            if declaration_of(name).flags_replace_list and f"--{name}=[]" not in separated.arguments:
+                separated.arguments.insert(0, f"--{name}=[]")  # values from the command line replace the default
         else:
-            folded.arguments.append(f"--{name}={value}")
-    return folded
+            separated.arguments.append(f"--{name}={value}")
+    return separated
 
 
 def _items(flag: str, value: str) -> list[str]:
     """Return the items of a list flag's value: a single mapping, items separated by commas, or a YAML list.
 
     Raises:
-        ValueError: if it starts like a list or a mapping but cannot be read as one.
+        ValueError: if the value starts like a list or a mapping but cannot be read as one.
     """
     if value.startswith("{"):
         _check_mapping(flag, value)
@@ -245,12 +248,12 @@ def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> 
 
     Args:
         names: the names to check.
-        kind: description of a name in the message.
-        place: prefix of the message.
+        kind: what the message calls a name, such as "recipe key".
+        place: prefix of the message, such as the path of the recipe.
     Raises:
         UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
-    known = [name for name in setting_types() if name not in INSPECTION]
+    known = [name for name in setting_types() if name not in INSPECTION_FLAGS]
     for name in names:
         if name not in known:
             raise UnknownNameError(place + describe_unknown(kind, str(name), known, listed_as="Settings"))
@@ -262,54 +265,54 @@ def is_complete(recipe: dict[str, Any]) -> bool:
 
 
 def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:
-    """Move `--head.<option>`, `--hook.<name>.<option>` and so on into the choices that they belong to.
+    """Add the options given as `--head.<option>`, `--hook.<name>.<option>` and so on to their choices in `settings`.
 
     Raises:
         ValueError: if an option is given for something that was not chosen.
     """
-    for kind, texts in options.items():
+    for kind, given in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(texts))} also needs --{kind}: there is no single default.")
+                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}: there is no single default.")
             choice = Choice.of(settings[kind], kind)
-            settings[kind] = Choice(choice.name, {**choice.options, **texts}).to_yaml()
+            settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
             continue
         hooks = [Choice.of(hook, kind) for hook in settings["hook"]]
-        for dotted, value in texts.items():
-            name, _, option = dotted.partition(".")
+        for name_and_option, value in given.items():
+            name, _, option = name_and_option.partition(".")
             chosen = [hook for hook in hooks if hook.name == name]
             if not chosen:
-                raise ValueError(f"--hook.{dotted} needs --hook {name}.")
+                raise ValueError(f"--hook.{name_and_option} needs --hook {name}.")
             chosen[-1].options[option] = value
         settings["hook"] = [hook.to_yaml() for hook in hooks]
 
 
-def _values(folded: FoldedArguments) -> list[tuple[str, str]]:
-    """Return (name, value) for each argument."""
-    split = [argument.removeprefix("--").partition("=") for argument in folded.arguments]
+def _names_and_values(separated: SeparatedFlags) -> list[tuple[str, str]]:
+    """Return the name and value of each flag for jsonargparse."""
+    split = [argument.removeprefix("--").partition("=") for argument in separated.arguments]
     return [(name.rstrip("+"), value) for name, _, value in split]
 
 
 def _coerce_all(recipe: dict[str, Any]) -> dict[str, Any]:
     """Convert values such as `warmup: 0` and `mixed_precision: no` as the command line would."""
-    kinds = setting_types()
-    return {key: coerce_like_cli(value, kinds[key]) for key, value in recipe.items()}
+    types_by_name = setting_types()
+    return {key: coerce_like_cli(value, types_by_name[key]) for key, value in recipe.items()}
 
 
-def coerce_like_cli(value: Any, kind: Any) -> Any:
+def coerce_like_cli(value: Any, type_hint: Any) -> Any:
     """Convert a value read by YAML to the value that the command line would give.
 
     Args:
-        value: value as read by YAML. A number becomes text if the setting accepts only text; False becomes "no" if that
-            is one of the setting's choices.
-        kind: type of the setting; None if the name is not a setting, whose value is then returned unchanged.
+        value: value as read by YAML. A number becomes a string if the setting accepts only strings; False becomes "no"
+            if the setting accepts "no".
+        type_hint: type of the setting; None for an unknown setting, whose value is returned unchanged.
     """
-    if value is False and "no" in typing.get_args(kind):
+    if value is False and "no" in typing.get_args(type_hint):
         return "no"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number and _takes_text_only(kind) else value
+    return str(value) if is_number and _accepts_only_strings(type_hint) else value
 
 
-def _takes_text_only(kind: Any) -> bool:
-    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+def _accepts_only_strings(type_hint: Any) -> bool:
+    members = typing.get_args(type_hint) if isinstance(type_hint, types.UnionType) else (type_hint,)
     return set(members) <= {str, type(None)}

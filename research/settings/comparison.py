@@ -21,7 +21,7 @@ class Differences:
     refused: list[str]
     """Changes that are rejected, because they would make it a different run."""
     alters_training: bool = False
-    """For a fork: whether the changed settings may make it train longer or differently than its parent."""
+    """For a fork: whether a changed setting may make the fork train differently from its parent, or longer."""
 
 
 def compare_settings(
@@ -30,7 +30,8 @@ def compare_settings(
     """Compare the settings of a checkpoint's run with those of the run that continues it.
 
     Args:
-        checkpoint_settings: settings in the checkpoint. Settings that the checkpoint lacks have their defaults.
+        checkpoint_settings: settings in the checkpoint. A setting that is missing from the checkpoint counts as having
+            its default.
         current_settings: settings of this run.
         same_rows: whether both runs use the same rows.
         is_fork: whether this run is a fork, which may change more settings.
@@ -64,7 +65,7 @@ def compare_settings(
 
 
 def _as_json(value: Any) -> Any:
-    """Return a value as it is after a round trip through state.json: tuples become lists, keys become text."""
+    """Return a value as it is after a round trip through state.json: tuples become lists, keys become strings."""
     return json.loads(json.dumps(value))
 
 

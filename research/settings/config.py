@@ -30,10 +30,10 @@ class Choice:
         """Parse the YAML form of a choice.
 
         Args:
-            value: a name, or a mapping with a `name` and options.
+            value: a name, or a dict with a `name` and options.
             kind: the kind of choice (head, objective, ...), for error messages.
         Raises:
-            ValueError: if the value is neither a name nor a mapping, or if the mapping has no `name`.
+            ValueError: if the value is neither a name nor a dict, or if the dict has no `name`.
         """
         if isinstance(value, str) and value:
             return cls(value)
@@ -332,8 +332,8 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     """All settings of a run."""
 
     def __post_init__(self) -> None:
-        for name, kind in typing.get_type_hints(RunConfig).items():
-            _check_type(name, getattr(self, name), kind)
+        for name, type_hint in typing.get_type_hints(RunConfig).items():
+            _check_type(name, getattr(self, name), type_hint)
         for name, declared in declarations(RunConfig).items():
             check_bounds(name, getattr(self, name), declared)
 
@@ -367,14 +367,14 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
 
 
-def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Check the type of a value. Only values from the command line have been checked already, by its parser.
+def _check_type(name: str, value: Any, type_hint: Any) -> None:
+    """Check the type of a value. Python code may pass any value, whereas the command line's parser checks types.
 
     Raises:
         ValueError: naming the setting, the expected type and the value.
     """
-    if not value_types.accepts(kind, value):
-        raise ValueError(f"Expected {name} to be {value_types.describe_type(kind)}; got {value!r}.")
+    if not value_types.accepts(type_hint, value):
+        raise ValueError(f"Expected {name} to be {value_types.describe_type(type_hint)}; got {value!r}.")
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)

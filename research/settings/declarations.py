@@ -91,7 +91,7 @@ class Declaration:
     bounds: Bounds | None = None
     """Range of the number; None for a setting that is not a number."""
     unit: str | None = None
-    """Unit of the number, or format of the text."""
+    """Unit of the number, or format of the string."""
     fixed_in_forks: str | None = None
     """Reason why a fork must use its parent's value; None if a fork may change it."""
     fixed_in_studies: str | None = None
@@ -100,8 +100,8 @@ class Declaration:
     """For a flag that a study's command line rejects: what to do instead. None if the flag is accepted."""
     flags_replace_list: bool = False
     """Whether flags replace the list of a recipe instead of extending it."""
-    takes_several: bool = False
-    """Whether one flag may be followed by several values."""
+    takes_several_values: bool = False
+    """Whether several values may follow one flag."""
     value_names_arm: bool = False
     """Whether the value alone names an arm of a study (`lstm` instead of `head=lstm`)."""
     null_keeps_checkpoint_value: bool = False
@@ -135,7 +135,7 @@ def setting(
     fixed_in_studies: str | None = None,
     study_alternative: str | None = None,
     flags_replace_list: bool = False,
-    takes_several: bool = False,
+    takes_several_values: bool = False,
     value_names_arm: bool = False,
     null_keeps_checkpoint_value: bool = False,
     input_path: Callable[[str], str] | None = None,
@@ -156,7 +156,7 @@ def setting(
         fixed_in_studies=fixed_in_studies,
         study_alternative=study_alternative,
         flags_replace_list=flags_replace_list,
-        takes_several=takes_several,
+        takes_several_values=takes_several_values,
         value_names_arm=value_names_arm,
         null_keeps_checkpoint_value=null_keeps_checkpoint_value,
         input_path=input_path,

@@ -1,4 +1,7 @@
-"""Find the packages of the `demo` extra (an encoder, reviews). Importing them would load all of their data."""
+"""Find the packages of the `demo` extra (an encoder and movie reviews) without importing them.
+
+Importing the packages would load all of their data.
+"""
 
 from __future__ import annotations
 

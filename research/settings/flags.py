@@ -13,6 +13,7 @@ from research.settings.declarations import Declaration, Effect, declarations, se
 from research.settings.value_types import alternatives
 
 Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "tasks", "encoders"]
+"""Values of --list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,13 @@ class InspectionSettings:
     """Show full tracebacks of errors in your own code; by default, such errors are reported in a few lines."""
 
 
-INSPECTION = tuple(declarations(InspectionSettings))
+INSPECTION_FLAGS = tuple(declarations(InspectionSettings))
 """Flags that cannot be set in a recipe."""
 
 
 @functools.cache
 def setting_types() -> dict[str, Any]:
-    """Return the type of every flag by its name."""
+    """Return the type of every setting and inspection flag, by name and in the order of `--help`."""
     groups = (*SETTING_GROUPS, InspectionSettings)
     return {name: hint for group in groups for name, hint in typing.get_type_hints(group).items()}
 
@@ -67,8 +68,10 @@ def names_where(accepts: Callable[[Declaration], bool]) -> tuple[str, ...]:
     return tuple(name for name, declared in _declarations().items() if accepts(declared))
 
 
-CHOICES = tuple(name for name, kind in setting_types().items() if {str, dict[str, Any]} <= {*alternatives(kind)})
-"""Settings that choose a registered entry; its options are set as `--head.<option>`."""
+CHOICE_SETTINGS = tuple(
+    name for name, type_hint in setting_types().items() if {str, dict[str, Any]} <= {*alternatives(type_hint)}
+)
+"""Settings whose value is one registered name with its options, which are set as `--head.<option>`."""
 
-WITH_OPTIONS = (*CHOICES, "hook")
+SETTINGS_WITH_OPTIONS = (*CHOICE_SETTINGS, "hook")
 """Settings with options after a dot; for hooks, the hook's name precedes the option."""

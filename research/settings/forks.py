@@ -1,4 +1,4 @@
-"""`--fork runs/a@step-400`: parse the starting point of a fork, and read the settings that it inherits."""
+"""`--fork runs/a@step-400`: parse the starting point of a fork, and read the settings that the fork inherits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parse_fork(text: str) -> ForkPoint:
     Args:
         text: `runs/a@step-400`, `runs/a@400`, or `runs/a` for the newest checkpoint.
     Raises:
-        ValueError: if the text has another form, or the run does not exist.
+        ValueError: if the text has a different form, or the run does not exist.
     """
     name, separator, step = text.rpartition("@")
     if not separator or "/" in step:
@@ -56,27 +56,27 @@ def fork_directory(text: str) -> str:
 
 
 def inherited_settings(fork: str) -> dict[str, Any]:
-    """Return the settings of the forked run; recipes and flags override them.
+    """Return the settings of the forked run, which the fork's recipes and flags override.
 
     Raises:
-        ValueError: if they cannot be read.
+        ValueError: if the settings cannot be read.
     """
     return read_settings(parse_fork(fork).run / CONFIG, "the run to fork")
 
 
-def read_settings(path: Path, owner: str) -> dict[str, Any]:
+def read_settings(path: Path, run: str) -> dict[str, Any]:
     """Read the settings in a run's config.yaml.
 
     Args:
         path: the file.
-        owner: description of the run, for error messages.
+        run: description of the run, such as "the run to fork", for error messages.
     Raises:
-        ValueError: if they cannot be read.
+        ValueError: if the settings cannot be read.
     """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"The settings of {owner}, {path}, cannot be read: {one_line(error)}") from None
+        raise ValueError(f"The settings of {run}, {path}, cannot be read: {one_line(error)}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"The settings of {owner}, {path}, are not a mapping.")
+        raise ValueError(f"The settings of {run}, {path}, are not a mapping.")
     return settings

@@ -44,22 +44,22 @@ def options_of(
     entry: Callable[..., Any],
     *,
     given_by_caller: tuple[str, ...] = (),
-    kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
+    parameter_kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
 ) -> tuple[Option, ...]:
     """Return the options of a registered class or function.
 
     Args:
         entry: the class or function.
-        given_by_caller: keyword-only parameters that are not options.
-        kinds: kinds of parameters that are options.
+        given_by_caller: keyword-only parameters that are not options, because the calling code provides them.
+        parameter_kinds: kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
     parameters = [
         parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in kinds and name not in given_by_caller
+        if parameter.kind in parameter_kinds and name not in given_by_caller
     ]
-    hints = _type_hints(function, [parameter.name for parameter in parameters])
+    hints = _resolve_type_hints(function, [parameter.name for parameter in parameters])
     documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
     helps = {item.arg_name: " ".join((item.description or "").split()) for item in documented}
     return tuple(
@@ -68,8 +68,8 @@ def options_of(
     )
 
 
-def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the types of the named parameters. Others are ignored: their types may be missing at run time."""
+def _resolve_type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the types of the named parameters. Other parameters may have types that are missing at run time."""
     function = inspect.unwrap(function)
     annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
     try:
@@ -78,26 +78,26 @@ def _type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str,
         )
     except NameError as error:
         raise ValueError(
-            f"The options of {function.__qualname__} ({inspect.getfile(function)}) cannot be read: {error}. Import it "
-            "outside of TYPE_CHECKING."
+            f"The options of {function.__qualname__} ({inspect.getfile(function)}) cannot be read: {error}. Import "
+            "the type outside of TYPE_CHECKING."
         ) from None
 
 
 def resolve_options(
     registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Return all options of a choice, typed and checked, including those left at their defaults.
+    """Return all options of a choice, converted to their types and checked, including options left at their defaults.
 
     Args:
         registry: registry that contains the name.
-        choice: name and options; values may be text from the command line.
-        given_by_caller: keyword-only parameters that are not options.
+        choice: name and options; values may be strings from the command line.
+        given_by_caller: see `options_of`.
     Raises:
         UnknownNameError: if the name or an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
     """
     options = options_of(registry[choice.name], given_by_caller=given_by_caller)
-    return typed_options(f"{registry.kind} '{choice.name}'", options, choice.options)
+    return convert_options(f"{registry.kind} '{choice.name}'", options, choice.options)
 
 
 def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
@@ -113,21 +113,21 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller:
         except (TypeError, ValueError):
             raise ValueError(
                 f"A checkpoint cannot store {value!r}, the option {name} of the {registry.kind} '{choice.name}'. "
-                "Annotate it with int, float, bool, str, Literal, or a list, tuple or dict of these."
+                "Annotate the option with int, float, bool, str, Literal, or a list, tuple or dict of these."
             ) from None
     return Choice(choice.name, options)
 
 
-def typed_options(
-    owner: str, options: Sequence[Option], values: dict[str, Any], word: str = "option"
+def convert_options(
+    entry: str, options: Sequence[Option], values: dict[str, Any], called: str = "option"
 ) -> dict[str, Any]:
-    """Return all options of an entry, typed and checked, including those left at their defaults.
+    """Return all options of an entry, converted to their types and checked, including options left at their defaults.
 
     Args:
-        owner: description of the entry, for messages.
-        options: the options that exist.
-        values: values by name; they may be text from the command line.
-        word: name for an option in messages.
+        entry: description of the entry, such as "head 'lstm'", for messages.
+        options: the options that the entry accepts.
+        values: values by name; they may be strings from the command line.
+        called: what messages call an option: "option" or "argument".
     Raises:
         UnknownNameError: if an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
@@ -135,22 +135,22 @@ def typed_options(
     names = [option.name for option in options]
     for name in values:
         if name not in names:
-            listed_as = f"{word.capitalize()}s"
-            raise UnknownNameError(describe_unknown(f"{word} of {owner}", name, names, listed_as=listed_as))
+            listed_as = f"{called.capitalize()}s"
+            raise UnknownNameError(describe_unknown(f"{called} of {entry}", name, names, listed_as=listed_as))
     missing = [option.name for option in options if option.is_required and option.name not in values]
     if missing:
-        raise ValueError(f"The {owner} needs a value for its {word} {', '.join(missing)}.")
+        raise ValueError(f"The {entry} needs a value for its {called} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
     for option in options:
         parser.add_argument(
             f"--{option.name}", type=option.type, default=None if option.is_required else option.default
         )
-    as_text = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in values.items()]
+    arguments = [f"--{name}={value if isinstance(value, str) else _as_yaml(value)}" for name, value in values.items()]
     try:
-        return dict(parser.parse_args(as_text).as_dict())
+        return dict(parser.parse_args(arguments).as_dict())
     except ArgumentError as error:
         problem = describe_type_error(error, {option.name: option.type for option in options})
-        raise ValueError(f"The {owner}: {problem}") from None
+        raise ValueError(f"The {entry}: {problem}") from None
 
 
 def _as_yaml(value: Any) -> str:
@@ -160,23 +160,23 @@ def _as_yaml(value: Any) -> str:
 
 
 def _to_plain(value: Any) -> Any:
-    """Convert a NumPy or torch scalar to a plain number, and any other value to text."""
+    """Convert a NumPy or torch scalar to a plain number, and any other value to a string."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
 def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
-    """Build the chosen entry from positional arguments and its options.
+    """Call the chosen class or function with positional arguments and its options.
 
     Raises:
         ValueError: see `resolve_options`; also any error of the entry itself.
     """
     entry, options = registry[choice.name], resolve_options(registry, choice)
-    with constructing(registry, choice.name):
+    with code_of_entry(registry, choice.name):
         return entry(*positional, **options)
 
 
-def constructing(registry: Registry[Any], name: str) -> CodeOf:
-    """Return a context for calling a registered class or function; it attributes errors to the user's code."""
+def code_of_entry(registry: Registry[Any], name: str) -> CodeOf:
+    """Return a context in which errors of a registered class or function are attributed to its code."""
     entry = registry[name]
     return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 
@@ -193,5 +193,6 @@ def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:
     return "\n".join(lines)
 
 
-def _type_name(kind: Any) -> str:
-    return kind.__name__ if inspect.isclass(kind) and not typing.get_args(kind) else str(kind).replace("typing.", "")
+def _type_name(type_hint: Any) -> str:
+    is_plain_class = inspect.isclass(type_hint) and not typing.get_args(type_hint)
+    return type_hint.__name__ if is_plain_class else str(type_hint).replace("typing.", "")

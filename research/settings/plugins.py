@@ -51,13 +51,13 @@ def check_plugins(plugins: Sequence[str]) -> None:
         if plugin.endswith(".py"):
             _check_file(Path(plugin))
             continue
-        top = plugin.partition(".")[0]  # finding a submodule would import its package
+        top = plugin.partition(".")[0]  # only the top-level package: finding a submodule would import its package
         if top not in sys.modules and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:
             raise ValueError(f"No module '{plugin}' for --plugin. If it is a file, include the suffix .py.")
 
 
 def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
-    """Return the hash of each plugin's file; files that a plugin imports are not included.
+    """Return the hash of each plugin's file; files that the plugin imports are not hashed.
 
     Args:
         plugins: paths of .py files, or names of modules; they must have been imported.

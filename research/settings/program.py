@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from research.settings.arguments import Flag, read_flags
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import declarations
-from research.settings.flags import WITH_OPTIONS, InspectionSettings, setting_types
+from research.settings.flags import SETTINGS_WITH_OPTIONS, InspectionSettings, setting_types
 from research.system.scripts import launch_command
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -29,7 +29,7 @@ class Program:
     description: str
     """Description in the help."""
     extra_groups: tuple[type, ...] = ()
-    """Groups of settings in addition to those of a run; the help shows them first."""
+    """Groups of settings of the script itself; the help shows them before the settings of a run."""
     takes_run_settings: bool = True
     """Whether the script accepts recipes and the settings of a run."""
 
@@ -39,7 +39,7 @@ class Program:
         run_flag_types = {**setting_types(), "recipe": str | None} if self.takes_run_settings else {}
         return {
             **run_flag_types,
-            **{name: kind for group in self.extra_groups for name, kind in get_type_hints(group).items()},
+            **{name: type_hint for group in self.extra_groups for name, type_hint in get_type_hints(group).items()},
         }
 
     def read(self, arguments: Sequence[str]) -> list[Flag]:
@@ -48,14 +48,16 @@ class Program:
         Raises:
             ValueError: see `read_flags`.
         """
-        several = [
+        with_several_values = [
             name
             for group in self.extra_groups
             for name, declared in declarations(group).items()
-            if declared.takes_several
+            if declared.takes_several_values
         ]
-        with_options = WITH_OPTIONS if self.takes_run_settings else ()
-        return read_flags(arguments, self.flag_types, with_options=with_options, with_several=several)
+        with_options = SETTINGS_WITH_OPTIONS if self.takes_run_settings else ()
+        return read_flags(
+            arguments, self.flag_types, with_options=with_options, with_several_values=with_several_values
+        )
 
     @functools.cached_property
     def parser(self) -> ArgumentParser:
@@ -88,7 +90,7 @@ class HelpRequest:
     chosen: tuple[tuple[str, str], ...] = ()
     """Kind (head, objective, schedule, hook) and name of each choice whose options the help lists."""
     plugins: tuple[str, ...] = ()
-    """The user's own code."""
+    """Plugins to import, so that the help can list the options of their entries."""
     traceback: bool = False
     """Whether to show tracebacks of errors in the user's code."""
 
@@ -99,3 +101,4 @@ RUN = Program(
     "Fine-tune a pretrained encoder with a head of your choice. --head NAME --help adds that head's options; --list "
     "heads shows all heads.",
 )
+"""The command-line interface of run.py."""

@@ -50,15 +50,15 @@ def read_registry(listing: str) -> Mapping[str, ast.FunctionDef | None]:
     Args:
         listing: a value of --list.
     Returns:
-        The source of each registered function, or of each class's constructor, by name; None if neither the class nor
-        its base classes in the same files have a constructor.
+        The syntax tree of each registered function, or of each class's constructor, by name; None if neither the class
+        nor its base classes in the same files have a constructor.
     """
     module, attribute = REGISTRIES[listing]
     decorators = {f"{attribute}.register", f"register_{listing.removesuffix('s')}"}
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _source_files(_BUILT_IN.get(listing, module))]
     nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
-    return {name: _function(node, classes) for node in nodes for name in _registered_names(node, decorators)}
+    return {name: _find_function(node, classes) for node in nodes for name in _registered_names(node, decorators)}
 
 
 def _source_files(module: str) -> list[Path]:
@@ -78,7 +78,7 @@ def _registered_names(node: ast.ClassDef | ast.FunctionDef, decorators: set[str]
             yield str(name.value)
 
 
-def _function(node: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> ast.FunctionDef | None:
+def _find_function(node: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.ClassDef]) -> ast.FunctionDef | None:
     """Return a function itself; for a class, its constructor, possibly inherited from a base class in `classes`."""
     if isinstance(node, ast.FunctionDef):
         return node
@@ -86,4 +86,4 @@ def _function(node: ast.ClassDef | ast.FunctionDef, classes: Mapping[str, ast.Cl
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return member
     bases = (classes.get(base.id) for base in node.bases if isinstance(base, ast.Name))
-    return next((_function(base, classes) for base in bases if base is not None), None)
+    return next((_find_function(base, classes) for base in bases if base is not None), None)

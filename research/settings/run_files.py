@@ -3,7 +3,7 @@
 CONFIG = "config.yaml"
 """Settings, including all options."""
 RESULT = "result.json"
-"""Metrics, versions, and the hash of the weights. It is written last: a run that has this file is finished."""
+"""Metrics, versions and the hash of the weights, or the error of a run that failed. It is written last."""
 METRICS_LOG = "metrics.jsonl"
 """Values logged during training, one line per logged step."""
 JOURNAL = "journal.jsonl"

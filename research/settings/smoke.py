@@ -10,12 +10,12 @@ NUM_BATCHES = 3
 
 
 def smoke_settings(config: RunConfig) -> RunConfig:
-    """Return the settings reduced to three small batches. Settings that are already reduced do not change."""
+    """Return the settings reduced to three small batches. Reducing them a second time changes nothing."""
     batch_size = min(config.batch_size, 8)
-    rows = NUM_BATCHES * batch_size
+    num_rows = NUM_BATCHES * batch_size
 
     def at_most_rows(limit: int | None) -> int:
-        return rows if limit is None else min(limit, rows)
+        return num_rows if limit is None else min(limit, num_rows)
 
     return dataclasses.replace(
         config,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["st", "ep", "%", "ex"]
-EXAMPLES = "write 120st (steps), 0.25ep (epochs), 50% (of the run) or 20000ex (examples)"
+FORMAT_ADVICE = "write 120st (steps), 0.25ep (epochs), 50% (of the run) or 20000ex (examples)"
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Clock:
         self.step_in_epoch += 1
         self.num_examples_seen += num_examples
 
-    def next_epoch(self) -> None:
+    def start_next_epoch(self) -> None:
         """Start the next epoch."""
         self.epoch += 1
         self.step_in_epoch = 0
@@ -73,27 +73,27 @@ class Clock:
         self.num_examples_seen = self.epoch * per_epoch + min(self.step_in_epoch * self.batch_size, per_epoch)
 
     @contextlib.contextmanager
-    def rewound_to(self, step: int, reading: Mapping[str, int | None] | None = None) -> Iterator[None]:
+    def rewound_to(self, step: int, state: Mapping[str, int | None] | None = None) -> Iterator[None]:
         """Set the clock to an earlier position for the duration of the context.
 
         Args:
             step: number of steps taken at that position.
-            reading: the clock's `state_dict` at that position; if None, the clock is set to right after the step.
+            state: the clock's `state_dict` at that position; if None, the clock is set to right after the step.
         """
         current = self.state_dict()
         self.set_step(step)
-        vars(self).update(reading or {})
+        vars(self).update(state or {})
         try:
             yield
         finally:
             vars(self).update(current)
 
     def state_dict(self) -> dict[str, int | None]:
-        """Return all counts."""
+        """Return all fields of the clock."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, int | None]) -> None:
-        """Restore the counts that `state_dict` returned.
+        """Restore the fields that `state_dict` returned.
 
         Raises:
             ValueError: if the run has a different length.
@@ -106,12 +106,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Time:
-    """A moment in a run, or a length of training."""
+    """A position within a run, or a length of training."""
 
     value: float
     """Number of units."""
     unit: Unit
-    """st = steps, ep = epochs, % = of the run, ex = examples."""
+    """st = steps, ep = epochs, % = percent of the run, ex = examples."""
 
     def to_steps(self, clock: Clock) -> int:
         """Return the time in steps, rounded to the nearest step; half a step is rounded up."""
@@ -139,9 +139,9 @@ class Time:
             raise ValueError(f"Expected a time above 0 between two events, got {self}.")
         return max(1, self.to_steps(clock))
 
-    def share(self, part: int, num_parts: int) -> Time:
-        """Return `part / num_parts` of this time; steps and examples are rounded to whole numbers."""
-        value = self.value * part / num_parts
+    def fraction(self, numerator: int, denominator: int) -> Time:
+        """Return `numerator / denominator` of this time; steps and examples are rounded to integers."""
+        value = self.value * numerator / denominator
         return Time(float(math.floor(value + 0.5)) if self.unit in ("st", "ex") else value, self.unit)
 
     def __str__(self) -> str:
@@ -153,13 +153,13 @@ def parse_time(text: str) -> Time:
     """Parse a time.
 
     Raises:
-        ValueError: if it is not a number with a unit.
+        ValueError: if the text is not a number with a unit.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(st|ep|%|ex)\s*", text)
     if match is None:
         if text.strip() in ("0", "0.0"):
             return Time(0, "st")
-        raise ValueError(f"Cannot read the time '{text}': {EXAMPLES}.")
+        raise ValueError(f"Cannot read the time '{text}': {FORMAT_ADVICE}.")
     value, unit = float(match[1]), match[2]
     if unit in ("st", "ex") and not value.is_integer():
         raise ValueError(f"Cannot read the time '{text}': steps and examples are whole numbers.")

@@ -1,4 +1,4 @@
-"""Describe a value of the wrong type. jsonargparse reports its attempts to parse it, not the type it expected."""
+"""Describe values of the wrong type. jsonargparse's own messages list attempts to parse a value, not its type."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from research.system.errors import one_line
 _PARSER_MESSAGE = re.compile(r'Parser key "(\w+)":.*(?:Got value|Given value): (.*)', re.DOTALL)
 
 
-def describe_type_error(error: ArgumentError, kinds: Mapping[str, Any]) -> str:
+def describe_type_error(error: ArgumentError, types_by_name: Mapping[str, Any]) -> str:
     """Return one line with the setting, the expected type and the value.
 
     Args:
         error: the error that the parser raised.
-        kinds: type of each setting.
+        types_by_name: type of each setting by name.
     """
     match = _PARSER_MESSAGE.search(str(error))
     if match is None:
         return one_line(error)
     name, value = match[1], one_line(match[2])
-    values = [member for member in alternatives(kinds[name]) if isinstance(member, str)]
+    values = [member for member in alternatives(types_by_name[name]) if isinstance(member, str)]
     nearest = difflib.get_close_matches(value, values, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return f"Expected {name} to be {describe_type(kinds[name])}; got '{value}'.{hint}"
+    return f"Expected {name} to be {describe_type(types_by_name[name])}; got '{value}'.{hint}"

@@ -7,22 +7,22 @@ import typing
 from typing import Any, Literal
 
 
-def alternatives(kind: Any) -> tuple[Any, ...]:
+def alternatives(type_hint: Any) -> tuple[Any, ...]:
     """Return the alternatives of a type: the members of a union, the values of a literal, or the type itself."""
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return tuple(member for part in typing.get_args(kind) for member in alternatives(part))
-    return typing.get_args(kind) if typing.get_origin(kind) is Literal else (kind,)
+    if isinstance(type_hint, types.UnionType) or typing.get_origin(type_hint) is typing.Union:
+        return tuple(member for part in typing.get_args(type_hint) for member in alternatives(part))
+    return typing.get_args(type_hint) if typing.get_origin(type_hint) is Literal else (type_hint,)
 
 
-def describe_type(kind: Any) -> str:
+def describe_type(type_hint: Any) -> str:
     """Describe the values that a type accepts: "adamw or sgd", "of type int or null", "a list"."""
-    *preceding, last = map(_describe_member, alternatives(kind))
+    *preceding, last = map(_describe_member, alternatives(type_hint))
     return f"{', '.join(preceding)} or {last}" if preceding else last
 
 
-def accepts(kind: Any, value: Any) -> bool:
+def accepts(type_hint: Any, value: Any) -> bool:
     """Return whether a value has a type. An int is accepted as a float; a bool is not accepted as a number."""
-    return any(_member_accepts(member, value) for member in alternatives(kind))
+    return any(_member_accepts(member, value) for member in alternatives(type_hint))
 
 
 def _describe_member(member: Any) -> str:

@@ -12,14 +12,14 @@ import yaml
 
 from research.settings.arguments import HELP
 from research.settings.command_line import (
-    FoldedArguments,
-    base_recipe,
+    SeparatedFlags,
+    build_base_recipe,
     build_help_request,
     check_setting_names,
     coerce_like_cli,
-    fold,
+    convert_settings,
     merge_recipes,
-    typed_settings,
+    separate_flags,
 )
 from research.settings.declarations import Effect, setting
 from research.settings.flags import declaration_of, names_where, setting_types
@@ -44,7 +44,7 @@ class StudySettings:
     """Heads to compare, separated by commas: linear,attention,{name: lstm, lstm_size: 64}."""
     seeds: str | None = setting(None, effect=Effect.INVOCATION)
     """Seeds of each arm, separated by commas, or a range such as 0-4. Verdicts require at least five seeds."""
-    grid: str | None = setting(None, effect=Effect.INVOCATION, takes_several=True)
+    grid: str | None = setting(None, effect=Effect.INVOCATION, takes_several_values=True)
     """Values of any setting to compare, such as lr=1e-5,3e-5; takes several settings, and may be repeated."""
     exclude: str | None = setting(None, effect=Effect.INVOCATION)
     """A combination to exclude from the grid, such as head=lstm,lr=1e-3; may be repeated."""
@@ -158,9 +158,9 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
         ValueError: if a flag is unknown or a value is invalid; the message is meant for the user.
     """
     given, flags = split_flags(StudySettings, STUDY.read(arguments))
-    folded = fold(flags)
-    if folded.wants_help:
-        return build_help_request(STUDY, folded)
+    separated = separate_flags(flags)
+    if separated.wants_help:
+        return build_help_request(STUDY, separated)
     settings = parse_group(StudySettings, given)
     if settings.trial_timeout is not None:
         parse_seconds(settings.trial_timeout)
@@ -168,7 +168,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     if settings.quick and settings.study is None:
         raise ValueError("--quick requires --study: it runs the short version of a study file.")
     file_base = dict(content.get("base", {}))
-    base, invocation, explicit_names = _merge_base(folded, file_base)
+    base, invocation, explicit_names = _merge_base(separated, file_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in given}
@@ -189,9 +189,9 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
         if axis in explicit_names and axis in base
     ]
     notes += removal_notes
-    notes += _describe_overridden_flags(spec, _names_of_flags(folded))
+    notes += _describe_overridden_flags(spec, _names_of_flags(separated))
     return StudyCommand(
-        spec, folded.options, directory, settings, invocation["dry_run"], invocation["traceback"], notes
+        spec, separated.options, directory, settings, invocation["dry_run"], invocation["traceback"], notes
     )
 
 
@@ -241,11 +241,13 @@ def _join_recipes(recipes: str | list[str]) -> str:
     return recipes if isinstance(recipes, str) else " + ".join(map(str, recipes))
 
 
-def _merge_base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+def _merge_base(
+    separated: SeparatedFlags, file_base: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """Merge the section `base` of the study file, the recipes and the flags into the base of the study.
 
     Args:
-        folded: flags of the command line.
+        separated: flags of the command line.
         file_base: the section `base` of the study file.
     Returns:
         The settings of all trials, the settings that concern the invocation, and the names of all settings that were
@@ -254,11 +256,11 @@ def _merge_base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dic
     recipes = file_base.pop("recipe", [])
     check_setting_names(file_base, "setting in the base")
     layers = merge_recipes(recipes) | file_base
-    from_recipes = base_recipe(folded)
-    names = {*layers, *from_recipes, *_names_of_flags(folded)}
+    from_recipes = build_base_recipe(separated)
+    names = {*layers, *from_recipes, *_names_of_flags(separated)}
     if "fork" in layers:
         layers = inherited_settings(str(layers["fork"])) | layers
-    settings = typed_settings(layers | from_recipes, folded.arguments)
+    settings = convert_settings(layers | from_recipes, separated.arguments)
     invocation = {
         name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)
     }
@@ -271,9 +273,9 @@ def _merge_base(folded: FoldedArguments, file_base: dict[str, Any]) -> tuple[dic
     return settings, invocation, names
 
 
-def _names_of_flags(folded: FoldedArguments) -> set[str]:
-    # `fold` writes each item of a list setting as `--freeze+=head`, so the name ends before the "+".
-    return {argument.removeprefix("--").partition("=")[0].rstrip("+") for argument in folded.arguments}
+def _names_of_flags(separated: SeparatedFlags) -> set[str]:
+    # `separate_flags` writes each item of a list setting as `--freeze+=head`, so the name ends before the "+".
+    return {argument.removeprefix("--").partition("=")[0].rstrip("+") for argument in separated.arguments}
 
 
 def _parse_axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:

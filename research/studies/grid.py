@@ -23,14 +23,14 @@ import yaml
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
     check_setting_names,
+    convert_settings,
+    convert_value,
     fold_options,
     merge_recipes,
-    typed_settings,
-    typed_value,
 )
 from research.settings.config import Choice, RunConfig
-from research.settings.flags import INSPECTION, declaration_of, names_where, setting_types
-from research.system.errors import describe_error, one_line
+from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
+from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
 from research.tasks.base import TASKS
 
@@ -200,7 +200,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     matched_ids: set[int] = set()  # `id()` of the exclude and override entries that match a combination
     trials = []
-    defaults = {name: value for name, value in typed_settings({}).items() if name not in INSPECTION}
+    defaults = {name: value for name, value in convert_settings({}).items() if name not in INSPECTION_FLAGS}
     convert_value = _ValueConverter()
     for values in itertools.product(*axes.values()):
         combination = dict(zip(axes, values, strict=True))
@@ -237,7 +237,7 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
             try:
                 check(trial.config())
             except ValueError as error:
-                if describe_error(error) is None:  # a defect of this product, which needs a traceback
+                if describe_user_error(error) is None:  # a defect of this product, which needs a traceback
                     raise
                 raise ValueError(f"{trial.arm}: {error}") from error
 
@@ -299,7 +299,7 @@ class _ValueConverter:
     def __call__(self, name: str, value: Any) -> Any:
         key = (name, repr(value))
         if key not in self._values:
-            self._values[key] = typed_value(name, value)
+            self._values[key] = convert_value(name, value)
         return copy.deepcopy(self._values[key])  # a copy, because options are merged into the value
 
 

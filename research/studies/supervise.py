@@ -22,7 +22,7 @@ from research.studies.storage.study import Study
 from research.studies.storage.trials import UNFINISHED_STATES, StorageEntry
 from research.studies.worker import LOGS, POLL_SECONDS
 from research.system.processes import SUPERVISOR
-from research.system.scripts import script
+from research.system.scripts import script_path
 from research.system.terminal import Terminal
 
 MAX_IDLE_DEATHS = 3
@@ -114,7 +114,7 @@ class Supervisor:
     def _start_worker(self, index: int) -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
-            str(script("ablate")),
+            str(script_path("ablate")),
             "work",
             "--study",
             self.study.name,

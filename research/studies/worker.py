@@ -32,7 +32,7 @@ from research.system.errors import describe_failure, is_user_facing
 from research.system.events import ERROR, EVENTS_FILE, last_event, recording_events
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR, is_alive
-from research.system.scripts import script
+from research.system.scripts import script_path
 from research.training.accelerator import default_num_threads
 
 TRIALS = "trials"
@@ -211,7 +211,7 @@ class Worker:
                 command += ["--gpu_ids", "all"]  # all that this worker sees, instead of the list in the config
         # The log shows full tracebacks, so that no trial must be repeated to see one.
         command += [
-            str(script("run")),
+            str(script_path("run")),
             "--recipe",
             str(recipe),
             "--output_dir",

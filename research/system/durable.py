@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "iostream error")
-"""Substrings of the message of the RuntimeError that a failed torch.save raises; it lacks the system's own message."""
+"""Substrings that identify the RuntimeError of a failed torch.save, which does not contain the system's message."""
 
 
 class StorageError(ValueError):
@@ -90,14 +90,14 @@ def remove(path: Path) -> None:
 
 
 def rename_and_remove(folder: Path) -> None:
-    """Rename, then delete, so that no partly deleted folder keeps the name."""
+    """Rename a folder before deleting it, so that no partly deleted folder keeps the name."""
     renamed = folder.with_name(f".{folder.name}.removing")
     folder.rename(renamed)
     shutil.rmtree(renamed)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file or folder. A folder's files are never changed in place, so they are hard-linked if possible."""
+    """Copy a file or folder. The files of a folder are hard-linked if possible, as they are never changed in place."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_link_or_copy)
     else:
@@ -125,7 +125,7 @@ def reporting_failure(path: Path, *, needed: int) -> Iterator[None]:
     """Convert a write error to a StorageError with the space needed and the space available.
 
     Args:
-        path: the file or folder that is written.
+        path: the file or folder to write.
         needed: bytes to write.
     Raises:
         StorageError: if the disk is full or not writable.
@@ -133,11 +133,11 @@ def reporting_failure(path: Path, *, needed: int) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise _failure(path, needed, getattr(error, "strerror", None) or str(error)) from error
+        raise _storage_error(path, needed, getattr(error, "strerror", None) or str(error)) from error
     except RuntimeError as error:
         if not any(marker in str(error) for marker in TORCH_WRITE_ERRORS):
             raise
-        raise _failure(path, needed, "writing failed") from error
+        raise _storage_error(path, needed, "writing failed") from error
 
 
 def check_space(path: Path, *, needed: int) -> None:
@@ -146,17 +146,17 @@ def check_space(path: Path, *, needed: int) -> None:
     Raises:
         StorageError: if less space is free than needed.
     """
-    if _free(path) < needed:
-        raise _failure(path, needed, "No space left on device")
+    if _free_bytes(path) < needed:
+        raise _storage_error(path, needed, "No space left on device")
 
 
-def _failure(path: Path, needed: int, reason: str) -> StorageError:
+def _storage_error(path: Path, needed: int, reason: str) -> StorageError:
     return StorageError(
-        f"Cannot write {path}: {reason} ({format_bytes(needed)} needed, {format_bytes(_free(path))} free)."
+        f"Cannot write {path}: {reason} ({format_bytes(needed)} needed, {format_bytes(_free_bytes(path))} free)."
     )
 
 
-def _free(path: Path) -> int:
+def _free_bytes(path: Path) -> int:
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(existing).free
 

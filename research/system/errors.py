@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 
 from research.system import user_code
 from research.system.events import report_error
-from research.system.one_report import is_first_to_report
+from research.system.one_report import claim_report
 from research.system.plain_text import for_terminal
 
 
-class HasTraceback(Protocol):
+class HasTracebackFlag(Protocol):
     """A parsed command line with the flag --traceback."""
 
     @property
@@ -25,7 +25,7 @@ class HasTraceback(Protocol):
         ...
 
 
-Command = TypeVar("Command", bound=HasTraceback)
+Command = TypeVar("Command", bound=HasTracebackFlag)
 
 
 def run_script(
@@ -45,7 +45,7 @@ def run_script(
         Exception: if the cause is neither in the user's settings and files nor in the user's code.
         SystemExit: after a signal.
     """
-    exit_code, shows_traceback = 2, False
+    exit_code, shows_traceback = 2, False  # 2 is the usual exit status for a wrong command line
     try:
         command = parse(arguments)
         exit_code, shows_traceback = 1, command.traceback
@@ -57,7 +57,7 @@ def run_script(
             raise
         return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
-        message = describe_error(error)
+        message = describe_user_error(error)
         if message is None or (isinstance(error, SystemExit) and not user_code.is_raised_by_user_code(error)):
             if isinstance(error, Exception):
                 report_error(describe_failure(error))
@@ -73,14 +73,14 @@ def run_script(
 
 def print_error(message: object, exit_code: int) -> int:
     """Print an error, unless another process of the run has printed the same one, and return the exit status."""
-    if is_first_to_report(str(message)):
+    if claim_report(str(message)):
         report_error(str(message))
         print(f"error: {for_terminal(str(message), keep_lines=True)}", file=sys.stderr, flush=True)
     return exit_code
 
 
-def describe_error(error: BaseException) -> str | None:
-    """Return an error's message for the user, or None for a defect of this product, which needs a traceback."""
+def describe_user_error(error: BaseException) -> str | None:
+    """Describe an error in the user's settings, files or code; None for a defect of Midway, which needs a traceback."""
     described = user_code.describe(error)
     if described is None and isinstance(error, ValueError) and is_user_facing(error):
         return str(error)
@@ -95,17 +95,18 @@ def describe_failure(error: BaseException) -> str:
 def is_user_facing(error: ValueError) -> bool:
     """Return whether this project raised an error deliberately, to tell the user what to fix.
 
-    A ValueError raised in a library is a defect and needs its traceback.
+    A ValueError raised in a library is a defect and needs its traceback. The file decides, not the name of the module,
+    because a script's module is called __main__.
     """
     position = error.__traceback__
     assert position is not None
     while position.tb_next is not None:
         position = position.tb_next
-    return user_code.is_product_code(position.tb_frame.f_code.co_filename)  # a script's module is called __main__
+    return user_code.is_product_code(position.tb_frame.f_code.co_filename)
 
 
 def one_line(message: object) -> str:
-    """Return a text, or the message of an error, on one line."""
+    """Return a message, or the message of an error, on one line."""
     return " ".join(str(message).split())
 
 

@@ -33,7 +33,7 @@ class Event:
 
 
 class _Writer(logging.Handler):
-    """Appends every message of this process to a file."""
+    """Appends every message of this process to an event file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def _append(path: Path, event: Event) -> None:
 
 
 def read_events(lines: bytes) -> list[Event]:
-    """Parse the events in a part of a file; incomplete lines are skipped."""
+    """Parse a part of an event file; incomplete lines are skipped."""
     complete_lines = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]
     events = []
     for line in complete_lines:
@@ -88,7 +88,7 @@ def read_events(lines: bytes) -> list[Event]:
 
 
 def last_event(path: Path, kind: str | None = None) -> Event | None:
-    """Return the last event (of a kind) in an event file; None if there is no such event, or no file."""
+    """Return the last event, or the last one of a kind, in the tail of an event file; None if there is none."""
     events = read_events(read_tail(path))
     return next((event for event in reversed(events) if kind in (None, event.kind)), None)
 

@@ -1,4 +1,4 @@
-"""Return freed heap memory to the system, instead of keeping it as holes between the C library's live blocks."""
+"""Return freed heap memory to the system, which the C library would otherwise keep as holes in the heap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 BATCHES_BETWEEN_CHECKS = 10
 """Number of batches between checks of the process's memory."""
 MIN_GROWTH = 256 * 2**20
-"""Minimum growth of resident memory, in bytes, before memory is returned again: page faults cost more than small
+"""Minimum growth of resident memory, in bytes, before the heap is trimmed again: page faults cost more than small
 holes."""
 
 
@@ -26,16 +26,16 @@ class HeapTrimmer:
     def __init__(self) -> None:
         self._trim = ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
         self._num_batches = 0
-        self._resident = _resident_memory()
+        self._resident_after_trim = _resident_memory()
 
     def count_batch(self) -> None:
         """Count a batch, and trim the heap if resident memory has grown. Does nothing without glibc."""
         self._num_batches += 1
         if self._trim is None or self._num_batches % BATCHES_BETWEEN_CHECKS != 0:
             return
-        if _resident_memory() - self._resident >= MIN_GROWTH:
+        if _resident_memory() - self._resident_after_trim >= MIN_GROWTH:
             self._trim(0)
-            self._resident = _resident_memory()
+            self._resident_after_trim = _resident_memory()
 
 
 def _resident_memory() -> int:

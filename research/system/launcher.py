@@ -17,27 +17,34 @@ from typing import Any
 import psutil
 import yaml
 
-PARENT = os.getppid()
+PARENT_PID = os.getppid()
 """Id of the process that started this one. Read at import, because the parent may exit at any time."""
-LAUNCHER_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+PROCESS_COUNT_VARIABLES = (
+    "WORLD_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+    "PMI_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+    "SLURM_STEP_NUM_TASKS",
+)
 """Environment variables in which torchrun, MPI implementations and Slurm store the number of launched processes."""
-SHARDING = {
+SHARDING_VARIABLES = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }
-"""Environment variables with which accelerate requests to split the model over processes."""
+"""Environment variables with which accelerate requests sharding: splitting the model over processes."""
 SHARDING_FLAGS = {
     "use_fsdp": "FSDP",
     "use_deepspeed": "DeepSpeed",
     "use_megatron_lm": "Megatron-LM",
     "use_parallelism_config": "a parallelism config",
 }
-"""Flags of `accelerate launch` that request this splitting; accelerate ignores them if --cpu is given."""
+"""Flags of `accelerate launch` that request sharding; accelerate ignores them if --cpu is given."""
 SHARDED_TYPES = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
-"""Values of distributed_type in accelerate's config file that request this splitting."""
+"""Values of distributed_type in accelerate's config file that request sharding."""
 DEFAULT_CONFIG = "default_config.yaml"
+"""Name of the config file that accelerate reads if the command line names no other file."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,13 @@ class LaunchRequest:
     sharding: str | None = None
     """Method that would split the model over processes."""
     precision: str | None = None
-    """Floating-point precision of the forward pass. A `no` counts only as a flag: every config file has one."""
+    """Floating-point precision of the forward pass, if given as a flag. A `no` in the config file does not count,
+    because it is the default there."""
 
 
-def num_launched() -> int:
-    """Return the number of processes that the launcher started, even if they are not connected to each other."""
-    return max(int(os.environ.get(name) or 1) for name in LAUNCHER_SIZES)
+def num_launched_processes() -> int:
+    """Return the number of processes that the launcher started, even if the processes are not connected."""
+    return max(int(os.environ.get(name) or 1) for name in PROCESS_COUNT_VARIABLES)
 
 
 def was_launched() -> bool:
@@ -70,8 +78,8 @@ def start_time() -> float:
     return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
 
-def is_on(switch: str) -> bool:
-    """Return whether the launcher enabled a switch in the environment."""
+def is_switch_on(switch: str) -> bool:
+    """Return whether the launcher enabled an option by an environment variable of this name."""
     return os.environ.get(switch, "false").lower() in ("1", "true")
 
 
@@ -83,15 +91,16 @@ def check_launch() -> None:
             has an unknown precision.
     """
     request = read_request()
-    for name in (*(name for switch, name in SHARDING.items() if is_on(switch)), request.sharding):
+    for name in (*(name for switch, name in SHARDING_VARIABLES.items() if is_switch_on(switch)), request.sharding):
         if name is not None:
             raise ValueError(
                 f"The launcher requests {name}. Splitting a model over processes is not supported: every process holds "
                 "the whole model, and DDP averages the gradients. Launch with accelerate_configs/multi_gpu.yaml."
             )
-    if request.num_processes is not None and request.num_processes != num_launched():
+    num_started = num_launched_processes()
+    if request.num_processes not in (None, num_started):
         raise ValueError(
-            f"accelerate launch was asked for {request.num_processes} processes but started {num_launched()}. To use "
+            f"accelerate launch was asked for {request.num_processes} processes but started {num_started}. To use "
             "several processes, launch with accelerate_configs/cpu_2_processes.yaml, or multi_gpu.yaml on GPUs."
         )
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -99,7 +108,7 @@ def check_launch() -> None:
         raise ValueError(f"The launcher requests the precision {precision}; expected no, bf16 or fp16.")
 
 
-def launched_precision() -> str | None:
+def requested_precision() -> str | None:
     """Return the precision requested from the launcher, or None if it leaves the choice to run.py."""
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     return precision if precision != "no" else read_request().precision
@@ -122,6 +131,7 @@ def parse_launch(command: Sequence[str], script: str) -> LaunchRequest:
         script: file name of the script; arguments after it belong to the script.
     """
     names = [Path(argument).name for argument in command]
+    # "python" or "python -m" may precede the launcher.
     if not {"accelerate-launch", "accelerate.commands.launch", "launch.py"}.intersection(names[:3]) and not (
         "accelerate" in names[:2] and "launch" in names[:3]
     ):
@@ -168,6 +178,6 @@ def _read_config(path: str | None) -> dict[str, Any]:
         return {}
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # accelerate has read it, perhaps from another folder
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the path may be relative to the launcher's own folder
         return {}
     return config if isinstance(config, dict) else {}

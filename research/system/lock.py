@@ -1,7 +1,7 @@
 """Locks that are released when the process that holds them ends, for whatever reason.
 
-They are locks of the operating system, taken on an open descriptor through the library filelock. Its class FileLock is
-not used: it cannot lock a directory, leaves lock files behind, and may fall back to files that outlive a killed run.
+The operating system locks an open descriptor, through the library filelock. The library's class FileLock is not used:
+it cannot lock a directory, leaves lock files behind, and may fall back to files that outlive a killed run.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class LockFile:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                is_taken = lock_descriptor(descriptor, blocking=wait)
+                is_locked = lock_descriptor(descriptor, blocking=wait)
                 # The previous holder may have deleted the file by now; a lock on a deleted file excludes nobody.
-                if is_taken and _is_at(descriptor, self._path):
+                if is_locked and _is_file_at(self._path, descriptor):
                     self._descriptor, descriptor = descriptor, -1
                     return True
             except OSError as error:
@@ -96,7 +96,7 @@ class LockFile:
             finally:
                 if descriptor != -1:
                     os.close(descriptor)
-            if not is_taken:
+            if not is_locked:
                 return False
 
     def release(self) -> None:
@@ -111,7 +111,8 @@ class UnlockableError(Exception):
     """The file system does not support locks."""
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def _is_file_at(path: Path, descriptor: int) -> bool:
+    """Return whether a path still leads to the open file of a descriptor."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     return False

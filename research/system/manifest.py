@@ -7,7 +7,7 @@ import itertools
 import json
 from pathlib import Path
 
-FORMAT = 3
+CHECKPOINT_FORMAT = 3
 """Format of checkpoints; other formats cannot be read."""
 MANIFEST = "manifest.json"
 
@@ -19,27 +19,29 @@ def write_manifest(folder: Path) -> None:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file != folder / MANIFEST
     }
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
+    (folder / MANIFEST).write_text(
+        json.dumps({"format": CHECKPOINT_FORMAT, "files": files}, indent=2), encoding="utf-8"
+    )
 
 
 def find_damage(folder: Path) -> str | None:
-    """Describe how a folder differs from its manifest; return None if it does not differ."""
+    """Describe the first difference between a folder and its manifest; return None if there is none."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        version, files = manifest["format"], manifest["files"]
+        manifest_format, files = manifest["format"], manifest["files"]
         expected = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in files.items()}
     except OSError as error:
         return f"its manifest cannot be read ({error.strerror})"
     except (ValueError, LookupError, TypeError, AttributeError):
         return "its manifest is damaged"
-    if version != FORMAT:
-        return f"it has format {version}, this version reads {FORMAT}"
-    damages = (_damage_of_file(folder, name, *facts) for name, facts in expected.items())
+    if manifest_format != CHECKPOINT_FORMAT:
+        return f"it has format {manifest_format}, this version of Midway reads only format {CHECKPOINT_FORMAT}"
+    damaged_files = (_describe_damage(folder, name, *facts) for name, facts in expected.items())
     links = (f"{path.relative_to(folder)} is a link" for path in folder.rglob("*") if path.is_symlink())
-    return next(filter(None, itertools.chain(damages, links)), None)
+    return next(filter(None, itertools.chain(damaged_files, links)), None)
 
 
-def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
+def _describe_damage(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     try:
         return _compare(folder, name, num_bytes, sha256)
     except OSError as error:
@@ -48,8 +50,8 @@ def _damage_of_file(folder: Path, name: str, num_bytes: int, sha256: str) -> str
 
 def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):  # if its name contains .. or a link leads outside
-        return f"its manifest names a file outside of it ({name})"
+    if not file.resolve().is_relative_to(folder.resolve()):  # the name contains .., or a link leads outside
+        return f"its manifest names a file outside the folder ({name})"
     if not file.is_file():
         return f"{name} is missing"
     if file.stat().st_size != num_bytes:
@@ -58,7 +60,7 @@ def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None
 
 
 def file_sha256(file: Path) -> str:
-    """Return the SHA-256 hash of a file, which is read in chunks."""
+    """Return the SHA-256 hash of a file, reading it in chunks."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 20):

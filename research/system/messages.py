@@ -35,21 +35,21 @@ class _Printer(logging.Handler):
         sys.stdout.flush()
 
 
-def _of_main_process(record: logging.LogRecord) -> bool:
-    """Keep only the messages of the main process, and escape them: names in files may contain terminal commands."""
+def _escape_and_filter(record: logging.LogRecord) -> bool:
+    """Escape a message, because names in files may contain control sequences; keep it only on the main process."""
     record.msg = for_terminal(str(record.msg), keep_lines=getattr(record, "keep_lines", False))
     return is_main_process()
 
 
 def format_message(record: logging.LogRecord) -> str:
-    """Return a message as printed."""
+    """Return a message as it is printed."""
     return f"{WARNING}{record.getMessage()}" if record.levelno >= logging.WARNING else record.getMessage()
 
 
 logger = logging.getLogger("midway")
 logger.setLevel(logging.INFO)
-logger.propagate = False  # a handler that the user installed for libraries would print the messages a second time
-logger.addFilter(_of_main_process)
+logger.propagate = False  # otherwise, a handler that the user installed on the root logger would print messages again
+logger.addFilter(_escape_and_filter)
 if not logger.handlers:  # this module may be imported twice
     logger.addHandler(_Printer())
 

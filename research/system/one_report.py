@@ -7,18 +7,19 @@ import os
 import sys
 from datetime import timedelta
 
-CONNECTING_TIMEOUT = timedelta(seconds=5)
+CONNECT_TIMEOUT = timedelta(seconds=5)
 
 
-def is_first_to_report(message: str) -> bool:
-    """Return whether no other process of the run has reported the same error.
+def claim_report(message: str) -> bool:
+    """Claim an error for this process to report; return False if the error has been claimed already.
 
     Args:
         message: the complete message; two errors are the same if their messages are equal.
     """
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         return True
-    if "torch" not in sys.modules:  # so far, only settings and files were checked: the same on all processes
+    # Before torch is loaded, a run has checked only its settings and files, so every process raises the same error.
+    if "torch" not in sys.modules:
         return os.environ.get("LOCAL_RANK", "0") == "0"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
@@ -29,6 +30,6 @@ def is_first_to_report(message: str) -> bool:
     key = f"midway/reported/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{digest}"
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        return TCPStore(address, port, is_master=False, timeout=CONNECTING_TIMEOUT).add(key, 1) == 1
+        return TCPStore(address, port, is_master=False, timeout=CONNECT_TIMEOUT).add(key, 1) == 1
     except (KeyError, RuntimeError):  # the launcher has exited; torch raises RuntimeError for connection errors
         return True

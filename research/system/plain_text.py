@@ -10,14 +10,14 @@ import re
 
 from markupsafe import Markup, escape
 
-_MARKS = "\u061c\u200e\u200f"
+_DIRECTION_MARKS = "\u061c\u200e\u200f"
 """Marks of right-to-left text, which reorder the text next to them."""
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
-    f"{_MARKS}\u202a-\u202e\u2066-\u2069"  # direction of writing
+    f"{_DIRECTION_MARKS}\u202a-\u202e\u2066-\u2069"  # text direction
     "\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"  # line ends, byte order, annotations, noncharacters
 )
-_UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_MARKS, ""))
+_UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_DIRECTION_MARKS, ""))
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make spreadsheets treat a cell as a formula."""
 LONGEST_IN_PAGE = 200
@@ -30,7 +30,7 @@ LONGEST_MESSAGE = 2000
 
 
 def for_terminal(text: str, *, keep_lines: bool = False) -> str:
-    r"""Return text that moves no cursor and changes no colour; characters such as `\x1b` and `\u202e` are escaped.
+    r"""Return text without terminal control sequences: characters such as `\x1b` and `\u202e` are escaped.
 
     Args:
         text: a name, or a message that contains names.
@@ -41,7 +41,7 @@ def for_terminal(text: str, *, keep_lines: bool = False) -> str:
 
 
 def for_message(text: str, longest: int = LONGEST_MESSAGE) -> str:
-    """Return content of a file, or an error about it, on one line and with a bounded length, for use in a message.
+    """Return text from a file, or an error about a file, on one line and with a bounded length, for use in a message.
 
     Args:
         text: any text.
@@ -50,6 +50,7 @@ def for_message(text: str, longest: int = LONGEST_MESSAGE) -> str:
     shown = for_terminal(text)
     if len(shown) <= longest:
         return shown
+    # A half and a third of the length leave room for the number of omitted characters in between.
     first, last = shown[: longest // 2], shown[len(shown) - longest // 3 :]
     return f"{first} [{len(shown) - len(first) - len(last):,} characters] {last}"
 
@@ -58,9 +59,9 @@ def for_html(text: object, *, is_block: bool = False) -> object:
     """Escape a value for a page, and drop characters that HTML forbids or that reorder the following text.
 
     Args:
-        text: value shown by a template; markup and values that are not text are returned unchanged.
-        is_block: whether the text is in a separate element, which contains any reordering; if so, marks of
-            right-to-left writing are kept.
+        text: value shown by a template; markup and values that are not strings are returned unchanged.
+        is_block: whether the text has an element of its own, outside which nothing is reordered; if so, marks of
+            right-to-left text are kept.
     """
     if not isinstance(text, str) or isinstance(text, Markup):
         return text
@@ -106,7 +107,7 @@ def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:
 def for_csv(value: object) -> object:
     """Return a cell that spreadsheets do not execute: text that looks like a formula gets a leading apostrophe.
 
-    Numbers in text form, and values that are not text, are returned unchanged.
+    Strings that contain a number, and values that are not strings, are returned unchanged.
     """
     if not isinstance(value, str):
         return value
@@ -129,8 +130,8 @@ def shorten(text: str, longest: int) -> str:
     return f"{first} … {last}"
 
 
-def _escape_unsafe(text: str, commands: re.Pattern[str] = _UNSAFE) -> str:
-    return commands.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
+def _escape_unsafe(text: str, unsafe: re.Pattern[str] = _UNSAFE) -> str:
+    return unsafe.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
 def _on_one_line(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 
 SUPERVISOR = "MIDWAY_SUPERVISOR"
-"""Environment variable with the process id of the worker that started this run; the run stops when the worker ends."""
+"""Environment variable with the process id of the study's worker that started this run; a run stops if its worker
+ends."""
 
 
 def is_alive(pid: int) -> bool:

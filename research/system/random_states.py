@@ -32,7 +32,7 @@ def restore(states: dict[str, Any], device: torch.device) -> None:
     """Restore the states that `capture` returned.
 
     Raises:
-        ValueError: if they were captured on a different type of device.
+        ValueError: if the states were captured on a different type of device.
     """
     if (states["cuda"] is not None) != (device.type == "cuda"):
         raise ValueError(f"The random states were not captured on a device of type {device.type}.")

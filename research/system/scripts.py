@@ -6,18 +6,18 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 
-def script(name: str) -> Path:
-    """Return the file of a script in research/scripts, for starting it in a new process.
+def script_path(name: str) -> Path:
+    """Return the path of a script in research/scripts, for starting the script in a new process.
 
-    `-m` is not used, because Python would then first import from the user's working directory, which may contain
-    another package called heads or research.
+    `python -m` is not used for this, because Python would then import from the user's working directory first, which
+    may contain a different package called heads or research.
     """
     with as_file(files("research.scripts") / f"{name}.py") as path:
         return path
 
 
 def launch_command(num_processes: int = 1) -> str:
-    """Return the start of a command line of run.py, without its settings, for a number of processes."""
+    """Return the command that starts run.py in a number of processes, without any settings."""
     return (
         f"accelerate launch {f'--num_processes {num_processes} ' if num_processes > 1 else ''}{script_argument('run')}"
     )

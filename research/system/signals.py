@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
-from research.system.launcher import PARENT, was_launched
+from research.system.launcher import PARENT_PID, was_launched
 from research.system.processes import SUPERVISOR, is_alive
 
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-ECHO_SECONDS = 1.0
+REPEAT_SECONDS = 1.0
 """Seconds after a signal within which the launcher may forward the same signal again."""
 
 
@@ -47,10 +47,11 @@ class SignalWatch:
         self._received_at = 0.0
         self._previous_handlers: dict[signal.Signals, Any] = {}
         # A shell is not a launcher: it often exits while its program keeps running.
-        self._launcher = PARENT if was_launched() else None
+        self._launcher = PARENT_PID if was_launched() else None
         self._supervisor = int(os.environ.get(SUPERVISOR, "0"))
-        # torchrun forwards signals that its workers have already received: Slurm's scancel signals all of them.
-        self._has_echo = "TORCHELASTIC_RUN_ID" in os.environ
+        # torchrun forwards each signal to its processes, which may have received the signal already: Slurm's scancel
+        # signals torchrun and all of its processes.
+        self._launcher_repeats_signals = "TORCHELASTIC_RUN_ID" in os.environ
 
     def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers only in the main thread
@@ -69,10 +70,10 @@ class SignalWatch:
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
-    def received(self) -> int:
-        """Return the number of the received signal, or 0. An exit of the launcher counts as SIGTERM.
+    def received_signal(self) -> int:
+        """Return the number of the received signal, or 0. The exit of the launcher or of the worker counts as SIGTERM.
 
-        If `accelerate launch` started only one process, a signal kills the launcher and is not forwarded.
+        If `accelerate launch` started only one process, a signal kills the launcher, which does not forward it.
         """
         if not self._received and self._is_abandoned():
             self._received = signal.SIGTERM
@@ -85,7 +86,7 @@ class SignalWatch:
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._received_at and self._has_echo and now - self._received_at < ECHO_SECONDS:
+        if self._received_at and self._launcher_repeats_signals and now - self._received_at < REPEAT_SECONDS:
             return
         if self._received_at and number == signal.SIGHUP:  # when a terminal closes, its shell sends SIGHUP again
             return
@@ -105,10 +106,10 @@ class SignalWatch:
 
 
 def discard_lost_output(descriptors: Sequence[int] = (1, 2)) -> None:
-    """Redirect output to a closed terminal to the null device, because an error in print would end the run unsaved.
+    """Discard further output to a closed terminal, because an error in print would end the run before it is saved.
 
     Args:
-        descriptors: descriptors of the output; those that are still writable are not changed.
+        descriptors: descriptors of the output; only descriptors that are no longer writable are changed.
     """
     for descriptor in descriptors:
         try:

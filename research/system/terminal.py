@@ -1,4 +1,4 @@
-"""Print messages and tables safely: names in files may contain terminal commands."""
+"""Print messages and tables safely: names in files may contain terminal control sequences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminal(Console):
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a string of a table or line as text."""
+        """Escape a string of a table or line."""
         return super().render_str(for_terminal(text), **options | {"markup": False, "emoji": False})
 
     def print_line(self, line: str, *, keep_lines: bool = False) -> None:

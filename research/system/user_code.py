@@ -1,4 +1,7 @@
-"""Exceptions in the user's own code: describe the code's owner, the time of the call, and the line that failed."""
+"""Exceptions in the user's own code: describe what the code belongs to, when it was called, and the line that failed.
+
+What the code belongs to, such as "head 'mine'", is called its owner.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _GENERATED = "torchinductor_"
 """Prefix of the folders in which torch.compile writes generated code."""
 _CYTHON = (".pyx", ".pxi", ".pxd")
-"""Suffixes of the sources of compiled libraries; their frames contain paths relative to the build folder."""
+"""Suffixes of Cython sources. The frames of compiled libraries contain such paths, relative to the build folder."""
 _plugins: list[Path] = []
 
 
@@ -31,11 +34,11 @@ class Notes:
     """Facts about an exception that its traceback does not contain."""
 
     owner: str | None = None
-    """Owner of the code that raised it: "head 'mine'"."""
-    moment: str | None = None
-    """When it was raised: "in step 3"."""
+    """Owner of the code that raised the exception: "head 'mine'"."""
+    when: str | None = None
+    """When the exception was raised: "in step 3"."""
     location: traceback.FrameSummary | None = None
-    """Definition of the user's function, if the call itself failed."""
+    """Definition of the user's function, if it could not be called with the given arguments."""
 
 
 class CodeOf:
@@ -43,7 +46,8 @@ class CodeOf:
 
     Args:
         owner: description of the code that is called in the context, such as "head 'mine'".
-        called: the function that is called. If it does not accept the arguments, the traceback has no frame for it.
+        called: the function that is called. If this function does not accept the arguments, the traceback has no frame
+            for it, and its definition is shown instead.
     """
 
     def __init__(self, owner: str, called: object = None) -> None:
@@ -58,32 +62,32 @@ class CodeOf:
             return
         if find_frame(error) is not None:
             notes.owner = self._owner
-        elif isinstance(error, TypeError) and (location := _definition(self._called)) is not None:
+        elif isinstance(error, TypeError) and (location := _find_definition(self._called)) is not None:
             notes.owner, notes.location = self._owner, location
 
 
 class During:
-    """Context that adds the time to exceptions; in nested contexts, the innermost time is kept.
+    """Context that records when exceptions are raised; in nested contexts, the innermost description is kept.
 
     Args:
-        moment: description of the time, such as "in step 3".
+        when: description of the time, such as "in step 3".
     """
 
-    def __init__(self, moment: str) -> None:
-        self._moment = moment
+    def __init__(self, when: str) -> None:
+        self._when = when
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is not None:
-            add_moment(error, self._moment)
+            record_when(error, self._when)
 
 
-def add_moment(error: BaseException, moment: str) -> None:
-    """Record when an exception was raised, unless a time is already recorded."""
+def record_when(error: BaseException, when: str) -> None:
+    """Record when an exception was raised, unless this is already recorded."""
     notes = _notes_of(error)
-    notes.moment = notes.moment or moment
+    notes.when = notes.when or when
 
 
 def add_plugin(path: Path) -> None:
@@ -117,11 +121,11 @@ def describe(error: BaseException) -> str | None:
     notes = Notes()
     for each in _with_causes(error):
         recorded = vars(each).get(_NOTES, Notes())
-        notes.owner, notes.moment = notes.owner or recorded.owner, notes.moment or recorded.moment
+        notes.owner, notes.when = notes.owner or recorded.owner, notes.when or recorded.when
         location = location or recorded.location
     if location is None:
         return None
-    context = ", ".join(filter(None, (notes.owner, notes.moment)))
+    context = ", ".join(filter(None, (notes.owner, notes.when)))
     function = f", in {location.name}" if location.name else ""
     lines = [
         f"{context}: {describe_plainly(error)}" if context else describe_plainly(error),
@@ -184,8 +188,8 @@ def is_raised_by_user_code(error: BaseException) -> bool:
 
 
 def describe_location(function: object) -> str:
-    """Return the location of a user's function, in parentheses after a space; empty for other functions."""
-    location = _definition(function)
+    """Return the location of a user's function, in parentheses after a space; empty if it is not the user's."""
+    location = _find_definition(function)
     return "" if location is None else f' ({location.name}: file "{location.filename}", line {location.lineno})'
 
 
@@ -211,8 +215,8 @@ def _is_below(filename: str, folders: Any) -> bool:
     return any(path == folder or folder in path.parents for folder in folders)
 
 
-def _definition(function: object) -> traceback.FrameSummary | None:
-    """Return the location of a user's function or class, or None for other functions and classes."""
+def _find_definition(function: object) -> traceback.FrameSummary | None:
+    """Return where a user's function or method is defined, or None if it is not the user's."""
     unwrapped = inspect.unwrap(function) if callable(function) else None
     code = getattr(getattr(unwrapped, "__func__", unwrapped), "__code__", None)
     if code is None or not is_user_code(code.co_filename):

@@ -24,7 +24,7 @@ from accelerate.utils import (
 
 from research.settings.config import RunConfig
 from research.system.durable import reporting_failure
-from research.system.launcher import is_on, launched_precision, num_launched, read_request
+from research.system.launcher import is_switch_on, num_launched_processes, read_request, requested_precision
 from research.training.rounds import join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
@@ -41,7 +41,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     Raises:
         ValueError: if the launched processes do not see each other, or the precision is not available.
     """
-    num_processes = num_launched()
+    num_processes = num_launched_processes()
     if num_processes > 1 and not torch.cuda.is_available():
         # Otherwise processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
@@ -87,10 +87,10 @@ def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
     Raises:
         ValueError: if it did not; names what was requested and what was set up.
     """
-    if accelerator.num_processes != num_launched():
+    if accelerator.num_processes != num_launched_processes():
         raise ValueError(
-            f"{num_launched()} processes were launched, but each of them sees {accelerator.num_processes}: they would "
-            "train separately. Launch with `accelerate launch --config_file accelerate_configs/...yaml`."
+            f"{num_launched_processes()} processes were launched, but each of them sees {accelerator.num_processes}: "
+            "they would train separately. Launch with `accelerate launch --config_file accelerate_configs/...yaml`."
         )
     if accelerator.distributed_type not in REPLICATED:
         raise ValueError(
@@ -109,7 +109,7 @@ def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
             "The launcher requests GPUs; none found. Check the driver and CUDA_VISIBLE_DEVICES, or launch with "
             "accelerate_configs/cpu_2_processes.yaml."
         )
-    if not on_cpu and is_on("ACCELERATE_USE_CPU"):
+    if not on_cpu and is_switch_on("ACCELERATE_USE_CPU"):
         raise ValueError(f"The launcher requests the CPU; accelerate set up {accelerator.device}.")
 
 
@@ -174,9 +174,9 @@ def choose_precision(config: RunConfig) -> Precision:
         ValueError: for fp16 without a GPU, since accelerate would silently compute in float32.
     """
     choice = config.mixed_precision
-    on_gpu = torch.cuda.is_available() and not is_on("ACCELERATE_USE_CPU")
+    on_gpu = torch.cuda.is_available() and not is_switch_on("ACCELERATE_USE_CPU")
     if choice == "auto":
-        launched_with = launched_precision()
+        launched_with = requested_precision()
         if launched_with is not None:
             choice = cast("Precision", launched_with)
         else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate.utils import gather_object
 
-from research.edits.apply import apply_edit, refuse_nothing_to_train
-from research.edits.base import HARMLESS, EditError, digest
+from research.edits.apply import apply_edit, check_has_trainable_parameters
+from research.edits.base import EDITS_WITHOUT_PARAMETER_CHANGES, EditError, hash_requests
 from research.edits.records import EditRequest, Record
 from research.model.head_check import PlannedHead
 from research.model.selectors import frozen_modules
@@ -48,7 +48,7 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
     if run.accelerator.num_processes == 1:
         run.stop_reason = run.stop_reason or run.requested_stop
         return
-    own = torch.tensor([[run.requested_stop is not None, run.signal, digest(requests)]], dtype=torch.int64)
+    own = torch.tensor([[run.requested_stop is not None, run.signal, hash_requests(requests)]], dtype=torch.int64)
     messages = run.accelerator.gather(own.to(run.accelerator.device))
     stops, signals, digests = messages.T.tolist()
     run.interruption.signal = max(signals)
@@ -78,7 +78,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
         for request in requests:
             records.append(apply_edit(run, request))
             run.applied_edits.journal.append(records[-1])
-        refuse_nothing_to_train(run)
+        check_has_trainable_parameters(run)
     except Exception as caught:  # raised below, once the other processes know of it
         error = caught
     model, accelerator = run.encoder_with_head, run.accelerator
@@ -107,7 +107,8 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
 def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
     """Create the model's wrappers again if edits require it, and update the list of frozen modules."""
     model = run.encoder_with_head
-    recompiles = run.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
+    changes_parameters = any(request.name not in EDITS_WITHOUT_PARAMETER_CHANGES for request in requests)
+    recompiles = run.wrapped.is_compiled and changes_parameters
     if recompiles or not run.wrapped.fits(model):
         run.wrapped = rewrap(run.accelerator, run.wrapped, model)
     run.frozen = frozen_modules(model)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from research.data.batches.order import MicroBatch, RowIndices, global_batches, split_batch
 from research.learning.optimizer import apply_schedule, learning_rates
-from research.system.user_code import During, add_moment
+from research.system.user_code import During, record_when
 from research.training.api import StepMetrics
 from research.training.audit import check_unchanged
 from research.training.boundary import apply_pending_edits, check_replicas
@@ -40,7 +40,7 @@ def train(run: TrainingRun) -> None:
         run.hooks.call(run, "on_train_end")
         check_replicas(run)
     except BaseException as error:
-        add_moment(error, f"after step {run.clock.step}")
+        record_when(error, f"after step {run.clock.step}")
         run.hooks.notify_exception(run, error)
         raise
 
@@ -65,7 +65,7 @@ def train_epoch(run: TrainingRun) -> None:
     run.hooks.call(run, "on_epoch_end")
     apply_pending_edits(run)
     check_replicas(run)
-    clock.next_epoch()
+    clock.start_next_epoch()
     if config.schedule_interval == "epoch":
         run.schedule.step()
         apply_schedule(run.optimizer, run.schedule)

@@ -17,7 +17,7 @@ from datetime import timedelta
 import torch
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from research.system.launcher import is_on
+from research.system.launcher import is_switch_on
 
 AGREEMENT_TIMEOUT = timedelta(minutes=10)
 """How long to wait for the other processes. Imports alone can take minutes on a busy disk."""
@@ -45,7 +45,7 @@ def join_processes() -> None:
     )
     global _round  # noqa: PLW0603 (a process joins one group for life)
     _round = number = agree_on_round(store, rank, world_size)
-    on_gpu = torch.cuda.is_available() and not is_on("ACCELERATE_USE_CPU")
+    on_gpu = torch.cuda.is_available() and not is_switch_on("ACCELERATE_USE_CPU")
     torch.distributed.init_process_group(
         backend="nccl" if on_gpu else "gloo",
         store=PrefixStore(f"midway/round-{number}", store),

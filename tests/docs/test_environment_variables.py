@@ -6,14 +6,14 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from research.system.launcher import LAUNCHER_SIZES, SHARDING
+from research.system.launcher import PROCESS_COUNT_VARIABLES, SHARDING_VARIABLES
 from tests.conftest import ROOT
 from tests.docs.blocks import DOCS
 from tests.docs.tables import compare, described
 
 PAGE = DOCS / "reference" / "environment-variables.md"
 SOURCES = sorted([*ROOT.glob("research/**/*.py"), *ROOT.glob("heads/*.py"), *ROOT.glob("experiments/*.py")])
-BY_PARAMETER = {("launcher.py", "name"): LAUNCHER_SIZES, ("launcher.py", "switch"): tuple(SHARDING)}
+BY_PARAMETER = {("launcher.py", "name"): PROCESS_COUNT_VARIABLES, ("launcher.py", "switch"): tuple(SHARDING_VARIABLES)}
 """Variables whose names are passed as a parameter, by file name and parameter name."""
 
 

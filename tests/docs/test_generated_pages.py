@@ -12,7 +12,7 @@ from site_text import link_settings
 
 from research.settings.config import RunConfig
 from research.settings.declarations import declarations
-from research.settings.flags import INSPECTION
+from research.settings.flags import INSPECTION_FLAGS
 from research.settings.registries import REGISTRIES, load_registry
 from research.studies.command import StudySettings, WorkerSettings
 from research.tasks.base import TASKS
@@ -25,7 +25,7 @@ def anchors(page: str) -> list[str]:
 
 def test_every_setting_has_one_anchor() -> None:
     found = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
-    assert sorted(found) == sorted([*declarations(RunConfig), *INSPECTION])
+    assert sorted(found) == sorted([*declarations(RunConfig), *INSPECTION_FLAGS])
     assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())

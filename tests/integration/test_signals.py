@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.launcher.api import LaunchConfig
 
-from research.system.signals import ECHO_SECONDS
+from research.system.signals import REPEAT_SECONDS
 from tests.builders.run_files import result_of
 from tests.conftest import BackgroundCommand, Launch, Start
 from tests.limits import HANG_LIMIT
@@ -270,7 +270,7 @@ def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Pause) 
     paused = hold(num_processes=2)
     os.kill(paused.started.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
-    time.sleep(ECHO_SECONDS + 0.5)  # a signal before that would count as an echo of the first one
+    time.sleep(REPEAT_SECONDS + 0.5)  # a signal before that would count as a repetition of the first one
     os.kill(paused.started.process.pid, signal.SIGTERM)
     assert paused.started.wait() != 0
     paused.wait_until_ended(5)

@@ -90,6 +90,7 @@ def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[st
     found = [
         name
         for name, module in model.encoder.named_modules()
+        # .att matches the names of attention modules, such as .attention in BERT and .attn in ModernBERT.
         if name in inside and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
     ]
     if not found:

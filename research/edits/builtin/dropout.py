@@ -15,7 +15,7 @@ from research.model.encoders import pooler_arguments
 from research.model.selector_forms import Selector, as_list
 from research.model.selectors import select_modules
 
-_MARK = 0.123456789
+_MARKER = 0.123456789
 """A dropout probability that occurs nowhere else."""
 
 
@@ -62,16 +62,16 @@ def _encoder_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
 
     The dropout of attention weights is not included.
 
-    Model families store the probability in different attributes. To find them, the function builds a copy of the
-    encoder without weights, with a probability that occurs nowhere else.
+    Model families store the probability in different attributes. To find these attributes, the function builds the
+    encoder once more, without weights and with a probability that occurs nowhere else.
     """
     config = copy.deepcopy(model.config.encoder)
-    families.set_dropout(config, dropout=_MARK, attention_dropout=None)
+    families.set_dropout(config, dropout=_MARKER, attention_dropout=None)
     with torch.device("meta"):
         marked = AutoModel.from_config(config, trust_remote_code=False, **pooler_arguments(config))
     return [
         (name, attribute)
         for name, module in marked.named_modules(prefix="encoder")
         for attribute, value in vars(module).items()
-        if isinstance(value, float) and value == _MARK
+        if isinstance(value, float) and value == _MARKER
     ]

@@ -10,10 +10,10 @@ from research.settings.config import Choice
 
 @register_edit("replace_head")
 def replace_head(run: Editable, head: dict[str, Any] | str) -> None:
-    """Replace the head by a randomly initialised one, which trains with the head's learning rate and weight decay.
+    """Replace the head with a randomly initialised one, which trains with the head's learning rate and weight decay.
 
     Args:
-        head: registered name of the new head, or a mapping of `name` and its options.
+        head: registered name of the new head, or a mapping with its `name` and options.
     """
     model = run.encoder_with_head
     choice = Choice.of(head, "head")

@@ -37,20 +37,20 @@ def reinitialize(run: Editable, modules: Selector) -> None:
     if model.config.adapters is not None and any(name.startswith("encoder.") for name in chosen):
         raise EditError("The encoder's parameters have adapters. Merge them with merge_lora before reinitialize.")
     with torch.device(model.device):
-        fresh = EncoderWithHead(config)
-    values = dict(fresh.named_parameters())
+        initialised = EncoderWithHead(config)
+    values = dict(initialised.named_parameters())
     with torch.no_grad():
         for name, parameter in chosen.items():
             parameter.copy_(values[name])
-        initial = dict(saved_buffers(fresh))
+        initial_buffers = dict(saved_buffers(initialised))
         for name, buffer in saved_buffers(model):
-            if _owner(model, name) <= set(chosen.values()):
-                buffer.copy_(initial[name])
+            if _parameters_around(model, name) <= set(chosen.values()):
+                buffer.copy_(initial_buffers[name])
     run.fresh |= set(chosen.values())
 
 
-def _owner(model: nn.Module, buffer: str) -> set[nn.Parameter]:
-    """Return the parameters of the smallest module with parameters that contains a buffer."""
+def _parameters_around(model: nn.Module, buffer: str) -> set[nn.Parameter]:
+    """Return the parameters of the smallest module that contains a buffer and has parameters."""
     path = buffer.rpartition(".")[0]
     while path and not any(True for _ in model.get_submodule(path).parameters()):
         path = path.rpartition(".")[0]
@@ -76,83 +76,86 @@ def drop_layers(run: Editable, modules: str) -> None:
         raise EditError(f"{config.model_type} runs one shared layer several times, which cannot be dropped.")
     if len(dropped) == len(layers):
         raise EditError(f"'{modules}' selects all layers of the encoder; at least one must remain.")
-    kept = [index for index in range(len(layers)) if index not in dropped]
-    names = _new_names(model.encoder, family.layers, kept)
-    shorter = copy.deepcopy(config)
-    _set_layers(shorter, kept)
-    _check_encoder(model, shorter, names)
-    _check_head(model, shorter)
-    _set_layers(config, kept)
+    kept_layers = [index for index in range(len(layers)) if index not in dropped]
+    new_names = _new_names(model.encoder, family.layers, kept_layers)
+    shorter_config = copy.deepcopy(config)
+    _keep_layers_in_config(shorter_config, kept_layers)
+    _check_encoder(model, shorter_config, new_names)
+    _check_head(model, shorter_config)
+    _keep_layers_in_config(config, kept_layers)
     parent, _, attribute = family.layers.rpartition(".")
-    setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept))
+    setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept_layers))
     if model.config.adapters is not None:
         model.config.adapters["targets"] = [
-            names[target] for target in model.config.adapters["targets"] if target in names
+            new_names[target] for target in model.config.adapters["targets"] if target in new_names
         ]
     if model.mask_before_adapters is not None:
         model.mask_before_adapters = {
-            names[name]: trains for name, trains in model.mask_before_adapters.items() if name in names
+            new_names[name]: trains for name, trains in model.mask_before_adapters.items() if name in new_names
         }
 
 
-def _new_names(encoder: nn.Module, layers: str, kept: list[int]) -> dict[str, str]:
+def _new_names(encoder: nn.Module, layers: str, kept_layers: list[int]) -> dict[str, str]:
     """Return the new names of the remaining modules and parameters by their old names, both without adapters."""
-    numbers = {old: new for new, old in enumerate(kept)}
-    found = {}
+    numbers = {old: new for new, old in enumerate(kept_layers)}
+    new_names = {}
     for name in map(plain_name, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
-        inside = re.match(rf"{re.escape(layers)}\.(\d+)", name)
-        if inside is None:
-            found[name] = name
-        elif int(inside[1]) in numbers:
-            found[name] = f"{layers}.{numbers[int(inside[1])]}{name[inside.end() :]}"
-    return found
+        match = re.match(rf"{re.escape(layers)}\.(\d+)", name)
+        if match is None:
+            new_names[name] = name
+        elif int(match[1]) in numbers:
+            new_names[name] = f"{layers}.{numbers[int(match[1])]}{name[match.end() :]}"
+    return new_names
 
 
-def _check_encoder(model: EncoderWithHead, shorter: PretrainedConfig, names: dict[str, str]) -> None:
+def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new_names: dict[str, str]) -> None:
     """Check that the remaining layers make a valid encoder.
 
-    They may not if a layer's structure depends on its position: ModernBERT's first layer has no norm.
+    This is not certain if a layer's structure depends on its position: ModernBERT's first layer has no norm.
 
     Raises:
-        EditError: if they do not, or if no layer with adapters remains.
+        EditError: if the remaining layers make no valid encoder, or if no layer with adapters remains.
     """
     with torch.device("meta"):
-        built = AutoModel.from_config(shorter, trust_remote_code=False, **pooler_arguments(shorter))
+        built = AutoModel.from_config(shorter_config, trust_remote_code=False, **pooler_arguments(shorter_config))
     expected = {name: parameter.shape for name, parameter in built.named_parameters()}
-    left = {
-        names[plain]: parameter.shape
+    remaining = {
+        new_names[plain]: parameter.shape
         for name, parameter in model.encoder.named_parameters()
-        if (plain := plain_name(name)) in names and ADAPTER.search(name) is None
+        if (plain := plain_name(name)) in new_names and ADAPTER.search(name) is None
     }
-    differing = sorted(name for name in expected.keys() | left.keys() if expected.get(name) != left.get(name))
+    differing = sorted(name for name in expected.keys() | remaining.keys() if expected.get(name) != remaining.get(name))
     if differing:
         raise EditError(
-            f"The remaining layers of {shorter.model_type} do not make an encoder with {shorter.num_hidden_layers} "
-            f"layers: {', '.join(differing)} differ. Drop other layers: the first one may differ in structure."
+            f"The remaining layers of {shorter_config.model_type} do not make an encoder with "
+            f"{shorter_config.num_hidden_layers} layers: {', '.join(differing)} differ. Drop different layers: the "
+            "first layer may have a different structure."
         )
     targets = [] if model.config.adapters is None else model.config.adapters["targets"]
-    if targets and not any(target in names for target in targets):
-        raise EditError("All adapters are in these layers. Merge them with merge_lora before dropping the layers.")
+    if targets and not any(target in new_names for target in targets):
+        raise EditError(
+            "All adapters are in the layers to drop. Merge them with merge_lora before dropping the layers."
+        )
 
 
-def _set_layers(config: object, kept: list[int]) -> None:
-    """Change a config so that it describes an encoder with some of its layers."""
-    config.num_hidden_layers = len(kept)  # type: ignore[attr-defined]
+def _keep_layers_in_config(config: object, kept_layers: list[int]) -> None:
+    """Change an encoder's config so that it describes the encoder with only some of its layers."""
+    config.num_hidden_layers = len(kept_layers)  # type: ignore[attr-defined]
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
-        config.layer_types = [kinds[index] for index in kept]  # type: ignore[attr-defined]
+        config.layer_types = [kinds[index] for index in kept_layers]  # type: ignore[attr-defined]
 
 
-def _check_head(model: EncoderWithHead, shorter: object) -> None:
+def _check_head(model: EncoderWithHead, shorter_config: object) -> None:
     """Check that the head does not depend on the number of layers.
 
     Raises:
-        EditError: if it does.
+        EditError: if the head depends on the number of layers.
     """
     config = model.config
     with torch.device("meta"):
         try:
-            head = build_head(config.head, config.head_options, shorter, config.num_labels)  # type: ignore[arg-type]
+            head = build_head(config.head, config.head_options, shorter_config, config.num_labels)  # type: ignore[arg-type]
             shapes = {name: tensor.shape for name, tensor in head.state_dict().items()}
         except ValueError:
             shapes = {}

@@ -43,7 +43,7 @@ def scale_lr(run: Editable, factor: float, modules: Selector = "all") -> None:
 
 @register_edit("set_weight_decay", changes_parameters=False)
 def set_weight_decay(run: Editable, weight_decay: float, modules: Selector = "all") -> None:
-    """Set the weight decay of blocks. Norms and biases still have none.
+    """Set the weight decay of blocks. Norms and biases still have no weight decay.
 
     Args:
         weight_decay: decoupled weight decay (for sgd: L2 penalty), 0 or more.

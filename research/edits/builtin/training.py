@@ -14,11 +14,11 @@ from research.settings.config import Choice
 def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     """Change the objective. Losses before and after the edit are not comparable.
 
-    Everything that follows the loss is reset: the schedule `plateau`, and early stopping, the best model and conditions
-    if they use the loss.
+    Everything that depends on earlier losses is reset: the schedule `plateau`, and if they use the loss, early
+    stopping, the best model and conditions.
 
     Args:
-        objective: registered name of the new objective, or a mapping of `name` and its options.
+        objective: registered name of the new objective, or a mapping with its `name` and options.
     """
     run.schedule.forget_metrics()
     run.objective = create_objective(Choice.of(objective, "objective"), run.task)

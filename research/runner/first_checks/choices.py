@@ -8,8 +8,8 @@ from typing import Any
 from heads.registry import UnknownNameError, describe_unknown
 from research.runner.first_checks.source_options import check_values, read_options
 from research.settings.config import Choice, RunConfig
-from research.settings.flags import CHOICES
-from research.settings.options import typed_options
+from research.settings.flags import CHOICE_SETTINGS
+from research.settings.options import convert_options
 from research.settings.registries import GIVEN_BY_CALLER, read_registry
 
 
@@ -42,7 +42,7 @@ def check_choice(listing: str, kind: str, choice: Choice, *, allow_unregistered:
         raise UnknownNameError(describe_unknown(kind, choice.name, known))
     function, owner = known[choice.name], f"{kind} '{choice.name}'"
     options = [option for option in read_options(function) if option.name not in GIVEN_BY_CALLER]
-    values = typed_options(owner, options, choice.options)
+    values = convert_options(owner, options, choice.options)
     try:
         check_values(function, values)
     except ValueError as error:
@@ -53,7 +53,7 @@ def check_choice(listing: str, kind: str, choice: Choice, *, allow_unregistered:
 
 def _choices(config: RunConfig) -> Iterator[tuple[str, str, Choice]]:
     """Yield (listing, kind, choice) for every choice in the settings."""
-    for kind in CHOICES:
+    for kind in CHOICE_SETTINGS:
         value: Any = getattr(config, kind)
         if value is not None:
             yield f"{kind}s", kind, Choice.of(value, kind)

@@ -9,7 +9,7 @@ from research.model.selector_forms import check_forms
 from research.runner.first_checks.choices import check_choice
 from research.runner.first_checks.source_options import check_values, read_options
 from research.settings.config import Choice, RunConfig
-from research.settings.options import typed_options
+from research.settings.options import convert_options
 from research.settings.registries import read_registry
 from research.settings.times import Clock, parse_time
 from research.system.errors import one_line
@@ -59,7 +59,7 @@ def _check_edit(edit: str, value: Any, config: RunConfig) -> None:
         return
     function = known[edit]
     options = read_options(function, from_second_on=True)
-    values = typed_options(f"edit '{edit}'", options, given_arguments(edit, options, value), "argument")
+    values = convert_options(f"edit '{edit}'", options, given_arguments(edit, options, value), "argument")
     check_values(function, values)
     if "modules" in values:
         check_forms(values["modules"])

@@ -74,7 +74,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "empty manifest": (rewrite(MANIFEST, b""), "its manifest is damaged"),
     "manifest without a mapping": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
     "no files": (delete_all_files, "its manifest cannot be read"),
-    "unsupported format": (set_unsupported_format, "it has format 1000, this version reads"),
+    "unsupported format": (set_unsupported_format, "it has format 1000, this version of Midway reads"),
 }
 """Damages, with regular expressions for the reported reasons."""
 
@@ -129,7 +129,7 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (set_unsupported_format, r": it has format 1000, this version reads \d+\.$"),
+        (set_unsupported_format, r": it has format 1000, this version of Midway reads only format \d+\.$"),
         (flip_bit("optimizer.pt"), r": optimizer\.pt does not match its SHA-256 hash\.$"),
         (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],

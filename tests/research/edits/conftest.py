@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from research.data.batches.collate import Collator
-from research.edits.base import request_edit
+from research.edits.base import parse_request
 from research.edits.rehearsal import Rehearsal
 from research.learning.objectives import OBJECTIVES
 from research.learning.optimizer import apply_schedule, create_optimizer
@@ -25,30 +25,30 @@ from research.settings.times import Clock
 from research.tasks.single_label import SingleLabel
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
-Editing = Callable[..., Rehearsal]
+StartRehearsal = Callable[..., Rehearsal]
 
 
 def edit(run: Rehearsal, **edits: Any) -> None:
     """Apply edits written as in a timeline."""
-    run.apply([request_edit(name, value, "the test") for name, value in edits.items()])
+    run.apply([parse_request(name, value, "the test") for name, value in edits.items()])
 
 
-def logits(model: EncoderWithHead) -> Tensor:
+def compute_logits(model: EncoderWithHead) -> Tensor:
     """Return the logits of a model for a few rows, in evaluation mode."""
     with torch.no_grad():
         return model.eval()(**tiny_batch()).logits
 
 
-def check_saves(run: Rehearsal, folder: Path) -> None:
-    """Save the model, load it again, and check that the logits are the same, bit for bit."""
+def check_save_and_load(run: Rehearsal, folder: Path) -> None:
+    """Save the model, load it again, and check that its logits are bit-identical."""
     model = run.encoder_with_head
     model.save_pretrained(folder)
-    assert torch.equal(logits(EncoderWithHead.from_pretrained(folder)), logits(model))
+    assert torch.equal(compute_logits(EncoderWithHead.from_pretrained(folder)), compute_logits(model))
 
 
 @pytest.fixture
-def editing(tiny_encoder: Path) -> Editing:
-    """Return a function: `editing("bert")` returns the rehearsal of a tiny BERT whose parameters have values."""
+def start_rehearsal(tiny_encoder: Path) -> StartRehearsal:
+    """Return a function that starts the rehearsal of a tiny model of a family, whose parameters have values."""
     tokenizer = load_tokenizer(str(tiny_encoder))
 
     def start(family: str, head: str = "linear", **options: Any) -> Rehearsal:

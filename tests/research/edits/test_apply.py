@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from research.edits.apply import apply_edit, refuse_nothing_to_train
+from research.edits.apply import apply_edit, check_has_trainable_parameters
 from research.edits.base import EDITS, Editable, EditError, register_edit
 from research.edits.records import EditRequest
-from tests.research.edits.conftest import Editing
+from tests.research.edits.conftest import StartRehearsal
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +20,8 @@ def isolated_registry() -> Iterator[None]:
         yield
 
 
-def test_apply_edit_records_trainable_parameters_before_and_after(editing: Editing) -> None:
-    run = editing("bert")
+def test_apply_edit_records_trainable_parameters_before_and_after(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     run.clock.advance(8)
     total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
     head = sum(parameter.numel() for parameter in run.encoder_with_head.head.parameters())
@@ -33,14 +33,16 @@ def test_apply_edit_records_trainable_parameters_before_and_after(editing: Editi
     assert run.applying is None
 
 
-def test_apply_edit_sets_the_request_and_seeds_random_numbers_by_edit(editing: Editing) -> None:
+def test_apply_edit_sets_the_current_request_and_seeds_by_the_number_of_the_edit(
+    start_rehearsal: StartRehearsal,
+) -> None:
     draws_by_request = []
 
     @register_edit("draws")
     def draws(run: Editable) -> None:
         draws_by_request.append((run.applying, float(torch.rand(()))))
 
-    run = editing("bert")
+    run = start_rehearsal("bert")
     request = EditRequest("draws", {}, "the test")
     for _ in range(2):
         apply_edit(run, request)
@@ -51,8 +53,8 @@ def test_apply_edit_sets_the_request_and_seeds_random_numbers_by_edit(editing: E
     assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # the seed is the edit's number in the journal
 
 
-def test_apply_edit_error_names_step_request_and_origin(editing: Editing) -> None:
-    run = editing("bert")
+def test_apply_edit_error_names_step_request_and_origin(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     run.clock.advance(8)
     with pytest.raises(EditError, match=r"step 1, set_dropout\(p=2\.0\) .*the test.* 2\.0\.$") as caught:
         apply_edit(run, EditRequest("set_dropout", {"p": 2.0}, "the test"))
@@ -60,19 +62,19 @@ def test_apply_edit_error_names_step_request_and_origin(editing: Editing) -> Non
     assert run.applying is None
 
 
-def test_apply_edit_does_not_wrap_library_errors(editing: Editing) -> None:
+def test_apply_edit_does_not_wrap_library_errors(start_rehearsal: StartRehearsal) -> None:
     @register_edit("converts")
     def converts(run: Editable) -> None:
         torch.device("no such device")
 
     with pytest.raises(RuntimeError, match="no such device"):
-        apply_edit(editing("bert"), EditRequest("converts", {}, "the test"))
+        apply_edit(start_rehearsal("bert"), EditRequest("converts", {}, "the test"))
 
 
-def test_refuse_nothing_to_train_raises_if_everything_is_frozen(editing: Editing) -> None:
-    run = editing("bert")
-    refuse_nothing_to_train(run)
+def test_check_has_trainable_parameters_refuses_a_model_with_everything_frozen(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
+    check_has_trainable_parameters(run)
     run.clock.advance(8)
     run.encoder_with_head.requires_grad_(False)
     with pytest.raises(EditError, match=r"step 1 .*--max_steps"):
-        refuse_nothing_to_train(run)
+        check_has_trainable_parameters(run)

@@ -12,14 +12,14 @@ import torch
 from heads.registry import UnknownNameError
 from research.edits.base import (
     EDITS,
-    HARMLESS,
+    EDITS_WITHOUT_PARAMETER_CHANGES,
     Editable,
     EditProxy,
     bind_request,
-    digest,
+    hash_requests,
+    parse_request,
     random_numbers_of,
     register_edit,
-    request_edit,
 )
 from research.edits.records import EditRequest
 
@@ -27,10 +27,10 @@ from research.edits.records import EditRequest
 @pytest.fixture(autouse=True)
 def isolated_registry() -> Iterator[None]:
     """Unregister the edits of a test after the test."""
-    harmless_before = set(HARMLESS)
+    names_before = set(EDITS_WITHOUT_PARAMETER_CHANGES)
     with EDITS.isolated():
         yield
-    HARMLESS.intersection_update(harmless_before)
+    EDITS_WITHOUT_PARAMETER_CHANGES.intersection_update(names_before)
 
 
 @pytest.mark.parametrize("name", ["at", "every", "when", "on_conflict"])
@@ -40,15 +40,15 @@ def test_register_edit_refuses_keywords(name: str) -> None:
     assert name not in EDITS
 
 
-def test_register_edit_marks_edits_that_change_no_parameters() -> None:
+def test_register_edit_lists_edits_without_parameter_changes() -> None:
     def mine(run: Editable) -> None:
         raise AssertionError
 
     register_edit("mine", changes_parameters=False)(mine)
     register_edit("other")(mine)
-    assert ("mine" in HARMLESS, "other" in HARMLESS) == (True, False)
-    assert "set_lr" in HARMLESS
-    assert not {"freeze", "add_lora", "drop_layers"} & HARMLESS
+    assert ("mine" in EDITS_WITHOUT_PARAMETER_CHANGES, "other" in EDITS_WITHOUT_PARAMETER_CHANGES) == (True, False)
+    assert "set_lr" in EDITS_WITHOUT_PARAMETER_CHANGES
+    assert not {"freeze", "add_lora", "drop_layers"} & EDITS_WITHOUT_PARAMETER_CHANGES
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_register_edit_marks_edits_that_change_no_parameters() -> None:
         ("merge_lora", None, {}),
     ],
 )
-def test_request_edit_returns_all_arguments_with_their_types(name: str, value: Any, arguments: dict[str, Any]) -> None:
-    request = request_edit(name, value, "the test")
+def test_parse_request_returns_all_arguments_with_their_types(name: str, value: Any, arguments: dict[str, Any]) -> None:
+    request = parse_request(name, value, "the test")
     assert request == EditRequest(name, arguments, "the test")
     assert {key: type(argument) for key, argument in request.arguments.items()} == {
         key: type(argument) for key, argument in arguments.items()
@@ -81,11 +81,11 @@ def test_request_edit_returns_all_arguments_with_their_types(name: str, value: A
         ("merge_lora", "head", ValueError, "'merge_lora'.*'head'"),
     ],
 )
-def test_request_edit_refuses_invalid_names_and_arguments(
+def test_parse_request_refuses_invalid_names_and_arguments(
     name: str, value: Any, error: type[ValueError], message: str
 ) -> None:
     with pytest.raises(error, match=message) as caught:
-        request_edit(name, value, "the test")
+        parse_request(name, value, "the test")
     assert type(caught.value) is error
 
 
@@ -99,7 +99,7 @@ def test_bind_request_binds_arguments_like_a_function_call() -> None:
         bind_request("set_lr", (1,), {"lr": 2}, "the test")
 
 
-def test_edit_proxy_attributes_requests_to_the_current_caller() -> None:
+def test_edit_proxy_submits_requests_with_the_current_origin() -> None:
     requests: list[EditRequest] = []
     edit = EditProxy(requests.append, lambda: f"hook {len(requests)}")
     edit.freeze("encoder")
@@ -111,19 +111,19 @@ def test_edit_proxy_attributes_requests_to_the_current_caller() -> None:
     assert not hasattr(edit, "__len__")
 
 
-def test_digest_depends_on_edits_and_their_order() -> None:
+def test_hash_requests_depends_on_edits_and_their_order() -> None:
     freeze_head, freeze_all = (
         EditRequest("freeze", {"modules": "head"}, "a"),
         EditRequest("freeze", {"modules": "all"}, "a"),
     )
-    assert digest([]) == 0
-    assert digest([freeze_head]) == digest([EditRequest("freeze", {"modules": "head"}, "b")])
-    digests = {
-        digest(requests)
+    assert hash_requests([]) == 0
+    assert hash_requests([freeze_head]) == hash_requests([EditRequest("freeze", {"modules": "head"}, "b")])
+    hashes = {
+        hash_requests(requests)
         for requests in ([freeze_head], [freeze_all], [freeze_head, freeze_all], [freeze_all, freeze_head])
     }
-    assert len(digests) == 4
-    assert all(0 < value < 2**56 for value in digests)
+    assert len(hashes) == 4
+    assert all(0 < value < 2**56 for value in hashes)
 
 
 def test_random_numbers_of_depends_on_seed_and_number_and_restores_the_state() -> None:
@@ -142,14 +142,14 @@ class Kind(enum.Enum):
 
 
 @pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
-def test_request_edit_refuses_arguments_that_json_cannot_store(annotation: Any, value: Any) -> None:
+def test_parse_request_refuses_arguments_that_json_cannot_store(annotation: Any, value: Any) -> None:
     def mine(run: Editable, size: Any) -> None:
         raise AssertionError
 
     mine.__annotations__["size"] = annotation
     register_edit("mine")(mine)
     with pytest.raises(ValueError, match=r"'mine' .*size"):
-        request_edit("mine", value, "the test")
+        parse_request("mine", value, "the test")
 
 
 def test_register_edit_accepts_a_positional_only_run() -> None:
@@ -157,4 +157,4 @@ def test_register_edit_accepts_a_positional_only_run() -> None:
         raise AssertionError
 
     register_edit("mine")(mine)
-    assert request_edit("mine", 4, "the test").arguments == {"size": 4}
+    assert parse_request("mine", 4, "the test").arguments == {"size": 4}

@@ -39,8 +39,8 @@ def test_condition_comes_true_once(text: str, values: list[float], expected: int
         ("sometimes", r"'sometimes'.*above, below, plateau"),
         ("plato(validation/loss, 2)", "'plato'.*'plateau'"),
         ("plateau(test/loss, 2)", r"'plateau\(test/loss, 2\)'.*above, below, plateau"),
-        ("plateau(validation/loss, -1)", r"whole number.*\b0\b.*, -1\)'"),
-        ("plateau(validation/loss, 2.5)", r"whole number.*\b0\b.*, 2\.5\)'"),
+        ("plateau(validation/loss, -1)", r"integer above 0.*, -1\)'"),
+        ("plateau(validation/loss, 2.5)", r"integer above 0.*, 2\.5\)'"),
         ("above(validation/loss, 1.2.3)", r"'1\.2\.3'"),
     ],
 )

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from research.edits.base import EDITS as REGISTRY
-from research.edits.base import EditError
+from research.edits.base import EDITS, EditError
 from research.edits.rehearsal import Rehearsal
-from tests.research.edits.conftest import Editing, check_saves, edit
+from tests.research.edits.conftest import StartRehearsal, check_save_and_load, edit
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
 from tests.shipped import shipped_names
 
-EDITS: dict[str, Any] = {
+EDIT_VALUES: dict[str, Any] = {
     "freeze": "encoder.embeddings",
     "unfreeze": "encoder",
     "set_dropout": 0.25,
@@ -31,6 +30,7 @@ EDITS: dict[str, Any] = {
     "add_lora": {"r": 2},
     "merge_lora": True,
 }
+"""A valid value for each edit, as in a timeline."""
 CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
 """Families whose first layer cannot be dropped, with the error: all layers share weights, or the layer is special."""
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
@@ -48,53 +48,58 @@ def check_trains(run: Rehearsal) -> None:
     run.optimizer.zero_grad()
     for name, parameter in model.named_parameters():
         has_changed = not torch.equal(parameter, before[name])
-        if (
-            name.endswith(WITHOUT_GRADIENT) or "lora_A" in name
-        ):  # lora_B starts at 0, so the gradient of lora_A is 0 too
+        # lora_B starts at 0, so the gradient of lora_A is 0 too.
+        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name:
             assert not has_changed or parameter.requires_grad, name
         else:
             assert has_changed == parameter.requires_grad, name
 
 
 def test_contract_covers_every_built_in_edit() -> None:
-    assert sorted(EDITS) == shipped_names(REGISTRY)
+    assert sorted(EDIT_VALUES) == shipped_names(EDITS)
 
 
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("name", EDIT_VALUES)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_edited_model_trains_and_loads(editing: Editing, tmp_path: Path, family: str, name: str) -> None:
-    run = editing(family)
+def test_edited_model_trains_and_can_be_saved_and_loaded(
+    start_rehearsal: StartRehearsal, tmp_path: Path, family: str, name: str
+) -> None:
+    run = start_rehearsal(family)
     if name == "merge_lora":
         edit(run, add_lora={"r": 2})
     if name == "drop_layers" and family in CANNOT_DROP:
         with pytest.raises(EditError, match=CANNOT_DROP[family]):
             edit(run, drop_layers="encoder.layer[0]")
-        if family == "albert":
+        if family == "albert":  # none of its layers can be dropped
             return
         edit(run, drop_layers="encoder.layer[1]")
     else:
-        edit(run, **{name: EDITS[name]})
+        edit(run, **{name: EDIT_VALUES[name]})
     check_trains(run)
-    check_saves(run, tmp_path)
+    check_save_and_load(run, tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in EDITS if name != "add_lora"])
-def test_edit_works_with_adapters(editing: Editing, tmp_path: Path, name: str) -> None:
-    run = editing("bert")
+@pytest.mark.parametrize("name", [name for name in EDIT_VALUES if name != "add_lora"])
+def test_model_with_adapters_can_be_edited_trained_saved_and_loaded(
+    start_rehearsal: StartRehearsal, tmp_path: Path, name: str
+) -> None:
+    run = start_rehearsal("bert")
     edit(run, add_lora={"r": 2})
-    edit(run, **{name: EDITS[name]})
+    edit(run, **{name: EDIT_VALUES[name]})
     check_trains(run)
-    check_saves(run, tmp_path)
+    check_save_and_load(run, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])
-def test_edit_draws_values_that_depend_on_seed_and_edit_number_only(editing: Editing, name: str) -> None:
+def test_edit_draws_values_that_depend_only_on_the_seed_and_the_number_of_the_edit(
+    start_rehearsal: StartRehearsal, name: str
+) -> None:
     def draw_parameters(earlier_edits: dict[str, Any]) -> dict[str, Tensor]:
-        run = editing("bert")
+        run = start_rehearsal("bert")
         torch.rand(7)  # changes the random state of training
         if earlier_edits:
             edit(run, **earlier_edits)
-        edit(run, **{name: EDITS[name]})
+        edit(run, **{name: EDIT_VALUES[name]})
         return {name: p.detach() for name, p in run.encoder_with_head.named_parameters() if p in run.fresh}
 
     first, repeated, as_second_edit = draw_parameters({}), draw_parameters({}), draw_parameters({"scale_lr": 0.5})

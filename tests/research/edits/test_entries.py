@@ -1,4 +1,4 @@
-"""Timeline entries are parsed."""
+"""Timeline entries are parsed, and their times are converted to steps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_read_entry_refuses_invalid_entries(entry: object, message: str) -> None
         read_entry(entry, EDITS)
 
 
-def test_read_entry_suggests_similar_names() -> None:
+def test_read_entry_refuses_an_unknown_edit_unless_a_plugin_may_register_it() -> None:
     for misspelt, meant in (("freze", "freeze"), ("evry", "every"), ("on_conflit", "on_conflict")):
         with pytest.raises(UnknownNameError, match=f"'{misspelt}'.*'{meant}'"):
             read_entry({"at": "1st", misspelt: "head"}, EDITS)
@@ -107,13 +107,15 @@ def options(function: Any) -> tuple[Option, ...]:
         (None, {}),
     ],
 )
-def test_given_arguments_accepts_a_value_for_the_first_argument(value: Any, given: dict[str, Any]) -> None:
+def test_given_arguments_reads_a_dict_of_arguments_or_the_first_argument_alone(
+    value: Any, given: dict[str, Any]
+) -> None:
     def edit(*, size: int = 1, wide: bool = False) -> None: ...
 
     assert given_arguments("edit", options(edit), value) == given
 
 
-def test_given_arguments_passes_booleans_and_mappings_to_the_first_argument() -> None:
+def test_given_arguments_passes_booleans_and_dicts_to_a_first_argument_that_accepts_them() -> None:
     def switch(*, on: bool) -> None: ...
 
     def build(*, head: dict[str, Any] | str, width: int = 3) -> None: ...

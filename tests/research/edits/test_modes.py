@@ -107,7 +107,7 @@ def test_edits_do_not_change_the_random_numbers_of_training(start_run: StartRun)
     assert torch.equal(states[1], states[3])
 
 
-def test_dropout_is_disabled_in_frozen_blocks_only(start_run: StartRun) -> None:
+def test_dropout_is_disabled_only_in_frozen_blocks(start_run: StartRun) -> None:
     modes: list[dict[str, bool]] = []
 
     class RecordModes(Hook):

@@ -1,4 +1,4 @@
-"""`planned_heads` returns the heads that a run may have."""
+"""`find_planned_heads` returns the heads that a run may have."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from research.edits.planned_heads import planned_heads
+from research.edits.planned_heads import find_planned_heads
 from research.edits.timeline import parse_timeline, resolve_timeline
 from research.settings.config import RunConfig
-from tests.research.edits.conftest import Editing
+from tests.research.edits.conftest import StartRehearsal
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ from tests.research.edits.conftest import Editing
         ),
     ],
 )
-def test_planned_heads_includes_planned_and_conditional_edits(
-    editing: Editing, timeline: list[dict[str, Any]], expected: list[str]
+def test_find_planned_heads_includes_heads_of_planned_and_conditional_edits(
+    start_rehearsal: StartRehearsal, timeline: list[dict[str, Any]], expected: list[str]
 ) -> None:
-    run = editing("bert")
+    run = start_rehearsal("bert")
     before = {name: parameter.requires_grad for name, parameter in run.encoder_with_head.named_parameters()}
     resolved = resolve_timeline(parse_timeline(RunConfig(timeline=timeline)), run.clock)
-    assert [planned.name for planned in planned_heads(run, resolved)] == expected
+    assert [planned.name for planned in find_planned_heads(run, resolved)] == expected
     assert (run.clock.step, run.journal) == (0, [])
     assert {name: parameter.requires_grad for name, parameter in run.encoder_with_head.named_parameters()} == before

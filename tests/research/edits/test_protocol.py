@@ -1,4 +1,4 @@
-"""Runs and rehearsals have the same members for edits."""
+"""Runs and rehearsals both have every member that edits may use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
-from tests.research.edits.conftest import Editing, edit
+from tests.research.edits.conftest import StartRehearsal, edit
 
 ATTRIBUTES = Editable.__annotations__
 MEMBERS = [name for name in vars(Editable) if not name.startswith("_") and name not in ATTRIBUTES]
@@ -41,7 +41,7 @@ def uses_everything(run: Editable, size: int = 5) -> None:
 
 @register_edit("adds_token")
 def adds_token(run: Editable) -> None:
-    """Add a token if it does not exist yet."""
+    """Add a token that must not exist yet."""
     assert run.tokenizer.add_tokens(["[NEW]"]) == 1
 
 
@@ -53,7 +53,7 @@ def takes_rows(run: Editable) -> None:
 
 @register_edit("random_head")
 def random_head(run: Editable) -> None:
-    """Replace the head by one of a random size."""
+    """Replace the head with one of a random size."""
     with run.shared_random_numbers():
         size = int(torch.randint(2, 1000, ()))
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
@@ -67,8 +67,8 @@ def test_protocol_has_members_of_each_kind() -> None:
 
 
 @pytest.mark.parametrize("name", [*ATTRIBUTES, *MEMBERS])
-def test_run_and_rehearsal_have_each_member(start_run: StartRun, editing: Editing, name: str) -> None:
-    assert hasattr(editing("bert"), name)
+def test_run_and_rehearsal_have_each_member(start_run: StartRun, start_rehearsal: StartRehearsal, name: str) -> None:
+    assert hasattr(start_rehearsal("bert"), name)
     assert name in {*TrainingRun.__dataclass_fields__, *vars(TrainingRun)}
 
 
@@ -106,9 +106,9 @@ def test_edit_can_use_every_member_in_run_and_rehearsal(
     assert "1 processes in no, uses_everything(size=7)" in capsys.readouterr().out
 
 
-def test_rehearsal_lists_available_members_if_an_edit_uses_an_unavailable_one(editing: Editing) -> None:
+def test_rehearsal_lists_available_members_if_an_edit_uses_an_unavailable_one(start_rehearsal: StartRehearsal) -> None:
     with pytest.raises(AttributeError, match=r"run\.splits: .*encoder_with_head"):
-        edit(editing("bert"), takes_rows=True)
+        edit(start_rehearsal("bert"), takes_rows=True)
 
 
 def test_shared_random_numbers_are_the_same_when_an_edit_is_replayed(start_run: StartRun) -> None:

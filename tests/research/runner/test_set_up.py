@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings import options
-from research.settings.options import typed_options
+from research.settings.options import convert_options
 from tests.research.conftest import StartRun
 
 
@@ -46,9 +46,9 @@ def test_set_up_resolves_choices_once_per_model(start_run: StartRun, monkeypatch
 
     def count(owner: str, *arguments: Any, **settings: Any) -> dict[str, Any]:
         resolved.append(owner)
-        return typed_options(owner, *arguments, **settings)
+        return convert_options(owner, *arguments, **settings)
 
-    monkeypatch.setattr(options, "typed_options", count)
+    monkeypatch.setattr(options, "convert_options", count)
     start_run(head={"name": "lstm", "lstm_size": 8}, objective={"name": "focal", "gamma": 1.0})
     # Each choice is resolved once for config.yaml, as plain values, and once to create the object.
     assert {owner: resolved.count(owner) for owner in resolved} == dict.fromkeys(

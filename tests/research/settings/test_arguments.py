@@ -9,11 +9,18 @@ import pytest
 from heads.registry import UnknownNameError
 from research.settings.arguments import Flag, read_flags
 
-KINDS: dict[str, Any] = {"lr": float, "quick": bool, "cache": bool | None, "head": str, "grid": str, "batch_size": int}
+FLAG_TYPES: dict[str, Any] = {
+    "lr": float,
+    "quick": bool,
+    "cache": bool | None,
+    "head": str,
+    "grid": str,
+    "batch_size": int,
+}
 
 
 def read_as_tuples(*arguments: str) -> list[tuple[str, str | None, str]]:
-    flags = read_flags(arguments, KINDS, with_options=("head",), with_several=("grid",))
+    flags = read_flags(arguments, FLAG_TYPES, with_options=("head",), with_several_values=("grid",))
     return [(flag.name, flag.option, flag.value) for flag in flags]
 
 
@@ -66,4 +73,4 @@ def test_read_flags_rejects_invalid_arguments(arguments: list[str], error: type[
 
 
 def test_read_flags_keeps_the_order() -> None:
-    assert read_flags(["--lr", "1", "--quick"], KINDS) == [Flag("lr", None, "1"), Flag("quick", None, "true")]
+    assert read_flags(["--lr", "1", "--quick"], FLAG_TYPES) == [Flag("lr", None, "1"), Flag("quick", None, "true")]

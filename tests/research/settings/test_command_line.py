@@ -9,41 +9,41 @@ from typing import Any
 import pytest
 import yaml
 
-from research.settings.command_line import Command, parse, typed_settings, typed_value
+from research.settings.command_line import Command, convert_settings, convert_value, parse
 from research.settings.config import RunConfig
 from tests.conftest import ROOT
 
 
-def parsed(*arguments: str) -> RunConfig:
+def parse_config(*arguments: str) -> RunConfig:
     command = parse(arguments)
     assert isinstance(command, Command)
     return command.config
 
 
 def test_parse_keeps_no_state_between_calls() -> None:
-    assert parsed("--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run").lr == 0.5
+    assert parse_config("--lr", "0.5", "--freeze", "encoder", "--hook", "ema", "--dry_run").lr == 0.5
     assert parse([]) == Command(RunConfig())
 
 
 def test_parse_of_an_empty_command_line_gives_the_defaults() -> None:
-    assert parsed() == RunConfig()
+    assert parse_config() == RunConfig()
 
 
 def test_parse_converts_values_to_their_types() -> None:
-    config = parsed("--lr", "3e-5", "--max_steps=7", "--head_lr", "null", "--overwrite", "--smoke", "false")
+    config = parse_config("--lr", "3e-5", "--max_steps=7", "--head_lr", "null", "--overwrite", "--smoke", "false")
     assert (config.lr, config.max_steps, config.head_lr, config.overwrite, config.smoke) == (3e-5, 7, None, True, False)
 
 
 def test_parse_accepts_a_bare_flag_of_a_nullable_bool() -> None:
-    assert parsed("--cache_features").cache_features is True
-    assert parsed("--cache_features", "--cache_dtype", "bf16").cache_dtype == "bf16"
+    assert parse_config("--cache_features").cache_features is True
+    assert parse_config("--cache_features", "--cache_dtype", "bf16").cache_dtype == "bf16"
     for text, value in (("true", True), ("false", False), ("null", None)):
-        assert parsed("--cache_features", text).cache_features is value
-        assert parsed(f"--cache_features={text}").cache_features is value
+        assert parse_config("--cache_features", text).cache_features is value
+        assert parse_config(f"--cache_features={text}").cache_features is value
 
 
 def test_parse_accepts_hyphens_instead_of_underscores() -> None:
-    assert parsed("--batch-size", "4", "--head", "lstm", "--head.lstm-size", "8").head == {
+    assert parse_config("--batch-size", "4", "--head", "lstm", "--head.lstm-size", "8").head == {
         "name": "lstm",
         "lstm_size": "8",
     }
@@ -54,44 +54,46 @@ def test_parse_merges_options_into_the_choices_of_a_recipe(tmp_path: Path) -> No
     recipe.write_text(
         "head: {name: lstm, lstm_size: 3, dropout: 0.5}\nlr: 1e-5\nwarmup: 0.1ep\nhook: [{name: a, x: 1}]\n"
     )
-    config = parsed("--head.lstm_size", "9", "--recipe", str(recipe), "--lr", "2", "--hook", "b", "--hook.b.y", "2")
+    config = parse_config(
+        "--head.lstm_size", "9", "--recipe", str(recipe), "--lr", "2", "--hook", "b", "--hook.b.y", "2"
+    )
     assert config.head == {"name": "lstm", "lstm_size": "9", "dropout": 0.5}
     assert (config.lr, config.warmup) == (2.0, "0.1ep")
     assert config.hook == [{"name": "a", "x": 1}, {"name": "b", "y": "2"}]
-    assert parsed("--recipe", str(recipe), "--head", "gru").head == "gru"
+    assert parse_config("--recipe", str(recipe), "--head", "gru").head == "gru"
 
 
-def test_parse_reads_no_and_0_in_a_recipe_like_on_the_command_line(tmp_path: Path) -> None:
+def test_parse_reads_no_and_0_in_a_recipe_as_on_the_command_line(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("mixed_precision: no\noverwrite: no\nwarmup: 0\n")
-    config = parsed("--recipe", str(recipe))
+    config = parse_config("--recipe", str(recipe))
     assert (config.mixed_precision, config.overwrite, config.warmup) == ("no", False, "0")
 
 
 def test_parse_lets_later_recipes_override_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("lr: 1\nseed: 3\n")
     (tmp_path / "b.yaml").write_text("lr: 2\n")
-    config = parsed("--recipe", str(tmp_path / "a.yaml"), "--recipe", str(tmp_path / "b.yaml"))
+    config = parse_config("--recipe", str(tmp_path / "a.yaml"), "--recipe", str(tmp_path / "b.yaml"))
     assert (config.lr, config.seed) == (2.0, 3)
 
 
 def test_parse_reads_lists_of_selectors_and_edits() -> None:
-    assert parsed("--freeze", "encoder.layer[0]", "--freeze=encoder.layer[:4],head").freeze == [
+    assert parse_config("--freeze", "encoder.layer[0]", "--freeze=encoder.layer[:4],head").freeze == [
         "encoder.layer[0]",
         "encoder.layer[:4]",
         "head",
     ]
     entries = [{"at": "10%", "freeze": "encoder.layer[-2:]"}, {"at": "3st", "set_lr": {"lr": 0.1, "modules": "head"}}]
     first_entry, second_entry = '{at: 10%, freeze: "encoder.layer[-2:]"}', "{at: 3st, set_lr: {lr: 0.1, modules: head}}"
-    assert parsed("--timeline", first_entry, "--timeline", second_entry).timeline == entries
-    assert parsed("--timeline", f"[{first_entry}, {second_entry}]").timeline == entries
-    assert parsed("--timeline", "[]", "--freeze", "[encoder, head]").freeze == ["encoder", "head"]
+    assert parse_config("--timeline", first_entry, "--timeline", second_entry).timeline == entries
+    assert parse_config("--timeline", f"[{first_entry}, {second_entry}]").timeline == entries
+    assert parse_config("--timeline", "[]", "--freeze", "[encoder, head]").freeze == ["encoder", "head"]
 
 
 def test_parse_accepts_repeated_flags_and_commas_for_lists() -> None:
-    assert parsed("--cleaning", "a,b", "--cleaning", "c").cleaning == ["a", "b", "c"]
-    assert parsed("--log_with", "wandb").log_with == ["wandb"]
-    assert parsed("--plugin", "a.py", "--plugin", "b").plugin == ["a.py", "b"]
+    assert parse_config("--cleaning", "a,b", "--cleaning", "c").cleaning == ["a", "b", "c"]
+    assert parse_config("--log_with", "wandb").log_with == ["wandb"]
+    assert parse_config("--plugin", "a.py", "--plugin", "b").plugin == ["a.py", "b"]
 
 
 @pytest.mark.parametrize(
@@ -202,18 +204,18 @@ def test_parse_suggests_a_correction_for_an_invalid_mapping(value: str, advice: 
         ("deterministic", True),
     ],
 )
-def test_typed_value_agrees_with_typed_settings(name: str, value: Any) -> None:
-    single_value, value_of_mapping = typed_value(name, value), typed_settings({name: value})[name]
-    assert (single_value, type(single_value)) == (value_of_mapping, type(value_of_mapping))
+def test_convert_value_agrees_with_convert_settings(name: str, value: Any) -> None:
+    converted, from_recipe = convert_value(name, value), convert_settings({name: value})[name]
+    assert (converted, type(converted)) == (from_recipe, type(from_recipe))
 
 
 @pytest.mark.parametrize(("name", "value"), [("lr", "fast"), ("seed", 0.5), ("head", 1.5), ("epochs", "two")])
-def test_typed_value_raises_the_same_error_as_typed_settings(name: str, value: Any) -> None:
+def test_convert_value_raises_the_same_error_as_convert_settings(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name) as value_error:
-        typed_value(name, value)
-    with pytest.raises(ValueError, match=name) as mapping_error:
-        typed_settings({name: value})
-    assert str(value_error.value) == str(mapping_error.value)
+        convert_value(name, value)
+    with pytest.raises(ValueError, match=name) as recipe_error:
+        convert_settings({name: value})
+    assert str(value_error.value) == str(recipe_error.value)
 
 
 @pytest.mark.parametrize(

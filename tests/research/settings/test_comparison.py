@@ -30,7 +30,7 @@ def compare(name: str, value: Any, *, same_rows: bool = True, is_fork: bool = Fa
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_changed_setting_is_always_noted_or_refused(name: str) -> None:
+def test_changed_setting_is_noted_or_refused_unless_it_belongs_to_a_single_call(name: str) -> None:
     declared = declarations(RunConfig)[name]
     if declared.effect is Effect.INVOCATION:
         assert compare(name, "another") == compare(name, "another", is_fork=True) == (False, False)
@@ -52,7 +52,7 @@ def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[An
 
 
 @pytest.mark.parametrize("is_fork", [False, True])
-def test_setting_missing_from_a_checkpoint_counts_as_its_default(is_fork: bool) -> None:
+def test_setting_missing_from_a_checkpoint_counts_as_the_default(is_fork: bool) -> None:
     defaults = RunConfig().to_dict()
     for name in defaults:
         before = {setting: value for setting, value in defaults.items() if setting != name}

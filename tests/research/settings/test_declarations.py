@@ -1,4 +1,4 @@
-"""Declarations of settings; the tables list the effect of each setting on resume, in forks and in studies."""
+"""Declarations of settings. The tables repeat what the settings declare, so that no declaration changes by accident."""
 
 from __future__ import annotations
 
@@ -90,21 +90,21 @@ def test_stages_match_the_table(stage: Stage) -> None:
     assert " ".join(names_where(lambda declared: declared.stage is stage)) == " ".join(STAGES[stage].split())
 
 
-@pytest.mark.parametrize("case", PROPERTIES)
-def test_declarations_match_the_table(case: str) -> None:
-    accepts, names = PROPERTIES[case]
+@pytest.mark.parametrize("title", PROPERTIES)
+def test_properties_match_the_table(title: str) -> None:
+    accepts, names = PROPERTIES[title]
     assert " ".join(names_where(accepts)) == " ".join(names.split())
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_declaration_is_consistent(group: type) -> None:
-    kinds = typing.get_type_hints(group)
+    types_by_name = typing.get_type_hints(group)
     for name, declared in declarations(group).items():
-        accepts_numbers = bool({int, float} & {*alternatives(kinds[name])})
+        accepts_numbers = bool({int, float} & {*alternatives(types_by_name[name])})
         assert (declared.bounds is not None) == accepts_numbers, name
         assert declared.unit is not None or not accepts_numbers, name
-        assert not declared.flags_replace_list or typing.get_origin(kinds[name]) is list, name
-        assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(kinds[name]), name
+        assert not declared.flags_replace_list or typing.get_origin(types_by_name[name]) is list, name
+        assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(types_by_name[name]), name
         for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
         # A study cannot vary settings of a single call, or settings that it rejects.
@@ -147,7 +147,9 @@ def test_default_lists_are_not_shared_between_instances() -> None:
         (Bounds(above=0, below=1), [0.5], [0, 1]),
     ],
 )
-def test_bounds_contain(bounds: Bounds, inside: list[float], outside: list[float]) -> None:
+def test_bounds_contain_only_finite_numbers_in_their_range(
+    bounds: Bounds, inside: list[float], outside: list[float]
+) -> None:
     assert all(bounds.contain(value) for value in inside)
     assert not any(bounds.contain(value) for value in outside)
 

@@ -10,8 +10,8 @@ import pytest
 from research.settings.config import SETTING_GROUPS, RunConfig
 from research.settings.declarations import Effect
 from research.settings.flags import (
-    CHOICES,
-    INSPECTION,
+    CHOICE_SETTINGS,
+    INSPECTION_FLAGS,
     InspectionSettings,
     Listing,
     declaration_of,
@@ -21,16 +21,16 @@ from research.settings.flags import (
 from research.settings.registries import REGISTRIES
 
 
-def test_setting_types_have_the_order_of_the_help_text() -> None:
+def test_setting_types_are_in_the_order_of_the_help_text() -> None:
     groups = (*SETTING_GROUPS, InspectionSettings)
     assert list(setting_types()) == [field.name for group in groups for field in dataclasses.fields(group)]
-    assert set(setting_types()) == {*RunConfig().to_dict(), *INSPECTION}
+    assert set(setting_types()) == {*RunConfig().to_dict(), *INSPECTION_FLAGS}
     assert (setting_types()["seed"], setting_types()["head_lr"]) == (int, float | None)
 
 
 def test_inspection_flags_apply_to_a_single_call() -> None:
-    assert INSPECTION == ("dry_run", "print_config", "list", "traceback")
-    assert {declaration_of(name).effect for name in INSPECTION} == {Effect.INVOCATION}
+    assert INSPECTION_FLAGS == ("dry_run", "print_config", "list", "traceback")
+    assert {declaration_of(name).effect for name in INSPECTION_FLAGS} == {Effect.INVOCATION}
 
 
 def test_list_accepts_every_registry() -> None:
@@ -38,13 +38,13 @@ def test_list_accepts_every_registry() -> None:
     assert {*typing.get_args(Listing)} == REGISTRIES.keys() - {"pefts"}
 
 
-def test_choices_are_settings_with_options() -> None:
-    assert CHOICES == ("head", "objective", "peft", "schedule")
-    for name in CHOICES:
+def test_choice_settings_accept_a_name_or_a_dict_of_options() -> None:
+    assert CHOICE_SETTINGS == ("head", "objective", "peft", "schedule")
+    for name in CHOICE_SETTINGS:
         assert {str, dict[str, typing.Any]} <= {*typing.get_args(setting_types()[name])}
 
 
-def test_names_where_keeps_the_order_of_the_help_text() -> None:
+def test_names_where_returns_matching_flags_in_the_order_of_the_help_text() -> None:
     assert names_where(lambda declared: True) == tuple(setting_types())
     assert names_where(lambda declared: declared is declaration_of("seed")) == ("seed",)
     with pytest.raises(KeyError):

@@ -71,7 +71,7 @@ def test_resolve_options_fills_in_defaults() -> None:
         ("mode", "b", "b"),
     ],
 )
-def test_resolve_options_converts_text_and_yaml_values(name: str, value: Any, expected: Any) -> None:
+def test_resolve_options_converts_strings_and_yaml_values(name: str, value: Any, expected: Any) -> None:
     assert resolve_options(THINGS, Choice("typed", {name: value})) == {**DEFAULTS, name: expected}
 
 
@@ -121,7 +121,7 @@ def test_choice_round_trips_both_yaml_forms() -> None:
         Choice.of({"size": 3}, "head")
 
 
-def test_options_of_resolves_only_the_types_of_options() -> None:
+def test_options_of_ignores_unknown_types_of_other_parameters() -> None:
     def with_unknown_positional_type(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 

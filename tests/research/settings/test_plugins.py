@@ -24,17 +24,18 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         del sys.modules[name]
 
 
-COUNTING = "with open('runs.txt', 'a') as file:\n    file.write('.')\n"
+COUNT_IMPORTS = "with open('imports.txt', 'a') as file:\n    file.write('.')\n"
+"""Code of a plugin that records each of its imports as a dot."""
 
 
 def test_plugin_file_is_imported_once_per_path(working_directory: Path) -> None:
     for name in ("mine.py", "other/mine.py"):
         (working_directory / name).parent.mkdir(exist_ok=True)
-        (working_directory / name).write_text(COUNTING)
+        (working_directory / name).write_text(COUNT_IMPORTS)
     import_plugins(["mine.py", "mine.py", str(working_directory / "mine.py")])
-    assert (working_directory / "runs.txt").read_text() == "."
+    assert (working_directory / "imports.txt").read_text() == "."
     import_plugins(["other/mine.py"])
-    assert (working_directory / "runs.txt").read_text() == ".."
+    assert (working_directory / "imports.txt").read_text() == ".."
     assert is_user_code(str(working_directory / "mine.py"))
 
 
@@ -43,19 +44,19 @@ def test_plugin_file_is_imported_again_after_an_error(working_directory: Path) -
     with pytest.raises(ZeroDivisionError) as caught:
         import_plugins(["mine.py"])
     assert (describe(caught.value) or "").startswith("plugin 'mine.py': ZeroDivisionError: ")
-    (working_directory / "mine.py").write_text(COUNTING)
+    (working_directory / "mine.py").write_text(COUNT_IMPORTS)
     import_plugins(["mine.py"])
-    assert (working_directory / "runs.txt").read_text() == "."
+    assert (working_directory / "imports.txt").read_text() == "."
 
 
 def test_plugin_module_is_found_in_the_working_directory(working_directory: Path) -> None:
     (working_directory / "midway_test_plugin").mkdir()
     (working_directory / "midway_test_plugin" / "__init__.py").write_text("")
-    (working_directory / "midway_test_plugin" / "heads.py").write_text(COUNTING)
+    (working_directory / "midway_test_plugin" / "heads.py").write_text(COUNT_IMPORTS)
     check_plugins(["midway_test_plugin.heads", "json"])
-    assert not (working_directory / "runs.txt").exists()
+    assert not (working_directory / "imports.txt").exists()
     import_plugins(["midway_test_plugin.heads"])
-    assert (working_directory / "runs.txt").read_text() == "."
+    assert (working_directory / "imports.txt").read_text() == "."
 
 
 @pytest.mark.usefixtures("working_directory")

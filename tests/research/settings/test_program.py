@@ -16,12 +16,12 @@ from research.settings.program import RUN, Program
 class Pouring:
     """Pouring"""
 
-    cups: str | None = setting(None, effect=Effect.INVOCATION, takes_several=True)
+    cups: str | None = setting(None, effect=Effect.INVOCATION, takes_several_values=True)
     """Cups to fill."""
 
 
-ALONE = Program("pour.py", "python pour.py", "Pour.", extra_groups=(Pouring,), takes_run_settings=False)
-WITH_RUN = Program("pour.py", "python pour.py", "Pour.", extra_groups=(Pouring,))
+WITHOUT_RUN_SETTINGS = Program("pour.py", "python pour.py", "Pour.", extra_groups=(Pouring,), takes_run_settings=False)
+WITH_RUN_SETTINGS = Program("pour.py", "python pour.py", "Pour.", extra_groups=(Pouring,))
 
 
 def test_run_program_accepts_all_settings_and_recipes() -> None:
@@ -32,16 +32,16 @@ def test_run_program_accepts_all_settings_and_recipes() -> None:
     ]
 
 
-def test_program_without_run_settings_rejects_them() -> None:
-    assert [str(flag) for flag in ALONE.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
+def test_program_without_run_settings_rejects_settings_of_a_run() -> None:
+    assert [str(flag) for flag in WITHOUT_RUN_SETTINGS.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
     with pytest.raises(UnknownNameError, match="--lr"):
-        ALONE.read(["--lr", "1"])
-    help_text = ALONE.parser.format_help()
+        WITHOUT_RUN_SETTINGS.read(["--lr", "1"])
+    help_text = WITHOUT_RUN_SETTINGS.parser.format_help()
     assert "--cups" in help_text
     assert "--lr" not in help_text
 
 
-def test_help_shows_own_settings_before_run_settings() -> None:
-    assert {*ALONE.flag_types, *RUN.flag_types} == WITH_RUN.flag_types.keys()
-    help_text = WITH_RUN.parser.format_help()
+def test_help_shows_the_settings_of_the_script_before_those_of_a_run() -> None:
+    assert {*WITHOUT_RUN_SETTINGS.flag_types, *RUN.flag_types} == WITH_RUN_SETTINGS.flag_types.keys()
+    help_text = WITH_RUN_SETTINGS.parser.format_help()
     assert help_text.index("--cups") < help_text.index("--lr ")

@@ -1,4 +1,4 @@
-"""Names and options that are read from source code match those that importing the code registers."""
+"""Names and options that are read from source code match those that are registered when the code is imported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
 
 
 @pytest.mark.parametrize("listing", ARGUMENTS)
-def test_values_that_an_entry_rejects_are_rejected_by_first_checks(listing: str) -> None:
+def test_first_checks_reject_exactly_the_values_that_the_entry_rejects(listing: str) -> None:
     registry = load_registry(listing)
     outcomes = []
     for name in shipped_names(registry):

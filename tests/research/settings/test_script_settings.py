@@ -22,11 +22,11 @@ class Pouring:
     """Content of the cups."""
 
 
-def test_split_flags_separates_own_flags_and_parse_group_uses_their_last_value() -> None:
+def test_split_flags_separates_a_group_and_parse_group_uses_the_last_value_of_a_flag() -> None:
     flags = [Flag("cups", None, "2"), Flag("head", "size", "3"), Flag("cups", None, "4")]
-    own_values, other_flags = split_flags(Pouring, flags)
-    assert (own_values, list(map(str, other_flags))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
-    assert parse_group(Pouring, own_values) == Pouring(cups=4)
+    given_values, other_flags = split_flags(Pouring, flags)
+    assert (given_values, list(map(str, other_flags))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
+    assert parse_group(Pouring, given_values) == Pouring(cups=4)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from research.settings.times import Clock, parse_time
 
 
-def clock() -> Clock:
+def clock_of_two_epochs() -> Clock:
+    """Return the clock of a new run. Each of its two epochs has ten steps of 10 examples and a last step of 3."""
     return Clock.of_run(num_examples=103, batch_size=10, epochs=2.0, max_steps=None)
 
 
@@ -30,7 +31,7 @@ def clock() -> Clock:
     ],
 )
 def test_parsed_time_converts_to_steps(text: str, steps: int) -> None:
-    assert parse_time(text).to_steps(clock()) == steps
+    assert parse_time(text).to_steps(clock_of_two_epochs()) == steps
 
 
 @pytest.mark.parametrize("text", ["50", "fast", "-1st", "1 epoch", ""])
@@ -46,36 +47,38 @@ def test_parse_time_rejects_fractions_of_steps_and_more_than_100_percent(text: s
 
 
 def test_period_is_at_least_one_step() -> None:
-    assert parse_time("1%").to_period(clock()) == 1
+    assert parse_time("1%").to_period(clock_of_two_epochs()) == 1
     with pytest.raises(ValueError, match=r"\b0\b.* 0%"):
-        parse_time("0%").to_period(clock())
+        parse_time("0%").to_period(clock_of_two_epochs())
 
 
-def test_clock_accounts_for_short_last_steps() -> None:
-    assert (clock().steps_per_epoch, clock().total_steps) == (11, 22)
+def test_clock_counts_the_smaller_last_step_of_an_epoch_as_a_step() -> None:
+    assert (clock_of_two_epochs().steps_per_epoch, clock_of_two_epochs().total_steps) == (11, 22)
 
 
 @pytest.mark.parametrize(
     ("epochs", "max_steps", "total"), [(0.5, None, 6), (0.001, None, 1), (3.0, None, 33), (1.0, 4, 4)]
 )
-def test_clock_accepts_fractional_epochs_and_max_steps(epochs: float, max_steps: int | None, total: int) -> None:
+def test_total_steps_follow_from_fractional_epochs_or_max_steps(
+    epochs: float, max_steps: int | None, total: int
+) -> None:
     new_clock = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
     assert new_clock.total_steps == total
 
 
 def test_clock_advances_through_epochs() -> None:
-    running = clock()
+    running = clock_of_two_epochs()
     for num_examples in [10] * 10 + [3]:
         running.advance(num_examples)
     assert (running.step, running.step_in_epoch, running.epochs_done, running.num_examples_seen) == (11, 11, 1.0, 103)
-    running.next_epoch()
+    running.start_next_epoch()
     running.advance(10)
     assert (running.epoch, running.step_in_epoch, running.step) == (1, 1, 12)
     assert running.epochs_done == pytest.approx(1 + 1 / 11)
 
 
-def test_clock_restores_its_state() -> None:
-    running, resumed = clock(), clock()
+def test_clock_restores_its_state_unless_the_run_has_a_different_length() -> None:
+    running, resumed = clock_of_two_epochs(), clock_of_two_epochs()
     running.advance(10)
     resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
     assert resumed == running
@@ -85,9 +88,9 @@ def test_clock_restores_its_state() -> None:
 
 
 @pytest.mark.parametrize("text", ["0.0001ep", "10%", "100st", "1000000ex", "0.333ep"])
-@pytest.mark.parametrize("num_parts", [3, 7, 11])
-def test_shares_of_a_time_can_be_parsed_again(text: str, num_parts: int) -> None:
-    share = parse_time(text).share(1, num_parts)
-    parsed_again = parse_time(str(share))
-    assert parsed_again.unit == share.unit
-    assert parsed_again.value == pytest.approx(share.value, abs=1e-12)
+@pytest.mark.parametrize("denominator", [3, 7, 11])
+def test_fraction_of_a_time_survives_a_round_trip_through_a_string(text: str, denominator: int) -> None:
+    fraction = parse_time(text).fraction(1, denominator)
+    parsed_again = parse_time(str(fraction))
+    assert parsed_again.unit == fraction.unit
+    assert parsed_again.value == pytest.approx(fraction.value, abs=1e-12)

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from research.settings.type_errors import describe_type_error
 
-KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "seed": int | None}
+TYPES: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "seed": int | None}
 
 
 @pytest.mark.parametrize(
@@ -22,20 +22,20 @@ KINDS: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "see
         ("lr", "two\n\nlines", "float", None),
     ],
 )
-def test_describe_type_error_names_setting_type_value_and_nearest_choice(
+def test_describe_type_error_names_setting_type_value_and_nearest_valid_value(
     name: str, value: str, expected_type: str, hint: str | None
 ) -> None:
     parser = ArgumentParser(exit_on_error=False)
-    for setting, kind in KINDS.items():
-        parser.add_argument(f"--{setting}", type=kind)
+    for setting, type_hint in TYPES.items():
+        parser.add_argument(f"--{setting}", type=type_hint)
     with pytest.raises(ArgumentError) as caught:
         parser.parse_object({name: value})
-    message = describe_type_error(caught.value, KINDS)
+    message = describe_type_error(caught.value, TYPES)
     assert message.index(name) < message.index(expected_type) < message.index(f"'{' '.join(value.split())}'")
     assert message.endswith(f"'{hint}'?") == (hint is not None)
     assert "\n" not in message
 
 
-def test_describe_type_error_shortens_other_errors_to_one_line() -> None:
+def test_describe_type_error_returns_unrecognised_errors_on_one_line() -> None:
     error = ArgumentError(None, "something\n  else")
-    assert describe_type_error(error, KINDS).endswith("something else")
+    assert describe_type_error(error, TYPES).endswith("something else")

@@ -15,7 +15,7 @@ def test_alternatives_flattens_nested_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "accepted", "rejected"),
+    ("type_hint", "accepted", "rejected"),
     [
         (int, [0, -3], [True, 1.0, "1", None]),
         (float, [1, 0.5], [True, "0.5"]),
@@ -26,9 +26,9 @@ def test_alternatives_flattens_nested_types() -> None:
         (str | dict[str, Any], ["a", {"a": 1}], [["a"]]),
     ],
 )
-def test_accepts_checks_the_type_of_a_value(kind: Any, accepted: list[Any], rejected: list[Any]) -> None:
-    assert [value for value in accepted if not accepts(kind, value)] == []
-    assert [value for value in rejected if accepts(kind, value)] == []
+def test_accepts_checks_the_type_of_a_value(type_hint: Any, accepted: list[Any], rejected: list[Any]) -> None:
+    assert [value for value in accepted if not accepts(type_hint, value)] == []
+    assert [value for value in rejected if accepts(type_hint, value)] == []
 
 
 def test_describe_type_names_every_alternative() -> None:

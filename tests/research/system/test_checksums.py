@@ -1,4 +1,4 @@
-"""Checksums for comparing replicas; the whole audit is tested in tests/integration."""
+"""Checksums of tensors. The audit, which compares replicas by checksums, is tested in tests/integration."""
 
 from __future__ import annotations
 

@@ -92,13 +92,13 @@ def test_copied_file_is_independent_of_the_original(tmp_path: Path) -> None:
         RuntimeError("[enforce fail at inline_container.cc:922] . PytorchStreamWriter failed writing file data/0"),
     ],
 )
-def test_reporting_failure_names_the_space_needed(tmp_path: Path, error: Exception) -> None:
+def test_reporting_failure_states_the_space_needed(tmp_path: Path, error: Exception) -> None:
     message = r"step-4: .*\b271\.0 MB .*B free"
     with pytest.raises(StorageError, match=message), durable.reporting_failure(tmp_path / "step-4", needed=271_000_000):
         raise error
 
 
-def test_reporting_failure_does_not_convert_other_errors(tmp_path: Path) -> None:
+def test_reporting_failure_converts_only_write_errors(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a defect"), durable.reporting_failure(tmp_path, needed=1):
         raise RuntimeError("a defect")
 

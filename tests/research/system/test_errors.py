@@ -13,20 +13,27 @@ import pytest
 
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
-from research.system.errors import describe_error, describe_failure, is_user_facing, one_line, print_error, run_script
+from research.system.errors import (
+    describe_failure,
+    describe_user_error,
+    is_user_facing,
+    one_line,
+    print_error,
+    run_script,
+)
 from research.system.events import ERROR, EVENTS_FILE, Event, read_events
 from tests.conftest import ROOT
 
 
 class Arguments(list[str]):
-    """A parsed command line."""
+    """A parsed command line: the list of its arguments."""
 
     @property
     def traceback(self) -> bool:
         return "--traceback" in self
 
 
-def raise_user_error(command: Arguments) -> int:
+def fail_in_user_code(command: Arguments) -> int:
     raise KeyError("mine")
 
 
@@ -70,7 +77,7 @@ def test_unexpected_error_is_raised_and_reported_to_the_study(tmp_path: Path, mo
 def test_error_in_user_code_shows_its_line_and_the_traceback_if_requested(
     shows_traceback: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_script(["--traceback"] * shows_traceback, Arguments, raise_user_error) == 1
+    assert run_script(["--traceback"] * shows_traceback, Arguments, fail_in_user_code) == 1
     printed = capsys.readouterr().err
     assert printed.count("Traceback (most recent call last)") == shows_traceback
     assert 'raise KeyError("mine")' in printed.partition("error: ")[2]
@@ -92,11 +99,11 @@ def test_only_value_errors_raised_by_the_product_are_user_facing() -> None:
     with pytest.raises(ValueError, match="'50'") as product_error:
         parse_time("50")
     assert is_user_facing(product_error.value)
-    assert describe_error(product_error.value) == str(product_error.value)
+    assert describe_user_error(product_error.value) == str(product_error.value)
     with pytest.raises(json.JSONDecodeError) as library_error:
         json.loads("{")
     assert not is_user_facing(library_error.value)
-    assert describe_error(library_error.value) is None
+    assert describe_user_error(library_error.value) is None
     assert describe_failure(library_error.value).startswith("JSONDecodeError: ")
 
 
@@ -105,8 +112,7 @@ def test_one_line_collapses_whitespace() -> None:
 
 
 @pytest.mark.parametrize("is_stdout", [True, False])
-def test_closed_stdout_ends_the_script_silently(is_stdout: bool) -> None:
-    """A broken pipe on stdout is not an error; any other broken pipe is."""
+def test_broken_pipe_ends_the_script_silently_only_if_it_is_stdout(is_stdout: bool) -> None:
     extra_statement = "None" if is_stdout else "os.write(write, b'x')"
     program = f"""
 import os, sys

@@ -48,7 +48,7 @@ def test_study_receives_messages_and_the_error_that_ends_a_run(tmp_path: Path, m
     assert read_events(path.read_bytes()) == [Event(MESSAGE, "begun"), Event(ERROR, "the disk is full")]
 
 
-def test_only_the_main_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_main_process_writes_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with recording_events(tmp_path / "events.jsonl"):
         logger.info("of another process")

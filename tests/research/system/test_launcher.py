@@ -10,11 +10,11 @@ from research.runner.resolve import resolve
 from research.settings.config import RunConfig
 from research.system.errors import is_user_facing
 from research.system.launcher import (
-    LAUNCHER_SIZES,
+    PROCESS_COUNT_VARIABLES,
     LaunchRequest,
     check_launch,
-    is_on,
-    num_launched,
+    is_switch_on,
+    num_launched_processes,
     parse_launch,
     was_launched,
 )
@@ -90,11 +90,11 @@ def test_parse_launch_lets_flags_override_the_config_file(
 def test_num_launched_is_the_largest_number_set_by_any_launcher(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], number: int
 ) -> None:
-    for name in LAUNCHER_SIZES:
+    for name in PROCESS_COUNT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert num_launched() == number
+    assert num_launched_processes() == number
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_num_launched_is_the_largest_number_set_by_any_launcher(
 )
 def test_is_on_reads_an_environment_variable(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("MIDWAY_TEST_SWITCH", value)
-    assert is_on("MIDWAY_TEST_SWITCH") is expected
+    assert is_switch_on("MIDWAY_TEST_SWITCH") is expected
     monkeypatch.delenv("MIDWAY_TEST_SWITCH")
-    assert not is_on("MIDWAY_TEST_SWITCH")
+    assert not is_switch_on("MIDWAY_TEST_SWITCH")
 
 
 @pytest.mark.parametrize("name", ["ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"])

@@ -12,8 +12,8 @@ from research.system.loading import loading_libraries
 
 
 @pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """Restore the usual state of the garbage collector."""
+def restore_collector() -> Iterator[None]:
+    """Restore the usual state of the garbage collector after each test."""
     yield
     gc.unfreeze()
     gc.enable()

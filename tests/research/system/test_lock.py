@@ -13,7 +13,7 @@ import pytest
 
 from research.system.lock import DirectoryLock, LockFile, UnlockableError, is_held
 
-HOLD = """
+HOLD_LOCKS = """
 import sys
 from pathlib import Path
 from research.system.lock import DirectoryLock, LockFile
@@ -27,7 +27,7 @@ sys.stdin.read()
 
 
 def test_locks_are_released_when_their_process_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    command = [sys.executable, "-c", HOLD_LOCKS, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -44,7 +44,7 @@ def test_locks_are_released_when_their_process_is_killed(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lock_file_excludes_other_locks_of_the_same_process(tmp_path: Path) -> None:
+def test_lock_file_excludes_a_second_lock_in_the_same_process(tmp_path: Path) -> None:
     first, second = LockFile(tmp_path / "lock"), LockFile(tmp_path / "lock")
     assert first.acquire()
     assert not second.acquire()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from research.system.manifest import FORMAT, MANIFEST, file_sha256, find_damage, write_manifest
+from research.system.manifest import CHECKPOINT_FORMAT, MANIFEST, file_sha256, find_damage, write_manifest
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_manifest_lists_all_files_except_itself(folder: Path) -> None:
     write_manifest(folder)  # replaces the manifest of the fixture
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     assert manifest == {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "files": {
             "inner/state": {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
             "weights": {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()},
@@ -34,7 +34,7 @@ def test_manifest_lists_all_files_except_itself(folder: Path) -> None:
     assert find_damage(folder) is None
 
 
-def test_file_sha256_reads_files_longer_than_one_block(tmp_path: Path) -> None:
+def test_file_sha256_hashes_files_longer_than_one_chunk(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
@@ -63,10 +63,10 @@ def test_find_damage_reports_an_unreadable_manifest(folder: Path, manifest: str 
     assert "manifest" in (find_damage(folder) or "")
 
 
-def test_find_damage_reports_other_formats_and_files_outside_the_folder(folder: Path) -> None:
+def test_find_damage_reports_unknown_formats_and_files_outside_the_folder(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1}), encoding="utf-8")
-    assert str(FORMAT + 1) in (find_damage(folder) or "")
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": CHECKPOINT_FORMAT + 1}), encoding="utf-8")
+    assert str(CHECKPOINT_FORMAT + 1) in (find_damage(folder) or "")
     outside = folder.parent / "outside"
     outside.write_bytes(b"abc")
     manifest["files"] = {"../outside": manifest["files"]["weights"]}

@@ -15,9 +15,9 @@ def test_messages_are_printed_literally_and_warnings_have_a_prefix(capsys: pytes
 
 
 def test_line_breaks_are_kept_only_in_messages_marked_as_multi_line(capsys: pytest.CaptureFixture[str]) -> None:
-    logger.info("a name\nwith a line")
+    logger.info("a name\nwith a line break")
     logger.info("two\nlines\x1b", extra=WITH_LINES)
-    assert capsys.readouterr().out == "a name\\nwith a line\ntwo\nlines\\x1b\n"
+    assert capsys.readouterr().out == "a name\\nwith a line break\ntwo\nlines\\x1b\n"
 
 
 @pytest.mark.parametrize(("rank", "is_main"), [("0", True), ("1", False), (None, True)])

@@ -25,7 +25,7 @@ from research.system.plain_text import (
 )
 from research.system.terminal import Terminal
 
-NASTY = {
+UNSAFE_NAMES = {
     "\x1b[31mred": r"\x1b[31mred",
     "\u202eright": r"\u202eright",
     "a\u200fb\u2066": r"a\u200fb\u2066",
@@ -34,11 +34,11 @@ NASTY = {
     "\ud800\uffff": r"\ud800\uffff",
     "$x$ [/b] :smile:": "$x$ [/b] :smile:",
 }
-"""Names that contain markup or control characters, and how each is displayed."""
+"""Names that contain markup or control characters, and how each name is displayed."""
 
 
 class VisibleText(HTMLParser):
-    """Text of a page's body as a browser shows it."""
+    """Collects the text of an HTML page, without the markup."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ def svg_of(text: str) -> ET.Element:
     """Return the SVG that matplotlib draws for a text."""
     figure = Figure()
     figure.text(0, 0, text)
-    picture = io.StringIO()
-    figure.savefig(picture, format="svg")
-    return ET.fromstring(picture.getvalue())
+    image = io.StringIO()
+    figure.savefig(image, format="svg")
+    return ET.fromstring(image.getvalue())
 
 
-@pytest.mark.parametrize(("name", "displayed"), NASTY.items())
+@pytest.mark.parametrize(("name", "displayed"), UNSAFE_NAMES.items())
 def test_names_are_escaped_in_every_format(name: str, displayed: str, capsys: pytest.CaptureFixture[str]) -> None:
     logger.info(name)
     assert capsys.readouterr().out == f"{displayed}\n"
@@ -101,7 +101,7 @@ def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
         *("<script>", "`code` *b* _i_ ~~d~~ [l](u) ![i](u)", "a|b", "&amp;", "max_length=48 _x_", "snake_case"),
     ],
 )
-def test_for_markdown_gives_the_literal_text_when_rendered(text: str) -> None:
+def test_for_markdown_text_is_rendered_literally(text: str) -> None:
     rendered = MarkdownIt("gfm-like", {"linkify": False}).render(for_markdown(text))
     page = VisibleText()
     page.feed(rendered)

@@ -14,14 +14,14 @@ CPU = torch.device("cpu")
 
 
 def draw() -> tuple[float, ...]:
-    """Draw a number from each generator, including generators that buffer values between draws."""
+    """Draw numbers from each generator; normal numbers are included because some generators buffer one for later."""
     normal = float(np.random.standard_normal())
     return random.random(), random.gauss(0, 1), float(np.random.random()), normal, float(torch.randn(()))
 
 
 def test_restored_generators_draw_the_same_numbers() -> None:
     with random_states.preserving():
-        draw()  # Python's and NumPy's generators buffer the second of a pair of normal numbers
+        draw()  # Python's and NumPy's generators draw normal numbers in pairs and buffer the second one
         states = random_states.capture(CPU)
         first, second = draw(), draw()
         assert first != second

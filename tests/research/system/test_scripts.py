@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from research.system import scripts
-from research.system.scripts import launch_command, script
+from research.system.scripts import launch_command, script_path
 
 
 @pytest.mark.parametrize("name", ["run", "ablate"])
-def test_scripts_are_files(name: str) -> None:
-    assert script(name).is_file()
-    assert script(name).name == f"{name}.py"
+def test_script_path_is_an_existing_file(name: str) -> None:
+    assert script_path(name).is_file()
+    assert script_path(name).name == f"{name}.py"
 
 
 def test_launch_command_differs_between_clone_and_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:

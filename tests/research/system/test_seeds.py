@@ -5,7 +5,7 @@ from __future__ import annotations
 from research.system.seeds import derived_seed
 
 
-def test_derived_seed_depends_on_each_number_and_their_order() -> None:
+def test_derived_seed_depends_on_each_number_and_on_the_order() -> None:
     seeds = [derived_seed(*numbers) for numbers in [(0, 1, 2), (0, 2, 1), (0, 1, 3), (1, 1, 2)]]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**32 for seed in seeds)
@@ -15,6 +15,6 @@ def test_derived_seed_does_not_change_between_versions() -> None:
     assert derived_seed(1, 2) == 1596810411
 
 
-def test_derived_seed_pads_numbers_with_zeros() -> None:
+def test_derived_seed_pads_fewer_than_four_numbers_with_zeros() -> None:
     assert derived_seed(1) == derived_seed(1, 0) == derived_seed(1, 0, 0, 0)
     assert derived_seed(1) not in (derived_seed(0, 1), derived_seed(1, 0, 0, 0, 0))

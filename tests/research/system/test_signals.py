@@ -1,4 +1,4 @@
-"""Signals are recorded until the step is finished."""
+"""Signals that a run receives are recorded, and output to a closed terminal is discarded."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from research.system.signals import SignalWatch, discard_lost_output
 
 
 @pytest.fixture(autouse=True)
-def handler() -> Iterator[None]:
-    """Restore this process's handler of SIGHUP."""
+def default_sighup_handler() -> Iterator[None]:
+    """Use the default handler of SIGHUP during each test."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
-def test_sighup_may_be_received_twice() -> None:
+def test_second_sighup_does_not_end_the_process() -> None:
     with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
-        assert watch.received() == signal.SIGHUP
+        assert watch.received_signal() == signal.SIGHUP
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
@@ -31,7 +31,7 @@ def test_sighup_stays_ignored_under_nohup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert watch.received() == 0
+        assert watch.received_signal() == 0
 
 
 def test_discard_lost_output_redirects_only_closed_output() -> None:

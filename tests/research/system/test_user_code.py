@@ -1,4 +1,4 @@
-"""Descriptions of exceptions: the owner of the code, the moment of the call, and the line that raised them."""
+"""Descriptions of exceptions: the owner of the code, when it was called, and the line that raised the exception."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from research.settings.times import parse_time
 from research.system.user_code import (
     CodeOf,
     During,
-    add_moment,
     add_plugin,
     describe,
     describe_location,
@@ -26,6 +25,7 @@ from research.system.user_code import (
     is_product_code,
     is_raised_by_user_code,
     is_user_code,
+    record_when,
 )
 
 
@@ -67,14 +67,14 @@ def test_find_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
     assert find_frame(error) is None  # a cycle of causes ends the search
 
 
-def test_describe_ignores_exceptions_outside_the_product() -> None:
+def test_describe_ignores_user_code_that_the_product_did_not_call() -> None:
     with pytest.raises(KeyError) as error_info:
         user_function()
     assert find_frame(error_info.value) is None
     assert describe(error_info.value) is None
 
 
-def test_innermost_owner_and_moment_are_described(call_and_catch: CallAndCatch) -> None:
+def test_innermost_owner_and_time_are_described(call_and_catch: CallAndCatch) -> None:
     def inner() -> None:
         with CodeOf("edit 'inner'"), During("in step 4"):
             raise call_and_catch(user_function)
@@ -90,10 +90,10 @@ def test_innermost_owner_and_moment_are_described(call_and_catch: CallAndCatch) 
     assert len(lines) == 3
 
 
-def test_moment_is_recorded_once(call_and_catch: CallAndCatch) -> None:
+def test_record_when_keeps_the_first_description(call_and_catch: CallAndCatch) -> None:
     error = call_and_catch(user_function)
-    add_moment(error, "in step 1")
-    add_moment(error, "later")
+    record_when(error, "in step 1")
+    record_when(error, "later")
     assert (describe(error) or "").startswith("in step 1: KeyError: ")
 
 
@@ -125,9 +125,9 @@ def test_describe_plainly_returns_one_line() -> None:
 
 
 def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Path) -> None:
-    product, users = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
-    assert (is_product_code(product), is_user_code(product)) == (True, False)
-    assert (is_product_code(users), is_user_code(users)) == (False, True)
+    product_file, user_file = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
+    assert (is_product_code(product_file), is_user_code(product_file)) == (True, False)
+    assert (is_product_code(user_file), is_user_code(user_file)) == (False, True)
     for path in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
         assert (is_product_code(path), is_user_code(path)) == (False, False)
 
@@ -150,8 +150,8 @@ def test_is_raised_by_user_code_is_false_for_errors_in_libraries() -> None:
     assert not is_raised_by_user_code(KeyError("never raised"))
 
 
-def load(path: Path, code: str) -> Any:
-    """Return the function `f` of a plugin that is written to `path`."""
+def write_and_load(path: Path, code: str) -> Any:
+    """Write a plugin to `path`, and return its function `f`."""
     path.write_text(code)
     names: dict[str, Any] = {"__name__": "plugin"}
     exec(compile(code, str(path), "exec"), names)
@@ -159,19 +159,19 @@ def load(path: Path, code: str) -> Any:
 
 
 def test_hash_user_code_changes_with_the_file_and_is_none_for_product_code(tmp_path: Path) -> None:
-    first = load(tmp_path / "plugin.py", "def f(): return 1\n")
-    before = hash_user_code(first)
-    assert before == hash_user_code(first)
-    assert hash_user_code(load(tmp_path / "plugin.py", "def f(): return 1  # changed\n")) != before
+    function = write_and_load(tmp_path / "plugin.py", "def f(): return 1\n")
+    before = hash_user_code(function)
+    assert before == hash_user_code(function)
+    assert hash_user_code(write_and_load(tmp_path / "plugin.py", "def f(): return 1  # changed\n")) != before
     assert hash_user_code(MeanHead) is hash_user_code(parse_time) is None
 
 
-def test_hash_user_code_without_a_file_depends_on_constants(tmp_path: Path) -> None:
+def test_hash_of_user_code_without_a_file_depends_on_constants(tmp_path: Path) -> None:
     codes = ["def f(): return 1", "def f(): return 2", "def f(): return 1"]
     hashes = []
     for number, code in enumerate(codes):
         path = tmp_path / f"{number}.py"
-        function = load(path, code)
+        function = write_and_load(path, code)
         path.unlink()
         hashes.append(hash_user_code(function))
     assert hashes[0] == hashes[2] != hashes[1]

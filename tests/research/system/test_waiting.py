@@ -20,7 +20,7 @@ from tests.messages import collect_messages
 
 @pytest.fixture
 def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Print messages without delay."""
+    """Report slow operations at once and again every millisecond."""
     monkeypatch.setattr(waiting, "FIRST_MESSAGE_AFTER", 0.0)
     monkeypatch.setattr(waiting, "NEXT_MESSAGE_AFTER", 0.001)
 

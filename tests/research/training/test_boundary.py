@@ -17,7 +17,7 @@ from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.messages import collect_messages
 from tests.research.conftest import StartRun
-from tests.research.edits.conflicts import PLANNED, WAITING
+from tests.research.edits.conflicts import CONDITIONAL, PLANNED
 
 STEP_OF_EDIT = {
     "on_train_start": 0,
@@ -173,7 +173,7 @@ def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
     ],
 )
 def test_conflicting_entry_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every: int, step: int) -> None:
-    timeline = [*PLANNED, {**WAITING, "on_conflict": "skip"}]
+    timeline = [*PLANNED, {**CONDITIONAL, "on_conflict": "skip"}]
     run = start_run(max_steps=8, evaluate_every=f"{every}st", timeline=timeline)
     train(run)
     skipped = [(record.step, record.name) for record in run.journal if record.skipped is not None]
@@ -206,7 +206,7 @@ def test_conflicting_entry_is_skipped_if_it_cannot_be_checked(start_run: StartRu
 
 
 def test_conditional_edit_is_applied_if_there_is_no_conflict(start_run: StartRun) -> None:
-    run = start_run(max_steps=8, evaluate_every="6st", timeline=[*PLANNED, {**WAITING, "on_conflict": "skip"}])
+    run = start_run(max_steps=8, evaluate_every="6st", timeline=[*PLANNED, {**CONDITIONAL, "on_conflict": "skip"}])
     train(run)
     assert [(record.step, record.name) for record in run.journal if record.skipped is None] == [
         (2, "add_lora"),
@@ -217,7 +217,7 @@ def test_conditional_edit_is_applied_if_there_is_no_conflict(start_run: StartRun
 
 
 def test_conflicting_entry_ends_the_run_with_on_conflict_error(start_run: StartRun) -> None:
-    timeline = [*PLANNED, {**WAITING, "on_conflict": "error"}]
+    timeline = [*PLANNED, {**CONDITIONAL, "on_conflict": "error"}]
     with pytest.raises(EditError, match="add_lora"):
         train(start_run(max_steps=8, evaluate_every="3st", timeline=timeline))
 
@@ -232,7 +232,7 @@ def test_resumed_run_does_not_apply_a_skipped_edit(start_run: StartRun) -> None:
     settings = {
         "max_steps": 8,
         "evaluate_every": "3st",
-        "timeline": [*PLANNED, {**WAITING, "on_conflict": "skip"}],
+        "timeline": [*PLANNED, {**CONDITIONAL, "on_conflict": "skip"}],
     }
     uninterrupted = start_run([Save()], **settings)
     train(uninterrupted)

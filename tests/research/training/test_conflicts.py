@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from research.edits.base import request_edit
+from research.edits.base import parse_request
 from research.edits.records import EditRequest
 from research.training.conflicts import conflict_of
 from tests.research.conftest import StartRun
 
 
 def edit(**edits: Any) -> list[EditRequest]:
-    return [request_edit(name, value, "the test") for name, value in edits.items()]
+    return [parse_request(name, value, "the test") for name, value in edits.items()]
 
 
 @pytest.mark.parametrize(

@@ -9,34 +9,34 @@ import pytest
 import torch
 
 from research.edits.base import EditError
-from tests.research.edits.conftest import Editing, check_saves, edit, logits
+from tests.research.edits.conftest import StartRehearsal, check_save_and_load, compute_logits, edit
 from tests.research.model.tiny_encoders import FAMILY_NAMES
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_adapters_keep_the_outputs_when_added_and_when_merged(editing: Editing, family: str) -> None:
-    run = editing(family)
+def test_adapters_keep_the_outputs_when_added_and_when_merged(start_rehearsal: StartRehearsal, family: str) -> None:
+    run = start_rehearsal(family)
     model = run.encoder_with_head
-    before = logits(model)
+    before = compute_logits(model)
     edit(run, freeze="encoder.embeddings")
     trainable_before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     edit(run, add_lora={"r": 2})
-    assert torch.equal(logits(model), before)
+    assert torch.equal(compute_logits(model), before)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trainable == {name for name, _ in model.named_parameters() if "lora_" in name or name.startswith("head.")}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.normal_(std=0.1)
-    with_adapters = logits(model)
+    with_adapters = compute_logits(model)
     assert not torch.allclose(with_adapters, before, atol=1e-3)
     edit(run, merge_lora=True)
-    assert torch.allclose(logits(model), with_adapters, atol=1e-5)
+    assert torch.allclose(compute_logits(model), with_adapters, atol=1e-5)
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == trainable_before
 
 
-def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(editing: Editing) -> None:
-    run = editing("bert")
+def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "freeze_base": False, "targets": "attention"})
     named = dict(run.encoder_with_head.named_parameters())
     frozen = {name for name, parameter in named.items() if not parameter.requires_grad}
@@ -46,8 +46,8 @@ def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(editing: Editi
     assert len(adapters) == 2 * 2 * 4  # A and B, two layers, query, key, value and output
 
 
-def test_drop_layers_removes_the_adapters_of_the_layers(editing: Editing, tmp_path: Path) -> None:
-    run = editing("bert")
+def test_drop_layers_removes_the_adapters_of_the_layers(start_rehearsal: StartRehearsal, tmp_path: Path) -> None:
+    run = start_rehearsal("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "modules": "encoder.layer[1]"})
     with pytest.raises(EditError, match="merge_lora"):
         edit(run, drop_layers="encoder.layer[1]")
@@ -55,7 +55,7 @@ def test_drop_layers_removes_the_adapters_of_the_layers(editing: Editing, tmp_pa
     adapters = [name for name, _ in run.encoder_with_head.named_parameters() if "lora_" in name]
     assert adapters
     assert all(".layer.0." in name for name in adapters)
-    check_saves(run, tmp_path)
+    check_save_and_load(run, tmp_path)
     edit(run, merge_lora=True)
     assert all(parameter.requires_grad for parameter in run.encoder_with_head.parameters())
 
@@ -70,8 +70,10 @@ def test_drop_layers_removes_the_adapters_of_the_layers(editing: Editing, tmp_pa
         ([{"merge_lora": True}], "add_lora"),
     ],
 )
-def test_adapters_refuse_invalid_edits(editing: Editing, edits: list[dict[str, Any]], message: str) -> None:
-    run = editing("bert")
+def test_adapters_refuse_invalid_edits(
+    start_rehearsal: StartRehearsal, edits: list[dict[str, Any]], message: str
+) -> None:
+    run = start_rehearsal("bert")
     *earlier_edits, invalid_edit = edits
     for earlier_edit in earlier_edits:
         edit(run, **earlier_edit)

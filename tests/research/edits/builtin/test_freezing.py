@@ -7,12 +7,12 @@ import torch
 
 from heads.registry import UnknownNameError
 from research.edits.base import EditError
-from tests.research.edits.conftest import Editing, edit
+from tests.research.edits.conftest import StartRehearsal, edit
 from tests.research.model.tiny_encoders import tiny_batch
 
 
-def test_freeze_drops_gradients_and_keeps_the_optimizer_state(editing: Editing) -> None:
-    run = editing("bert")
+def test_freeze_drops_gradients_and_keeps_the_optimizer_state(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     model = run.encoder_with_head
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     run.optimizer.step()
@@ -25,16 +25,16 @@ def test_freeze_drops_gradients_and_keeps_the_optimizer_state(editing: Editing) 
         assert "exp_avg" in run.optimizer.state[parameter], name
 
 
-def test_unfreeze_changes_only_the_selected_parameters(editing: Editing) -> None:
-    run = editing("bert")
+def test_unfreeze_changes_only_the_selected_parameters(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     edit(run, freeze=["encoder", "head"], unfreeze="encoder.layer[-1]")
     named = dict(run.encoder_with_head.named_parameters())
     trained = {name for name, parameter in named.items() if parameter.requires_grad}
     assert trained == {name for name in named if ".layer.1." in name}
 
 
-def test_freeze_refuses_all_parameters_and_unknown_selectors(editing: Editing) -> None:
-    run = editing("bert")
+def test_freeze_refuses_all_parameters_and_unknown_selectors(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     with pytest.raises(EditError, match=r"step 0 .*--max_steps"):
         edit(run, freeze="all")
     with pytest.raises(ValueError, match=r"'hed'.*'head'") as caught:

@@ -6,11 +6,11 @@ import pytest
 
 from heads.lstm import LSTMHead
 from research.edits.base import EditError
-from tests.research.edits.conftest import Editing, edit
+from tests.research.edits.conftest import StartRehearsal, edit
 
 
-def test_replace_head_keeps_labels_and_learning_rates(editing: Editing) -> None:
-    run = editing("bert")
+def test_replace_head_keeps_labels_and_learning_rates(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     edit(run, set_lr={"lr": 0.25, "modules": "head"}, replace_head={"name": "lstm", "lstm_size": 4})
     model = run.encoder_with_head
     assert isinstance(model.head, LSTMHead)
@@ -22,8 +22,8 @@ def test_replace_head_keeps_labels_and_learning_rates(editing: Editing) -> None:
     assert {parameter for group in groups for parameter in group["params"]} == run.fresh
 
 
-def test_replace_head_suggests_similar_heads_and_options(editing: Editing) -> None:
+def test_replace_head_suggests_similar_heads_and_options(start_rehearsal: StartRehearsal) -> None:
     with pytest.raises(EditError, match=r"'lsmt'.*'lstm'"):
-        edit(editing("bert"), replace_head="lsmt")
+        edit(start_rehearsal("bert"), replace_head="lsmt")
     with pytest.raises(EditError, match=r"'lstm' 'size'.*'lstm_size'"):
-        edit(editing("bert"), replace_head={"name": "lstm", "size": 4})
+        edit(start_rehearsal("bert"), replace_head={"name": "lstm", "size": 4})

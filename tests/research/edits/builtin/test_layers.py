@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from heads import EncoderSpec, Head, register_head
 from heads.masking import masked_mean
 from research.edits.base import EditError
-from tests.research.edits.conftest import Editing, edit
+from tests.research.edits.conftest import StartRehearsal, edit
 
 
 class NormalizingHead(Head):
-    """A linear layer on the normalized mean over tokens, with an additional buffer."""
+    """A linear layer on the normalised mean over tokens, with an additional buffer."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -30,9 +30,9 @@ class NormalizingHead(Head):
 register_head("normalizing")(NormalizingHead)
 
 
-def test_reinitialize_resets_the_buffers_of_whole_modules(editing: Editing) -> None:
+def test_reinitialize_resets_buffers_of_modules_that_are_selected_as_a_whole(start_rehearsal: StartRehearsal) -> None:
     def buffers_after(**edits: str) -> tuple[float, float]:
-        run = editing("bert", "normalizing")
+        run = start_rehearsal("bert", "normalizing")
         head = run.encoder_with_head.head
         with torch.no_grad():
             for _, buffer in head.named_buffers():
@@ -46,8 +46,8 @@ def test_reinitialize_resets_the_buffers_of_whole_modules(editing: Editing) -> N
     assert buffers_after(reinitialize="name:head.norm.weight") == (3, 3)
 
 
-def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(editing: Editing) -> None:
-    run = editing("bert")
+def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     model = run.encoder_with_head
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
@@ -66,8 +66,8 @@ def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(editing: Ed
             assert torch.equal(parameter, before[name]), name
 
 
-def test_drop_layers_keeps_the_remaining_layers_in_order(editing: Editing) -> None:
-    run = editing("bert")
+def test_drop_layers_keeps_the_remaining_layers_in_order(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     model = run.encoder_with_head
     layers = model.encoder.get_submodule("encoder.layer")
     assert isinstance(layers, nn.ModuleList)
@@ -90,9 +90,9 @@ def test_drop_layers_keeps_the_remaining_layers_in_order(editing: Editing) -> No
     ],
 )
 def test_layer_edits_refuse_layers_that_cannot_be_changed(
-    editing: Editing, edits: list[dict[str, Any]], message: str
+    start_rehearsal: StartRehearsal, edits: list[dict[str, Any]], message: str
 ) -> None:
-    run = editing("bert")
+    run = start_rehearsal("bert")
     *earlier_edits, invalid_edit = edits
     for earlier_edit in earlier_edits:
         edit(run, **earlier_edit)

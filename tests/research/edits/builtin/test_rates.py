@@ -9,11 +9,11 @@ import pytest
 
 from research.edits.base import EditError
 from research.learning.optimizer import learning_rates
-from tests.research.edits.conftest import Editing, edit
+from tests.research.edits.conftest import StartRehearsal, edit
 
 
-def test_set_lr_and_scale_lr_change_the_rate_that_the_schedule_multiplies(editing: Editing) -> None:
-    run = editing("bert")
+def test_set_lr_and_scale_lr_change_the_rate_that_the_schedule_multiplies(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     for _ in range(3):
         run.schedule.step()
     factor = run.schedule.factor
@@ -27,8 +27,8 @@ def test_set_lr_and_scale_lr_change_the_rate_that_the_schedule_multiplies(editin
     assert learning_rates(run.optimizer) == {block: 2 * rate for block, rate in rates.items()}
 
 
-def test_set_weight_decay_does_not_change_norms_and_biases(editing: Editing) -> None:
-    run = editing("bert")
+def test_set_weight_decay_does_not_change_norms_and_biases(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     edit(run, set_weight_decay={"weight_decay": 0.3, "modules": "head"})
     weight_decays = {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
     assert weight_decays["head", True] == 0.3
@@ -37,8 +37,10 @@ def test_set_weight_decay_does_not_change_norms_and_biases(editing: Editing) -> 
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf])
-def test_rate_edits_refuse_rates_that_train_nothing(editing: Editing, value: float) -> None:
-    run = editing("bert")
+def test_rate_edits_refuse_rates_that_are_not_positive_and_finite(
+    start_rehearsal: StartRehearsal, value: float
+) -> None:
+    run = start_rehearsal("bert")
     with pytest.raises(EditError, match=f"lr .*0.* {value};.*freeze"):
         edit(run, set_lr=value)
     with pytest.raises(EditError, match=f"factor .*0.* {value};.*freeze"):
@@ -53,7 +55,7 @@ def test_rate_edits_refuse_rates_that_train_nothing(editing: Editing, value: flo
     ],
 )
 def test_rate_edits_refuse_negative_decay_and_parts_of_blocks(
-    editing: Editing, edits: dict[str, Any], message: str
+    start_rehearsal: StartRehearsal, edits: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(EditError, match=message):
-        edit(editing("bert"), **edits)
+        edit(start_rehearsal("bert"), **edits)

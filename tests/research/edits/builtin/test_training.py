@@ -8,11 +8,11 @@ from research.edits.base import EditError
 from research.learning.objectives import Focal
 from research.learning.schedules import Schedule
 from research.settings.config import Choice
-from tests.research.edits.conftest import Editing, edit
+from tests.research.edits.conftest import StartRehearsal, edit
 
 
-def test_set_objective_passes_options(editing: Editing) -> None:
-    run = editing("bert")
+def test_set_objective_passes_options_to_the_objective(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     edit(run, set_objective={"name": "focal", "gamma": 3.0})
     assert isinstance(run.objective, Focal)
     assert run.objective.gamma == 3.0
@@ -20,8 +20,8 @@ def test_set_objective_passes_options(editing: Editing) -> None:
         edit(run, set_objective="focl")
 
 
-def test_set_objective_makes_the_schedule_forget_earlier_losses(editing: Editing) -> None:
-    run = editing("bert")
+def test_set_objective_makes_the_schedule_forget_earlier_losses(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     run.schedule = Schedule(Choice("plateau", {"patience": 0}), num_warmup_steps=0, num_training_steps=9)
     run.schedule.step_on_metric(0.1)
     edit(run, set_objective="focal")
@@ -29,8 +29,8 @@ def test_set_objective_makes_the_schedule_forget_earlier_losses(editing: Editing
     assert run.schedule.factor == 1
 
 
-def test_set_max_length_truncates_training_inputs_only(editing: Editing) -> None:
-    run = editing("bert")
+def test_set_max_length_truncates_only_training_inputs(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("bert")
     config = run.encoder_with_head.config
     original_length = config.max_input_length
     edit(run, set_max_length=16)
@@ -40,6 +40,8 @@ def test_set_max_length_truncates_training_inputs_only(editing: Editing) -> None
 
 
 @pytest.mark.parametrize(("length", "message"), [(41, r"\b40\b.*\b41\b"), (2, r"length.*\b2\b")])
-def test_set_max_length_refuses_lengths_outside_the_encoders_range(editing: Editing, length: int, message: str) -> None:
+def test_set_max_length_refuses_lengths_outside_the_encoders_range(
+    start_rehearsal: StartRehearsal, length: int, message: str
+) -> None:
     with pytest.raises(EditError, match=message):
-        edit(editing("bert"), set_max_length=length)
+        edit(start_rehearsal("bert"), set_max_length=length)

@@ -265,7 +265,7 @@ def digest(requests: list[EditRequest]) -> int:
 
 
 @contextmanager
-def random_numbers_of(seed: int, number: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
     """Seed torch's random numbers inside the context; restore the previous random state afterwards.
 
     Args:

@@ -55,16 +55,16 @@ class Features:
         self.watch = Watch.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
 
-    def reason_against(self, model: EncoderWithHead) -> str | None:
+    def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states cannot be used for the next batch; None if they can."""
         wants_all = model.head.wants == "all_hidden_states"
         if wants_all and not all(store.has_all_layers for store in self.stores.values()):
             return f"the head '{model.config.head}' reads all layers, but only the last is stored"
-        return self.watch.reason_against(model)
+        return self.watch.why_unusable(model)
 
-    def reason_after_edits(self, run: Editable) -> str | None:
+    def why_unusable_after_edits(self, run: Editable) -> str | None:
         """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
-        return self.watch.reason_after_edits(run)
+        return self.watch.why_unusable_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
         """Return the batch with the hidden states that the head reads."""
@@ -248,7 +248,7 @@ def compute_hidden_states(
     with WaitingProgress(f"running the encoder on {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            run.batches.freed_memory.count_batch()
+            run.batches.heap_trimmer.count_batch()
             yield _hidden_states(run, split, rows, layers)
             progress.update(len(rows))
 

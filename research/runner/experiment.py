@@ -47,10 +47,10 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import During
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import create_accelerator, end_run, fail_together, was_restarted
-from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
+from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
-from research.training.checkpoint.load import retire_later_checkpoints
+from research.training.checkpoint.load import delete_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import TrainingRun
@@ -87,7 +87,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         logger.info(f"{directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()
-    start: Start | None = None
+    start: StartCheckpoint | None = None
     is_new = False
     try:
         with fail_together(accelerator):
@@ -95,7 +95,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 check_directory(directory, config)
                 if directory.is_dir():
                     _acquire(lock, directory)
-                start = find_start(config, directory, is_restart=is_restart)
+                start = find_start_checkpoint(config, directory, is_restart=is_restart)
                 if config.resume not in (None, "auto"):
                     check_resume_directory(config, directory, any_precision=any_precision)
         (start,) = _from_main([start])
@@ -108,17 +108,17 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 _acquire(lock, directory)
                 claim_directory(directory, config)
                 write_config(directory, run.config)  # first, because it marks the directory as a run's
-                retire_later_checkpoints(run)
+                delete_later_checkpoints(run)
                 restore_kept_files(run)
         return train_and_finish(run, is_new=is_new)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
         lock.release()
-        end_run(accelerator)
+        close_trackers(accelerator)
 
 
-def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) -> Start | None:
+def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: bool = False) -> StartCheckpoint | None:
     """Return the checkpoint to continue from, or None for a new run.
 
     Raises:
@@ -130,16 +130,16 @@ def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) 
         newest = newest_checkpoint(directory)
         if newest is not None:
             logger.info(f"Resuming from {newest}.")
-            return Start(newest)
+            return StartCheckpoint(newest)
         logger.info(f"No checkpoint in {directory}: starting a new run.")
     elif config.resume is not None:
         check_checkpoint(Path(config.resume), "--resume")
-        return Start(Path(config.resume))
+        return StartCheckpoint(Path(config.resume))
     if config.fork is None:
         return None
     checkpoint = fork_checkpoint(config.fork)
     logger.info(f"Forking from {checkpoint}.")
-    return Start(checkpoint, is_fork=True)
+    return StartCheckpoint(checkpoint, is_fork=True)
 
 
 def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
 
 def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
     with _log_secondary_errors():
-        end_run(run.accelerator)  # trackers write in threads
+        close_trackers(run.accelerator)  # trackers write in threads
     if run.is_main and run.clock.step == 0 and is_new:
         durable.remove(run.directory)
         logger.info(f"No step was taken; {run.directory} was deleted.")
@@ -201,11 +201,11 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             run.evaluations.forget()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.batches.features is not None:
-            run.batches.disable_cache(run.batches.features.follow(run))
+            run.batches.disable_cache_if(run.batches.features.follow(run))
     elif config.best_metric is not None:
         run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
     # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.
-    predictions = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
+    predictions = {split: run.evaluations.current_predictions(run, split) for split in ("validation", "test")}
     with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {

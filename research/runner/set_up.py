@@ -30,11 +30,11 @@ from research.system.seeds import derived_seed
 from research.system.waiting import WaitingMessage
 from research.training.accelerator import fail_together
 from research.training.batches import Batches
-from research.training.called_hooks import CalledHooks
-from research.training.checkpoint.find import Start
+from research.training.checkpoint.find import StartCheckpoint
 from research.training.checkpoint.load import load_checkpoint
 from research.training.checkpoint.state import find_parent
 from research.training.hook import Hook
+from research.training.hook_caller import HookCaller
 from research.training.origin import Origin
 from research.training.run import TrainingRun
 from research.training.wrapping import wrap
@@ -44,7 +44,7 @@ def set_up(
     config: RunConfig,
     directory: Path,
     accelerator: Accelerator,
-    start: Start | None,
+    start: StartCheckpoint | None,
     hooks: Sequence[Hook],
     layers: Layers = "last",
 ) -> TrainingRun:
@@ -115,7 +115,7 @@ def set_up(
         schedule=schedule,
         objective=plan.objective,
         clock=plan.clock,
-        hooks=CalledHooks(plan.hooks),
+        hooks=HookCaller(plan.hooks),
         head_check=head_check,
         origin=Origin(start, parent),
     )

@@ -17,7 +17,7 @@ from research.system.plain_text import for_terminal
 
 WARNING = "Warning: "
 """Prefix of every printed warning."""
-WITH_LINES = {"keep_lines": True}
+KEEP_LINE_BREAKS = {"keep_lines": True}
 """`extra` of a message that contains line breaks, such as an error in the user's code."""
 
 

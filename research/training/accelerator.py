@@ -62,7 +62,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         project_dir=directory,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
-    compare_with_request(accelerator, config)
+    check_setup_as_requested(accelerator, config)
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
             f"The launcher sets {accelerator.gradient_accumulation_steps} gradient accumulation steps, expected 1. Set "
@@ -81,7 +81,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     return accelerator
 
 
-def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
+def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> None:
     """Check that accelerate set up the requested processes, wrapper, precision and device.
 
     Raises:
@@ -120,7 +120,7 @@ def was_restarted() -> bool:
     return any(gather_object([count > 0]))
 
 
-def end_run(accelerator: Accelerator) -> None:
+def close_trackers(accelerator: Accelerator) -> None:
     """Close the trackers. The process group stays until the processes exit, since they may start another run."""
     trackers, accelerator.trackers = accelerator.trackers, []
     for tracker in trackers:

@@ -18,7 +18,7 @@ from research.data.prepare.load import Splits
 from research.edits.base import Editable, EditProxy
 from research.edits.records import EditRequest, Parent, Record
 from research.learning.predictions import Predictions
-from research.training.checkpoint.find import Start
+from research.training.checkpoint.find import StartCheckpoint
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Run(Editable, Protocol):
         ...
 
     @property
-    def start(self) -> Start | None:
+    def start(self) -> StartCheckpoint | None:
         """The checkpoint that this run continues; None if it continues none."""
         ...
 
@@ -205,7 +205,7 @@ class Run(Editable, Protocol):
     def set_training_mode(self) -> None:
         """Switch the model to training mode. Fully frozen modules stay in evaluation mode, with dropout disabled."""
 
-    def schedule_on_metric(self, value: float) -> None:
+    def step_schedule_on_metric(self, value: float) -> None:
         """Pass a validation loss to the schedule. Only a schedule that follows the validation loss uses it."""
 
     def save_model(self, directory: Path) -> None:

@@ -14,7 +14,7 @@ from research.model.parameters import count_parameters
 from research.records.journal_file import append_journal
 from research.records.trackers import track_text
 from research.settings.times import Clock
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.plain_text import for_markdown
 
 
@@ -79,6 +79,6 @@ class AppliedEdits:
             return
         append_journal(self._directory, records)
         for record in records:
-            logger.info(f"after step {record.step}: {record}", extra=WITH_LINES)
+            logger.info(f"after step {record.step}: {record}", extra=KEEP_LINE_BREAKS)
         text = "\n".join(f"- {for_markdown(str(record))}" for record in records)
         track_text(self._accelerator, "edits", text, records[0].step)

@@ -160,11 +160,11 @@ def check_gradients_arrive(model: EncoderWithHead) -> None:
     """
     _raise_if(
         "every parameter that trains must get a gradient from the compiled model",
-        [f"{name} got none" for name in without_gradient(model)],
+        [f"{name} got none" for name in parameters_without_gradient(model)],
     )
 
 
-def without_gradient(model: EncoderWithHead) -> list[str]:
+def parameters_without_gradient(model: EncoderWithHead) -> list[str]:
     """Return the names of trainable parameters without a gradient."""
     return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
 
@@ -178,7 +178,7 @@ def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
     )
 
 
-def check_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
+def check_trainable_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
     """Check that no parameter was frozen, unfrozen, added or removed without an edit.
 
     Raises:

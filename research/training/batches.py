@@ -36,7 +36,7 @@ class Batches:
     """Stored hidden states of a frozen encoder; None if the encoder is run."""
     cache_disabled: bool = False
     """Whether hidden states are computed although they could have been stored."""
-    freed_memory: HeapTrimmer = field(default_factory=HeapTrimmer)
+    heap_trimmer: HeapTrimmer = field(default_factory=HeapTrimmer)
     """Counts batches, and keeps resident memory from growing on a CPU."""
 
     @functools.cached_property
@@ -55,17 +55,17 @@ class Batches:
 
     def collate(self, micro_batch: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
         """Return a micro-batch's rows as a batch on this process's device."""
-        self.freed_memory.count_batch()
+        self.heap_trimmer.count_batch()
         # Evaluation uses the longest inputs that the model was ever trained on, even if training uses shorter ones now.
         longest = None if split == "train" else model.config.max_input_length
         batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=longest)
         if self.features is not None:
-            self.disable_cache(self.features.reason_against(model))
+            self.disable_cache_if(self.features.why_unusable(model))
         if self.features is not None:
             batch = self.features.add_to(batch, model, split, micro_batch.rows)
         return batch.to(self.device)
 
-    def disable_cache(self, reason: str | None) -> None:
+    def disable_cache_if(self, reason: str | None) -> None:
         """Compute hidden states from now on if there is a reason not to use the stored ones.
 
         Args:

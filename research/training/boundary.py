@@ -46,14 +46,14 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
         EditError: on every process, if the processes requested different edits.
     """
     if run.accelerator.num_processes == 1:
-        run.stop_reason = run.stop_reason or run.requested_stop
+        run.stop_reason = run.stop_reason or run.requested_stop_reason
         return
-    own = torch.tensor([[run.requested_stop is not None, run.signal, digest(requests)]], dtype=torch.int64)
+    own = torch.tensor([[run.requested_stop_reason is not None, run.signal, digest(requests)]], dtype=torch.int64)
     messages = run.accelerator.gather(own.to(run.accelerator.device))
     stops, signals, digests = messages.T.tolist()
     run.interruption.signal = max(signals)
     if any(stops):
-        run.stop_reason = next(reason for reason in gather_object([run.requested_stop]) if reason)
+        run.stop_reason = next(reason for reason in gather_object([run.requested_stop_reason]) if reason)
     if len(set(digests)) > 1:
         requested = gather_object([", ".join(map(str, requests)) or "nothing"])
         listed = "; ".join(f"process {rank}: {text}" for rank, text in enumerate(requested))
@@ -74,7 +74,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     error: Exception | None = None
     run.fresh.clear()
     try:
-        audit.check_unchanged(run.encoder_with_head, run.wrapped)
+        audit.check_trainable_unchanged(run.encoder_with_head, run.wrapped)
         for request in requests:
             records.append(apply_edit(run, request))
             run.applied_edits.journal.append(records[-1])
@@ -86,7 +86,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     if model.head is not head:
         run.head_check.check([PlannedHead.of(model)])
     check_replicas(run)  # before the wrappers are created again, which could hide a difference
-    fit_wrappers(run, requests)
+    update_wrappers(run, requests)
     error = None
     try:
         audit.check_optimizer(model, run.optimizer)
@@ -99,12 +99,12 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     run.evaluations.forget()
     run.gradient_check.repeat()
     if run.batches.features is not None:
-        run.batches.disable_cache(run.batches.features.reason_after_edits(run))
+        run.batches.disable_cache_if(run.batches.features.why_unusable_after_edits(run))
     run.applied_edits.finish(records)
     run.hooks.call(run, "after_edits")
 
 
-def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
+def update_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
     """Create the model's wrappers again if edits require it, and update the list of frozen modules."""
     model = run.encoder_with_head
     recompiles = run.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from research.training.api import Run
 
 
-def conflict_of(
+def find_conflict(
     run: Run, pending: Sequence[EditRequest], requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]
 ) -> str | None:
     """Return why edits cannot be applied at the next boundary, or why planned edits would fail after them.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-def digests(run: TrainingRun) -> dict[str, str]:
+def hash_run_state(run: TrainingRun) -> dict[str, str]:
     """Return the hash of each weight, optimizer state, random generator, hook state and the rest, by name."""
     return {name: hash_value(value) for name, value in _parts(run)}
 

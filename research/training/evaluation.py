@@ -21,7 +21,7 @@ from research.system.messages import logger
 from research.system.waiting import WaitingMessage, WaitingProgress
 from research.tasks.base import Task
 from research.training.gathering import RowGatherer
-from research.training.nonfinite import NonFiniteError, describe_evaluation
+from research.training.nonfinite import NonFiniteError, describe_nonfinite
 
 if TYPE_CHECKING:
     from research.training.api import Run
@@ -71,7 +71,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     if losses is not None:
         is_finite &= np.isfinite(losses)
     if not is_finite.all():
-        problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
+        problem = describe_nonfinite(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
         if run.config.on_nonfinite == "error":
             raise NonFiniteError(f"{problem}. Lower --lr, check these rows, or pass --on_nonfinite skip.")
         logger.warning(f"{problem}; this evaluation has no metrics.")

@@ -40,7 +40,7 @@ class Evaluations:
         run.hooks.call(run, "after_evaluate", split, predictions.metrics)
         return predictions
 
-    def latest(self, run: TrainingRun, split: str) -> Predictions:
+    def current_predictions(self, run: TrainingRun, split: str) -> Predictions:
         """Return the current model's predictions: the latest ones if the weights have not changed since."""
         if split in self._predictions and self._checksums[split] == checksums(run.encoder_with_head):
             return self._predictions[split]

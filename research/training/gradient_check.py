@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.messages import logger
-from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
+from research.training.audit import AuditError, check_gradients_arrive, describe_unused, parameters_without_gradient
 
 
 class GradientCheck:
@@ -32,7 +32,7 @@ class GradientCheck:
         """
         if is_compiled:
             check_gradients_arrive(model)
-        elif self._is_due and (unused := without_gradient(model)):
+        elif self._is_due and (unused := parameters_without_gradient(model)):
             problem = describe_unused(model, unused)
             if accelerator.num_processes > 1:
                 raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")

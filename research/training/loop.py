@@ -15,12 +15,12 @@ from research.data.batches.order import MicroBatch, RowIndices, global_batches, 
 from research.learning.optimizer import apply_schedule, learning_rates
 from research.system.user_code import During, add_moment
 from research.training.api import StepMetrics
-from research.training.audit import check_unchanged
+from research.training.audit import check_trainable_unchanged
 from research.training.boundary import apply_pending_edits, check_replicas
 from research.training.gathering import sum_over_processes
 from research.training.nonfinite import NonFiniteError
 from research.training.run import TrainingRun
-from research.training.skipping import agree_on_skipping
+from research.training.skipping import check_skip_agreement
 
 
 def train(run: TrainingRun) -> None:
@@ -96,8 +96,8 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     run.step_loss = loss = sum_over_processes(accelerator, torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
     run.hooks.call(run, "before_step")
-    agree_on_skipping(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
-    check_unchanged(run.encoder_with_head, run.wrapped)
+    check_skip_agreement(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
+    check_trainable_unchanged(run.encoder_with_head, run.wrapped)
 
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)

@@ -11,7 +11,7 @@ class NonFiniteError(ValueError):
     """A loss, a gradient or a logit is not finite."""
 
 
-def describe_evaluation(split: str, step: int, ids: Sequence[int], num_rows: int) -> str:
+def describe_nonfinite(split: str, step: int, ids: Sequence[int], num_rows: int) -> str:
     """Return a message about logits or losses that are not finite, without a final period.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from research.edits.records import Parent
-from research.training.checkpoint.find import Start
+from research.training.checkpoint.find import StartCheckpoint
 
 
 @dataclass
 class Origin:
     """The origin of a run: none, one of its own checkpoints, or a checkpoint of the run that it is a fork of."""
 
-    start: Start | None = None
+    start: StartCheckpoint | None = None
     """The checkpoint that the run continues; None if it continues none."""
     parent: Parent | None = None
     """The run that this run is a fork of; None if it is not a fork."""

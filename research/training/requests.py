@@ -30,7 +30,7 @@ class EditRequests:
         self._pending: list[EditRequest] = []
 
     @property
-    def caller_number(self) -> int:
+    def caller_hash(self) -> int:
         """A hash of the hook and the point that are being called, the same on every process."""
         return int.from_bytes(hashlib.sha256(f"{self.asked_by} {self.point}".encode()).digest()[:4], "big")
 

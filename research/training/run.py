@@ -21,7 +21,7 @@ from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
-from research.edits.base import EditProxy, random_numbers_of
+from research.edits.base import EditProxy, seeded
 from research.edits.records import EditRequest, Parent, Record
 from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
@@ -33,18 +33,18 @@ from research.model.head_check import HeadCheck
 from research.model.selectors import frozen_modules
 from research.settings.config import RunConfig
 from research.settings.times import Clock
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.seeds import derived_seed
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.applied_edits import AppliedEdits
 from research.training.batches import Batches
-from research.training.called_hooks import CalledHooks
-from research.training.checkpoint.find import Start
-from research.training.conflicts import conflict_of
+from research.training.checkpoint.find import StartCheckpoint
+from research.training.conflicts import find_conflict
 from research.training.evaluations import Evaluations
 from research.training.gradient_check import GradientCheck
+from research.training.hook_caller import HookCaller
 from research.training.interruption import Interruption
 from research.training.model_files import save_model
 from research.training.origin import Origin
@@ -85,13 +85,13 @@ class TrainingRun:
     """The run's position: steps taken, current epoch, and steps taken in it."""
     head_check: HeadCheck
     """Checks a head before it trains."""
-    hooks: CalledHooks = field(default_factory=CalledHooks)
+    hooks: HookCaller = field(default_factory=HookCaller)
     """Calls the hooks at every point."""
     origin: Origin = field(default_factory=Origin)
     """The checkpoint or the run that this run continues."""
     stop_reason: str | None = None
     """Why the run ends before its last step, once all processes have agreed; None if it does not."""
-    requested_stop: str | None = None
+    requested_stop_reason: str | None = None
     """The reason that a hook of this process gave for stopping the run; None if none did."""
     to_log: dict[str, float] = field(default_factory=dict)
     """Values that hooks add to this step's line in metrics.jsonl."""
@@ -140,7 +140,7 @@ class TrainingRun:
         return self.batches.splits
 
     @property
-    def start(self) -> Start | None:
+    def start(self) -> StartCheckpoint | None:
         """See `api.Run`."""
         return self.origin.start
 
@@ -232,7 +232,7 @@ class TrainingRun:
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
 
-    def schedule_on_metric(self, value: float) -> None:
+    def step_schedule_on_metric(self, value: float) -> None:
         """See `api.Run`."""
         if self.schedule.is_conditional:
             self.schedule.step_on_metric(value)
@@ -264,11 +264,11 @@ class TrainingRun:
     def print(self, message: str) -> None:
         """Print a message for the user, once for all processes and without breaking the progress bar."""
         if self.is_main and not self.applied_edits.is_replaying:
-            logger.info(message, extra=WITH_LINES)
+            logger.info(message, extra=KEEP_LINE_BREAKS)
 
     def stop(self, reason: str) -> None:
         """See `api.Run`."""
-        self.requested_stop = self.requested_stop or reason
+        self.requested_stop_reason = self.requested_stop_reason or reason
 
     def skip_step(self, reason: str) -> None:
         """See `api.Run`."""
@@ -291,7 +291,7 @@ class TrainingRun:
 
     def request_edits_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
         """See `api.Run`."""
-        reason = conflict_of(self, self.requests.pending, requests, planned)
+        reason = find_conflict(self, self.requests.pending, requests, planned)
         if reason is None:
             self.requests.request_edits(requests)
         else:
@@ -307,4 +307,4 @@ class TrainingRun:
         if self.applying is not None:
             return contextlib.nullcontext()
         seed = derived_seed(self.config.seed, self.clock.step)
-        return random_numbers_of(seed, self.requests.caller_number, self.accelerator.device)
+        return seeded(seed, self.requests.caller_hash, self.accelerator.device)

@@ -11,7 +11,7 @@ from research.training.gathering import sum_over_processes
 from research.training.hook import Hook
 
 
-def agree_on_skipping(accelerator: Accelerator, hooks: Iterable[Hook], *, skips: bool, step: int) -> None:
+def check_skip_agreement(accelerator: Accelerator, hooks: Iterable[Hook], *, skips: bool, step: int) -> None:
     """Check that all processes skip a step or none does; called on every process.
 
     Args:

@@ -16,10 +16,10 @@ class StoredFeatures(Protocol):
     digest: str
     """Hash of the stored hidden states."""
 
-    def reason_against(self, model: EncoderWithHead) -> str | None:
+    def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states cannot be used for the next batch; None if they can."""
 
-    def reason_after_edits(self, run: Editable) -> str | None:
+    def why_unusable_after_edits(self, run: Editable) -> str | None:
         """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:

@@ -18,7 +18,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Start:
+class StartCheckpoint:
     """The checkpoint that a run continues."""
 
     checkpoint: Path
@@ -27,7 +27,7 @@ class Start:
     """Whether the checkpoint belongs to another run, of which this run is a fork."""
 
 
-def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
+def refuse_changed_settings(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
     """Refuse to continue a checkpoint with settings that would make it another run.
 
     Args:
@@ -115,13 +115,13 @@ def fork_checkpoint(fork: str) -> Path:
                 f"--fork {fork}: {point.run} has no usable checkpoint; train the run to fork with --save_every."
             )
         return newest
-    check_has_step(fork)
+    check_fork_step_exists(fork)
     (checkpoint,) = (each for each in list_checkpoints(point.run) if step_of(each) == point.step)
     check_checkpoint(checkpoint, "--fork")
     return checkpoint
 
 
-def check_has_step(fork: str) -> None:
+def check_fork_step_exists(fork: str) -> None:
     """Check that the checkpoint that a fork continues exists, without reading it.
 
     Args:

@@ -24,12 +24,18 @@ from research.system import durable, random_states
 from research.system.errors import one_line
 from research.system.seeds import derived_seed
 from research.system.user_code import CodeOf
-from research.training.checkpoint.find import CheckpointError, Start, list_checkpoints, refuse, step_of
+from research.training.checkpoint.find import (
+    CheckpointError,
+    StartCheckpoint,
+    list_checkpoints,
+    refuse_changed_settings,
+    step_of,
+)
 from research.training.checkpoint.replay import replay
 from research.training.checkpoint.state import (
+    add_shared_weights,
     read_records,
     read_state,
-    with_shared,
 )
 from research.training.rounding import rounding_environment
 
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-def load_checkpoint(run: TrainingRun, start: Start) -> None:
+def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     """Load a checkpoint into a fresh run.
 
     Raises:
@@ -48,7 +54,7 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     state = read_state(path)
     same_rows = state["rows_sha256"] == run.batches.rows_sha256
     differences = compare_settings(state["settings"], run.config.to_dict(), same_rows=same_rows, is_fork=start.is_fork)
-    refuse(path, differences.refused, is_fork=start.is_fork)
+    refuse_changed_settings(path, differences.refused, is_fork=start.is_fork)
     notes = differences.notes
     hooks = [*run.hooks]
     positions = _match_hooks(state["hooks"], hooks)
@@ -60,7 +66,7 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     rank = accelerator.process_index if same_launch else 0
     try:
         weights = load_file(path / "model.safetensors")
-        run.encoder_with_head.load_state_dict(with_shared(run.encoder_with_head, weights), strict=True)
+        run.encoder_with_head.load_state_dict(add_shared_weights(run.encoder_with_head, weights), strict=True)
         _load_optimizer(run, _read(path / "optimizer.pt"), state["settings"], is_fork=start.is_fork)
         _load_clock_and_schedule(run, state, is_fork=start.is_fork)
         hook_states = _read(path / f"hooks-{rank}.pt")
@@ -76,7 +82,7 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
     if not differences.alters_training:  # an unchanged fork ends where its parent did
-        run.stop_reason, run.requested_stop = state["stop_reason"], state["asked_to_stop"]
+        run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["asked_to_stop"]
     for hook, position in zip(hooks, positions, strict=True):
         if position is not None:
             with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
@@ -132,7 +138,7 @@ def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: boo
     return [f"{note} (--num_threads)"]
 
 
-def retire_later_checkpoints(run: TrainingRun) -> None:
+def delete_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of later steps than the run's current step; called on the main process.
 
     They are left from before the run was resumed from an earlier checkpoint, or are damaged. If they stayed, the next

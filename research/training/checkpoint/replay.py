@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from research.edits.apply import apply_edit
 from research.edits.base import EditError
 from research.edits.records import Record
-from research.training.boundary import fit_wrappers
+from research.training.boundary import update_wrappers
 
 if TYPE_CHECKING:
     from research.model.encoder_with_head import EncoderWithHead
@@ -43,7 +43,7 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
             "After its edits were applied again, the model trained other parameters than the checkpoint's. Restored as "
             f"saved: {listed}."
         )
-    fit_wrappers(run, [record.request for record in records])
+    update_wrappers(run, [record.request for record in records])
 
 
 def _compare(then: Record, again: Record, *, with_trainable: bool) -> None:

@@ -50,7 +50,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     writing = folder / f".{target.name}.writing"
     needed = _bytes_needed(run)
     # A stop requested since the last boundary, by any process.
-    requested_stop = next(filter(None, gather_object([run.requested_stop])), None)
+    requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
 
     def begin() -> None:
         folder.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
             save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
             torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
             (writing / STATE).write_text(
-                json.dumps(_state(run) | {"asked_to_stop": requested_stop}, indent=2), encoding="utf-8"
+                json.dumps(_state(run) | {"asked_to_stop": requested_stop_reason}, indent=2), encoding="utf-8"
             )
             (writing / KEPT).mkdir()
             for name in kept_files(run.hooks):

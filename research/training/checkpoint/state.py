@@ -14,7 +14,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.settings.forks import parse_fork
 from research.system.errors import one_line
 from research.system.manifest import find_damage
-from research.training.checkpoint.find import CheckpointError, Start
+from research.training.checkpoint.find import CheckpointError, StartCheckpoint
 
 STATE = "state.json"
 
@@ -49,7 +49,7 @@ def parent_at(fork: str, checkpoint: Path) -> Parent:
     return Parent(str(parse_fork(fork).run), state["clock"]["step"], read_records(state["journal"]))
 
 
-def find_parent(start: Start, fork: str | None) -> Parent | None:
+def find_parent(start: StartCheckpoint, fork: str | None) -> Parent | None:
     """Return the parent of a resumed run or a fork; None if the run is not a fork."""
     if start.is_fork:
         assert fork is not None
@@ -71,7 +71,7 @@ def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str,
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"Cannot start from {path}: {damage}.")
-    return with_shared(model, load_file(path / "model.safetensors")), read_state(path)["label_names"]
+    return add_shared_weights(model, load_file(path / "model.safetensors")), read_state(path)["label_names"]
 
 
 def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
@@ -79,7 +79,7 @@ def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
     return tuple(Record(**record) for record in journal)
 
 
-def with_shared(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def add_shared_weights(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights with shared weights under all of their names."""
     shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items() if first in weights}
     return {**weights, **shared}

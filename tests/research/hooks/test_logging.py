@@ -42,7 +42,7 @@ def test_metrics_log_writes_at_intervals_at_start_and_end_and_for_logged_values(
     rates = {name for name in lines[2] if name.startswith("learning_rate/")}
     assert rates == {f"learning_rate/{block}" for block in ("embeddings", "layer.0", "layer.1", "head")}
     assert [line["validation/loss"] for line in lines if "validation/loss" in line] == [
-        run.evaluations.latest(run, "validation").metrics["loss"]
+        run.evaluations.current_predictions(run, "validation").metrics["loss"]
     ]
 
 
@@ -54,5 +54,5 @@ def test_progress_prints_steps_and_evaluations_without_a_terminal(
     train(run)
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in printed if line.startswith("step ")] == ["step 1/2", "step 2/2"]
-    loss = run.evaluations.latest(run, "validation").metrics["loss"]
+    loss = run.evaluations.current_predictions(run, "validation").metrics["loss"]
     assert [line for line in printed if f"step 2/2 validation: loss {loss:.4f}" in line]

@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import DistributedType
 
 from research.settings.config import RunConfig
-from research.training.accelerator import choose_precision, compare_with_request, create_accelerator
+from research.training.accelerator import check_setup_as_requested, choose_precision, create_accelerator
 from tests.conftest import ROOT, Launch
 
 
@@ -51,15 +51,15 @@ def test_launch_with_options_that_accelerate_ignores_is_refused(
     assert all(expected in line for line in refusals)
 
 
-def test_compare_with_request_refuses_differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_check_setup_as_requested_refuses_differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = RunConfig(mixed_precision="no", log_with=[])
     accelerator = create_accelerator(config, str(tmp_path))
-    compare_with_request(accelerator, config)
+    check_setup_as_requested(accelerator, config)
     with pytest.raises(ValueError, match="precision bf16"):
-        compare_with_request(accelerator, replace(config, mixed_precision="bf16"))
+        check_setup_as_requested(accelerator, replace(config, mixed_precision="bf16"))
     monkeypatch.setattr(accelerator.state, "distributed_type", DistributedType.FSDP)
     with pytest.raises(ValueError, match="FSDP"):
-        compare_with_request(accelerator, config)
+        check_setup_as_requested(accelerator, config)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="2 processes were launched"):
-        compare_with_request(accelerator, config)
+        check_setup_as_requested(accelerator, config)

@@ -22,9 +22,9 @@ from research.training.audit import (
     check_optimizer,
     check_rates,
     check_replicas,
-    check_unchanged,
+    check_trainable_unchanged,
     describe_unused,
-    without_gradient,
+    parameters_without_gradient,
 )
 from research.training.wrapping import Wrapped
 from tests.limits import HANG_LIMIT
@@ -141,22 +141,22 @@ def test_check_replicas_reports_different_structures() -> None:
     assert first_count == second_count + 1  # the probe has a buffer, the linear head has none
 
 
-def test_check_compiled_and_check_unchanged_find_changed_trainable_parameters() -> None:
+def test_check_compiled_and_check_trainable_unchanged_find_changed_trainable_parameters() -> None:
     model, _ = make_pair()
     for compile_backend in ("eager", None):
         check_compiled(model, Wrapped(model, trainable_parameters(model), compile_backend))
     wrapped = Wrapped(model, trainable_parameters(model), compile_backend="eager")
-    check_unchanged(model, wrapped)
+    check_trainable_unchanged(model, wrapped)
     model.get_parameter("head.out.bias").requires_grad_(False)
     with pytest.raises(AuditError, match=r"head\.out\.bias"):
         check_compiled(model, wrapped)
     with pytest.raises(AuditError, match=r"head\.out\.bias.*run\.edit\."):
-        check_unchanged(model, wrapped)
+        check_trainable_unchanged(model, wrapped)
     check_compiled(model, Wrapped(model, wrapped.trainable))
     model.get_parameter("head.out.bias").requires_grad_(True)
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AuditError, match=r"head\.out\.bias, 1 removed"):
-        check_unchanged(model, wrapped)
+        check_trainable_unchanged(model, wrapped)
 
 
 def test_describe_unused_names_parameters_and_how_to_freeze_them() -> None:
@@ -164,11 +164,11 @@ def test_describe_unused_names_parameters_and_how_to_freeze_them() -> None:
     model.get_parameter("head.out.bias").requires_grad_(False)
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     check_gradients_arrive(model)
-    assert without_gradient(model) == []
+    assert parameters_without_gradient(model) == []
     layer = [name for name, _ in model.named_parameters() if ".layer.1." in name]
     for name in layer:
         model.get_parameter(name).grad = None
-    assert without_gradient(model) == layer
+    assert parameters_without_gradient(model) == layer
     description = describe_unused(model, layer)
     assert ", ".join(layer[:5]) in description
     assert layer[5] not in description

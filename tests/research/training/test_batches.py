@@ -40,12 +40,12 @@ def test_rows_sha256_depends_on_the_rows_only(start_run: StartRun) -> None:
     assert first.batches.rows_sha256 == other_settings.batches.rows_sha256 != fewer_rows.batches.rows_sha256
 
 
-def test_disable_cache_does_nothing_without_a_reason(start_run: StartRun) -> None:
+def test_disable_cache_if_does_nothing_without_a_reason(start_run: StartRun) -> None:
     run_batches = start_run().batches
     batches = Batches(run_batches.texts, run_batches.splits, run_batches.collator, torch.device("cpu"))
     with collected() as lines:
-        batches.disable_cache(None)
+        batches.disable_cache_if(None)
         assert (batches.cache_disabled, lines) == (False, [])
-        batches.disable_cache("the encoder trains")
+        batches.disable_cache_if("the encoder trains")
     assert (batches.features, batches.cache_disabled) == (None, True)
     assert [line.partition(": ")[2] for line in lines] == ["the encoder trains."]

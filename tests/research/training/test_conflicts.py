@@ -9,7 +9,7 @@ import pytest
 
 from research.edits.base import request_edit
 from research.edits.records import EditRequest
-from research.training.conflicts import conflict_of
+from research.training.conflicts import find_conflict
 from tests.research.conftest import StartRun
 
 
@@ -29,7 +29,7 @@ def edit(**edits: Any) -> list[EditRequest]:
         ([], edit(freeze="encoder"), [edit(freeze="head")], "freeze|train"),
     ],
 )
-def test_conflict_of_checks_pending_requested_and_planned_edits(
+def test_find_conflict_checks_pending_requested_and_planned_edits(
     start_run: StartRun,
     pending: list[EditRequest],
     requests: list[EditRequest],
@@ -38,7 +38,7 @@ def test_conflict_of_checks_pending_requested_and_planned_edits(
 ) -> None:
     run = start_run()
     names = [name for name, _ in run.encoder_with_head.named_parameters()]
-    conflict = conflict_of(run, pending, requests, planned)
+    conflict = find_conflict(run, pending, requests, planned)
     assert (conflict is None) == (reason is None)
     if reason is not None:
         assert re.search(reason, str(conflict))

@@ -28,11 +28,11 @@ def test_latest_evaluates_again_only_if_weights_changed(start_run: StartRun) -> 
     recorder = RecordEvaluations()
     run = start_run([recorder])
     run.hooks.begin(run)
-    first = run.evaluations.latest(run, "test")
-    assert run.evaluations.latest(run, "test") is first
+    first = run.evaluations.current_predictions(run, "test")
+    assert run.evaluations.current_predictions(run, "test") is first
     with torch.no_grad():
         run.encoder_with_head.get_parameter("head.out.bias")[0] += 1
-    second = run.evaluations.latest(run, "test")
+    second = run.evaluations.current_predictions(run, "test")
     assert second.logits[:, 0] == pytest.approx(first.logits[:, 0] + 1, abs=1e-5)
     assert recorder.splits == ["test", "test"]
 
@@ -41,9 +41,9 @@ def test_forget_makes_latest_evaluate_again(start_run: StartRun) -> None:
     recorder = RecordEvaluations()
     run = start_run([recorder])
     run.hooks.begin(run)
-    first = run.evaluations.latest(run, "test")
+    first = run.evaluations.current_predictions(run, "test")
     run.evaluations.forget()
-    assert run.evaluations.latest(run, "test").logits.tolist() == first.logits.tolist()
+    assert run.evaluations.current_predictions(run, "test").logits.tolist() == first.logits.tolist()
     assert recorder.splits == ["test", "test"]
 
 
@@ -51,7 +51,9 @@ def test_latest_caches_each_split(start_run: StartRun) -> None:
     run = start_run()
     run.hooks.begin(run)
     evaluated = {split: run.evaluate(split) for split in ("test", "validation")}
-    assert all(run.evaluations.latest(run, split) is predictions for split, predictions in evaluated.items())
+    assert all(
+        run.evaluations.current_predictions(run, split) is predictions for split, predictions in evaluated.items()
+    )
 
 
 def test_evaluate_ends_on_a_signal_only_after_the_last_boundary(start_run: StartRun) -> None:

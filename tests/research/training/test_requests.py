@@ -52,12 +52,12 @@ def test_request_edits_drops_requests_after_the_last_boundary(capsys: pytest.Cap
     assert "freeze(modules='encoder')" in capsys.readouterr().out
 
 
-def test_caller_number_depends_on_hook_and_point() -> None:
+def test_caller_hash_depends_on_hook_and_point() -> None:
     requests = EditRequests()
-    numbers = [requests.caller_number]
+    numbers = [requests.caller_hash]
     for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
         with requests.calling(asked_by, point):
-            numbers.append(requests.caller_number)
+            numbers.append(requests.caller_hash)
     assert len(set(numbers)) == 4
     with requests.calling("hook A", "after_step"):
-        assert requests.caller_number == numbers[1] == 2021919503
+        assert requests.caller_hash == numbers[1] == 2021919503

@@ -25,12 +25,12 @@ def test_is_over_after_the_last_step_or_a_stop_on_all_processes(start_run: Start
     run.stop("enough")
     run.stop("another reason")
     over = [run.is_over]
-    run.stop_reason = run.requested_stop
+    run.stop_reason = run.requested_stop_reason
     other = start_run(max_steps=1)
     over += [run.is_over, other.is_over]
     other.clock.advance(8)
     assert [*over, other.is_over] == [False, True, False, True]
-    assert run.requested_stop == "enough"
+    assert run.requested_stop_reason == "enough"
 
 
 def test_log_refuses_values_that_are_not_numbers(start_run: StartRun) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from research import Hook
 from research.training.api import Run
-from research.training.skipping import agree_on_skipping
+from research.training.skipping import check_skip_agreement
 
 
 class MaySkip(Hook):
@@ -43,21 +43,21 @@ class Processes:
 
 
 def agree(processes: Processes, hooks: list[Hook], *, skips: bool) -> list[float]:
-    agree_on_skipping(cast("Accelerator", processes), hooks, skips=skips, step=7)
+    check_skip_agreement(cast("Accelerator", processes), hooks, skips=skips, step=7)
     return processes.exchanged
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_agree_on_skipping_accepts_a_unanimous_decision(skips: bool) -> None:
+def test_check_skip_agreement_accepts_a_unanimous_decision(skips: bool) -> None:
     assert agree(Processes(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
 
 
 @pytest.mark.parametrize(("skips", "num_others"), [(True, 0), (True, 1), (False, 1), (False, 2)])
-def test_agree_on_skipping_refuses_disagreement(skips: bool, num_others: int) -> None:
+def test_check_skip_agreement_refuses_disagreement(skips: bool, num_others: int) -> None:
     with pytest.raises(ValueError, match=rf"\b{skips + num_others} of 3 .*step 7\b"):
         agree(Processes(3, num_others), [MaySkip()], skips=skips)
 
 
-def test_agree_on_skipping_exchanges_nothing_if_no_hook_can_skip() -> None:
+def test_check_skip_agreement_exchanges_nothing_if_no_hook_can_skip() -> None:
     assert agree(Processes(1), [MaySkip()], skips=True) == []
     assert agree(Processes(2), [Hook()], skips=False) == []

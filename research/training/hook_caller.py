@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from research.data.batches.batch import Batch
 from research.system.errors import describe_failure
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.training.hook import Hook, check_batch, code_of_hook
 
 if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-class CalledHooks:
+class HookCaller:
     """Calls the hooks in order. During a call, requested edits and errors are attributed to the hook.
 
     Args:
@@ -46,7 +46,7 @@ class CalledHooks:
             try:
                 self._call(run, hook, "on_exception", error)
             except Exception as secondary:
-                logger.warning(describe_failure(secondary), extra=WITH_LINES)
+                logger.warning(describe_failure(secondary), extra=KEEP_LINE_BREAKS)
 
     def change_batch(self, run: TrainingRun, batch: Batch) -> Batch:
         """Return the batch as changed by the on_batch of every hook.

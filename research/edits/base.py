@@ -266,7 +266,7 @@ def digest(requests: list[EditRequest]) -> int:
 
 @contextmanager
 def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's random numbers inside the context; restore the previous random state afterwards.
+    """Return a context in which torch's random numbers are seeded; the previous random state is restored afterwards.
 
     Args:
         seed: the run's seed, or a seed derived from it.

@@ -63,7 +63,7 @@ class Features:
         return self.watch.why_unusable(model)
 
     def why_unusable_after_edits(self, run: Editable) -> str | None:
-        """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
+        """Return why the stored hidden states cannot be used after the edits just applied; None if they can."""
         return self.watch.why_unusable_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
@@ -74,22 +74,24 @@ class Features:
         hidden_states = self.stores[split].batch(rows, mask, all_layers=all_layers)
         return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
 
-    def check(self, found: dict[str, int]) -> None:
-        """Check that the encoder's weights have not changed.
+    def check_weights(self, current_checksums: dict[str, int]) -> None:
+        """Check that the encoder's weights are those that computed the stored hidden states.
+
+        This also finds changes that torch's version counters miss.
 
         Args:
-            found: checksums of the model's parameters and buffers.
+            current_checksums: checksums of the model's parameters and buffers, by name.
         Raises:
-            ValueError: if they were changed in a way that torch does not notice.
+            ValueError: if the weights have changed.
         """
-        if any(found[f"encoder.{name}"] != number for name, number in self._checksums.items()):
+        if any(current_checksums[f"encoder.{name}"] != number for name, number in self._checksums.items()):
             raise ValueError(
                 "The weights of the frozen encoder were changed (through .data or numpy) while its hidden states were "
                 "read from the cache. Run with --cache_features false."
             )
 
-    def follow(self, run: Editable) -> str | None:
-        """Use the stored hidden states with the run's current model; return why this is not possible, or None."""
+    def reattach_to(self, run: Editable) -> str | None:
+        """Use the stored hidden states with the run's new model; return the reason if this is impossible, else None."""
         if checksums(run.encoder_with_head.encoder) != self._checksums:
             return "the encoder's weights have changed"
         self.watch = Watch.of(run)

@@ -201,7 +201,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             run.evaluations.forget()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.batches.features is not None:
-            run.batches.disable_cache_if(run.batches.features.follow(run))
+            run.batches.disable_cache_if(run.batches.features.reattach_to(run))
     elif config.best_metric is not None:
         run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
     # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.

@@ -18,7 +18,7 @@ from research.system.plain_text import for_terminal
 WARNING = "Warning: "
 """Prefix of every printed warning."""
 KEEP_LINE_BREAKS = {"keep_lines": True}
-"""`extra` of a message that contains line breaks, such as an error in the user's code."""
+"""`extra` of a message whose line breaks are printed, such as an error in the user's code."""
 
 
 def is_main_process() -> bool:

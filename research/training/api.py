@@ -78,7 +78,7 @@ class Run(Editable, Protocol):
 
     @property
     def splits(self) -> Splits:
-        """The same rows, tokenized."""
+        """Training, validation and test rows, tokenized."""
         ...
 
     @property
@@ -101,7 +101,7 @@ class Run(Editable, Protocol):
 
     @property
     def inputs_differ(self) -> bool:
-        """Whether this run is a fork whose evaluations read more or less of each row than its parent's.
+        """Whether this run is a fork that truncates texts differently from its parent.
 
         If so, no metric from before the fork's first step is comparable with later ones.
         """
@@ -113,8 +113,8 @@ class Run(Editable, Protocol):
         ...
 
     @property
-    def applied(self) -> list[Record]:
-        """The edits applied at the latest boundary that had edits. Meant for `after_edits`."""
+    def latest_edits(self) -> list[Record]:
+        """The edits applied at the latest boundary that had any. Meant for `after_edits`."""
         ...
 
     @property
@@ -138,7 +138,7 @@ class Run(Editable, Protocol):
     def request_edits(self, requests: Sequence[EditRequest]) -> None:
         """Request edits for the next boundary.
 
-        Requests are dropped with a message if training is over, which includes the final evaluations.
+        Once training is over, which includes the final evaluations, requests are dropped with a message.
 
         Args:
             requests: the edits; the same on every process.
@@ -154,7 +154,7 @@ class Run(Editable, Protocol):
 
         Args:
             requests: the edits; the same on every process.
-            planned: the edits of each later boundary, which must remain possible.
+            planned: the planned edits of each later boundary; they must remain possible.
         """
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
@@ -180,8 +180,8 @@ class Run(Editable, Protocol):
         Returns:
             Detached loss of each row, 0 for rows with weight 0, [batch].
         Raises:
-            ValueError: if a hook calls it at another point than `after_backward`, since the gradients may be averaged
-                over the processes already; or if the losses have no gradient.
+            ValueError: if a hook calls it outside `after_backward`, when the gradients may already have been averaged
+                over the processes; or if the losses have no gradient.
         """
         ...
 
@@ -193,7 +193,7 @@ class Run(Editable, Protocol):
         """
 
     def stop(self, reason: str) -> None:
-        """Request that the run ends at the next boundary. It is enough if one process calls it.
+        """Request that the run end at the next boundary. A call on one process is enough.
 
         After a call in `end_of_step`, one more step is taken: the next boundary comes after it.
         """
@@ -206,7 +206,7 @@ class Run(Editable, Protocol):
         """Switch the model to training mode. Fully frozen modules stay in evaluation mode, with dropout disabled."""
 
     def step_schedule_on_metric(self, value: float) -> None:
-        """Pass a validation loss to the schedule. Only a schedule that follows the validation loss uses it."""
+        """Pass a validation loss to the schedule. Schedules that do not depend on the validation loss ignore it."""
 
     def save_model(self, directory: Path) -> None:
         """Save model and tokenizer so that `from_pretrained` can load them. An existing folder is replaced.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def apply_pending_edits(run: TrainingRun) -> None:
-    """Agree with the other processes on stops, signals and edits, and apply the edits; called on every process."""
+    """Agree with the other processes on stops, signals and edits, then apply the edits; called on every process."""
     requests = run.requests.take()
     _exchange_control_message(run, requests)
     if requests:
@@ -30,7 +30,7 @@ def apply_pending_edits(run: TrainingRun) -> None:
 
 
 def check_replicas(run: TrainingRun) -> None:
-    """Compare the models of all processes, since hooks may have written into them; called on every process.
+    """Check that all processes hold the same model, since hooks may have changed it; called on every process.
 
     Raises:
         AuditError: on every process, if something differs; names it.
@@ -40,7 +40,7 @@ def check_replicas(run: TrainingRun) -> None:
 
 
 def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> None:
-    """Exchange stops, signals and requested edits. One process is enough for a stop or a signal, but not for edits.
+    """Exchange stops, signals and requested edits. One process can stop the run, but all must request the same edits.
 
     Raises:
         EditError: on every process, if the processes requested different edits.
@@ -48,8 +48,8 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
     if run.accelerator.num_processes == 1:
         run.stop_reason = run.stop_reason or run.requested_stop_reason
         return
-    own = torch.tensor([[run.requested_stop_reason is not None, run.signal, digest(requests)]], dtype=torch.int64)
-    messages = run.accelerator.gather(own.to(run.accelerator.device))
+    message = torch.tensor([[run.requested_stop_reason is not None, run.signal, digest(requests)]], dtype=torch.int64)
+    messages = run.accelerator.gather(message.to(run.accelerator.device))
     stops, signals, digests = messages.T.tolist()
     run.interruption.signal = max(signals)
     if any(stops):
@@ -63,7 +63,7 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
 
 
 def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
-    """Apply edits, update wrappers and optimizer, audit the result, and write the journal; called on every process.
+    """Apply edits, update optimizer and wrappers, audit the result, and write the journal; called on every process.
 
     Raises:
         EditError: on every process, if an edit fails on any process.
@@ -85,7 +85,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     _raise_on_all(run, error)
     if model.head is not head:
         run.head_check.check([PlannedHead.of(model)])
-    check_replicas(run)  # before the wrappers are created again, which could hide a difference
+    check_replicas(run)  # before the wrappers are recreated, which could hide a difference
     update_wrappers(run, requests)
     error = None
     try:
@@ -100,21 +100,21 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     run.gradient_check.repeat()
     if run.batches.features is not None:
         run.batches.disable_cache_if(run.batches.features.why_unusable_after_edits(run))
-    run.applied_edits.finish(records)
+    run.applied_edits.record(records)
     run.hooks.call(run, "after_edits")
 
 
 def update_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
-    """Create the model's wrappers again if edits require it, and update the list of frozen modules."""
+    """Recreate the model's wrappers if edits require it, and update the list of frozen modules."""
     model = run.encoder_with_head
-    recompiles = run.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
-    if recompiles or not run.wrapped.fits(model):
+    must_recompile = run.wrapped.is_compiled and any(request.name not in HARMLESS for request in requests)
+    if must_recompile or not run.wrapped.fits(model):
         run.wrapped = rewrap(run.accelerator, run.wrapped, model)
     run.frozen = frozen_modules(model)
 
 
 def _raise_on_all(run: TrainingRun, error: Exception | None) -> None:
-    """Raise an error on every process if any process has one, so that no process waits forever for another."""
+    """Raise an error on every process if any process failed, so that no process waits forever for another."""
     messages = [None if error is None else f"{type(error).__name__}: {one_line(error)}"]
     if run.accelerator.num_processes > 1:
         messages = gather_object(messages)

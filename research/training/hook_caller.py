@@ -1,4 +1,4 @@
-"""The hooks of a run, and how each of their points is called."""
+"""Call the hooks of a run at every point."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class HookCaller:
             self._call(run, hook, "on_resume" if hook in self.resumed else "on_train_start")
 
     def notify_exception(self, run: TrainingRun, error: BaseException) -> None:
-        """Call on_exception of every hook with the error that ended the run. A hook's own error becomes a warning."""
+        """Call on_exception of every hook with the error that ended the run. An error in a hook becomes a warning."""
         for hook in self._hooks:
             try:
                 self._call(run, hook, "on_exception", error)
@@ -52,7 +52,7 @@ class HookCaller:
         """Return the batch as changed by the on_batch of every hook.
 
         Raises:
-            ValueError: if a hook returns something else than a batch, or a batch with another number of rows.
+            ValueError: if a hook returns anything but a batch, or a batch with a different number of rows.
         """
         for hook in self._hooks:
             with _calling(run, hook, "on_batch"):

@@ -26,11 +26,11 @@ class Interruption:
         self.watch = SignalWatch(reports=is_main)
         """Context manager that records signals."""
         self.signal = 0
-        """Number of the signal that this process received or, after the boundary, of the signal that ends the run; 0
-        if there is none."""
+        """Number of the signal that this process received; once the processes have agreed, of the signal that ends the
+        run; 0 if there is none."""
 
     def poll(self) -> None:
-        """Check whether this process received a signal. The other processes learn of it at the next boundary."""
+        """Check whether this process received a signal. The other processes learn of it when edits are applied next."""
         self.signal = self.watch.received()
 
     def poll_everywhere(self) -> None:

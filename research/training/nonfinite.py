@@ -12,7 +12,7 @@ class NonFiniteError(ValueError):
 
 
 def describe_nonfinite(split: str, step: int, ids: Sequence[int], num_rows: int) -> str:
-    """Return a message about logits or losses that are not finite, without a final period.
+    """Return a message about an evaluation whose logits or losses are not finite, without a final period.
 
     Args:
         split: the evaluated split.

@@ -66,11 +66,11 @@ class TrainingRun:
     directory: Path
     """The run directory."""
     accelerator: Accelerator
-    """Process index, number of processes, precision and device."""
+    """Knows the process index, the number of processes, the precision and the device."""
     task: Task
-    """The kind of labels, and how they are predicted and scored."""
+    """The kind of labels, and how labels are predicted and scored."""
     batches: Batches
-    """The rows, as texts and as tokens, and the collator that makes batches of them."""
+    """The rows, as texts and as tokens, and the collator that makes batches from them."""
     tokenizer: PreTrainedTokenizerBase
     """The encoder's tokenizer, saved together with the model."""
     wrapped: Wrapped
@@ -90,13 +90,13 @@ class TrainingRun:
     origin: Origin = field(default_factory=Origin)
     """The checkpoint or the run that this run continues."""
     stop_reason: str | None = None
-    """Why the run ends before its last step, once all processes have agreed; None if it does not."""
+    """Why the run ends early, set once all processes have agreed; None if it does not end early."""
     requested_stop_reason: str | None = None
-    """The reason that a hook of this process gave for stopping the run; None if none did."""
+    """The reason that a hook in this process gave for stopping the run; None if no hook asked for a stop."""
     to_log: dict[str, float] = field(default_factory=dict)
     """Values that hooks add to this step's line in metrics.jsonl."""
     totals: Totals = field(default_factory=Totals)
-    """Sums over all steps so far."""
+    """Sums over all steps taken."""
     last_step: StepMetrics | None = None
     """Metrics of the latest step; None until the first step has been taken."""
     loss_scale: float = 1.0
@@ -106,19 +106,19 @@ class TrainingRun:
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits of this boundary created or reinitialised."""
+    """Parameters that the edits applied after this step created or reinitialised."""
     step_loss: float = math.nan
     """Mean loss over the rows of the global batch, from all processes; available from before_step on."""
     skip_reason: str | None = None
-    """Why this step's optimizer update is skipped; None if it is not."""
+    """Why this step's optimizer update is skipped; None if it is not skipped."""
     gradient_check: GradientCheck = field(default_factory=GradientCheck)
     """Checks that every trainable parameter gets a gradient."""
 
     def __post_init__(self) -> None:
         self.requests = EditRequests()
-        """Edits requested since the last boundary."""
+        """Edits requested since edits were last applied, and the hooks that requested them."""
         self.applied_edits = AppliedEdits(self.accelerator, self.directory)
-        """Edits so far."""
+        """Edits that have been applied or skipped, and the journal."""
         self.frozen = frozen_modules(self.encoder_with_head)
         """Fully frozen modules, which stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
@@ -175,7 +175,7 @@ class TrainingRun:
         return self.applied_edits.journal
 
     @property
-    def applied(self) -> list[Record]:
+    def latest_edits(self) -> list[Record]:
         """See `api.Run`."""
         return self.applied_edits.latest
 
@@ -274,8 +274,8 @@ class TrainingRun:
         """See `api.Run`."""
         if self.requests.point != "before_step":
             raise ValueError(
-                "A step can be skipped in before_step, not "
-                + (f"in {self.requests.point}." if self.requests.point else "between the points of hooks.")
+                "A step can be skipped only in before_step, not "
+                + (f"in {self.requests.point}." if self.requests.point else "outside a hook.")
             )
         self.skip_reason = reason
 
@@ -295,14 +295,15 @@ class TrainingRun:
         if reason is None:
             self.requests.request_edits(requests)
         else:
-            self.applied_edits.skip(requests, reason, self.clock, self.encoder_with_head)
+            self.applied_edits.record_skipped(requests, reason, self.clock, self.encoder_with_head)
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
-        """Return a context in which all processes draw the same random numbers; training's random state is restored.
+        """Return a context in which all processes draw the same random numbers.
 
-        Outside the context each process draws other numbers, so that dropout differs. The numbers inside depend on the
-        run's seed, the step, the hook and its point, so that a resumed run draws the same. In an edit the context
-        changes nothing: an edit's numbers are the same on every process and when a resumed run applies it again.
+        Afterwards, training's random state is restored. Outside the context, each process draws different numbers, so
+        that dropout differs. Inside, the numbers depend on the run's seed, the step, the hook and its point, so that a
+        resumed run draws the same ones. In an edit the context changes nothing: an edit draws the same numbers on
+        every process anyway, and draws them again when a resumed run applies the edit again.
         """
         if self.applying is not None:
             return contextlib.nullcontext()

@@ -27,28 +27,28 @@ class StartCheckpoint:
     """Whether the checkpoint belongs to another run, of which this run is a fork."""
 
 
-def refuse_changed_settings(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
-    """Refuse to continue a checkpoint with settings that would make it another run.
+def refuse_changed_settings(checkpoint: Path, changes: list[str], *, is_fork: bool) -> None:
+    """Refuse to continue a checkpoint with changed settings that must not change.
 
     Args:
         checkpoint: directory of the checkpoint.
-        refused: the settings that differ and must not.
+        changes: descriptions of the settings that differ and must not.
         is_fork: whether the run is a fork.
     Raises:
-        CheckpointError: if there are any; lists them.
+        CheckpointError: if there are such settings; lists them.
     """
-    if not refused:
+    if not changes:
         return
-    listed = "; ".join(refused)
+    listed = "; ".join(changes)
     if is_fork:
         raise CheckpointError(
             f"A fork of {checkpoint} cannot change these settings: {listed}. To change the model, use edits "
-            "(--timeline). For other data or another seed, start a new run, from these weights with --init_from."
+            "(--timeline). For different data or a different seed, start a new run; --init_from loads these weights."
         )
-    run, name = checkpoint.parent.parent, checkpoint.name
+    run, name = checkpoint.parent.parent, checkpoint.name  # --fork takes step-400 for the folder step-00000400
     raise CheckpointError(
-        f"{checkpoint} belongs to a run with other settings: {listed}. Resume with the same settings, or fork the run "
-        f"to change them: --fork {run}@{re.sub('-0+', '-', name)}."
+        f"{checkpoint} belongs to a run with different settings: {listed}. Resume with the same settings, or "
+        f"fork the run to change them: --fork {run}@{re.sub('-0+', '-', name)}."
     )
 
 
@@ -71,7 +71,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints of a run directory, ordered by step: unlike file times, steps never go backwards."""
+    """Return the checkpoints of a run directory, ordered by step (not by file time, which copying may change)."""
     found = {
         int(match[1]): entry
         for entry in (directory / CHECKPOINTS).glob("step-*")
@@ -85,9 +85,9 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
 
     Args:
         checkpoint: the folder.
-        purpose: the command-line flag that needs it.
+        purpose: the command-line flag that needs the checkpoint, for the message.
     Raises:
-        CheckpointError: if it is not; gives the reason.
+        CheckpointError: if the folder is not a checkpoint, or is damaged; gives the reason.
     """
     if not expand_path(str(checkpoint / MANIFEST)).exists():
         raise CheckpointError(
@@ -103,7 +103,7 @@ def fork_checkpoint(fork: str) -> Path:
     """Return the checkpoint that a fork continues.
 
     Args:
-        fork: the setting, RUN or RUN@step-N.
+        fork: value of --fork, RUN or RUN@step-N. RUN alone stands for its newest checkpoint.
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
     """
@@ -122,12 +122,12 @@ def fork_checkpoint(fork: str) -> Path:
 
 
 def check_fork_step_exists(fork: str) -> None:
-    """Check that the checkpoint that a fork continues exists, without reading it.
+    """Check that the checkpoint that a fork continues exists, without reading the checkpoint.
 
     Args:
-        fork: the setting, RUN or RUN@step-N.
+        fork: value of --fork, RUN or RUN@step-N. RUN alone stands for its newest checkpoint.
     Raises:
-        CheckpointError: if it does not exist.
+        CheckpointError: if the checkpoint does not exist.
     """
     point = parse_fork(fork)
     steps = [step_of(checkpoint) for checkpoint in list_checkpoints(point.run)]

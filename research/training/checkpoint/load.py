@@ -32,11 +32,7 @@ from research.training.checkpoint.find import (
     step_of,
 )
 from research.training.checkpoint.replay import replay
-from research.training.checkpoint.state import (
-    add_shared_weights,
-    read_records,
-    read_state,
-)
+from research.training.checkpoint.state import add_shared_weights, read_records, read_state
 from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
@@ -59,7 +55,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     hooks = [*run.hooks]
     positions = _match_hooks(state["hooks"], hooks)
     if not start.is_fork:
-        _refuse_other_hooks(path, state["hooks"], hooks, positions)
+        _check_same_hooks(path, state["hooks"], hooks, positions)
     replay(run, read_records(state["journal"]), state.get("trainable"))
     _compare_metrics(run, state["settings"])
     same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
@@ -81,14 +77,14 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
-    if not differences.alters_training:  # an unchanged fork ends where its parent did
+    if not differences.alters_training:  # a fork that does not change training stops where its parent did
         run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["asked_to_stop"]
     for hook, position in zip(hooks, positions, strict=True):
         if position is not None:
             with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
                 hook.load_state_dict(hook_states[position])
             run.hooks.resumed.append(hook)
-    notes += _follow_machine(run, state, same_launch=same_launch)
+    notes += _adapt_to_machine(run, state, same_launch=same_launch)
     notes += [
         f"{name} was {before}, now {now} (numbers may be rounded differently)"
         for name, now in rounding_environment(accelerator.device).items()
@@ -101,14 +97,12 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     for note in notes:
         run.print(f"Changed since the checkpoint: {note}.")
     if run.origin.inputs_differ:
-        run.print(
-            "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."
-        )
+        run.print("From here on, texts are truncated differently: earlier metrics are not compared with new ones.")
     run.origin.start = start
 
 
 def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
-    """Set in the run's origin whether metrics from before and after the checkpoint are comparable.
+    """Record in the run's origin whether metrics from before and after the checkpoint are comparable.
 
     Args:
         run: the run.
@@ -121,8 +115,8 @@ def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
     run.origin.inputs_differ = any(getattr(run.config, name) != before[name] for name in inputs)
 
 
-def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: bool) -> list[str]:
-    """Set the checkpoint's number of threads, or new seeds if processes or device differ; return notes to report."""
+def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: bool) -> list[str]:
+    """Set the checkpoint's number of threads, or new seeds if processes or device differ; return messages to print."""
     accelerator = run.accelerator
     if not same_launch:
         set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
@@ -141,8 +135,8 @@ def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: boo
 def delete_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of later steps than the run's current step; called on the main process.
 
-    They are left from before the run was resumed from an earlier checkpoint, or are damaged. If they stayed, the next
-    `--resume auto` would use one of them, and `--keep` would delete new checkpoints instead of them.
+    Such checkpoints are damaged, or remain from before the run was resumed from an earlier one. Otherwise the next
+    `--resume auto` would use one of them, and `--keep` would delete newer checkpoints and keep these.
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
@@ -153,12 +147,12 @@ def delete_later_checkpoints(run: TrainingRun) -> None:
 
 
 def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
-    """Load the optimizer's state. In a fork, group settings that its own settings change keep the fork's values.
+    """Load the optimizer's state. In a fork, settings of parameter groups that the fork changes keep the fork's values.
 
-    For example, a fork with another --lr keeps its own learning rates, with the edits so far applied to them. A fork
-    with another schedule keeps its own momentum, since the parent's schedule may have changed it.
+    For example, a fork with a different --lr keeps its own learning rates, to which the parent's edits have been
+    applied. A fork with a different schedule keeps its own momentum, since the parent's schedule may have changed it.
     """
-    own = [dict(group) for group in run.optimizer.param_groups]
+    fork_groups = [dict(group) for group in run.optimizer.param_groups]
     run.optimizer.load_state_dict(saved)
     if not is_fork:
         return
@@ -167,13 +161,13 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
     )
     if run.config.schedule != before["schedule"]:
         kept += MOMENTUM
-    for group, values in zip(run.optimizer.param_groups, own, strict=True):
+    for group, values in zip(run.optimizer.param_groups, fork_groups, strict=True):
         group.update({name: values[name] for name in kept if name in values})
 
 
 def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork: bool) -> None:
     clock, schedule = dict(state["clock"]), dict(state["schedule"])
-    if is_fork:  # it may be longer or shorter than its parent
+    if is_fork:  # a fork may be longer or shorter than its parent
         clock["total_steps"] = run.clock.total_steps
         refuse_short_fork(clock["step"], run.clock.total_steps)
         if run.config.schedule_interval != state["settings"]["schedule_interval"]:
@@ -193,7 +187,7 @@ def refuse_short_fork(step: int, total_steps: int) -> None:
         step: the step after which the fork starts.
         total_steps: total number of steps of the fork.
     Raises:
-        CheckpointError: if none are left; explains how to make the fork longer.
+        CheckpointError: if no steps are left; explains how to make the fork longer.
     """
     if step >= total_steps:
         raise CheckpointError(
@@ -221,7 +215,7 @@ def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
     return positions
 
 
-def _refuse_other_hooks(path: Path, saved: list[str], hooks: list[Hook], positions: list[int | None]) -> None:
+def _check_same_hooks(path: Path, saved: list[str], hooks: list[Hook], positions: list[int | None]) -> None:
     """Check that a resumed run has the checkpoint's hooks. Additional hooks are accepted if they have no state.
 
     Raises:
@@ -241,7 +235,7 @@ def _read(path: Path) -> Any:
     """Return the plain values and tensors that torch saved in a file.
 
     Raises:
-        CheckpointError: if the file cannot be read, or contains anything else, which could run code.
+        CheckpointError: if the file cannot be read, or contains other objects, whose loading could run code.
     """
     try:
         return torch.load(path, weights_only=True, map_location="cpu")

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
     """Apply the edits of a journal again to a fresh run.
 
-    During each edit, the clock shows what it showed when the edit was first applied. The edits log and print nothing:
-    they did so the first time.
+    During each edit, the clock shows what it showed when the edit was first applied. Messages and logged values of the
+    edits are dropped, since they appeared when the edits were first applied.
 
     Args:
         run: the run, before its weights are loaded.
         records: the journal.
         trainable: names of the parameters that were trainable when the checkpoint was saved; None if the checkpoint
-            does not contain them.
+            does not contain these names.
     Raises:
-        EditError: if an edit gives another number of parameters than the first time.
+        EditError: if an edit gives a different number of parameters than the first time.
     """
     with run.applied_edits.replaying():
         for record in records:
@@ -35,22 +35,26 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
                 run.fresh.clear()
                 with run.clock.rewound_to(record.step, record.clock):
                     again = apply_edit(run, record.request)
-                _compare(record, again, with_trainable=trainable is None)
+                _check_counts(record, again, with_trainable=trainable is None)
             run.applied_edits.journal.append(record)
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         run.print(
-            "After its edits were applied again, the model trained other parameters than the checkpoint's. Restored as "
-            f"saved: {listed}."
+            "After the edits were applied again, different parameters were trainable than in the checkpoint. Restored "
+            f"as saved: {listed}."
         )
     update_wrappers(run, [record.request for record in records])
 
 
-def _compare(then: Record, again: Record, *, with_trainable: bool) -> None:
+def _check_counts(then: Record, again: Record, *, with_trainable: bool) -> None:
     """Check that an edit gave the same number of parameters as the first time.
 
+    Args:
+        then: the record of the first time.
+        again: the record of the replay.
+        with_trainable: whether to compare the numbers of trainable parameters too.
     Raises:
-        EditError: if it did not; names the edit.
+        EditError: if the numbers differ; names the edit.
     """
     counts = [("parameters", then.parameters[1], again.parameters[1])]
     if with_trainable:

@@ -28,18 +28,19 @@ from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
 FIGURE = Path("timeline.png")
+"""File of the figure, in the working directory."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The plan of a run."""
+    """The plan of a run, and the result of its rehearsal."""
 
     plan: Plan
     """Plan of the run, without weights and tokens."""
     steps: list[StepPlan]
-    """All steps."""
+    """The rehearsed steps, all of them."""
     edits: list[Record]
-    """All edits at known steps."""
+    """The rehearsed edits: all edits at known steps, without conditional ones."""
 
 
 def print_preview(config: RunConfig) -> None:
@@ -52,7 +53,7 @@ def print_preview(config: RunConfig) -> None:
         return
     preview = plan_and_rehearse(config)
     console = Terminal()
-    console.print(summary(preview))
+    console.print(describe_preview(preview))
     timeline_figure(preview.steps, preview.edits).savefig(FIGURE, dpi=120)
     console.print(f"Drawn to {FIGURE}; nothing was trained.")
 
@@ -73,19 +74,21 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
     return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
 
 
-def summary(preview: Preview) -> Group:
-    """Return the tables and notes for a preview."""
-    return Group(*_notes(preview), "", *_edits(preview), "", _rate_table(preview), *_conditions(preview))
+def describe_preview(preview: Preview) -> Group:
+    """Return the table and the lines of text that describe a preview."""
+    return Group(
+        *_describe_run(preview), "", *_describe_edits(preview), "", _rate_table(preview), *_describe_conditions(preview)
+    )
 
 
-def ranges(preview: Preview) -> list[Sequence[StepPlan]]:
-    """Split the steps into ranges; a range ends at each edit."""
+def split_at_edits(preview: Preview) -> list[Sequence[StepPlan]]:
+    """Split the steps into ranges, each of which ends where an edit is due."""
     first, num_steps = preview.steps[0].step - 1, len(preview.steps)
     starts = sorted({0, *(record.step - first for record in preview.edits if 0 <= record.step - first < num_steps)})
     return [preview.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 
-def _notes(preview: Preview) -> list[str]:
+def _describe_run(preview: Preview) -> list[str]:
     config, clock = preview.plan.config, preview.plan.clock
     num_processes = num_launched()
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
@@ -100,7 +103,7 @@ def _notes(preview: Preview) -> list[str]:
     return [*notes, preview.plan.timeline.note] if preview.plan.timeline.note else notes
 
 
-def _edits(preview: Preview) -> list[str]:
+def _describe_edits(preview: Preview) -> list[str]:
     if not preview.edits:
         return [f"No edit at a known step; trainable parameters: {preview.steps[0].trainable_parameters:,}"]
     return [
@@ -111,7 +114,7 @@ def _edits(preview: Preview) -> list[str]:
 
 def _rate_table(preview: Preview) -> Table:
     table = Table("steps", "trainable", "block", "first rate", "highest", "last", title="Learning rates")
-    for steps in ranges(preview):
+    for steps in split_at_edits(preview):
         label = f"{steps[0].step:,} - {steps[-1].step:,}"
         trainable = f"{steps[0].trainable_parameters:,}"
         for blocks, is_frozen in _group_by_frozen(steps[0]):
@@ -145,16 +148,16 @@ def _rate(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _conditions(preview: Preview) -> list[str]:
+def _describe_conditions(preview: Preview) -> list[str]:
     notes = []
     for entry in preview.plan.timeline.conditional:
         notes.append(
-            f"Conditional, applied once and not in the tables: when {entry.when}: {listed(entry.requests)} "
+            f"Conditional (applied at most once, not in the table): when {entry.when}: {listed(entry.requests)} "
             f"({entry.label})."
         )
     config = preview.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
-        notes.append("Conditional: the schedule 'plateau' follows validation/loss; the rates shown ignore it.")
+        notes.append("The schedule 'plateau' depends on validation/loss; the rates in the table ignore it.")
     hooks = [Choice.of(hook, "hook").name for hook in config.hook]
     if hooks:
         notes.append(f"Hooks that may request more edits during the run, or stop it: {', '.join(hooks)}.")

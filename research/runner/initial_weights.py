@@ -1,4 +1,4 @@
-"""Initial weights from a saved model."""
+"""Load the initial weights of a run from a saved model."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
     model_labels = model.label_names
     if labels != model_labels:
         raise ValueError(
-            f"The model in {folder} has the labels {', '.join(labels)}; these data have {', '.join(model_labels)}. "
-            "Rename the labels, or put them in the same order."
+            f"The model in {folder} has the labels {', '.join(labels)}; the data have {', '.join(model_labels)}. "
+            "Rename the labels in the data, or put them in the same order."
         )
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError:
         raise ValueError(
-            f"The model in {folder} has a different architecture (head {model.config.head}, {model.config.num_labels} "
-            "labels). Use the same --encoder and --head, with the same head options."
+            f"The model in {folder} has a different architecture than this run's model (head {model.config.head}, "
+            f"{model.config.num_labels} labels). Use the --encoder and --head with which the model in {folder} was "
+            "trained, with the same head options."
         ) from None

@@ -58,7 +58,7 @@ def set_up(
         hooks: hooks to use in addition to those in the settings.
         layers: layers whose hidden states must be stored if the encoder is frozen; the heads may need more.
     """
-    # A checkpoint contains the weights; the model of --init_from may no longer exist.
+    # If there is a checkpoint, it contains the weights; the model of --init_from may no longer exist.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
@@ -69,7 +69,7 @@ def set_up(
     texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
-    features: Decision | None = None
+    caching_decision: Decision | None = None
     heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.rehearsal()
@@ -79,7 +79,7 @@ def set_up(
             rehearsal.check(plan.timeline)
             heads = planned_heads(rehearsal, plan.timeline)
         if wants_caching(config, plan.clock):
-            features = decide(rehearsal, plan.timeline, plan.hooks)
+            caching_decision = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)
@@ -122,6 +122,6 @@ def set_up(
     if start is not None:
         with WaitingMessage(f"Loading {start.checkpoint}"):
             load_checkpoint(run, start)
-    if features is not None:
-        use_features(run, features, layers)
+    if caching_decision is not None:
+        use_features(run, caching_decision, layers)
     return run

@@ -19,10 +19,10 @@ from research.training.checkpoint.find import check_checkpoint, check_fork_step_
 
 
 def check_paths(config: RunConfig) -> None:
-    """Check that paths exist and are of the right kind, and reject encoders that cannot exist.
+    """Check that paths exist and are of the right kind, and that the encoder can exist.
 
     Raises:
-        ValueError: with the setting and the path.
+        ValueError: if not; names the setting and the path.
     """
     if config.resume not in (None, "auto"):
         check_checkpoint(Path(str(config.resume)), "--resume")

@@ -20,10 +20,10 @@ _KNOWN_EARLY = ("st", "%")
 
 
 def check_timeline(config: RunConfig) -> None:
-    """Check that each entry has a time, known edits, valid arguments and metrics, and is due within the run.
+    """Check that each entry has a time or condition, known edits and valid arguments, and is due within the run.
 
     Raises:
-        ValueError: with the number of the entry.
+        ValueError: if not; gives the number of the entry.
     """
     labelled_entries = [(f"timeline entry {number}", entry) for number, entry in enumerate(config.timeline, start=1)]
     if config.freeze:
@@ -48,7 +48,7 @@ def _check_due(due: Due, config: RunConfig) -> None:
     time = due.at or due.every or every
     if time is not None and (config.max_steps is None or time.unit not in _KNOWN_EARLY):
         return
-    due.steps(clock)
+    due.steps(clock)  # raises an error if the entry is not due within the run
     if config.fork is None:  # a fork's conditions may have come true in its parent
         due.check_evaluations(0 if every is None else (clock.total_steps - 1) // every.to_period(clock))
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.runner.dry_run import plan_and_rehearse, ranges, summary
+from research.runner.dry_run import describe_preview, plan_and_rehearse, split_at_edits
 from research.system.errors import is_user_facing
 from research.system.terminal import Terminal
 
@@ -30,7 +30,7 @@ def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
 
 def printed(config: RunConfig) -> str:
     file = io.StringIO()
-    Terminal(file=file, width=200).print(summary(plan_and_rehearse(config)))
+    Terminal(file=file, width=200).print(describe_preview(plan_and_rehearse(config)))
     return file.getvalue()
 
 
@@ -41,8 +41,8 @@ def test_edits_divide_the_steps_into_ranges(settings: dict[str, Any]) -> None:
         {"at": "100%", "scale_lr": 2},
     ]
     preview = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
-    assert [(steps[0].step, steps[-1].step) for steps in ranges(preview)] == [(1, 6), (7, 18)]
-    assert [steps[0].trainable_blocks for steps in ranges(preview)] == [
+    assert [(steps[0].step, steps[-1].step) for steps in split_at_edits(preview)] == [(1, 6), (7, 18)]
+    assert [steps[0].trainable_blocks for steps in split_at_edits(preview)] == [
         ("head",),
         ("embeddings", "layer.0", "layer.1", "head"),
     ]

@@ -11,7 +11,7 @@ import pytest
 from research import RunConfig
 from research.records.results import config_as_yaml
 from research.runner.resolve import resolve
-from research.runner.same_run import OtherRunError, check_finished, check_resume_directory
+from research.runner.same_run import DifferentRunError, check_finished, check_resume_directory
 from tests.messages import collected
 
 SETTINGS: dict[str, Any] = {"data": "never read", "mixed_precision": "no"}
@@ -45,15 +45,15 @@ def test_check_finished_reports_settings_without_an_effect(directory: Path) -> N
 
 
 def test_check_finished_rejects_settings_with_an_effect(directory: Path) -> None:
-    with pytest.raises(OtherRunError, match=r"lr was 0\.0001, now 0\.5.*--fork ") as caught:
+    with pytest.raises(DifferentRunError, match=r"lr was 0\.0001, now 0\.5.*--fork ") as caught:
         check(directory, lr=0.5)
     assert f"--fork {directory}" in str(caught.value)
-    with pytest.raises(OtherRunError, match=r"objective was .*cross_entropy.*, now .*focal"):
+    with pytest.raises(DifferentRunError, match=r"objective was .*cross_entropy.*, now .*focal"):
         check(directory, objective="focal")
 
 
 def test_check_finished_accepts_any_precision_if_none_was_given(directory: Path) -> None:
-    with pytest.raises(OtherRunError, match="mixed_precision was 'no', now 'bf16'"):
+    with pytest.raises(DifferentRunError, match="mixed_precision was 'no', now 'bf16'"):
         check(directory, mixed_precision="bf16")
     assert check(directory, mixed_precision="bf16", any_precision=True) == []
 
@@ -64,7 +64,7 @@ def test_check_resume_directory_protects_another_run_in_the_directory(directory:
         check_resume_directory(dataclasses.replace(config, resume=str(checkpoint)), run_directory, any_precision=False)
 
     other_checkpoint = tmp_path / "other" / "checkpoints" / "step-00000004"
-    with pytest.raises(OtherRunError, match=r"--resume .*step-00000004 .*seed was 0, now 1") as caught:
+    with pytest.raises(DifferentRunError, match=r"--resume .*step-00000004 .*seed was 0, now 1") as caught:
         check_resume(other_checkpoint, seed=1)
     assert str(directory) in str(caught.value)
     check_resume(other_checkpoint, run_directory=tmp_path / "new", seed=1)

@@ -1,4 +1,4 @@
-"""The accelerator is created as the settings and the launcher request, or the run is refused."""
+"""The accelerator is set up as the settings and the launcher request, or the run is refused."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # accelerate always sets it
     default = choose_precision(RunConfig())
-    other = {"bf16": "no", "no": "bf16"}[default]
-    launch_options += ["--mixed_precision", other]
-    assert choose_precision(RunConfig()) == other
+    launched = {"bf16": "no", "no": "bf16"}[default]
+    launch_options += ["--mixed_precision", launched]
+    assert choose_precision(RunConfig()) == launched
     assert choose_precision(RunConfig(mixed_precision=default)) == default
 
 
@@ -40,7 +40,7 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
 def test_launch_with_options_that_accelerate_ignores_is_refused(
     launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    data = tmp_path / "empty.csv"  # an error too, but only after the check of the launch options
+    data = tmp_path / "empty.csv"  # also an error, but it would be found only after the check of the launch options
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs are available")

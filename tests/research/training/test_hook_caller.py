@@ -1,4 +1,4 @@
-"""Every hook is called at every point, in order, and its requests are attributed to it."""
+"""Hooks are called in order, and the edits that a hook requests are attributed to it."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ class Counts(Hook):
         self.count = state["count"]
 
 
-class Other(Counts):
-    """Another hook with a state."""
+class DifferentHook(Counts):
+    """A hook of a different class, which also has a state."""
 
 
 def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> None:
@@ -62,7 +62,7 @@ def test_load_checkpoint_refuses_changed_settings_and_hooks(start_run: StartRun)
     checkpoint = save_checkpoint(run, keep=1)
     with pytest.raises(CheckpointError, match=r"seed .*0.*3.*--fork"):
         start_run([Counts()], seed=3, resume=checkpoint)
-    for hooks in ([], [Other()], [Counts(), Other()]):
+    for hooks in ([], [DifferentHook()], [Counts(), DifferentHook()]):
         with pytest.raises(CheckpointError, match=rf"{checkpoint} .*\bCounts\b"):
             start_run(hooks, resume=checkpoint)
     start_run([Counts(), Hook()], resume=checkpoint)  # a hook without state may be added

@@ -1,4 +1,4 @@
-"""The state in checkpoints is read by other modules."""
+"""State, parent and weights are read from checkpoints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def test_read_records_returns_the_journal() -> None:
     assert read_records(journal) == (RECORD,)
 
 
-def test_parent_at_returns_the_parent_at_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parent_at_and_find_parent_return_the_parent_at_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint = tmp_path / "runs" / "a" / "checkpoints" / "step-00000002"
     checkpoint.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Check a timeline as far as possible without a model and data."""
+"""Check a timeline as far as possible without a model or data."""
 
 from __future__ import annotations
 

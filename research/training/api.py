@@ -46,7 +46,8 @@ class Run(Editable, Protocol):
 
     Everything that an edit may use (`Editable`) is available too. `encoder_with_head` is the bare model; `model` is the
     same model in its wrappers. Use `edit` to change the structure of the model or which parameters train: direct
-    changes do not reach the optimizer and the other processes.
+    changes do not reach the optimizer or the other processes. Requested edits are applied at the next *boundary*: after
+    `on_train_start`, after `on_epoch_start`, after each step, and after `on_epoch_end`.
     """
 
     directory: Path

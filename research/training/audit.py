@@ -37,7 +37,7 @@ def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) ->
     """Check 1: optimizer and model hold the same parameters, and frozen parameters have no gradient.
 
     Raises:
-        AuditError: if a parameter violates this; names the parameters.
+        AuditError: if not; names the parameters.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     counts = Counter(parameter for group in optimizer.param_groups for parameter in group["params"])

@@ -37,7 +37,7 @@ class Batches:
     cache_disabled: bool = False
     """Whether hidden states are computed although the settings allow the cache: it had to be abandoned."""
     heap_trimmer: HeapTrimmer = field(default_factory=HeapTrimmer)
-    """Returns freed memory to the operating system every few batches, so that a run on a CPU does not grow."""
+    """Returns freed memory to the system every few batches, so that the memory of a run on a CPU does not grow."""
 
     @functools.cached_property
     def train_lengths(self) -> NDArray[np.int32]:

@@ -1,4 +1,7 @@
-"""The boundary between two steps: the processes agree on the requested edits, and apply them everywhere or nowhere."""
+"""Boundaries, at which requested edits are applied: after each step, and at the start and the end of an epoch.
+
+At a boundary, the processes agree on the requested edits, and apply them on all processes or on none.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     Args:
         run: the run.
         split: train, validation or test.
-        before_batch: called before each batch; may end the run.
+        before_batch: called before each batch; may raise an error to end the run.
     Raises:
         NonFiniteError: if logits or losses are not finite. With --on_nonfinite skip, all metrics are NaN instead.
     """

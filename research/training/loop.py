@@ -27,7 +27,7 @@ def train(run: TrainingRun) -> None:
     """Train until the last step, or until a stop is requested."""
     try:
         run.hooks.begin(run)
-        # Not in a resumed run: an uninterrupted run has no boundary at this position.
+        # Not in a resumed run: an uninterrupted run applies no edits at this position.
         if run.start is None or run.start.is_fork:
             apply_pending_edits(run)
         check_replicas(run)

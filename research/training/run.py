@@ -74,11 +74,11 @@ class TrainingRun:
     tokenizer: PreTrainedTokenizerBase
     """The encoder's tokenizer, saved together with the model."""
     wrapped: Wrapped
-    """The model in its wrappers."""
+    """The model in its wrappers, such as DDP."""
     optimizer: torch.optim.Optimizer
     """The optimizer; a block has up to two parameter groups, with and without weight decay."""
     schedule: Schedule
-    """A factor for the base learning rate of every parameter group."""
+    """Gives the factor by which the base learning rate of every parameter group is multiplied."""
     objective: Objective
     """Computes the loss of each row and the logits of a batch."""
     clock: Clock
@@ -122,7 +122,7 @@ class TrainingRun:
         self.frozen = frozen_modules(self.encoder_with_head)
         """Fully frozen modules, which stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
-        """Signals that end the run."""
+        """Watches for signals that end the run."""
 
     @property
     def collator(self) -> Collator:

@@ -80,12 +80,12 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return [found[step] for step in sorted(found)]
 
 
-def check_checkpoint(checkpoint: Path, purpose: str) -> None:
+def check_checkpoint(checkpoint: Path, flag: str) -> None:
     """Check that a folder is a complete checkpoint.
 
     Args:
         checkpoint: the folder.
-        purpose: the command-line flag that needs the checkpoint, for the message.
+        flag: the command-line flag that needs the checkpoint, for the message.
     Raises:
         CheckpointError: if the folder is not a checkpoint, or is damaged; gives the reason.
     """
@@ -96,7 +96,7 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
         )
     damage = find_damage(checkpoint)
     if damage is not None:
-        raise CheckpointError(f"Cannot use {checkpoint} for {purpose}: {damage}.")
+        raise CheckpointError(f"Cannot use {checkpoint} for {flag}: {damage}.")
 
 
 def fork_checkpoint(fork: str) -> Path:
@@ -112,7 +112,7 @@ def fork_checkpoint(fork: str) -> Path:
         newest = newest_checkpoint(point.run)
         if newest is None:
             raise CheckpointError(
-                f"--fork {fork}: {point.run} has no usable checkpoint; train the run to fork with --save_every."
+                f"--fork {fork}: {point.run} has no usable checkpoint. Train that run again with --save_every."
             )
         return newest
     check_fork_step_exists(fork)
@@ -132,7 +132,7 @@ def check_fork_step_exists(fork: str) -> None:
     point = parse_fork(fork)
     steps = [step_of(checkpoint) for checkpoint in list_checkpoints(point.run)]
     if point.step is None and not steps:
-        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; train the run to fork with --save_every.")
+        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint. Train that run again with --save_every.")
     if point.step is not None and point.step not in steps:
         listed = ", ".join(map(str, steps)) or "none"
-        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {listed}.")
+        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Steps with a checkpoint: {listed}.")

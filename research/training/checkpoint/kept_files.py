@@ -1,4 +1,4 @@
-"""Files in the run directory that belong to the state of hooks: checkpoints keep them, resumed runs restore them."""
+"""Files in the run directory that belong to the state of hooks. Checkpoints keep copies; resumed runs restore them."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     if not start.is_fork:
         _check_same_hooks(path, state["hooks"], hooks, positions)
     replay(run, read_records(state["journal"]), state.get("trainable"))
-    _compare_metrics(run, state["settings"])
+    _compare_objective_and_inputs(run, state["settings"])
     same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_launch else 0
     try:
@@ -92,7 +92,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     ]
     cache_settings = names_where(lambda declared: declared.affects_feature_cache)
     if all(getattr(run.config, name) == state["settings"].get(name) for name in cache_settings):
-        run.batches.cache_disabled = state.get("gave_features_up", False)
+        run.batches.cache_disabled = state.get("gave_features_up", False)  # named as in existing checkpoints
         run.origin.features_digest = state.get("features")
     for note in notes:
         run.print(f"Changed since the checkpoint: {note}.")
@@ -101,7 +101,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     run.origin.start = start
 
 
-def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
+def _compare_objective_and_inputs(run: TrainingRun, before: Mapping[str, Any]) -> None:
     """Record in the run's origin whether metrics from before and after the checkpoint are comparable.
 
     Args:
@@ -135,8 +135,8 @@ def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: b
 def delete_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of later steps than the run's current step; called on the main process.
 
-    Such checkpoints are damaged, or remain from before the run was resumed from an earlier one. Otherwise the next
-    `--resume auto` would use one of them, and `--keep` would delete newer checkpoints and keep these.
+    Such checkpoints are damaged, or remain from before the run was resumed from an earlier one. If they stayed, the
+    next `--resume auto` would use one of them, and `--keep` would keep them and delete the checkpoints written next.
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
@@ -156,13 +156,13 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
     run.optimizer.load_state_dict(saved)
     if not is_fork:
         return
-    kept = tuple(
+    kept_keys = tuple(
         key for key, names in GROUP_SETTINGS.items() if any(getattr(run.config, name) != before[name] for name in names)
     )
     if run.config.schedule != before["schedule"]:
-        kept += MOMENTUM
+        kept_keys += MOMENTUM
     for group, values in zip(run.optimizer.param_groups, fork_groups, strict=True):
-        group.update({name: values[name] for name in kept if name in values})
+        group.update({name: values[name] for name in kept_keys if name in values})
 
 
 def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork: bool) -> None:
@@ -197,7 +197,7 @@ def refuse_short_fork(step: int, total_steps: int) -> None:
 
 
 def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
-    """Return for each hook the index of its state in the checkpoint, or None.
+    """Return for each hook the index of its state in the checkpoint; None if the checkpoint has no state for the hook.
 
     The n-th hook of a class gets the n-th state of that class.
 
@@ -206,12 +206,12 @@ def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
         hooks: the run's hooks.
     """
     positions: list[int | None] = []
-    left = [*enumerate(saved)]
+    unmatched = [*enumerate(saved)]
     for hook in hooks:
-        found = next((pair for pair in left if pair[1] == type(hook).__name__), None)
-        if found is not None:
-            left.remove(found)
-        positions.append(None if found is None else found[0])
+        match = next((pair for pair in unmatched if pair[1] == type(hook).__name__), None)
+        if match is not None:
+            unmatched.remove(match)
+        positions.append(None if match is None else match[0])
     return positions
 
 

@@ -34,8 +34,8 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
             if record.skipped is None:
                 run.fresh.clear()
                 with run.clock.rewound_to(record.step, record.clock):
-                    again = apply_edit(run, record.request)
-                _check_counts(record, again, with_trainable=trainable is None)
+                    replayed = apply_edit(run, record.request)
+                _check_counts(record, replayed, with_trainable=trainable is None)
             run.applied_edits.journal.append(record)
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
@@ -46,25 +46,25 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     update_wrappers(run, [record.request for record in records])
 
 
-def _check_counts(then: Record, again: Record, *, with_trainable: bool) -> None:
+def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -> None:
     """Check that an edit gave the same number of parameters as the first time.
 
     Args:
-        then: the record of the first time.
-        again: the record of the replay.
+        original: the record of the edit in the checkpoint's journal.
+        replayed: the record of the edit when applied again.
         with_trainable: whether to compare the numbers of trainable parameters too.
     Raises:
         EditError: if the numbers differ; names the edit.
     """
-    counts = [("parameters", then.parameters[1], again.parameters[1])]
+    counts = [("parameters", original.parameters[1], replayed.parameters[1])]
     if with_trainable:
-        counts.append(("trainable parameters", then.trainable_parameters[1], again.trainable_parameters[1]))
+        counts.append(("trainable parameters", original.trainable_parameters[1], replayed.trainable_parameters[1]))
     for what, before, now in counts:
         if before != now:
             raise EditError(
-                f"After step {then.step}, {then.request} (requested by {then.asked_by}) left {before:,} {what}; "
-                f"applied again, it left {now:,}. The result of an edit must not depend on the values of weights, "
-                "since a resumed run or a fork applies the edit before it loads the weights."
+                f"After step {original.step}, {original.request} (requested by {original.asked_by}) left {before:,} "
+                f"{what}; applied again, it left {now:,}. The result of an edit must not depend on the values of "
+                "weights, since a resumed run or a fork applies the edit before it loads the weights."
             )
 
 

@@ -49,37 +49,37 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     # Requested by any process after the processes last agreed on stops.
     requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
 
-    def begin() -> None:
+    def prepare_folder() -> None:
         folder.mkdir(exist_ok=True)
         durable.remove_leftovers(folder)
         durable.check_space(folder, needed=needed)
         temporary.mkdir()
 
-    def write() -> None:
+    def write_files() -> None:
         rank = run.accelerator.process_index
         torch.save(random_states.capture(run.accelerator.device), temporary / f"random-{rank}.pt")
         torch.save([_readable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
         if run.is_main:
-            save_file(_weights(run.encoder_with_head), temporary / "model.safetensors")
+            save_file(_collect_weights(run.encoder_with_head), temporary / "model.safetensors")
             torch.save(run.optimizer.state_dict(), temporary / "optimizer.pt")
             (temporary / STATE).write_text(
-                json.dumps(_state(run) | {"asked_to_stop": requested_stop_reason}, indent=2), encoding="utf-8"
+                json.dumps(_collect_state(run) | {"asked_to_stop": requested_stop_reason}, indent=2), encoding="utf-8"
             )
             (temporary / KEPT).mkdir()
             for name in kept_files(run.hooks):
                 if (run.directory / name).exists():
                     durable.copy(run.directory / name, temporary / KEPT / name)
 
-    def finish() -> None:
+    def publish() -> None:
         write_manifest(temporary)
         durable.publish(temporary, target)
         for old in list_checkpoints(run.directory)[:-keep]:
             durable.rename_and_remove(old)
 
     try:
-        _on_main(run, begin, target, needed)
-        _on_all(run, write, target, needed)
-        _on_main(run, finish, target, needed)
+        _run_on_main(run, prepare_folder, target, needed)
+        _run_on_all(run, write_files, target, needed)
+        _run_on_main(run, publish, target, needed)
     except ValueError:
         if run.is_main:
             durable.remove(temporary)  # it may have filled the disk
@@ -87,7 +87,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     return target
 
 
-def _state(run: TrainingRun) -> dict[str, Any]:
+def _collect_state(run: TrainingRun) -> dict[str, Any]:
     """Return the content of state.json: the state that is neither a tensor nor specific to a process."""
     scaler = run.accelerator.scaler
     return {
@@ -130,11 +130,11 @@ def _tensors(value: Any) -> Iterable[Tensor]:
             yield from _tensors(item)
 
 
-def _on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
-    _on_all(run, work if run.is_main else lambda: None, target, needed)
+def _run_on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
+    _run_on_all(run, work if run.is_main else lambda: None, target, needed)
 
 
-def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
+def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
     """Do some work on every process; if it fails on any process, raise an error on all of them."""
     error: ValueError | None = None
     try:
@@ -152,7 +152,7 @@ def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: in
             raise durable.StorageError(failure[1]) if failure[0] else CheckpointError(failure[1])
 
 
-def _weights(model: EncoderWithHead) -> dict[str, Tensor]:
+def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
     """Return all weights. Shared weights have only one of their names, since safetensors does not accept several."""
     shared = model.all_tied_weights_keys
     return {

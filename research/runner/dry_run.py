@@ -38,9 +38,9 @@ class Preview:
     plan: Plan
     """Plan of the run, without weights and tokens."""
     steps: list[StepPlan]
-    """The rehearsed steps, all of them."""
+    """All steps of the run, as rehearsed."""
     edits: list[Record]
-    """The rehearsed edits: all edits at known steps, without conditional ones."""
+    """All edits at known steps, as rehearsed. Conditional edits are not included."""
 
 
 def print_preview(config: RunConfig) -> None:
@@ -49,7 +49,7 @@ def print_preview(config: RunConfig) -> None:
     Raises:
         ValueError: if the run itself would stop with an error before training.
     """
-    if int(os.environ.get("RANK", "0")) > 0:
+    if int(os.environ.get("RANK", "0")) > 0:  # only the main process prints
         return
     preview = plan_and_rehearse(config)
     console = Terminal()
@@ -75,9 +75,14 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
 
 
 def describe_preview(preview: Preview) -> Group:
-    """Return the table and the lines of text that describe a preview."""
+    """Return what `print_preview` prints: lines about the run, its edits and its conditions, and a table of rates."""
     return Group(
-        *_describe_run(preview), "", *_describe_edits(preview), "", _rate_table(preview), *_describe_conditions(preview)
+        *_describe_run(preview),
+        "",
+        *_describe_edits(preview),
+        "",
+        _make_rate_table(preview),
+        *_describe_conditions(preview),
     )
 
 
@@ -94,13 +99,13 @@ def _describe_run(preview: Preview) -> list[str]:
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"
-    notes = [
+    lines = [
         f"{config.encoder} + {Choice.of(config.head, 'head').name} head on {config.data}",
         f"{clock.total_steps:,} steps of {config.batch_size} examples ({clock.steps_per_epoch:,} per epoch): "
         f"{processes}, {'each ' * (num_processes > 1)}with {len(micro_batches)} micro-batch{plural} of up to "
         f"{len(micro_batches[0].rows)} examples",
     ]
-    return [*notes, preview.plan.timeline.note] if preview.plan.timeline.note else notes
+    return [*lines, preview.plan.timeline.note] if preview.plan.timeline.note else lines
 
 
 def _describe_edits(preview: Preview) -> list[str]:
@@ -112,17 +117,18 @@ def _describe_edits(preview: Preview) -> list[str]:
     ]
 
 
-def _rate_table(preview: Preview) -> Table:
+def _make_rate_table(preview: Preview) -> Table:
     table = Table("steps", "trainable", "block", "first rate", "highest", "last", title="Learning rates")
     for steps in split_at_edits(preview):
         label = f"{steps[0].step:,} - {steps[-1].step:,}"
         trainable = f"{steps[0].trainable_parameters:,}"
         for blocks, is_frozen in _group_by_frozen(steps[0]):
             rates = [step.learning_rates[blocks[0]] for step in steps]
-            shown = ("frozen", "", "") if is_frozen else (_rate(rates[0]), _rate(max(rates)), _rate(rates[-1]))
+            columns = (rates[0], max(rates), rates[-1])
+            shown = ["frozen", "", ""] if is_frozen else [_format_rate(rate) for rate in columns]
             name = blocks[0] if len(blocks) == 1 else f"{blocks[0]} ... {blocks[-1]}"
             table.add_row(label, trainable, name, *shown)
-            label = trainable = ""
+            label = trainable = ""  # shown only in the first row of each range
         table.add_section()
     return table
 
@@ -143,22 +149,22 @@ def _group_by_frozen(step: StepPlan) -> list[tuple[list[str], bool]]:
     return groups
 
 
-def _rate(value: float) -> str:
+def _format_rate(value: float) -> str:
     assert math.isfinite(value)
     return f"{value:.3g}"
 
 
 def _describe_conditions(preview: Preview) -> list[str]:
-    notes = []
+    lines = []
     for entry in preview.plan.timeline.conditional:
-        notes.append(
+        lines.append(
             f"Conditional (applied at most once, not in the table): when {entry.when}: {listed(entry.requests)} "
             f"({entry.label})."
         )
     config = preview.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
-        notes.append("The schedule 'plateau' depends on validation/loss; the rates in the table ignore it.")
+        lines.append("The schedule 'plateau' depends on validation/loss; the rates in the table ignore it.")
     hooks = [Choice.of(hook, "hook").name for hook in config.hook]
     if hooks:
-        notes.append(f"Hooks that may request more edits during the run, or stop it: {', '.join(hooks)}.")
-    return notes
+        lines.append(f"Hooks that may request more edits during the run, or stop it: {', '.join(hooks)}.")
+    return lines

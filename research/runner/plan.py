@@ -86,9 +86,9 @@ def plan_run(
         ValueError: if the settings do not fit the data or the length of the run.
     """
     task = texts.task
-    chosen = choose_objective(config, task)
-    config = dataclasses.replace(config, objective=chosen.to_yaml())
-    objective = create_objective(chosen, task)
+    objective_choice = choose_objective(config, task)
+    config = dataclasses.replace(config, objective=objective_choice.to_yaml())
+    objective = create_objective(objective_choice, task)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     collator = Collator(
@@ -102,8 +102,8 @@ def plan_run(
     )
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
     outline = build_model(config, task, with_weights=False) if user_hooks else None
-    planned = [] if outline is None else planned_by_hooks(user_hooks, config, block_names(outline))
-    timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke, parent=parent)
+    hook_entries = [] if outline is None else planned_by_hooks(user_hooks, config, block_names(outline))
+    timeline = resolve_timeline([*parse_timeline(config), *hook_entries], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)

@@ -88,6 +88,7 @@ def _compare(
     current = config.to_dict()
     if any_precision:
         current["mixed_precision"] = stored.get("mixed_precision", current["mixed_precision"])
+    # Without --objective, the task decides. The task is not known here, so the default of any task is accepted.
     if config.objective is None and stored.get("objective") in _default_objectives():
         current["objective"] = stored["objective"]
     stored_with_defaults = RunConfig().to_dict() | stored

@@ -84,7 +84,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_finished(config, directory, result, any_precision=any_precision)
-        logger.info(f"{directory} is finished; there is nothing to resume.")
+        logger.info(f"The run in {directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()
     start: StartCheckpoint | None = None

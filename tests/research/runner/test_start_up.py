@@ -25,7 +25,10 @@ settings = {"encoder": encoder, "data": data, "output_dir": directory + "/run", 
 run_experiment(RunConfig(**settings, num_threads=1, mixed_precision="no"))
 Path(directory, "modules.json").write_text(json.dumps([before, [*sys.modules]]))
 """
-# Not listed, because they cannot be avoided: Transformers imports scipy.optimize and torch._dynamo, datasets pandas.
+"""Code that runs a smoke test, and writes down which modules were imported before and after it."""
+
+# Some slow imports cannot be avoided, and are not listed: Transformers imports scipy.optimize and torch._dynamo, and
+# datasets imports pandas.
 NOT_BEFORE_TRAINING = {
     "evaluate",
     "matplotlib",

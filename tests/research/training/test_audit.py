@@ -43,16 +43,16 @@ def make_model_and_optimizer() -> Pair:
 def test_check_optimizer_requires_every_parameter_exactly_once() -> None:
     model, optimizer = make_model_and_optimizer()
     check_optimizer(model, optimizer)
-    old = model.get_parameter("head.out.bias")
+    bias = model.get_parameter("head.out.bias")
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AuditError, match=r"head\.out\.bias .*\b0 groups"):
         check_optimizer(model, optimizer)
-    model.head.get_submodule("out").register_parameter("bias", old)
+    model.head.get_submodule("out").register_parameter("bias", bias)
     group = optimizer.param_groups[0]
     group["params"].append(nn.Parameter(torch.zeros(5, 7)))
     with pytest.raises(AuditError, match=r"\[5, 7\]"):
         check_optimizer(model, optimizer)
-    group["params"][-1] = old
+    group["params"][-1] = bias
     with pytest.raises(AuditError, match=r"head\.out\.bias .*\b2 groups"):
         check_optimizer(model, optimizer)
 

@@ -14,6 +14,7 @@ from tests.research.conftest import StartRun
 
 
 def edits(**values: Any) -> list[EditRequest]:
+    """Return requests for edits; `values` are the edits' arguments, by the edits' names."""
     return [request_edit(name, value, "the test") for name, value in values.items()]
 
 

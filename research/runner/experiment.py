@@ -107,7 +107,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 is_new = make_directory(directory)
                 _acquire_lock(lock, directory)
                 claim_directory(directory, config)
-                write_config(directory, run.config)  # first, because it marks the directory as a run's
+                write_config(directory, run.config)  # first, because it marks the folder as a run directory
                 delete_later_checkpoints(run)
                 restore_kept_files(run)
         return train_and_finish(run, is_new=is_new)
@@ -121,6 +121,10 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
 def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: bool = False) -> StartCheckpoint | None:
     """Return the checkpoint to continue from, or None for a new run.
 
+    Args:
+        config: the final settings.
+        directory: the run directory.
+        is_restart: whether the launcher restarted the run; if so, `--resume auto` was not typed and needs no name.
     Raises:
         ValueError: if a specified checkpoint cannot be used.
     """

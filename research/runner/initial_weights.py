@@ -21,8 +21,9 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         initial = EncoderWithHead.from_pretrained(folder)
         if initial.config.adapters is not None:
             raise ValueError(
-                f"The model in {folder} has adapters in addition to its weights. To start from it, end its run with "
-                '--timeline "{at: 100%, merge_lora: true}" and use its model/ (not best/), in which they are merged.'
+                f"The model in {folder} has adapters, which cannot be loaded. Train it with "
+                '--timeline "{at: 100%, merge_lora: true}", and start from the model/ (not the best/) of that run, in '
+                "which the adapters are merged."
             )
         weights, labels = initial.state_dict(), initial.label_names
     model_labels = model.label_names
@@ -35,7 +36,7 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         model.load_state_dict(weights, strict=True)
     except RuntimeError:
         raise ValueError(
-            f"The model in {folder} has a different architecture than this run's model (head {model.config.head}, "
+            f"The architecture of the model in {folder} differs from that of this run (head {model.config.head}, "
             f"{model.config.num_labels} labels). Use the --encoder and --head with which the model in {folder} was "
             "trained, with the same head options."
         ) from None

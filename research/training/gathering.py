@@ -48,7 +48,7 @@ class RowGatherer:
         """Return the values of all rows, each [num_rows, ...]."""
         if self._pending:
             self._gather()
-        assert (self._times_seen == 1).all(), f"expected every row once, found rows {np.unique(self._times_seen)} times"
+        assert (self._times_seen == 1).all(), f"expected each row once; numbers found: {np.unique(self._times_seen)}"
         return self._arrays
 
     def _gather(self) -> None:

@@ -1,4 +1,4 @@
-"""Signals that end a run on all processes, after the step in which they arrived."""
+"""Signals that end a run on all processes, after the step in which a signal arrives."""
 
 from __future__ import annotations
 

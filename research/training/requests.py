@@ -10,7 +10,7 @@ from research.edits.base import EditError, EditProxy
 from research.edits.records import EditRequest
 from research.system.messages import logger
 
-NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
+POINTS_WITHOUT_EDITS = ("after_edits", "end_of_step", "on_train_end", "on_exception")
 """Points at which edits cannot be requested: a checkpoint or the end of the run comes before the next boundary, where
 edits are applied."""
 
@@ -27,7 +27,7 @@ class EditRequests:
         """Who requests edits at present: the hook that is being called, or "Python" for code outside hooks."""
         self.point: str | None = None
         """The point that is being called; None outside a hook."""
-        self._closed_since: str | None = None  # the point of NO_EDITS_FROM that is being called
+        self._closed_by: str | None = None  # the point of POINTS_WITHOUT_EDITS that is being called
         self._pending: list[EditRequest] = []
 
     @property
@@ -44,12 +44,12 @@ class EditRequests:
         """Request edits for the next boundary; drop them with a message if training is over.
 
         Raises:
-            EditError: at a point of NO_EDITS_FROM, or in an evaluation started there.
+            EditError: at a point of POINTS_WITHOUT_EDITS, or in an evaluation started there.
         """
         for request in requests:
-            if self._closed_since is not None:
+            if self._closed_by is not None:
                 raise EditError(
-                    f"{request} was requested in {self._closed_since} (by {request.asked_by}), where edits are not "
+                    f"{request} was requested in {self._closed_by} (by {request.asked_by}), where edits are not "
                     "allowed: a checkpoint would miss it. Request edits, or evaluate, in after_step instead."
                 )
             if not self.takes_edits:  # in the final evaluations
@@ -65,11 +65,11 @@ class EditRequests:
     @contextlib.contextmanager
     def calling(self, asked_by: str, point: str) -> Iterator[None]:
         """Return a context in which requests are attributed to a hook and the point that is being called."""
-        before = self.asked_by, self.point, self._closed_since
+        before = self.asked_by, self.point, self._closed_by
         self.asked_by, self.point = asked_by, point
-        if self._closed_since is None and point in NO_EDITS_FROM:  # kept in an evaluation that starts at this point
-            self._closed_since = point
+        if self._closed_by is None and point in POINTS_WITHOUT_EDITS:  # kept in an evaluation that starts at this point
+            self._closed_by = point
         try:
             yield
         finally:
-            self.asked_by, self.point, self._closed_since = before
+            self.asked_by, self.point, self._closed_by = before

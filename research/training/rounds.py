@@ -58,9 +58,9 @@ def join_processes() -> None:
 def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta = AGREEMENT_TIMEOUT) -> int:
     """Return the number of this round, the same for all live processes.
 
-    Every process except the first writes a unique name into the store. The first process starts a round and sends its
-    number to every name until all have confirmed it. The name of a dead process is overwritten by the process that
-    replaces it.
+    Every process except the first writes a unique name into the store. The first process starts a round and sends the
+    round's number to every name until all names have confirmed it. The name of a dead process is overwritten by the
+    process that replaces it.
 
     Args:
         store: the store, shared by all processes and all earlier rounds.

@@ -6,7 +6,7 @@ import pytest
 
 from research.edits.base import EditError
 from research.edits.records import EditRequest
-from research.training.requests import NO_EDITS_FROM, EditRequests
+from research.training.requests import POINTS_WITHOUT_EDITS, EditRequests
 
 FREEZE = EditRequest("freeze", {"modules": "encoder"})
 SCALE = EditRequest("scale_lr", {"factor": 0.5})
@@ -30,7 +30,7 @@ def test_calling_attributes_only_requests_inside_its_context() -> None:
     assert [request.asked_by for request in requests.take()] == ["hook"]
 
 
-@pytest.mark.parametrize("point", NO_EDITS_FROM)
+@pytest.mark.parametrize("point", POINTS_WITHOUT_EDITS)
 def test_request_edits_refuses_points_without_a_later_boundary(point: str) -> None:
     requests = EditRequests()
     with (

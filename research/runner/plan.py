@@ -127,7 +127,8 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
 
     hooks: list[Hook] = [FollowTimeline(timeline)]
     if config.best_metric is not None:
-        hooks.append(BestModel(metric=config.best_metric))  # saves before the user's hooks restore other weights
+        # Before the user's hooks, so that it saves the evaluated weights: ema, for example, restores the trained ones.
+        hooks.append(BestModel(metric=config.best_metric))
     hooks += [*user_hooks, Progress(), Evaluation(every=to_num_steps(config.evaluate_every))]
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))

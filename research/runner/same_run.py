@@ -43,7 +43,7 @@ def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *
     if differences.refused:
         raise DifferentRunError(
             f"{directory} contains a finished run with different settings: {'; '.join(differences.refused)}. Choose "
-            f"another --name or --output_dir, replace it (--overwrite) or continue it as a new run: --fork {directory}."
+            f"another --name or --output_dir, replace that run (--overwrite), or fork it: --fork {directory}."
         )
     for note in differences.notes:
         logger.info(f"Changed, without an effect on the finished run: {note}.")

@@ -43,14 +43,14 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     """
     num_processes = num_launched()
     if num_processes > 1 and not torch.cuda.is_available():
-        # Otherwise processes that accelerate launches on CPUs through torchrun do not see each other.
+        # Without this setting, processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
     if num_processes > 1:
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
         join_processes()
-    # An earlier run in the same process may have used another precision, which accelerate would keep.
+    # An earlier run in the same process may have used a different precision, which accelerate would keep.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),

@@ -62,7 +62,7 @@ def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) 
     """Check 2: DDP averages the gradients of exactly the parameters that train.
 
     Raises:
-        AuditError: if DDP averages any others or misses some; names the parameters.
+        AuditError: if DDP averages the gradients of different parameters; names the parameters.
     """
     if num_processes == 1:
         return
@@ -105,7 +105,7 @@ def check_replicas(
         gather: concatenates the tensors of all processes along the first dimension.
         num_processes: number of processes.
     Raises:
-        AuditError: on every process, if something differs; names it.
+        AuditError: on every process, if the processes differ; names what differs.
     """
     if num_processes == 1:
         return

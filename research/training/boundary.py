@@ -36,7 +36,7 @@ def check_replicas(run: TrainingRun) -> None:
     """Check that all processes hold the same model, since hooks may have changed it; called on every process.
 
     Raises:
-        AuditError: on every process, if something differs; names it.
+        AuditError: on every process, if the processes differ; names what differs.
     """
     accelerator = run.accelerator
     audit.check_replicas(run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes)

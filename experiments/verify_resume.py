@@ -226,7 +226,7 @@ def run_watched(command: WatchedRunCommand) -> int:
     folder, cut = Path(command.settings.watch), command.settings.cut
     with loading_libraries():
         from research.runner.experiment import run_experiment
-        from research.training.digests import digests
+        from research.training.digests import hash_run_state
         from research.training.hook import Hook
         from research.training.run import TrainingRun
 
@@ -242,7 +242,7 @@ def run_watched(command: WatchedRunCommand) -> int:
 
         def end_of_step(self, run: Run) -> None:
             assert isinstance(run, TrainingRun)
-            self._write(run, "process", {"step": run.clock.step, "hashes": digests(run)})
+            self._write(run, "process", {"step": run.clock.step, "hashes": hash_run_state(run)})
 
         def _write(self, run: Run, kind: str, line: dict[str, Any]) -> None:
             folder.mkdir(exist_ok=True, parents=True)

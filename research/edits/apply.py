@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from research.edits.base import EDITS, Editable, EditError, random_numbers_of
+from research.edits.base import EDITS, Editable, EditError, seeded
 from research.edits.records import EditRequest, Record
 from research.learning.optimizer import regroup
 from research.model.families import model_blocks
@@ -23,7 +23,7 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
     run.applying = request
     try:
         with (
-            random_numbers_of(run.config.seed, number, model.device),
+            seeded(run.config.seed, number, model.device),
             CodeOf(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
         ):
             EDITS[request.name](run, **request.arguments)

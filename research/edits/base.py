@@ -265,8 +265,8 @@ def hash_requests(requests: list[EditRequest]) -> int:
 
 
 @contextmanager
-def random_numbers_of(seed: int, number: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's random numbers inside the context; restore the previous random state afterwards.
+def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
+    """Return a context in which torch's random numbers are seeded; the previous random state is restored afterwards.
 
     Args:
         seed: the run's seed, or a seed derived from it.

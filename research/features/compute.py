@@ -55,16 +55,16 @@ class Features:
         self.watch = Watch.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
 
-    def reason_against(self, model: EncoderWithHead) -> str | None:
+    def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states cannot be used for the next batch; None if they can."""
         wants_all = model.head.wants == "all_hidden_states"
         if wants_all and not all(store.has_all_layers for store in self.stores.values()):
             return f"the head '{model.config.head}' reads all layers, but only the last is stored"
-        return self.watch.reason_against(model)
+        return self.watch.why_unusable(model)
 
-    def reason_after_edits(self, run: Editable) -> str | None:
-        """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
-        return self.watch.reason_after_edits(run)
+    def why_unusable_after_edits(self, run: Editable) -> str | None:
+        """Return why the stored hidden states cannot be used after the edits just applied; None if they can."""
+        return self.watch.why_unusable_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
         """Return the batch with the hidden states that the head reads."""
@@ -74,22 +74,24 @@ class Features:
         hidden_states = self.stores[split].batch(rows, mask, all_layers=all_layers)
         return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
 
-    def check(self, found: dict[str, int]) -> None:
-        """Check that the encoder's weights have not changed.
+    def check_weights(self, current_checksums: dict[str, int]) -> None:
+        """Check that the encoder's weights are those that computed the stored hidden states.
+
+        This also finds changes that torch's version counters miss.
 
         Args:
-            found: checksums of the model's parameters and buffers.
+            current_checksums: checksums of the model's parameters and buffers, by name.
         Raises:
-            ValueError: if they were changed in a way that torch does not notice.
+            ValueError: if the weights have changed.
         """
-        if any(found[f"encoder.{name}"] != number for name, number in self._checksums.items()):
+        if any(current_checksums[f"encoder.{name}"] != number for name, number in self._checksums.items()):
             raise ValueError(
                 "The weights of the frozen encoder were changed (through .data or numpy) while its hidden states were "
                 "read from the cache. Run with --cache_features false."
             )
 
-    def follow(self, run: Editable) -> str | None:
-        """Use the stored hidden states with the run's current model; return why this is not possible, or None."""
+    def reattach_to(self, run: Editable) -> str | None:
+        """Use the stored hidden states with the run's new model; return the reason if this is impossible, else None."""
         if checksums(run.encoder_with_head.encoder) != self._checksums:
             return "the encoder's weights have changed"
         self.watch = Watch.of(run)
@@ -248,7 +250,7 @@ def compute_hidden_states(
     with WaitingProgress(f"running the encoder on {split}", len(order), "row") as progress:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            run.batches.freed_memory.count_batch()
+            run.batches.heap_trimmer.count_batch()
             yield _hidden_states(run, split, rows, layers)
             progress.update(len(rows))
 

@@ -92,7 +92,7 @@ class Watch:
         tensors = (*encoder.parameters(), *encoder.buffers())
         return cls(tensors, _versions(tensors), tuple(encoder.modules()), _lengths(run))
 
-    def reason_after_edits(self, run: Editable) -> str | None:
+    def why_unusable_after_edits(self, run: Editable) -> str | None:
         """Return why the stored hidden states are no longer valid after edits; None if they are."""
         encoder = run.encoder_with_head.encoder
         now = (*encoder.parameters(), *encoder.buffers())
@@ -102,9 +102,9 @@ class Watch:
             return TRAINS
         if _lengths(run) != self.lengths:
             return f"inputs are truncated to {run.collator.max_length} tokens instead of {self.lengths[0]}"
-        return self.reason_against(run.encoder_with_head)
+        return self.why_unusable(run.encoder_with_head)
 
-    def reason_against(self, model: EncoderWithHead) -> str | None:
+    def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states are no longer valid, for example because of a hook; None if they are.
 
         Cheap enough to be called for every batch.
@@ -144,7 +144,7 @@ def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) ->
 
 def _reason_of(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str | None:
     own = [request.name for request in requests if not EDITS[request.name].__module__.startswith("research.")]
-    return f"the edit '{own[0]}' may change anything" if own else watch.reason_after_edits(run)
+    return f"the edit '{own[0]}' may change anything" if own else watch.why_unusable_after_edits(run)
 
 
 def _reason_of_hook(hook: Hook) -> str | None:

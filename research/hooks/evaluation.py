@@ -41,7 +41,7 @@ class Evaluation(Hook):
         self.evaluated_at = run.clock.step
         run.log({f"validation/{name}": value for name, value in metrics.items()})
         if math.isfinite(metrics["loss"]):
-            run.schedule_on_metric(metrics["loss"])
+            run.step_schedule_on_metric(metrics["loss"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step of the latest evaluation."""

@@ -1,4 +1,4 @@
-"""Describe a run before it starts, after it has finished, and if it runs out of memory."""
+"""Messages that describe a run: before it starts, after it has finished, and if it runs out of memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from research.settings.config import Choice, RunConfig
 from research.training.run import TrainingRun
 
 
-def describe(run: TrainingRun) -> list[str]:
+def describe_run(run: TrainingRun) -> list[str]:
     """Return a description of the run in a few lines, for printing before training."""
     config, model = run.config, run.encoder_with_head
     head = Choice.of(config.head, "head").name
@@ -39,7 +39,7 @@ def describe(run: TrainingRun) -> list[str]:
     ]
 
 
-def summary(result: dict[str, Any], directory: Path) -> Group:
+def describe_result(result: dict[str, Any], directory: Path) -> Group:
     """Return the final output of a run: a table of all metrics on the labelled splits, with time and memory used."""
     table = Table("metric")
     splits = list(result["metrics"])

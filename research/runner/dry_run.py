@@ -28,18 +28,19 @@ from research.training.checkpoint.find import fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
 FIGURE = Path("timeline.png")
+"""File of the figure, in the working directory."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The plan of a run."""
+    """The plan of a run, and the result of its rehearsal."""
 
     plan: Plan
     """Plan of the run, without weights and tokens."""
     steps: list[StepPlan]
-    """All steps."""
+    """All steps of the run, as rehearsed."""
     edits: list[Record]
-    """All edits at known steps."""
+    """All edits at known steps, as rehearsed. Conditional edits are not included."""
 
 
 def print_preview(config: RunConfig) -> None:
@@ -48,11 +49,11 @@ def print_preview(config: RunConfig) -> None:
     Raises:
         ValueError: if the run itself would stop with an error before training.
     """
-    if int(os.environ.get("RANK", "0")) > 0:
+    if int(os.environ.get("RANK", "0")) > 0:  # only the main process prints
         return
     preview = plan_and_rehearse(config)
     console = Terminal()
-    console.print(summary(preview))
+    console.print(describe_preview(preview))
     timeline_figure(preview.steps, preview.edits).savefig(FIGURE, dpi=120)
     console.print(f"Drawn to {FIGURE}; nothing was trained.")
 
@@ -73,34 +74,41 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
     return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
 
 
-def summary(preview: Preview) -> Group:
-    """Return the tables and notes for a preview."""
-    return Group(*_notes(preview), "", *_edits(preview), "", _rate_table(preview), *_conditions(preview))
+def describe_preview(preview: Preview) -> Group:
+    """Return what `print_preview` prints: lines about the run, its edits and its conditions, and a table of rates."""
+    return Group(
+        *_describe_run(preview),
+        "",
+        *_describe_edits(preview),
+        "",
+        _make_rate_table(preview),
+        *_describe_conditions(preview),
+    )
 
 
-def ranges(preview: Preview) -> list[Sequence[StepPlan]]:
-    """Split the steps into ranges; a range ends at each edit."""
+def split_at_edits(preview: Preview) -> list[Sequence[StepPlan]]:
+    """Split the steps into ranges, each of which ends where an edit is due."""
     first, num_steps = preview.steps[0].step - 1, len(preview.steps)
     starts = sorted({0, *(record.step - first for record in preview.edits if 0 <= record.step - first < num_steps)})
     return [preview.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 
-def _notes(preview: Preview) -> list[str]:
+def _describe_run(preview: Preview) -> list[str]:
     config, clock = preview.plan.config, preview.plan.clock
     num_processes = num_launched_processes()
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"
-    notes = [
+    lines = [
         f"{config.encoder} + {Choice.of(config.head, 'head').name} head on {config.data}",
         f"{clock.total_steps:,} steps of {config.batch_size} examples ({clock.steps_per_epoch:,} per epoch): "
         f"{processes}, {'each ' * (num_processes > 1)}with {len(micro_batches)} micro-batch{plural} of up to "
         f"{len(micro_batches[0].rows)} examples",
     ]
-    return [*notes, preview.plan.timeline.note] if preview.plan.timeline.note else notes
+    return [*lines, preview.plan.timeline.note] if preview.plan.timeline.note else lines
 
 
-def _edits(preview: Preview) -> list[str]:
+def _describe_edits(preview: Preview) -> list[str]:
     if not preview.edits:
         return [f"No edit at a known step; trainable parameters: {preview.steps[0].trainable_parameters:,}"]
     return [
@@ -109,17 +117,18 @@ def _edits(preview: Preview) -> list[str]:
     ]
 
 
-def _rate_table(preview: Preview) -> Table:
+def _make_rate_table(preview: Preview) -> Table:
     table = Table("steps", "trainable", "block", "first rate", "highest", "last", title="Learning rates")
-    for steps in ranges(preview):
+    for steps in split_at_edits(preview):
         label = f"{steps[0].step:,} - {steps[-1].step:,}"
         trainable = f"{steps[0].trainable_parameters:,}"
         for blocks, is_frozen in _group_by_frozen(steps[0]):
             rates = [step.learning_rates[blocks[0]] for step in steps]
-            shown = ("frozen", "", "") if is_frozen else (_rate(rates[0]), _rate(max(rates)), _rate(rates[-1]))
+            columns = (rates[0], max(rates), rates[-1])
+            shown = ["frozen", "", ""] if is_frozen else [_format_rate(rate) for rate in columns]
             name = blocks[0] if len(blocks) == 1 else f"{blocks[0]} ... {blocks[-1]}"
             table.add_row(label, trainable, name, *shown)
-            label = trainable = ""
+            label = trainable = ""  # shown only in the first row of each range
         table.add_section()
     return table
 
@@ -140,22 +149,22 @@ def _group_by_frozen(step: StepPlan) -> list[tuple[list[str], bool]]:
     return groups
 
 
-def _rate(value: float) -> str:
+def _format_rate(value: float) -> str:
     assert math.isfinite(value)
     return f"{value:.3g}"
 
 
-def _conditions(preview: Preview) -> list[str]:
-    notes = []
+def _describe_conditions(preview: Preview) -> list[str]:
+    lines = []
     for entry in preview.plan.timeline.conditional:
-        notes.append(
-            f"Conditional, applied once and not in the tables: when {entry.when}: {list_edits(entry.requests)} "
+        lines.append(
+            f"Conditional (applied at most once, not in the table): when {entry.when}: {list_edits(entry.requests)} "
             f"({entry.label})."
         )
     config = preview.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
-        notes.append("Conditional: the schedule 'plateau' follows validation/loss; the rates shown ignore it.")
+        lines.append("The schedule 'plateau' depends on validation/loss; the rates in the table ignore it.")
     hooks = [Choice.of(hook, "hook").name for hook in config.hook]
     if hooks:
-        notes.append(f"Hooks that may request more edits during the run, or stop it: {', '.join(hooks)}.")
-    return notes
+        lines.append(f"Hooks that may request more edits during the run, or stop it: {', '.join(hooks)}.")
+    return lines

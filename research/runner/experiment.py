@@ -31,7 +31,7 @@ from research.records.run_directory import (
     run_directory,
 )
 from research.records.trackers import start_trackers, track_final_metrics, track_pictures
-from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.runner.describe import describe_result, describe_run, out_of_memory_message, peak_memory_bytes
 from research.runner.resolve import default_settings_for, resolve
 from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
@@ -47,10 +47,10 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import During
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import create_accelerator, end_run, fail_together, was_restarted
-from research.training.checkpoint.find import Start, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
+from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
-from research.training.checkpoint.load import retire_later_checkpoints
+from research.training.checkpoint.load import delete_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import TrainingRun
@@ -76,7 +76,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     directory = run_directory(config)
     with WaitingMessage("Joining the other processes") if num_launched_processes() > 1 else contextlib.nullcontext():
         accelerator = create_accelerator(config, str(directory))
-    (directory,) = _from_main([directory])
+    (directory,) = _broadcast_from_main([directory])
     is_restart = was_restarted()
     if is_restart:
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the original command
@@ -84,43 +84,47 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_finished(config, directory, result, any_precision=any_precision)
-        logger.info(f"{directory} is finished; there is nothing to resume.")
+        logger.info(f"The run in {directory} is finished; there is nothing to resume.")
         return result
     lock = DirectoryLock()
-    start: Start | None = None
+    start: StartCheckpoint | None = None
     is_new = False
     try:
         with fail_together(accelerator):
             if accelerator.is_main_process:
                 check_directory(directory, config)
                 if directory.is_dir():
-                    _acquire(lock, directory)
-                start = find_start(config, directory, is_restart=is_restart)
+                    _acquire_lock(lock, directory)
+                start = find_start_checkpoint(config, directory, is_restart=is_restart)
                 if config.resume not in (None, "auto"):
                     check_resume_directory(config, directory, any_precision=any_precision)
-        (start,) = _from_main([start])
+        (start,) = _broadcast_from_main([start])
         with During("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
         # Only after the setup: if settings or data are invalid, nothing must be created or replaced.
         with fail_together(accelerator):
             if accelerator.is_main_process:
                 is_new = make_directory(directory)
-                _acquire(lock, directory)
+                _acquire_lock(lock, directory)
                 claim_directory(directory, config)
-                write_config(directory, run.config)  # first, because it marks the directory as a run's
-                retire_later_checkpoints(run)
+                write_config(directory, run.config)  # first, because it marks the folder as a run directory
+                delete_later_checkpoints(run)
                 restore_kept_files(run)
         return train_and_finish(run, is_new=is_new)
     except torch.OutOfMemoryError as error:
         raise ValueError(out_of_memory_message(config)) from error
     finally:
         lock.release()
-        end_run(accelerator)
+        close_trackers(accelerator)
 
 
-def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) -> Start | None:
+def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: bool = False) -> StartCheckpoint | None:
     """Return the checkpoint to continue from, or None for a new run.
 
+    Args:
+        config: the final settings.
+        directory: the run directory.
+        is_restart: whether the launcher restarted the run; if so, `--resume auto` was not typed and needs no name.
     Raises:
         ValueError: if a specified checkpoint cannot be used.
     """
@@ -130,30 +134,33 @@ def find_start(config: RunConfig, directory: Path, *, is_restart: bool = False) 
         newest = newest_checkpoint(directory)
         if newest is not None:
             logger.info(f"Resuming from {newest}.")
-            return Start(newest)
+            return StartCheckpoint(newest)
         logger.info(f"No checkpoint in {directory}: starting a new run.")
     elif config.resume is not None:
         check_checkpoint(Path(config.resume), "--resume")
-        return Start(Path(config.resume))
+        return StartCheckpoint(Path(config.resume))
     if config.fork is None:
         return None
     checkpoint = fork_checkpoint(config.fork)
     logger.info(f"Forking from {checkpoint}.")
-    return Start(checkpoint, is_fork=True)
+    return StartCheckpoint(checkpoint, is_fork=True)
 
 
 def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
-    """Train, and write all results. If a run fails after at least one step, result.json records the failure.
+    """Train, write all results, and return the content of result.json.
+
+    If a run fails after at least one step, result.json records the failure.
 
     Args:
         run: the run; its directory exists.
         is_new: whether the directory was created for this run; it is deleted if the run fails before its first step.
     """
-    with run.interruption.watch:  # until the end, as torchrun sends SIGTERM to the remaining processes when one ends
+    # Signals are recorded until the end: when one process ends, torchrun sends SIGTERM to the remaining processes.
+    with run.interruption.watch:
         try:
             with WaitingMessage("Starting the trackers"):
                 start_trackers(run.accelerator, run.directory, run.config, run.clock.step)
-            for line in describe(run):
+            for line in describe_run(run):
                 logger.info(line)
             train(run)
             result, predictions = finish(run)
@@ -161,16 +168,16 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
             _write_failure(run, error, is_new=is_new)
             raise
         if run.is_main and run.config.report:
-            draw(run, result, predictions)
+            draw_results(run, result, predictions)
         run.accelerator.wait_for_everyone()
     if run.is_main:
-        Terminal().print(summary(result, run.directory))
+        Terminal().print(describe_result(result, run.directory))
     return result
 
 
 def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
     with _log_secondary_errors():
-        end_run(run.accelerator)  # trackers write in threads
+        close_trackers(run.accelerator)  # trackers write in threads
     if run.is_main and run.clock.step == 0 and is_new:
         durable.remove(run.directory)
         logger.info(f"No step was taken; {run.directory} was deleted.")
@@ -184,7 +191,7 @@ def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> N
 
 
 def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
-    """Save the model, test the best (or last) model, write and return the result and the predictions."""
+    """Save the model, evaluate the best (or last) model, write and return the result and the predictions."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
         run.save_model(directory / MODEL)
@@ -196,16 +203,17 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if has_best:
         longest = run.encoder_with_head.config.max_input_length
         with WaitingMessage("Loading the best model"):
-            best = EncoderWithHead.from_pretrained(directory / BEST)  # edits may have changed the architecture since
+            # A new model, since edits may have changed the architecture of the present one after the best evaluation.
+            best = EncoderWithHead.from_pretrained(directory / BEST)
         if best.config.max_input_length != longest:  # the same weights give different logits for longer inputs
             run.evaluations.forget()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.batches.features is not None:
-            run.batches.disable_cache(run.batches.features.follow(run))
+            run.batches.disable_cache_if(run.batches.features.reattach_to(run))
     elif config.best_metric is not None:
         run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
     # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.
-    predictions = {split: run.evaluations.latest(run, split) for split in ("validation", "test")}
+    predictions = {split: run.evaluations.current_predictions(run, split) for split in ("validation", "test")}
     with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {
@@ -256,8 +264,8 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     return result, predictions
 
 
-def draw(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predictions]) -> None:
-    """Draw report.html and the figures for TensorBoard of a finished run. An error only causes a warning.
+def draw_results(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predictions]) -> None:
+    """Draw report.html and the figures for TensorBoard for a finished run. An error only causes a warning.
 
     Plotting libraries are imported here, so that training does not have to wait for them.
 
@@ -288,14 +296,14 @@ def draw(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predic
             run.directory, result, run.texts, predictions, matrices, default_settings_for(run.config, run.task)
         )
 
-    for name, draw_it in (
+    for name, draw_item in (
         ("the confusion matrices", draw_matrices),
         ("the figures for TensorBoard", draw_for_tensorboard),
         (REPORT, draw_report),
     ):
         try:
             with WaitingMessage(f"Drawing {name}"):
-                draw_it()
+                draw_item()
         except Exception as error:  # plotting libraries may raise any error
             logger.warning(
                 f"cannot draw {name} ({type(error).__name__}: {one_line(error)}). The run is complete: "
@@ -305,20 +313,23 @@ def draw(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predic
 
 @contextlib.contextmanager
 def _log_secondary_errors() -> Iterator[None]:
-    """Report errors during failure handling without masking the original."""
+    """Report storage errors during failure handling without masking the original error."""
     try:
         yield
     except StorageError as error:
         logger.info(str(error))
 
 
-def _acquire(lock: DirectoryLock, directory: Path) -> None:
+def _acquire_lock(lock: DirectoryLock, directory: Path) -> None:
     warning = lock.acquire(directory)
     if warning is not None:
         logger.info(warning)
 
 
-def _from_main(values: list[Any]) -> list[Any]:
-    """Return the main process's values: file systems, and names with the current time, may differ between processes."""
+def _broadcast_from_main(values: list[Any]) -> list[Any]:
+    """Return the main process's values on every process.
+
+    Processes may see different files, and names that contain the current time may differ between processes.
+    """
     broadcast_object_list(values)
     return values

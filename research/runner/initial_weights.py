@@ -1,4 +1,4 @@
-"""Initial weights from a saved model."""
+"""Load the initial weights of a run from a saved model."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         initial = EncoderWithHead.from_pretrained(folder)
         if initial.config.adapters is not None:
             raise ValueError(
-                f"The model in {folder} has adapters in addition to its weights. To start from it, end its run with "
-                '--timeline "{at: 100%, merge_lora: true}" and use its model/ (not best/), in which they are merged.'
+                f"The model in {folder} has adapters, which cannot be loaded. Train it with "
+                '--timeline "{at: 100%, merge_lora: true}", and start from the model/ (not the best/) of that run, in '
+                "which the adapters are merged."
             )
         weights, labels = initial.state_dict(), initial.label_names
     model_labels = model.label_names
     if labels != model_labels:
         raise ValueError(
-            f"The model in {folder} has the labels {', '.join(labels)}; these data have {', '.join(model_labels)}. "
-            "Rename the labels, or put them in the same order."
+            f"The model in {folder} has the labels {', '.join(labels)}; the data have {', '.join(model_labels)}. "
+            "Rename the labels in the data, or put them in the same order."
         )
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError:
         raise ValueError(
-            f"The model in {folder} has a different architecture (head {model.config.head}, {model.config.num_labels} "
-            "labels). Use the same --encoder and --head, with the same head options."
+            f"The architecture of the model in {folder} differs from that of this run (head {model.config.head}, "
+            f"{model.config.num_labels} labels). Use the --encoder and --head with which the model in {folder} was "
+            "trained, with the same head options."
         ) from None

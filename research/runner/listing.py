@@ -1,4 +1,4 @@
-"""Listings of registered entries, for --list and for the help of chosen entries."""
+"""Describe registered entries: all entries of a registry for --list, and the chosen entries for --help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from research.settings.registries import GIVEN_BY_CALLER, load_registry
 
 
 def describe_listing(listing: str, plugins: Sequence[str]) -> str:
-    """Describe the entries of a registry, including those that plugins register."""
+    """Describe the entries of a registry, including those that plugins register.
+
+    Args:
+        listing: the registry, as a value of --list.
+        plugins: the user's own code.
+    """
     import_plugins(plugins)
     registry = load_registry(listing)
     return "\n".join(f"{name}\n{_describe(registry, name)}" for name in registry)

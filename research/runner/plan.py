@@ -45,24 +45,24 @@ class Plan:
     config: RunConfig
     """Settings, with all options of the objective."""
     task: Task
-    """Kind and names of the labels."""
+    """The kind of labels, and their names."""
     tokenizer: PreTrainedTokenizerBase
     """Tokenizer of the encoder."""
     collator: Collator
-    """Makes batches of rows."""
+    """Makes batches from rows."""
     objective: Objective
     """Training objective."""
     clock: Clock
-    """Length of the run."""
+    """Length of the run, and its position at the start."""
     hooks: list[Hook]
-    """All hooks."""
+    """All hooks: the built-in ones, those in the settings, and those passed in addition."""
     timeline: Timeline
     """Planned edits."""
     outline: EncoderWithHead | None
-    """The initial model without weights; None if there are no hooks."""
+    """The initial model without weights; None if neither the settings nor the caller add hooks."""
 
     def rehearsal(self) -> Rehearsal:
-        """Return the run's rehearsal. There can be only one, because it changes the outline."""
+        """Return the run's rehearsal. Call this only once, because the rehearsal changes the outline."""
         arguments = (self.collator, self.clock, self.tokenizer, self.outline)
         return Rehearsal.of(self.config, self.task, self.objective, *arguments)
 
@@ -81,14 +81,14 @@ def plan_run(
         texts: rows of the splits.
         tokenizer: tokenizer of the encoder.
         hooks: hooks to use in addition to those in the settings.
-        parent: the run that this run forks.
+        parent: the run that this run is a fork of; None if it is not a fork.
     Raises:
         ValueError: if the settings do not fit the data or the length of the run.
     """
     task = texts.task
-    chosen = choose_objective(config, task)
-    config = dataclasses.replace(config, objective=chosen.to_yaml())
-    objective = create_objective(chosen, task)
+    objective_choice = choose_objective(config, task)
+    config = dataclasses.replace(config, objective=objective_choice.to_yaml())
+    objective = create_objective(objective_choice, task)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     collator = Collator(
@@ -102,8 +102,8 @@ def plan_run(
     )
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
     outline = build_model(config, task, with_weights=False) if user_hooks else None
-    planned = [] if outline is None else planned_by_hooks(user_hooks, config, block_names(outline))
-    timeline = resolve_timeline([*parse_timeline(config), *planned], clock, smoke=config.smoke, parent=parent)
+    hook_entries = [] if outline is None else planned_by_hooks(user_hooks, config, block_names(outline))
+    timeline = resolve_timeline([*parse_timeline(config), *hook_entries], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)
@@ -122,17 +122,18 @@ def block_names(model: EncoderWithHead) -> list[str]:
 def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks: Sequence[Hook]) -> list[Hook]:
     """Return the hooks of a run. The user's hooks run early, so that their effects are evaluated, logged and saved."""
 
-    def steps(time: str | None) -> int | None:
+    def to_num_steps(time: str | None) -> int | None:
         return None if time is None else parse_time(time).to_period(clock)
 
     hooks: list[Hook] = [FollowTimeline(timeline)]
     if config.best_metric is not None:
-        hooks.append(BestModel(metric=config.best_metric))  # saves before the user's hooks restore other weights
-    hooks += [*user_hooks, Progress(), Evaluation(every=steps(config.evaluate_every))]
+        # Before the user's hooks, so that it saves the evaluated weights: ema, for example, restores the trained ones.
+        hooks.append(BestModel(metric=config.best_metric))
+    hooks += [*user_hooks, Progress(), Evaluation(every=to_num_steps(config.evaluate_every))]
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
     hooks.append(MetricsLog(every=config.log_every))
-    save_every = steps(config.save_every)
+    save_every = to_num_steps(config.save_every)
     hooks.append(Checkpointing(every=save_every, keep=config.keep, on_save_error=config.on_save_error))
     if config.profile:
         hooks.append(Profiling())
@@ -140,7 +141,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
 
 
 def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[TimelineEntry]:
-    """Return the timeline entries that hooks plan.
+    """Return the timeline entries that hooks plan (`Hook.timeline`).
 
     Args:
         hooks: hooks of the run.
@@ -151,10 +152,10 @@ def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[
     for hook in hooks:
         with code_of_hook(hook, "timeline"):
             planned = hook.timeline(config, blocks)
-        if not isinstance(planned, list) or not all(isinstance(mapping, dict) for mapping in planned):
+        if not isinstance(planned, list) or not all(isinstance(entry, dict) for entry in planned):
             raise ValueError(
-                f"Expected timeline of the {describe_hook(hook)} to return a list of mappings; got {planned!r}"
+                f"Expected timeline of the {describe_hook(hook)} to return a list of dicts; got {planned!r}"
                 f"{describe_location(hook.timeline)}."
             )
-        entries += [parse_entry(mapping, f"hook {type(hook).__name__}") for mapping in planned]
+        entries += [parse_entry(entry, f"hook {type(hook).__name__}") for entry in planned]
     return entries

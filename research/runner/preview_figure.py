@@ -14,8 +14,7 @@ from research.system.plain_text import for_figure
 MAX_POINTS = 2000
 """Maximum number of points per curve; a longer run is sampled, but always includes the steps around every edit."""
 MAX_LISTED = 20
-"""Maximum number of edits listed below the figure; the caption gives the number of all further edits."""
-
+"""Maximum number of edits listed in the caption, which gives only the number of all further edits."""
 LONGEST_EDIT = 300
 """Maximum number of characters of an edit in the caption."""
 
@@ -65,7 +64,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
 
 
 def _spans(steps: Sequence[StepPlan], block: str) -> list[tuple[float, float, bool]]:
-    """Return (start, end, whether it trains) for a block; nothing for steps in which the block does not exist."""
+    """Return the spans of steps in which a block exists, each as (start, end, whether the block trains)."""
     spans: list[tuple[float, float, bool]] = []
     for step in steps:
         if block not in step.learning_rates:

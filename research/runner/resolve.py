@@ -1,4 +1,4 @@
-"""Complete the user's settings with the defaults of all options."""
+"""Complete and check the user's settings."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ from research.training.hook import HOOKS
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in and check all options of the chosen head, objective, schedule, hooks and so on, before any data are read.
+    """Return the settings with all options of the chosen head, objective, schedule and hooks, checked and filled in.
+
+    This also chooses the precision, and does not need any data.
 
     Raises:
         ValueError: if a name is unknown, an option is invalid, or a time cannot be parsed.
     """
-    disable_progress_bar()  # the bar of Transformers; a run has its own progress bar
+    disable_progress_bar()  # Transformers' progress bar; a run has its own
     check_launch()
     import_plugins(config.plugin)
     if config.smoke:
@@ -64,7 +66,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 def check_compiler(config: RunConfig) -> None:
-    """Check that --compile works on this machine and with the chosen hooks.
+    """If --compile is set, check that it works on this machine and with the chosen hooks.
 
     Raises:
         ValueError: if there is no C++ compiler, or a hook is incompatible.
@@ -85,6 +87,6 @@ def check_compiler(config: RunConfig) -> None:
 
 
 def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
-    """Return the default of every setting, with all options, for a run with given settings on a given task."""
+    """Return the defaults of all settings and options for a task, with the precision of the given settings."""
     default = RunConfig(mixed_precision=config.mixed_precision)  # the default may not be available on this machine
     return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}

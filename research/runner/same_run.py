@@ -1,4 +1,4 @@
-"""Check whether a run directory contains the run that this command specifies."""
+"""Check whether a run directory contains the same run that this command specifies, or a different one."""
 
 from __future__ import annotations
 
@@ -22,42 +22,44 @@ from research.system.messages import logger
 from research.tasks.base import TASKS
 
 
-class OtherRunError(ValueError):
+class DifferentRunError(ValueError):
     """The run directory contains a different run."""
 
 
 def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *, any_precision: bool) -> None:
-    """Compare the settings of a finished run with those of this command.
+    """Check that a finished run has the settings of this command.
 
     Args:
         config: this command's final settings.
         directory: directory of the finished run.
         result: content of its result.json.
-        any_precision: whether to accept any precision, because the command leaves the choice to the machine.
+        any_precision: whether to accept any precision, because the command leaves the precision to the machine.
     Raises:
-        OtherRunError: if the finished run is a different run.
+        DifferentRunError: if the finished run is a different run.
     """
     differences = _compare(
         config, directory, lambda: _hash_rows(config) == result["rows_sha256"], any_precision=any_precision
     )
     if differences.refused:
-        raise OtherRunError(
+        raise DifferentRunError(
             f"{directory} contains a finished run with different settings: {'; '.join(differences.refused)}. Choose "
-            f"another --name or --output_dir, replace it (--overwrite) or continue it as a new run: --fork {directory}."
+            f"another --name or --output_dir, replace that run (--overwrite), or fork it: --fork {directory}."
         )
     for note in differences.notes:
         logger.info(f"Changed, without an effect on the finished run: {note}.")
 
 
 def check_resume_directory(config: RunConfig, directory: Path, *, any_precision: bool) -> None:
-    """Check that resuming another run's checkpoint does not replace the files of a different run in the run directory.
+    """Check that the run directory does not contain a different run, whose files a resumed run would replace.
+
+    This can happen only if the checkpoint is in another directory.
 
     Args:
-        config: this command's final settings, which specify the checkpoint.
+        config: this command's final settings; `resume` is the path of the checkpoint.
         directory: the run directory.
         any_precision: see `check_finished`.
     Raises:
-        OtherRunError: if the directory contains a different run.
+        DifferentRunError: if the directory contains a different run.
     """
     assert config.resume is not None
     source = Path(config.resume).resolve()
@@ -65,8 +67,8 @@ def check_resume_directory(config: RunConfig, directory: Path, *, any_precision:
         return
     differences = _compare(config, directory, lambda: False, any_precision=any_precision)
     if differences.refused:
-        raise OtherRunError(
-            f"--resume {config.resume} would replace another run in {directory}: {'; '.join(differences.refused)}. "
+        raise DifferentRunError(
+            f"--resume {config.resume} would replace a different run in {directory}: {'; '.join(differences.refused)}. "
             "Choose another --name or --output_dir, or delete that directory first."
         )
 
@@ -79,13 +81,14 @@ def _compare(
     Args:
         config: this command's settings.
         directory: directory of a run.
-        has_same_rows: returns whether the rows are the same; called only if a setting that affects the rows differs.
-        any_precision: whether any precision is accepted.
+        has_same_rows: returns whether both have the same rows; called only if a setting that affects the rows differs.
+        any_precision: see `check_finished`.
     """
     stored = read_settings(directory / CONFIG, "the run in that directory")
     current = config.to_dict()
     if any_precision:
         current["mixed_precision"] = stored.get("mixed_precision", current["mixed_precision"])
+    # Without --objective, the task decides. The task is not known here, so the default of any task is accepted.
     if config.objective is None and stored.get("objective") in _default_objectives():
         current["objective"] = stored["objective"]
     stored_with_defaults = RunConfig().to_dict() | stored
@@ -95,7 +98,7 @@ def _compare(
 
 
 def _default_objectives() -> list[str | dict[str, Any]]:
-    """Return the stored form of the default objective of every kind of labels."""
+    """Return the default objective of every task, in the form in which config.yaml stores objectives."""
     defaults = [TASKS[kind].default_objective for kind in TASKS]
     return [complete_choice(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 

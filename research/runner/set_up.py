@@ -30,11 +30,11 @@ from research.system.seeds import derived_seed
 from research.system.waiting import WaitingMessage
 from research.training.accelerator import fail_together
 from research.training.batches import Batches
-from research.training.called_hooks import CalledHooks
-from research.training.checkpoint.find import Start
+from research.training.checkpoint.find import StartCheckpoint
 from research.training.checkpoint.load import load_checkpoint
 from research.training.checkpoint.state import find_parent
 from research.training.hook import Hook
+from research.training.hook_caller import HookCaller
 from research.training.origin import Origin
 from research.training.run import TrainingRun
 from research.training.wrapping import wrap
@@ -44,7 +44,7 @@ def set_up(
     config: RunConfig,
     directory: Path,
     accelerator: Accelerator,
-    start: Start | None,
+    start: StartCheckpoint | None,
     hooks: Sequence[Hook],
     layers: Layers = "last",
 ) -> TrainingRun:
@@ -58,7 +58,7 @@ def set_up(
         hooks: hooks to use in addition to those in the settings.
         layers: layers whose hidden states must be stored if the encoder is frozen; the heads may need more.
     """
-    # A checkpoint contains the weights; the model of --init_from may no longer exist.
+    # If there is a checkpoint, it contains the weights; the model of --init_from may no longer exist.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
@@ -69,7 +69,7 @@ def set_up(
     texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
-    features: Decision | None = None
+    caching_decision: Decision | None = None
     heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.rehearsal()
@@ -79,7 +79,7 @@ def set_up(
             rehearsal.check(plan.timeline)
             heads = find_planned_heads(rehearsal, plan.timeline)
         if wants_caching(config, plan.clock):
-            features = decide(rehearsal, plan.timeline, plan.hooks)
+            caching_decision = decide(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)
@@ -115,13 +115,13 @@ def set_up(
         schedule=schedule,
         objective=plan.objective,
         clock=plan.clock,
-        hooks=CalledHooks(plan.hooks),
+        hooks=HookCaller(plan.hooks),
         head_check=head_check,
         origin=Origin(start, parent),
     )
     if start is not None:
         with WaitingMessage(f"Loading {start.checkpoint}"):
             load_checkpoint(run, start)
-    if features is not None:
-        use_features(run, features, layers)
+    if caching_decision is not None:
+        use_features(run, caching_decision, layers)
     return run

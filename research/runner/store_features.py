@@ -1,4 +1,4 @@
-"""Compute hidden states in advance for runs that share them."""
+"""Compute the hidden states of a frozen encoder in advance, for several runs that share them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research.features.cache import Layers
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
-from research.training.accelerator import create_accelerator, end_run
+from research.training.accelerator import close_trackers, create_accelerator
 
 
 def ensure_features(config: RunConfig, layers: Layers) -> bool:
@@ -19,14 +19,14 @@ def ensure_features(config: RunConfig, layers: Layers) -> bool:
         config: settings of one of the runs.
         layers: "all" if the head of any run reads all layers (which include the last one), otherwise "last".
     Returns:
-        Whether the runs train on stored hidden states; if not, the reason has been reported.
+        Whether the runs can train on stored hidden states; if not, the reason has been reported.
     Raises:
         ValueError: if settings or data are invalid, as in the run itself.
     """
     config = resolve(config)
-    with tempfile.TemporaryDirectory() as unused_folder:  # no run starts, so nothing is written to it
+    with tempfile.TemporaryDirectory() as unused_folder:  # no run starts, so nothing is written to this folder
         accelerator = create_accelerator(config, unused_folder)
         try:
             return set_up(config, Path(unused_folder), accelerator, None, (), layers).batches.features is not None
         finally:
-            end_run(accelerator)
+            close_trackers(accelerator)

@@ -34,12 +34,12 @@ from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.system.durable import write_text
 from research.system.lock import DirectoryLock
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 from research.system.waiting import WaitingMessage
 from research.tasks.metric_names import check_metric, higher_is_better
-from research.training.checkpoint.find import refuse
+from research.training.checkpoint.find import refuse_changed_settings
 
 STUDY_FILE = "study.yaml"
 
@@ -131,7 +131,7 @@ def check_forks(trials: Sequence[Trial]) -> None:
         settings = json.loads(json.dumps(config.to_dict()))  # in the form in which a run stores its settings
         differences = compare_settings(inherited_settings(fork), settings, same_rows=True, is_fork=True)
         try:
-            refuse(Path(fork), differences.refused, is_fork=True)
+            refuse_changed_settings(Path(fork), differences.refused, is_fork=True)
         except ValueError as error:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
 
@@ -187,7 +187,7 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
         )
     for outcome in failed:
         arm = for_terminal(outcome.trial.arm)
-        logger.info(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", extra=WITH_LINES)
+        logger.info(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", extra=KEEP_LINE_BREAKS)
     if failed:
         logger.info(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed runs them again.")
     logger.info(f"report: {path}")

@@ -17,8 +17,8 @@ from research.system.plain_text import for_terminal
 
 WARNING = "Warning: "
 """Prefix of every printed warning."""
-WITH_LINES = {"keep_lines": True}
-"""`extra` of a message that contains line breaks, such as an error in the user's code."""
+KEEP_LINE_BREAKS = {"keep_lines": True}
+"""`extra` of a message whose line breaks are printed, such as an error in the user's code."""
 
 
 def is_main_process() -> bool:

@@ -28,7 +28,7 @@ from research.system.launcher import is_switch_on, num_launched_processes, read_
 from research.training.rounds import join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
-"""Kinds of launch in which every process holds the whole model."""
+"""Accelerate's kinds of launch in which every process holds the whole model: one process, or plain data parallelism."""
 Precision = Literal["auto", "no", "bf16", "fp16"]
 
 
@@ -36,21 +36,21 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     """Check the launch, set the number of threads and return this process's accelerator.
 
     Args:
-        config: settings; uses mixed_precision, log_with, num_threads and deterministic.
+        config: settings, of which mixed_precision, log_with, num_threads and deterministic are used.
         directory: directory into which trackers write.
     Raises:
         ValueError: if the launched processes do not see each other, or the precision is not available.
     """
     num_processes = num_launched_processes()
     if num_processes > 1 and not torch.cuda.is_available():
-        # Otherwise processes that accelerate launches on CPUs through torchrun do not see each other.
+        # Without this setting, processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
     if num_processes > 1:
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
         join_processes()
-    # An earlier run in the same process may have used another precision, which accelerate would keep.
+    # An earlier run in the same process may have used a different precision, which accelerate would keep.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
@@ -62,7 +62,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         project_dir=directory,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
-    compare_with_request(accelerator, config)
+    check_setup_as_requested(accelerator, config)
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
             f"The launcher sets {accelerator.gradient_accumulation_steps} gradient accumulation steps, expected 1. Set "
@@ -81,11 +81,11 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     return accelerator
 
 
-def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
-    """Check that accelerate set up the requested processes, wrapper, precision and device.
+def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> None:
+    """Check that accelerate set up the requested number of processes, kind of launch, precision and device.
 
     Raises:
-        ValueError: if it did not; names what was requested and what was set up.
+        ValueError: if accelerate set up anything else; names what was requested and what was set up.
     """
     if accelerator.num_processes != num_launched_processes():
         raise ValueError(
@@ -114,14 +114,14 @@ def compare_with_request(accelerator: Accelerator, config: RunConfig) -> None:
 
 
 def was_restarted() -> bool:
-    """Return whether the launcher restarted this run's processes; the same on all of them."""
+    """Return whether the launcher restarted this run's processes. All processes get the same answer."""
     # Each node counts only its own failures, not restarts caused by another node: gather the answers of all processes.
     count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) + num_earlier_rounds()
     return any(gather_object([count > 0]))
 
 
-def end_run(accelerator: Accelerator) -> None:
-    """Close the trackers. The process group stays until the processes exit, since they may start another run."""
+def close_trackers(accelerator: Accelerator) -> None:
+    """Close the trackers. The processes stay connected until they exit, since they may start another run."""
     trackers, accelerator.trackers = accelerator.trackers, []
     for tracker in trackers:
         with reporting_failure(Path(accelerator.project_dir) / tracker.name, needed=0):
@@ -137,34 +137,34 @@ def _leave_group() -> None:
 
 @contextmanager
 def fail_together(accelerator: Accelerator) -> Iterator[None]:
-    """Return a context at whose end all processes wait for the main one, and exit if it raised a ValueError.
+    """Return a context that ends all processes if the main process raises a ValueError in it.
 
-    Without it, the one-line error of the main process would be lost among the other processes' reports of a lost
-    connection.
+    At the end of the context, all processes wait for the main process. Without the context, the one-line error of the
+    main process would be lost among the other processes' reports of a lost connection.
     """
-    refusal: ValueError | None = None
+    failure: ValueError | None = None
     try:
         yield
     except ValueError as error:
-        refusal = error
-    is_rejected = [refusal is not None]
-    broadcast_object_list(is_rejected)
-    if refusal is not None:
-        raise refusal
-    if is_rejected[0]:
+        failure = error
+    has_failed = [failure is not None]
+    broadcast_object_list(has_failed)  # from the main process
+    if failure is not None:
+        raise failure
+    if has_failed[0]:
         raise SystemExit(1)
 
 
 def default_num_threads(num_sharing: int = 1) -> int:
-    """Return the number of cores for each process on this machine. Launchers set one thread, whatever is available.
+    """Return the number of cores for each process on this machine. Launchers would set one thread for each process.
 
     Args:
         num_sharing: number of runs that share the machine.
     """
-    local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    num_local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     # sched_getaffinity, the cores that this process may use, does not exist on every system.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (local * num_sharing))
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, num_cores // (num_local * num_sharing))
 
 
 def choose_precision(config: RunConfig) -> Precision:

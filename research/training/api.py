@@ -18,7 +18,7 @@ from research.data.prepare.load import Splits
 from research.edits.base import Editable, EditProxy
 from research.edits.records import EditRequest, Parent, Record
 from research.learning.predictions import Predictions
-from research.training.checkpoint.find import Start
+from research.training.checkpoint.find import StartCheckpoint
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Run(Editable, Protocol):
 
     Everything that an edit may use (`Editable`) is available too. `encoder_with_head` is the bare model; `model` is the
     same model in its wrappers. Use `edit` to change the structure of the model or which parameters train: direct
-    changes do not reach the optimizer and the other processes.
+    changes do not reach the optimizer or the other processes. Requested edits are applied at the next *boundary*: after
+    `on_train_start`, after `on_epoch_start`, after each step, and after `on_epoch_end`.
     """
 
     directory: Path
@@ -78,11 +79,11 @@ class Run(Editable, Protocol):
 
     @property
     def splits(self) -> Splits:
-        """The same rows, tokenized."""
+        """Training, validation and test rows, tokenized."""
         ...
 
     @property
-    def start(self) -> Start | None:
+    def start(self) -> StartCheckpoint | None:
         """The checkpoint that this run continues; None if it continues none."""
         ...
 
@@ -101,7 +102,7 @@ class Run(Editable, Protocol):
 
     @property
     def inputs_differ(self) -> bool:
-        """Whether this run is a fork whose evaluations read more or less of each row than its parent's.
+        """Whether this run is a fork that truncates texts differently from its parent.
 
         If so, no metric from before the fork's first step is comparable with later ones.
         """
@@ -113,8 +114,8 @@ class Run(Editable, Protocol):
         ...
 
     @property
-    def applied(self) -> list[Record]:
-        """The edits applied at the latest boundary that had edits. Meant for `after_edits`."""
+    def latest_edits(self) -> list[Record]:
+        """The edits applied at the latest boundary that had any. Meant for `after_edits`."""
         ...
 
     @property
@@ -138,7 +139,7 @@ class Run(Editable, Protocol):
     def request_edits(self, requests: Sequence[EditRequest]) -> None:
         """Request edits for the next boundary.
 
-        Requests are dropped with a message if training is over, which includes the final evaluations.
+        Once training is over, which includes the final evaluations, requests are dropped with a message.
 
         Args:
             requests: the edits; the same on every process.
@@ -154,7 +155,7 @@ class Run(Editable, Protocol):
 
         Args:
             requests: the edits; the same on every process.
-            planned: the edits of each later boundary, which must remain possible.
+            planned: the planned edits of each later boundary; they must remain possible.
         """
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
@@ -180,8 +181,8 @@ class Run(Editable, Protocol):
         Returns:
             Detached loss of each row, 0 for rows with weight 0, [batch].
         Raises:
-            ValueError: if a hook calls it at another point than `after_backward`, since the gradients may be averaged
-                over the processes already; or if the losses have no gradient.
+            ValueError: if a hook calls it outside `after_backward`, when the gradients may already have been averaged
+                over the processes; or if the losses have no gradient.
         """
         ...
 
@@ -193,7 +194,7 @@ class Run(Editable, Protocol):
         """
 
     def stop(self, reason: str) -> None:
-        """Request that the run ends at the next boundary. It is enough if one process calls it.
+        """Request that the run end at the next boundary. A call on one process is enough.
 
         After a call in `end_of_step`, one more step is taken: the next boundary comes after it.
         """
@@ -205,8 +206,8 @@ class Run(Editable, Protocol):
     def set_training_mode(self) -> None:
         """Switch the model to training mode. Fully frozen modules stay in evaluation mode, with dropout disabled."""
 
-    def schedule_on_metric(self, value: float) -> None:
-        """Pass a validation loss to the schedule. Only a schedule that follows the validation loss uses it."""
+    def step_schedule_on_metric(self, value: float) -> None:
+        """Pass a validation loss to the schedule. Schedules that do not depend on the validation loss ignore it."""
 
     def save_model(self, directory: Path) -> None:
         """Save model and tokenizer so that `from_pretrained` can load them. An existing folder is replaced.

@@ -14,15 +14,15 @@ from research.model.parameters import count_parameters
 from research.records.journal_file import append_journal
 from research.records.trackers import track_text
 from research.settings.times import Clock
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.plain_text import for_markdown
 
 
 class AppliedEdits:
-    """The edits of a run so far.
+    """The edits that a run has applied or skipped.
 
     Args:
-        accelerator: knows the main process, which writes the journal, and the trackers.
+        accelerator: tells which process is the main one, which writes the journal; holds the trackers.
         directory: the run directory.
     """
 
@@ -30,12 +30,12 @@ class AppliedEdits:
         self._accelerator = accelerator
         self._directory = directory
         self.journal: list[Record] = []
-        """Every edit so far, skipped edits included."""
+        """The records of all edits, skipped edits included."""
         self.latest: list[Record] = []
-        """The edits of the latest boundary that had any, for after_edits."""
+        """The edits that were last applied together, for after_edits."""
         self.is_replaying = False
-        """Whether a checkpoint's edits are being applied again. They log and print nothing: they did so the first
-        time."""
+        """Whether a checkpoint's edits are being applied again. If so, their messages and logged values are dropped,
+        since they appeared when the edits were first applied."""
 
     @property
     def changed_objective(self) -> bool:
@@ -51,12 +51,14 @@ class AppliedEdits:
         finally:
             self.is_replaying = False
 
-    def finish(self, records: Sequence[Record]) -> None:
-        """Report and store the edits of a boundary, after the audit."""
+    def record(self, records: Sequence[Record]) -> None:
+        """Report and store edits that were applied together, after the audit."""
         self.latest = [*records]
         self._write(records)
 
-    def skip(self, requests: Sequence[EditRequest], reason: str, clock: Clock, model: EncoderWithHead) -> None:
+    def record_skipped(
+        self, requests: Sequence[EditRequest], reason: str, clock: Clock, model: EncoderWithHead
+    ) -> None:
         """Record that edits are skipped.
 
         Args:
@@ -65,20 +67,20 @@ class AppliedEdits:
             clock: the run's position.
             model: the model, which does not change.
         """
-        trainable, size = count_parameters(model)
+        trainable, total = count_parameters(model)
         skipped = [
-            Record.of(request, number, clock, [trainable, trainable], [size, size], skipped=reason)
+            Record.of(request, number, clock, [trainable, trainable], [total, total], skipped=reason)
             for number, request in enumerate(requests, len(self.journal) + 1)
         ]
         self.journal += skipped
         self._write(skipped)
 
     def _write(self, records: Sequence[Record]) -> None:
-        """Append edits of one step to journal.jsonl and the trackers, and report them."""
+        """Append the edits after one step to journal.jsonl and the trackers, and report them."""
         if not self._accelerator.is_main_process or not records:
             return
         append_journal(self._directory, records)
         for record in records:
-            logger.info(f"after step {record.step}: {record}", extra=WITH_LINES)
+            logger.info(f"after step {record.step}: {record}", extra=KEEP_LINE_BREAKS)
         text = "\n".join(f"- {for_markdown(str(record))}" for record in records)
         track_text(self._accelerator, "edits", text, records[0].step)

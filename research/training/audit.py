@@ -3,7 +3,8 @@
 1. The optimizer holds every parameter of the model exactly once and nothing else; frozen parameters have no gradient.
 2. DDP averages the gradients of exactly the parameters that train.
 3. Every group's learning rate is its base rate times the schedule's factor.
-4. Parameters, saved buffers, frozen mask and learning rates are the same on all processes, bit for bit.
+4. Parameters, saved buffers, frozen mask (which parameters are frozen) and learning rates are bit-identical on all
+   processes.
 5. A compiled model was compiled for the parameters that train now.
 """
 
@@ -36,7 +37,7 @@ def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) ->
     """Check 1: optimizer and model hold the same parameters, and frozen parameters have no gradient.
 
     Raises:
-        AuditError: if they do not; names the parameters.
+        AuditError: if not; names the parameters.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     counts = Counter(parameter for group in optimizer.param_groups for parameter in group["params"])
@@ -61,14 +62,14 @@ def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) 
     """Check 2: DDP averages the gradients of exactly the parameters that train.
 
     Raises:
-        AuditError: if it does not; names the parameters.
+        AuditError: if DDP averages the gradients of different parameters; names the parameters.
     """
     if num_processes == 1:
         return
     trainable = trainable_parameters(model)
     sizes = reduced_sizes(wrapped.module)
     expected = (len(trainable), sum(parameter.numel() * parameter.element_size() for parameter in trainable))
-    differing = _differing(model, wrapped)
+    differing = _differing_parameters(model, wrapped)
     if differing or sizes != expected:
         listed = ", ".join(differing) or "none by name"
         raise AuditError(
@@ -81,7 +82,7 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
     """Check 3: every group's learning rate is its base rate times the schedule's factor.
 
     Raises:
-        AuditError: if it is not; names the blocks.
+        AuditError: if a learning rate differs; names the blocks.
     """
     wrong = [
         f"{group['block']} has {group['lr']:.6g} instead of {group['base_lr'] * schedule.factor:.6g}"
@@ -94,7 +95,7 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
 def check_replicas(
     model: EncoderWithHead, optimizer: torch.optim.Optimizer, gather: Gather, num_processes: int
 ) -> None:
-    """Check 4: parameters, saved buffers, frozen mask and learning rates are the same on all processes.
+    """Check 4: all processes hold the same parameters, saved buffers, frozen mask and learning rates.
 
     Called on every process.
 
@@ -104,7 +105,7 @@ def check_replicas(
         gather: concatenates the tensors of all processes along the first dimension.
         num_processes: number of processes.
     Raises:
-        AuditError: on every process, if something differs; names it.
+        AuditError: on every process, if the processes differ; names what differs.
     """
     if num_processes == 1:
         return
@@ -113,21 +114,21 @@ def check_replicas(
     buffers = saved_buffers(model)
     device = named[0][1].device
     rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)
-    own = torch.cat(
+    values = torch.cat(
         [
             torch.stack([checksum(tensor) for _, tensor in (*named, *buffers)]),
             torch.tensor([parameter.requires_grad for _, parameter in named], device=device).long(),
             rates.to(device),
         ]
     )
-    sizes = gather(torch.tensor([len(own)], device=device))
+    sizes = gather(torch.tensor([len(values)], device=device))
     if len(sizes.unique()) > 1:
         raise AuditError(
             f"Audit: the models of the processes differ in structure; values compared per process: {sizes.tolist()}."
         )
-    gathered = gather(own.unsqueeze(0))
+    gathered = gather(values.unsqueeze(0))
     differs = (gathered != gathered[0]).any(dim=0).tolist()
-    what = [
+    descriptions = [
         *(f"the values of {name}" for name, _ in named),
         *(f"the values of the buffer {name}" for name, _ in buffers),
         *(f"whether {name} is frozen" for name, _ in named),
@@ -135,7 +136,7 @@ def check_replicas(
     ]
     _raise_if(
         "all processes must have the same parameters, buffers, frozen mask and learning rates",
-        [f"{name} differs" for name, is_different in zip(what, differs, strict=True) if is_different],
+        [f"{name} differs" for name, is_different in zip(descriptions, differs, strict=True) if is_different],
     )
 
 
@@ -143,12 +144,12 @@ def check_compiled(model: EncoderWithHead, wrapped: Wrapped) -> None:
     """Check 5: the compiled code was made for the parameters that train now.
 
     Raises:
-        AuditError: if it was not; names the parameters.
+        AuditError: if different parameters trained at compilation; names the parameters.
     """
     if wrapped.is_compiled:
         _raise_if(
-            "a compiled model must be compiled again when other parameters train",
-            [f"{name} (changed since compilation)" for name in _differing(model, wrapped)],
+            "a compiled model must be compiled again when different parameters train",
+            [f"{name} (changed since compilation)" for name in _differing_parameters(model, wrapped)],
         )
 
 
@@ -156,21 +157,21 @@ def check_gradients_arrive(model: EncoderWithHead) -> None:
     """Check that every trainable parameter of a compiled model has a gradient; called after the backward pass.
 
     Raises:
-        AuditError: if one has none; names the parameters.
+        AuditError: if a trainable parameter has no gradient; names the parameters.
     """
     _raise_if(
         "every parameter that trains must get a gradient from the compiled model",
-        [f"{name} got none" for name in without_gradient(model)],
+        [f"{name} got none" for name in parameters_without_gradient(model)],
     )
 
 
-def without_gradient(model: EncoderWithHead) -> list[str]:
+def parameters_without_gradient(model: EncoderWithHead) -> list[str]:
     """Return the names of trainable parameters without a gradient."""
     return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
 
 
 def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
-    """Return a message about parameters that get no gradient, with the possible remedies."""
+    """Return a message about parameters that get no gradient, with possible remedies, without a final period."""
     listed = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
     return (
         f"the loss does not depend on {listed}, trainable parameters that therefore get no gradient. Use them in the "
@@ -178,14 +179,14 @@ def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
     )
 
 
-def check_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
+def check_trainable_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
     """Check that no parameter was frozen, unfrozen, added or removed without an edit.
 
     Raises:
-        AuditError: if one was; names the parameters.
+        AuditError: if such a parameter is found; names the parameters.
     """
     if not wrapped.fits(model):
-        changed = ", ".join(_differing(model, wrapped)) or "their order"
+        changed = ", ".join(_differing_parameters(model, wrapped)) or "their order"
         raise AuditError(
             f"The trainable parameters were changed without an edit: {changed}. Request an edit instead, for example "
             "run.edit.freeze('encoder.embeddings'): edits reach every process and the optimizer."
@@ -196,8 +197,8 @@ def _has_grad(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None
 
 
-def _differing(model: EncoderWithHead, wrapped: Wrapped) -> list[str]:
-    """Return the names of parameters that train now but did not when the wrappers were made, or the reverse."""
+def _differing_parameters(model: EncoderWithHead, wrapped: Wrapped) -> list[str]:
+    """Return the names of parameters that train now but did not when the wrappers were created, or the reverse."""
     then = set(wrapped.trainable)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad != (parameter in then)]
     num_removed = len(then - set(model.parameters()))

@@ -27,7 +27,7 @@ class Batches:
     texts: Splits
     """Training, validation and test rows as text, before tokenization."""
     splits: Splits
-    """The same rows, tokenized."""
+    """Training, validation and test rows, tokenized."""
     collator: Collator
     """Makes batches from rows; its `max_length` may change between steps."""
     device: torch.device
@@ -35,9 +35,9 @@ class Batches:
     features: StoredFeatures | None = None
     """Stored hidden states of a frozen encoder; None if the encoder is run."""
     cache_disabled: bool = False
-    """Whether hidden states are computed although they could have been stored."""
-    freed_memory: HeapTrimmer = field(default_factory=HeapTrimmer)
-    """Counts batches, and keeps resident memory from growing on a CPU."""
+    """Whether hidden states are computed although the settings allow the cache: it had to be abandoned."""
+    heap_trimmer: HeapTrimmer = field(default_factory=HeapTrimmer)
+    """Returns freed memory to the system every few batches, so that the memory of a run on a CPU does not grow."""
 
     @functools.cached_property
     def train_lengths(self) -> NDArray[np.int32]:
@@ -55,21 +55,21 @@ class Batches:
 
     def collate(self, micro_batch: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
         """Return a micro-batch's rows as a batch on this process's device."""
-        self.freed_memory.count_batch()
-        # Evaluation uses the longest inputs that the model was ever trained on, even if training uses shorter ones now.
+        self.heap_trimmer.count_batch()
+        # Evaluations use the greatest maximum length that the model was ever trained with, even if it is lower now.
         longest = None if split == "train" else model.config.max_input_length
         batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=longest)
         if self.features is not None:
-            self.disable_cache(self.features.reason_against(model))
+            self.disable_cache_if(self.features.why_unusable(model))
         if self.features is not None:
             batch = self.features.add_to(batch, model, split, micro_batch.rows)
         return batch.to(self.device)
 
-    def disable_cache(self, reason: str | None) -> None:
-        """Compute hidden states from now on if there is a reason not to use the stored ones.
+    def disable_cache_if(self, reason: str | None) -> None:
+        """If there is a reason not to use stored hidden states, run the encoder from now on.
 
         Args:
-            reason: why not; None changes nothing.
+            reason: why the stored hidden states cannot be used; None if they can, which changes nothing.
         """
         if reason is not None:
             self.features, self.cache_disabled = None, True

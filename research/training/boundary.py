@@ -1,4 +1,7 @@
-"""The boundary between two steps: the processes agree on the requested edits, and apply them everywhere or nowhere."""
+"""Boundaries, at which requested edits are applied: after each step, and at the start and the end of an epoch.
+
+At a boundary, the processes agree on the requested edits, and apply them on all processes or on none.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def apply_pending_edits(run: TrainingRun) -> None:
-    """Agree with the other processes on stops, signals and edits, and apply the edits; called on every process."""
+    """Agree with the other processes on stops, signals and edits, then apply the edits; called on every process."""
     requests = run.requests.take()
     _exchange_control_message(run, requests)
     if requests:
@@ -30,30 +33,32 @@ def apply_pending_edits(run: TrainingRun) -> None:
 
 
 def check_replicas(run: TrainingRun) -> None:
-    """Compare the models of all processes, since hooks may have written into them; called on every process.
+    """Check that all processes hold the same model, since hooks may have changed it; called on every process.
 
     Raises:
-        AuditError: on every process, if something differs; names it.
+        AuditError: on every process, if the processes differ; names what differs.
     """
     accelerator = run.accelerator
     audit.check_replicas(run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes)
 
 
 def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> None:
-    """Exchange stops, signals and requested edits. One process is enough for a stop or a signal, but not for edits.
+    """Exchange stops, signals and requested edits. One process can stop the run, but all must request the same edits.
 
     Raises:
         EditError: on every process, if the processes requested different edits.
     """
     if run.accelerator.num_processes == 1:
-        run.stop_reason = run.stop_reason or run.requested_stop
+        run.stop_reason = run.stop_reason or run.requested_stop_reason
         return
-    own = torch.tensor([[run.requested_stop is not None, run.signal, hash_requests(requests)]], dtype=torch.int64)
-    messages = run.accelerator.gather(own.to(run.accelerator.device))
+    message = torch.tensor(
+        [[run.requested_stop_reason is not None, run.signal, hash_requests(requests)]], dtype=torch.int64
+    )
+    messages = run.accelerator.gather(message.to(run.accelerator.device))
     stops, signals, digests = messages.T.tolist()
     run.interruption.signal = max(signals)
     if any(stops):
-        run.stop_reason = next(reason for reason in gather_object([run.requested_stop]) if reason)
+        run.stop_reason = next(reason for reason in gather_object([run.requested_stop_reason]) if reason)
     if len(set(digests)) > 1:
         requested = gather_object([", ".join(map(str, requests)) or "nothing"])
         listed = "; ".join(f"process {rank}: {text}" for rank, text in enumerate(requested))
@@ -63,7 +68,7 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
 
 
 def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
-    """Apply edits, update wrappers and optimizer, audit the result, and write the journal; called on every process.
+    """Apply edits, update optimizer and wrappers, audit the result, and write the journal; called on every process.
 
     Raises:
         EditError: on every process, if an edit fails on any process.
@@ -74,7 +79,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     error: Exception | None = None
     run.fresh.clear()
     try:
-        audit.check_unchanged(run.encoder_with_head, run.wrapped)
+        audit.check_trainable_unchanged(run.encoder_with_head, run.wrapped)
         for request in requests:
             records.append(apply_edit(run, request))
             run.applied_edits.journal.append(records[-1])
@@ -85,8 +90,8 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     _raise_on_all(run, error)
     if model.head is not head:
         run.head_check.check([PlannedHead.of(model)])
-    check_replicas(run)  # before the wrappers are created again, which could hide a difference
-    fit_wrappers(run, requests)
+    check_replicas(run)  # before the wrappers are recreated, which could hide a difference
+    update_wrappers(run, requests)
     error = None
     try:
         audit.check_optimizer(model, run.optimizer)
@@ -99,23 +104,24 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     run.evaluations.forget()
     run.gradient_check.repeat()
     if run.batches.features is not None:
-        run.batches.disable_cache(run.batches.features.reason_after_edits(run))
-    run.applied_edits.finish(records)
+        run.batches.disable_cache_if(run.batches.features.why_unusable_after_edits(run))
+    run.applied_edits.record(records)
     run.hooks.call(run, "after_edits")
 
 
-def fit_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
-    """Create the model's wrappers again if edits require it, and update the list of frozen modules."""
+def update_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
+    """Recreate the model's wrappers if edits require it, and update the list of frozen modules."""
     model = run.encoder_with_head
-    changes_parameters = any(request.name not in EDITS_WITHOUT_PARAMETER_CHANGES for request in requests)
-    recompiles = run.wrapped.is_compiled and changes_parameters
-    if recompiles or not run.wrapped.fits(model):
+    must_recompile = run.wrapped.is_compiled and any(
+        request.name not in EDITS_WITHOUT_PARAMETER_CHANGES for request in requests
+    )
+    if must_recompile or not run.wrapped.fits(model):
         run.wrapped = rewrap(run.accelerator, run.wrapped, model)
     run.frozen = frozen_modules(model)
 
 
 def _raise_on_all(run: TrainingRun, error: Exception | None) -> None:
-    """Raise an error on every process if any process has one, so that no process waits forever for another."""
+    """Raise an error on every process if any process failed, so that no process waits forever for another."""
     messages = [None if error is None else f"{type(error).__name__}: {one_line(error)}"]
     if run.accelerator.num_processes > 1:
         messages = gather_object(messages)

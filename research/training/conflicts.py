@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from research.training.api import Run
 
 
-def conflict_of(
+def find_conflict(
     run: Run, pending: Sequence[EditRequest], requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]
 ) -> str | None:
     """Return why edits cannot be applied at the next boundary, or why planned edits would fail after them.
 
-    The edits so far and the pending edits are rehearsed first.
+    The edits in the journal and the pending edits are rehearsed first.
 
     Args:
         run: the run.
         pending: the edits requested since the last boundary.
         requests: the edits to check.
-        planned: the edits of each later boundary.
+        planned: the planned edits of each later boundary.
     Returns:
-        The reason; None if all of them can be applied.
+        The reason; None if all edits can be applied.
     """
     clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
@@ -37,7 +37,7 @@ def conflict_of(
         rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
         rehearsal.apply(pending)
     except EditError as error:
-        return f"it cannot be checked after the edits so far: {one_line(error)}"
+        return f"the edit cannot be checked, because the earlier edits cannot be rehearsed: {one_line(error)}"
     try:
         rehearsal.apply(requests)
         rehearsal.apply_all(planned)

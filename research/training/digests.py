@@ -1,4 +1,4 @@
-"""Hashes of every part of a run's state after a step, by name, to find how a resumed run differs."""
+"""Hash every part of a run's state after a step, to find where a resumed run differs from an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-def digests(run: TrainingRun) -> dict[str, str]:
-    """Return the hash of each weight, optimizer state, random generator, hook state and the rest, by name."""
+def hash_run_state(run: TrainingRun) -> dict[str, str]:
+    """Return the hash of each part of the state by name: weights, optimizer, random generators, hooks and so on."""
     return {name: hash_value(value) for name, value in _parts(run)}
 
 

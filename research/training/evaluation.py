@@ -21,7 +21,7 @@ from research.system.messages import logger
 from research.system.waiting import WaitingMessage, WaitingProgress
 from research.tasks.base import Task
 from research.training.gathering import RowGatherer
-from research.training.nonfinite import NonFiniteError, describe_evaluation
+from research.training.nonfinite import NonFiniteError, describe_nonfinite
 
 if TYPE_CHECKING:
     from research.training.api import Run
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predictions:
     """Evaluate the model on a split, in evaluation mode. Training mode and random state are restored afterwards.
 
-    If the split has no labels, it is predicted, and neither losses nor metrics are computed.
+    If the split has no labels, only predictions are made; neither losses nor metrics are computed.
 
     Args:
         run: the run.
         split: train, validation or test.
-        before_batch: called before each batch; may end the run.
+        before_batch: called before each batch; may raise an error to end the run.
     Raises:
-        NonFiniteError: if logits or losses are not finite. With --on_nonfinite skip all metrics are NaN instead.
+        NonFiniteError: if logits or losses are not finite. With --on_nonfinite skip, all metrics are NaN instead.
     """
     accelerator = run.accelerator
     lengths = run.lengths_of(split)
     has_labels = split not in run.texts.unlabelled
     was_training = run.model.training
     run.model.eval()
-    rows = RowGatherer(accelerator, len(lengths))
+    gatherer = RowGatherer(accelerator, len(lengths))
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     micro_batches = evaluation_batches(
         lengths, accelerator.process_index, accelerator.num_processes, run.config.evaluation_batch_size
@@ -58,20 +58,20 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
             before_batch()
             batch = run.collate(micro_batch, split)
             positions = torch.as_tensor(micro_batch.rows, device=accelerator.device)
-            scored = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
-            rows.add(positions, batch.weights, *scored)
+            values = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
+            gatherer.add(positions, batch.weights, *values)
             progress.update(len(micro_batch.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
-    logits, *known = rows.close()
-    losses, labels = known if has_labels else (None, None)
+    logits, *losses_and_labels = gatherer.close()
+    losses, labels = losses_and_labels if has_labels else (None, None)
     ids = getattr(run.splits, split).data.column("id").to_numpy()
     with np.errstate(invalid="ignore"):
         is_finite = np.isfinite(logits.min(axis=1)) & np.isfinite(logits.max(axis=1))
     if losses is not None:
         is_finite &= np.isfinite(losses)
     if not is_finite.all():
-        problem = describe_evaluation(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
+        problem = describe_nonfinite(split, run.clock.step, ids[~is_finite].tolist(), len(ids))
         if run.config.on_nonfinite == "error":
             raise NonFiniteError(f"{problem}. Lower --lr, check these rows, or pass --on_nonfinite skip.")
         logger.warning(f"{problem}; this evaluation has no metrics.")
@@ -81,13 +81,13 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         return Predictions(ids, logits, None, math.nan, {})
     if run.task.unseen_labels:  # the loss is not defined for them
         losses = losses[labels < run.task.num_labels]
-    # The metric libraries are imported here, for the first time. If one draws random numbers when imported, a resumed
-    # run, which imports it at another step, would otherwise differ from an uninterrupted run.
+    # The metric libraries are imported here, for the first time. Preserving the random state matters if a library draws
+    # random numbers when imported: a resumed run imports it at a different step than an uninterrupted run.
     with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving():
         from research.learning.metrics import compute_metrics
 
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]
-    broadcast_object_list(metrics)  # so that all processes decide by the same numbers
+    broadcast_object_list(metrics)  # so that all processes base decisions on the same numbers
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
 
 

@@ -27,32 +27,32 @@ class Evaluations:
             run: the run.
             split: train, validation or test.
         Raises:
-            Interrupted: on the main process, if a signal arrives after the last boundary, where no step checks for
-                it; the other processes exit.
+            Interrupted: on the main process, if a signal arrives after the last step, when only evaluations check for
+                signals; the other processes exit.
         """
         run.hooks.call(run, "before_evaluate", split)
         with During(f"in the evaluation of {split} after step {run.clock.step}"):
             predictions = evaluate(run, split, lambda: _leave_if_interrupted(run))
         self._predictions[split] = predictions
-        self._checksums[split] = found = checksums(run.encoder_with_head)
+        self._checksums[split] = current_checksums = checksums(run.encoder_with_head)
         if run.batches.features is not None:
-            run.batches.features.check(found)
+            run.batches.features.check_weights(current_checksums)
         run.hooks.call(run, "after_evaluate", split, predictions.metrics)
         return predictions
 
-    def latest(self, run: TrainingRun, split: str) -> Predictions:
-        """Return the current model's predictions: the latest ones if the weights have not changed since."""
+    def current_predictions(self, run: TrainingRun, split: str) -> Predictions:
+        """Return the current model's predictions: cached ones if its weights are unchanged, otherwise new ones."""
         if split in self._predictions and self._checksums[split] == checksums(run.encoder_with_head):
             return self._predictions[split]
         return self.evaluate(run, split)
 
     def forget(self) -> None:
-        """Drop all cached predictions, since the same weights may give different ones from now on."""
+        """Drop all cached predictions, since the same weights may give different predictions from now on."""
         self._predictions.clear()
 
 
 def _leave_if_interrupted(run: TrainingRun) -> None:
-    """End the run if a signal arrived after its last step, when only evaluations are left."""
+    """End the run if a signal arrived after its last step. Before that, the training loop checks for signals."""
     if not run.requests.takes_edits:
         run.interruption.poll_everywhere()
         run.interruption.leave_if_agreed(run.clock)

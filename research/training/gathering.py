@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK_BYTES = 2**26
-"""Size of the values that one process collects before they are gathered, in bytes."""
+"""Size in bytes of the values that one process collects before they are gathered from all processes."""
 
 
 class RowGatherer:
-    """Gathers values from all processes into arrays in the order of the rows. Only these arrays grow with the split.
+    """Gathers values from all processes into arrays in the order of the rows.
+
+    Values are gathered in blocks, so that apart from the arrays, the memory used does not grow with the split.
 
     Args:
-        accelerator: gathers over the processes, which must add batches of the same shapes.
+        accelerator: gathers over the processes. All of them must add batches of the same shapes.
         num_rows: number of rows in the split.
     """
 
@@ -34,7 +36,7 @@ class RowGatherer:
 
         Args:
             positions: index of each row in the split, [batch].
-            weights: 0 for rows that only fill up a batch, [batch].
+            weights: 0 for rows that only fill up a batch and are ignored, [batch].
             *values: the values, each [batch, ...].
         """
         self._pending.append((positions, weights, *values))
@@ -46,7 +48,7 @@ class RowGatherer:
         """Return the values of all rows, each [num_rows, ...]."""
         if self._pending:
             self._gather()
-        assert (self._times_seen == 1).all(), f"rows were seen {np.unique(self._times_seen)} times"
+        assert (self._times_seen == 1).all(), f"expected each row once; numbers found: {np.unique(self._times_seen)}"
         return self._arrays
 
     def _gather(self) -> None:

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.messages import logger
-from research.training.audit import AuditError, check_gradients_arrive, describe_unused, without_gradient
+from research.training.audit import AuditError, check_gradients_arrive, describe_unused, parameters_without_gradient
 
 
 class GradientCheck:
@@ -16,7 +16,7 @@ class GradientCheck:
         self._is_due = True
 
     def repeat(self) -> None:
-        """Check again in the next step, since other parameters may train from now on."""
+        """Check again in the next step, since different parameters may train from now on."""
         self._is_due = True
 
     def check(self, model: EncoderWithHead, accelerator: Accelerator, *, is_compiled: bool) -> None:
@@ -27,12 +27,12 @@ class GradientCheck:
             accelerator: gives the number of processes.
             is_compiled: whether the model is compiled. If so, every step is checked.
         Raises:
-            AuditError: if a parameter has no gradient and the model is compiled or there are several processes, since
-                DDP would wait for it. Otherwise a warning is logged.
+            AuditError: if a trainable parameter has no gradient, and the model is compiled or there are several
+                processes (DDP would wait for the gradient). In all other cases, a warning is logged.
         """
         if is_compiled:
             check_gradients_arrive(model)
-        elif self._is_due and (unused := without_gradient(model)):
+        elif self._is_due and (unused := parameters_without_gradient(model)):
             problem = describe_unused(model, unused)
             if accelerator.num_processes > 1:
                 raise AuditError(f"With several processes every parameter needs a gradient: {problem}.")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Hook:
     """Base class of all hooks. Every point does nothing unless a subclass overrides it.
 
-    The loop calls each point on every process, for one hook after the other in the order in which they are listed. The
-    first argument is always the run. The keyword-only arguments of `__init__` are the hook's settings. A hook with
+    The loop calls each point on every process, for one hook after the other, in the order of the list of hooks. The
+    first argument is always the run. The keyword-only parameters of `__init__` are the hook's options. A hook with
     state returns it from `state_dict` and restores it in `load_state_dict`, so that a resumed run continues exactly.
 
     A method whose name starts with `on_`, `after_`, `before_` or `end_` must be a point; otherwise defining the class
@@ -31,7 +31,7 @@ class Hook:
     """Whether the hook supports compiled models (`--compile`)."""
     kept_files: ClassVar[tuple[str, ...]] = ()
     """Files and folders in the run directory that belong to the hook's state. Each checkpoint keeps their contents, and
-    a resumed run restores them. Replace the files in such a folder; never write into an existing one."""
+    a resumed run restores them. Replace the files in such a folder; never write into an existing file."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -70,7 +70,7 @@ class Hook:
         """Called before the optimizer update, when the gradients are complete and unscaled but not yet clipped."""
 
     def after_step(self, run: Run) -> None:
-        """Called after each step. `run.last_step` holds its metrics."""
+        """Called after each step. `run.last_step` holds the step's metrics."""
 
     def before_evaluate(self, run: Run, split: str) -> None:
         """Called before each evaluation.
@@ -90,7 +90,7 @@ class Hook:
         """
 
     def after_edits(self, run: Run) -> None:
-        """Called after edits were applied and audited. `run.applied` holds their records."""
+        """Called after edits were applied and audited. `run.latest_edits` holds their records."""
 
     def end_of_step(self, run: Run) -> None:
         """Called at the very end of each step, when no edits are pending. Checkpoints are saved here."""
@@ -126,28 +126,29 @@ def code_of_hook(hook: Hook, method: str) -> CodeOf:
     return CodeOf(f"{describe_hook(hook)} ({method})", getattr(type(hook), method))
 
 
-def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
+def check_batch(hook: Hook, returned: object, batch: Batch) -> None:
     """Check that a hook returned a batch with the same number of rows.
 
-    The number matters because the loss is divided by the number of rows of the global batch.
+    A different number would change the loss, which is divided by the number of rows of the global batch.
 
     Args:
         hook: the hook.
-        changed: the return value of its `on_batch`.
-        batch: the batch that was passed to it.
+        returned: the return value of its `on_batch`.
+        batch: the batch that was passed to `on_batch`.
     Raises:
-        ValueError: if it did not; names the hook and the return value.
+        ValueError: if the hook returned anything else; names the hook and describes the return value.
     """
     where = describe_location(type(hook).on_batch)
-    if not isinstance(changed, Batch):
+    if not isinstance(returned, Batch):
         raise ValueError(
-            f"Expected a Batch or None from on_batch of the {describe_hook(hook)}, got {type(changed).__name__}{where}."
+            f"Expected a Batch or None from on_batch of the {describe_hook(hook)}, got "
+            f"{type(returned).__name__}{where}."
         )
     for name, value in {
-        **changed.inputs,
-        "labels": changed.labels,
-        "weights": changed.weights,
-        "ids": changed.ids,
+        **returned.inputs,
+        "labels": returned.labels,
+        "weights": returned.weights,
+        "ids": returned.ids,
     }.items():
         for tensor in value if isinstance(value, tuple) else (value,):
             num_rows = tensor.shape[0] if isinstance(tensor, Tensor) and tensor.dim() else None
@@ -162,6 +163,7 @@ def check_batch(hook: Hook, changed: object, batch: Batch) -> None:
 POINTS = tuple(
     name for name in vars(Hook) if name.startswith(("on_", "after_", "before_", "end_")) and callable(vars(Hook)[name])
 )
+"""Names of all points."""
 
 
 def refuse_misspelt_points(hook: type[Hook]) -> None:

@@ -1,4 +1,4 @@
-"""Signals that end a run on all processes, after the step in which they arrived."""
+"""Signals that end a run on all processes, after the step in which a signal arrives."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Interruption:
         self.watch = SignalWatch(reports=is_main)
         """Context manager that records signals."""
         self.signal = 0
-        """Number of the signal that this process received or, after the boundary, of the signal that ends the run; 0
-        if there is none."""
+        """Number of the signal that this process received; once the processes have agreed, of the signal that ends the
+        run; 0 if there is none."""
 
     def poll(self) -> None:
-        """Check whether this process received a signal. The other processes learn of it at the next boundary."""
+        """Check whether this process received a signal. The other processes learn of it when edits are applied next."""
         self.signal = self.watch.received_signal()
 
     def poll_everywhere(self) -> None:

@@ -15,19 +15,19 @@ from research.data.batches.order import MicroBatch, RowIndices, global_batches, 
 from research.learning.optimizer import apply_schedule, learning_rates
 from research.system.user_code import During, record_when
 from research.training.api import StepMetrics
-from research.training.audit import check_unchanged
+from research.training.audit import check_trainable_unchanged
 from research.training.boundary import apply_pending_edits, check_replicas
 from research.training.gathering import sum_over_processes
 from research.training.nonfinite import NonFiniteError
 from research.training.run import TrainingRun
-from research.training.skipping import agree_on_skipping
+from research.training.skipping import check_skip_agreement
 
 
 def train(run: TrainingRun) -> None:
     """Train until the last step, or until a stop is requested."""
     try:
         run.hooks.begin(run)
-        # Not in a resumed run: an uninterrupted run has no boundary at this position.
+        # Not in a resumed run: an uninterrupted run applies no edits at this position.
         if run.start is None or run.start.is_fork:
             apply_pending_edits(run)
         check_replicas(run)
@@ -75,8 +75,8 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     """Take one optimizer step on one global batch.
 
     The loss is the sum of the rows' losses divided by the number of rows in the global batch, so that the gradient does
-    not depend on the number of processes or the size of micro-batches. The scale contains the number of processes
-    because DDP divides by it.
+    not depend on the number of processes or the size of micro-batches. `loss_scale` contains the number of processes
+    because DDP divides gradients by it.
     """
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
@@ -96,13 +96,14 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     run.step_loss = loss = sum_over_processes(accelerator, torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
     run.hooks.call(run, "before_step")
-    agree_on_skipping(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
-    check_unchanged(run.encoder_with_head, run.wrapped)
+    check_skip_agreement(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
+    check_trainable_unchanged(run.encoder_with_head, run.wrapped)
 
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     gradient_norm = norm.item()
-    skipped = _refuse_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm) or run.skip_reason is not None
+    must_skip = _must_skip_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm)
+    skipped = must_skip or run.skip_reason is not None
     rates = learning_rates(optimizer)
     if not skipped:
         if run.config.max_grad_norm > 0:
@@ -123,7 +124,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     run.last_step = StepMetrics(loss, gradient_norm, rates, num_trainable, len(rows), seconds, skipped)
 
 
-def _refuse_nonfinite(
+def _must_skip_nonfinite(
     run: TrainingRun,
     rows: RowIndices,
     micro_batches: list[MicroBatch],
@@ -131,11 +132,13 @@ def _refuse_nonfinite(
     loss: float,
     gradient_norm: float,
 ) -> bool:
-    """Return whether the step must be skipped. All processes get the same answer from the same loss and gradients.
+    """Return whether the step must be skipped because its loss or gradient is not finite.
+
+    All processes get the same answer, since loss and gradient are the same on every process.
 
     Raises:
         NonFiniteError: if loss or gradient is not finite, unless --on_nonfinite skip is set or a gradient scaler
-            handles an overflow. Names step, learning rate and rows.
+            handles an overflow. The message names step, learning rate and rows.
     """
     if math.isfinite(loss) and math.isfinite(gradient_norm):
         return False
@@ -146,9 +149,10 @@ def _refuse_nonfinite(
     if run.config.on_nonfinite == "skip":
         return True
     is_nonfinite = ~torch.cat(losses).isfinite().cpu().numpy()
-    own = np.concatenate([micro_batch.rows for micro_batch in micro_batches])[is_nonfinite]
-    found = sorted(set(gather_object(own.tolist()))) or sorted(rows.tolist())
-    ids = run.splits.train.data.column("id").take(found).to_pylist()
+    own_rows = np.concatenate([micro_batch.rows for micro_batch in micro_batches])[is_nonfinite]
+    # If only the gradient is not finite, any row may be the cause.
+    suspects = sorted(set(gather_object(own_rows.tolist()))) or sorted(rows.tolist())
+    ids = run.splits.train.data.column("id").take(suspects).to_pylist()
     rate = max(learning_rates(run.optimizer).values())
     raise NonFiniteError(
         f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "

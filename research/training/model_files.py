@@ -17,16 +17,16 @@ def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, direc
     Raises:
         StorageError: if the disk is full or cannot be written to.
     """
-    writing = directory.with_name(f".{directory.name}.writing")
-    durable.remove(writing)
+    temporary = directory.with_name(f".{directory.name}.writing")
+    durable.remove(temporary)
     needed = sum(value.nbytes for value in model.state_dict().values())
     with (
         durable.reporting_failure(directory, needed=needed),
-        durable.deleting_on_failure(writing),
+        durable.deleting_on_failure(temporary),
         WaitingMessage(f"Saving the model into {directory}"),
     ):
-        # A safetensors file may have any size; shards would only add another progress bar.
-        model.save_pretrained(writing, max_shard_size="1TB")
+        # In one file: safetensors files may have any size, and several shards would only add a progress bar.
+        model.save_pretrained(temporary, max_shard_size="1TB")
         tokenizer.model_max_length = model.config.max_input_length
-        tokenizer.save_pretrained(writing)
-        durable.publish(writing, directory)
+        tokenizer.save_pretrained(temporary)
+        durable.publish(temporary, directory)

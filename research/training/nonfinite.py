@@ -11,8 +11,8 @@ class NonFiniteError(ValueError):
     """A loss, a gradient or a logit is not finite."""
 
 
-def describe_evaluation(split: str, step: int, ids: Sequence[int], num_rows: int) -> str:
-    """Return a message about logits or losses that are not finite, without a final period.
+def describe_nonfinite(split: str, step: int, ids: Sequence[int], num_rows: int) -> str:
+    """Return a message about an evaluation whose logits or losses are not finite, without a final period.
 
     Args:
         split: the evaluated split.

@@ -10,12 +10,13 @@ from research.edits.base import EditError, EditProxy
 from research.edits.records import EditRequest
 from research.system.messages import logger
 
-NO_EDITS_FROM = ("after_edits", "end_of_step", "on_train_end", "on_exception")
-"""Points that no boundary follows before the next checkpoint or the end of the run."""
+POINTS_WITHOUT_EDITS = ("after_edits", "end_of_step", "on_train_end", "on_exception")
+"""Points at which edits cannot be requested: a checkpoint or the end of the run comes before the next boundary, where
+edits are applied."""
 
 
 class EditRequests:
-    """The edits requested since the last boundary."""
+    """The edits requested since edits were last applied."""
 
     def __init__(self) -> None:
         self.edit = EditProxy(lambda request: self.request_edits([request]), lambda: self.asked_by)
@@ -23,14 +24,14 @@ class EditRequests:
         self.takes_edits = True
         """Whether another boundary follows at which edits can be applied."""
         self.asked_by = "Python"
-        """Origin of requests made now: a hook, or code outside all hooks."""
+        """Who requests edits at present: the hook that is being called, or "Python" for code outside hooks."""
         self.point: str | None = None
-        """The point that is being called; None between the points."""
-        self._closed: str | None = None
+        """The point that is being called; None outside a hook."""
+        self._closed_by: str | None = None  # the point of POINTS_WITHOUT_EDITS that is being called
         self._pending: list[EditRequest] = []
 
     @property
-    def caller_number(self) -> int:
+    def caller_hash(self) -> int:
         """A hash of the hook and the point that are being called, the same on every process."""
         return int.from_bytes(hashlib.sha256(f"{self.asked_by} {self.point}".encode()).digest()[:4], "big")
 
@@ -43,15 +44,15 @@ class EditRequests:
         """Request edits for the next boundary; drop them with a message if training is over.
 
         Raises:
-            EditError: at a point that no boundary follows before the next checkpoint or the end of the run.
+            EditError: at a point of POINTS_WITHOUT_EDITS, or in an evaluation started there.
         """
         for request in requests:
-            if self._closed is not None:
+            if self._closed_by is not None:
                 raise EditError(
-                    f"{request} was requested in {self._closed} (by {request.asked_by}), where edits are not allowed: "
-                    "a checkpoint would miss it. Request edits, or evaluate, in after_step instead."
+                    f"{request} was requested in {self._closed_by} (by {request.asked_by}), where edits are not "
+                    "allowed: a checkpoint would miss it. Request edits, or evaluate, in after_step instead."
                 )
-            if not self.takes_edits:  # in the last evaluations
+            if not self.takes_edits:  # in the final evaluations
                 logger.info(f"The run is over: {request}, requested by {request.asked_by}, is not applied.")
                 continue
             self._pending.append(request)
@@ -64,11 +65,11 @@ class EditRequests:
     @contextlib.contextmanager
     def calling(self, asked_by: str, point: str) -> Iterator[None]:
         """Return a context in which requests are attributed to a hook and the point that is being called."""
-        before = self.asked_by, self.point, self._closed
+        before = self.asked_by, self.point, self._closed_by
         self.asked_by, self.point = asked_by, point
-        if self._closed is None and point in NO_EDITS_FROM:  # also closed in an evaluation that starts at this point
-            self._closed = point
+        if self._closed_by is None and point in POINTS_WITHOUT_EDITS:  # kept in an evaluation that starts at this point
+            self._closed_by = point
         try:
             yield
         finally:
-            self.asked_by, self.point, self._closed = before
+            self.asked_by, self.point, self._closed_by = before

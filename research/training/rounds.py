@@ -1,4 +1,4 @@
-"""Join the processes that torchrun started, also after a restart.
+"""Join the processes that torchrun started, including after a restart.
 
 Torchrun's store survives a restart, so torch would look for the dead processes at their old addresses. No environment
 variable identifies the round of restarts: TORCHELASTIC_RESTART_COUNT counts the failures of each node separately, and
@@ -23,9 +23,10 @@ AGREEMENT_TIMEOUT = timedelta(minutes=10)
 """How long to wait for the other processes. Imports alone can take minutes on a busy disk."""
 POLL_SECONDS = 0.05
 ROUNDS = "midway/rounds"
-
+"""Key of the number of rounds in the store."""
 
 _round = 1
+"""Number of the round in which this process joined, from 1."""
 
 
 def num_earlier_rounds() -> int:
@@ -57,9 +58,9 @@ def join_processes() -> None:
 def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta = AGREEMENT_TIMEOUT) -> int:
     """Return the number of this round, the same for all live processes.
 
-    Every process except the first writes a unique name into the store. The first process starts a round and answers
-    the names with its number until every name in the store has confirmed it. The name of a dead process is overwritten
-    by the process that replaces it.
+    Every process except the first writes a unique name into the store. The first process starts a round and sends the
+    round's number to every name until all names have confirmed it. The name of a dead process is overwritten by the
+    process that replaces it.
 
     Args:
         store: the store, shared by all processes and all earlier rounds.
@@ -80,7 +81,7 @@ def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta 
         return number
     number = store.add(ROUNDS, 1)
     _wait(
-        lambda: all(_has_confirmed(store, number, other) for other in range(1, world_size)),
+        lambda: all(_send_number(store, number, recipient) for recipient in range(1, world_size)),
         deadline,
         "the other processes",
     )
@@ -88,8 +89,8 @@ def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta 
     return number
 
 
-def _has_confirmed(store: Store, number: int, rank: int) -> bool:
-    """Answer a process of this round, and return whether it has confirmed."""
+def _send_number(store: Store, number: int, rank: int) -> bool:
+    """Send the number of this round to a process, and return whether the process has confirmed it."""
     if not store.check([f"midway/name/{rank}"]):
         return False
     name = store.get(f"midway/name/{rank}").decode()

@@ -21,7 +21,7 @@ from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import MicroBatch
 from research.data.prepare.load import Splits
-from research.edits.base import EditProxy, random_numbers_of
+from research.edits.base import EditProxy, seeded
 from research.edits.records import EditRequest, Parent, Record
 from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
@@ -33,18 +33,18 @@ from research.model.head_check import HeadCheck
 from research.model.selectors import frozen_modules
 from research.settings.config import RunConfig
 from research.settings.times import Clock
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.seeds import derived_seed
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
 from research.training.applied_edits import AppliedEdits
 from research.training.batches import Batches
-from research.training.called_hooks import CalledHooks
-from research.training.checkpoint.find import Start
-from research.training.conflicts import conflict_of
+from research.training.checkpoint.find import StartCheckpoint
+from research.training.conflicts import find_conflict
 from research.training.evaluations import Evaluations
 from research.training.gradient_check import GradientCheck
+from research.training.hook_caller import HookCaller
 from research.training.interruption import Interruption
 from research.training.model_files import save_model
 from research.training.origin import Origin
@@ -66,37 +66,37 @@ class TrainingRun:
     directory: Path
     """The run directory."""
     accelerator: Accelerator
-    """Process index, number of processes, precision and device."""
+    """Knows the process index, the number of processes, the precision and the device."""
     task: Task
-    """The kind of labels, and how they are predicted and scored."""
+    """The kind of labels, and how labels are predicted and scored."""
     batches: Batches
-    """The rows, as texts and as tokens, and the collator that makes batches of them."""
+    """The rows, as texts and as tokens, and the collator that makes batches from them."""
     tokenizer: PreTrainedTokenizerBase
     """The encoder's tokenizer, saved together with the model."""
     wrapped: Wrapped
-    """The model in its wrappers."""
+    """The model in its wrappers, such as DDP."""
     optimizer: torch.optim.Optimizer
     """The optimizer; a block has up to two parameter groups, with and without weight decay."""
     schedule: Schedule
-    """A factor for the base learning rate of every parameter group."""
+    """Gives the factor by which the base learning rate of every parameter group is multiplied."""
     objective: Objective
     """Computes the loss of each row and the logits of a batch."""
     clock: Clock
     """The run's position: steps taken, current epoch, and steps taken in it."""
     head_check: HeadCheck
     """Checks a head before it trains."""
-    hooks: CalledHooks = field(default_factory=CalledHooks)
+    hooks: HookCaller = field(default_factory=HookCaller)
     """Calls the hooks at every point."""
     origin: Origin = field(default_factory=Origin)
     """The checkpoint or the run that this run continues."""
     stop_reason: str | None = None
-    """Why the run ends before its last step, once all processes have agreed; None if it does not."""
-    requested_stop: str | None = None
-    """The reason that a hook of this process gave for stopping the run; None if none did."""
+    """Why the run ends early, set once all processes have agreed; None if it does not end early."""
+    requested_stop_reason: str | None = None
+    """The reason that a hook in this process gave for stopping the run; None if no hook asked for a stop."""
     to_log: dict[str, float] = field(default_factory=dict)
     """Values that hooks add to this step's line in metrics.jsonl."""
     totals: Totals = field(default_factory=Totals)
-    """Sums over all steps so far."""
+    """Sums over all steps taken."""
     last_step: StepMetrics | None = None
     """Metrics of the latest step; None until the first step has been taken."""
     loss_scale: float = 1.0
@@ -106,23 +106,23 @@ class TrainingRun:
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
     fresh: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits of this boundary created or reinitialised."""
+    """Parameters that the edits applied after this step created or reinitialised."""
     step_loss: float = math.nan
     """Mean loss over the rows of the global batch, from all processes; available from before_step on."""
     skip_reason: str | None = None
-    """Why this step's optimizer update is skipped; None if it is not."""
+    """Why this step's optimizer update is skipped; None if it is not skipped."""
     gradient_check: GradientCheck = field(default_factory=GradientCheck)
     """Checks that every trainable parameter gets a gradient."""
 
     def __post_init__(self) -> None:
         self.requests = EditRequests()
-        """Edits requested since the last boundary."""
+        """Edits requested since edits were last applied, and the hooks that requested them."""
         self.applied_edits = AppliedEdits(self.accelerator, self.directory)
-        """Edits so far."""
+        """Edits that have been applied or skipped, and the journal."""
         self.frozen = frozen_modules(self.encoder_with_head)
         """Fully frozen modules, which stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
-        """Signals that end the run."""
+        """Watches for signals that end the run."""
 
     @property
     def collator(self) -> Collator:
@@ -140,7 +140,7 @@ class TrainingRun:
         return self.batches.splits
 
     @property
-    def start(self) -> Start | None:
+    def start(self) -> StartCheckpoint | None:
         """See `api.Run`."""
         return self.origin.start
 
@@ -175,7 +175,7 @@ class TrainingRun:
         return self.applied_edits.journal
 
     @property
-    def applied(self) -> list[Record]:
+    def latest_edits(self) -> list[Record]:
         """See `api.Run`."""
         return self.applied_edits.latest
 
@@ -232,7 +232,7 @@ class TrainingRun:
         self.accelerator.backward(losses.sum() * self.loss_scale)
         return losses.detach()
 
-    def schedule_on_metric(self, value: float) -> None:
+    def step_schedule_on_metric(self, value: float) -> None:
         """See `api.Run`."""
         if self.schedule.is_conditional:
             self.schedule.step_on_metric(value)
@@ -264,18 +264,18 @@ class TrainingRun:
     def print(self, message: str) -> None:
         """Print a message for the user, once for all processes and without breaking the progress bar."""
         if self.is_main and not self.applied_edits.is_replaying:
-            logger.info(message, extra=WITH_LINES)
+            logger.info(message, extra=KEEP_LINE_BREAKS)
 
     def stop(self, reason: str) -> None:
         """See `api.Run`."""
-        self.requested_stop = self.requested_stop or reason
+        self.requested_stop_reason = self.requested_stop_reason or reason
 
     def skip_step(self, reason: str) -> None:
         """See `api.Run`."""
         if self.requests.point != "before_step":
             raise ValueError(
-                "A step can be skipped in before_step, not "
-                + (f"in {self.requests.point}." if self.requests.point else "between the points of hooks.")
+                "A step can be skipped only in before_step, not "
+                + (f"in {self.requests.point}." if self.requests.point else "outside a hook.")
             )
         self.skip_reason = reason
 
@@ -291,20 +291,21 @@ class TrainingRun:
 
     def request_edits_or_skip(self, requests: Sequence[EditRequest], planned: Sequence[Sequence[EditRequest]]) -> None:
         """See `api.Run`."""
-        reason = conflict_of(self, self.requests.pending, requests, planned)
+        reason = find_conflict(self, self.requests.pending, requests, planned)
         if reason is None:
             self.requests.request_edits(requests)
         else:
-            self.applied_edits.skip(requests, reason, self.clock, self.encoder_with_head)
+            self.applied_edits.record_skipped(requests, reason, self.clock, self.encoder_with_head)
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
-        """Return a context in which all processes draw the same random numbers; training's random state is restored.
+        """Return a context in which all processes draw the same random numbers.
 
-        Outside the context each process draws other numbers, so that dropout differs. The numbers inside depend on the
-        run's seed, the step, the hook and its point, so that a resumed run draws the same. In an edit the context
-        changes nothing: an edit's numbers are the same on every process and when a resumed run applies it again.
+        Afterwards, training's random state is restored. Outside the context, each process draws different numbers, so
+        that dropout differs. Inside, the numbers depend on the run's seed, the step, the hook and its point, so that a
+        resumed run draws the same ones. In an edit the context changes nothing: an edit draws the same numbers on
+        every process anyway, and draws them again when a resumed run applies the edit again.
         """
         if self.applying is not None:
             return contextlib.nullcontext()
         seed = derived_seed(self.config.seed, self.clock.step)
-        return random_numbers_of(seed, self.requests.caller_number, self.accelerator.device)
+        return seeded(seed, self.requests.caller_hash, self.accelerator.device)

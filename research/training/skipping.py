@@ -11,7 +11,7 @@ from research.training.gathering import sum_over_processes
 from research.training.hook import Hook
 
 
-def agree_on_skipping(accelerator: Accelerator, hooks: Iterable[Hook], *, skips: bool, step: int) -> None:
+def check_skip_agreement(accelerator: Accelerator, hooks: Iterable[Hook], *, skips: bool, step: int) -> None:
     """Check that all processes skip a step or none does; called on every process.
 
     Args:
@@ -22,13 +22,13 @@ def agree_on_skipping(accelerator: Accelerator, hooks: Iterable[Hook], *, skips:
     Raises:
         ValueError: on every process, if only some processes request to skip the step.
     """
-    # If no hook can skip a step, which is known on every process, nothing needs to be exchanged.
+    # Only a hook with before_step can skip a step. Hooks are the same on every process, so all processes return here.
     if accelerator.num_processes == 1 or all(type(hook).before_step is Hook.before_step for hook in hooks):
         return
     num_skipping = sum_over_processes(accelerator, torch.tensor(float(skips), device=accelerator.device))
     if num_skipping not in (0, accelerator.num_processes):
         raise ValueError(
-            f"Either all processes or none must skip a step; {num_skipping:.0f} of {accelerator.num_processes} "
+            f"All processes or none must skip a step; {num_skipping:.0f} of {accelerator.num_processes} processes "
             f"requested to skip step {step}. Base the decision on values that are the same on every process, such as "
             "run.step_loss."
         )

@@ -16,24 +16,26 @@ class StoredFeatures(Protocol):
     digest: str
     """Hash of the stored hidden states."""
 
-    def reason_against(self, model: EncoderWithHead) -> str | None:
+    def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states cannot be used for the next batch; None if they can."""
 
-    def reason_after_edits(self, run: Editable) -> str | None:
-        """Return why the stored hidden states cannot be used after the edits of a boundary; None if they can."""
+    def why_unusable_after_edits(self, run: Editable) -> str | None:
+        """Return why the stored hidden states cannot be used after the edits just applied; None if they can."""
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
         """Return the batch with the hidden states that the head reads."""
         ...
 
-    def check(self, found: dict[str, int]) -> None:
-        """Check that the encoder's weights have not changed.
+    def check_weights(self, current_checksums: dict[str, int]) -> None:
+        """Check that the encoder's weights are those that computed the stored hidden states.
+
+        This also finds changes that torch's version counters miss.
 
         Args:
-            found: checksums of the model's parameters and buffers.
+            current_checksums: checksums of the model's parameters and buffers, by name.
         Raises:
-            ValueError: if they were changed in a way that torch does not notice.
+            ValueError: if the weights have changed.
         """
 
-    def follow(self, run: Editable) -> str | None:
-        """Use the stored hidden states with the run's current model; return why this is not possible, or None."""
+    def reattach_to(self, run: Editable) -> str | None:
+        """Use the stored hidden states with the run's new model; return the reason if this is impossible, else None."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Totals:
-    """Sums over all steps."""
+    """Sums over all steps taken."""
 
     num_skipped: int = 0
     """Number of steps whose optimizer update was skipped."""

@@ -1,6 +1,6 @@
 """Wrap the model for training: mixed precision, compilation, and DDP if there are several processes.
 
-All code that creates wrappers, or creates them again after edits, is here.
+All code that creates wrappers, or recreates them after edits, is here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from research.model.parameters import trainable_parameters
 
 @dataclass(frozen=True)
 class Wrapped:
-    """A wrapped model, and the parameters for which the wrappers were made."""
+    """A wrapped model, and the trainable parameters for which the wrappers were created."""
 
     module: nn.Module
     """The outermost wrapper, or the model itself."""
     trainable: tuple[nn.Parameter, ...]
-    """Parameters that were trainable when the wrappers were made. DDP's reducer and the compiled code know no other."""
+    """Parameters that were trainable when the wrappers were created. DDP and the compiled code handle only these."""
     compile_backend: str | None = None
     """Backend of torch.compile; None if the model is not compiled."""
 
@@ -43,7 +43,7 @@ class Wrapped:
         return sum(parameter.numel() for parameter in self.trainable)
 
     def fits(self, model: nn.Module) -> bool:
-        """Return whether the trainable parameters are the same as when the wrappers were made."""
+        """Return whether the trainable parameters are the same as when the wrappers were created."""
         now = trainable_parameters(model)
         return len(now) == len(self.trainable) and all(map(operator.is_, now, self.trainable))
 
@@ -67,8 +67,8 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
     """Return the model in new wrappers that match its current trainable parameters.
 
     DDP registers only the parameters that are trainable when it is created, and dynamo's guards do not notice later
-    changes (https://github.com/pytorch/pytorch/issues/139476), so both are created again. Nothing is broadcast: the
-    processes' models are compared before, so that a difference is found instead of overwritten.
+    changes (https://github.com/pytorch/pytorch/issues/139476), so both are created again. DDP does not broadcast the
+    weights of the first process (init_sync=False), since this would hide differences between the processes.
     """
     if wrapped.compile_backend is not None:
         torch._dynamo.reset()
@@ -76,7 +76,7 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
     module: nn.Module = model
     old = wrapped.module
     if accelerator.num_processes > 1:
-        # Not through the accelerator: a model without trainable parameters was never wrapped.
+        # Accelerate does not wrap a model without trainable parameters, so the model may not have been wrapped before.
         ids = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
         settings = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
         with _mute_buffer_warning():
@@ -87,7 +87,7 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
 
 @contextlib.contextmanager
 def _mute_buffer_warning() -> Iterator[None]:
-    """Suppress DDP's warning that broadcast_buffers is deprecated: the replacement exists only since torch 2.13."""
+    """Suppress DDP's warning that broadcast_buffers is deprecated: its replacement exists only since torch 2.13."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from research import Hook
 from research.training.api import Run
-from research.training.digests import digests
+from research.training.digests import hash_run_state
 from research.training.run import TrainingRun
 
 
@@ -16,4 +16,4 @@ class DigestRecorder(Hook):
 
     def end_of_step(self, run: Run) -> None:
         assert isinstance(run, TrainingRun)
-        self.by_step[run.clock.step] = digests(run)
+        self.by_step[run.clock.step] = hash_run_state(run)

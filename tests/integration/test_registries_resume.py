@@ -24,8 +24,8 @@ from research.settings.config import Choice
 from research.settings.options import Option, options_of
 from research.settings.plugins import import_plugins
 from research.settings.registries import GIVEN_BY_CALLER
-from research.training.accelerator import create_accelerator, end_run
-from research.training.checkpoint.find import Start
+from research.training.accelerator import close_trackers, create_accelerator
+from research.training.checkpoint.find import StartCheckpoint
 from research.training.hook import HOOKS
 from research.training.loop import train
 from tests.conftest import ROOT, WORDS
@@ -105,7 +105,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return write
 
 
-def train_run(config: RunConfig, folder: Path, start: Start | None) -> str:
+def train_run(config: RunConfig, folder: Path, start: StartCheckpoint | None) -> str:
     """Train a run, and return the hash of its weights."""
     config = resolve(config)
     folder.mkdir()
@@ -116,7 +116,7 @@ def train_run(config: RunConfig, folder: Path, start: Start | None) -> str:
         train(run)
         return weights_sha256(run.encoder_with_head)
     finally:
-        end_run(accelerator)
+        close_trackers(accelerator)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -153,6 +153,9 @@ def test_entry_resumes_and_forks_with_equal_bits(
     config = RunConfig(**settings)
     uninterrupted = train_run(config, tmp_path / "uninterrupted", None)
     checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000002"
-    assert train_run(config, tmp_path / "resumed", Start(checkpoint)) == uninterrupted
+    assert train_run(config, tmp_path / "resumed", StartCheckpoint(checkpoint)) == uninterrupted
     fork_settings = config.to_dict() | {"fork": f"{tmp_path / 'uninterrupted'}@2"}
-    assert train_run(RunConfig(**fork_settings), tmp_path / "forked", Start(checkpoint, is_fork=True)) == uninterrupted
+    assert (
+        train_run(RunConfig(**fork_settings), tmp_path / "forked", StartCheckpoint(checkpoint, is_fork=True))
+        == uninterrupted
+    )

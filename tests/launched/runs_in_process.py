@@ -13,7 +13,7 @@ import torch
 from research import Hook, RunConfig
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
-from research.training.accelerator import create_accelerator, end_run
+from research.training.accelerator import close_trackers, create_accelerator
 from research.training.loop import train
 from research.training.run import TrainingRun
 
@@ -43,7 +43,7 @@ def prepare_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> Training
     try:
         return set_up(config, Path(folder), accelerator, None, hooks)
     except BaseException:
-        end_run(accelerator)
+        close_trackers(accelerator)
         raise
 
 
@@ -52,7 +52,7 @@ def train_and_end(run: TrainingRun) -> None:
     try:
         train(run)
     finally:
-        end_run(run.accelerator)
+        close_trackers(run.accelerator)
 
 
 def write_by_rank(output: Path, results: Any) -> None:

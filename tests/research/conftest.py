@@ -16,8 +16,8 @@ from accelerate.state import AcceleratorState
 from research import Hook, RunConfig
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
-from research.training.accelerator import create_accelerator, end_run
-from research.training.checkpoint.find import Start
+from research.training.accelerator import close_trackers, create_accelerator
+from research.training.checkpoint.find import StartCheckpoint
 from research.training.run import TrainingRun
 from tests.messages import collect_messages
 
@@ -87,7 +87,7 @@ def start_run(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings of accelerate itself
             accelerator = create_accelerator(config, str(directory))
-            start = None if resume is None else Start(resume)
+            start = None if resume is None else StartCheckpoint(resume)
             with collect_messages(messages):
                 run = set_up(config, directory, accelerator, start, hooks)
         started.append(run)
@@ -95,4 +95,4 @@ def start_run(
 
     yield start_one
     for run in started:
-        end_run(run.accelerator)
+        close_trackers(run.accelerator)

@@ -1,4 +1,4 @@
-"""Report obvious mistakes before importing torch and Transformers, which takes seconds."""
+"""Report obvious mistakes in the settings before torch and Transformers are imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from research.tasks.metric_names import check_metric_name
 
 
 def check_first(config: RunConfig) -> None:
-    """Check everything that can be checked without large libraries, data and a model.
+    """Check everything that can be checked without large libraries, data or a model.
 
     Raises:
-        ValueError: with the setting and the invalid value.
+        ValueError: if a setting is invalid; names the setting and its value.
     """
     check_launch()
     check_plugins(config.plugin)
@@ -37,10 +37,10 @@ def check_first(config: RunConfig) -> None:
 
 
 def check_times(config: RunConfig) -> None:
-    """Check times and periods, and that --patience is not used without evaluations.
+    """Check that times and periods are valid, and that --patience is not used without evaluations.
 
     Raises:
-        ValueError: naming the setting.
+        ValueError: if not; names the setting.
     """
     for name in names_where(lambda declared: declared.unit in (TIME, PERIOD)):
         text = getattr(config, name)

@@ -1,4 +1,4 @@
-"""Check the names, options and option values of choices against the source of the built-in entries."""
+"""Check choices (settings that name a registered entry, such as --head) against the source of the built-in entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.settings.registries import GIVEN_BY_CALLER, read_registry
 
 
 def check_choices(config: RunConfig) -> None:
-    """Check that names and options exist, and that the entries accept the values of their options.
+    """Check that the chosen entries and their options exist, and that the entries accept the options' values.
 
     Raises:
         UnknownNameError: if a name or option is unknown; the message suggests the nearest name and lists all names.

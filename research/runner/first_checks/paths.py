@@ -15,20 +15,20 @@ from research.settings.registries import read_registry
 from research.system.launcher import was_launched
 from research.system.paths import expand_path
 from research.system.plain_text import for_message
-from research.training.checkpoint.find import check_checkpoint, check_has_step
+from research.training.checkpoint.find import check_checkpoint, check_fork_step_exists
 
 
 def check_paths(config: RunConfig) -> None:
-    """Check that paths exist and are of the right kind, and reject encoders that cannot exist.
+    """Check that paths exist and are of the right kind, and that the encoder can exist.
 
     Raises:
-        ValueError: with the setting and the path.
+        ValueError: if not; names the setting and the path.
     """
     if config.resume not in (None, "auto"):
         check_checkpoint(Path(str(config.resume)), "--resume")
     if config.resume is None:  # a checkpoint contains the weights, and the sources of its run may no longer exist
         if config.fork is not None:
-            check_has_step(config.fork)
+            check_fork_step_exists(config.fork)
         elif config.init_from is not None:
             _check_path("init_from", config.init_from)
             find_saved_model(expand_path(config.init_from))

@@ -17,13 +17,14 @@ from research.settings.times import parse_time
 from research.tasks.metric_names import check_metric_name
 
 _TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector}
-"""Names used in annotations, except builtins."""
+"""Values of the names that annotations of options may use, besides builtins."""
 _CHECKS = {
     check.__name__: check
     for check in (require_one_of, require_positive, require_probability, parse_time, check_metric_name)
 }
 """Functions with which entries check the values of their options."""
 _BUILTINS = {"float": float, "len": len, "max": max, "min": min}
+"""Builtins that checks of option values may use."""
 
 
 def read_options(function: ast.FunctionDef | None, *, from_second_on: bool = False) -> tuple[Option, ...]:
@@ -63,13 +64,13 @@ def _read_type(annotation: ast.expr | None) -> Any:
 
 
 def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) -> None:
-    """Run the checks at the start of a function that depend only on its options.
+    """Run those checks at the start of a function that depend only on its options.
 
     Args:
         function: source of the function; None if there is none, and thus no checks.
         values: values of all options.
     Raises:
-        ValueError: as raised by the function.
+        ValueError: the error that the function itself would raise.
     """
     known = {**_BUILTINS, **_CHECKS, **values}
     for statement in () if function is None else function.body:
@@ -82,7 +83,7 @@ def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) ->
                 | ast.Assign(value=ast.Call(func=ast.Name(id=name)) as call)
             ) if name in _CHECKS and _is_known([call], known):
                 _evaluate(call, known)
-        for node in ast.walk(statement):
+        for node in ast.walk(statement):  # a variable that the function assigns no longer has the value of the option
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 known.pop(node.id, None)
 

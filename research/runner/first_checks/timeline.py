@@ -1,4 +1,4 @@
-"""Check a timeline as far as possible without a model and data."""
+"""Check a timeline as far as possible without a model or data."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _KNOWN_EARLY = ("st", "%")
 
 
 def check_timeline(config: RunConfig) -> None:
-    """Check that each entry has a time, known edits, valid arguments and metrics, and is due within the run.
+    """Check that each entry has a time or condition, known edits and valid arguments, and is due within the run.
 
     Raises:
-        ValueError: with the number of the entry.
+        ValueError: if not; gives the number of the entry.
     """
     labelled_entries = [(f"timeline entry {number}", entry) for number, entry in enumerate(config.timeline, start=1)]
     if config.freeze:
@@ -43,14 +43,17 @@ def _check_due(due: Due, config: RunConfig) -> None:
         check_metric_name(due.when.metric, config.task)
     if config.smoke:  # a smoke test has its own length and compresses the timeline
         return
+    # The number of steps per epoch is not known yet; the times that are checked below do not depend on it.
     clock = Clock(steps_per_epoch=1, total_steps=config.max_steps or 0, batch_size=config.batch_size)
-    every = None if config.evaluate_every is None else parse_time(config.evaluate_every)
-    time = due.at or due.every or every
+    evaluate_every = None if config.evaluate_every is None else parse_time(config.evaluate_every)
+    time = due.at or due.every or evaluate_every
     if time is not None and (config.max_steps is None or time.unit not in _KNOWN_EARLY):
         return
-    due.steps(clock)
+    due.steps(clock)  # raises an error if the entry is not due within the run
     if config.fork is None:  # a fork's conditions may have come true in its parent
-        due.check_evaluations(0 if every is None else (clock.total_steps - 1) // every.to_period(clock))
+        due.check_evaluations(
+            0 if evaluate_every is None else (clock.total_steps - 1) // evaluate_every.to_period(clock)
+        )
 
 
 def _check_edit(edit: str, value: Any, config: RunConfig) -> None:

@@ -18,7 +18,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Start:
+class StartCheckpoint:
     """The checkpoint that a run continues."""
 
     checkpoint: Path
@@ -27,28 +27,28 @@ class Start:
     """Whether the checkpoint belongs to another run, of which this run is a fork."""
 
 
-def refuse(checkpoint: Path, refused: list[str], *, is_fork: bool) -> None:
-    """Refuse to continue a checkpoint with settings that would make it another run.
+def refuse_changed_settings(checkpoint: Path, changes: list[str], *, is_fork: bool) -> None:
+    """Refuse to continue a checkpoint with changed settings that must not change.
 
     Args:
         checkpoint: directory of the checkpoint.
-        refused: the settings that differ and must not.
+        changes: descriptions of the settings that differ and must not.
         is_fork: whether the run is a fork.
     Raises:
-        CheckpointError: if there are any; lists them.
+        CheckpointError: if there are such settings; lists them.
     """
-    if not refused:
+    if not changes:
         return
-    listed = "; ".join(refused)
+    listed = "; ".join(changes)
     if is_fork:
         raise CheckpointError(
             f"A fork of {checkpoint} cannot change these settings: {listed}. To change the model, use edits "
-            "(--timeline). For other data or another seed, start a new run, from these weights with --init_from."
+            "(--timeline). For different data or a different seed, start a new run; --init_from loads these weights."
         )
-    run, name = checkpoint.parent.parent, checkpoint.name
+    run, name = checkpoint.parent.parent, checkpoint.name  # --fork takes step-400 for the folder step-00000400
     raise CheckpointError(
-        f"{checkpoint} belongs to a run with other settings: {listed}. Resume with the same settings, or fork the run "
-        f"to change them: --fork {run}@{re.sub('-0+', '-', name)}."
+        f"{checkpoint} belongs to a run with different settings: {listed}. Resume with the same settings, or "
+        f"fork the run to change them: --fork {run}@{re.sub('-0+', '-', name)}."
     )
 
 
@@ -71,7 +71,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints of a run directory, ordered by step: unlike file times, steps never go backwards."""
+    """Return the checkpoints of a run directory, ordered by step (not by file time, which copying may change)."""
     found = {
         int(match[1]): entry
         for entry in (directory / CHECKPOINTS).glob("step-*")
@@ -80,14 +80,14 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return [found[step] for step in sorted(found)]
 
 
-def check_checkpoint(checkpoint: Path, purpose: str) -> None:
+def check_checkpoint(checkpoint: Path, flag: str) -> None:
     """Check that a folder is a complete checkpoint.
 
     Args:
         checkpoint: the folder.
-        purpose: the command-line flag that needs it.
+        flag: the command-line flag that needs the checkpoint, for the message.
     Raises:
-        CheckpointError: if it is not; gives the reason.
+        CheckpointError: if the folder is not a checkpoint, or is damaged; gives the reason.
     """
     if not expand_path(str(checkpoint / MANIFEST)).exists():
         raise CheckpointError(
@@ -96,14 +96,14 @@ def check_checkpoint(checkpoint: Path, purpose: str) -> None:
         )
     damage = find_damage(checkpoint)
     if damage is not None:
-        raise CheckpointError(f"Cannot use {checkpoint} for {purpose}: {damage}.")
+        raise CheckpointError(f"Cannot use {checkpoint} for {flag}: {damage}.")
 
 
 def fork_checkpoint(fork: str) -> Path:
     """Return the checkpoint that a fork continues.
 
     Args:
-        fork: the setting, RUN or RUN@step-N.
+        fork: value of --fork, RUN or RUN@step-N. RUN alone stands for its newest checkpoint.
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
     """
@@ -112,27 +112,27 @@ def fork_checkpoint(fork: str) -> Path:
         newest = newest_checkpoint(point.run)
         if newest is None:
             raise CheckpointError(
-                f"--fork {fork}: {point.run} has no usable checkpoint; train the run to fork with --save_every."
+                f"--fork {fork}: {point.run} has no usable checkpoint. Train that run again with --save_every."
             )
         return newest
-    check_has_step(fork)
+    check_fork_step_exists(fork)
     (checkpoint,) = (each for each in list_checkpoints(point.run) if step_of(each) == point.step)
     check_checkpoint(checkpoint, "--fork")
     return checkpoint
 
 
-def check_has_step(fork: str) -> None:
-    """Check that the checkpoint that a fork continues exists, without reading it.
+def check_fork_step_exists(fork: str) -> None:
+    """Check that the checkpoint that a fork continues exists, without reading the checkpoint.
 
     Args:
-        fork: the setting, RUN or RUN@step-N.
+        fork: value of --fork, RUN or RUN@step-N. RUN alone stands for its newest checkpoint.
     Raises:
-        CheckpointError: if it does not exist.
+        CheckpointError: if the checkpoint does not exist.
     """
     point = parse_fork(fork)
     steps = [step_of(checkpoint) for checkpoint in list_checkpoints(point.run)]
     if point.step is None and not steps:
-        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint; train the run to fork with --save_every.")
+        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint. Train that run again with --save_every.")
     if point.step is not None and point.step not in steps:
         listed = ", ".join(map(str, steps)) or "none"
-        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Checkpoints: {listed}.")
+        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Steps with a checkpoint: {listed}.")

@@ -1,4 +1,4 @@
-"""Files in the run directory that belong to the state of hooks: checkpoints keep them, resumed runs restore them."""
+"""Files in the run directory that belong to the state of hooks. Checkpoints keep copies; resumed runs restore them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 def restore_kept_files(run: TrainingRun) -> None:
     """Restore the hooks' kept files from the checkpoint into the run directory; called on the main process.
 
-    Existing versions, written after the checkpoint, are deleted. A run that continues no checkpoint deletes them too.
+    Versions in the run directory, written after the checkpoint, are deleted. A run that continues no checkpoint only
+    deletes them.
     """
     for name in kept_files(run.hooks):
-        own = run.directory / name
-        kept = None if run.start is None else run.start.checkpoint / KEPT / name
-        with durable.reporting_failure(own, needed=kept.stat().st_size if kept is not None and kept.is_file() else 0):
-            durable.remove(own)
-            if kept is not None and kept.exists():
-                durable.copy(kept, own)
+        target = run.directory / name
+        copy = None if run.start is None else run.start.checkpoint / KEPT / name
+        with durable.reporting_failure(target, needed=copy.stat().st_size if copy and copy.is_file() else 0):
+            durable.remove(target)
+            if copy is not None and copy.exists():
+                durable.copy(copy, target)
 
 
 def kept_files(hooks: Iterable[Hook]) -> list[str]:

@@ -24,13 +24,15 @@ from research.system import durable, random_states
 from research.system.errors import one_line
 from research.system.seeds import derived_seed
 from research.system.user_code import CodeOf
-from research.training.checkpoint.find import CheckpointError, Start, list_checkpoints, refuse, step_of
-from research.training.checkpoint.replay import replay
-from research.training.checkpoint.state import (
-    read_records,
-    read_state,
-    with_shared,
+from research.training.checkpoint.find import (
+    CheckpointError,
+    StartCheckpoint,
+    list_checkpoints,
+    refuse_changed_settings,
+    step_of,
 )
+from research.training.checkpoint.replay import replay
+from research.training.checkpoint.state import add_shared_weights, read_records, read_state
 from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-def load_checkpoint(run: TrainingRun, start: Start) -> None:
+def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     """Load a checkpoint into a fresh run.
 
     Raises:
@@ -48,19 +50,19 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     state = read_state(path)
     same_rows = state["rows_sha256"] == run.batches.rows_sha256
     differences = compare_settings(state["settings"], run.config.to_dict(), same_rows=same_rows, is_fork=start.is_fork)
-    refuse(path, differences.refused, is_fork=start.is_fork)
+    refuse_changed_settings(path, differences.refused, is_fork=start.is_fork)
     notes = differences.notes
     hooks = [*run.hooks]
     positions = _match_hooks(state["hooks"], hooks)
     if not start.is_fork:
-        _refuse_other_hooks(path, state["hooks"], hooks, positions)
+        _check_same_hooks(path, state["hooks"], hooks, positions)
     replay(run, read_records(state["journal"]), state.get("trainable"))
-    _compare_metrics(run, state["settings"])
+    _compare_objective_and_inputs(run, state["settings"])
     same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_launch else 0
     try:
         weights = load_file(path / "model.safetensors")
-        run.encoder_with_head.load_state_dict(with_shared(run.encoder_with_head, weights), strict=True)
+        run.encoder_with_head.load_state_dict(add_shared_weights(run.encoder_with_head, weights), strict=True)
         _load_optimizer(run, _read(path / "optimizer.pt"), state["settings"], is_fork=start.is_fork)
         _load_clock_and_schedule(run, state, is_fork=start.is_fork)
         hook_states = _read(path / f"hooks-{rank}.pt")
@@ -75,14 +77,14 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
-    if not differences.alters_training:  # an unchanged fork ends where its parent did
-        run.stop_reason, run.requested_stop = state["stop_reason"], state["asked_to_stop"]
+    if not differences.alters_training:  # a fork that does not change training stops where its parent did
+        run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["asked_to_stop"]
     for hook, position in zip(hooks, positions, strict=True):
         if position is not None:
             with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
                 hook.load_state_dict(hook_states[position])
             run.hooks.resumed.append(hook)
-    notes += _follow_machine(run, state, same_launch=same_launch)
+    notes += _adapt_to_machine(run, state, same_launch=same_launch)
     notes += [
         f"{name} was {before}, now {now} (numbers may be rounded differently)"
         for name, now in rounding_environment(accelerator.device).items()
@@ -90,19 +92,17 @@ def load_checkpoint(run: TrainingRun, start: Start) -> None:
     ]
     cache_settings = names_where(lambda declared: declared.affects_feature_cache)
     if all(getattr(run.config, name) == state["settings"].get(name) for name in cache_settings):
-        run.batches.cache_disabled = state.get("gave_features_up", False)
+        run.batches.cache_disabled = state.get("gave_features_up", False)  # named as in existing checkpoints
         run.origin.features_digest = state.get("features")
     for note in notes:
         run.print(f"Changed since the checkpoint: {note}.")
     if run.origin.inputs_differ:
-        run.print(
-            "Evaluations read more or less of each text from here on: earlier metrics are not compared with new ones."
-        )
+        run.print("From here on, texts are truncated differently: earlier metrics are not compared with new ones.")
     run.origin.start = start
 
 
-def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
-    """Set in the run's origin whether metrics from before and after the checkpoint are comparable.
+def _compare_objective_and_inputs(run: TrainingRun, before: Mapping[str, Any]) -> None:
+    """Record in the run's origin whether metrics from before and after the checkpoint are comparable.
 
     Args:
         run: the run.
@@ -115,8 +115,8 @@ def _compare_metrics(run: TrainingRun, before: Mapping[str, Any]) -> None:
     run.origin.inputs_differ = any(getattr(run.config, name) != before[name] for name in inputs)
 
 
-def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: bool) -> list[str]:
-    """Set the checkpoint's number of threads, or new seeds if processes or device differ; return notes to report."""
+def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: bool) -> list[str]:
+    """Set the checkpoint's number of threads, or new seeds if processes or device differ; return messages to print."""
     accelerator = run.accelerator
     if not same_launch:
         set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
@@ -132,11 +132,11 @@ def _follow_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: boo
     return [f"{note} (--num_threads)"]
 
 
-def retire_later_checkpoints(run: TrainingRun) -> None:
+def delete_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of later steps than the run's current step; called on the main process.
 
-    They are left from before the run was resumed from an earlier checkpoint, or are damaged. If they stayed, the next
-    `--resume auto` would use one of them, and `--keep` would delete new checkpoints instead of them.
+    Such checkpoints are damaged, or remain from before the run was resumed from an earlier one. If they stayed, the
+    next `--resume auto` would use one of them, and `--keep` would keep them and delete the checkpoints written next.
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
@@ -147,27 +147,27 @@ def retire_later_checkpoints(run: TrainingRun) -> None:
 
 
 def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
-    """Load the optimizer's state. In a fork, group settings that its own settings change keep the fork's values.
+    """Load the optimizer's state. In a fork, settings of parameter groups that the fork changes keep the fork's values.
 
-    For example, a fork with another --lr keeps its own learning rates, with the edits so far applied to them. A fork
-    with another schedule keeps its own momentum, since the parent's schedule may have changed it.
+    For example, a fork with a different --lr keeps its own learning rates, to which the parent's edits have been
+    applied. A fork with a different schedule keeps its own momentum, since the parent's schedule may have changed it.
     """
-    own = [dict(group) for group in run.optimizer.param_groups]
+    fork_groups = [dict(group) for group in run.optimizer.param_groups]
     run.optimizer.load_state_dict(saved)
     if not is_fork:
         return
-    kept = tuple(
+    kept_keys = tuple(
         key for key, names in GROUP_SETTINGS.items() if any(getattr(run.config, name) != before[name] for name in names)
     )
     if run.config.schedule != before["schedule"]:
-        kept += MOMENTUM
-    for group, values in zip(run.optimizer.param_groups, own, strict=True):
-        group.update({name: values[name] for name in kept if name in values})
+        kept_keys += MOMENTUM
+    for group, values in zip(run.optimizer.param_groups, fork_groups, strict=True):
+        group.update({name: values[name] for name in kept_keys if name in values})
 
 
 def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork: bool) -> None:
     clock, schedule = dict(state["clock"]), dict(state["schedule"])
-    if is_fork:  # it may be longer or shorter than its parent
+    if is_fork:  # a fork may be longer or shorter than its parent
         clock["total_steps"] = run.clock.total_steps
         refuse_short_fork(clock["step"], run.clock.total_steps)
         if run.config.schedule_interval != state["settings"]["schedule_interval"]:
@@ -187,7 +187,7 @@ def refuse_short_fork(step: int, total_steps: int) -> None:
         step: the step after which the fork starts.
         total_steps: total number of steps of the fork.
     Raises:
-        CheckpointError: if none are left; explains how to make the fork longer.
+        CheckpointError: if no steps are left; explains how to make the fork longer.
     """
     if step >= total_steps:
         raise CheckpointError(
@@ -197,7 +197,7 @@ def refuse_short_fork(step: int, total_steps: int) -> None:
 
 
 def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
-    """Return for each hook the index of its state in the checkpoint, or None.
+    """Return for each hook the index of its state in the checkpoint; None if the checkpoint has no state for the hook.
 
     The n-th hook of a class gets the n-th state of that class.
 
@@ -206,16 +206,16 @@ def _match_hooks(saved: list[str], hooks: list[Hook]) -> list[int | None]:
         hooks: the run's hooks.
     """
     positions: list[int | None] = []
-    left = [*enumerate(saved)]
+    unmatched = [*enumerate(saved)]
     for hook in hooks:
-        found = next((pair for pair in left if pair[1] == type(hook).__name__), None)
-        if found is not None:
-            left.remove(found)
-        positions.append(None if found is None else found[0])
+        match = next((pair for pair in unmatched if pair[1] == type(hook).__name__), None)
+        if match is not None:
+            unmatched.remove(match)
+        positions.append(None if match is None else match[0])
     return positions
 
 
-def _refuse_other_hooks(path: Path, saved: list[str], hooks: list[Hook], positions: list[int | None]) -> None:
+def _check_same_hooks(path: Path, saved: list[str], hooks: list[Hook], positions: list[int | None]) -> None:
     """Check that a resumed run has the checkpoint's hooks. Additional hooks are accepted if they have no state.
 
     Raises:
@@ -235,7 +235,7 @@ def _read(path: Path) -> Any:
     """Return the plain values and tensors that torch saved in a file.
 
     Raises:
-        CheckpointError: if the file cannot be read, or contains anything else, which could run code.
+        CheckpointError: if the file cannot be read, or contains other objects, whose loading could run code.
     """
     try:
         return torch.load(path, weights_only=True, map_location="cpu")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from research.edits.apply import apply_edit
 from research.edits.base import EditError
 from research.edits.records import Record
-from research.training.boundary import fit_wrappers
+from research.training.boundary import update_wrappers
 
 if TYPE_CHECKING:
     from research.model.encoder_with_head import EncoderWithHead
@@ -18,49 +18,53 @@ if TYPE_CHECKING:
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
     """Apply the edits of a journal again to a fresh run.
 
-    During each edit, the clock shows what it showed when the edit was first applied. The edits log and print nothing:
-    they did so the first time.
+    During each edit, the clock shows what it showed when the edit was first applied. Messages and logged values of the
+    edits are dropped, since they appeared when the edits were first applied.
 
     Args:
         run: the run, before its weights are loaded.
         records: the journal.
         trainable: names of the parameters that were trainable when the checkpoint was saved; None if the checkpoint
-            does not contain them.
+            does not contain these names.
     Raises:
-        EditError: if an edit gives another number of parameters than the first time.
+        EditError: if an edit gives a different number of parameters than the first time.
     """
     with run.applied_edits.replaying():
         for record in records:
             if record.skipped is None:
                 run.fresh.clear()
                 with run.clock.rewound_to(record.step, record.clock):
-                    again = apply_edit(run, record.request)
-                _compare(record, again, with_trainable=trainable is None)
+                    replayed = apply_edit(run, record.request)
+                _check_counts(record, replayed, with_trainable=trainable is None)
             run.applied_edits.journal.append(record)
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         run.print(
-            "After its edits were applied again, the model trained other parameters than the checkpoint's. Restored as "
-            f"saved: {listed}."
+            "After the edits were applied again, different parameters were trainable than in the checkpoint. Restored "
+            f"as saved: {listed}."
         )
-    fit_wrappers(run, [record.request for record in records])
+    update_wrappers(run, [record.request for record in records])
 
 
-def _compare(then: Record, again: Record, *, with_trainable: bool) -> None:
+def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -> None:
     """Check that an edit gave the same number of parameters as the first time.
 
+    Args:
+        original: the record of the edit in the checkpoint's journal.
+        replayed: the record of the edit when applied again.
+        with_trainable: whether to compare the numbers of trainable parameters too.
     Raises:
-        EditError: if it did not; names the edit.
+        EditError: if the numbers differ; names the edit.
     """
-    counts = [("parameters", then.parameters[1], again.parameters[1])]
+    counts = [("parameters", original.parameters[1], replayed.parameters[1])]
     if with_trainable:
-        counts.append(("trainable parameters", then.trainable_parameters[1], again.trainable_parameters[1]))
+        counts.append(("trainable parameters", original.trainable_parameters[1], replayed.trainable_parameters[1]))
     for what, before, now in counts:
         if before != now:
             raise EditError(
-                f"After step {then.step}, {then.request} (requested by {then.asked_by}) left {before:,} {what}; "
-                f"applied again, it left {now:,}. The result of an edit must not depend on the values of weights, "
-                "since a resumed run or a fork applies the edit before it loads the weights."
+                f"After step {original.step}, {original.request} (requested by {original.asked_by}) left {before:,} "
+                f"{what}; applied again, it left {now:,}. The result of an edit must not depend on the values of "
+                "weights, since a resumed run or a fork applies the edit before it loads the weights."
             )
 
 

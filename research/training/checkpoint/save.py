@@ -22,10 +22,7 @@ from research.system.manifest import write_manifest
 from research.system.user_code import CodeOf
 from research.training.checkpoint.find import CheckpointError, list_checkpoints
 from research.training.checkpoint.kept_files import kept_files
-from research.training.checkpoint.state import (
-    KEPT,
-    STATE,
-)
+from research.training.checkpoint.state import KEPT, STATE
 from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
@@ -47,50 +44,50 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     """
     folder = run.directory / CHECKPOINTS
     target = folder / f"step-{run.clock.step:08d}"
-    writing = folder / f".{target.name}.writing"
+    temporary = folder / f".{target.name}.writing"
     needed = _bytes_needed(run)
-    # A stop requested since the last boundary, by any process.
-    requested_stop = next(filter(None, gather_object([run.requested_stop])), None)
+    # Requested by any process after the processes last agreed on stops.
+    requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
 
-    def begin() -> None:
+    def prepare_folder() -> None:
         folder.mkdir(exist_ok=True)
         durable.remove_leftovers(folder)
         durable.check_space(folder, needed=needed)
-        writing.mkdir()
+        temporary.mkdir()
 
-    def write() -> None:
+    def write_files() -> None:
         rank = run.accelerator.process_index
-        torch.save(random_states.capture(run.accelerator.device), writing / f"random-{rank}.pt")
-        torch.save([_readable_state(hook) for hook in run.hooks], writing / f"hooks-{rank}.pt")
+        torch.save(random_states.capture(run.accelerator.device), temporary / f"random-{rank}.pt")
+        torch.save([_readable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
         if run.is_main:
-            save_file(_weights(run.encoder_with_head), writing / "model.safetensors")
-            torch.save(run.optimizer.state_dict(), writing / "optimizer.pt")
-            (writing / STATE).write_text(
-                json.dumps(_state(run) | {"asked_to_stop": requested_stop}, indent=2), encoding="utf-8"
+            save_file(_collect_weights(run.encoder_with_head), temporary / "model.safetensors")
+            torch.save(run.optimizer.state_dict(), temporary / "optimizer.pt")
+            (temporary / STATE).write_text(
+                json.dumps(_collect_state(run) | {"asked_to_stop": requested_stop_reason}, indent=2), encoding="utf-8"
             )
-            (writing / KEPT).mkdir()
+            (temporary / KEPT).mkdir()
             for name in kept_files(run.hooks):
                 if (run.directory / name).exists():
-                    durable.copy(run.directory / name, writing / KEPT / name)
+                    durable.copy(run.directory / name, temporary / KEPT / name)
 
-    def finish() -> None:
-        write_manifest(writing)
-        durable.publish(writing, target)
+    def publish() -> None:
+        write_manifest(temporary)
+        durable.publish(temporary, target)
         for old in list_checkpoints(run.directory)[:-keep]:
             durable.rename_and_remove(old)
 
     try:
-        _on_main(run, begin, target, needed)
-        _on_all(run, write, target, needed)
-        _on_main(run, finish, target, needed)
+        _run_on_main(run, prepare_folder, target, needed)
+        _run_on_all(run, write_files, target, needed)
+        _run_on_main(run, publish, target, needed)
     except ValueError:
         if run.is_main:
-            durable.remove(writing)  # it may take up the space that is missing
+            durable.remove(temporary)  # it may have filled the disk
         raise
     return target
 
 
-def _state(run: TrainingRun) -> dict[str, Any]:
+def _collect_state(run: TrainingRun) -> dict[str, Any]:
     """Return the content of state.json: the state that is neither a tensor nor specific to a process."""
     scaler = run.accelerator.scaler
     return {
@@ -119,10 +116,10 @@ def _state(run: TrainingRun) -> dict[str, Any]:
 def _bytes_needed(run: TrainingRun) -> int:
     """Estimate the size of a checkpoint in bytes."""
     tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
-    own = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
-    kept = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
-    hooks = sum(tensor.nbytes for tensor in own) * run.accelerator.num_processes
-    return sum(tensor.nbytes for tensor in tensors) + hooks + sum(kept) + 2**20
+    hook_tensors = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
+    file_sizes = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
+    hook_bytes = sum(tensor.nbytes for tensor in hook_tensors) * run.accelerator.num_processes
+    return sum(tensor.nbytes for tensor in tensors) + hook_bytes + sum(file_sizes) + 2**20  # 1 MiB for everything else
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:
@@ -133,12 +130,12 @@ def _tensors(value: Any) -> Iterable[Tensor]:
             yield from _tensors(item)
 
 
-def _on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
-    _on_all(run, work if run.is_main else lambda: None, target, needed)
+def _run_on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
+    _run_on_all(run, work if run.is_main else lambda: None, target, needed)
 
 
-def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
-    """Do some work on every process; if it fails on one, raise an error on all."""
+def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
+    """Do some work on every process; if it fails on any process, raise an error on all of them."""
     error: ValueError | None = None
     try:
         with durable.reporting_failure(target, needed=needed):
@@ -155,8 +152,8 @@ def _on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: in
             raise durable.StorageError(failure[1]) if failure[0] else CheckpointError(failure[1])
 
 
-def _weights(model: EncoderWithHead) -> dict[str, Tensor]:
-    """Return all weights, shared ones under one name only, since safetensors does not accept several."""
+def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
+    """Return all weights. Shared weights have only one of their names, since safetensors does not accept several."""
     shared = model.all_tied_weights_keys
     return {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in shared
@@ -167,7 +164,7 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
     """Return a hook's state.
 
     Raises:
-        CheckpointError: if it contains objects that could not be loaded again, since pickled classes are refused.
+        CheckpointError: if it contains objects that could not be loaded again, since loading refuses pickled classes.
     """
     with CodeOf(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
         state = hook.state_dict()
@@ -178,7 +175,7 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
         torch.load(buffer, weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"Expected only numbers, text, lists, dicts and tensors in the state_dict of the hook "
+            f"Expected only numbers, strings, lists, dicts and tensors in the state_dict of the hook "
             f"{type(hook).__name__}, got {state}. Convert numpy numbers with float(x)."
         ) from None
     return state

@@ -1,4 +1,4 @@
-"""The state in a checkpoint besides tensors, and functions for other modules to read checkpoints."""
+"""Read checkpoints: state.json, which holds the state besides tensors; the parent of a fork; and the weights."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.settings.forks import parse_fork
 from research.system.errors import one_line
 from research.system.manifest import find_damage
-from research.training.checkpoint.find import CheckpointError, Start
+from research.training.checkpoint.find import CheckpointError, StartCheckpoint
 
 STATE = "state.json"
-
-
+"""File in a checkpoint with the state that is neither a tensor nor specific to a process."""
 KEPT = "kept"
-"""Folder in a checkpoint for files of the run directory that belong to the state of hooks."""
+"""Folder in a checkpoint for copies of files of the run directory that belong to the state of hooks."""
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -34,33 +33,33 @@ def read_state(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / STATE} cannot be read: {one_line(error)}.") from error
     if not isinstance(state, dict) or "clock" not in state:
-        raise CheckpointError(f"{path / STATE} is not the state of a run.")
+        raise CheckpointError(f"{path / STATE} is not the state of a run: expected a JSON object with the key 'clock'.")
     return state
 
 
 def parent_at(fork: str, checkpoint: Path) -> Parent:
-    """Return the parent of a fork at one of the parent's checkpoints.
+    """Return the parent of a fork, with the step and the journal of the checkpoint that the fork continues.
 
     Args:
-        fork: the setting, RUN or RUN@step-N.
-        checkpoint: directory of the checkpoint.
+        fork: value of --fork, RUN or RUN@step-N.
+        checkpoint: directory of the parent's checkpoint.
     """
     state = read_state(checkpoint)
     return Parent(str(parse_fork(fork).run), state["clock"]["step"], read_records(state["journal"]))
 
 
-def find_parent(start: Start, fork: str | None) -> Parent | None:
+def find_parent(start: StartCheckpoint, fork: str | None) -> Parent | None:
     """Return the parent of a resumed run or a fork; None if the run is not a fork."""
     if start.is_fork:
         assert fork is not None
         return parent_at(fork, start.checkpoint)
-    # Not from the parent's own checkpoint, which may have been deleted since.
+    # A resumed fork reads its own checkpoint, since the parent's may have been deleted in the meantime.
     saved = read_state(start.checkpoint)["parent"]
     return saved and Parent(saved["run"], saved["step"], read_records(saved["journal"]))
 
 
 def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return a checkpoint's weights and the names of the labels that they predict.
+    """Return a checkpoint's weights and its label names.
 
     Args:
         model: a model with the same structure as the checkpoint's.
@@ -71,7 +70,7 @@ def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str,
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"Cannot start from {path}: {damage}.")
-    return with_shared(model, load_file(path / "model.safetensors")), read_state(path)["label_names"]
+    return add_shared_weights(model, load_file(path / "model.safetensors")), read_state(path)["label_names"]
 
 
 def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
@@ -79,7 +78,7 @@ def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
     return tuple(Record(**record) for record in journal)
 
 
-def with_shared(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with shared weights under all of their names."""
+def add_shared_weights(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with shared weights under all of their names, since checkpoints store only one name each."""
     shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items() if first in weights}
     return {**weights, **shared}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from research.runner.same_run import OtherRunError
+from research.runner.same_run import DifferentRunError
 from research.training.checkpoint.find import CheckpointError
 from tests.builders.run_files import journal_of, metrics_lines_of, result_of
 from tests.integration.forks.conftest import Train
@@ -84,7 +84,7 @@ def test_finished_run_is_returned_only_for_its_own_settings(
         "limit_train": 40,
         "timeline": [],
     }.items():
-        with pytest.raises(OtherRunError, match=rf"finished .*\b{name} was"):
+        with pytest.raises(DifferentRunError, match=rf"finished .*\b{name} was"):
             fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
     assert result_of(parent) == result
 
@@ -93,7 +93,7 @@ def test_resume_in_the_directory_of_another_run_is_refused(fork: Train, parent: 
     other = tmp_path / "other"
     fork("other", fork=None, seed=1, timeline=[], max_steps=8)
     checkpoint = str(parent / "checkpoints" / "step-00000004")
-    with pytest.raises(OtherRunError, match=rf"{other}: .*seed was 1, now 0"):
+    with pytest.raises(DifferentRunError, match=rf"{other}: .*seed was 1, now 0"):
         fork("other", fork=None, resume=checkpoint)
     assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
     assert result_of(other)["steps"] == 8

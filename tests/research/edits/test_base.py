@@ -18,8 +18,8 @@ from research.edits.base import (
     bind_request,
     hash_requests,
     parse_request,
-    random_numbers_of,
     register_edit,
+    seeded,
 )
 from research.edits.records import EditRequest
 
@@ -126,11 +126,11 @@ def test_hash_requests_depends_on_edits_and_their_order() -> None:
     assert all(0 < value < 2**56 for value in hashes)
 
 
-def test_random_numbers_of_depends_on_seed_and_number_and_restores_the_state() -> None:
+def test_seeded_depends_on_seed_and_number_and_restores_the_random_state() -> None:
     state = torch.get_rng_state()
     drawn = []
     for seed, number in ((0, 1), (0, 1), (0, 2), (1, 1)):
-        with random_numbers_of(seed, number, torch.device("cpu")):
+        with seeded(seed, number, torch.device("cpu")):
             drawn.append(float(torch.rand(())))
     assert torch.equal(torch.get_rng_state(), state)
     assert drawn[0] == drawn[1]

@@ -226,10 +226,10 @@ def test_follow_requires_the_same_encoder(prepare_run: PrepareRun) -> None:
     features = run.batches.features
     assert isinstance(features, compute.Features)
     before = features.watch
-    assert features.follow(run) is None
+    assert features.reattach_to(run) is None
     assert features.watch is not before
     run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
-    assert features.follow(run) == "the encoder's weights have changed"
+    assert features.reattach_to(run) == "the encoder's weights have changed"
 
 
 def test_features_format_matches_the_stored_values(prepare_run: PrepareRun, tiny_encoder: Path, tmp_path: Path) -> None:

@@ -258,23 +258,23 @@ def frozen(build_rehearsal: BuildRehearsal) -> Rehearsal:
 
 def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> None:
     model = frozen.encoder_with_head
-    assert Watch.of(frozen).reason_against(model) is None
+    assert Watch.of(frozen).why_unusable(model) is None
     watch = Watch.of(frozen)
     with torch.no_grad():
         next(model.head.parameters()).mul_(2)
-        assert watch.reason_against(model) is None
+        assert watch.why_unusable(model) is None
         next(model.encoder.parameters()).mul_(2)
-    assert watch.reason_against(model) == "the encoder's weights change"
+    assert watch.why_unusable(model) == "the encoder's weights change"
     watch = Watch.of(frozen)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
-        assert "forward hooks" in (watch.reason_against(model) or "")
+        assert "forward hooks" in (watch.why_unusable(model) or "")
         handle.remove()
-        assert watch.reason_against(model) is None
+        assert watch.why_unusable(model) is None
     next(model.encoder.parameters()).requires_grad_(True)
-    assert watch.reason_against(model) == "the encoder trains"
+    assert watch.why_unusable(model) == "the encoder trains"
     model.eval()  # a frozen encoder is required only in training mode
-    assert watch.reason_against(model) is None
+    assert watch.why_unusable(model) is None
 
 
 def test_watch_accepts_the_forward_hooks_of_transformers(frozen: Rehearsal) -> None:
@@ -284,4 +284,4 @@ def test_watch_accepts_the_forward_hooks_of_transformers(frozen: Rehearsal) -> N
     with contextlib.suppress(RuntimeError):  # fails since parameters have no values
         model.run_encoder(ids, torch.ones_like(ids), all_layers=True)
     assert any(module._forward_hooks for module in model.encoder.modules())
-    assert watch.reason_against(model) is None
+    assert watch.why_unusable(model) is None

@@ -15,16 +15,16 @@ def test_early_stopping_stops_after_patience_evaluations_without_improvement(sta
     resumed = EarlyStopping(metric="accuracy", patience=2)
     resumed.load_state_dict(hook.state_dict())
     resumed.after_evaluate(run, "test", {"accuracy": 0.0})
-    assert not run.requested_stop
+    assert not run.requested_stop_reason
     resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
-    assert [part in str(run.requested_stop) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
+    assert [part in str(run.requested_stop_reason) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
 
 
 def test_early_stopping_resets_the_count_on_improvement(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="loss", patience=2)
     for value in (0.5, 0.6, 0.4, 0.4):
         hook.after_evaluate(run, "validation", {"loss": value})
-    assert (hook.best, hook.num_without_improvement, run.requested_stop) == (0.4, 1, None)
+    assert (hook.best, hook.num_without_improvement, run.requested_stop_reason) == (0.4, 1, None)
 
 
 def test_early_stopping_resets_the_count_in_a_fork_with_a_different_metric(start_run: StartRun) -> None:

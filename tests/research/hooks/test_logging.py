@@ -44,7 +44,7 @@ def test_metrics_are_written_after_the_first_step_every_interval_the_last_step_a
     rates = {name for name in lines[2] if name.startswith("learning_rate/")}
     assert rates == {f"learning_rate/{block}" for block in ("embeddings", "layer.0", "layer.1", "head")}
     assert [line["validation/loss"] for line in lines if "validation/loss" in line] == [
-        run.evaluations.latest(run, "validation").metrics["loss"]
+        run.evaluations.current_predictions(run, "validation").metrics["loss"]
     ]
 
 
@@ -56,5 +56,5 @@ def test_progress_prints_steps_and_evaluations_without_a_terminal(
     train(run)
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in printed if line.startswith("step ")] == ["step 1/2", "step 2/2"]
-    loss = run.evaluations.latest(run, "validation").metrics["loss"]
+    loss = run.evaluations.current_predictions(run, "validation").metrics["loss"]
     assert [line for line in printed if f"step 2/2 validation: loss {loss:.4f}" in line]

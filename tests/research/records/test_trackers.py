@@ -21,7 +21,7 @@ from research.records.trackers import (
     track_values,
 )
 from research.settings.config import RunConfig
-from research.training.accelerator import create_accelerator, end_run
+from research.training.accelerator import close_trackers, create_accelerator
 
 
 def test_check_trackers_refuses_unknown_trackers() -> None:
@@ -44,7 +44,7 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
         track_text(accelerator, "edits", "**freeze**", last_step)
         track_final_metrics(accelerator, "test", predictions_with({"accuracy": 0.5, "auroc": math.nan}), last_step)
         track_final_metrics(accelerator, "validation", predictions_with({"accuracy": 0.5}), last_step)
-        end_run(accelerator)
+        close_trackers(accelerator)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [

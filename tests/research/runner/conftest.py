@@ -13,6 +13,7 @@ import torch
 from research import RunConfig, run_experiment
 
 Train = Callable[..., dict[str, Any]]
+"""Type of the fixture `train`: takes a run directory and settings, returns the content of result.json."""
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def marker(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
-    """`train(directory, resume=...)` trains for three steps in this process."""
+    """A function that trains for three steps in this process, called as `train(directory, resume=...)`."""
     settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
         "data": str(tiny_reviews),
@@ -62,11 +63,11 @@ def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkpoint(finished: Path, tmp_path: Path) -> Path:
-    """Copy of a checkpoint."""
+    """Copy of a checkpoint of the finished run, after step 2; tests may change it."""
     return shutil.copytree(finished / "checkpoints" / "step-00000002", tmp_path / "checkpoint")
 
 
 @pytest.fixture
 def encoder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """Copy of an encoder."""
+    """Copy of the tiny encoder; tests may change it."""
     return shutil.copytree(tiny_encoder, tmp_path / "encoder")

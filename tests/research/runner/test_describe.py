@@ -8,18 +8,18 @@ from typing import Any
 
 from research import RunConfig
 from research.records.many_labels import MANY_LABELS
-from research.runner.describe import describe, out_of_memory_message, peak_memory_bytes, summary
+from research.runner.describe import describe_result, describe_run, out_of_memory_message, peak_memory_bytes
 from research.system.terminal import Terminal
 from tests.research.conftest import StartRun
 
 
-def printed(result: dict[str, Any]) -> str:
+def print_to_string(result: dict[str, Any]) -> str:
     file = io.StringIO()
-    Terminal(file=file, width=200).print(summary(result, Path("runs/a")))
+    Terminal(file=file, width=200).print(describe_result(result, Path("runs/a")))
     return file.getvalue()
 
 
-def result_with(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...] = ()) -> dict[str, Any]:
+def make_result(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...] = ()) -> dict[str, Any]:
     return {
         "metrics": metrics,
         "rows": {"validation": 1234, "test": 23},
@@ -31,11 +31,11 @@ def result_with(metrics: dict[str, dict[str, float]], unlabelled: tuple[str, ...
     }
 
 
-def test_describe_gives_parameters_steps_and_processes(start_run: StartRun) -> None:
+def test_describe_run_gives_parameters_steps_and_processes(start_run: StartRun) -> None:
     run = start_run(head="lstm", freeze=["encoder"], max_steps=3)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in run.encoder_with_head.parameters()]
     trainable, total = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
-    model_line, length_line, directory_line = describe(run)
+    model_line, length_line, directory_line = describe_run(run)
     assert f"{run.config.encoder} + lstm head: {trainable:,} of {total:,} parameters trainable" in model_line
     assert "2 outputs (single_label)" in model_line
     assert "3 steps of 8 examples, 1 process (cpu, float32, " in length_line
@@ -43,9 +43,9 @@ def test_describe_gives_parameters_steps_and_processes(start_run: StartRun) -> N
     assert peak_memory_bytes(run.accelerator) > 50 * 2**20
 
 
-def test_summary_has_every_metric_of_every_split() -> None:
-    text = printed(
-        result_with({"validation": {"loss": 0.5, "f1/a": 1.0}, "test": {"loss": float("nan"), "f1/a": 0.25}})
+def test_describe_result_has_every_metric_of_every_split() -> None:
+    text = print_to_string(
+        make_result({"validation": {"loss": 0.5, "f1/a": 1.0}, "test": {"loss": float("nan"), "f1/a": 0.25}})
     )
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert rows == [["loss", "0.5000", "not defined"], ["f1/a", "1.0000", "0.2500"]]
@@ -53,13 +53,13 @@ def test_summary_has_every_metric_of_every_split() -> None:
         assert value in text
 
 
-def test_summary_omits_label_metrics_if_there_are_many_labels() -> None:
+def test_describe_result_omits_label_metrics_if_there_are_many_labels() -> None:
     metrics = {"loss": 0.5, **{f"f1/{index}": 1.0 for index in range(MANY_LABELS)}}
-    assert "f1/" not in printed(result_with({"test": metrics}))
+    assert "f1/" not in print_to_string(make_result({"test": metrics}))
 
 
-def test_summary_points_to_the_predictions_of_unlabelled_splits() -> None:
-    text = printed(result_with({"validation": {"loss": 0.5}}, ("test",)))
+def test_describe_result_points_to_the_predictions_of_unlabelled_splits() -> None:
+    text = print_to_string(make_result({"validation": {"loss": 0.5}}, ("test",)))
     assert "23 test rows" in text
     assert "runs/a/predictions/test.parquet" in text.replace("\n", "")
 

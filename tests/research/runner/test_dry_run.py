@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.runner.dry_run import plan_and_rehearse, ranges, summary
+from research.runner.dry_run import describe_preview, plan_and_rehearse, split_at_edits
 from research.system.errors import is_user_facing
 from research.system.terminal import Terminal
 
@@ -28,21 +28,21 @@ def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def printed(config: RunConfig) -> str:
+def print_to_string(config: RunConfig) -> str:
     file = io.StringIO()
-    Terminal(file=file, width=200).print(summary(plan_and_rehearse(config)))
+    Terminal(file=file, width=200).print(describe_preview(plan_and_rehearse(config)))
     return file.getvalue()
 
 
-def test_edits_divide_the_steps_into_ranges(settings: dict[str, Any]) -> None:
+def test_split_at_edits_ends_a_range_at_each_edit(settings: dict[str, Any]) -> None:
     timeline: list[dict[str, Any]] = [
         {"at": "0%", "freeze": "encoder"},
         {"at": "6st", "unfreeze": "encoder"},
         {"at": "100%", "scale_lr": 2},
     ]
     preview = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
-    assert [(steps[0].step, steps[-1].step) for steps in ranges(preview)] == [(1, 6), (7, 18)]
-    assert [steps[0].trainable_blocks for steps in ranges(preview)] == [
+    assert [(steps[0].step, steps[-1].step) for steps in split_at_edits(preview)] == [(1, 6), (7, 18)]
+    assert [steps[0].trainable_blocks for steps in split_at_edits(preview)] == [
         ("head",),
         ("embeddings", "layer.0", "layer.1", "head"),
     ]
@@ -51,7 +51,7 @@ def test_edits_divide_the_steps_into_ranges(settings: dict[str, Any]) -> None:
 
 
 def test_rate_table_merges_neighbouring_frozen_blocks(settings: dict[str, Any]) -> None:
-    text = printed(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
+    text = print_to_string(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert [row[0] for row in rows] == ["1 - 6", "", "", "", "7 - 18", ""]
     assert [row[2:] for row in rows] == [
@@ -64,9 +64,9 @@ def test_rate_table_merges_neighbouring_frozen_blocks(settings: dict[str, Any]) 
     assert "after step 6 (epoch 1.00): freeze(modules='encoder')" in text
 
 
-def test_preview_lists_conditional_changes(settings: dict[str, Any]) -> None:
+def test_preview_names_conditional_edits_conditional_schedules_and_hooks(settings: dict[str, Any]) -> None:
     conditional = {"when": "above(validation/accuracy, 0.9)", "set_dropout": 0.3}
-    text = printed(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
+    text = print_to_string(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
     notes = [line for line in text.splitlines() if "above(" in line or "plateau" in line or "ema" in line]
     assert ["set_dropout(p=0.3, modules='all')" in note for note in notes] == [True, False, False]
     assert ["'plateau'" in note for note in notes] == [False, True, False]

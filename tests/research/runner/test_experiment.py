@@ -1,4 +1,4 @@
-"""A complete run: its evaluations, its files, and errors that do not end it."""
+"""Complete runs: the checkpoint from which they start, their evaluations and their files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from research import Hook, RunConfig, run_experiment
-from research.runner.experiment import find_start
+from research.runner.experiment import find_start_checkpoint
 from research.system.manifest import write_manifest
 from research.training.api import Run
-from research.training.checkpoint.find import Start
+from research.training.checkpoint.find import StartCheckpoint
 
 
 def test_run_is_finished_even_if_its_report_cannot_be_written(
@@ -63,7 +63,7 @@ def settings(tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: p
     }
 
 
-def test_run_with_many_labels_has_tables_instead_of_matrices(settings: dict[str, Any]) -> None:
+def test_report_of_a_run_with_many_labels_has_tables_instead_of_confusion_matrices(settings: dict[str, Any]) -> None:
     result = run_experiment(RunConfig(**settings | {"report": True}))
     directory = Path(settings["output_dir"])
     page = (directory / "report.html").read_text(encoding="utf-8")
@@ -97,18 +97,20 @@ def test_run_with_many_labels_does_not_print_the_metrics_of_each_label(
     assert (labels == predicted).all(axis=1).mean() == result["metrics"]["test"]["subset_accuracy"]
 
 
-def test_predictions_do_not_depend_on_the_block_size(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_file_does_not_depend_on_the_block_size(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = Path(settings["output_dir"])
     run_experiment(RunConfig(**settings))
     expected = pq.read_table(directory / "predictions" / "test.parquet")
-    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
+    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)  # 7 of the 90 rows
     run_experiment(RunConfig(**settings, overwrite=True))
     file = pq.ParquetFile(directory / "predictions" / "test.parquet")
     assert file.num_row_groups == 13
     assert file.read().equals(expected)
 
 
-def test_find_start_follows_the_settings(tmp_path: Path) -> None:
+def test_find_start_checkpoint_returns_the_checkpoint_that_the_settings_specify(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for step in (2, 4):
         checkpoint = run / "checkpoints" / f"step-{step:08d}"
@@ -117,16 +119,16 @@ def test_find_start_follows_the_settings(tmp_path: Path) -> None:
         write_manifest(checkpoint)
     (run / "checkpoints" / "step-00000004" / "weights").write_text("damaged")
     intact = run / "checkpoints" / "step-00000002"
-    assert find_start(RunConfig(), run) is None
-    assert find_start(RunConfig(resume="auto", output_dir=str(run)), run) == Start(intact)
-    assert find_start(RunConfig(resume="auto", output_dir="new"), tmp_path / "new") is None
-    assert find_start(RunConfig(resume=str(intact)), tmp_path / "new") == Start(intact)
-    assert find_start(RunConfig(resume="auto"), run, is_restart=True) == Start(intact)
+    assert find_start_checkpoint(RunConfig(), run) is None
+    assert find_start_checkpoint(RunConfig(resume="auto", output_dir=str(run)), run) == StartCheckpoint(intact)
+    assert find_start_checkpoint(RunConfig(resume="auto", output_dir="new"), tmp_path / "new") is None
+    assert find_start_checkpoint(RunConfig(resume=str(intact)), tmp_path / "new") == StartCheckpoint(intact)
+    assert find_start_checkpoint(RunConfig(resume="auto"), run, is_restart=True) == StartCheckpoint(intact)
     with pytest.raises(ValueError, match="--name or --output_dir"):
-        find_start(RunConfig(resume="auto"), run)
+        find_start_checkpoint(RunConfig(resume="auto"), run)
     with pytest.raises(ValueError, match=r"step-00000004 .*--resume"):
-        find_start(RunConfig(resume=str(run / "checkpoints" / "step-00000004")), run)
+        find_start_checkpoint(RunConfig(resume=str(run / "checkpoints" / "step-00000004")), run)
     (run / "config.yaml").write_text("{}")
-    assert find_start(RunConfig(fork=f"{run}@2"), tmp_path / "new") == Start(intact, is_fork=True)
+    assert find_start_checkpoint(RunConfig(fork=f"{run}@2"), tmp_path / "new") == StartCheckpoint(intact, is_fork=True)
     with pytest.raises(ValueError, match="step 3"):
-        find_start(RunConfig(fork=f"{run}@3"), tmp_path / "new")
+        find_start_checkpoint(RunConfig(fork=f"{run}@3"), tmp_path / "new")

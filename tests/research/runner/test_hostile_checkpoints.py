@@ -1,6 +1,6 @@
-"""Hostile checkpoints: their pickles are never loaded, and their manifests give no access to files outside the folder.
+"""The pickles of hostile checkpoints are never loaded; their manifests give no access to files outside the folder.
 
-For archives that lead outside their folder, see tests/research/data/sources/test_archives.py.
+For archives with paths that lead outside their folder, see tests/research/data/sources/test_archives.py.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "hooks-0.pt", "random-0.pt", "model.safetensors", "state.json"])
 @pytest.mark.parametrize(
-    "content", [b"", b"a text", save_with_torch({}, Path()), b"{}"], ids=["empty", "text", "torch", "json"]
+    "content", [b"", b"some text", save_with_torch({}, Path()), b"{}"], ids=["empty", "text", "torch", "json"]
 )
 def test_checkpoint_with_an_invalid_file_gives_a_one_line_error(
     train: Train, checkpoint: Path, tmp_path: Path, name: str, content: bytes
@@ -85,7 +85,7 @@ def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path
 
 
 def test_trap_runs_code_when_unpickled(tmp_path: Path) -> None:
-    # Without this, the tests above would pass even if pickles were loaded.
+    # If the trap did not work, the tests above would pass even if pickles were loaded.
     for forge in (save_with_torch, save_in_old_torch_format):
         torch.load(io.BytesIO(forge(Trap(tmp_path / forge.__name__), tmp_path)), weights_only=False)
         assert (tmp_path / forge.__name__).exists()
@@ -123,10 +123,10 @@ def test_manifest_that_lists_a_file_behind_a_link_is_rejected(checkpoint: Path, 
 
 
 def test_run_rejects_a_checkpoint_with_a_link_to_a_file_outside(train: Train, checkpoint: Path, tmp_path: Path) -> None:
-    log = tmp_path / "secret"
-    log.write_text("not yours")
+    secret = tmp_path / "secret"
+    secret.write_text("not yours")
     (checkpoint / "kept" / "metrics.jsonl").unlink()
-    (checkpoint / "kept" / "metrics.jsonl").symlink_to(log)
+    (checkpoint / "kept" / "metrics.jsonl").symlink_to(secret)
     rewrite_manifest(checkpoint)
     with pytest.raises(CheckpointError, match=r"outside .*kept/metrics\.jsonl") as caught:
         train(tmp_path / "run", resume=str(checkpoint))

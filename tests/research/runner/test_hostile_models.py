@@ -18,7 +18,7 @@ from tests.research.runner.conftest import Train
 def test_init_from_rejects_a_model_stored_as_a_pickle(
     train: Train, finished: Path, marker: Path, tmp_path: Path, is_run_directory: bool
 ) -> None:
-    run = shutil.copytree(finished, tmp_path / "other")
+    run = shutil.copytree(finished, tmp_path / "hostile")
     model = run / "model"
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(marker)}, model))

@@ -1,4 +1,4 @@
-"""Python tags in YAML (recipes, flags and the settings of a forked run) are never run."""
+"""Python tags in YAML (in recipes, flags and the settings of a forked run) never run code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_flag_with_a_python_tag_is_not_run(marker: Path, tag: str, flag: str) ->
         command = parse([argument])
     except ValueError as error:
         assert_one_line(error)
-    else:  # flags with text values accept any text
+    else:  # flags whose values are strings accept any string, but must not run it
         assert isinstance(command, Command)
         assert value in (command.config.head, *command.config.hook)
 

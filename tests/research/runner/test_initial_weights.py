@@ -1,4 +1,4 @@
-"""Initial weights from a saved model with the same architecture and labels."""
+"""Initial weights are loaded from a saved model if it has the same architecture and labels."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_load_initial_weights_accepts_a_checkpoint(start_run: StartRun) -> None:
     assert torch.equal(weight, expected)
 
 
-def test_load_initial_weights_rejects_a_model_with_other_labels(saved: Path) -> None:
+def test_load_initial_weights_rejects_a_model_with_different_labels(saved: Path) -> None:
     with pytest.raises(ValueError, match=r"label 0, label 1, label 2; .*label 0, label 1\.") as caught:
         load_initial_weights(tiny_model("bert", num_labels=2), saved)
     assert str(saved) in str(caught.value)
 
 
-def test_load_initial_weights_rejects_another_architecture(saved: Path) -> None:
+def test_load_initial_weights_rejects_a_model_with_a_different_architecture(saved: Path) -> None:
     model = tiny_model("bert", head="mlp")
     with pytest.raises(ValueError, match=r"head mlp, 3 labels.*--encoder .*--head"):
         load_initial_weights(model, saved)

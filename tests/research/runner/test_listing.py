@@ -1,4 +1,4 @@
-"""Output of --list, and of the help of a choice."""
+"""Output of --list, and of --help for a chosen entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from heads import register_head
 
 @register_head("listed")
 class Listed(LinearHead):
-    """A head for a list.
+    """A head to be listed.
 
     Args:
         width: the width.
@@ -37,7 +37,7 @@ def test_listing_includes_options_and_entries_of_plugins(tmp_path: Path) -> None
     plugin.write_text(PLUGIN)
     lines = describe_listing("heads", [str(plugin)]).splitlines()
     following_lines = lines[lines.index("listed") + 1 :]
-    assert "A head for a list." in following_lines[0]
+    assert "A head to be listed." in following_lines[0]
     assert [part in following_lines[1] for part in ("width", "int", "9", "the width")] == [True] * 4
 
 
@@ -46,7 +46,7 @@ def test_listing_has_arguments_of_edits_but_no_step_counts_of_schedules() -> Non
     assert "num_warmup_steps" not in describe_listing("schedules", [])
 
 
-def test_describe_choices_names_options_as_flags() -> None:
+def test_describe_choices_lists_options_under_the_prefix_of_their_flags() -> None:
     text = describe_choices([("head", "lstm"), ("hook", "ema")], [])
     head, hook = text.index("--head.<option>"), text.index("--hook.ema.<option>")
     assert head < text.index("lstm_size") < hook < text.index("decay")

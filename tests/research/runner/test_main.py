@@ -1,4 +1,4 @@
-"""Commands of run.py, except training."""
+"""Commands of run.py, except those that train."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_print_config_prints_every_setting_with_its_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_print_config_prints_settings_with_all_options_and_creates_no_files(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert execute(parse(["--head=lstm", "--head.lstm_size=9", "--mixed_precision=no", "--print_config"])) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["head"]["lstm_size"] == 9

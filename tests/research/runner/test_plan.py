@@ -1,4 +1,4 @@
-"""Plan of a run, made without weights and tokens: the hooks, and the edits that they plan."""
+"""A run is planned without weights and tokens: its hooks, and the edits that hooks plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.research.conftest import StartRun
 
 
 class UserHook(Hook):
-    """A user-defined hook that plans the given timeline entries."""
+    """A user-defined hook whose `timeline` returns a given value."""
 
     def __init__(self, planned: Any = ()) -> None:
         self.planned = planned
@@ -44,7 +44,7 @@ def test_user_hooks_run_before_evaluation_logging_and_saving(start_run: StartRun
     ]
 
 
-def test_block_names_start_with_the_embeddings(start_run: StartRun) -> None:
+def test_block_names_are_in_the_order_of_the_model(start_run: StartRun) -> None:
     assert block_names(start_run().encoder_with_head) == ["embeddings", "layer.0", "layer.1", "head"]
 
 
@@ -57,6 +57,6 @@ def test_planned_edits_are_labelled_with_their_hook() -> None:
 
 
 @pytest.mark.parametrize("planned", ["soon", ["soon"]])
-def test_planned_by_hooks_rejects_invalid_plans(planned: Any) -> None:
+def test_planned_by_hooks_rejects_values_that_are_not_lists_of_entries(planned: Any) -> None:
     with pytest.raises(ValueError, match=r"hook 'UserHook' .*soon"):
         planned_by_hooks([UserHook(planned)], RunConfig(), [])

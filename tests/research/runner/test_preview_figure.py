@@ -17,18 +17,19 @@ def spans_of(bands: Axes) -> list[tuple[float, float]]:
     return [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
 
 
-def plan(step: int, *, is_frozen: bool = False) -> StepPlan:
+def make_step(step: int, *, is_frozen: bool = False) -> StepPlan:
+    """Return the plan of a step of a model with two blocks, of which layer.0 may be frozen."""
     trainable = ("head",) if is_frozen else ("layer.0", "head")
     return StepPlan(step, {"layer.0": 0.1 / step, "head": 0.2 / step}, 10, trainable)
 
 
-def edit(number: int, step: int) -> Record:
+def make_edit(number: int, step: int) -> Record:
     return Record(number, step, 0.0, "scale_lr", {"factor": 0.5}, "timeline entry 1", [2, 2], [2, 2])
 
 
 def test_timeline_figure_draws_curves_bands_and_marks() -> None:
-    steps = [*(plan(step, is_frozen=True) for step in (1, 2)), *(plan(step) for step in (3, 4))]
-    rates, bands, caption = timeline_figure(steps, [edit(1, 2)]).axes
+    steps = [*(make_step(step, is_frozen=True) for step in (1, 2)), *(make_step(step) for step in (3, 4))]
+    rates, bands, caption = timeline_figure(steps, [make_edit(1, 2)]).axes
     curves = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in rates.lines[:2]}
     assert curves == {"layer.0": [0.1, 0.05, 0.1 / 3, 0.025], "head": [0.2, 0.1, 0.2 / 3, 0.05]}
     # The bars are the head, the frozen layer.0, and the trained layer.0.
@@ -41,7 +42,7 @@ def test_timeline_figure_draws_curves_bands_and_marks() -> None:
 
 
 def test_timeline_figure_has_no_band_for_an_absent_block() -> None:
-    steps = [plan(1), StepPlan(2, {"head": 0.1}, 5, ("head",))]
+    steps = [make_step(1), StepPlan(2, {"head": 0.1}, 5, ("head",))]
     rates, bands, _ = timeline_figure(steps, []).axes
     assert spans_of(bands) == [(0.5, 2.5), (0.5, 1.5)]
     (layer,) = (line for line in rates.lines if line.get_label() == "layer.0")
@@ -49,8 +50,8 @@ def test_timeline_figure_has_no_band_for_an_absent_block() -> None:
 
 
 def test_timeline_figure_samples_long_runs_but_keeps_steps_around_edits() -> None:
-    edits = [edit(number, 101 + number) for number in range(1, MAX_LISTED + 6)]
-    rates, _, caption = timeline_figure([plan(step) for step in range(1, 3 * MAX_POINTS)], edits).axes
+    edits = [make_edit(number, 101 + number) for number in range(1, MAX_LISTED + 6)]
+    rates, _, caption = timeline_figure([make_step(step) for step in range(1, 3 * MAX_POINTS)], edits).axes
     drawn = set(np.asarray(rates.lines[0].get_xdata()).tolist())
     assert len(drawn) < 1.1 * MAX_POINTS
     assert {*range(102, 128), 3 * MAX_POINTS - 1} <= drawn

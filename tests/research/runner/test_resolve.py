@@ -38,7 +38,7 @@ def test_resolve_leaves_the_default_objective_to_the_task() -> None:
         assert (default["name"] if isinstance(default, dict) else default) == objective
 
 
-def test_default_settings_depend_only_on_the_precision_and_the_task() -> None:
+def test_default_settings_keep_only_the_precision_of_the_run() -> None:
     defaults = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
     assert (defaults["lr"], defaults["mixed_precision"]) == (RunConfig().lr, "bf16")
 
@@ -59,7 +59,7 @@ def test_resolve_rejects_invalid_settings_before_reading_data(settings: dict[str
         resolve(RunConfig(data="nowhere", mixed_precision="no", **settings))  # type: ignore[arg-type]
 
 
-def test_check_compiler_rejects_missing_compilers_and_incompatible_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_compiler_rejects_a_missing_compiler_and_incompatible_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(compile=True, compile_backend="eager")
     check_compiler(config)
     with pytest.raises(ValueError, match=r"'fgm' .*--compile"):

@@ -19,11 +19,11 @@ def test_set_up_builds_the_model_once_and_a_copy_on_the_meta_device_once(
     devices: list[str] = []
     build = EncoderWithHead.__init__
 
-    def count(self: EncoderWithHead, *arguments: Any, **settings: Any) -> None:
+    def record(self: EncoderWithHead, *arguments: Any, **settings: Any) -> None:
         build(self, *arguments, **settings)
         devices.append(self.device.type)
 
-    monkeypatch.setattr(EncoderWithHead, "__init__", count)
+    monkeypatch.setattr(EncoderWithHead, "__init__", record)
     start_run(hook=[{"name": "gradual_unfreezing", "over": "2st"}], timeline=[{"at": "1st", "scale_lr": 0.5}])
     assert sorted(devices) == ["cpu", "meta"]
 
@@ -32,25 +32,27 @@ def test_set_up_loads_the_tokenizer_once(start_run: StartRun, monkeypatch: pytes
     loaded: list[str] = []
     load = AutoTokenizer.from_pretrained
 
-    def count(folder: Any, **settings: Any) -> Any:
+    def record(folder: Any, **settings: Any) -> Any:
         loaded.append(str(folder))
         return load(folder, **settings)
 
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", count)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", record)
     start_run()
     assert len(loaded) == 1
 
 
-def test_set_up_resolves_choices_once_per_model(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolved: list[str] = []
+def test_set_up_reads_the_options_of_each_choice_only_twice(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners: list[str] = []
 
-    def count(owner: str, *arguments: Any, **settings: Any) -> dict[str, Any]:
-        resolved.append(owner)
+    def record(owner: str, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        owners.append(owner)
         return convert_options(owner, *arguments, **settings)
 
-    monkeypatch.setattr(options, "convert_options", count)
+    monkeypatch.setattr(options, "convert_options", record)
     start_run(head={"name": "lstm", "lstm_size": 8}, objective={"name": "focal", "gamma": 1.0})
-    # Each choice is resolved once for config.yaml, as plain values, and once to create the object.
-    assert {owner: resolved.count(owner) for owner in resolved} == dict.fromkeys(
+    # The options of a choice are read once for config.yaml, as plain values, and once to create the object.
+    assert {owner: owners.count(owner) for owner in owners} == dict.fromkeys(
         ("head 'lstm'", "objective 'focal'", "schedule 'one_cycle'"), 2
     )

@@ -25,7 +25,10 @@ settings = {"encoder": encoder, "data": data, "output_dir": directory + "/run", 
 run_experiment(RunConfig(**settings, num_threads=1, mixed_precision="no"))
 Path(directory, "modules.json").write_text(json.dumps([before, [*sys.modules]]))
 """
-# Some slow imports cannot be avoided: Transformers imports scipy.optimize and torch._dynamo, datasets imports pandas.
+"""Code that runs a smoke test, and writes down which modules were imported before and after it."""
+
+# Some slow imports cannot be avoided, and are not listed: Transformers imports scipy.optimize and torch._dynamo, and
+# datasets imports pandas.
 NOT_BEFORE_TRAINING = {
     "evaluate",
     "matplotlib",
@@ -40,6 +43,7 @@ NOT_BEFORE_TRAINING = {
     "research.records.figures",
     "research.report.page",
 }
+"""Modules that a run needs after training, or not at all."""
 NEVER_NEEDED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodels", "tensorboard"}
 
 
@@ -47,7 +51,7 @@ NEVER_NEEDED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodel
 def modules(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[set[str], set[str]]:
-    """The modules loaded before and after a run with default settings, except that TensorBoard is off."""
+    """The modules imported before and after a smoke test (`--smoke`) without TensorBoard."""
     folder = tmp_path_factory.mktemp("start_up")
     environment = {**os.environ, "MIDWAY_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", CODE, str(tiny_encoder), str(tiny_reviews), str(folder)]
@@ -56,7 +60,7 @@ def modules(
     return set(before), set(after)
 
 
-def test_run_starts_without_modules_that_it_needs_later(modules: tuple[set[str], set[str]]) -> None:
+def test_run_starts_before_importing_modules_that_it_needs_later(modules: tuple[set[str], set[str]]) -> None:
     before, after = modules
     # Transformers 5.17 imports scikit-learn's roc_curve, and with it scipy.stats, for text generation.
     unavoidable = {"scipy.stats", "sklearn"} if hasattr(candidate_generator, "roc_curve") else set()

@@ -1,4 +1,4 @@
-"""Hidden states are stored before the runs start that share them."""
+"""Hidden states are stored before the runs that share them start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_ensure_features_stores_every_split_if_the_encoder_is_frozen(
     frozen = RunConfig(**settings, freeze=["encoder"])
     assert ensure_features(frozen, "all")
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
-    assert len({path.parent for path in stored}) == 3
+    assert len({path.parent for path in stored}) == 3  # one folder for each split
     assert {f"layer-{layer}.bin" for layer in range(3)} <= {path.name for path in stored}
     assert ensure_features(frozen, "last")  # the last layer is already stored
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")} == stored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research.system.messages import WARNING, WITH_LINES, is_main_process, logger, muted
+from research.system.messages import KEEP_LINE_BREAKS, WARNING, is_main_process, logger, muted
 
 
 def test_messages_are_printed_literally_and_warnings_have_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,9 +15,9 @@ def test_messages_are_printed_literally_and_warnings_have_a_prefix(capsys: pytes
 
 
 def test_line_breaks_are_kept_only_in_messages_marked_as_multi_line(capsys: pytest.CaptureFixture[str]) -> None:
-    logger.info("a name\nwith a line break")
-    logger.info("two\nlines\x1b", extra=WITH_LINES)
-    assert capsys.readouterr().out == "a name\\nwith a line break\ntwo\nlines\\x1b\n"
+    logger.info("a name\nwith a line")
+    logger.info("two\nlines\x1b", extra=KEEP_LINE_BREAKS)
+    assert capsys.readouterr().out == "a name\\nwith a line\ntwo\nlines\\x1b\n"
 
 
 @pytest.mark.parametrize(("rank", "is_main"), [("0", True), ("1", False), (None, True)])

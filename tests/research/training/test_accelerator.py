@@ -1,4 +1,4 @@
-"""The accelerator is created as the settings and the launcher request, or the run is refused."""
+"""The accelerator is set up as the settings and the launcher request, or the run is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import DistributedType
 
 from research.settings.config import RunConfig
-from research.training.accelerator import choose_precision, compare_with_request, create_accelerator
+from research.training.accelerator import check_setup_as_requested, choose_precision, create_accelerator
 from tests.conftest import ROOT, Launch
 
 
@@ -22,9 +22,9 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # accelerate always sets it
     default = choose_precision(RunConfig())
-    other = {"bf16": "no", "no": "bf16"}[default]
-    launch_options += ["--mixed_precision", other]
-    assert choose_precision(RunConfig()) == other
+    launched = {"bf16": "no", "no": "bf16"}[default]
+    launch_options += ["--mixed_precision", launched]
+    assert choose_precision(RunConfig()) == launched
     assert choose_precision(RunConfig(mixed_precision=default)) == default
 
 
@@ -40,7 +40,7 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
 def test_launch_with_options_that_accelerate_ignores_is_refused(
     launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    data = tmp_path / "empty.csv"  # an error too, but only after the check of the launch options
+    data = tmp_path / "empty.csv"  # also an error, but it would be found only after the check of the launch options
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs are available")
@@ -51,15 +51,15 @@ def test_launch_with_options_that_accelerate_ignores_is_refused(
     assert all(expected in line for line in refusals)
 
 
-def test_compare_with_request_refuses_differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_check_setup_as_requested_refuses_differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = RunConfig(mixed_precision="no", log_with=[])
     accelerator = create_accelerator(config, str(tmp_path))
-    compare_with_request(accelerator, config)
+    check_setup_as_requested(accelerator, config)
     with pytest.raises(ValueError, match="precision bf16"):
-        compare_with_request(accelerator, replace(config, mixed_precision="bf16"))
+        check_setup_as_requested(accelerator, replace(config, mixed_precision="bf16"))
     monkeypatch.setattr(accelerator.state, "distributed_type", DistributedType.FSDP)
     with pytest.raises(ValueError, match="FSDP"):
-        compare_with_request(accelerator, config)
+        check_setup_as_requested(accelerator, config)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="2 processes were launched"):
-        compare_with_request(accelerator, config)
+        check_setup_as_requested(accelerator, config)

@@ -30,30 +30,30 @@ def edits(tmp_path: Path) -> Iterator[AppliedEdits]:
     AcceleratorState._reset_state()
 
 
-def record(number: int, name: str) -> Record:
+def make_record(number: int, name: str) -> Record:
     return Record(number, 3, 0.5, name, {}, "hook Requesting", [10, 5], [10, 10])
 
 
-def test_finish_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
-    first, second = [record(1, "freeze"), record(2, "set_objective")], [record(3, "unfreeze")]
+def test_record_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
+    first, second = [make_record(1, "freeze"), make_record(2, "set_objective")], [make_record(3, "unfreeze")]
     with collect_messages() as lines:
-        edits.finish(first)
+        edits.record(first)
     assert [name in line and "step 3" in line for name, line in zip(("freeze", "set_objective"), lines, strict=True)]
     assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (first, True, first)
-    edits.finish(second)
+    edits.record(second)
     assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (second, False, first + second)
 
 
-def test_skip_records_edits_and_reason_in_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
+def test_record_skipped_writes_edits_and_reason_into_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
     model = tiny_model("bert")
     model.encoder.requires_grad_(False)
-    trainable, size = count_parameters(model)
-    assert trainable < size
+    trainable, total = count_parameters(model)
+    assert trainable < total
     clock = Clock(steps_per_epoch=4, total_steps=8, batch_size=8)
     clock.advance(8)
-    edits.journal.append(record(1, "unfreeze"))
+    edits.journal.append(make_record(1, "unfreeze"))
     with collect_messages() as lines:
-        edits.skip(REQUESTS, "it conflicts", clock, model)
+        edits.record_skipped(REQUESTS, "it conflicts", clock, model)
     _, *skipped = edits.journal
     assert edits.latest == []
     assert [(each.number, each.step, each.epoch, each.request) for each in skipped] == [
@@ -61,13 +61,13 @@ def test_skip_records_edits_and_reason_in_the_journal(edits: AppliedEdits, tmp_p
         (3, 1, 0.25, REQUESTS[1]),
     ]
     for skipped_record in skipped:
-        assert (skipped_record.trainable_parameters, skipped_record.parameters) == ([trainable] * 2, [size] * 2)
+        assert (skipped_record.trainable_parameters, skipped_record.parameters) == ([trainable] * 2, [total] * 2)
         assert skipped_record.skipped == "it conflicts"
     assert read_journal(tmp_path) == skipped
     assert ["it conflicts" in line for line in lines] == [True, True]
 
 
-def test_replaying_ends_after_an_error(edits: AppliedEdits) -> None:
+def test_replaying_ends_with_its_context_even_after_an_error(edits: AppliedEdits) -> None:
     def fail() -> None:
         with edits.replaying():
             assert edits.is_replaying

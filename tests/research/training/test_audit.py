@@ -22,42 +22,43 @@ from research.training.audit import (
     check_optimizer,
     check_rates,
     check_replicas,
-    check_unchanged,
+    check_trainable_unchanged,
     describe_unused,
-    without_gradient,
+    parameters_without_gradient,
 )
 from research.training.wrapping import Wrapped
 from tests.limits import HANG_LIMIT
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 Pair = tuple[EncoderWithHead, torch.optim.Optimizer]
+"""A model and its optimizer."""
 
 
-def make_pair() -> Pair:
+def make_model_and_optimizer() -> Pair:
     """Return a model and a matching optimizer."""
     model = tiny_model("bert")
     return model, create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
 
 
 def test_check_optimizer_requires_every_parameter_exactly_once() -> None:
-    model, optimizer = make_pair()
+    model, optimizer = make_model_and_optimizer()
     check_optimizer(model, optimizer)
-    old = model.get_parameter("head.out.bias")
+    bias = model.get_parameter("head.out.bias")
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AuditError, match=r"head\.out\.bias .*\b0 groups"):
         check_optimizer(model, optimizer)
-    model.head.get_submodule("out").register_parameter("bias", old)
+    model.head.get_submodule("out").register_parameter("bias", bias)
     group = optimizer.param_groups[0]
     group["params"].append(nn.Parameter(torch.zeros(5, 7)))
     with pytest.raises(AuditError, match=r"\[5, 7\]"):
         check_optimizer(model, optimizer)
-    group["params"][-1] = old
+    group["params"][-1] = bias
     with pytest.raises(AuditError, match=r"head\.out\.bias .*\b2 groups"):
         check_optimizer(model, optimizer)
 
 
 def test_check_optimizer_refuses_gradients_of_frozen_parameters() -> None:
-    model, optimizer = make_pair()
+    model, optimizer = make_model_and_optimizer()
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     check_optimizer(model, optimizer)
     model.get_parameter("head.out.bias").requires_grad_(False)
@@ -65,8 +66,8 @@ def test_check_optimizer_refuses_gradients_of_frozen_parameters() -> None:
         check_optimizer(model, optimizer)
 
 
-def test_check_rates_requires_the_schedules_rates() -> None:
-    _, optimizer = make_pair()
+def test_check_rates_requires_learning_rates_that_follow_the_schedule() -> None:
+    _, optimizer = make_model_and_optimizer()
     schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
     schedule.step()
     with pytest.raises(AuditError, match=r"set_lr.*layer\.1 has 0\.0001 .* 7\.5e-05"):
@@ -79,8 +80,8 @@ def test_check_rates_requires_the_schedules_rates() -> None:
     assert "embeddings" not in str(caught.value)
 
 
-def compare(first: Pair, second: Pair) -> list[str | None]:
-    """Compare two models, each in a thread that stands for a process, and return the error of each thread."""
+def check_replicas_in_threads(first: Pair, second: Pair) -> list[str | None]:
+    """Check two models against each other, each in a thread that stands for a process; return each thread's error."""
     barrier, gathered = threading.Barrier(2, timeout=HANG_LIMIT), [torch.empty(0)] * 2
 
     def check(rank: int, pair: Pair) -> str | None:
@@ -116,16 +117,16 @@ def test_check_replicas_finds_any_difference_in_bits() -> None:
     def change_rate(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
         optimizer.param_groups[-1]["lr"] *= 1 + 1e-15
 
-    assert compare(make_pair(), make_pair()) == [None, None]
+    assert check_replicas_in_threads(make_model_and_optimizer(), make_model_and_optimizer()) == [None, None]
     for change, message in (
         (change_value, "values of head.out.bias"),
         (change_buffer, "buffer head.shift"),
         (freeze, "head.out.bias is frozen"),
         (change_rate, "rate of head"),
     ):
-        changed_pair = make_pair()
+        changed_pair = make_model_and_optimizer()
         change(*changed_pair)
-        for error in compare(make_pair(), changed_pair):
+        for error in check_replicas_in_threads(make_model_and_optimizer(), changed_pair):
             assert error is not None, message
             assert message in error
             assert error.count(" differs") == 1
@@ -134,41 +135,41 @@ def test_check_replicas_finds_any_difference_in_bits() -> None:
 def test_check_replicas_reports_different_structures() -> None:
     model = tiny_model("bert", "linear")
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), RunConfig())
-    first, second = compare(make_pair(), (model, optimizer))
+    first, second = check_replicas_in_threads(make_model_and_optimizer(), (model, optimizer))
     assert first == second
     assert first is not None
     first_count, second_count = (int(number) for number in first.partition("[")[2].partition("]")[0].split(", "))
-    assert first_count == second_count + 1  # the probe has a buffer, the linear head has none
+    assert first_count == second_count + 1  # tiny_model's default head has a buffer, the linear head has none
 
 
-def test_check_compiled_and_check_unchanged_find_changed_trainable_parameters() -> None:
-    model, _ = make_pair()
+def test_check_compiled_and_check_trainable_unchanged_find_changed_trainable_parameters() -> None:
+    model, _ = make_model_and_optimizer()
     for compile_backend in ("eager", None):
         check_compiled(model, Wrapped(model, trainable_parameters(model), compile_backend))
     wrapped = Wrapped(model, trainable_parameters(model), compile_backend="eager")
-    check_unchanged(model, wrapped)
+    check_trainable_unchanged(model, wrapped)
     model.get_parameter("head.out.bias").requires_grad_(False)
     with pytest.raises(AuditError, match=r"head\.out\.bias"):
         check_compiled(model, wrapped)
     with pytest.raises(AuditError, match=r"head\.out\.bias.*run\.edit\."):
-        check_unchanged(model, wrapped)
+        check_trainable_unchanged(model, wrapped)
     check_compiled(model, Wrapped(model, wrapped.trainable))
     model.get_parameter("head.out.bias").requires_grad_(True)
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AuditError, match=r"head\.out\.bias, 1 removed"):
-        check_unchanged(model, wrapped)
+        check_trainable_unchanged(model, wrapped)
 
 
-def test_describe_unused_names_parameters_and_how_to_freeze_them() -> None:
-    model, _ = make_pair()
+def test_parameters_without_gradient_are_found_and_described_with_how_to_freeze_them() -> None:
+    model, _ = make_model_and_optimizer()
     model.get_parameter("head.out.bias").requires_grad_(False)
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
     check_gradients_arrive(model)
-    assert without_gradient(model) == []
+    assert parameters_without_gradient(model) == []
     layer = [name for name, _ in model.named_parameters() if ".layer.1." in name]
     for name in layer:
         model.get_parameter(name).grad = None
-    assert without_gradient(model) == layer
+    assert parameters_without_gradient(model) == layer
     description = describe_unused(model, layer)
     assert ", ".join(layer[:5]) in description
     assert layer[5] not in description

@@ -15,7 +15,7 @@ def micro_batch(*rows: int) -> MicroBatch:
     return MicroBatch(np.array(rows), np.ones(len(rows), dtype=np.float32))
 
 
-def test_collate_truncates_training_inputs_but_not_evaluation_inputs(start_run: StartRun) -> None:
+def test_lower_max_length_truncates_training_inputs_but_not_evaluation_inputs(start_run: StartRun) -> None:
     run = start_run(max_length=24)
     longest = int(np.argmax(run.lengths_of("train"))), int(np.argmax(run.lengths_of("validation")))
     run.collator.max_length = 10
@@ -33,19 +33,19 @@ def test_collate_returns_rows_labels_and_weights(start_run: StartRun) -> None:
     assert tokens == [min(32, run.splits.train[row]["length"]) for row in (5, 2)]
 
 
-def test_rows_sha256_depends_on_the_rows_only(start_run: StartRun) -> None:
-    first, other_settings, fewer_rows = (
+def test_rows_sha256_depends_only_on_the_rows(start_run: StartRun) -> None:
+    first, different_settings, fewer_rows = (
         start_run(**settings) for settings in ({}, {"head": "mean", "seed": 3}, {"limit_test": 5})
     )
-    assert first.batches.rows_sha256 == other_settings.batches.rows_sha256 != fewer_rows.batches.rows_sha256
+    assert first.batches.rows_sha256 == different_settings.batches.rows_sha256 != fewer_rows.batches.rows_sha256
 
 
-def test_disable_cache_does_nothing_without_a_reason(start_run: StartRun) -> None:
+def test_disable_cache_if_does_nothing_without_a_reason(start_run: StartRun) -> None:
     run_batches = start_run().batches
     batches = Batches(run_batches.texts, run_batches.splits, run_batches.collator, torch.device("cpu"))
     with collect_messages() as lines:
-        batches.disable_cache(None)
+        batches.disable_cache_if(None)
         assert (batches.cache_disabled, lines) == (False, [])
-        batches.disable_cache("the encoder trains")
+        batches.disable_cache_if("the encoder trains")
     assert (batches.features, batches.cache_disabled) == (None, True)
     assert [line.partition(": ")[2] for line in lines] == ["the encoder trains."]

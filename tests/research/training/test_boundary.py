@@ -35,13 +35,19 @@ POINTS_WITHOUT_EDITS = ("after_edits", "end_of_step", "on_train_end")
 
 
 def requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
-    """Return a hook that requests edits at the first or a later call of a point."""
-    calls = 0
+    """Return a hook that requests edits at the first or a later call of a point.
+
+    Args:
+        point: the point.
+        at_call: the call in which the hook requests the edits, from 1.
+        **edits: the argument of each edit, by the edit's name.
+    """
+    num_calls = 0
 
     def call(self: Hook, run: Run, *arguments: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at_call:
+        nonlocal num_calls
+        num_calls += 1
+        if num_calls == at_call:
             for name, argument in edits.items():
                 getattr(run.edit, name)(argument)
 
@@ -56,7 +62,8 @@ def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -
     assert [(record.step, record.name, record.asked_by) for record in run.journal] == [
         (STEP_OF_EDIT[point], "freeze", "hook Requesting")
     ]
-    assert run.journal[0].trainable_parameters[0] > run.journal[0].trainable_parameters[1] == 66
+    before, after = run.journal[0].trainable_parameters
+    assert before > after == 66  # the number of parameters of the head
 
 
 @pytest.mark.parametrize("point", POINTS_WITHOUT_EDITS)
@@ -87,7 +94,7 @@ def test_edits_of_one_boundary_are_applied_in_order(start_run: StartRun) -> None
     assert [record.asked_by for record in run.journal] == ["timeline entry 1", *["hook Requesting"] * 3]
 
 
-def test_renumbered_layers_keep_their_optimizer_state(start_run: StartRun) -> None:
+def test_reinitialised_layer_loses_its_optimizer_state_even_if_it_is_renumbered(start_run: StartRun) -> None:
     hook = requesting_hook("after_step", at_call=3, reinitialize="encoder.layer[1]", drop_layers="encoder.layer[0]")
     run = start_run([hook], max_steps=3)
     train(run)
@@ -107,13 +114,15 @@ def test_renumbered_layers_keep_their_optimizer_state(start_run: StartRun) -> No
         ("after_step", lambda run: run.edit.freeze([]), "empty list"),
     ],
 )
-def test_run_refuses_requests_at_the_wrong_point(start_run: StartRun, point: str, call: Any, message: str) -> None:
+def test_run_refuses_calls_at_the_wrong_point_or_with_invalid_arguments(
+    start_run: StartRun, point: str, call: Any, message: str
+) -> None:
     hook: Hook = type("Requesting", (Hook,), {point: lambda self, run, *arguments: call(run)})()
     with pytest.raises(ValueError, match=message):
         train(start_run([hook]))
 
 
-def test_shared_random_numbers_do_not_change_those_of_training(start_run: StartRun) -> None:
+def test_shared_random_numbers_are_reproducible_and_restore_the_random_state(start_run: StartRun) -> None:
     drawn: list[torch.Tensor] = []
 
     class DrawNumbers(Hook):
@@ -168,7 +177,7 @@ def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
     ("every", "step"),
     [
         (1, 1),  # the planned edit of step 2 would no longer be possible
-        (2, 2),  # the planned edit of the same boundary comes first
+        (2, 2),  # the planned edit after the same step comes first
         (3, 3),
     ],
 )
@@ -192,7 +201,7 @@ def shrink_by_norm(run: Editable) -> None:
 def test_conflicting_entry_is_skipped_if_it_cannot_be_checked(start_run: StartRun) -> None:
     class Requesting(Hook):
         def after_step(self, run: Run) -> None:
-            if run.clock.step in (2, 3):  # before the condition comes true, and at the same boundary
+            if run.clock.step in (2, 3):  # before the condition comes true, and after the same step
                 run.edit.shrink_by_norm()
 
     for step in (3, 5):

@@ -9,27 +9,28 @@ import pytest
 
 from research.edits.base import parse_request
 from research.edits.records import EditRequest
-from research.training.conflicts import conflict_of
+from research.training.conflicts import find_conflict
 from tests.research.conftest import StartRun
 
 
-def edit(**edits: Any) -> list[EditRequest]:
-    return [parse_request(name, value, "the test") for name, value in edits.items()]
+def edits(**values: Any) -> list[EditRequest]:
+    """Return requests for edits; `values` are the edits' arguments, by the edits' names."""
+    return [parse_request(name, value, "the test") for name, value in values.items()]
 
 
 @pytest.mark.parametrize(
     ("pending", "requests", "planned", "reason"),
     [
-        ([], edit(freeze="encoder"), [], None),
-        ([], edit(add_lora={"r": 2}), [edit(merge_lora=True)], None),
-        ([], edit(merge_lora=True), [], "merge_lora"),
-        (edit(add_lora={"r": 2}), edit(merge_lora=True), [], None),  # pending at this boundary
-        (edit(add_lora={"r": 2}), edit(add_lora={"r": 4}), [], r"add_lora.*r=4"),
-        ([], edit(add_lora={"r": 4}), [edit(scale_lr=0.5), edit(add_lora={"r": 2})], r"add_lora.*r=2"),
-        ([], edit(freeze="encoder"), [edit(freeze="head")], "freeze|train"),
+        ([], edits(freeze="encoder"), [], None),
+        ([], edits(add_lora={"r": 2}), [edits(merge_lora=True)], None),
+        ([], edits(merge_lora=True), [], "merge_lora"),
+        (edits(add_lora={"r": 2}), edits(merge_lora=True), [], None),  # the pending edit is applied first
+        (edits(add_lora={"r": 2}), edits(add_lora={"r": 4}), [], r"add_lora.*r=4"),
+        ([], edits(add_lora={"r": 4}), [edits(scale_lr=0.5), edits(add_lora={"r": 2})], r"add_lora.*r=2"),
+        ([], edits(freeze="encoder"), [edits(freeze="head")], "freeze|train"),
     ],
 )
-def test_conflict_of_checks_pending_requested_and_planned_edits(
+def test_find_conflict_checks_pending_requested_and_planned_edits(
     start_run: StartRun,
     pending: list[EditRequest],
     requests: list[EditRequest],
@@ -38,7 +39,7 @@ def test_conflict_of_checks_pending_requested_and_planned_edits(
 ) -> None:
     run = start_run()
     names = [name for name, _ in run.encoder_with_head.named_parameters()]
-    conflict = conflict_of(run, pending, requests, planned)
+    conflict = find_conflict(run, pending, requests, planned)
     assert (conflict is None) == (reason is None)
     if reason is not None:
         assert re.search(reason, str(conflict))

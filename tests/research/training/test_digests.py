@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from research.training.digests import digests, hash_value
+from research.training.digests import hash_run_state, hash_value
 from research.training.loop import train
 from tests.research.conftest import StartRun
 
@@ -40,15 +40,15 @@ def test_hash_value_does_not_depend_on_memory_layout() -> None:
     assert hash_value(tensor.T.contiguous().T) == hash_value(tensor)
 
 
-def test_digests_name_the_parts_that_differ(start_run: StartRun) -> None:
+def test_hash_run_state_differs_in_the_changed_parts_only(start_run: StartRun) -> None:
     first, second = start_run(max_steps=3), start_run(max_steps=3)
-    before = digests(first)
-    assert before == digests(second)
+    before = hash_run_state(first)
+    assert before == hash_run_state(second)
     second.encoder_with_head.get_parameter("head.out.bias").data.add_(1)
-    changed = digests(second)
+    changed = hash_run_state(second)
     assert {name for name in changed if changed[name] != before[name]} == {"weight head.out.bias"}
     train(first)
-    after = digests(first)
+    after = hash_run_state(first)
     unchanged = {name for name in before if after[name] == before[name]}
     assert {"which parameters train", "journal"} <= unchanged
     assert (

@@ -24,42 +24,44 @@ class RecordEvaluations(Hook):
         self.splits.append(split)
 
 
-def test_latest_evaluates_again_only_if_weights_changed(start_run: StartRun) -> None:
+def test_current_predictions_evaluates_again_only_if_weights_changed(start_run: StartRun) -> None:
     recorder = RecordEvaluations()
     run = start_run([recorder])
     run.hooks.begin(run)
-    first = run.evaluations.latest(run, "test")
-    assert run.evaluations.latest(run, "test") is first
+    first = run.evaluations.current_predictions(run, "test")
+    assert run.evaluations.current_predictions(run, "test") is first
     with torch.no_grad():
         run.encoder_with_head.get_parameter("head.out.bias")[0] += 1
-    second = run.evaluations.latest(run, "test")
+    second = run.evaluations.current_predictions(run, "test")
     assert second.logits[:, 0] == pytest.approx(first.logits[:, 0] + 1, abs=1e-5)
     assert recorder.splits == ["test", "test"]
 
 
-def test_forget_makes_latest_evaluate_again(start_run: StartRun) -> None:
+def test_current_predictions_evaluates_again_after_forget(start_run: StartRun) -> None:
     recorder = RecordEvaluations()
     run = start_run([recorder])
     run.hooks.begin(run)
-    first = run.evaluations.latest(run, "test")
+    first = run.evaluations.current_predictions(run, "test")
     run.evaluations.forget()
-    assert run.evaluations.latest(run, "test").logits.tolist() == first.logits.tolist()
+    assert run.evaluations.current_predictions(run, "test").logits.tolist() == first.logits.tolist()
     assert recorder.splits == ["test", "test"]
 
 
-def test_latest_caches_each_split(start_run: StartRun) -> None:
+def test_current_predictions_returns_the_latest_evaluation_of_each_split(start_run: StartRun) -> None:
     run = start_run()
     run.hooks.begin(run)
     evaluated = {split: run.evaluate(split) for split in ("test", "validation")}
-    assert all(run.evaluations.latest(run, split) is predictions for split, predictions in evaluated.items())
+    assert all(
+        run.evaluations.current_predictions(run, split) is predictions for split, predictions in evaluated.items()
+    )
 
 
-def test_evaluate_ends_on_a_signal_only_after_the_last_boundary(start_run: StartRun) -> None:
+def test_evaluate_ends_the_run_on_a_signal_only_after_the_last_step(start_run: StartRun) -> None:
     run = start_run()
     run.hooks.begin(run)
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
-        run.evaluate("test")  # the run does not end yet, since another boundary follows
+        run.evaluate("test")  # the run does not end yet, since the training loop checks for signals later
         run.requests.takes_edits = False
         with pytest.raises(Interrupted, match="SIGTERM"):
             run.evaluate("test")

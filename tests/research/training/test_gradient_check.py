@@ -17,13 +17,13 @@ from tests.research.model.tiny_encoders import tiny_model
 
 
 @dataclass(frozen=True)
-class Processes:
-    """An accelerator with a given number of processes."""
+class FakeAccelerator:
+    """Stands in for an accelerator with a given number of processes."""
 
     num_processes: int
 
 
-ONE, TWO = (cast("Accelerator", Processes(number)) for number in (1, 2))
+ONE_PROCESS, TWO_PROCESSES = (cast("Accelerator", FakeAccelerator(number)) for number in (1, 2))
 
 
 @pytest.fixture
@@ -40,31 +40,31 @@ def test_check_warns_with_one_process_in_the_first_step_and_after_edits(model: E
     (name, *_) = (f"head.{name}" for name, _ in model.head.named_parameters())
     check = GradientCheck()
     with collect_messages() as lines:
-        check.check(model, ONE, is_compiled=False)
-        check.check(model, ONE, is_compiled=False)
+        check.check(model, ONE_PROCESS, is_compiled=False)
+        check.check(model, ONE_PROCESS, is_compiled=False)
     assert [name in line for line in lines] == [True]
     check.repeat()
     with collect_messages() as lines:
-        check.check(model, ONE, is_compiled=False)
+        check.check(model, ONE_PROCESS, is_compiled=False)
     assert [name in line for line in lines] == [True]
 
 
 def test_check_raises_with_several_processes_in_the_first_step_and_after_edits(model: EncoderWithHead) -> None:
     check = GradientCheck()
     with pytest.raises(AuditError, match=r"head\."):
-        check.check(model, TWO, is_compiled=False)
+        check.check(model, TWO_PROCESSES, is_compiled=False)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.grad is not None)
-    check.check(model, TWO, is_compiled=False)
+    check.check(model, TWO_PROCESSES, is_compiled=False)
     model.requires_grad_(True)
-    check.check(model, TWO, is_compiled=False)
+    check.check(model, TWO_PROCESSES, is_compiled=False)  # not checked: no edits after the last check
     check.repeat()
     with pytest.raises(AuditError, match=r"head\."):
-        check.check(model, TWO, is_compiled=False)
+        check.check(model, TWO_PROCESSES, is_compiled=False)
 
 
 def test_check_raises_for_a_compiled_model_in_every_step(model: EncoderWithHead) -> None:
     check = GradientCheck()
     for _ in range(2):
         with pytest.raises(AuditError, match=r"head\."):
-            check.check(model, ONE, is_compiled=True)
+            check.check(model, ONE_PROCESS, is_compiled=True)

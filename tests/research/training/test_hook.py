@@ -28,15 +28,15 @@ def test_hook_refuses_a_misspelt_point() -> None:
                 """Never called."""
 
 
-def test_hook_accepts_other_methods() -> None:
-    class WithOtherMethods(Hook):
+def test_hook_accepts_methods_that_are_not_named_like_points() -> None:
+    class WithOwnMethods(Hook):
         def _after_thought(self) -> None:
             """Not a point."""
 
         def count(self) -> None:
             """Not a point."""
 
-    assert isinstance(WithOtherMethods(), Hook)
+    assert isinstance(WithOwnMethods(), Hook)
 
 
 def test_register_hook_refuses_classes_that_are_not_hooks() -> None:
@@ -75,7 +75,7 @@ def config(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Pa
 
 
 class RoundTrip(Hook):
-    """At the end of a run, loads each hook's state into a new hook of the same class."""
+    """At the end of training, loads each hook's state into a new hook of the same class."""
 
     def __init__(self, hooks: dict[str, Hook]) -> None:
         self.hooks = hooks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from research.training.nonfinite import NUM_ROWS_SHOWN, describe_evaluation
+from research.training.nonfinite import NUM_ROWS_SHOWN, describe_nonfinite
 
 
-def test_describe_evaluation_names_the_first_rows_and_counts() -> None:
-    few = describe_evaluation("validation", 12, [3, 7], 2000)
+def test_describe_nonfinite_names_the_first_rows_and_counts() -> None:
+    few = describe_nonfinite("validation", 12, [3, 7], 2000)
     assert all(part in few for part in ("validation", "step 12", "2 of 2,000", "rows 3, 7,"))
-    many = describe_evaluation("test", 0, range(100, 100 + NUM_ROWS_SHOWN + 1), 200)
+    many = describe_nonfinite("test", 0, range(100, 100 + NUM_ROWS_SHOWN + 1), 200)
     assert f"{100 + NUM_ROWS_SHOWN - 1}, ..." in many
     assert str(100 + NUM_ROWS_SHOWN) not in many

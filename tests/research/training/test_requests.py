@@ -6,7 +6,7 @@ import pytest
 
 from research.edits.base import EditError
 from research.edits.records import EditRequest
-from research.training.requests import NO_EDITS_FROM, EditRequests
+from research.training.requests import POINTS_WITHOUT_EDITS, EditRequests
 
 FREEZE = EditRequest("freeze", {"modules": "encoder"})
 SCALE = EditRequest("scale_lr", {"factor": 0.5})
@@ -21,7 +21,7 @@ def test_take_returns_requests_once_and_in_order() -> None:
     assert requests.take() == []
 
 
-def test_calling_attributes_only_requests_inside_its_block() -> None:
+def test_calling_attributes_only_requests_inside_its_context() -> None:
     requests = EditRequests()
     with requests.calling("hook", "after_step"):
         assert (requests.asked_by, requests.point) == ("hook", "after_step")
@@ -30,12 +30,12 @@ def test_calling_attributes_only_requests_inside_its_block() -> None:
     assert [request.asked_by for request in requests.take()] == ["hook"]
 
 
-@pytest.mark.parametrize("point", NO_EDITS_FROM)
+@pytest.mark.parametrize("point", POINTS_WITHOUT_EDITS)
 def test_request_edits_refuses_points_without_a_later_boundary(point: str) -> None:
     requests = EditRequests()
     with (
         requests.calling("saver", point),
-        requests.calling("hook", "after_evaluation"),
+        requests.calling("hook", "after_evaluate"),
         pytest.raises(EditError, match=point),
     ):
         requests.request_edits([FREEZE])
@@ -44,7 +44,9 @@ def test_request_edits_refuses_points_without_a_later_boundary(point: str) -> No
     assert requests.take() == [FREEZE]
 
 
-def test_request_edits_drops_requests_after_the_last_boundary(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_edits_reports_and_drops_requests_after_the_last_boundary(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     requests = EditRequests()
     requests.takes_edits = False
     requests.request_edits([FREEZE])
@@ -52,12 +54,12 @@ def test_request_edits_drops_requests_after_the_last_boundary(capsys: pytest.Cap
     assert "freeze(modules='encoder')" in capsys.readouterr().out
 
 
-def test_caller_number_depends_on_hook_and_point() -> None:
+def test_caller_hash_depends_on_hook_and_point() -> None:
     requests = EditRequests()
-    numbers = [requests.caller_number]
+    numbers = [requests.caller_hash]
     for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
         with requests.calling(asked_by, point):
-            numbers.append(requests.caller_number)
+            numbers.append(requests.caller_hash)
     assert len(set(numbers)) == 4
     with requests.calling("hook A", "after_step"):
-        assert requests.caller_number == numbers[1] == 2021919503
+        assert requests.caller_hash == numbers[1] == 2021919503  # fixed, so that resumed runs draw the same numbers

@@ -20,14 +20,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def agree(pool: ThreadPoolExecutor, store: Store, num_processes: int) -> list[int]:
+def agree_in_threads(pool: ThreadPoolExecutor, store: Store, num_processes: int) -> list[int]:
+    """Let threads, each of which stands for a process, agree on a round; return the number that each of them got."""
     futures = [pool.submit(agree_on_round, store, rank, num_processes) for rank in range(num_processes)]
     return [future.result(HANG_LIMIT) for future in futures]
 
 
 def test_agree_on_round_returns_the_same_number_to_all_processes(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
-    assert [agree(pool, store, 3) for _ in range(3)] == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
+    assert [agree_in_threads(pool, store, 3) for _ in range(3)] == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
 
 
 def test_agree_on_round_works_after_processes_died_while_agreeing(pool: ThreadPoolExecutor) -> None:
@@ -38,7 +39,7 @@ def test_agree_on_round_works_after_processes_died_while_agreeing(pool: ThreadPo
     for rank in (1, 2):  # process 0 is missing; the names stay in the store
         with pytest.raises(TimeoutError):
             agree_on_round(store, rank, 3, timeout)
-    assert agree(pool, store, 3) == [2, 2, 2]
+    assert agree_in_threads(pool, store, 3) == [2, 2, 2]
 
 
 def test_agree_on_round_waits_for_the_successor_of_a_dead_process(pool: ThreadPoolExecutor) -> None:

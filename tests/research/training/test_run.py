@@ -14,23 +14,24 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
 
-def test_run_has_only_methods_for_hooks_and_edits() -> None:
+def test_every_method_of_a_run_is_documented_for_hooks_or_edits() -> None:
     documented = {*vars(Run), *vars(Editable)}
     methods = {name for name, value in vars(TrainingRun).items() if isinstance(value, FunctionType | property)}
     assert {name for name in methods if not name.startswith("__")} <= documented
 
 
-def test_is_over_after_the_last_step_or_a_stop_on_all_processes(start_run: StartRun) -> None:
+def test_is_over_after_the_last_step_or_an_agreed_stop(start_run: StartRun) -> None:
     run = start_run(max_steps=1)
     run.stop("enough")
     run.stop("another reason")
-    over = [run.is_over]
-    run.stop_reason = run.requested_stop
-    other = start_run(max_steps=1)
-    over += [run.is_over, other.is_over]
-    other.clock.advance(8)
-    assert [*over, other.is_over] == [False, True, False, True]
-    assert run.requested_stop == "enough"
+    assert run.requested_stop_reason == "enough"
+    before_and_after = [run.is_over]
+    run.stop_reason = run.requested_stop_reason
+    assert [*before_and_after, run.is_over] == [False, True]
+    unstopped = start_run(max_steps=1)
+    before_and_after = [unstopped.is_over]
+    unstopped.clock.advance(8)
+    assert [*before_and_after, unstopped.is_over] == [False, True]
 
 
 def test_log_refuses_values_that_are_not_numbers(start_run: StartRun) -> None:

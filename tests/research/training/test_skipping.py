@@ -12,7 +12,7 @@ from torch import Tensor
 
 from research import Hook
 from research.training.api import Run
-from research.training.skipping import agree_on_skipping
+from research.training.skipping import check_skip_agreement
 
 
 class MaySkip(Hook):
@@ -23,12 +23,14 @@ class MaySkip(Hook):
 
 
 @dataclass
-class Processes:
-    """An accelerator of the main process, with simulated decisions of the other processes."""
+class FakeAccelerator:
+    """Stands in for this process's accelerator; the decisions of the other processes are simulated."""
 
     num_processes: int
     num_others_skipping: int = 0
+    """How many of the other processes request to skip the step."""
     exchanged: list[float] = field(default_factory=list)
+    """Values that this process sent to the other processes."""
 
     @property
     def device(self) -> torch.device:
@@ -42,22 +44,22 @@ class Processes:
         return value + self.num_others_skipping
 
 
-def agree(processes: Processes, hooks: list[Hook], *, skips: bool) -> list[float]:
-    agree_on_skipping(cast("Accelerator", processes), hooks, skips=skips, step=7)
-    return processes.exchanged
+def check_and_return_exchanged(accelerator: FakeAccelerator, hooks: list[Hook], *, skips: bool) -> list[float]:
+    check_skip_agreement(cast("Accelerator", accelerator), hooks, skips=skips, step=7)
+    return accelerator.exchanged
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_agree_on_skipping_accepts_a_unanimous_decision(skips: bool) -> None:
-    assert agree(Processes(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
+def test_check_skip_agreement_accepts_a_unanimous_decision(skips: bool) -> None:
+    assert check_and_return_exchanged(FakeAccelerator(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
 
 
-@pytest.mark.parametrize(("skips", "num_others"), [(True, 0), (True, 1), (False, 1), (False, 2)])
-def test_agree_on_skipping_refuses_disagreement(skips: bool, num_others: int) -> None:
-    with pytest.raises(ValueError, match=rf"\b{skips + num_others} of 3 .*step 7\b"):
-        agree(Processes(3, num_others), [MaySkip()], skips=skips)
+@pytest.mark.parametrize(("skips", "num_others_skipping"), [(True, 0), (True, 1), (False, 1), (False, 2)])
+def test_check_skip_agreement_refuses_disagreement(skips: bool, num_others_skipping: int) -> None:
+    with pytest.raises(ValueError, match=rf"\b{skips + num_others_skipping} of 3 .*step 7\b"):
+        check_and_return_exchanged(FakeAccelerator(3, num_others_skipping), [MaySkip()], skips=skips)
 
 
-def test_agree_on_skipping_exchanges_nothing_if_no_hook_can_skip() -> None:
-    assert agree(Processes(1), [MaySkip()], skips=True) == []
-    assert agree(Processes(2), [Hook()], skips=False) == []
+def test_check_skip_agreement_exchanges_nothing_with_one_process_or_if_no_hook_can_skip() -> None:
+    assert check_and_return_exchanged(FakeAccelerator(1), [MaySkip()], skips=True) == []
+    assert check_and_return_exchanged(FakeAccelerator(2), [Hook()], skips=False) == []

@@ -36,7 +36,7 @@ from tests.conftest import ROOT
         ({"log_with": ["tensorbord"]}, "'tensorbord'.*'tensorboard'"),
     ],
 )
-def test_check_first_rejects_missing_names_and_paths(
+def test_check_first_rejects_unknown_names_missing_paths_and_invalid_times(
     settings: dict[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -76,6 +76,7 @@ def test_deeply_nested_recipe_is_rejected(tmp_path: Path) -> None:
 
 
 ENTRY = "--timeline={{{}}}".format
+"""Returns the flag for one timeline entry, given as the content of a YAML object."""
 REJECTED_COMMANDS = [
     (["run.py", "--data", "missing.csv"], r"'missing\.csv' for --data"),
     (["run.py", "--head", "ltsm"], "head 'ltsm'.*'lstm'"),
@@ -146,6 +147,7 @@ for script, *arguments in json.load(sys.stdin):
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
     print(json.dumps([status, printed.getvalue()]))
 """
+"""Code that runs several commands in a process that cannot import torch, and prints the result of each as JSON."""
 
 
 def test_invalid_commands_print_one_line_without_importing_torch(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_check_choices_names_the_entry_and_the_option_of_an_invalid_value() -> N
     check_choices(RunConfig(head={"name": "lstm", "lstm_size": "8"}, hook=[{"name": "ema", "decay": 0.5}]))
 
 
-def test_check_choice_allows_names_but_not_options_from_plugins() -> None:
+def test_plugins_allow_unknown_names_but_no_unknown_options_of_built_in_entries() -> None:
     check_choices(RunConfig(head="mine", task="mine", hook=["mine"], plugin=["mine.py"]))
     with pytest.raises(UnknownNameError, match="'lstm_sise'"):
         check_choices(RunConfig(head={"name": "lstm", "lstm_sise": 8}, plugin=["mine.py"]))

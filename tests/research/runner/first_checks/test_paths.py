@@ -47,7 +47,7 @@ def test_inaccessible_paths_are_rejected_with_a_one_line_error(
     ids=["resume", "plugin", "fork", "recipe"],
 )
 @pytest.mark.parametrize("path", ["x" * 5000, "locked/a"])
-def test_other_inaccessible_paths_are_rejected(
+def test_inaccessible_checkpoints_plugins_runs_and_recipes_are_rejected(
     use_path: Callable[[str], object], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,10 +59,10 @@ def test_other_inaccessible_paths_are_rejected(
         use_path(path)
 
 
-def test_inspection_accepts_an_existing_run_directory(tmp_path: Path) -> None:
+def test_existing_run_directory_is_rejected_only_for_training(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config = RunConfig(output_dir=str(tmp_path))
-    check_first(config)  # the check that also runs for --dry_run and --print_config
+    check_first(config)  # also called for --dry_run and --print_config
     with pytest.raises(ValueError, match=f"{tmp_path} exists"):
         check_run_directory(config)
 
@@ -105,7 +105,7 @@ def test_data_and_encoders_from_the_hub_or_plugins_are_not_checked(
         check_paths(RunConfig(data="mine.csv", plugin=["my_data.py"]))
 
 
-def test_new_run_needs_a_new_directory(tmp_path: Path) -> None:
+def test_check_run_directory_requires_a_known_directory_only_for_resume_auto(tmp_path: Path) -> None:
     check_run_directory(RunConfig(output_dir=str(tmp_path / "new")))
     check_run_directory(RunConfig())  # the default name changes with every run
     with pytest.raises(ValueError, match="--name or --output_dir"):

@@ -23,14 +23,14 @@ def head(self, encoder, *, size: int = 8, kind: Literal["a", "b"] = "a", share: 
 """
 
 
-def function_of(source: str) -> ast.FunctionDef:
+def parse_function(source: str) -> ast.FunctionDef:
     (statement,) = ast.parse(source).body
     assert isinstance(statement, ast.FunctionDef)
     return statement
 
 
 def test_read_options_returns_keyword_only_parameters() -> None:
-    options = [(option.name, option.type, option.default) for option in read_options(function_of(SOURCE))]
+    options = [(option.name, option.type, option.default) for option in read_options(parse_function(SOURCE))]
     assert options == [
         ("size", int, 8),
         ("kind", Literal["a", "b"], "a"),
@@ -41,7 +41,7 @@ def test_read_options_returns_keyword_only_parameters() -> None:
 
 
 def test_read_options_of_an_edit_returns_all_parameters_except_the_first() -> None:
-    function = function_of("def scale(run, factor: float, modules: Selector = 'all'): pass")
+    function = parse_function("def scale(run, factor: float, modules: Selector = 'all'): pass")
     options = read_options(function, from_second_on=True)
     assert [(option.name, option.default) for option in options] == [
         ("factor", inspect.Parameter.empty),
@@ -56,9 +56,9 @@ def test_read_options_of_an_edit_returns_all_parameters_except_the_first() -> No
 )
 def test_check_values_runs_the_checks_in_the_source(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_values(function_of(SOURCE), values)
+        check_values(parse_function(SOURCE), values)
 
 
-def test_check_values_skips_checks_of_unknown_values() -> None:
-    check_values(function_of(SOURCE), {"size": 2, "share": -1.0})
+def test_check_values_skips_checks_that_depend_on_more_than_the_options() -> None:
+    check_values(parse_function(SOURCE), {"size": 2, "share": -1.0})
     check_values(None, {"size": 0})

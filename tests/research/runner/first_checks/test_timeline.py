@@ -1,4 +1,4 @@
-"""Timelines are checked as far as possible without a model and data."""
+"""Timelines are checked as far as possible without a model or data."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from research import RunConfig
 from research.records.figures import confusion_matrix_figure
 from research.report.rendering import picture
-from research.runner.dry_run import plan_and_rehearse, summary
+from research.runner.dry_run import describe_preview, plan_and_rehearse
 from research.runner.preview_figure import timeline_figure
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
@@ -154,7 +154,7 @@ def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
     plan = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(plan.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()
-    Terminal(file=printed).print(summary(dataclasses.replace(plan, edits=edits)))
+    Terminal(file=printed).print(describe_preview(dataclasses.replace(plan, edits=edits)))
     assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
     for figure, text in ((matrix, "$x$"), (timeline_figure(plan.steps, edits), "$x$")):
         (picture_text,) = picture_texts_of(f'src="{picture("", figure).source}"')

@@ -1,4 +1,4 @@
-"""Checkpoints are found in order, and checkpoints of other runs are refused."""
+"""Checkpoints are found in order, and refused if the settings have changed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from research.system.lock import DirectoryLock
-from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse
+from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse_changed_settings
 
 
-def test_refuse_lists_the_differences_and_suggests_a_fork() -> None:
+def test_refuse_changed_settings_lists_the_changes_and_suggests_a_fork() -> None:
     checkpoint = Path("runs/a/checkpoints/step-00000400")
     with pytest.raises(CheckpointError, match=r"step-00000400 .*seed was 0, now 1; lr .*--fork runs/a@step-400\."):
-        refuse(checkpoint, ["seed was 0, now 1", "lr was 1, now 2"], is_fork=False)
-    refuse(checkpoint, [], is_fork=False)
+        refuse_changed_settings(checkpoint, ["seed was 0, now 1", "lr was 1, now 2"], is_fork=False)
+    refuse_changed_settings(checkpoint, [], is_fork=False)
 
 
 def test_list_checkpoints_orders_by_step(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of hooks are restored to their state at the checkpoint."""
+"""Files that belong to the state of hooks are restored from the checkpoint."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_restore_kept_files_restores_the_checkpoints_versions(start_run: StartRu
     assert (run.directory / "other.txt").exists()
 
 
-def test_restore_kept_files_deletes_files_without_a_checkpoint(start_run: StartRun) -> None:
+def test_restore_kept_files_only_deletes_in_a_run_that_continues_no_checkpoint(start_run: StartRun) -> None:
     run = start_run([Second()])
     (run.directory / "second.txt").write_text("of an earlier run")
     restore_kept_files(run)

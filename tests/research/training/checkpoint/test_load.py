@@ -10,9 +10,9 @@ import torch
 
 from research import Hook
 from research.training.checkpoint.find import CheckpointError
-from research.training.checkpoint.load import refuse_short_fork, retire_later_checkpoints
+from research.training.checkpoint.load import delete_later_checkpoints, refuse_short_fork
 from research.training.checkpoint.save import save_checkpoint
-from research.training.digests import digests
+from research.training.digests import hash_run_state
 from research.training.loop import train
 from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
@@ -34,8 +34,8 @@ class Counts(Hook):
         self.count = state["count"]
 
 
-class Other(Counts):
-    """Another hook with a state."""
+class DifferentHook(Counts):
+    """A hook of a different class, which also has a state."""
 
 
 def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> None:
@@ -45,10 +45,10 @@ def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> 
     hooks[1].count = 7
     torch.rand(3)
     checkpoint = save_checkpoint(run, keep=1)
-    expected = digests(run)
+    expected = hash_run_state(run)
     new_hooks = [Counts(), Counts()]
     loaded = start_run(new_hooks, max_steps=2, resume=checkpoint)
-    actual = digests(loaded)
+    actual = hash_run_state(loaded)
     assert {name for name in expected if actual.get(name) != expected[name]} == set()
     assert [hook.count for hook in new_hooks] == [2, 7]  # the first and the second hook of the class
     assert loaded.totals == run.totals
@@ -62,7 +62,7 @@ def test_load_checkpoint_refuses_changed_settings_and_hooks(start_run: StartRun)
     checkpoint = save_checkpoint(run, keep=1)
     with pytest.raises(CheckpointError, match=r"seed .*0.*3.*--fork"):
         start_run([Counts()], seed=3, resume=checkpoint)
-    for hooks in ([], [Other()], [Counts(), Other()]):
+    for hooks in ([], [DifferentHook()], [Counts(), DifferentHook()]):
         with pytest.raises(CheckpointError, match=rf"{checkpoint} .*\bCounts\b"):
             start_run(hooks, resume=checkpoint)
     start_run([Counts(), Hook()], resume=checkpoint)  # a hook without state may be added
@@ -85,13 +85,13 @@ def test_load_checkpoint_refuses_truncated_files_and_pickled_code(start_run: Sta
         (checkpoint / name).write_bytes(content)
 
 
-def test_retire_later_checkpoints_deletes_them(start_run: StartRun) -> None:
+def test_delete_later_checkpoints_keeps_the_earlier_ones(start_run: StartRun) -> None:
     run = start_run()
     for step in (2, 4, 6):
         (run.directory / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
     for _ in range(4):
         run.clock.advance(8)
-    retire_later_checkpoints(run)
+    delete_later_checkpoints(run)
     assert sorted(path.name for path in (run.directory / "checkpoints").iterdir()) == ["step-00000002", "step-00000004"]
 
 

@@ -70,7 +70,7 @@ def freeze_changed_biases(run: Editable) -> None:
 
 @register_edit("widen_if_bias_changed")
 def widen_if_bias_changed(run: Editable) -> None:
-    """Replace the head by one whose size depends on the values of a bias."""
+    """Replace the head with one whose size depends on the values of a bias."""
     bias = run.encoder_with_head.head.get_parameter("out.bias")
     size = 8 if not bias.is_meta and float(bias.detach().abs().max()) > 0 else 4
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
@@ -135,7 +135,7 @@ def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
         start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
 
 
-def test_replay_refuses_an_edit_that_builds_another_model(start_run: StartRun) -> None:
+def test_replay_refuses_an_edit_that_builds_a_different_model(start_run: StartRun) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "widen_if_bias_changed": None}]}
     uninterrupted = start_run([SaveEveryStep()], **settings)
     train(uninterrupted)
@@ -155,7 +155,7 @@ def test_replay_does_not_log_and_print_again(start_run: StartRun, capsys: pytest
     assert resumed.to_log == {"mine": 2.0}
 
 
-def test_rehearsal_of_a_fork_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
+def test_rehearsal_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     REHEARSED.clear()
     start_run([], max_steps=9, timeline=[{"every": "3st", "reads_clock": None}])
     assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}

@@ -19,7 +19,7 @@ from tests.research.conftest import StartRun
 
 
 class Keeps(Hook):
-    """A hook with a given state and one kept file."""
+    """A hook with a given state and two kept files, of which one never exists."""
 
     kept_files = ("mine.txt", "never.txt")
 
@@ -48,7 +48,7 @@ def test_save_checkpoint_writes_all_parts_and_a_manifest(start_run: StartRun) ->
     assert torch.equal(hook_state["state"], torch.arange(3))
 
 
-def test_save_checkpoint_keeps_the_newest(start_run: StartRun) -> None:
+def test_save_checkpoint_keeps_only_the_newest_checkpoints(start_run: StartRun) -> None:
     run = start_run()
     for _ in range(4):
         run.clock.advance(8)
@@ -56,7 +56,7 @@ def test_save_checkpoint_keeps_the_newest(start_run: StartRun) -> None:
     assert [path.name for path in list_checkpoints(run.directory)] == ["step-00000003", "step-00000004"]
 
 
-def test_save_checkpoint_replaces_one_of_the_same_step(start_run: StartRun) -> None:
+def test_save_checkpoint_replaces_a_checkpoint_of_the_same_step(start_run: StartRun) -> None:
     run = start_run([Keeps()])
     checkpoint = save_checkpoint(run, keep=1)
     first = (checkpoint / "manifest.json").read_text()
@@ -84,10 +84,10 @@ def test_save_checkpoint_keeps_earlier_checkpoints_if_the_disk_fails(
     save_checkpoint(run, keep=1)
     run.clock.advance(8)
 
-    def full(descriptor: int) -> None:
+    def raise_disk_full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     with pytest.raises(StorageError, match=r"step-00000001: .*No space left on device"):
         save_checkpoint(run, keep=1)
     (kept,) = (run.directory / "checkpoints").iterdir()

@@ -1,4 +1,4 @@
-"""The state in checkpoints is read by other modules."""
+"""State, parent and weights are read from checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from research.edits.records import Parent, Record
-from research.training.checkpoint.find import CheckpointError, Start
+from research.training.checkpoint.find import CheckpointError, StartCheckpoint
 from research.training.checkpoint.save import save_checkpoint
 from research.training.checkpoint.state import (
     STATE,
@@ -40,7 +40,9 @@ def test_read_records_returns_the_journal() -> None:
     assert read_records(journal) == (RECORD,)
 
 
-def test_parent_at_returns_the_parent_at_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parent_at_and_find_parent_return_the_parent_at_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint = tmp_path / "runs" / "a" / "checkpoints" / "step-00000002"
     checkpoint.mkdir(parents=True)
@@ -49,10 +51,10 @@ def test_parent_at_returns_the_parent_at_the_checkpoint(tmp_path: Path, monkeypa
     (checkpoint / STATE).write_text(json.dumps(state))
     expected = Parent("runs/a", 2, (RECORD,))
     assert parent_at("runs/a@2", checkpoint) == expected
-    assert find_parent(Start(checkpoint, is_fork=True), "runs/a@2") == expected
-    assert find_parent(Start(checkpoint), None) == Parent("b", 1, ())  # for a resumed fork
+    assert find_parent(StartCheckpoint(checkpoint, is_fork=True), "runs/a@2") == expected
+    assert find_parent(StartCheckpoint(checkpoint), None) == Parent("b", 1, ())  # for a resumed fork
     (checkpoint / STATE).write_text(json.dumps({**state, "parent": None}))
-    assert find_parent(Start(checkpoint), None) is None
+    assert find_parent(StartCheckpoint(checkpoint), None) is None
 
 
 def test_read_checkpoint_model_returns_weights_and_label_names(start_run: StartRun) -> None:

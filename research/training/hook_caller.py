@@ -1,4 +1,4 @@
-"""The hooks of a run, and how each of their points is called."""
+"""Call the hooks of a run at every point."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from research.data.batches.batch import Batch
 from research.system.errors import describe_failure
-from research.system.messages import WITH_LINES, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.training.hook import Hook, check_batch, code_of_hook
 
 if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
-class CalledHooks:
+class HookCaller:
     """Calls the hooks in order. During a call, requested edits and errors are attributed to the hook.
 
     Args:
@@ -41,18 +41,18 @@ class CalledHooks:
             self._call(run, hook, "on_resume" if hook in self.resumed else "on_train_start")
 
     def notify_exception(self, run: TrainingRun, error: BaseException) -> None:
-        """Call on_exception of every hook with the error that ended the run. A hook's own error becomes a warning."""
+        """Call on_exception of every hook with the error that ended the run. An error in a hook becomes a warning."""
         for hook in self._hooks:
             try:
                 self._call(run, hook, "on_exception", error)
             except Exception as secondary:
-                logger.warning(describe_failure(secondary), extra=WITH_LINES)
+                logger.warning(describe_failure(secondary), extra=KEEP_LINE_BREAKS)
 
     def change_batch(self, run: TrainingRun, batch: Batch) -> Batch:
         """Return the batch as changed by the on_batch of every hook.
 
         Raises:
-            ValueError: if a hook returns something else than a batch, or a batch with another number of rows.
+            ValueError: if a hook returns anything but a batch, or a batch with a different number of rows.
         """
         for hook in self._hooks:
             with _calling(run, hook, "on_batch"):

@@ -1,4 +1,4 @@
-"""Every hook is called at every point, in order, and its requests are attributed to it."""
+"""Hooks are called in order, and the edits that a hook requests are attributed to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research import Hook
 from research.data.batches.batch import Batch
 from research.data.batches.order import MicroBatch, evaluation_batches
 from research.training.api import Run
-from research.training.called_hooks import CalledHooks
+from research.training.hook_caller import HookCaller
 from research.training.run import TrainingRun
 from tests.messages import collect_messages
 from tests.research.conftest import StartRun
@@ -69,7 +69,7 @@ def first_micro_batch(run: TrainingRun) -> MicroBatch:
 
 def test_call_calls_hooks_in_order_and_attributes_requests(start_run: StartRun) -> None:
     run, calls = start_run(), list[tuple[object, ...]]()
-    hooks = CalledHooks([Recorder("a", calls), Hook(), Recorder("b", calls)])
+    hooks = HookCaller([Recorder("a", calls), Hook(), Recorder("b", calls)])
     hooks.call(run, "after_evaluate", "test", {"loss": 0.5})
     assert calls == [(name, "hook Recorder", "after_evaluate", "test", {"loss": 0.5}) for name in "ab"]
     assert (run.requests.asked_by, run.requests.point) == ("Python", None)
@@ -78,7 +78,7 @@ def test_call_calls_hooks_in_order_and_attributes_requests(start_run: StartRun) 
 def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:
     run, calls = start_run(), list[tuple[object, ...]]()
     fresh, resumed = Recorder("fresh", calls), Recorder("resumed", calls)
-    hooks = CalledHooks([fresh, resumed])
+    hooks = HookCaller([fresh, resumed])
     hooks.resumed.append(resumed)
     hooks.begin(run)
     assert [(name, point) for name, _, point in calls] == [("fresh", "on_train_start"), ("resumed", "on_resume")]
@@ -88,7 +88,7 @@ def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:
 def test_notify_exception_reaches_every_hook_even_if_one_fails(start_run: StartRun) -> None:
     run, calls, error = start_run(), list[tuple[object, ...]](), ValueError("test error")
     with collect_messages() as lines:
-        CalledHooks([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)
+        HookCaller([Recorder("a", calls), Recorder("b", calls)]).notify_exception(run, error)
     assert calls == [(name, "hook Recorder", "on_exception", error) for name in "ab"]
     assert [f"{name} fails as well" in line for name, line in zip("ab", lines, strict=True)] == [True, True]
 
@@ -96,12 +96,12 @@ def test_notify_exception_reaches_every_hook_even_if_one_fails(start_run: StartR
 def test_change_batch_applies_hooks_in_order(start_run: StartRun) -> None:
     run = start_run()
     batch = run.collate(first_micro_batch(run))
-    changed = CalledHooks([AddsOne(), Hook(), Doubles()]).change_batch(run, batch)
+    changed = HookCaller([AddsOne(), Hook(), Doubles()]).change_batch(run, batch)
     assert torch.equal(changed.labels, (batch.labels + 1) * 2)
-    assert CalledHooks([Hook()]).change_batch(run, batch) is batch
+    assert HookCaller([Hook()]).change_batch(run, batch) is batch
 
 
 def test_change_batch_refuses_a_changed_number_of_rows(start_run: StartRun) -> None:
     run = start_run()
     with pytest.raises(ValueError, match="Halves"):
-        CalledHooks([AddsOne(), Halves()]).change_batch(run, run.collate(first_micro_batch(run)))
+        HookCaller([AddsOne(), Halves()]).change_batch(run, run.collate(first_micro_batch(run)))

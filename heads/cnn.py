@@ -59,7 +59,7 @@ class CNNHead(Head):
 def _convolve(
     convolution: nn.Module, channels: Float[Tensor, "batch hidden seq"]
 ) -> Float[Tensor, "batch filters seq"]:
-    """Convolve with zero padding, so that the length of the sequence stays the same."""
+    """Convolve with enough zero padding to keep the sequence length."""
     assert isinstance(convolution, nn.Conv1d)
     num_padding = convolution.kernel_size[0] - 1
     left = num_padding // 2

@@ -23,7 +23,7 @@ class LSTMHead(RecurrentHead):
         lstm_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
+        pooling: how to pool the states over the tokens: "last" (final state of each direction), "mean" or "max".
     """
 
     def __init__(

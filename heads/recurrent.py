@@ -29,7 +29,7 @@ class RecurrentHead(Head):
         size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
+        pooling: how to pool the states over the tokens: "last" (final state of each direction), "mean" or "max".
     """
 
     def __init__(
@@ -98,10 +98,11 @@ class RecurrentHead(Head):
 
 
 def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:
-    """Return the states of a network; under bfloat16 autocast on CUDA, it runs in the precision of its weights.
+    """Return the states of a network, which runs in the precision of its weights under bfloat16 autocast on CUDA.
 
-    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested. Small float16 gradients would
-    vanish, because bfloat16 runs do not scale the loss (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
+    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested (pytorch,
+    aten/src/ATen/cudnn/AutocastRNN.cpp). Small float16 gradients would vanish, because bfloat16 runs do not scale the
+    loss.
     """
     device = inputs.device.type
     if device == "cuda" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:

@@ -15,12 +15,12 @@ Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
 
 GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
 """Keys of a group whose values `parameter_groups` computes, and the settings that they depend on."""
-MOMENTUM = ("betas", "momentum")
+MOMENTUM_KEYS = ("betas", "momentum")
 """Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
 
 def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
-    """Return the peak learning rate of each block; it falls by `layer_decay` with every layer further from the head.
+    """Return the peak learning rate of each block. From one layer to the next below, it is multiplied by `layer_decay`.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 
@@ -90,7 +90,7 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: 
     Args:
         optimizer: the optimizer of `create_optimizer`.
         blocks: the model's current blocks.
-        reset_parameters: parameters that were reset.
+        reset_parameters: parameters whose values were reset.
     """
     group_keys: dict[torch.Tensor, tuple[str, bool]] = {
         parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters

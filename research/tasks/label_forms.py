@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from research.tasks.numbers import WHOLE, without_exponent
+from research.tasks.numbers import WHOLE_NUMBER, without_exponent
 
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """Lower-case values that a file may use to mark whether a label applies."""
-_FEW_LISTS = 0.05
-"""Up to this share of the lists may contain values other than zeros and ones; those lists then count as bad rows."""
+_MAX_SHARE_OF_BAD_LISTS = 0.05
+"""If most lists contain only zeros and ones, up to this share of the lists may contain other values. Their rows then
+count as bad rows."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class LabelForms:
         texts = [text for text, _ in values]
         self.forms |= {Form(scalar, is_list) for _, scalar in values} or {Form(None, is_list)}
         self.has_fractions |= any(
-            scalar == "float" and not WHOLE.fullmatch(without_exponent(text)) for text, scalar in values
+            scalar == "float" and not WHOLE_NUMBER.fullmatch(without_exponent(text)) for text, scalar in values
         )
         if is_list:
             self.list_lengths[len(texts)] += 1
@@ -99,7 +100,7 @@ class LabelForms:
         """
         if self.num_columns > 1:
             return self.num_columns
-        if self.share_of_indicators < 1 - _FEW_LISTS:
+        if self.share_of_indicators < 1 - _MAX_SHARE_OF_BAD_LISTS:
             return None
         if self.has_repeats or set(self.indicator_lengths) == {2}:
             return self.indicator_lengths.most_common(1)[0][0]

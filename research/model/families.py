@@ -38,7 +38,7 @@ class Family:
 
 
 _BERT = Family(embeddings=("embeddings",), layers="encoder.layer")
-# Their positions start at padding_idx + 1: https://github.com/huggingface/transformers/issues/1363
+# Positions of these families start at padding_idx + 1: https://github.com/huggingface/transformers/issues/1363
 _ROBERTA = Family(embeddings=("embeddings",), layers="encoder.layer", num_reserved_positions=2)
 
 FAMILIES: dict[str, Family] = {
@@ -70,7 +70,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dropout: float | None) -> None:
-    """Set an encoder's dropout probabilities in its config. None keeps a probability.
+    """Set an encoder's dropout probabilities in its config. A probability that is None is not changed.
 
     Raises:
         ValueError: if a probability is given and the config has no known field for it. For an attention dropout of 0,

@@ -38,7 +38,7 @@ class CNNHead(Head):
         require_probability(dropout=dropout)
         require_positive(num_filters=num_filters)
         if not kernel_sizes or min(kernel_sizes) < 1:
-            raise ValueError(f"Expected kernel_sizes of 1 or more; got {kernel_sizes}.")
+            raise ValueError(f"Expected kernel_sizes to list one or more sizes of at least 1; got {kernel_sizes}.")
         self.convolutions = nn.ModuleList(nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes)
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(num_filters * len(kernel_sizes), num_labels)

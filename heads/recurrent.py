@@ -23,7 +23,7 @@ class RecurrentHead(Head):
     sequences would have the same effect, but their backward pass takes over ten times as long on a CPU.
 
     Args:
-        cell: nn.LSTM or nn.GRU.
+        network_class: nn.LSTM or nn.GRU.
         encoder: properties of the encoder.
         num_labels: number of labels.
         size: hidden size of each direction.
@@ -34,7 +34,7 @@ class RecurrentHead(Head):
 
     def __init__(
         self,
-        cell: type[nn.LSTM] | type[nn.GRU],
+        network_class: type[nn.LSTM] | type[nn.GRU],
         encoder: EncoderSpec,
         num_labels: int,
         *,
@@ -45,8 +45,8 @@ class RecurrentHead(Head):
     ) -> None:
         super().__init__()
         widths = [encoder.hidden_size] + [2 * size] * (num_layers - 1)
-        self.forwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
-        self.backwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
+        self.forwards = nn.ModuleList(network_class(width, size, batch_first=True) for width in widths)
+        self.backwards = nn.ModuleList(network_class(width, size, batch_first=True) for width in widths)
         for network in (*self.forwards, *self.backwards):
             _initialise(network)
         self.pooling = pooling

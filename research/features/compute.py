@@ -21,7 +21,7 @@ from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, find_features, find_or_build
-from research.features.guard import Decision, Watch
+from research.features.guard import CachingDecision, Watch
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, RowLayout, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
@@ -96,7 +96,7 @@ class Features:
         return None
 
 
-def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
+def use_features(run: TrainingRun, decision: CachingDecision, layers: Layers) -> None:
     """Use stored hidden states in a run if possible; otherwise report why not.
 
     Called on every process. The run's model must be as in its first step, but the set of frozen parameters may differ.

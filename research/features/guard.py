@@ -25,7 +25,7 @@ HARMLESS_PACKAGES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
-class Decision:
+class CachingDecision:
     """Whether a run's hidden states can be stored."""
 
     reason: str | None
@@ -43,7 +43,7 @@ def wants_caching(config: RunConfig, clock: Clock) -> bool:
     return config.cache_features
 
 
-def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> Decision:
+def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> CachingDecision:
     """Decide whether hidden states can be stored: if the encoder gives the same ones for each row in every step.
 
     Args:
@@ -69,7 +69,7 @@ def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> D
         read_all.append(edited is not None and _reads_all_layers(edited.encoder_with_head))
     reasons += [_reason_of_hook(hook) for hook in hooks]
     reason = next(filter(None, reasons), None) if starts_frozen else ENCODER_TRAINS
-    return Decision(reason, starts_frozen, "all" if any(read_all) else "last")
+    return CachingDecision(reason, starts_frozen, "all" if any(read_all) else "last")
 
 
 @dataclass(frozen=True)

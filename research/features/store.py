@@ -75,10 +75,10 @@ class RowLayout:
             max_length: length to which rows are truncated, in tokens.
         """
         order = np.argsort(-lengths, kind="stable")  # as in evaluations, so that batches are padded equally
-        kept = np.minimum(lengths.astype(np.int64), max_length)
-        starts = np.empty_like(kept)
-        starts[order] = np.cumsum(kept[order]) - kept[order]
-        return cls(order, starts, kept)
+        truncated = np.minimum(lengths.astype(np.int64), max_length)
+        starts = np.empty_like(truncated)
+        starts[order] = np.cumsum(truncated[order]) - truncated[order]
+        return cls(order, starts, truncated)
 
     @property
     def num_tokens(self) -> int:

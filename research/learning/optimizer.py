@@ -14,13 +14,13 @@ from research.settings.config import RunConfig
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
 
 GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
-"""Keys of a group whose values `parameter_groups` computes, and the settings that they depend on."""
+"""Keys of a group whose values `parameter_groups` computes, each with the settings that determine the value."""
 MOMENTUM_KEYS = ("betas", "momentum")
 """Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
 
 def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
-    """Return the peak learning rate of each block. From one layer to the next below, it is multiplied by `layer_decay`.
+    """Return the peak learning rate of each block: multiplied by `layer_decay` for each layer further from the head.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 

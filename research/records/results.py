@@ -58,11 +58,11 @@ def write_predictions(
     path = predictions_path(directory, split)
     num_rows, num_labels = predictions.logits.shape
     block_rows = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
-    first = _predictions_table(task, predictions, slice(0, block_rows), files)
+    first_block = _predictions_table(task, predictions, slice(0, block_rows), files)
     with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
-        with pq.ParquetWriter(path, first.schema, use_dictionary=False) as writer:
-            writer.write_table(first)
+        with pq.ParquetWriter(path, first_block.schema, use_dictionary=False) as writer:
+            writer.write_table(first_block)
             for start in range(block_rows, num_rows, block_rows):
                 writer.write_table(_predictions_table(task, predictions, slice(start, start + block_rows), files))
 

@@ -14,7 +14,7 @@ from research.data.prepare.load import load_splits
 from research.edits.planned_heads import planned_heads
 from research.features.cache import Layers
 from research.features.compute import use_features
-from research.features.guard import Decision, decide, wants_caching
+from research.features.guard import CachingDecision, decide_caching, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
 from research.model.encoder_with_head import build_model
@@ -69,7 +69,7 @@ def set_up(
     texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
-    features: Decision | None = None
+    features: CachingDecision | None = None
     heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.rehearsal()
@@ -79,7 +79,7 @@ def set_up(
             rehearsal.check(plan.timeline)
             heads = planned_heads(rehearsal, plan.timeline)
         if wants_caching(config, plan.clock):
-            features = decide(rehearsal, plan.timeline, plan.hooks)
+            features = decide_caching(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)

@@ -36,9 +36,9 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
                 "and ones. Turn probabilities into labels, or set task=multi_label to use the numbers as names."
             )
         return MultiLabel
-    if "float" not in forms.scalars:
+    if "float" not in forms.type_names:
         return SingleLabel
-    if not forms.scalars <= {"int", "float"}:
+    if not forms.type_names <= {"int", "float"}:
         example = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
             f"Column '{column}' holds decimal numbers in some rows and text in others ({example}). Set the task: "

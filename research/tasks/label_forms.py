@@ -19,8 +19,8 @@ count as bad rows."""
 class Form:
     """How one value is written."""
 
-    scalar: str | None
-    """Type: int, float, bool or str; None for an empty list."""
+    type_name: str | None
+    """Name of its type: int, float, bool or str; None for an empty list."""
     in_list: bool
     """Whether the value is in a list."""
 
@@ -50,9 +50,9 @@ class LabelForms:
             is_list: whether the file contains a list.
         """
         texts = [text for text, _ in values]
-        self.forms |= {Form(scalar, is_list) for _, scalar in values} or {Form(None, is_list)}
+        self.forms |= {Form(type_name, is_list) for _, type_name in values} or {Form(None, is_list)}
         self.has_fractions |= any(
-            scalar == "float" and not WHOLE_NUMBER.fullmatch(without_exponent(text)) for text, scalar in values
+            type_name == "float" and not WHOLE_NUMBER.fullmatch(without_exponent(text)) for text, type_name in values
         )
         if is_list:
             self.list_lengths[len(texts)] += 1
@@ -61,9 +61,9 @@ class LabelForms:
                 self.has_repeats |= len(set(texts)) < len(texts)
 
     @property
-    def scalars(self) -> set[str | None]:
-        """Types that occur; None for an empty list."""
-        return {form.scalar for form in self.forms}
+    def type_names(self) -> set[str | None]:
+        """Names of the types that occur; None stands for an empty list."""
+        return {form.type_name for form in self.forms}
 
     @property
     def in_lists(self) -> bool:

@@ -43,7 +43,7 @@ class Regression(Task):
                 f"task={cls.problem_type} needs numbers; '{column}' holds zeros and ones for several labels."
             )
         cls._check_one_value(forms, column)
-        if forms.scalars.isdisjoint(("int", "float")):
+        if forms.type_names.isdisjoint(("int", "float")):
             raise ValueError(f"task={cls.problem_type} needs numbers; column '{column}' holds none.")
 
     @classmethod

@@ -52,8 +52,8 @@ class SingleLabel(LabelledTask):
 
     @classmethod
     def second_readings(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        if forms.scalars <= {"int", "float"}:
-            if "float" in forms.scalars:
+        if forms.type_names <= {"int", "float"}:
+            if "float" in forms.type_names:
                 return [
                     f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes. If they "
                     "are scores, set task=regression."

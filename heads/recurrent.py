@@ -73,8 +73,8 @@ class RecurrentHead(Head):
     def train(self: Recurrent, mode: bool = True) -> Recurrent:
         """Set the mode of all modules except the recurrent networks, which stay in training mode.
 
-        They contain no dropout, so the mode does not change their output. A frozen head is in evaluation mode, in which
-        cuDNN could not propagate gradients through its recurrent networks to the encoder:
+        The recurrent networks contain no dropout, so the mode does not change their output. A frozen head is in
+        evaluation mode, in which cuDNN could not propagate gradients through the recurrent networks to the encoder:
         https://github.com/pytorch/pytorch/issues/5878.
         """
         super().train(mode)

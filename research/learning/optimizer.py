@@ -12,6 +12,7 @@ from research.learning.schedules import Schedule
 from research.settings.config import RunConfig
 
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
+"""Name of each block, with the names and values of its parameters."""
 
 GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
 """Keys of a group whose values `parameter_groups` computes, each with the settings that determine the value."""

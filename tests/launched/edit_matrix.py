@@ -75,7 +75,8 @@ UNCOMPILED = ((1, "no"), (4, "no"), (4, "bf16"))
 slowly."""
 
 
-def is_in_layer(*numbers: int) -> NameTest:
+def layer_test(*numbers: int) -> NameTest:
+    """Return a function that tests whether a parameter belongs to one of some layers."""
     return lambda name: any(name.startswith(f"encoder.encoder.layer.{number}.") for number in numbers)
 
 
@@ -96,10 +97,10 @@ def weight_decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
 
 
 CASES = {
-    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not is_in_layer(0)(name)),
+    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not layer_test(0)(name)),
     "unfreeze": Case(
         {"unfreeze": "encoder.layer[-1:]"},
-        lambda name: name.startswith("head.") or is_in_layer(1)(name),
+        lambda name: name.startswith("head.") or layer_test(1)(name),
         [{"at": "0%", "freeze": "encoder"}],
     ),
     "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
@@ -218,10 +219,12 @@ def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> l
             deviations.append(f"{name} {'changed' if has_changed else 'did not change'}")
         if parameter.requires_grad != case.trains(name):
             deviations.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
-    with_state = set(run.optimizer.state)
+    parameters_with_state = set(run.optimizer.state)
     expected = {parameter for parameter in model.parameters() if parameter in recorder.had_gradient}
-    if with_state != expected:
-        deviations.append(f"optimizer state for {len(with_state)} parameters, {len(expected)} had gradients")
+    if parameters_with_state != expected:
+        deviations.append(
+            f"optimizer state for {len(parameters_with_state)} parameters, but {len(expected)} had gradients"
+        )
     num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=num_steps, batch_size=8))
     for step in range(STEP_OF_EDIT + len(recorder.rates)):

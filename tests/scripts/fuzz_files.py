@@ -118,10 +118,10 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     for index, stem in enumerate(stems):
         part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
         path = folder / f"{stem}{suffix}"
-        levels = chosen_levels if index == mutated_index else []
-        content = _write(part, file_type, levels, mutant, generator)
+        levels_of_part = chosen_levels if index == mutated_index else []
+        content = _write(part, file_type, levels_of_part, mutant, generator)
         path.write_bytes(content)
-        if "file" in levels:
+        if "file" in levels_of_part:
             mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
             mutant.changes.append(mutation.__name__)
             mutant.num_rows = None

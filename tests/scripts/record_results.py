@@ -113,7 +113,7 @@ class Checkout:
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return [line for line in printed.splitlines() if line and not line.startswith(" ")]
 
-    def check(self) -> None:
+    def check_installation(self) -> None:
         """Check that the environment has this repository installed.
 
         Raises:
@@ -492,7 +492,7 @@ def record(checkout: Checkout, folder: Path, only: str) -> Iterator[tuple[str, d
     Raises:
         ValueError: if no case matches, or the environment has a different copy of the repository.
     """
-    checkout.check()
+    checkout.check_installation()
     cases = {name: case for name, case in list_cases(checkout).items() if fnmatch.fnmatch(name, only)}
     if not cases:
         raise ValueError(f"No case matches '{only}'. Cases: {', '.join(list_cases(checkout))}.")

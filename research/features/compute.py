@@ -133,7 +133,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
         run: the run.
         layers: the layers that its heads read.
     Returns:
-        The hidden states; None, with a message, if they cannot be stored.
+        The hidden states; None if they cannot be stored, which a message reports.
     """
     accelerator = run.accelerator
     stores = _open_splits(run, layers) if accelerator.is_main_process else None

@@ -74,7 +74,7 @@ def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hoo
 
 @dataclass(frozen=True)
 class Watch:
-    """Everything that hidden states depend on and that can change during a run, at the time when they were stored."""
+    """What hidden states depend on and a run may change, as it was when the hidden states were stored."""
 
     tensors: tuple[Tensor, ...]
     """The encoder's parameters and buffers."""

@@ -43,7 +43,7 @@ class GRUHead(RecurrentHead):
             nn.GRU,
             encoder,
             num_labels,
-            size=gru_size,
+            state_size=gru_size,
             num_layers=num_layers,
             dropout=dropout,
             pooling=pooling,

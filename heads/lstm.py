@@ -43,7 +43,7 @@ class LSTMHead(RecurrentHead):
             nn.LSTM,
             encoder,
             num_labels,
-            size=lstm_size,
+            state_size=lstm_size,
             num_layers=num_layers,
             dropout=dropout,
             pooling=pooling,

@@ -26,7 +26,7 @@ class RecurrentHead(Head):
         network_class: nn.LSTM or nn.GRU.
         encoder: properties of the encoder.
         num_labels: number of labels.
-        size: hidden size of each direction.
+        state_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
         pooling: how to pool the states over the tokens: "last" (final state of each direction), "mean" or "max".
@@ -38,20 +38,20 @@ class RecurrentHead(Head):
         encoder: EncoderSpec,
         num_labels: int,
         *,
-        size: int,
+        state_size: int,
         num_layers: int,
         dropout: float,
         pooling: Pooling,
     ) -> None:
         super().__init__()
-        widths = [encoder.hidden_size] + [2 * size] * (num_layers - 1)
-        self.forwards = nn.ModuleList(network_class(width, size, batch_first=True) for width in widths)
-        self.backwards = nn.ModuleList(network_class(width, size, batch_first=True) for width in widths)
+        widths = [encoder.hidden_size] + [2 * state_size] * (num_layers - 1)
+        self.forwards = nn.ModuleList(network_class(width, state_size, batch_first=True) for width in widths)
+        self.backwards = nn.ModuleList(network_class(width, state_size, batch_first=True) for width in widths)
         for network in (*self.forwards, *self.backwards):
             _initialise(network)
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.out = OutputLayer(2 * size, num_labels)
+        self.out = OutputLayer(2 * state_size, num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
@@ -63,11 +63,11 @@ class RecurrentHead(Head):
         states = take_positions(hidden_states, order)
         for index, (forward_network, backward_network) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
-            forward_states = _run(forward_network, inputs)  # [batch, seq, size]
-            backward_states = _run(backward_network, take_positions(inputs, reverse))  # [batch, seq, size]
+            forward_states = _run(forward_network, inputs)  # [batch, seq, state_size]
+            backward_states = _run(backward_network, take_positions(inputs, reverse))  # [batch, seq, state_size]
             states = torch.cat(
                 [forward_states, take_positions(backward_states, reverse)], dim=-1
-            )  # [batch, seq, 2 * size]
+            )  # [batch, seq, 2 * state_size]
         return self.out(self.dropout(self._pool(states, mask)))
 
     def train(self: Recurrent, mode: bool = True) -> Recurrent:
@@ -97,7 +97,7 @@ class RecurrentHead(Head):
         )
 
 
-def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:
+def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq state_size"]:
     """Return the states of a network, which runs in the precision of its weights under bfloat16 autocast on CUDA.
 
     CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested (pytorch,

@@ -102,7 +102,7 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
     lock = LockFile(_lock_path(folder, key))
     try:
         if not lock.acquire():
-            logger.info(f"Waiting for another process that computes the same hidden states into {folder} ...")
+            logger.info(f"Waiting for another process, which is computing the same hidden states in {folder} ...")
             lock.acquire(wait=True)
     except UnlockableError as problem:
         report_hidden_states(

@@ -247,10 +247,10 @@ def compute_hidden_states(
         order: the rows, in the order in which the encoder is run on them.
         layers: the layers to return.
     """
-    size = run.config.evaluation_batch_size
+    batch_size = run.config.evaluation_batch_size
     with WaitingProgress(f"running the encoder on {split}", len(order), "row") as progress:
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
             run.batches.freed_memory.count_batch()
             yield _hidden_states(run, split, rows, layers)
             progress.update(len(rows))

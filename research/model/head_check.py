@@ -319,9 +319,9 @@ class HeadCheck:
         """Return the encoder's last hidden states for random tokens, [rows, tokens, hidden], in its own precision."""
         encoder = model.encoder
         modes = {module: module.training for module in encoder.modules()}
-        size = min(max(NUM_TOKENS), self._max_length)
+        num_tokens = min(max(NUM_TOKENS), self._max_length)
         generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(encoder.config.vocab_size, (len(NUM_TOKENS), size), generator=generator)
+        ids = torch.randint(encoder.config.vocab_size, (len(NUM_TOKENS), num_tokens), generator=generator)
         ids = ids.to(self._accelerator.device)
         encoder.eval()
         with self._fixed_random_numbers(), self._accelerator.autocast():

@@ -478,7 +478,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder in which to keep the files")
     parser.add_argument("--show", action="store_true", help="print every outcome, not only faults")
     arguments = parser.parse_args()
-    counts = {"read": 0, "refused": 0, "other": 0}
+    counts = {"read": 0, "refused": 0, "fault": 0}
     num_counted = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.keep or Path(temporary)).resolve()
@@ -489,15 +489,15 @@ def main() -> None:
         for outcome in fuzz(
             folder, seed=arguments.seed, num_trained=arguments.trained, keep=arguments.keep is not None, **selection
         ):
-            counts["other" if outcome.is_fault else outcome.kind] += 1
+            counts["fault" if outcome.is_fault else outcome.kind] += 1
             num_counted += outcome.kind == "read" and _ROWS_COUNTED in outcome.printed
             if outcome.is_fault or arguments.show:
                 print(outcome, flush=True)
     print(
         f"{sum(counts.values())} files: {counts['read']} read (rows counted in {num_counted}), {counts['refused']} "
-        f"refused, {counts['other']} other"
+        f"refused, {counts['fault']} with faults"
     )
-    raise SystemExit(counts["other"] > 0)
+    raise SystemExit(counts["fault"] > 0)
 
 
 if __name__ == "__main__":

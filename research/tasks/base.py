@@ -116,7 +116,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
-        """Check that labels can be of this kind.
+        """Check that labels that are written in this way can be of this kind.
 
         Args:
             forms: how the labels are written.

@@ -40,7 +40,7 @@ def _check_known(name: str, names: list[str]) -> None:
 
 
 def find_metric(name: str) -> Metric | None:
-    """Return the metric of any task with this name; None for a user-defined metric."""
+    """Return the metric that has this name in any registered task; None for other, user-defined metrics."""
     if name == LOSS.name:
         return LOSS
     for kind in (TASKS[each] for each in TASKS):

@@ -386,9 +386,9 @@ def _cases_of_continuations() -> dict[str, list[Command]]:
             Command(_tiny("parent", "--head", "linear", "--save_every", "8st", "--keep", "9")),
             Command([*fork, "--name", "child", *replaced]),
         ],
-        "further": [
+        "init-from": [
             Command(_tiny("first", "--head", "scalar_mix", "--best_metric", "accuracy", *WITHOUT_TRACKERS)),
-            Command(["--recipe", "runs/first/config.yaml", "--init_from", "runs/first", "--name", "further"]),
+            Command(["--recipe", "runs/first/config.yaml", "--init_from", "runs/first", "--name", "second"]),
         ],
     }
 

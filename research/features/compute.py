@@ -71,7 +71,7 @@ class Features:
         all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
         assert isinstance(mask, Tensor)
-        hidden_states = self.stores[split].batch(rows, mask, all_layers=all_layers)
+        hidden_states = self.stores[split].read_batch(rows, mask, all_layers=all_layers)
         return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
 
     def check(self, found: dict[str, int]) -> None:

@@ -141,14 +141,14 @@ class FeatureStore:
             if (folder, self.digest) not in _verified:
                 _check_hash(folder / layer.name, expected)
         _verified.add((folder, self.digest))
-        self._states = [_map(folder / layer.name, layer, layout.num_tokens) for layer in self.layers]
+        self._states = [_memory_map(folder / layer.name, layer, layout.num_tokens) for layer in self.layers]
 
     @property
     def has_all_layers(self) -> bool:
         """Whether the hidden states of all layers are stored, not only those of the last."""
         return len(self.layers) > 1
 
-    def batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
+    def read_batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
         """Return the hidden states of some rows; those of padding are 0.
 
         Args:
@@ -232,7 +232,7 @@ def _hash_file(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
+def _memory_map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
     """Return a file's bytes as an array, [num_tokens, width x bytes of a number], without reading the whole file."""
     num_bytes = layer.num_bytes(num_tokens)
     if num_bytes == 0:  # empty files cannot be mapped

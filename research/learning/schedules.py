@@ -96,7 +96,7 @@ class Schedule:
         self._scheduler.step(value)
 
     def forget_metrics(self) -> None:
-        """Reset a conditional schedule when losses are no longer comparable."""
+        """Forget all validation losses, because later ones are not comparable; no effect on other schedules."""
         if isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau):
             self._metrics.append(None)
             self._scheduler.best = math.inf

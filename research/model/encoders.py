@@ -94,8 +94,8 @@ def packaged_folder(module: str, folder: str, sha256: str) -> Path:
     return path
 
 
-def encoder_folder(encoder: str) -> Path:
-    """Return the directory of an encoder. An encoder of the Hub is downloaded into the Hub's cache first.
+def find_encoder_folder(encoder: str) -> Path:
+    """Return the directory of an encoder. If it is on the Hub, it is first downloaded into the Hub's cache.
 
     Args:
         encoder: registered name, local directory, or Hub id.
@@ -104,7 +104,7 @@ def encoder_folder(encoder: str) -> Path:
     """
     if encoder in ENCODERS:
         return ENCODERS[encoder]()
-    return find_local_encoder(encoder, [*ENCODERS]) or _hub_folder(encoder)
+    return find_local_encoder(encoder, [*ENCODERS]) or _download_encoder(encoder)
 
 
 def warn_of_shadowed_folder(encoder: str) -> str | None:
@@ -117,7 +117,8 @@ def warn_of_shadowed_folder(encoder: str) -> str | None:
     )
 
 
-def _hub_folder(encoder: str) -> Path:
+def _download_encoder(encoder: str) -> Path:
+    """Download an encoder of the Hub into its cache, or find it there if the Hub cannot be reached."""
     try:
         # Tried once before the download, which would retry six times for each file, over 23 s, without a connection.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
@@ -146,7 +147,7 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: if there is no tokenizer, or it cannot be loaded.
     """
-    folder = encoder_folder(encoder)
+    folder = find_encoder_folder(encoder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
     config = _read_config(folder)
@@ -171,7 +172,7 @@ def load_encoder_config(
     Raises:
         ValueError: if there is no config, Transformers does not know its type, or the model is an encoder-decoder.
     """
-    folder = encoder_folder(encoder)
+    folder = find_encoder_folder(encoder)
     config = _read_config(folder)
     if config.is_encoder_decoder:
         raise ValueError(f"Expected an encoder, got an encoder-decoder: {folder} ({config.model_type}).")
@@ -197,7 +198,7 @@ def load_encoder(
     Raises:
         ValueError: if weights are missing, have the wrong shape, or are only available as a pickle.
     """
-    folder = encoder_folder(encoder)
+    folder = find_encoder_folder(encoder)
     config = load_encoder_config(encoder, dropout=dropout, attention_dropout=attention_dropout)
     check_weights(folder)
     with quiet_loading(folder):

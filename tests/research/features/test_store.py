@@ -73,11 +73,11 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
-def test_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
+def test_read_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
     store = FeatureStore(write(layers(given, given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
-    batch = store.batch(np.array(rows), mask, all_layers=True)
+    batch = store.read_batch(np.array(rows), mask, all_layers=True)
     assert isinstance(batch, tuple)
     assert len(batch) == 3
     for layer, states in enumerate(batch):
@@ -85,18 +85,18 @@ def test_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLay
         for position, row in enumerate(rows):
             assert torch.equal(states[position][mask[position].bool()], states_of(row, layer, dtype))
         assert not states[mask == 0].any()
-    last = store.batch(np.array(rows), mask, all_layers=False)
+    last = store.read_batch(np.array(rows), mask, all_layers=False)
     assert isinstance(last, Tensor)
     assert torch.equal(last, batch[-1])
 
 
-def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowLayout) -> None:
+def test_read_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowLayout) -> None:
     float32_folder, bfloat16_folder = write(layers(), "float32"), write(layers("bfloat16"), "bfloat16")
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (float32_folder, bfloat16_folder)]
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
     mask = mask_of([1], left=False)
     exact, rounded = (
-        FeatureStore(folder, layout).batch(np.array([1]), mask, all_layers=False)
+        FeatureStore(folder, layout).read_batch(np.array([1]), mask, all_layers=False)
         for folder in (float32_folder, bfloat16_folder)
     )
     assert isinstance(exact, Tensor)
@@ -106,10 +106,10 @@ def test_batch_rounds_values_stored_in_half_precision(write: Write, layout: RowL
     assert not torch.equal(rounded, exact)
 
 
-def test_batch_asserts_the_stored_lengths(write: Write, layout: RowLayout) -> None:
+def test_read_batch_asserts_the_stored_lengths(write: Write, layout: RowLayout) -> None:
     store = FeatureStore(write(layers()), layout)
     with pytest.raises(AssertionError, match="length"):
-        store.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
+        store.read_batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
 
 
 def flip_bit(file: Path, position: int) -> None:
@@ -180,13 +180,13 @@ def test_store_compares_hashes_once_per_process(write: Write, layout: RowLayout)
         FeatureStore(checked, layout)
 
 
-def test_batch_is_a_copy_of_the_stored_values(write: Write, layout: RowLayout) -> None:
+def test_read_batch_returns_a_copy_of_the_stored_values(write: Write, layout: RowLayout) -> None:
     store = FeatureStore(write(layers()), layout)
     mask = mask_of([1], left=False)
-    first = store.batch(np.array([1]), mask, all_layers=False)
+    first = store.read_batch(np.array([1]), mask, all_layers=False)
     assert isinstance(first, Tensor)
     expected = first.clone()
     first.zero_()
-    second = store.batch(np.array([1]), mask, all_layers=False)
+    second = store.read_batch(np.array([1]), mask, all_layers=False)
     assert isinstance(second, Tensor)
     assert torch.equal(second, expected)

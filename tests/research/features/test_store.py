@@ -73,7 +73,7 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
-def test_read_batch_returns_the_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
+def test_read_batch_returns_written_values_and_zeros(write: Write, layout: RowLayout, given: str, left: bool) -> None:
     store = FeatureStore(write(layers(given, given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)

@@ -37,7 +37,8 @@ test-slow: $(SETUP)
 test-gpu: $(SETUP)
 	$(BIN)/python -m pytest -m gpu
 
-# Test with the lowest versions that setup.cfg allows. They call functions that newer dependencies have deprecated.
+# Test with the lowest versions that setup.cfg allows. These versions call functions that newer dependencies have
+# deprecated.
 test-oldest: $(OLDEST)
 	.venv-oldest/bin/python $(TESTS) -W ignore::DeprecationWarning
 
@@ -47,7 +48,7 @@ $(OLDEST): setup.cfg pyproject.toml
 	.venv-oldest/bin/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[demo,dev]'
 	touch $(OLDEST)
 
-# Test with the newest versions that setup.cfg allows. Every call looks them up and reinstalls.
+# Test with the newest versions that setup.cfg allows. Every call creates the environment anew.
 test-newest:
 	$(PYTHON) -m venv --clear --without-pip .venv-newest
 	$(PYTHON) -m pip --python .venv-newest/bin/python install --no-compile --editable '.[demo,dev]'

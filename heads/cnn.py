@@ -38,7 +38,7 @@ class CNNHead(Head):
         require_probability(dropout=dropout)
         require_positive(num_filters=num_filters)
         if not kernel_sizes or min(kernel_sizes) < 1:
-            raise ValueError(f"Expected kernel_sizes of 1 or more; got {kernel_sizes}.")
+            raise ValueError(f"Expected kernel_sizes to list one or more sizes of at least 1; got {kernel_sizes}.")
         self.convolutions = nn.ModuleList(nn.Conv1d(encoder.hidden_size, num_filters, size) for size in kernel_sizes)
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(num_filters * len(kernel_sizes), num_labels)
@@ -59,7 +59,7 @@ class CNNHead(Head):
 def _convolve(
     convolution: nn.Module, channels: Float[Tensor, "batch hidden seq"]
 ) -> Float[Tensor, "batch filters seq"]:
-    """Convolve with zero padding, so that the length of the sequence stays the same."""
+    """Convolve with enough zero padding to keep the sequence length."""
     assert isinstance(convolution, nn.Conv1d)
     num_padding = convolution.kernel_size[0] - 1
     left = num_padding // 2

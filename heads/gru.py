@@ -23,7 +23,7 @@ class GRUHead(RecurrentHead):
         gru_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
+        pooling: how to pool the states over the tokens: "last" (final state of each direction), "mean" or "max".
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class GRUHead(RecurrentHead):
             nn.GRU,
             encoder,
             num_labels,
-            size=gru_size,
+            state_size=gru_size,
             num_layers=num_layers,
             dropout=dropout,
             pooling=pooling,

@@ -43,7 +43,8 @@ class Last4Head(Head):
         require_one_of(("first", "mean", "max"), pooling=pooling)
         if encoder.num_hidden_states < NUM_LAYERS:
             raise ValueError(
-                f"The head 'last4' needs {NUM_LAYERS} hidden states or more; got {encoder.num_hidden_states}. "
+                f"The head 'last4' needs {NUM_LAYERS} or more hidden states per token; this encoder has "
+                f"{encoder.num_hidden_states}. "
                 "Choose 'scalar_mix', which accepts any number."
             )
         self.pool = {"first": first_token, "mean": masked_mean, "max": masked_max}[pooling]

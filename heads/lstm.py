@@ -23,7 +23,7 @@ class LSTMHead(RecurrentHead):
         lstm_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
+        pooling: how to pool the states over the tokens: "last" (final state of each direction), "mean" or "max".
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LSTMHead(RecurrentHead):
             nn.LSTM,
             encoder,
             num_labels,
-            size=lstm_size,
+            state_size=lstm_size,
             num_layers=num_layers,
             dropout=dropout,
             pooling=pooling,

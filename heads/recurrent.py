@@ -23,35 +23,35 @@ class RecurrentHead(Head):
     sequences would have the same effect, but their backward pass takes over ten times as long on a CPU.
 
     Args:
-        cell: nn.LSTM or nn.GRU.
+        network_class: nn.LSTM or nn.GRU.
         encoder: properties of the encoder.
         num_labels: number of labels.
-        size: hidden size of each direction.
+        state_size: hidden size of each direction.
         num_layers: number of stacked layers.
         dropout: probability of dropping a feature between layers and before the linear layer.
-        pooling: how to pool the states over the tokens: "last" (of each direction), "mean" or "max".
+        pooling: how to pool the states over the tokens: "last" (final state of each direction), "mean" or "max".
     """
 
     def __init__(
         self,
-        cell: type[nn.LSTM] | type[nn.GRU],
+        network_class: type[nn.LSTM] | type[nn.GRU],
         encoder: EncoderSpec,
         num_labels: int,
         *,
-        size: int,
+        state_size: int,
         num_layers: int,
         dropout: float,
         pooling: Pooling,
     ) -> None:
         super().__init__()
-        widths = [encoder.hidden_size] + [2 * size] * (num_layers - 1)
-        self.forwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
-        self.backwards = nn.ModuleList(cell(width, size, batch_first=True) for width in widths)
+        widths = [encoder.hidden_size] + [2 * state_size] * (num_layers - 1)
+        self.forwards = nn.ModuleList(network_class(width, state_size, batch_first=True) for width in widths)
+        self.backwards = nn.ModuleList(network_class(width, state_size, batch_first=True) for width in widths)
         for network in (*self.forwards, *self.backwards):
             _initialise(network)
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.out = OutputLayer(2 * size, num_labels)
+        self.out = OutputLayer(2 * state_size, num_labels)
 
     def forward(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
@@ -63,18 +63,18 @@ class RecurrentHead(Head):
         states = take_positions(hidden_states, order)
         for index, (forward_network, backward_network) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
-            forward_states = _run(forward_network, inputs)  # [batch, seq, size]
-            backward_states = _run(backward_network, take_positions(inputs, reverse))  # [batch, seq, size]
+            forward_states = _run(forward_network, inputs)  # [batch, seq, state_size]
+            backward_states = _run(backward_network, take_positions(inputs, reverse))  # [batch, seq, state_size]
             states = torch.cat(
                 [forward_states, take_positions(backward_states, reverse)], dim=-1
-            )  # [batch, seq, 2 * size]
+            )  # [batch, seq, 2 * state_size]
         return self.out(self.dropout(self._pool(states, mask)))
 
     def train(self: Recurrent, mode: bool = True) -> Recurrent:
         """Set the mode of all modules except the recurrent networks, which stay in training mode.
 
-        They contain no dropout, so the mode does not change their output. A frozen head is in evaluation mode, in which
-        cuDNN could not propagate gradients through its recurrent networks to the encoder:
+        The recurrent networks contain no dropout, so the mode does not change their output. A frozen head is in
+        evaluation mode, in which cuDNN could not propagate gradients through the recurrent networks to the encoder:
         https://github.com/pytorch/pytorch/issues/5878.
         """
         super().train(mode)
@@ -97,11 +97,12 @@ class RecurrentHead(Head):
         )
 
 
-def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq size"]:
-    """Return the states of a network; under bfloat16 autocast on CUDA, it runs in the precision of its weights.
+def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq state_size"]:
+    """Return the states of a network, which runs in the precision of its weights under bfloat16 autocast on CUDA.
 
-    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested. Small float16 gradients would
-    vanish, because bfloat16 runs do not scale the loss (pytorch, aten/src/ATen/cudnn/AutocastRNN.cpp).
+    CUDA's autocast runs recurrent networks in float16 even if bfloat16 is requested (pytorch,
+    aten/src/ATen/cudnn/AutocastRNN.cpp). Small float16 gradients would vanish, because bfloat16 runs do not scale the
+    loss.
     """
     device = inputs.device.type
     if device == "cuda" and torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:

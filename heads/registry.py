@@ -44,15 +44,15 @@ class Registry(Generic[Entry]):
         self.kind = kind
         self.base = base
         self._built_in = built_in
-        self._own_entries: dict[str, Entry] = {}
+        self._registered: dict[str, Entry] = {}
 
     @property
     def _entries(self) -> dict[str, Entry]:
-        """All entries, including the built-in ones."""
+        """All entries; the first access imports the built-in ones."""
         if self._built_in is not None:
-            package, self._built_in = self._built_in, None  # its modules use this registry while they are imported
+            package, self._built_in = self._built_in, None  # cleared first: the modules use this registry when imported
             importlib.import_module(package)
-        return self._own_entries
+        return self._registered
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Return a decorator that registers a class or function under `name`.
@@ -70,7 +70,7 @@ class Registry(Generic[Entry]):
                     f"@register_{self.kind}('{name}') expects a subclass of {self.base.__name__}; got {entry!r}."
                 )
             # Registering a built-in entry must not import all other built-in entries.
-            entries = self._own_entries if self._is_built_in(entry) else self._entries
+            entries = self._registered if self._is_built_in(entry) else self._entries
             existing = entries.get(name)
             if existing is not None and not _have_same_definition(existing, entry):
                 raise ValueError(
@@ -93,7 +93,7 @@ class Registry(Generic[Entry]):
         try:
             yield
         finally:
-            self._own_entries = entries_before
+            self._registered = entries_before
 
     def name_of(self, entry: object) -> str | None:
         """Return the name under which an object is registered, or None."""

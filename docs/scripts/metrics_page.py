@@ -18,7 +18,7 @@ MEANINGS = {
     "f1_micro": "F1 over the decisions on all labels together. With one label per row, it equals the accuracy.",
     "mcc": "Matthews correlation coefficient of labels and predictions: 0 for constant or random predictions.",
     "auroc": "Area under the ROC curve of the probabilities. With more than two labels, the mean over labels of "
-    "each label against the rest. NaN if no label has rows both with and without it.",
+    "each label versus the rest. NaN if no label has rows both with and without it.",
     "log_loss": "Mean negative logarithm of the probability of the correct label. With several labels per row, the "
     "mean is also over labels.",
     "calibration_error": "Expected calibration error: the mean distance between confidence and accuracy over 15 bins "

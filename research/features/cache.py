@@ -18,11 +18,13 @@ Layers = Literal["last", "all"]
 
 
 def find_features(folder: Path, key: str, layers: Layers, layout: RowLayout) -> FeatureStore | None:
-    """Return the undamaged stored hidden states of a key, or None. If all layers are stored, the last one is too.
+    """Return the stored hidden states of a key, or None if they are missing or damaged.
+
+    An entry with all layers is also found if only the last layer is needed.
 
     Args:
         folder: the cache directory.
-        key: fingerprint of the hidden states, without the layers.
+        key: fingerprint of the hidden states; it does not depend on `layers`.
         layers: the layers that are needed.
         layout: position of each row in the files.
     """
@@ -40,7 +42,7 @@ def find_or_build(
 
     Args:
         folder: the cache directory.
-        key: fingerprint of the hidden states, without the layers.
+        key: fingerprint of the hidden states; it does not depend on `layers`.
         layers: the layers that are needed.
         layout: position of each row in the files.
         build: function that computes the hidden states and writes them into an empty directory.
@@ -48,27 +50,28 @@ def find_or_build(
         OSError: if the disk is full or cannot be written to. Partly written files are deleted.
         DamageError: if the written files cannot be read back.
     """
-    found = find_features(folder, key, layers, layout)
-    if found is not None:
-        return found
+    store = find_features(folder, key, layers, layout)
+    if store is not None:
+        return store
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder, key):
+    with _locked(folder, key):
         _remove_damaged(_entries(folder, key, layers), layout)
-        found = find_features(folder, key, layers, layout)  # another process may have computed them in the meantime
-        if found is not None:
-            return found
+        store = find_features(folder, key, layers, layout)  # another process may have computed them in the meantime
+        if store is not None:
+            return store
         target = _entry(folder, key, layers)
-        writing = folder / f".features-{key}.{os.getpid()}.writing"
-        with durable.deleting_on_failure(writing):
-            writing.mkdir()
-            build(writing)
-            # Not synced, since these are gigabytes that can be computed again: a power cut is detected by the hashes.
+        temporary = folder / f".features-{key}.{os.getpid()}.writing"
+        with durable.deleting_on_failure(temporary):
+            temporary.mkdir()
+            build(temporary)
+            # Not synced, because gigabytes would take long. If a power cut damages them, the hashes reveal it, and they
+            # are computed again.
             try:
-                writing.rename(target)
+                temporary.rename(target)
             except OSError:
                 if not target.exists():
                     raise
-                durable.remove(writing)  # without locks another process may have been faster
+                durable.remove(temporary)  # if the folder cannot be locked, another process may have been faster
         return FeatureStore(target, layout)
 
 
@@ -77,7 +80,7 @@ def _entry(folder: Path, key: str, layers: Layers) -> Path:
 
 
 def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
-    """Return the paths of all entries that contain the layers."""
+    """Return the paths of the entries that would contain the layers."""
     both: tuple[Layers, ...] = ("last", "all")
     return [_entry(folder, key, each) for each in (both if layers == "last" else ("all",))]
 
@@ -94,12 +97,12 @@ def _remove_damaged(entries: Sequence[Path], layout: RowLayout) -> None:
 
 
 @contextmanager
-def _only_one(folder: Path, key: str) -> Iterator[None]:
+def _locked(folder: Path, key: str) -> Iterator[None]:
     """Wait until no other process computes the same hidden states, lock the key, and delete leftovers."""
     lock = LockFile(_lock_path(folder, key))
     try:
         if not lock.acquire():
-            logger.info(f"Waiting for another process that computes the same hidden states into {folder} ...")
+            logger.info(f"Waiting for another process, which is computing the same hidden states in {folder} ...")
             lock.acquire(wait=True)
     except UnlockableError as problem:
         report_hidden_states(
@@ -114,11 +117,11 @@ def _only_one(folder: Path, key: str) -> Iterator[None]:
         lock.release()
 
 
-def _remove_leftovers(folder: Path, own: str) -> None:
-    """Delete the files of processes that were killed while computing. The lock of the own key must be held."""
+def _remove_leftovers(folder: Path, locked_key: str) -> None:
+    """Delete the files of processes that were killed while computing. This process must hold the lock of a key."""
     for path in [*folder.glob(".features-*.writing"), *folder.glob(".features-*.removing")]:
         key = path.name.removeprefix(".features-").partition(".")[0].partition("-")[0]
-        if key == own:
+        if key == locked_key:
             durable.remove(path)
             continue
         lock = LockFile(_lock_path(folder, key))

@@ -21,7 +21,7 @@ from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, find_features, find_or_build
-from research.features.guard import Decision, Watch
+from research.features.guard import CachingDecision, Watch
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, RowLayout, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
@@ -71,7 +71,7 @@ class Features:
         all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
         assert isinstance(mask, Tensor)
-        hidden_states = self.stores[split].batch(rows, mask, all_layers=all_layers)
+        hidden_states = self.stores[split].read_batch(rows, mask, all_layers=all_layers)
         return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
 
     def check_weights(self, current_checksums: dict[str, int]) -> None:
@@ -98,15 +98,15 @@ class Features:
         return None
 
 
-def use_features(run: TrainingRun, decision: Decision, layers: Layers) -> None:
+def use_features(run: TrainingRun, decision: CachingDecision, layers: Layers) -> None:
     """Use stored hidden states in a run if possible; otherwise report why not.
 
-    Called on every process. The run's model must be as in its first step, except for which parameters are frozen.
+    Called on every process. The run's model must be as in its first step, but the set of frozen parameters may differ.
 
     Args:
         run: the run, whose hidden states should be cached if possible.
         decision: whether they can be cached.
-        layers: the layers to store at least.
+        layers: the layers that must be stored; `decision` may require all layers instead of the last.
     """
     if decision.reason is not None:
         if run.config.cache_features or decision.starts_frozen:
@@ -135,7 +135,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
         run: the run.
         layers: the layers that its heads read.
     Returns:
-        The hidden states; None, with a message, if they cannot be stored.
+        The hidden states; None if they cannot be stored, which a message reports.
     """
     accelerator = run.accelerator
     stores = _open_splits(run, layers) if accelerator.is_main_process else None
@@ -143,7 +143,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
     broadcast_object_list(is_usable)
     if not is_usable[0]:
         return None
-    if stores is None:  # the other processes find them in the cache; on another machine it may be another cache
+    if stores is None:  # the other processes; on another machine, they may have another cache and compute again
         stores = _open_splits(run, layers)
     if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
         report_hidden_states("Not every process can store hidden states. The run continues without stored ones.")
@@ -160,17 +160,20 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
     layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
 
     @functools.cache
-    def contents() -> list[Layer]:
-        return _probe(run, layers)
+    def layers_to_store() -> list[Layer]:
+        return _describe_layers(run, layers)
 
     def build(split: str, target: Path) -> None:
-        sizes = {each: sum(layer.num_bytes(layouts[each].num_tokens) for layer in contents()) for each in keys}
-        report_hidden_states(_describe(split, len(layouts[split].order), sizes[split], contents(), folder))
+        sizes = {each: sum(layer.num_bytes(layouts[each].num_tokens) for layer in layers_to_store()) for each in keys}
+        report_hidden_states(
+            _describe_storage(split, len(layouts[split].order), sizes[split], layers_to_store(), folder)
+        )
         # Check the space for all missing splits, so that the disk is not filled before the last one fails.
         missing = [each for each in keys if find_features(folder, keys[each], layers, layouts[each]) is None]
         durable.check_space(folder, needed=sum(sizes[each] for each in missing))
         with durable.reporting_failure(folder, needed=sizes[split]):
-            write_features(target, contents(), compute_hidden_states(run, split, layouts[split].order, layers))
+            states = compute_hidden_states(run, split, layouts[split].order, layers)
+            write_features(target, layers_to_store(), states)
 
     try:
         with durable.reporting_failure(folder, needed=0):
@@ -209,8 +212,8 @@ def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:
     )
 
 
-def _probe(run: TrainingRun, layers: Layers) -> list[Layer]:
-    """Run the encoder on one row, and return the layers to store.
+def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
+    """Run the encoder on one row, and return descriptions of the layers to store.
 
     Raises:
         UnstorableError: if all layers are stored, and the last one differs from the encoder's output.
@@ -221,17 +224,17 @@ def _probe(run: TrainingRun, layers: Layers) -> list[Layer]:
         raise UnstorableError("The last of the encoder's hidden states differs from its output.")
     num_layers = run.encoder_with_head.config.encoder.num_hidden_layers
 
-    def stored(dtype: torch.dtype) -> str:
-        halves = run.config.cache_dtype == "bf16" and dtype == torch.float32
-        return "bfloat16" if halves else _name(dtype)
+    def stored_type(dtype: torch.dtype) -> str:
+        in_half_precision = run.config.cache_dtype == "bf16" and dtype == torch.float32
+        return "bfloat16" if in_half_precision else _type_name(dtype)
 
     return [
-        Layer(f"layer-{number}.bin", layer.shape[-1], stored(layer.dtype), _name(layer.dtype))
+        Layer(f"layer-{number}.bin", layer.shape[-1], stored_type(layer.dtype), _type_name(layer.dtype))
         for number, layer in enumerate(states, start=num_layers + 1 - len(states))
     ]
 
 
-def _name(dtype: torch.dtype) -> str:
+def _type_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
@@ -241,15 +244,15 @@ def compute_hidden_states(
     """Yield the hidden states of a split batch by batch, one tensor per layer, without padding, [tokens, hidden].
 
     Args:
-        run: the run, whose encoder computes them.
+        run: the run, whose encoder computes the hidden states.
         split: train, validation or test.
         order: the rows, in the order in which the encoder is run on them.
         layers: the layers to return.
     """
-    size = run.config.evaluation_batch_size
+    batch_size = run.config.evaluation_batch_size
     with WaitingProgress(f"running the encoder on {split}", len(order), "row") as progress:
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
             run.batches.heap_trimmer.count_batch()
             yield _hidden_states(run, split, rows, layers)
             progress.update(len(rows))
@@ -269,8 +272,8 @@ def _hidden_states(run: TrainingRun, split: str, rows: RowIndices, layers: Layer
     return tuple(layer[mask] for layer in (states if isinstance(states, tuple) else (states,)))
 
 
-def _describe(split: str, num_rows: int, num_bytes: int, layers: list[Layer], folder: Path) -> str:
-    numbers = layers[-1].stored
-    hint = " (--cache_dtype bf16 halves it)" if numbers == "float32" else ""
+def _describe_storage(split: str, num_rows: int, num_bytes: int, layers: list[Layer], folder: Path) -> str:
+    number_type = layers[-1].stored
+    hint = " (--cache_dtype bf16 halves the size)" if number_type == "float32" else ""
     size = durable.format_bytes(num_bytes)
-    return f"Hidden states of {num_rows:,} rows of {split}: {size} in {numbers}{hint}, into {folder}"
+    return f"Storing the hidden states of {num_rows:,} rows of {split}: {size} in {number_type}{hint}, in {folder}"

@@ -19,13 +19,13 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.training.hook import Hook
 
-TRAINS = "the encoder trains"
+ENCODER_TRAINS = "the encoder trains"
 HARMLESS_PACKAGES = ("torch", "transformers")
 """Packages whose forward hooks are part of a module's own computation."""
 
 
 @dataclass(frozen=True)
-class Decision:
+class CachingDecision:
     """Whether a run's hidden states can be stored."""
 
     reason: str | None
@@ -43,8 +43,8 @@ def wants_caching(config: RunConfig, clock: Clock) -> bool:
     return config.cache_features
 
 
-def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> Decision:
-    """Return whether the encoder gives the same hidden states for each row from the first step to the last.
+def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> CachingDecision:
+    """Decide whether hidden states can be stored: if the encoder gives the same ones for each row in every step.
 
     Args:
         rehearsal: the run's rehearsal before its first step (for a fork: at its start).
@@ -55,26 +55,26 @@ def decide(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> D
     watch = Watch.of(run)
     first = run.clock.step
     reasons = [_apply(run, watch, timeline.due.get(first, ()))]
-    starts_frozen = not _trains(run.encoder_with_head)
+    starts_frozen = not _encoder_trains(run.encoder_with_head)
     at_start = copy.deepcopy(run)
-    read_all = [_reads_all(run.encoder_with_head)]
+    read_all = [_reads_all_layers(run.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first:
             run.clock.set_step(step)
             reasons.append(_apply(run, watch, requests))
-            read_all.append(_reads_all(run.encoder_with_head))
+            read_all.append(_reads_all_layers(run.encoder_with_head))
     for entry in timeline.conditional:
         edited, reason = _apply_at_any_time((at_start, run), entry)
         reasons.append(reason)
-        read_all.append(edited is not None and _reads_all(edited.encoder_with_head))
+        read_all.append(edited is not None and _reads_all_layers(edited.encoder_with_head))
     reasons += [_reason_of_hook(hook) for hook in hooks]
-    reason = next(filter(None, reasons), None) if starts_frozen else TRAINS
-    return Decision(reason, starts_frozen, "all" if any(read_all) else "last")
+    reason = next(filter(None, reasons), None) if starts_frozen else ENCODER_TRAINS
+    return CachingDecision(reason, starts_frozen, "all" if any(read_all) else "last")
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Everything that hidden states depend on and that can change during a run, at the time when they were stored."""
+    """What hidden states depend on and a run may change, as it was when the hidden states were stored."""
 
     tensors: tuple[Tensor, ...]
     """The encoder's parameters and buffers."""
@@ -98,8 +98,8 @@ class Watch:
         now = (*encoder.parameters(), *encoder.buffers())
         if len(now) != len(self.tensors) or any(a is not b for a, b in zip(now, self.tensors, strict=True)):
             return "the encoder's structure changes"
-        if _trains(run.encoder_with_head):
-            return TRAINS
+        if _encoder_trains(run.encoder_with_head):
+            return ENCODER_TRAINS
         if _lengths(run) != self.lengths:
             return f"inputs are truncated to {run.collator.max_length} tokens instead of {self.lengths[0]}"
         return self.why_unusable(run.encoder_with_head)
@@ -110,7 +110,7 @@ class Watch:
         Cheap enough to be called for every batch.
         """
         if model.training and any(tensor.requires_grad for tensor in self.tensors):
-            return TRAINS
+            return ENCODER_TRAINS
         if _versions(self.tensors) != self.versions:
             return "the encoder's weights change"
         if any(_has_forward_hooks(module) for module in self.modules):
@@ -155,11 +155,11 @@ def _reason_of_hook(hook: Hook) -> str | None:
     return None
 
 
-def _trains(model: EncoderWithHead) -> bool:
+def _encoder_trains(model: EncoderWithHead) -> bool:
     return any(parameter.requires_grad for parameter in model.encoder.parameters())
 
 
-def _reads_all(model: EncoderWithHead) -> bool:
+def _reads_all_layers(model: EncoderWithHead) -> bool:
     return model.head.wants == "all_hidden_states"
 
 

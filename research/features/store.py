@@ -24,7 +24,7 @@ from research.data.batches.order import RowIndices
 
 FEATURES_FORMAT = 1
 """Increase this number whenever the same encoder and token ids give different files, because the code that lays out
-files, orders rows or runs the encoder has changed. Hidden states stored with another number are not used."""
+files, orders rows or runs the encoder has changed. Hidden states stored with a different number are not used."""
 MANIFEST = "manifest.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Lengths = NDArray[np.int64]
@@ -48,7 +48,7 @@ class Layer:
     stored: str
     """Type of the numbers in the file: float32, bfloat16 or float16."""
     given: str
-    """Type of the numbers as computed by the encoder, and as passed to the head."""
+    """Type of the numbers that the encoder computed and that the head receives."""
 
     def num_bytes(self, num_tokens: int) -> int:
         """Return the size of the file in bytes."""
@@ -75,10 +75,10 @@ class RowLayout:
             max_length: length to which rows are truncated, in tokens.
         """
         order = np.argsort(-lengths, kind="stable")  # as in evaluations, so that batches are padded equally
-        kept = np.minimum(lengths.astype(np.int64), max_length)
-        starts = np.empty_like(kept)
-        starts[order] = np.cumsum(kept[order]) - kept[order]
-        return cls(order, starts, kept)
+        truncated = np.minimum(lengths.astype(np.int64), max_length)
+        starts = np.empty_like(truncated)
+        starts[order] = np.cumsum(truncated[order]) - truncated[order]
+        return cls(order, starts, truncated)
 
     @property
     def num_tokens(self) -> int:
@@ -135,21 +135,21 @@ class FeatureStore:
         self.layout = layout
         self.last_hash: str = content["xxh3_128"][-1]
         """Hash of the last layer's file."""
-        self.layers = [Layer(**facts) for facts in content["layers"]]
+        self.layers = [Layer(**fields) for fields in content["layers"]]
         for layer, expected in zip(self.layers, content["xxh3_128"], strict=True):
             _check_size(folder / layer.name, layer.num_bytes(layout.num_tokens))
             if (folder, self.digest) not in _verified:
                 _check_hash(folder / layer.name, expected)
         _verified.add((folder, self.digest))
-        self._states = [_map(folder / layer.name, layer, layout.num_tokens) for layer in self.layers]
+        self._states = [_memory_map(folder / layer.name, layer, layout.num_tokens) for layer in self.layers]
 
     @property
     def has_all_layers(self) -> bool:
         """Whether the hidden states of all layers are stored, not only those of the last."""
         return len(self.layers) > 1
 
-    def batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
-        """Return the hidden states of some rows, 0 for padding.
+    def read_batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
+        """Return the hidden states of some rows; those of padding are 0.
 
         Args:
             rows: indices of the rows, [batch].
@@ -164,7 +164,7 @@ class FeatureStore:
         firsts = attention_mask.argmax(dim=1).numpy()
         ends, lasts = starts + lengths, firsts + lengths
 
-        def padded(layer: Layer, states: NDArray[np.uint8]) -> Tensor:
+        def pad(layer: Layer, states: NDArray[np.uint8]) -> Tensor:
             batch = torch.empty(*attention_mask.shape, layer.width, dtype=DTYPES[layer.stored])
             # Copied as bytes by numpy: torch would split every row among all threads and wait for the slowest.
             rows_of_bytes = batch.view(torch.uint8).numpy()
@@ -175,9 +175,9 @@ class FeatureStore:
             return batch.to(DTYPES[layer.given])
 
         if not all_layers:
-            return padded(self.layers[-1], self._states[-1])
+            return pad(self.layers[-1], self._states[-1])
         assert self.has_all_layers
-        return tuple(map(padded, self.layers, self._states))
+        return tuple(map(pad, self.layers, self._states))
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
@@ -211,10 +211,10 @@ def _check_size(file: Path, num_bytes: int) -> None:
 
 def _check_hash(file: Path, expected: str) -> None:
     try:
-        found = _hash_file(file)
+        actual = _hash_file(file)
     except OSError as error:
         raise DamageError(f"{file.name} cannot be read ({error.strerror})") from error
-    if found != expected:
+    if actual != expected:
         raise DamageError(f"{file.name} does not match its hash")
 
 
@@ -232,8 +232,8 @@ def _hash_file(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
-    """Return a file's bytes, [num_tokens, width x bytes of a number]."""
+def _memory_map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
+    """Return a file's bytes as an array, [num_tokens, width x bytes of a number], without reading the whole file."""
     num_bytes = layer.num_bytes(num_tokens)
     if num_bytes == 0:  # empty files cannot be mapped
         return np.empty((0, 0), dtype=np.uint8)

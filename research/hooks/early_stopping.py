@@ -31,7 +31,8 @@ class EarlyStopping(Hook):
         self.patience = patience
         self.best: float | None = None
         self.num_without_improvement = 0
-        self.measured = metric
+        self.metric_of_best = metric
+        """Name of the metric that `best` is a value of; in a fork, it may differ from `metric` until `on_resume`."""
 
     def on_train_start(self, run: Run) -> None:
         """Check that the task has the metric."""
@@ -40,12 +41,12 @@ class EarlyStopping(Hook):
     def on_resume(self, run: Run) -> None:
         """Reset the count if a fork's metric is not comparable with its parent's."""
         check_metric(self.metric, run.task)
-        reason = why_not_comparable(run, self.metric, self.measured)
+        reason = why_not_comparable(run, self.metric, self.metric_of_best)
         if reason is not None:
             if self.best is not None:
-                run.print(f"Early stopping is reset: the best value so far is not comparable, {reason}.")
+                run.print(f"Early stopping is reset, because the best value so far is not comparable: {reason}.")
             self.best, self.num_without_improvement = None, 0
-        self.measured = self.metric
+        self.metric_of_best = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Count evaluations without improvement, and stop the run at the limit."""
@@ -74,5 +75,5 @@ class EarlyStopping(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the best value and the count."""
-        self.best, self.measured = state["best"], state["metric"]
+        self.best, self.metric_of_best = state["best"], state["metric"]
         self.num_without_improvement = state["num_without_improvement"]

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class ExponentialMovingAverage(Hook):
     """Exponential moving average of the weights over steps.
 
-    The averages are used to evaluate and test the model, and are saved with it. Training continues with the weights
-    themselves.
+    The model is evaluated, tested and saved with the averages. Training continues with the weights themselves.
 
     Source: Polyak & Juditsky 1992, Acceleration of Stochastic Approximation by Averaging; Tarvainen & Valpola 2017,
     Mean Teachers, section 2 (exponential). Differs: the decay is min(decay, (1 + steps) / (10 + steps)), so that the
@@ -34,28 +33,31 @@ class ExponentialMovingAverage(Hook):
             raise ValueError(f"Expected a decay of at least 0 and less than 1; got {decay}.")
         self.decay = decay
         self.num_steps = 0
-        # By parameter, not by name: drop_layers changes the names of the remaining layers.
+        # Keyed by parameter, not by name, because drop_layers renames the remaining layers.
         self.averages: dict[nn.Parameter, Tensor] = {}
         self._names: dict[nn.Parameter, str] = {}
-        self._loaded: dict[str, Tensor] = {}
-        self._weights: dict[nn.Parameter, Tensor] | None = None
-        self._is_final = False
+        self._averages_by_name: dict[str, Tensor] = {}
+        self._training_weights: dict[nn.Parameter, Tensor] | None = None
+        self._training_is_over = False
 
     def on_train_start(self, run: Run) -> None:
         """Record the parameters' names, for checkpoints."""
-        self._names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
+        self._record_names(run)
 
     def on_resume(self, run: Run) -> None:
-        """Assign the loaded averages to their parameters."""
-        self.on_train_start(run)
+        """Assign the averages of the checkpoint to their parameters."""
+        self._record_names(run)
         named = dict(run.encoder_with_head.named_parameters())
-        self.averages = {named[name]: average.to(run.accelerator.device) for name, average in self._loaded.items()}
-        self._loaded = {}
+        self.averages = {
+            named[name]: average.to(run.accelerator.device) for name, average in self._averages_by_name.items()
+        }
+        self._averages_by_name = {}
 
     def after_step(self, run: Run) -> None:
-        """Update the averages. The average of a parameter that starts to train starts at its current value.
+        """Update the averages.
 
-        A parameter that is frozen after training keeps its average, which converges to the parameter's value.
+        When a parameter is first trained, its average starts at its current value. If the parameter is frozen later,
+        the average converges to the parameter's value.
         """
         for parameter in run.encoder_with_head.parameters():
             if parameter.requires_grad and parameter not in self.averages:
@@ -67,18 +69,18 @@ class ExponentialMovingAverage(Hook):
 
     def before_evaluate(self, run: Run, split: str) -> None:
         """Load the averages into the model."""
-        if not self._is_final and self._weights is None:
-            self._weights = self._swap(self.averages)
+        if not self._training_is_over and self._training_weights is None:
+            self._training_weights = self._swap(self.averages)
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Restore the weights."""
-        if self._weights is not None:
-            self._swap(self._weights)
-            self._weights = None
+        if self._training_weights is not None:
+            self._swap(self._training_weights)
+            self._training_weights = None
 
     def after_edits(self, run: Run) -> None:
         """Drop the averages of parameters that were removed from the model or reinitialised."""
-        self.on_train_start(run)
+        self._record_names(run)
         self.averages = {
             parameter: average
             for parameter, average in self.averages.items()
@@ -88,7 +90,10 @@ class ExponentialMovingAverage(Hook):
     def on_train_end(self, run: Run) -> None:
         """Load the averages into the model for good, since it is tested and saved with them."""
         self._swap(self.averages)
-        self._is_final = True
+        self._training_is_over = True
+
+    def _record_names(self, run: Run) -> None:
+        self._names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
 
     def _swap(self, values: dict[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
         """Copy values into the parameters, and return the previous values."""
@@ -105,4 +110,4 @@ class ExponentialMovingAverage(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the averages; on_resume assigns them to their parameters."""
-        self.num_steps, self._loaded = state["num_steps"], state["averages"]
+        self.num_steps, self._averages_by_name = state["num_steps"], state["averages"]

@@ -24,6 +24,7 @@ class Evaluation(Hook):
     def __init__(self, *, every: int | None) -> None:
         self.every = every
         self.evaluated_at = -1
+        """Step of the latest evaluation; -1 before the first."""
 
     def after_step(self, run: Run) -> None:
         """Evaluate if an evaluation is due or the last step is done."""
@@ -64,17 +65,18 @@ class BestModel(Hook):
     def __init__(self, *, metric: str) -> None:
         self.metric = metric
         self.best: float | None = None
-        self.measured = metric
+        self.metric_of_best = metric
+        """Name of the metric that `best` is a value of; in a fork, it may differ from `metric` until `on_resume`."""
 
     def on_resume(self, run: Run) -> None:
         """Drop the best model of a fork's parent if its metric is not comparable with the fork's."""
-        reason = why_not_comparable(run, self.metric, self.measured)
+        reason = why_not_comparable(run, self.metric, self.metric_of_best)
         if self.best is not None and reason is not None:
             run.print(f"The best model so far is dropped: {reason}.")
             self.best = None
         if self.best is None:
             self._remove(run)
-        self.measured = self.metric
+        self.metric_of_best = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
         """Save the model if its metric is the best so far."""
@@ -85,13 +87,13 @@ class BestModel(Hook):
             run.save_model(run.directory / BEST)
 
     def after_edits(self, run: Run) -> None:
-        """Drop the best model when losses are no longer comparable."""
+        """Drop the best model if it was chosen by the loss and losses are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best = None
             self._remove(run)
 
     def _remove(self, run: Run) -> None:
-        """Delete best/, so that a model that was best by another measure is not tested at the end."""
+        """Delete best/, so that a model chosen by a different measure is not tested at the end."""
         if run.is_main:
             durable.remove(run.directory / BEST)
 
@@ -101,21 +103,21 @@ class BestModel(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the best value so far."""
-        self.best, self.measured = state["best"], state["metric"]
+        self.best, self.metric_of_best = state["best"], state["metric"]
 
 
-def why_not_comparable(run: Run, metric: str, measured: str) -> str | None:
-    """Return why a checkpoint's metric values are not comparable with later ones, or None if they are.
+def why_not_comparable(run: Run, metric: str, metric_of_best: str) -> str | None:
+    """Return why the best value in a checkpoint is not comparable with later values, or None if it is.
 
     Args:
         run: a resumed run or a fork.
         metric: name of the validation metric used from now on.
-        measured: name of the checkpoint's metric.
+        metric_of_best: name of the metric that the best value in the checkpoint belongs to.
     """
-    if metric != measured:
-        return f"it was measured by {measured}, but {metric} is used from now on"
+    if metric != metric_of_best:
+        return f"it was chosen by {metric_of_best}, but {metric} is used from now on"
     if run.inputs_differ:
-        return "it was measured with another --max_length or --truncation"
+        return "it was measured with a different --max_length or --truncation"
     if metric == "loss" and run.objective_differs:
-        return "its loss was measured with another objective"
+        return "its loss was measured with a different objective"
     return None

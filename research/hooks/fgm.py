@@ -20,15 +20,15 @@ class FastGradientMethod(Hook):
     """Adversarial training with the fast gradient method (FGM).
 
     After each backward pass, the embedded tokens of each row are moved in the direction in which the loss rises
-    fastest, and the gradients of a second pass with them are added to the first. This hook does not work with
-    `--compile`.
+    fastest. A second pass uses the moved tokens, and its gradients are added to those of the first. This hook does not
+    work with `--compile`.
 
     Source: Miyato, Dai & Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification, eq. 4.
     Differs: the embeddings are not normalised beforehand. Each row is moved by its own gradient, so that the result
     does not depend on micro-batches or the number of processes.
 
     Args:
-        epsilon: length of the move, as the norm over all tokens of a row.
+        epsilon: length of the move: its L2 norm over all tokens of a row.
     """
 
     works_compiled = False
@@ -43,7 +43,7 @@ class FastGradientMethod(Hook):
 
     def on_train_start(self, run: Run) -> None:
         """Register a forward hook on the word embeddings."""
-        self._handle = run.encoder_with_head.encoder.get_input_embeddings().register_forward_hook(self._watch)
+        self._handle = run.encoder_with_head.encoder.get_input_embeddings().register_forward_hook(self._keep_or_move)
 
     def on_resume(self, run: Run) -> None:
         """Register a forward hook on the word embeddings."""
@@ -72,8 +72,8 @@ class FastGradientMethod(Hook):
         """Remove the forward hook."""
         self._remove()
 
-    def _watch(self, module: nn.Module, inputs: Any, embedded: Tensor) -> Tensor | None:
-        """Keep the embedded tokens of the first pass, and move those of the second."""
+    def _keep_or_move(self, module: nn.Module, inputs: Any, embedded: Tensor) -> Tensor | None:
+        """In the first pass, keep the embedded tokens; in the second pass, move them."""
         if not torch.is_grad_enabled():  # in evaluations
             return None
         if self._shift is not None:

@@ -21,6 +21,7 @@ class FollowTimeline(Hook):
 
     def __init__(self, timeline: Timeline) -> None:
         self.due = timeline.due
+        # Copied, because the conditions change: they store the values that they have observed.
         self.conditional = [replace(entry, when=replace(entry.when)) for entry in timeline.conditional if entry.when]
 
     def on_train_start(self, run: Run) -> None:
@@ -30,9 +31,9 @@ class FollowTimeline(Hook):
     def on_resume(self, run: Run) -> None:
         """Reset conditions whose metrics are not comparable; in a fork, request the edits due at its start."""
         if run.inputs_differ:
-            self._forget(*(entry.when.metric for entry in self.conditional if entry.when))
+            self._reset_conditions(*(entry.when.metric for entry in self.conditional if entry.when))
         elif run.objective_differs:
-            self._forget("loss")
+            self._reset_conditions("loss")
         if run.start is not None and run.start.is_fork:
             self._request_due(run)
 
@@ -56,20 +57,21 @@ class FollowTimeline(Hook):
     def after_edits(self, run: Run) -> None:
         """Reset conditions on the loss when losses are no longer comparable."""
         if run.has_new_objective:
-            self._forget("loss")
+            self._reset_conditions("loss")
 
     def on_train_end(self, run: Run) -> None:
         """Report edits that were never due."""
         for step, requests in self.due.items():
             if step > run.clock.step:
-                where = f"The run ended after step {run.clock.step:,}, before step {step:,}"
-                run.print(f"{where}: {list_edits(requests)} was not applied.")
+                end = f"The run ended after step {run.clock.step:,}"
+                run.print(f"{end}, so the edits due after step {step:,} were not applied: {list_edits(requests)}.")
         for entry in self.conditional:
             assert entry.when is not None
             if not entry.when.has_come_true:
-                run.print(f"{entry.when} never came true: {list_edits(entry.requests)} was not applied.")
+                run.print(f"{entry.when} never came true, so its edits were not applied: {list_edits(entry.requests)}.")
 
-    def _forget(self, *metrics: str) -> None:
+    def _reset_conditions(self, *metrics: str) -> None:
+        """Delete the values that conditions on these metrics have observed."""
         for entry in self.conditional:
             assert entry.when is not None
             if entry.when.metric in metrics:

@@ -33,7 +33,7 @@ class GradualUnfreezing(Hook):
                 "trains adapters. Remove one of them."
             )
         layers = [block for block in blocks if block.startswith("layer.")]
-        # With a single layer no slice is used, which would be an error if the layer is shared (ALBERT).
+        # With a single layer, no slice is used: a slice would be an error if the layer is shared (ALBERT).
         parts = [f"encoder.layer[-{number}]" for number in range(1, len(layers) + 1)] if len(layers) > 1 else []
         parts.append("encoder")
         times = [self.over.fraction(number, len(parts)) for number in range(1, len(parts) + 1)]

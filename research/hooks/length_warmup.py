@@ -42,7 +42,9 @@ class LengthWarmup(Hook):
         end = config.max_length
         start = min(self.start, end // 2) if config.smoke else self.start  # smoke runs have a short --max_length
         if start >= end:
-            raise ValueError(f"Expected a start of length_warmup below --max_length {end}, got {start}.")
+            raise ValueError(
+                f"Expected the hook 'length_warmup' to start below --max_length {end}, got a start of {start}."
+            )
         lengths = [
             min(end, round((start + (end - start) * stage / self.num_stages) / MULTIPLE) * MULTIPLE)
             for stage in range(self.num_stages)
@@ -50,6 +52,6 @@ class LengthWarmup(Hook):
         times = [self.over.fraction(stage, self.num_stages) for stage in range(self.num_stages + 1)]
         return [
             {"at": str(time), "set_max_length": length}
-            for time, length, before in zip(times, [*lengths, end], [None, *lengths], strict=True)
-            if length != before
+            for time, length, previous in zip(times, [*lengths, end], [None, *lengths], strict=True)
+            if length != previous
         ]

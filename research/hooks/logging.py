@@ -133,15 +133,15 @@ class Progress(Hook):
             run.print(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Print the metrics above the bar. Rows without labels have none."""
+        """Print the main metrics above the bar: those whose names have neither underscore nor slash."""
         assert self.bar is not None
         self.bar.set_description("training")
-        defined = {
+        main_metrics = {
             name: value for name, value in metrics.items() if not ("_" in name or "/" in name or math.isnan(value))
         }
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in defined.items())
-        shown = for_terminal(shown) if metrics else "no labels, predictions only"
-        run.print(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {shown}")
+        text = ", ".join(f"{name} {value:.4f}" for name, value in main_metrics.items())
+        text = for_terminal(text) if metrics else "no labels, predictions only"
+        run.print(f"{time.strftime('%H:%M:%S')} step {run.clock.step}/{run.clock.total_steps} {split}: {text}")
 
     def on_train_end(self, run: Run) -> None:
         """Close the bar."""

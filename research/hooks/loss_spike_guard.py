@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from research.training.api import Run
 
 MIN_RELATIVE_DEVIATION = 0.01
-"""Minimum standard deviation of losses, as a share of their mean."""
+"""Smallest standard deviation that is used to find spikes, as a share of the mean loss."""
 
 
 @register_hook("loss_spike_guard")
@@ -24,7 +24,7 @@ class LossSpikeGuard(Hook):
 
     Args:
         threshold: number of standard deviations above the mean of the preceding losses beyond which a loss is a spike.
-        window: number of preceding losses. No step is skipped until so many have been recorded.
+        window: number of preceding losses. No step is skipped until that many have been recorded.
         max_skips: number of consecutive skipped steps after which the run stops.
     """
 

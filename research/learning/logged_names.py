@@ -16,11 +16,14 @@ RESERVED_NAMES = (
 
 
 def check_reserved_names(names: Iterable[str]) -> None:
-    """Check that names do not collide with the names of values that the run itself logs.
+    """Check that no name is reserved for a value that the run itself logs.
 
     Raises:
         ValueError: if a name is reserved; the message contains the first one.
     """
     for name in names:
         if name in RESERVED_NAMES or name.startswith("learning_rate/"):
-            raise ValueError(f"The name '{name}' is reserved for a value of the run; log yours under another name.")
+            raise ValueError(
+                f"The name '{name}' is reserved for a value that the run itself logs; log your value under a different "
+                "name."
+            )

@@ -1,4 +1,4 @@
-"""Metrics of a task as an `evaluate.Metric`. The task computes them, because those of `evaluate` need the network."""
+"""Metrics of a task as an `evaluate.Metric`. The task computes them: `evaluate` would download its own metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, floa
     """Return all metrics of a task; NaN for metrics that are undefined on these rows, such as AUROC of a single class.
 
     Args:
-        task: the labels.
+        task: the task, which computes the metrics.
         logits: [num_rows, num_labels].
         labels: labels of the rows, as returned by `Task.label_array`.
     """
@@ -27,7 +27,7 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
     """Metrics of a task, computed from logits.
 
     Args:
-        task: the labels.
+        task: the task, which computes the metrics.
         **kwargs: arguments of evaluate.Metric.
     """
 
@@ -36,7 +36,7 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def compute(self, *, predictions: Array, references: Array) -> dict[str, float]:
-        """Compute metrics directly from arrays: evaluate's tables would turn every logit into a Python object."""
+        """Compute metrics directly from arrays: `evaluate` would first convert every logit to a Python object."""
         return self.task.compute_metrics(predictions, references)
 
     def _info(self) -> evaluate.MetricInfo:

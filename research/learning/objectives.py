@@ -33,13 +33,13 @@ class Objective:
     """Base class of all objectives; keyword-only parameters of `__init__` are an objective's options.
 
     Args:
-        task: the labels.
+        task: the task to train for.
     Raises:
         ValueError: if the objective does not fit the task.
     """
 
     problem_types: ClassVar[tuple[str, ...]] = ("single_label",)
-    """Kinds of labels that the objective fits. `Task.more_objectives` may add objectives for a kind."""
+    """Kinds of labels that the objective fits. A task can name further objectives that fit it (`more_objectives`)."""
 
     def __init__(self, task: Task) -> None:
         if not type(self).fits(task):
@@ -89,7 +89,7 @@ def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> Obje
     """Compute losses and logits, and check their shapes and dtypes: losses of a wrong shape would be broadcast.
 
     Raises:
-        ValueError: if a shape or dtype is wrong; names the objective and what it returned.
+        ValueError: if a shape or dtype is wrong; the message names the objective and what it returned.
     """
     name = describe_objective(objective)
     with CodeOf(name, type(objective).__call__):
@@ -196,7 +196,10 @@ class BinaryCrossEntropy(Objective):
             self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
-        """Shift by each label's log-odds in the training split (half a row added to both counts); by 0 if balanced."""
+        """Shift by each label's log-odds in the training split; by 0 if `pos_weight` is "balanced".
+
+        Half a row is added to both counts, so that the log-odds are finite.
+        """
         shift, scale = super().output_units()
         if self.pos_weight is None:
             counts = torch.tensor(self.task.label_counts, dtype=torch.float32)
@@ -284,7 +287,7 @@ def choose_objective(config: RunConfig, task: Task) -> Choice:
 
     Args:
         config: the final settings.
-        task: the labels.
+        task: the task, which has a default objective.
     """
     if config.objective is None:
         return complete_choice(OBJECTIVES, Choice(task.default_objective))

@@ -12,15 +12,16 @@ from research.learning.schedules import Schedule
 from research.settings.config import RunConfig
 
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
+"""Name of each block, with the names and values of its parameters."""
 
 GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
-"""Keys of a group whose values `parameter_groups` computes, and the settings that they depend on."""
-MOMENTUM = ("betas", "momentum")
+"""Keys of a group whose values `parameter_groups` computes, each with the settings that determine the value."""
+MOMENTUM_KEYS = ("betas", "momentum")
 """Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
 
 def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
-    """Return the peak learning rate of each block; it falls by `layer_decay` with every layer further from the head.
+    """Return the peak learning rate of each block: multiplied by `layer_decay` for each layer further from the head.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 
@@ -90,7 +91,7 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: 
     Args:
         optimizer: the optimizer of `create_optimizer`.
         blocks: the model's current blocks.
-        reset_parameters: parameters that were reset.
+        reset_parameters: parameters whose values were reset.
     """
     group_keys: dict[torch.Tensor, tuple[str, bool]] = {
         parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters

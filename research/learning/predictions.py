@@ -13,12 +13,12 @@ class Predictions:
     """Predictions for a split, in the order of its rows."""
 
     ids: NDArray[np.int64]
-    """Number of each row, counted over all files of its split."""
+    """Number of each row, counted from 0 over all files of its split."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic] | None
     """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them; None if the split has no labels."""
     loss: float
-    """Mean loss over the rows whose label has an output; NaN without labels."""
+    """Mean loss over the rows whose label has an output in the model; NaN without labels."""
     metrics: dict[str, float]
     """Metrics by name, including the loss; empty without labels."""

@@ -41,8 +41,8 @@ class Schedule:
     def __init__(self, choice: Choice, *, num_warmup_steps: int, num_training_steps: int) -> None:
         if num_warmup_steps > num_training_steps:
             raise ValueError(
-                f"The warm-up must fit into the run; got {num_warmup_steps} of {num_training_steps} steps. "
-                "Lower --warmup."
+                f"The warm-up must fit into the run; got a warm-up of {num_warmup_steps} steps in a run of "
+                f"{num_training_steps} steps. Lower --warmup."
             )
         options = resolve_options(SCHEDULES, choice, given_by_caller=GIVEN_BY_CALLER)
         self._num_training_steps = num_training_steps
@@ -96,7 +96,7 @@ class Schedule:
         self._scheduler.step(value)
 
     def forget_metrics(self) -> None:
-        """Reset a conditional schedule when losses are no longer comparable."""
+        """Forget all validation losses, because later ones are not comparable; no effect on other schedules."""
         if isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau):
             self._metrics.append(None)
             self._scheduler.best = math.inf
@@ -107,7 +107,7 @@ class Schedule:
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Repeat the calls that `state_dict` returned on a new schedule. Metrics count only if it is conditional."""
+        """Repeat, on a new schedule, the calls that `state_dict` returned; metrics only if the schedule uses them."""
         assert self._num_steps == 0
         self._metrics.clear()  # discard the metrics that replayed edits have added
         for _ in range(state["num_steps"]):
@@ -156,7 +156,7 @@ def one_cycle(
     """
     if div_factor <= 0 or final_div_factor <= 0:
         raise ValueError(f"Expected div_factor and final_div_factor above 0; got {div_factor} and {final_div_factor}.")
-    # The rate reaches its minimum after the last step, not in it, as in the other schedules.
+    # As in the other schedules, the rate reaches its minimum after the last step, not in it.
     total_steps = num_training_steps + 1
     # OneCycleLR peaks one step before pct_start, and divides by zero if that is step 0.
     warmup = (num_warmup_steps + 1 if num_warmup_steps else 1 - 1e-9) / total_steps

@@ -45,6 +45,6 @@ def merge_adapters(encoder: PreTrainedModel) -> None:
     del encoder.peft_config
 
 
-def plain_name(name: str) -> str:
+def name_without_adapters(name: str) -> str:
     """Return the name that a module or parameter has without adapters: PEFT wraps the layers with adapters."""
     return name.replace(".base_layer", "")

@@ -115,6 +115,7 @@ class EncoderWithHead(PreTrainedModel):
         if config.adapters is not None:
             inject_adapters(encoder, AdapterSettings(**config.adapters))
         self.mask_before_adapters: dict[str, bool] | None = None
+        """Whether each parameter of the encoder was trainable before add_lora; None without added adapters."""
         assert config.num_labels is not None
         config.head_options = resolve_head(config.head, config.head_options)
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
@@ -127,22 +128,22 @@ class EncoderWithHead(PreTrainedModel):
         # Encoders ignore some unexpected or missing keys of their old checkpoints. This model has no old checkpoints.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
-        self._declare_shared()
+        self._declare_shared_parameters()
 
-    def _declare_shared(self) -> None:
+    def _declare_shared_parameters(self) -> None:
         """Declare parameters of the head that have several names, as Transformers requires to save and load them."""
-        old = dict(getattr(self, "_shared_in_head", {}))
+        previous = dict(getattr(self, "_shared_in_head", {}))
         self._shared_in_head = shared_parameters(self.head, "head")
         self._tied_weights_keys = {f"^{re.escape(name)}$": first for name, first in self._shared_in_head.items()}
-        in_encoder = {name: first for name, first in self.all_tied_weights_keys.items() if name not in old}
+        in_encoder = {name: first for name, first in self.all_tied_weights_keys.items() if name not in previous}
         self.all_tied_weights_keys = in_encoder | self._shared_in_head
 
     def replace_head(self, name: str, options: Mapping[str, Any]) -> None:
-        """Replace the head by a new one.
+        """Replace the head with a new one.
 
         Args:
             name: registered name of the new head.
-            options: its options; missing ones have their defaults.
+            options: options of the new head; missing options have their defaults.
         Raises:
             ValueError: see `resolve_head` and `build_head`.
         """
@@ -154,7 +155,7 @@ class EncoderWithHead(PreTrainedModel):
             head = build_head(name, resolved, config.encoder, config.num_labels)
         self.head = head.to(self.device)
         config.head, config.head_options = name, resolved
-        self._declare_shared()
+        self._declare_shared_parameters()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Do nothing: the head initialises itself, and the encoder's modules are initialised by the encoder."""
@@ -357,19 +358,19 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
         num_labels: number of labels of the task.
         head: the head.
     Raises:
-        ValueError: if it did not; names the head and the return value.
+        ValueError: if it did not; the message names the head and describes the return value.
     """
     expected = (num_rows, num_labels)
     if not isinstance(outputs, Tensor) or outputs.shape != expected:
-        found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        actual = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
-            f"Expected logits of shape {list(expected)} (batch, labels) from the head '{name}', got {found}"
+            f"Expected logits of shape {list(expected)} (batch, labels) from the head '{name}', got {actual}"
             f"{describe_location(type(head).forward)}."
         )
 
 
 def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:
-    """Return the additional names of parameters with several names, each with the parameter's first name."""
+    """Return the first name of each parameter with several names, by the parameter's additional names."""
     first_names: dict[nn.Parameter, str] = {}
     named = list(module.named_parameters(prefix, remove_duplicate=False))
     for name, parameter in named:

@@ -34,7 +34,7 @@ from transformers.utils import logging as transformers_logging
 from heads.registry import Registry
 from research.data.sources.hub import HUB_TIMEOUT
 from research.model.families import set_dropout
-from research.model.local_encoders import KINDS, find_local_encoder
+from research.model.local_encoders import ENCODER_HINT, find_local_encoder
 from research.settings.demo_packages import DEMO_ENCODERS, find_package
 from research.system.errors import one_line
 from research.system.manifest import file_sha256
@@ -58,7 +58,8 @@ HUB_FILES = (
 )
 """Files that are downloaded from a repository of the Hub."""
 
-# OSError, and the Hub client's error without a connection, which is httpx's or httpx2's, depending on its version.
+# The errors that the Hub client raises without a connection: OSError and, depending on its version, an error of httpx
+# or httpx2.
 _CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
@@ -87,14 +88,14 @@ def packaged_folder(module: str, folder: str, sha256: str) -> Path:
     weights = path / "model.safetensors"
     if not weights.is_file():
         raise ValueError(f"The package {module} is incomplete: {weights} is missing. Reinstall the package.")
-    found = file_sha256(weights)
-    if found != sha256:
-        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {found}. Reinstall the package.")
+    actual = file_sha256(weights)
+    if actual != sha256:
+        raise ValueError(f"{weights} is damaged: expected sha256 {sha256}, got {actual}. Reinstall the package.")
     return path
 
 
-def encoder_folder(encoder: str) -> Path:
-    """Return the directory of an encoder. An encoder of the Hub is downloaded into the Hub's cache first.
+def find_encoder_folder(encoder: str) -> Path:
+    """Return the directory of an encoder. If it is on the Hub, it is first downloaded into the Hub's cache.
 
     Args:
         encoder: registered name, local directory, or Hub id.
@@ -103,10 +104,10 @@ def encoder_folder(encoder: str) -> Path:
     """
     if encoder in ENCODERS:
         return ENCODERS[encoder]()
-    return find_local_encoder(encoder, [*ENCODERS]) or _hub_folder(encoder)
+    return find_local_encoder(encoder, [*ENCODERS]) or _download_encoder(encoder)
 
 
-def describe_shadowed(encoder: str) -> str | None:
+def warn_of_shadowed_folder(encoder: str) -> str | None:
     """Return a warning if a folder has the name of a packaged encoder, which takes precedence; otherwise None."""
     if encoder not in ENCODERS or not Path(encoder).is_dir():
         return None
@@ -116,21 +117,22 @@ def describe_shadowed(encoder: str) -> str | None:
     )
 
 
-def _hub_folder(encoder: str) -> Path:
+def _download_encoder(encoder: str) -> Path:
+    """Download an encoder of the Hub into its cache, or find it there if the Hub cannot be reached."""
     try:
-        # One request before the download, which would retry an unreachable Hub six times, over 23 s for each file.
+        # Tried once before the download, which would retry six times for each file, over 23 s, without a connection.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(
             f"'{encoder}' is not a directory, and the Hugging Face Hub has no such model that you can access (private "
-            f"and gated models need `hf auth login`). {KINDS}"
+            f"and gated models need `hf auth login`). {ENCODER_HINT}"
         ) from None
     except _CONNECTION_ERRORS as error:
         try:
             folder = snapshot_download(encoder, allow_patterns=[*HUB_FILES], local_files_only=True)
         except LocalEntryNotFoundError:
             raise ValueError(
-                f"'{encoder}' is not a directory, and the Hugging Face Hub cannot be reached ({error}). {KINDS}"
+                f"'{encoder}' is not a directory, and the Hugging Face Hub cannot be reached ({error}). {ENCODER_HINT}"
             ) from None
         logger.warning("The Hugging Face Hub cannot be reached (%s): using the cached copy of '%s'.", error, encoder)
         return Path(folder)
@@ -145,7 +147,7 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: if there is no tokenizer, or it cannot be loaded.
     """
-    folder = encoder_folder(encoder)
+    folder = find_encoder_folder(encoder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
     config = _read_config(folder)
@@ -168,15 +170,15 @@ def load_encoder_config(
         dropout: dropout probability outside attention; None keeps the encoder's own.
         attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
-        ValueError: if there is no config, Transformers does not know its type, or the model is not an encoder only.
+        ValueError: if there is no config, Transformers does not know its type, or the model is an encoder-decoder.
     """
-    folder = encoder_folder(encoder)
+    folder = find_encoder_folder(encoder)
     config = _read_config(folder)
     if config.is_encoder_decoder:
         raise ValueError(f"Expected an encoder, got an encoder-decoder: {folder} ({config.model_type}).")
     # A saved model stores the encoder's name, not its path on this machine.
     config.name_or_path = encoder
-    # Optimizer updates are too small for weights in half precision; mixed precision needs float32 weights too.
+    # Half precision would round small optimizer updates away; mixed precision needs float32 weights, too.
     config.dtype = torch.float32
     set_dropout(config, dropout=dropout, attention_dropout=attention_dropout)
     return config
@@ -196,7 +198,7 @@ def load_encoder(
     Raises:
         ValueError: if weights are missing, have the wrong shape, or are only available as a pickle.
     """
-    folder = encoder_folder(encoder)
+    folder = find_encoder_folder(encoder)
     config = load_encoder_config(encoder, dropout=dropout, attention_dropout=attention_dropout)
     check_weights(folder)
     with quiet_loading(folder):
@@ -205,7 +207,7 @@ def load_encoder(
             config=config,
             trust_remote_code=False,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are in the loading info, which is checked below
+            ignore_mismatched_sizes=True,  # mismatches are in the loading info, which is checked below
             output_loading_info=True,
             **pooler_arguments(config),
         )
@@ -250,7 +252,7 @@ def _check_index(index: Path) -> None:
     """Check that an index lists only safetensors files in its own directory.
 
     Raises:
-        ValueError: if it does not; names the first other file.
+        ValueError: if it cannot be read or lists a different file; the message names the first such file.
     """
     try:
         files = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
@@ -262,7 +264,7 @@ def _check_index(index: Path) -> None:
 
 
 def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:
-    """Check that no weights were missing, unexpected or of the wrong shape, which Transformers only prints.
+    """Check that no weights were missing, unexpected or of the wrong shape. Transformers itself only prints this.
 
     Args:
         info: the loading info that `from_pretrained` returns with `output_loading_info=True`.
@@ -274,20 +276,22 @@ def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allo
     problems = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")}
     if allow_unexpected:
         del problems["unexpected"]
-    found = [
+    descriptions = [
         f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for kind, names in problems.items()
         if names
     ]
-    if found:
+    if descriptions:
         raise ValueError(
-            f"The weights in {folder} do not fit the model that its config.json describes: {'; '.join(found)}."
+            f"The weights in {folder} do not fit the model that its config.json describes: {'; '.join(descriptions)}."
         )
 
 
 @contextmanager
 def quiet_loading(folder: Path | str) -> Iterator[None]:
-    """Return a context that mutes Transformers' table of keys, which `check_loading_info` checks, and progress bar.
+    """Return a context in which Transformers prints neither a progress bar nor its table of weights that do not fit.
+
+    `check_loading_info` reports these weights instead.
 
     Raises:
         ValueError: if the weights cannot be read.

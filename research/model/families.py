@@ -16,7 +16,7 @@ from heads.base import Head
 
 logger = logging.getLogger(__name__)
 
-Parameters = list[tuple[str, nn.Parameter]]
+NamedParameters = list[tuple[str, nn.Parameter]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Family:
 
 
 _BERT = Family(embeddings=("embeddings",), layers="encoder.layer")
-# Their positions start at padding_idx + 1: https://github.com/huggingface/transformers/issues/1363
+# Positions of these families start at padding_idx + 1: https://github.com/huggingface/transformers/issues/1363
 _ROBERTA = Family(embeddings=("embeddings",), layers="encoder.layer", num_reserved_positions=2)
 
 FAMILIES: dict[str, Family] = {
@@ -70,7 +70,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dropout: float | None) -> None:
-    """Set an encoder's dropout probabilities in its config. None keeps a probability.
+    """Set an encoder's dropout probabilities in its config. A probability that is None is not changed.
 
     Raises:
         ValueError: if a probability is given and the config has no known field for it. For an attention dropout of 0,
@@ -107,7 +107,7 @@ def longest_input(config: PretrainedConfig) -> int | None:
     return int(num_positions) - (family.num_reserved_positions if family else 0)
 
 
-def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, Parameters]]:
+def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, NamedParameters]]:
     """Return the encoder's blocks that have parameters: `embeddings`, the layers in order, `rest`.
 
     Args:
@@ -121,7 +121,7 @@ def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, Parameters]]:
     assert isinstance(layers, nn.ModuleList)
     prefixes = {f"{name}.": "embeddings" for name in family.embeddings}
     prefixes |= {f"{family.layers}.{index}.": f"layer.{index}" for index in range(len(layers))}
-    blocks: dict[str, Parameters] = {
+    blocks: dict[str, NamedParameters] = {
         name: [] for name in ("embeddings", *(f"layer.{index}" for index in range(len(layers))), "rest")
     }
     for name, parameter in encoder.named_parameters():
@@ -130,7 +130,7 @@ def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, Parameters]]:
     return [(name, parameters) for name, parameters in blocks.items() if parameters]
 
 
-def model_blocks(encoder: PreTrainedModel, head: Head) -> list[tuple[str, Parameters]]:
+def model_blocks(encoder: PreTrainedModel, head: Head) -> list[tuple[str, NamedParameters]]:
     """Return a model's blocks: the encoder's, then `head`. Parameters have their names in `EncoderWithHead`."""
     blocks = [
         (block, [(f"encoder.{name}", parameter) for name, parameter in parameters])

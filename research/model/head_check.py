@@ -32,10 +32,11 @@ from research.system.messages import logger
 NUM_TOKENS = (8, 5, 3, 1)
 """Number of tokens in each row. They are few, so that one more position of padding would matter."""
 WIDTH = 32
-"""Width of the rows in positions; rows with more padding are twice as wide."""
+"""Number of positions in each row; rows with more padding are twice as wide."""
 TOLERANCE = 1e-2
 TOLERANCE_IN_HALF_PRECISION = 5e-2
-"""Accepted change of logits by padding, as a share of the change by other tokens: rounding depends on the width."""
+"""Accepted change of logits by padding, as a share of their change by different tokens. It is not 0, because rounding
+depends on the width of the rows."""
 
 
 class HeadError(ValueError):
@@ -71,7 +72,7 @@ class Findings:
     is_random: bool = False
     """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
     unused: tuple[str, ...] = ()
-    """Names of parameters that get no gradient."""
+    """Names of the parameters that get no gradient."""
     buffers: Mapping[str, int] | None = None
     """Checksums of the buffers after a forward pass in training mode; None with one process."""
     error: str | None = None
@@ -91,8 +92,8 @@ class HeadCheck:
     def __init__(self, model: EncoderWithHead, accelerator: Accelerator, collator: Collator, config: RunConfig) -> None:
         self._accelerator = accelerator
         self._pads_left = collator.pads_left
-        self._allowed = config.allow_padding_sensitive
-        self._longest = config.max_length
+        self._allow_faults = config.allow_padding_sensitive
+        self._max_length = config.max_length
         self._encoder_config = model.config.encoder
         assert model.config.num_labels is not None
         self._num_labels: int = model.config.num_labels
@@ -106,7 +107,7 @@ class HeadCheck:
         Args:
             heads: the heads, the same on every process.
         Raises:
-            HeadError: on every process, if a head has a fault; names both.
+            HeadError: on every process, if a head has a fault; the message names the head and the fault.
         """
         for planned in heads:
             if planned not in self._passed:
@@ -116,41 +117,41 @@ class HeadCheck:
     def _check(self, planned: PlannedHead) -> None:
         error: Exception | None = None
         try:
-            own = self._examine(planned)
+            local = self._examine(planned)
         except Exception as caught:  # raised below, once the other processes know of it
-            error, own = caught, Findings(error=f"{type(caught).__name__}: {one_line(caught)}")
-        findings = gather_object([own]) if self._accelerator.num_processes > 1 else [own]
+            error, local = caught, Findings(error=f"{type(caught).__name__}: {one_line(caught)}")
+        findings = gather_object([local]) if self._accelerator.num_processes > 1 else [local]
         if error is not None:
             raise error
-        for rank, found in enumerate(findings):
-            if found.error is not None:
-                raise HeadError(f"Process {rank} could not run the head '{planned.name}': {found.error}")
-        self._judge(planned, findings)
+        for rank, of_process in enumerate(findings):
+            if of_process.error is not None:
+                raise HeadError(f"Process {rank} could not run the head '{planned.name}': {of_process.error}")
+        self._report_faults(planned, findings)
 
-    def _judge(self, planned: PlannedHead, findings: Sequence[Findings]) -> None:
-        """Raise an error if the findings contain a fault.
+    def _report_faults(self, planned: PlannedHead, findings: Sequence[Findings]) -> None:
+        """Raise an error, or log a warning, if the findings of the processes contain a fault.
 
         Raises:
-            HeadError: if they do; names the head and the fault.
+            HeadError: for a fault that is not allowed; the message names the head and the fault.
         """
-        self._judge_fault(
+        self._report_sensitivity(
             planned,
-            next((found.padding for found in findings if found.padding is not None), None),
+            next((each.padding for each in findings if each.padding is not None), None),
             "Use the attention_mask so that padding is ignored (heads.masking contains the usual ways of pooling)",
         )
-        self._judge_fault(
+        self._report_sensitivity(
             planned,
-            next((found.rows for found in findings if found.rows is not None), None),
+            next((each.rows for each in findings if each.rows is not None), None),
             "Compute the logits of each row from that row alone (normalize with torch.nn.LayerNorm, or with "
             "torch.nn.BatchNorm1d and running statistics)",
         )
-        if any(found.is_random for found in findings):
+        if any(each.is_random for each in findings):
             logger.warning(
                 f"the head '{planned.name}' returns different logits for the same rows from pass to pass, even in "
                 "evaluation mode; whether they depend on padding was not checked."
             )
         differing = [
-            name for name in findings[0].buffers or {} if len({(found.buffers or {})[name] for found in findings}) > 1
+            name for name in findings[0].buffers or {} if len({(each.buffers or {})[name] for each in findings}) > 1
         ]
         if differing and planned.trainable:  # a frozen head is in evaluation mode
             raise HeadError(
@@ -167,13 +168,13 @@ class HeadCheck:
                 f"{','.join(f'name:head.{name}' for name in unused)}."
             )
 
-    def _judge_fault(self, planned: PlannedHead, fault: str | None, advice: str) -> None:
-        """Raise an error for a fault, or log a warning if --allow_padding_sensitive is set.
+    def _report_sensitivity(self, planned: PlannedHead, fault: str | None, advice: str) -> None:
+        """Raise an error if there is a fault, or log a warning if --allow_padding_sensitive is set.
 
         Raises:
-            HeadError: if there is a fault that is not allowed; names the head and the fault.
+            HeadError: if there is a fault that is not allowed; the message names the head and the fault.
         """
-        if fault is not None and not self._allowed:
+        if fault is not None and not self._allow_faults:
             raise HeadError(
                 f"The head '{planned.name}' {fault}. {advice}, or pass --allow_padding_sensitive true to train anyway."
             )
@@ -181,81 +182,87 @@ class HeadCheck:
             logger.warning(f"the head '{planned.name}' {fault} (--allow_padding_sensitive).")
 
     def _examine(self, planned: PlannedHead) -> Findings:
-        with self._own_random_numbers():
+        """Build a head like the planned one, and return the findings of this process."""
+        with self._fixed_random_numbers():
             head = build_head(planned.name, planned.options, self._encoder_config, self._num_labels)
             for parameter in head.parameters():
                 if not parameter.any():  # an output layer initialised with 0 would hide any dependence on its input
                     nn.init.normal_(parameter, std=0.02)
             head.to(self._accelerator.device)
-            found = self._find_sensitivity(head.eval(), planned.name)
+            findings = self._find_sensitivity(head.eval(), planned.name)
             if self._accelerator.num_processes == 1:
-                return found
-            unused = self._without_gradient(head.train(), planned.name)
+                return findings
+            unused = self._find_unused(head.train(), planned.name)
             buffers = {name: int(checksum(buffer)) for name, buffer in head.named_buffers()}
-            return replace(found, unused=unused, buffers=buffers)
+            return replace(findings, unused=unused, buffers=buffers)
 
     @torch.no_grad()
     def _find_sensitivity(self, head: Head, name: str) -> Findings:
-        """Return on what, besides its tokens, the logits of a row depend in evaluation mode."""
+        """Find out whether the logits of a row depend on anything but its tokens, in evaluation mode."""
         width, _ = self._widths()
-        plain = self._run(head, name, *self._rows(head, width, seed=0))
-        if not plain.isfinite().all():
+        reference = self._run(head, name, *self._rows(head, width, seed=0))
+        if not reference.isfinite().all():
             return Findings()  # logits that are not finite end the run in the first step
-        other = self._run(head, name, *self._rows(head, width, seed=2, has_tokens=False))
+        with_other_tokens = self._run(head, name, *self._rows(head, width, seed=2, has_tokens=False))
+        change_by_tokens = _difference(with_other_tokens, reference)
         is_exact = self._accelerator.mixed_precision == "no" and self._tokens.dtype == torch.float32
         share = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
-        most = share * (_difference(other, plain) + float(plain.abs().max()) / 100)
-        if _difference(self._run(head, name, *self._rows(head, width, seed=0)), plain) > most:
+        # The second term is a small change relative to the logits, for heads that hardly depend on the tokens.
+        max_change = share * (change_by_tokens + float(reference.abs().max()) / 100)
+        if _difference(self._run(head, name, *self._rows(head, width, seed=0)), reference) > max_change:
             return Findings(is_random=True)
-        most_by_tokens = _difference(other, plain)
-        padding = self._describe_padding(head, name, plain, most, most_by_tokens)
-        return Findings(padding, self._describe_rows(head, name, plain, most, most_by_tokens))
+        padding = self._describe_padding(head, name, reference, max_change, change_by_tokens)
+        return Findings(padding, self._describe_rows(head, name, reference, max_change, change_by_tokens))
 
-    def _describe_padding(self, head: Head, name: str, plain: Tensor, most: float, most_by_tokens: float) -> str | None:
+    def _describe_padding(
+        self, head: Head, name: str, reference: Tensor, max_change: float, change_by_tokens: float
+    ) -> str | None:
         """Return how the logits of a head depend on padding; None if they do not.
 
         Args:
             head: the head, in evaluation mode.
             name: registered name of the head.
-            plain: logits of the unchanged rows.
-            most: largest accepted change.
-            most_by_tokens: largest change by other tokens.
+            reference: logits of the rows with the usual width and noise.
+            max_change: largest accepted change.
+            change_by_tokens: largest change by different tokens.
         """
-        width, further = self._widths()
+        width, wide = self._widths()
         states, mask = self._rows(head, width, seed=0)
         mask[1:] = 0
         without_tokens = self._run(head, name, states, mask)[1:]
         if not without_tokens.isfinite().all():
             return f"returns {without_tokens[~without_tokens.isfinite()][0].item()} for a row without tokens"
-        for other_width in (further, self._num_tokens(0)):  # in the second case, the first row has no padding at all
+        for other_width in (wide, self._num_tokens(0)):  # in the second case, the first row has no padding at all
             try:
                 padded = self._run(head, name, *self._rows(head, other_width, seed=1))
             except Exception as error:
                 how = f"it accepts rows of width {width}, but not {other_width}"
                 return f"depends on padding: {how}: {type(error).__name__}: {one_line(error)}"
-            change = _difference(padded, plain)
-            if change > most or not padded.isfinite().all():
-                how = f"padding changes logits by up to {change:.2g}, other tokens by up to {most_by_tokens:.2g}"
+            change = _difference(padded, reference)
+            if change > max_change or not padded.isfinite().all():
+                how = f"padding changes logits by up to {change:.2g}, other tokens by up to {change_by_tokens:.2g}"
                 return f"depends on padding: {how}"
         return None
 
-    def _describe_rows(self, head: Head, name: str, plain: Tensor, most: float, most_by_tokens: float) -> str | None:
+    def _describe_rows(
+        self, head: Head, name: str, reference: Tensor, max_change: float, change_by_tokens: float
+    ) -> str | None:
         """Return how the logits of a row depend on other rows, or None; see `_describe_padding` for the arguments."""
         states, mask = self._rows(head, self._widths()[0], seed=0)
         for row in (0, len(mask) - 1):
-            own = slice(row, row + 1)
+            single = slice(row, row + 1)
             try:
-                alone = self._run(head, name, [layer[own] for layer in states], mask[own])
+                alone = self._run(head, name, [layer[single] for layer in states], mask[single])
             except Exception as error:
                 how = f"it accepts {len(mask)} rows, but not a single row: {type(error).__name__}: {one_line(error)}"
                 return f"depends on the other rows of a batch: {how}"
-            change = _difference(alone, plain[own])
-            if change > most or not alone.isfinite().all():
-                how = f"other rows change logits by up to {change:.2g}, other tokens by up to {most_by_tokens:.2g}"
+            change = _difference(alone, reference[single])
+            if change > max_change or not alone.isfinite().all():
+                how = f"other rows change logits by up to {change:.2g}, other tokens by up to {change_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
         return None
 
-    def _without_gradient(self, head: Head, name: str) -> tuple[str, ...]:
+    def _find_unused(self, head: Head, name: str) -> tuple[str, ...]:
         """Return the names of parameters that get no gradient in training mode, on rows specific to this process."""
         seed = 3 + self._accelerator.process_index
         logits = self._run(head, name, *self._rows(head, self._widths()[0], seed, has_tokens=False))
@@ -273,13 +280,13 @@ class HeadCheck:
         return logits.float()
 
     def _rows(self, head: Head, width: int, seed: int, *, has_tokens: bool = True) -> tuple[list[Tensor], Tensor]:
-        """Return hidden states and attention mask of the rows, with noise instead of padding.
+        """Return hidden states and attention mask of the rows. The hidden states of padding are noise.
 
         Args:
-            head: the head; if it reads all layers, the last layer's hidden states are rolled to make lower layers.
+            head: the head; if it reads all layers, those below the last are made by rolling the last layer's features.
             width: width of the rows in positions.
             seed: seed of the noise.
-            has_tokens: whether tokens are the encoder's hidden states; otherwise they are noise too.
+            has_tokens: whether tokens have the encoder's hidden states; otherwise, theirs are noise, too.
         """
         generator = torch.Generator().manual_seed(seed)
         num_layers = self._encoder_config.num_hidden_layers + 1 if head.wants == "all_hidden_states" else 1
@@ -304,20 +311,20 @@ class HeadCheck:
 
     def _widths(self) -> tuple[int, int]:
         """Return the width of the rows and their width with more padding; neither exceeds --max_length."""
-        further = min(2 * WIDTH, self._longest)
-        return max(1, further // 2), further
+        wide = min(2 * WIDTH, self._max_length)
+        return max(1, wide // 2), wide
 
     @torch.no_grad()
     def _run_encoder(self, model: EncoderWithHead) -> Tensor:
         """Return the encoder's last hidden states for random tokens, [rows, tokens, hidden], in its own precision."""
         encoder = model.encoder
         modes = {module: module.training for module in encoder.modules()}
-        size = min(max(NUM_TOKENS), self._longest)
+        num_tokens = min(max(NUM_TOKENS), self._max_length)
         generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(encoder.config.vocab_size, (len(NUM_TOKENS), size), generator=generator)
+        ids = torch.randint(encoder.config.vocab_size, (len(NUM_TOKENS), num_tokens), generator=generator)
         ids = ids.to(self._accelerator.device)
         encoder.eval()
-        with self._own_random_numbers(), self._accelerator.autocast():
+        with self._fixed_random_numbers(), self._accelerator.autocast():
             states = model.run_encoder(ids, torch.ones_like(ids), all_layers=False)
         for module, mode in modes.items():
             module.training = mode
@@ -325,8 +332,8 @@ class HeadCheck:
         return states
 
     @contextlib.contextmanager
-    def _own_random_numbers(self) -> Iterator[None]:
-        """Return a context with the same random numbers for every check; training's random state is restored."""
+    def _fixed_random_numbers(self) -> Iterator[None]:
+        """Return a context with the same random numbers for every check; on exit, the random state is restored."""
         device = self._accelerator.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(0)

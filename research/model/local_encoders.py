@@ -9,14 +9,14 @@ from pathlib import Path
 from heads.registry import UnknownNameError, describe_unknown
 from research.system.paths import expand_path
 
-KINDS = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
+ENCODER_HINT = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
 
 
 def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None:
     """Return the local directory of an encoder, or None if its name is an id of the Hugging Face Hub.
 
     Args:
-        encoder: the setting, which is not a registered name.
+        encoder: value of the setting; not a registered name.
         registered: registered names, for suggestions.
     Raises:
         ValueError: if the directory does not exist or contains no model, or the name cannot be a Hub id.
@@ -29,7 +29,7 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
     if path.exists():
         raise ValueError(f"Expected the directory of an encoder, got the file {path}.")
     if must_be_path(encoder):
-        raise ValueError(f"The directory {encoder} does not exist. {KINDS}")
+        raise ValueError(f"The directory {encoder} does not exist. {ENCODER_HINT}")
     if difflib.get_close_matches(encoder, registered, n=1):
         raise UnknownNameError(describe_unknown("encoder", encoder, registered))
     from huggingface_hub.errors import HFValidationError  # here, since it is needed only for encoders of the Hub
@@ -38,7 +38,7 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
     try:
         validate_repo_id(encoder)
     except HFValidationError:
-        raise ValueError(f"'{encoder}' is neither a directory nor a valid Hub id. {KINDS}") from None
+        raise ValueError(f"'{encoder}' is neither a directory nor a valid Hub id. {ENCODER_HINT}") from None
     return None
 
 

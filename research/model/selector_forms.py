@@ -32,7 +32,7 @@ def as_list(selector: Selector) -> list[str]:
     return [selector] if isinstance(selector, str) else list(selector)
 
 
-def check_forms(selector: Selector) -> None:
+def check_syntax(selector: Selector) -> None:
     """Check the syntax of selectors.
 
     Raises:
@@ -50,7 +50,7 @@ def check_forms(selector: Selector) -> None:
 
 
 def read_layers(selector: str) -> int | slice:
-    """Return the number or slice in a selector of layers.
+    """Return the layer number or the slice in a selector of layers.
 
     Raises:
         SelectorError: if the selector is invalid.
@@ -58,10 +58,10 @@ def read_layers(selector: str) -> int | slice:
     number, part = r"-?\d+", selector.removeprefix(LAYERS).replace(" ", "")
     if part == "":
         return slice(None)
-    if found := re.fullmatch(rf"\[({number})\]", part):
-        return int(found[1])
-    if found := re.fullmatch(rf"\[({number})?:({number})?\]", part):
-        return slice(*(None if bound is None else int(bound) for bound in found.groups()))
+    if match := re.fullmatch(rf"\[({number})\]", part):
+        return int(match[1])
+    if match := re.fullmatch(rf"\[({number})?:({number})?\]", part):
+        return slice(*(None if bound is None else int(bound) for bound in match.groups()))
     raise SelectorError(f"Expected a selector such as encoder.layer[-2:] or encoder.layer[0], got '{selector}'.")
 
 

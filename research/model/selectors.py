@@ -25,7 +25,7 @@ from research.model.selector_forms import (
     Selector,
     SelectorError,
     as_list,
-    check_forms,
+    check_syntax,
     read_layers,
     suggest,
 )
@@ -40,12 +40,14 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
         SelectorError: if a selector is invalid, matches nothing, or slices layers that are shared.
     """
     selected: set[str] = set()
-    check_forms(selector)
+    check_syntax(selector)
     for each in as_list(selector):
-        found = _names(model, each)
-        if not found:
-            raise SelectorError(f"The selector '{each}' matches no parameter of this model. {_near(model, each)}")
-        selected |= found
+        names = _matching_names(model, each)
+        if not names:
+            raise SelectorError(
+                f"The selector '{each}' matches no parameter of this model. {_suggest_selectors(model, each)}"
+            )
+        selected |= names
     return {name: parameter for name, parameter in model.named_parameters() if name in selected}
 
 
@@ -90,7 +92,7 @@ def select_layers(model: EncoderWithHead, selector: str) -> list[int]:
         raise SelectorError(f"Expected a selector of layers, such as 'encoder.layer[-2:]', got '{selector}'.")
     numbers = _layer_numbers(model, selector)
     if not numbers:
-        raise SelectorError(f"The selector '{selector}' matches no layer. {_near(model, selector)}")
+        raise SelectorError(f"The selector '{selector}' matches no layer. {_suggest_selectors(model, selector)}")
     return numbers
 
 
@@ -100,25 +102,25 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
     Raises:
         SelectorError: see `select_parameters`; also for `name:...` and `adapters`, which select parameters.
     """
-    check_forms(selector)
+    check_syntax(selector)
     prefixes: list[str] = []
-    everything = {prefix for block in block_modules(model).values() for prefix in block}
+    modules_of_blocks = {name for block in block_modules(model).values() for name in block}
     for each in as_list(selector):
         if each.startswith("name:") or each == "adapters":
             raise SelectorError(f"Expected a selector of modules, such as 'encoder.layer[-2:]', got '{each}'.")
         if each in ("all", "encoder", "head"):
             prefixes += ["encoder", "head"] if each == "all" else [each]
         elif each == "encoder.rest":
-            select_parameters(model, each)
-            inside = tuple(f"{prefix}." for prefix in everything)
+            select_parameters(model, each)  # raises an error if the selector matches nothing
+            inside = tuple(f"{name}." for name in modules_of_blocks)
             prefixes += [
                 name
                 for name, module in model.encoder.named_modules(prefix="encoder")
                 if not any(True for _ in module.children()) and not f"{name}.".startswith(inside)
             ]
         else:
-            blocks = {block for block, names in _blocks(model).items() if names & _names(model, each)}
-            select_parameters(model, each)
+            blocks = {block for block, names in _names_by_block(model).items() if names & _matching_names(model, each)}
+            select_parameters(model, each)  # raises an error if the selector matches nothing
             prefixes += [prefix for block in blocks for prefix in block_modules(model)[block]]
     return [
         name
@@ -132,7 +134,7 @@ def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
     family = find_family(model.encoder)
     layers = model.encoder.get_submodule(family.layers)
     assert isinstance(layers, nn.ModuleList)
-    embeddings = [f"encoder.{name}" for name in family.embeddings if _has(model.encoder, name)]
+    embeddings = [f"encoder.{name}" for name in family.embeddings if _has_module(model.encoder, name)]
     return {
         "embeddings": embeddings,
         **{f"layer.{index}": [f"encoder.{family.layers}.{index}"] for index in range(len(layers))},
@@ -167,18 +169,18 @@ def describe_selector(selector: Selector) -> str:
     return ", ".join(as_list(selector))
 
 
-def _names(model: EncoderWithHead, selector: str) -> set[str]:
-    blocks = _blocks(model)
-    everything = set().union(*blocks.values())
+def _matching_names(model: EncoderWithHead, selector: str) -> set[str]:
+    blocks = _names_by_block(model)
+    all_names = set().union(*blocks.values())
     if selector in ("all", "encoder"):
-        return everything - (blocks["head"] if selector == "encoder" else set())
+        return all_names - (blocks["head"] if selector == "encoder" else set())
     if selector in ("head", "encoder.embeddings", "encoder.rest"):
         return blocks.get(selector.removeprefix("encoder."), set())
     if selector == "adapters":
-        return {name for name in everything if ADAPTER.search(name)}
+        return {name for name in all_names if ADAPTER.search(name)}
     if selector.startswith("name:"):
-        return set(fnmatch.filter(everything, selector.removeprefix("name:")))
-    assert selector.startswith(LAYERS), f"check_forms lets {selector} pass"
+        return set(fnmatch.filter(all_names, selector.removeprefix("name:")))
+    assert selector.startswith(LAYERS), f"check_syntax accepted {selector}"
     return set().union(*(blocks.get(f"layer.{index}", set()) for index in _layer_numbers(model, selector)))
 
 
@@ -207,17 +209,17 @@ def _selector_of(model: EncoderWithHead, block: str) -> str:
     return "encoder.layer" if shared else f"encoder.layer[{block.removeprefix('layer.')}]"
 
 
-def _blocks(model: EncoderWithHead) -> dict[str, set[str]]:
+def _names_by_block(model: EncoderWithHead) -> dict[str, set[str]]:
     return {block: {name for name, _ in parameters} for block, parameters in model_blocks(model.encoder, model.head)}
 
 
-def _near(model: EncoderWithHead, selector: str) -> str:
+def _suggest_selectors(model: EncoderWithHead, selector: str) -> str:
     """Return a suggestion for a selector that matches nothing, and the available selectors."""
-    names = sorted(set().union(*_blocks(model).values()))
+    names = sorted(set().union(*_names_by_block(model).values()))
     known = [f"name:{name}" for name in names] if selector.startswith("name:") else None
     num_layers = sum(name.startswith("layer.") for name in block_modules(model))
     return f"{suggest(selector, known)}Selectors: {', '.join(FORMS)}; this encoder has {num_layers} layers."
 
 
-def _has(module: nn.Module, name: str) -> bool:
+def _has_module(module: nn.Module, name: str) -> bool:
     return name in dict(module.named_modules())

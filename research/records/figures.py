@@ -47,7 +47,7 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
 
 
 def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> Figure | None:
-    """Draw a precision-recall curve for each label against the rest.
+    """Draw a precision-recall curve for each label versus the rest.
 
     Args:
         task: the task.
@@ -56,15 +56,15 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
     Returns:
         The figure, or None if the task's labels have no probabilities.
     """
-    found = task.against_rest(labels, logits, NUM_CURVES)
-    if found is None:
+    curves = task.one_versus_rest(labels, logits, NUM_CURVES)
+    if curves is None:
         return None
-    drawn, num_labels = found
+    drawn, num_labels = curves
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for label in drawn:
-        precision, recall, _ = precision_recall_curve(label.applies, label.scores)
-        average = average_precision_score(label.applies, label.scores)
+        precision, recall, _ = precision_recall_curve(label.has_label, label.scores)
+        average = average_precision_score(label.has_label, label.scores)
         axes.plot(recall, precision, label=f"{for_figure(label.name)} (AP {average:.3f})", drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     if len(drawn) < num_labels:

@@ -34,12 +34,12 @@ def write_config(directory: Path, config: RunConfig) -> None:
 
 
 def config_as_yaml(config: RunConfig) -> str:
-    """Return the settings as YAML, without those that only concern one invocation."""
+    """Return the settings as YAML, without those that concern only one invocation, such as --resume."""
     return yaml.safe_dump(config.to_recipe(), sort_keys=False, allow_unicode=True)
 
 
 def write_predictions(
-    directory: Path, split: str, task: Task, found: Predictions, files: Sequence[tuple[str, int]]
+    directory: Path, split: str, task: Task, predictions: Predictions, files: Sequence[tuple[str, int]]
 ) -> None:
     """Write predictions/<split>.parquet.
 
@@ -52,36 +52,36 @@ def write_predictions(
         directory: run directory.
         split: name of the split.
         task: the task that the predictions belong to.
-        found: predictions for all rows of the split.
+        predictions: predictions for all rows of the split.
         files: the files of the split in reading order, each with the id of its first row.
     """
     path = predictions_path(directory, split)
-    num_rows, num_labels = found.logits.shape
-    size = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))
-    first = _predictions_table(task, found, slice(0, size), files)
+    num_rows, num_labels = predictions.logits.shape
+    block_rows = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
+    first_block = _predictions_table(task, predictions, slice(0, block_rows), files)
     with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
-        with pq.ParquetWriter(path, first.schema, use_dictionary=False) as writer:
-            writer.write_table(first)
-            for start in range(size, num_rows, size):
-                writer.write_table(_predictions_table(task, found, slice(start, start + size), files))
+        with pq.ParquetWriter(path, first_block.schema, use_dictionary=False) as writer:
+            writer.write_table(first_block)
+            for start in range(block_rows, num_rows, block_rows):
+                writer.write_table(_predictions_table(task, predictions, slice(start, start + block_rows), files))
 
 
-def _predictions_table(task: Task, found: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
-    scores = np.asfortranarray(task.probabilities(found.logits[rows]))
-    ids, predicted = found.ids[rows], task.predicted_labels(found.logits[rows])
+def _predictions_table(task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
+    scores = np.asfortranarray(task.probabilities(predictions.logits[rows]))
+    ids, predicted = predictions.ids[rows], task.predicted_labels(predictions.logits[rows])
     is_integer = np.issubdtype(predicted.dtype, np.integer)
     prediction = pa.array(list(predicted.astype(np.int64) if is_integer else predicted))
     names = task.name_column(predicted)
-    if found.labels is None:
+    if predictions.labels is None:
         label = pa.nulls(len(ids), prediction.type)
         label_names = None if names is None else pa.nulls(len(ids), names.type)
     else:
-        label = pa.array(list(found.labels[rows]))
-        label_names = task.name_column(found.labels[rows])
+        label = pa.array(list(predictions.labels[rows]))
+        label_names = task.name_column(predictions.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
-    # A row belongs to the last file whose first id is at most the id of the row. Not to the first such file, because
-    # an empty file has the same first id as the next file.
+    # A row belongs to the last of the files whose first id is at most the row's id: an empty file has the same first id
+    # as the next file.
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
     columns: dict[str, Any] = {
         "id": ids,

@@ -17,7 +17,8 @@ from research.system.launcher import start_time
 from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
-_LONGEST_PART = 40
+_MAX_PART_LENGTH = 40
+"""Maximum number of characters of the encoder, the head and the data in a default name."""
 
 
 def run_directory(config: RunConfig) -> Path:
@@ -31,7 +32,7 @@ def default_name(config: RunConfig) -> str:
     """Return a name made of the encoder, the head, the data and the start time."""
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
     # Shortened: file systems limit a name to 255 bytes, and the data's file name alone may be that long.
-    prefix = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_LONGEST_PART]) for part in parts)
+    prefix = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_MAX_PART_LENGTH]) for part in parts)
     return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
 
 
@@ -60,14 +61,14 @@ def check_directory(directory: Path, config: RunConfig) -> None:
                 f"{directory} is not empty and does not contain a run, so --overwrite does not delete it. Choose "
                 "another --name or --output_dir."
             )
-        _refuse_deleting_sources(directory, config)
+        _check_overwrite(directory, config)
 
 
-def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
+def _check_overwrite(directory: Path, config: RunConfig) -> None:
     """Check that a directory to be overwritten contains neither files that the run reads nor other runs.
 
     Raises:
-        ValueError: if it does; the message names the setting that reads from the directory, or the other runs.
+        ValueError: if it does; the message names the setting that reads from the directory, or the runs in it.
     """
     for name, path in config.input_paths():
         if _is_inside(path, directory):
@@ -76,9 +77,9 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
                 "another --name or --output_dir."
             )
     resolved = directory.resolve()
-    found = (path.parent for pattern in ("*", "*/*") for path in directory.glob(f"{pattern}/{CONFIG}"))
-    # A link to a run elsewhere does not count: deleting it keeps the run.
-    other_runs = sorted(path for path in found if resolved in path.resolve().parents)
+    runs = (path.parent for pattern in ("*", "*/*") for path in directory.glob(f"{pattern}/{CONFIG}"))
+    # A link to a run elsewhere does not count: deleting the link keeps the run.
+    other_runs = sorted(run for run in runs if resolved in run.resolve().parents)
     if other_runs:
         raise ValueError(
             f"--overwrite would delete the run directory {directory}, which contains other runs: "
@@ -88,11 +89,11 @@ def _refuse_deleting_sources(directory: Path, config: RunConfig) -> None:
 
 
 def _is_inside(path: str, directory: Path) -> bool:
-    """Return whether an existing path is a directory or is inside it, with or without resolving symbolic links."""
-    found = Path(path).expanduser()
-    within = os.path.abspath(directory), os.path.realpath(directory)
-    names = os.path.abspath(found), os.path.realpath(found)
-    return os.path.lexists(found) and any(Path(name).is_relative_to(folder) for name in names for folder in within)
+    """Return whether a path exists and is `directory` or lies in it, with or without resolving symbolic links."""
+    expanded = Path(path).expanduser()
+    folders = os.path.abspath(directory), os.path.realpath(directory)
+    names = os.path.abspath(expanded), os.path.realpath(expanded)
+    return os.path.lexists(expanded) and any(Path(name).is_relative_to(folder) for name in names for folder in folders)
 
 
 def make_directory(directory: Path) -> bool:
@@ -111,10 +112,10 @@ def make_directory(directory: Path) -> bool:
     return is_new
 
 
-def claim_directory(directory: Path, config: RunConfig) -> None:
-    """Remove what an earlier run left in the run directory. Call this on the main process only.
+def prepare_directory(directory: Path, config: RunConfig) -> None:
+    """Prepare the run directory by removing what an earlier run left in it. Call this on the main process only.
 
-    A new run starts with an empty directory. A resumed run only loses its leftover temporary files and its old result.
+    A new run starts with an empty directory. For a resumed run, only temporary files and the old result are removed.
 
     Raises:
         ValueError: as in `check_directory`, or if the old files cannot be removed.
@@ -133,6 +134,6 @@ def claim_directory(directory: Path, config: RunConfig) -> None:
 
 def empty_directory(directory: Path) -> None:
     """Delete the content of a directory but keep the directory, which may be a mount point or a symbolic link."""
-    # The settings are deleted last: without them, a partly emptied directory would not be recognised as a run's.
+    # config.yaml is deleted last: without it, a partly emptied directory would not be recognised as a run directory.
     for entry in sorted(directory.iterdir(), key=lambda entry: entry.name == CONFIG):
         remove(entry)

@@ -33,7 +33,7 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
     """
     for step in dict.fromkeys(record.step for record in edits):
         for each in axes:
-            each.axvline(step + 0.5, color="black", linestyle=":", linewidth=1)
+            each.axvline(step + 0.5, color="black", linestyle=":", linewidth=1)  # edits come between two steps
     groups: list[list[Record]] = []
     for record in edits:
         if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:
@@ -77,8 +77,8 @@ def loss_figure(
         parent: training and validation loss of the parent run if this run is a fork; drawn in the background.
     """
     figure, axes = _step_axes("loss", num_steps)
-    _draw_parent(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])
-    steps, losses = thinned(training)
+    _draw_parent(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])  # the first is the training loss
+    steps, losses = thin_out(training)
     axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
     window = _window(losses)
     if window > 1:
@@ -105,7 +105,7 @@ def curves_figure(
     if max(abs(value) for _, values in curves.values() for value in values) >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     for name, curve in curves.items():
-        axes.plot(*thinned(curve), label=for_figure(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
+        axes.plot(*thin_out(curve), label=for_figure(name), marker="o" if len(curve[0]) <= FEW_POINTS else "")
     return _finish_figure(figure, axes, edits, num_steps)
 
 
@@ -121,7 +121,7 @@ def rates_figure(curves: Mapping[str, Curve], edits: Sequence[Record], num_steps
     blocks = sorted(curves, key=position_in_model)
     colours = block_colours(blocks)
     for block in blocks:
-        axes.plot(*thinned(curves[block]), color=colours[block], label=block, linewidth=1.4)
+        axes.plot(*thin_out(curves[block]), color=colours[block], label=block, linewidth=1.4)
     show_rates_logarithmically(axes, max(max(values) for _, values in curves.values()))
     return _finish_figure(figure, axes, edits, num_steps)
 
@@ -146,12 +146,12 @@ def _step_axes(label: str, num_steps: int) -> tuple[Figure, Axes]:
 def _draw_parent(axes: Axes, curves: Sequence[Curve]) -> None:
     for number, curve in enumerate(curves):
         label = "" if number else "parent"  # a single legend entry for all curves of the parent
-        axes.plot(*thinned(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
+        axes.plot(*thin_out(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
 
 
 def running_mean(curve: Curve) -> Curve:
     """Return the trailing running mean of a curve, which shows the trend of a noisy curve."""
-    steps, values = thinned(curve)
+    steps, values = thin_out(curve)
     window = _window(values)
     return steps, [statistics.fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
 
@@ -168,12 +168,12 @@ def _finish_figure(figure: Figure, axes: Axes, edits: Sequence[Record], num_step
     return figure
 
 
-def thinned(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
+def thin_out(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
     """Return a curve of at most `max_points` points, each the mean of neighbouring points."""
     num_points = len(curve[0])
-    size = -(-num_points // max_points)
-    if size <= 1:
+    num_averaged = -(-num_points // max_points)  # rounded up
+    if num_averaged <= 1:
         return curve
-    slices = [slice(start, start + size) for start in range(0, num_points, size)]
+    slices = [slice(start, start + num_averaged) for start in range(0, num_points, num_averaged)]
     steps, values = ([statistics.fmean(each[part]) for part in slices] for each in curve)
     return steps, values

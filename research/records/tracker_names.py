@@ -29,11 +29,11 @@ def check_tracker_names(names: Sequence[str], known: Sequence[str]) -> None:
         if name not in known:
             raise UnknownNameError(describe_unknown("tracker", name, known, listed_as="Trackers"))
         if not any(importlib.util.find_spec(package) for package in _PACKAGES.get(name, (name,))):
-            refuse_without_package(name)
+            raise_missing_package(name)
 
 
-def refuse_without_package(name: str) -> None:
-    """Refuse a tracker whose package is not installed.
+def raise_missing_package(name: str) -> None:
+    """Raise the error for a tracker whose package is not installed.
 
     Raises:
         ValueError: always; the message gives the command that installs the package.

@@ -20,7 +20,7 @@ from research.system.durable import write_text
 
 @dataclass(frozen=True)
 class Continuation:
-    """Functions with which a tracker's run is continued."""
+    """How to continue a run of one kind of tracker."""
 
     init_arguments: Callable[[str], dict[str, Any]]
     """Returns the tracker's init arguments that continue the run with a given id."""
@@ -45,24 +45,24 @@ def read_tracker_runs(directory: Path) -> dict[str, str]:
     """
     path = directory / TRACKER_RUNS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        run_ids = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise ValueError(f"Cannot read {path} ({error}). Delete it to start new tracker runs.") from None
-    return {name: run_id for name, run_id in found.items() if name in CONTINUATIONS}
+    return {name: run_id for name, run_id in run_ids.items() if name in CONTINUATIONS}
 
 
-def write_tracker_runs(directory: Path, before: Mapping[str, str], trackers: Sequence[GeneralTracker]) -> None:
+def write_tracker_runs(directory: Path, stored: Mapping[str, str], trackers: Sequence[GeneralTracker]) -> None:
     """Store the ids of the trackers' runs in the run directory.
 
     Args:
         directory: run directory.
-        before: ids already stored there; ids of trackers that are not in use now are kept.
+        stored: ids that the directory already contains; ids of trackers that are no longer used are kept.
         trackers: the trackers that were started.
     """
     started = {
         each.name: CONTINUATIONS[each.name].id_of(each.tracker) for each in trackers if each.name in CONTINUATIONS
     }
-    if started and {**before, **started} != before:
-        write_text(directory / TRACKER_RUNS, json.dumps({**before, **started}, indent=2))
+    if started and {**stored, **started} != stored:
+        write_text(directory / TRACKER_RUNS, json.dumps({**stored, **started}, indent=2))

@@ -14,7 +14,7 @@ from accelerate.utils import LoggerType
 
 from research.learning.predictions import Predictions
 from research.records.results import config_as_yaml
-from research.records.tracker_names import check_tracker_names, refuse_without_package
+from research.records.tracker_names import check_tracker_names, raise_missing_package
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs, write_tracker_runs
 from research.settings.config import RunConfig
 from research.settings.run_files import TRACKER_RUNS
@@ -42,7 +42,7 @@ def check_trackers(names: Sequence[str]) -> None:
     available = [str(tracker) for tracker in get_available_trackers()]
     for name in names:
         if name in LoggerType.list() and name not in available:  # accelerate also checks versions
-            refuse_without_package(name)
+            raise_missing_package(name)
 
 
 def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig, step: int) -> None:
@@ -52,39 +52,40 @@ def start_trackers(accelerator: Accelerator, directory: Path, config: RunConfig,
         accelerator: the accelerator that owns the trackers.
         directory: run directory, which holds the ids of the trackers' runs.
         config: settings of the run, which the trackers show.
-        step: number of steps taken; TensorBoard drops values of later steps, which an interrupted run logged.
+        step: number of steps taken; TensorBoard drops the values of later steps, which the run logged before it was
+            interrupted.
     Raises:
         ValueError: if a tracker cannot be started.
     """
-    plain = {
+    settings = {
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in config.to_dict().items()
     }
     for tracker in accelerator.log_with:
         if step > 0 and isinstance(tracker, TensorBoardTracker):
             tracker.init_kwargs["purge_step"] = step + 1
-    if not isinstance(threading.excepthook, QuietThreads):
-        threading.excepthook = QuietThreads(threading.excepthook)
-    before = read_tracker_runs(directory) if accelerator.is_main_process else {}
+    if not isinstance(threading.excepthook, TensorBoardErrorFilter):
+        threading.excepthook = TensorBoardErrorFilter(threading.excepthook)
+    run_ids = read_tracker_runs(directory) if accelerator.is_main_process else {}
     external = [name for name in config.log_with if name != "tensorboard"]
     try:
         accelerator.init_trackers(
-            "midway", init_kwargs={name: CONTINUATIONS[name].init_arguments(before[name]) for name in before}
+            "midway", init_kwargs={name: CONTINUATIONS[name].init_arguments(run_ids[name]) for name in run_ids}
         )
     except Exception as error:  # each tracker raises its own error classes
         if not external:
             raise
-        remedy = f" To start new tracker runs, delete {directory / TRACKER_RUNS}." if before else ""
+        remedy = f" To start new tracker runs, delete {directory / TRACKER_RUNS}." if run_ids else ""
         raise ValueError(
             f"Cannot start the trackers {', '.join(external)} ({one_line(error).rstrip('.')}).{remedy}"
         ) from error
     for tracker in accelerator.trackers:
         # TensorBoardTracker would create a separate folder with a timestamp for the settings, so they are logged as
         # text below. A continued run already has its settings, and MLflow does not allow changing them.
-        if tracker.name != "tensorboard" and tracker.name not in before:
-            tracker.store_init_configuration(plain)
+        if tracker.name != "tensorboard" and tracker.name not in run_ids:
+            tracker.store_init_configuration(settings)
     if accelerator.is_main_process:
-        write_tracker_runs(directory, before, accelerator.trackers)
+        write_tracker_runs(directory, run_ids, accelerator.trackers)
     restarted = [name for name in external if name not in CONTINUATIONS]
     if restarted and config.resume is not None and step > 0:
         logger.warning(f"These trackers cannot continue a run, so new runs were started: {', '.join(restarted)}.")
@@ -103,34 +104,34 @@ def track_values(accelerator: Accelerator, values: dict[str, float], step: int) 
         accelerator.log(values, step=step)
 
 
-class QuietThreads:
+class TensorBoardErrorFilter:
     """Exception hook that hides OSErrors of TensorBoard's writer thread, such as a full disk.
 
-    They need no report here, because the next call to TensorBoard raises the same error again.
+    These errors need no report here, because the next call to TensorBoard raises the same error again.
 
     Args:
-        otherwise: hook that reports all other exceptions.
+        report: exception hook that handles all other exceptions.
     """
 
-    def __init__(self, otherwise: Callable[[threading.ExceptHookArgs], object]) -> None:
-        self.otherwise = otherwise
+    def __init__(self, report: Callable[[threading.ExceptHookArgs], object]) -> None:
+        self.report = report
 
     def __call__(self, arguments: threading.ExceptHookArgs) -> None:
         """Handle an exception that ended a thread."""
         is_tensorboard = type(arguments.thread).__module__.startswith("tensorboard.")
         if not (is_tensorboard and isinstance(arguments.exc_value, OSError)):
-            self.otherwise(arguments)
+            self.report(arguments)
 
 
-def track_final_metrics(accelerator: Accelerator, split: str, found: Predictions, step: int) -> None:
+def track_final_metrics(accelerator: Accelerator, split: str, predictions: Predictions, step: int) -> None:
     """Log the metrics of a split at the end of a run; a split without labels has none."""
-    defined = {f"{split}/{name}": value for name, value in found.metrics.items() if not math.isnan(value)}
+    defined = {f"{split}/{name}": value for name, value in predictions.metrics.items() if not math.isnan(value)}
     if defined and split != "validation":  # validation metrics were logged during training
         track_values(accelerator, defined, step)
 
 
-def track_pictures(
-    accelerator: Accelerator, task: Task, split: str, found: Predictions, matrix: Figure | None, step: int
+def track_figures(
+    accelerator: Accelerator, task: Task, split: str, predictions: Predictions, matrix: Figure | None, step: int
 ) -> None:
     """Add a split's confusion matrix and precision-recall curves to TensorBoard, unless the split has no labels.
 
@@ -138,19 +139,19 @@ def track_pictures(
         accelerator: the accelerator that owns the trackers.
         task: the task.
         split: validation or test.
-        found: predictions for the split.
+        predictions: predictions for the split.
         matrix: figure of the confusion matrix, or None.
         step: number of steps taken.
     """
     writer = _tensorboard_writer(accelerator)
-    labels = found.labels
+    labels = predictions.labels
     if writer is None or labels is None:
         return
     from research.records.figures import pr_curve_figure  # imported here because it imports matplotlib
 
     if matrix is not None:
         writer.add_figure(f"{split}/confusion_matrix", matrix, step)
-    curves = pr_curve_figure(task, labels, found.logits)
+    curves = pr_curve_figure(task, labels, predictions.logits)
     if curves is not None:
         writer.add_figure(f"{split}/precision_recall", curves, step)
 

@@ -37,10 +37,10 @@ def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion
     wrong = labels != predicted
     pairs, counts = np.unique(labels[wrong] * task.num_labels + predicted[wrong], return_counts=True)
     num_rows = np.bincount(labels, minlength=task.num_labels)
-    found = []
+    confusions = []
     for index in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
         label, wrong_label = divmod(int(pairs[index]), task.num_labels)
         count = int(counts[index])
         names = (task.describe_label(label), task.describe_label(wrong_label))
-        found.append(Confusion(*names, count, count / int(num_rows[label])))
-    return found
+        confusions.append(Confusion(*names, count, count / int(num_rows[label])))
+    return confusions

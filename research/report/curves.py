@@ -28,5 +28,5 @@ def read_curves(directory: Path) -> dict[str, Curve]:
 
 def _curve(lines: Sequence[dict[str, Any]], name: str) -> Curve:
     points = [(line["step"], line[name]) for line in lines if name in line]
-    # JSON has neither NaN nor infinity: NaN is stored as null, an infinite value as text that float() understands.
+    # JSON has neither NaN nor infinity: NaN is stored as null, and an infinite value as a string that float() accepts.
     return [step for step, _ in points], [math.nan if value is None else float(value) for _, value in points]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from research.records.many_labels import MANY_LABELS
-from research.report.mistakes import Scored
+from research.report.mistakes import LabelledPredictions
 from research.tasks.base import Task
 
 MAX_SHOWN = 500
@@ -46,12 +46,12 @@ class LabelTable:
         return self.num_labels >= MANY_LABELS
 
 
-def label_table(task: Task, scored: Scored) -> LabelTable:
+def label_table(task: Task, predictions: LabelledPredictions) -> LabelTable:
     """Return the scores of each label; the table is empty if the labels have no names.
 
-    In long tables, labels without rows in the split come last, because their scores are not known.
+    In long tables, labels without rows in the split come last, because their scores are unknown.
     """
-    counts = task.count_labels(scored.labels, scored.predicted)
+    counts = task.count_labels(predictions.labels, predictions.predicted)
     if counts is None:
         return LabelTable([], 0)
     order = np.arange(task.num_labels)

@@ -15,7 +15,7 @@ NUM_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Scored:
+class LabelledPredictions:
     """Labels and predictions for the rows of a split."""
 
     ids: Array
@@ -28,10 +28,10 @@ class Scored:
     """Logits, [num_rows, num_labels]."""
 
     @classmethod
-    def of(cls, task: Task, found: Predictions) -> Scored:
-        """Build from the predictions for a split, which must have labels."""
-        assert found.labels is not None
-        return cls(found.ids, found.labels, task.predicted_labels(found.logits), found.logits)
+    def of(cls, task: Task, predictions: Predictions) -> LabelledPredictions:
+        """Return the labelled predictions for a split, which must have labels."""
+        assert predictions.labels is not None
+        return cls(predictions.ids, predictions.labels, task.predicted_labels(predictions.logits), predictions.logits)
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,24 @@ class Mistake:
     """The text, or both texts of a pair."""
 
 
-def worst_mistakes(task: Task, scored: Scored, rows: Dataset) -> tuple[list[Mistake], int]:
+def worst_mistakes(task: Task, predictions: LabelledPredictions, rows: Dataset) -> tuple[list[Mistake], int]:
     """Return the most severe mistakes, and the number of all mistakes.
 
     Args:
         task: the task.
-        scored: labels and predictions for all rows of a split.
+        predictions: labels and predictions for all rows of a split.
         rows: the same rows with their texts, in the same order.
     """
-    assert np.array_equal(scored.ids, rows.data.column("id").to_numpy()), "predictions and texts of different rows"
-    severity = task.mistake_severity(scored.labels, scored.predicted, scored.logits)
+    assert np.array_equal(predictions.ids, rows.data.column("id").to_numpy()), "predictions and texts of different rows"
+    severity = task.mistake_severity(predictions.labels, predictions.predicted, predictions.logits)
     order = np.argsort(-severity, kind="stable")
     order = order[severity[order] > 0]
     columns = [name for name in ("text", "text_pair") if name in rows.column_names]
     return [
         Mistake(
-            int(scored.ids[row]),
-            task.describe_label(scored.labels[row]),
-            task.describe_label(scored.predicted[row]),
+            int(predictions.ids[row]),
+            task.describe_label(predictions.labels[row]),
+            task.describe_label(predictions.predicted[row]),
             float(severity[row]),
             tuple(rows[int(row)][name] for name in columns),
         )

@@ -23,8 +23,8 @@ from research.records.step_figures import Curve, curves_figure, loss_figure, rat
 from research.report.confusions import most_confused
 from research.report.curves import read_curves
 from research.report.label_table import label_table
-from research.report.mistakes import Scored, worst_mistakes
-from research.report.rendering import Picture, page_environment, picture
+from research.report.mistakes import LabelledPredictions, worst_mistakes
+from research.report.rendering import Picture, embed_figure, page_environment
 from research.settings.config import SETTING_GROUPS
 from research.settings.run_files import CONFIG, REPORT
 from research.system.durable import write_text
@@ -41,24 +41,28 @@ def write_report(
     directory: Path,
     result: dict[str, Any],
     texts: Splits,
-    found: Mapping[str, Predictions],
+    predictions: Mapping[str, Predictions],
     matrices: Mapping[str, Figure],
     defaults: Mapping[str, Any],
 ) -> Path:
-    """Write report.html, a self-contained page that needs no other file and no network, and return its path.
+    """Write report.html, a self-contained page that needs neither other files nor a network, and return its path.
 
     Args:
         directory: run directory.
         result: content of result.json.
         texts: the rows that the run read.
-        found: predictions for each split.
+        predictions: predictions for each split, which may have no labels.
         matrices: confusion matrix of each split that has one.
         defaults: default value of each setting.
     """
     result = as_json(result)
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
-    scored = {split: Scored.of(texts.task, found[split]) for split in SHOWN_SPLITS if found[split].labels is not None}
-    mistakes, num_mistakes = worst_mistakes(texts.task, scored[MISTAKES_SPLIT], getattr(texts, MISTAKES_SPLIT))
+    labelled = {
+        split: LabelledPredictions.of(texts.task, predictions[split])
+        for split in SHOWN_SPLITS
+        if predictions[split].labels is not None
+    }
+    mistakes, num_mistakes = worst_mistakes(texts.task, labelled[MISTAKES_SPLIT], getattr(texts, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)
     parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
     page = (
@@ -78,13 +82,13 @@ def write_report(
                 name: f"{values[0]:,.12g}" for name, (_, values) in _separate_curves(curves) if len(set(values)) == 1
             },
             edits=edits,
-            pictures=list(_prediction_pictures(texts.task, scored, matrices)),
+            pictures=list(_prediction_pictures(texts.task, labelled, matrices)),
             confusions={
                 split: most_confused(texts.task, each.labels, each.predicted)
-                for split, each in scored.items()
+                for split, each in labelled.items()
                 if texts.task.has_confusion_matrix and texts.task.num_labels >= MANY_LABELS
             },
-            labels={split: label_table(texts.task, each) for split, each in scored.items()},
+            labels={split: label_table(texts.task, each) for split, each in labelled.items()},
             mistakes=mistakes,
             place_of_mistake=lambda mistake: texts.place_of(MISTAKES_SPLIT, mistake.id),
             num_mistakes=num_mistakes,
@@ -103,17 +107,17 @@ def _draw_curves(
     empty: Curve = ([], [])
     parent_curves = [parent[name] for name in ("loss", "validation/loss") if name in parent]
     figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, parent_curves)
-    yield picture("Loss", figure)
+    yield embed_figure("Loss", figure)
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if bounded:
         parent_curves = [parent[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent]
-        yield picture("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, parent_curves))
+        yield embed_figure("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, parent_curves))
     if rates:  # a run that was stopped before its first step has none
-        yield picture("Learning rates", rates_figure(rates, edits, num_steps))
+        yield embed_figure("Learning rates", rates_figure(rates, edits, num_steps))
     for name, curve in _separate_curves(curves):
         if len(set(curve[1])) > 1:
             label = name.replace("_", " ")
-            yield picture(label.capitalize(), curves_figure({label: curve}, label, edits, num_steps))
+            yield embed_figure(label.capitalize(), curves_figure({label: curve}, label, edits, num_steps))
 
 
 def _is_unbounded(name: str) -> bool:
@@ -132,12 +136,14 @@ def _separate_curves(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
     return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
 
 
-def _prediction_pictures(task: Task, scored: Mapping[str, Scored], matrices: Mapping[str, Figure]) -> Iterator[Picture]:
-    for split, each in scored.items():
+def _prediction_pictures(
+    task: Task, labelled: Mapping[str, LabelledPredictions], matrices: Mapping[str, Figure]
+) -> Iterator[Picture]:
+    for split, each in labelled.items():
         if split in matrices:
-            yield picture(f"Confusion matrix, {split}", matrices[split])
+            yield embed_figure(f"Confusion matrix, {split}", matrices[split])
         elif task.labels_are_numbers:
-            yield picture(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
+            yield embed_figure(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
 
 
 def _settings(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any, bool]]]]:

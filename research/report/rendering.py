@@ -50,7 +50,7 @@ def page_environment(package: str = "research.report") -> Environment:
     return environment
 
 
-def picture(title: str, figure: Figure) -> Picture:
+def embed_figure(title: str, figure: Figure) -> Picture:
     """Embed a figure as SVG; the same figure always gives the same bytes."""
     buffer = io.BytesIO()
     with (

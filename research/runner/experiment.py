@@ -25,12 +25,12 @@ from research.records.results import (
 )
 from research.records.run_directory import (
     check_directory,
-    claim_directory,
     empty_directory,
     make_directory,
+    prepare_directory,
     run_directory,
 )
-from research.records.trackers import start_trackers, track_final_metrics, track_pictures
+from research.records.trackers import start_trackers, track_figures, track_final_metrics
 from research.runner.describe import describe_result, describe_run, out_of_memory_message, peak_memory_bytes
 from research.runner.resolve import default_settings_for, resolve
 from research.runner.same_run import check_finished, check_resume_directory
@@ -106,7 +106,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
             if accelerator.is_main_process:
                 is_new = make_directory(directory)
                 _acquire_lock(lock, directory)
-                claim_directory(directory, config)
+                prepare_directory(directory, config)
                 write_config(directory, run.config)  # first, because it marks the folder as a run directory
                 delete_later_checkpoints(run)
                 restore_kept_files(run)
@@ -287,7 +287,7 @@ def draw_results(run: TrainingRun, result: dict[str, Any], predictions: dict[str
 
     def draw_for_tensorboard() -> None:
         for split, split_predictions in predictions.items():
-            track_pictures(run.accelerator, run.task, split, split_predictions, matrices.get(split), run.clock.step)
+            track_figures(run.accelerator, run.task, split, split_predictions, matrices.get(split), run.clock.step)
 
     def draw_report() -> None:
         from research.report.page import write_report

@@ -14,11 +14,11 @@ from research.data.prepare.load import load_splits
 from research.edits.planned_heads import find_planned_heads
 from research.features.cache import Layers
 from research.features.compute import use_features
-from research.features.guard import Decision, decide, wants_caching
+from research.features.guard import CachingDecision, decide_caching, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
 from research.model.encoder_with_head import build_model
-from research.model.encoders import describe_shadowed, load_tokenizer
+from research.model.encoders import load_tokenizer, warn_of_shadowed_folder
 from research.model.families import model_blocks
 from research.model.head_check import HeadCheck, PlannedHead
 from research.model.saved_models import find_saved_model
@@ -62,14 +62,14 @@ def set_up(
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
-    if (warning := describe_shadowed(config.encoder)) is not None:
+    if (warning := warn_of_shadowed_folder(config.encoder)) is not None:
         logger.warning(warning)
     with fail_together(accelerator):
         texts = load_splits(config) if accelerator.is_main_process else None
     texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
-    caching_decision: Decision | None = None
+    caching_decision: CachingDecision | None = None
     heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.rehearsal()
@@ -79,7 +79,7 @@ def set_up(
             rehearsal.check(plan.timeline)
             heads = find_planned_heads(rehearsal, plan.timeline)
         if wants_caching(config, plan.clock):
-            caching_decision = decide(rehearsal, plan.timeline, plan.hooks)
+            caching_decision = decide_caching(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
     schedule = create_schedule(config, plan.clock)

@@ -1,4 +1,4 @@
-"""Command lines of an installed package (python -m research.scripts.run) and scripts that studies start.
+"""Entry points of the installed package (python -m research.scripts.run), which studies also start as scripts.
 
 The folder contains only scripts, because Python puts a script's folder first on its import path.
 """

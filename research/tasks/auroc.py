@@ -1,4 +1,4 @@
-"""Area under the ROC curve, averaged over labels (one against the rest)."""
+"""Area under the ROC curve, averaged over labels (one versus rest)."""
 
 from __future__ import annotations
 
@@ -13,35 +13,33 @@ BLOCK_BYTES = 2**24
 
 
 def mean_auroc(
-    columns: Callable[[slice], NDArray[Any]], applies: NDArray[np.bool_] | NDArray[np.integer[Any]]
+    scores_of_block: Callable[[slice], NDArray[Any]], labels: NDArray[np.bool_] | NDArray[np.integer[Any]]
 ) -> float:
     """Return the mean area over the labels that some rows have and other rows lack; NaN if there are no such labels.
 
     Scores are computed for a block of labels at a time, so that memory use does not grow with the number of labels.
 
     Args:
-        columns: returns the scores of a block of labels, [num_rows, labels of the block].
-        applies: the label of each row, [num_rows], or a mask of each row's labels, [num_rows, num_labels].
+        scores_of_block: returns the scores of a block of labels, [num_rows, labels of the block].
+        labels: the label code of each row, [num_rows], or a mask of each row's labels, [num_rows, num_labels].
     """
-    num_rows = len(applies)
-    if applies.ndim == 1:
-        present = np.unique(applies)
-        order = np.argsort(applies, kind="stable")
-        rows_of = dict(
-            zip(present.tolist(), np.split(order, np.searchsorted(applies[order], present[1:])), strict=True)
-        )
+    num_rows = len(labels)
+    if labels.ndim == 1:
+        present = np.unique(labels)
+        order = np.argsort(labels, kind="stable")
+        rows_of = dict(zip(present.tolist(), np.split(order, np.searchsorted(labels[order], present[1:])), strict=True))
     else:
-        rows_of = {index: np.flatnonzero(applies[:, index]) for index in range(applies.shape[1])}
+        rows_of = {code: np.flatnonzero(labels[:, code]) for code in range(labels.shape[1])}
     rows_of = {label: rows for label, rows in rows_of.items() if 0 < len(rows) < num_rows}
     if not rows_of:
         return float("nan")
-    width = max(1, BLOCK_BYTES // (8 * num_rows))
+    width = max(1, BLOCK_BYTES // (8 * num_rows))  # labels per block; a score has 8 bytes
     areas = []
     for start in range(0, max(rows_of) + 1, width):
-        labels = [label for label in range(start, start + width) if label in rows_of]
-        if labels:
-            block = np.ascontiguousarray(columns(slice(start, labels[-1] + 1)).T)
-            areas += [_area(block[label - start], rows_of[label]) for label in labels]
+        block_labels = [label for label in range(start, start + width) if label in rows_of]
+        if block_labels:
+            scores = np.ascontiguousarray(scores_of_block(slice(start, block_labels[-1] + 1)).T)
+            areas += [_area(scores[label - start], rows_of[label]) for label in block_labels]
     return float(np.mean(areas))
 
 
@@ -55,6 +53,7 @@ def _area(scores: NDArray[Any], positive: NDArray[np.integer[Any]]) -> float:
         positive: indices of the positive rows.
     """
     all_scores, positive_scores = np.sort(scores), np.sort(scores[positive])
+    # "left" counts the negative rows with a lower score; "right" counts those with an equal score too.
     twice_below = sum(
         int(
             np.searchsorted(all_scores, positive_scores, side).sum()

@@ -23,12 +23,12 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class LabelAgainstRest:
-    """One label against all others, the input of a precision-recall curve."""
+class OneVersusRest:
+    """One label versus the rest, the input of a precision-recall curve."""
 
     name: str
     """Name of the label."""
-    applies: NDArray[np.bool_]
+    has_label: NDArray[np.bool_]
     """Mask of the rows with the label, [num_rows]."""
     scores: Floats
     """Predicted probability of the label, [num_rows]."""
@@ -94,7 +94,7 @@ class Task(ABC):
     mistakes_title: ClassVar[str] = "Most confident mistakes"
     """Heading of the rows with the largest `mistake_severity` in reports of runs."""
     mistakes_name: ClassVar[str] = "mistakes"
-    """Name of these rows in sentences."""
+    """Noun for these rows in sentences of the report, in the plural."""
     severity_title: ClassVar[str] = "probability"
     """Name of the quantity that `mistake_severity` returns."""
 
@@ -116,13 +116,13 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
-        """Check that labels can be of this kind.
+        """Check that labels that are written in this way can be of this kind.
 
         Args:
             forms: how the labels are written.
             column: name of the label column.
         Raises:
-            ValueError: with what is expected and what the column contains.
+            ValueError: if they cannot; the message says what is expected and what the column contains.
         """
 
     @classmethod
@@ -200,7 +200,7 @@ class Task(ABC):
 
         Args:
             labels: labels of the rows.
-            predicted: predictions of the same shape, or of several models: [num_models, *shape].
+            predicted: predictions of one model, in the shape of `labels`, or of several: [num_models, *shape].
         Returns:
             [num_rows], or [num_models, num_rows].
         """
@@ -211,15 +211,15 @@ class Task(ABC):
         """Return the mean `correctness` of several models on one row as text for a report."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts | None:
-        """Count the rows that have each label, that are predicted as it, and both; None if labels have no names."""
+        """Count, for each label, its rows, the rows predicted as it, and the overlap; None if labels have no names."""
         return None
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
         """Return the quality of predictions per label, from 0 to 1, [num_labels]; NaN for labels without rows."""
         return np.full(self.num_labels, np.nan)
 
-    def against_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[LabelAgainstRest], int] | None:
-        """Return the most frequent labels, each against all others; None if there are no label probabilities.
+    def one_versus_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[OneVersusRest], int] | None:
+        """Return the most frequent labels, each versus the rest; None if there are no label probabilities.
 
         Args:
             labels: labels of the rows.

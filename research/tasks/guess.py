@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from research.tasks.base import Task
 from research.tasks.label_forms import LabelForms
 from research.tasks.multi_label import MultiLabel
-from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER
+from research.tasks.numbers import MAX_WHOLE_NUMBER_CLASSES, NUMBER
 from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 
@@ -36,15 +36,15 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
                 "and ones. Turn probabilities into labels, or set task=multi_label to use the numbers as names."
             )
         return MultiLabel
-    if "float" not in forms.scalars:
+    if "float" not in forms.type_names:
         return SingleLabel
-    if not forms.scalars <= {"int", "float"}:
+    if not forms.type_names <= {"int", "float"}:
         example = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
             f"Column '{column}' holds decimal numbers in some rows and text in others ({example}). Set the task: "
             "task=regression treats the rows with text as bad rows, task=single_label uses all values as names."
         )
-    return Regression if forms.has_fractions or len(list(values)) > MAX_WHOLE_CLASSES else SingleLabel
+    return Regression if forms.has_fractions or len(list(values)) > MAX_WHOLE_NUMBER_CLASSES else SingleLabel
 
 
 def guess_from_indicators(*, is_one_hot: bool) -> type[Task]:

@@ -15,11 +15,11 @@ Counts = NDArray[np.int64]
 class LabelCounts:
     """Counts of rows per label; each field is [num_labels].
 
-    scikit-learn's counts take ten times as long, and several times the memory, for multi-label data with thousands of
-    labels.
+    scikit-learn's counts are not used, because they take ten times as long, and several times the memory, for
+    multi-label data with thousands of labels.
     """
 
-    right: Counts
+    correct: Counts
     """Rows that have the label and are predicted as it."""
     predicted: Counts
     """Rows that are predicted as the label."""
@@ -36,27 +36,27 @@ class LabelCounts:
             num_labels: number of outputs of the model; labels without an output are not counted.
         """
         if labels.ndim == 1:
-            right = labels[labels == predicted]
-            return cls(*(np.bincount(each, minlength=num_labels)[:num_labels] for each in (right, predicted, labels)))
-        applies, is_predicted = labels.astype(bool), predicted.astype(bool)
-        return cls(*(np.count_nonzero(mask, axis=0) for mask in (applies & is_predicted, is_predicted, applies)))
+            correct = labels[labels == predicted]
+            return cls(*(np.bincount(each, minlength=num_labels)[:num_labels] for each in (correct, predicted, labels)))
+        has_label, is_predicted = labels.astype(bool), predicted.astype(bool)
+        return cls(*(np.count_nonzero(mask, axis=0) for mask in (has_label & is_predicted, is_predicted, has_label)))
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share of the rows predicted as a label that have it; 0 if no row is predicted as the label."""
-        return np.asarray(self.right / np.maximum(self.predicted, 1))
+        """Of the rows predicted as a label, the share that have it; 0 if no row is predicted as the label."""
+        return np.asarray(self.correct / np.maximum(self.predicted, 1))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Share of the rows with a label that are predicted as it; 0 if no row has the label."""
-        return np.asarray(self.right / np.maximum(self.present, 1))
+        """Of the rows with a label, the share that are predicted as it; 0 if no row has the label."""
+        return np.asarray(self.correct / np.maximum(self.present, 1))
 
     @property
     def f1(self) -> NDArray[np.float64]:
         """Harmonic mean of precision and recall; 0 for a label that is neither present nor predicted."""
-        return np.asarray(2 * self.right / np.maximum(self.predicted + self.present, 1))
+        return np.asarray(2 * self.correct / np.maximum(self.predicted + self.present, 1))
 
     @property
     def f1_micro(self) -> float:
         """F1 computed from the sums of the counts over all labels."""
-        return float(2 * self.right.sum() / max(self.predicted.sum() + self.present.sum(), 1))
+        return float(2 * self.correct.sum() / max(self.predicted.sum() + self.present.sum(), 1))

@@ -6,20 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from research.tasks.numbers import WHOLE, without_exponent
+from research.tasks.numbers import WHOLE_NUMBER, without_exponent
 
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """Lower-case values that a file may use to mark whether a label applies."""
-_FEW_LISTS = 0.05
-"""Up to this share of the lists may contain values other than zeros and ones; those lists then count as bad rows."""
+_MAX_SHARE_OF_BAD_LISTS = 0.05
+"""If most lists contain only zeros and ones, up to this share of the lists may contain other values. Their rows then
+count as bad rows."""
 
 
 @dataclass(frozen=True)
 class Form:
     """How one value is written."""
 
-    scalar: str | None
-    """Type: int, float, bool or str; None for an empty list."""
+    type_name: str | None
+    """Name of its type: int, float, bool or str; None for an empty list."""
     in_list: bool
     """Whether the value is in a list."""
 
@@ -49,9 +50,9 @@ class LabelForms:
             is_list: whether the file contains a list.
         """
         texts = [text for text, _ in values]
-        self.forms |= {Form(scalar, is_list) for _, scalar in values} or {Form(None, is_list)}
+        self.forms |= {Form(type_name, is_list) for _, type_name in values} or {Form(None, is_list)}
         self.has_fractions |= any(
-            scalar == "float" and not WHOLE.fullmatch(without_exponent(text)) for text, scalar in values
+            type_name == "float" and not WHOLE_NUMBER.fullmatch(without_exponent(text)) for text, type_name in values
         )
         if is_list:
             self.list_lengths[len(texts)] += 1
@@ -60,9 +61,9 @@ class LabelForms:
                 self.has_repeats |= len(set(texts)) < len(texts)
 
     @property
-    def scalars(self) -> set[str | None]:
-        """Types that occur; None for an empty list."""
-        return {form.scalar for form in self.forms}
+    def type_names(self) -> set[str | None]:
+        """Names of the types that occur; None stands for an empty list."""
+        return {form.type_name for form in self.forms}
 
     @property
     def in_lists(self) -> bool:
@@ -99,7 +100,7 @@ class LabelForms:
         """
         if self.num_columns > 1:
             return self.num_columns
-        if self.share_of_indicators < 1 - _FEW_LISTS:
+        if self.share_of_indicators < 1 - _MAX_SHARE_OF_BAD_LISTS:
             return None
         if self.has_repeats or set(self.indicator_lengths) == {2}:
             return self.indicator_lengths.most_common(1)[0][0]

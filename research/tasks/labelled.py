@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from research.tasks.base import Array, Floats, LabelAgainstRest, Task
+from research.tasks.base import Array, Floats, OneVersusRest, Task
 from research.tasks.label_counts import LabelCounts
 
 
@@ -19,23 +19,23 @@ class LabelledTask(Task):
         return LabelCounts.of(labels, predicted, self.num_labels)
 
     @abstractmethod
-    def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
-        """Return a mask of the rows that have a label, [num_rows]."""
+    def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
+        """Return a mask of the rows that have the label with this code, [num_rows]."""
 
     @abstractmethod
-    def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
-        """Return a function that maps a label to its predicted probabilities, [num_rows]."""
+    def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:
+        """Return a function that returns the predicted probabilities of a label code, [num_rows]."""
 
-    def distinguished_labels(self) -> range:
-        """Return the labels that `against_rest` chooses from."""
+    def one_versus_rest_candidates(self) -> range:
+        """Return the codes of the labels that `one_versus_rest` chooses from."""
         return range(self.num_labels)
 
-    def against_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[LabelAgainstRest], int]:
-        counts, probability_of = self.count_labels(labels, labels).present, self.probability_of(logits)
-        occurring = [label for label in self.distinguished_labels() if counts[label]]
+    def one_versus_rest(self, labels: Array, logits: Floats, max_labels: int) -> tuple[list[OneVersusRest], int]:
+        counts, probabilities_of = self.count_labels(labels, labels).present, self.label_probabilities(logits)
+        occurring = [label for label in self.one_versus_rest_candidates() if counts[label]]
         chosen = sorted(occurring, key=lambda label: -int(counts[label]))[:max_labels]
         return [
-            LabelAgainstRest(self.label_names[label], self.applies(labels, label), probability_of(label))
+            OneVersusRest(self.label_names[label], self.has_label(labels, label), probabilities_of(label))
             for label in chosen
         ], len(occurring)
 

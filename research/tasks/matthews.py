@@ -14,14 +14,14 @@ def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float
     scikit-learn computes a matrix of all pairs of labels, which does not fit into memory for many labels.
 
     Args:
-        labels: [num_rows].
-        predicted: [num_rows].
+        labels: label codes, [num_rows].
+        predicted: predicted label codes, [num_rows].
     """
     if len(np.unique(labels)) < 2:
         return float("nan")
-    size = int(max(labels.max(), predicted.max())) + 1
+    num_codes = int(max(labels.max(), predicted.max())) + 1
     label_counts, predicted_counts = (
-        np.bincount(values, minlength=size).astype(np.float64) for values in (labels, predicted)
+        np.bincount(codes, minlength=num_codes).astype(np.float64) for codes in (labels, predicted)
     )
     num_rows = float(len(labels))
     covariance = float((labels == predicted).sum()) * num_rows - label_counts @ predicted_counts

@@ -1,4 +1,4 @@
-"""Description of a metric: its name, its bounds and its direction. Metrics are computed elsewhere."""
+"""Description of a metric: its name, its bounds and its direction. Tasks compute the values."""
 
 from __future__ import annotations
 

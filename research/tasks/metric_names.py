@@ -13,7 +13,7 @@ def check_metric(name: str, task: Task) -> None:
     """Check that a task has a metric.
 
     Raises:
-        UnknownNameError: if it does not; the message suggests the nearest metric and lists all metrics.
+        UnknownNameError: if the task lacks it; the message suggests the nearest metric and lists all metrics.
     """
     _check_known(name, [*task.metric_names, LOSS.name])
 
@@ -25,7 +25,7 @@ def check_metric_name(name: str, problem_type: str | None = None) -> None:
         name: name of the metric.
         problem_type: kind of labels, if known; a kind that is not (yet) registered may have any metric.
     Raises:
-        UnknownNameError: if it does not; the message suggests the nearest metric and lists all metrics.
+        UnknownNameError: if no kind has it; the message suggests the nearest metric and lists all metrics.
     """
     if problem_type is not None and problem_type not in TASKS:
         return
@@ -40,7 +40,7 @@ def _check_known(name: str, names: list[str]) -> None:
 
 
 def find_metric(name: str) -> Metric | None:
-    """Return the metric of any task with this name; None for a user-defined metric."""
+    """Return the metric that has this name in any registered task; None for other, user-defined metrics."""
     if name == LOSS.name:
         return LOSS
     for kind in (TASKS[each] for each in TASKS):

@@ -75,10 +75,10 @@ class MultiLabel(LabelledTask):
         return pa.list_(pa.int64())
 
     def label_array(self, values: Sequence[Any]) -> NDArray[np.float32]:
-        applies = np.zeros((len(values), self.num_labels), dtype=np.float32)
+        labels = np.zeros((len(values), self.num_labels), dtype=np.float32)
         for row, codes in enumerate(values):
-            applies[row, np.asarray(codes, dtype=np.int64)] = 1.0
-        return applies
+            labels[row, np.asarray(codes, dtype=np.int64)] = 1.0
+        return labels
 
     def missing_labels(self, num_rows: int) -> NDArray[np.float32]:
         return np.full((num_rows, self.num_labels), math.nan, dtype=np.float32)
@@ -100,15 +100,15 @@ class MultiLabel(LabelledTask):
 
         As in scikit-learn, f1_macro is the mean over all labels; a label neither present nor predicted counts as 0.
         """
-        applies, predicted = labels.astype(bool), logits > 0
-        counts = self.count_labels(applies, predicted)
+        has_label, predicted = labels.astype(bool), logits > 0
+        counts = self.count_labels(has_label, predicted)
         f1 = counts.f1
         return {
-            "subset_accuracy": float((predicted == applies).all(axis=1).mean()),
+            "subset_accuracy": float((predicted == has_label).all(axis=1).mean()),
             "f1_macro": float(f1.mean()),
             "f1_micro": counts.f1_micro,
-            "auroc": mean_auroc(lambda block: self.probabilities(logits[:, block]), applies),
-            "log_loss": _mean_log_loss(logits, applies),
+            "auroc": mean_auroc(lambda block: self.probabilities(logits[:, block]), has_label),
+            "log_loss": _mean_log_loss(logits, has_label),
             **{f"f1/{name}": float(value) for name, value in zip(self.label_names, f1, strict=True)},
         }
 
@@ -116,8 +116,8 @@ class MultiLabel(LabelledTask):
         """Return lists of the names of the labels that apply."""
         import pyarrow as pa
 
-        applying = [[self.label_names[index] for index in np.flatnonzero(row)] for row in labels]
-        return pa.array(applying, pa.list_(pa.string()))
+        names = [[self.label_names[index] for index in np.flatnonzero(row)] for row in labels]
+        return pa.array(names, pa.list_(pa.string()))
 
     def describe_label(self, label: Any) -> str:
         return ", ".join(self.label_names[index] for index in np.flatnonzero(label)) or "none"
@@ -131,31 +131,33 @@ class MultiLabel(LabelledTask):
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
-        """Return which rows are right in all labels."""
+        """Return a mask of the rows in which all labels are predicted correctly."""
         return np.asarray((predicted == labels).all(axis=-1))
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
         """Return each label's F1, [num_labels]."""
         return self.count_labels(labels, predicted).f1
 
-    def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
+    def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
         return np.asarray(labels[:, label] == 1)
 
-    def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
+    def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:
         return lambda label: self.probabilities(logits[:, label])
 
 
-def _mean_log_loss(logits: Floats, applies: NDArray[np.bool_]) -> float:
-    """Return the log loss of sigmoid probabilities, averaged over rows and labels, for one block of rows at a time.
+def _mean_log_loss(logits: Floats, has_label: NDArray[np.bool_]) -> float:
+    """Return the log loss of sigmoid probabilities, averaged over rows and labels.
+
+    To limit memory use, it is computed for one block of rows at a time.
 
     Args:
         logits: [num_rows, num_labels].
-        applies: mask of each row's labels, [num_rows, num_labels].
+        has_label: mask of each row's labels, [num_rows, num_labels].
     """
     from scipy.special import expit
 
     total = 0.0
     for rows in row_blocks(*logits.shape):
-        towards_label = np.where(applies[rows], logits[rows], -logits[rows]).astype(np.float64)
+        towards_label = np.where(has_label[rows], logits[rows], -logits[rows]).astype(np.float64)
         total -= float(np.log(np.clip(expit(towards_label), 1e-15, None)).sum())
     return total / logits.size

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-WHOLE = re.compile(r"[+-]?(\d+)(\.0*)?")
-MAX_WHOLE_CLASSES = 20
+WHOLE_NUMBER = re.compile(r"[+-]?(\d+)(\.0*)?")
+MAX_WHOLE_NUMBER_CLASSES = 20
 """Maximum number of distinct whole numbers stored as floats (1.0, 2.0) that are treated as classes."""
 
 
 def without_exponent(value: str) -> str:
-    """Return a whole number such as 1e+18 without its exponent, and any other text without surrounding spaces."""
+    """Return a whole number such as 1e+18 without its exponent; for any other text, only remove surrounding spaces."""
     text = value.strip()
     if "e" not in text.lower() or not NUMBER.fullmatch(text):
         return text

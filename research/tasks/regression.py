@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from research.tasks.base import Array, Floats, Task, register_task
 from research.tasks.label_forms import LabelForms
 from research.tasks.metric import CORRELATION, NOT_NEGATIVE, Metric
-from research.tasks.numbers import MAX_WHOLE_CLASSES
+from research.tasks.numbers import MAX_WHOLE_NUMBER_CLASSES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,12 +43,12 @@ class Regression(Task):
                 f"task={cls.problem_type} needs numbers; '{column}' holds zeros and ones for several labels."
             )
         cls._check_one_value(forms, column)
-        if forms.scalars.isdisjoint(("int", "float")):
+        if forms.type_names.isdisjoint(("int", "float")):
             raise ValueError(f"task={cls.problem_type} needs numbers; column '{column}' holds none.")
 
     @classmethod
     def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        if len(counts) <= MAX_WHOLE_CLASSES:
+        if len(counts) <= MAX_WHOLE_NUMBER_CLASSES:
             return [
                 f"Column '{column}' holds only {len(counts)} distinct numbers, read as scores because some have a "
                 "fraction. If they are classes, set task=single_label."
@@ -56,7 +56,7 @@ class Regression(Task):
         if not forms.has_fractions:
             return [
                 f"Column '{column}' holds whole numbers stored as floats, read as scores because there are more than "
-                f"{MAX_WHOLE_CLASSES} distinct values. If they are classes, set task=single_label."
+                f"{MAX_WHOLE_NUMBER_CLASSES} distinct values. If they are classes, set task=single_label."
             ]
         return []
 

@@ -15,7 +15,7 @@ from research.tasks.label_forms import LabelForms
 from research.tasks.labelled import LabelledTask
 from research.tasks.matthews import matthews_correlation
 from research.tasks.metric import CORRELATION, FRACTION, NOT_NEGATIVE, Metric
-from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER, WHOLE
+from research.tasks.numbers import MAX_WHOLE_NUMBER_CLASSES, NUMBER, WHOLE_NUMBER
 from research.tasks.softmax import BlockSoftmax
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class SingleLabel(LabelledTask):
 
     @classmethod
     def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        if forms.scalars <= {"int", "float"}:
-            if "float" in forms.scalars:
+        if forms.type_names <= {"int", "float"}:
+            if "float" in forms.type_names:
                 return [
                     f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes. If they "
                     "are scores, set task=regression."
                 ]
-            if len(counts) > MAX_WHOLE_CLASSES:
+            if len(counts) > MAX_WHOLE_NUMBER_CLASSES:
                 return [
                     f"Column '{column}' holds {len(counts)} distinct whole numbers, read as classes. If they are "
                     "scores, set task=regression."
@@ -99,15 +99,15 @@ class SingleLabel(LabelledTask):
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
         """Return accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error.
 
-        As in scikit-learn, f1_macro is the mean over the labels that occur among the labels or the predictions of the
-        rows; other labels do not lower it. Rows whose label occurs in no training row count as wrong, but are left out
-        of AUROC and log loss.
+        As in scikit-learn, f1_macro is the mean over the labels that occur in `labels` or are predicted for some row;
+        all remaining labels are ignored. Rows whose label occurs in no training row count as wrong, but are left out of
+        AUROC and log loss.
         """
         from sklearn.metrics import f1_score
 
         scores, predicted = BlockSoftmax(logits), self.predicted_labels(logits)
         correct = predicted == labels
-        # Use only rows whose label has an output; usually, these are all rows.
+        # AUROC and log loss use only the rows whose label has an output; usually, these are all rows.
         seen = labels < self.num_labels
         known, scores_of_known = (labels, scores) if seen.all() else (labels[seen], BlockSoftmax(logits[seen]))
         return {
@@ -150,14 +150,14 @@ class SingleLabel(LabelledTask):
         counts = self.count_labels(labels, predicted)
         return np.where(counts.present, counts.recall, np.nan)
 
-    def distinguished_labels(self) -> range:
-        """Return all labels; of two labels, only the second, because the other probability is its complement."""
+    def one_versus_rest_candidates(self) -> range:
+        """Return all label codes; of two labels, only the second's, as the first's probability is its complement."""
         return range(1, 2) if self.num_labels == 2 else range(self.num_labels)
 
-    def applies(self, labels: Array, label: int) -> NDArray[np.bool_]:
+    def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
         return np.asarray(labels == label)
 
-    def probability_of(self, logits: Floats) -> Callable[[int], Floats]:
+    def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:
         softmax = BlockSoftmax(logits)
         return lambda label: softmax.columns(slice(label, label + 1))[:, 0]
 
@@ -165,7 +165,7 @@ class SingleLabel(LabelledTask):
 def _are_fractions_as_text(names: Iterable[str]) -> bool:
     """Return whether all names are numbers, and some have a fraction after a point or comma."""
     numbers = [name.replace(",", ".", 1) for name in names]
-    return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE.fullmatch, numbers))
+    return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE_NUMBER.fullmatch, numbers))
 
 
 def _binary_auroc(scores: BlockSoftmax, labels: Array) -> float:

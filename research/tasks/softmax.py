@@ -14,12 +14,12 @@ BLOCK_BYTES = 2**24
 
 def row_blocks(num_rows: int, num_labels: int) -> Iterator[slice]:
     """Yield blocks of rows whose float64 probabilities stay within BLOCK_BYTES."""
-    size = max(1, BLOCK_BYTES // (8 * num_labels))
-    return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
+    rows_per_block = max(1, BLOCK_BYTES // (8 * num_labels))
+    return (slice(start, min(start + rows_per_block, num_rows)) for start in range(0, num_rows, rows_per_block))
 
 
 class BlockSoftmax:
-    """Label probabilities in float64, computed on access because the complete array may not fit into memory.
+    """Label probabilities in float64, computed when requested, because the complete array may not fit into memory.
 
     Args:
         logits: [num_rows, num_labels].
@@ -40,16 +40,16 @@ class BlockSoftmax:
 
     def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Return the probability of one given label per row, [num_rows]."""
-        return self._normalised(np.take_along_axis(self._logits, labels[:, None], axis=1), slice(None))[:, 0]
+        return self._normalise(np.take_along_axis(self._logits, labels[:, None], axis=1), slice(None))[:, 0]
 
     def rows(self, rows: slice) -> NDArray[np.float64]:
         """Return the probabilities of a block of rows, [rows of the block, num_labels]."""
-        return self._normalised(self._logits[rows], rows)
+        return self._normalise(self._logits[rows], rows)
 
     def columns(self, labels: slice) -> NDArray[np.float64]:
         """Return the probabilities of a block of labels, [num_rows, labels of the block]."""
-        return self._normalised(self._logits[:, labels], slice(None))
+        return self._normalise(self._logits[:, labels], slice(None))
 
     @np.errstate(invalid="ignore")
-    def _normalised(self, logits: NDArray[np.floating[Any]], rows: slice) -> NDArray[np.float64]:
+    def _normalise(self, logits: NDArray[np.floating[Any]], rows: slice) -> NDArray[np.float64]:
         return np.asarray(np.exp(logits - self._highest[rows]) / self._sums[rows])

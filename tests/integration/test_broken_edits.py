@@ -21,12 +21,12 @@ SHARED_ERRORS = {
     "frozen by hand": r"AuditError: .*encoder\.embeddings.*run\.edit\.freeze",
     "frozen by hand during an edit": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
     "frozen by hand in after_backward": r"AuditError: .*encoder\.embeddings.*run\.edit\.",
-    "requested in end_of_step": r"EditError: scale_lr\(.*\bend_of_step \(by hook Breaks\)",
+    "requested in end_of_step": r"EditError: scale_lr\(.*\bend_of_step \(by hook CallAtPoint\)",
     "counter of all processes": NO_ERROR,
     "no gradient but frozen": NO_ERROR,
     "nothing left to train": r"EditError: After step 2 nothing",
     "misspelt edit": r"UnknownNameError: .*'unfreze'.*'unfreeze'",
-    "selector matches nothing": r"EditError: After step 2, freeze\(.*hook Breaks.*'encoder\.layer\[7\]'",
+    "selector matches nothing": r"EditError: After step 2, freeze\(.*hook CallAtPoint.*'encoder\.layer\[7\]'",
 }
 """Regular expressions for the outcomes that do not depend on the number of processes."""
 ERRORS = {

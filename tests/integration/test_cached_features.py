@@ -29,7 +29,7 @@ from tests.builders.digests import DigestRecorder
 from tests.builders.run_files import metrics_lines_of, without_speed
 from tests.conftest import ROOT, WORDS, BackgroundCommand, Launch, Start
 from tests.integration.conftest import Disk
-from tests.launched.cached_by_processes import Losses
+from tests.launched.cached_by_processes import LossRecorder
 from tests.launched.runs_in_process import prepare_run, read_by_rank, train_and_end
 from tests.shipped import shipped_names
 
@@ -107,7 +107,7 @@ class Trained(NamedTuple):
 
 def train_and_evaluate(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> Trained:
     """Train in this process, and evaluate on the test split."""
-    losses = Losses()
+    losses = LossRecorder()
     run = prepare_run(str(folder), [*hooks, losses], **{**SETTINGS, **settings})
     train_and_end(run)
     return Trained(losses.values, run.evaluate("test").logits, run)
@@ -344,7 +344,7 @@ def test_unexpected_change_of_the_encoder_ends_the_use_of_the_cache(
     action, reason = CHANGES[change]
     results, losses = [], []
     for cache_features in (False, None):
-        recorder = Losses()
+        recorder = LossRecorder()
         directory = tmp_path / f"cached-{cache_features}"
         results.append(train(directory, AfterStep3(action), recorder, cache_features=cache_features))
         losses.append(recorder.values)
@@ -378,7 +378,7 @@ def test_replaced_heads_read_the_layers_that_they_need(train: Train, tmp_path: P
     timeline = [{"at": "4st", "replace_head": "scalar_mix"}, {"at": "8st", "replace_head": "gru"}]
     losses = []
     for cache_features in (False, None):
-        recorder = Losses()
+        recorder = LossRecorder()
         result = train(tmp_path / str(cache_features), recorder, timeline=timeline, cache_features=cache_features)
         losses.append(recorder.values)
     assert result["cached_features"]

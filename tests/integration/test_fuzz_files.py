@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.fuzz_files import fuzz, is_one_line, judge
+from tests.scripts.fuzz_files import classify_outcome, fuzz, is_one_line
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_mutated_files_are_read_or_refused_in_one_line(num_files: int, num_train
         (-14, "", "still running after 60 s"),
     ],
 )
-def test_judge_distinguishes_faults_from_refusals(status: int, error: str, kind: str) -> None:
-    assert judge(status, "", error, trained=False) == kind
+def test_classify_outcome_distinguishes_faults_from_refusals(status: int, error: str, kind: str) -> None:
+    assert classify_outcome(status, "", error, trained=False) == kind
 
 
 def test_text_that_a_terminal_would_break_is_not_one_line() -> None:

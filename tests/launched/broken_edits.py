@@ -1,6 +1,6 @@
 """A script for test_broken_edits: breaks invariants that are checked between two steps, and writes the errors.
 
-Every scenario is a separate run in the same processes, and must end with its error on all of them.
+Every scenario is a separate run in the same processes, and must end with its error on all processes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from research.training.wrapping import Wrapped
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
-SWAP = [{"at": "2st", "replace_head": "mean"}]
-CHANGE = [{"at": "2st", "scale_lr": 0.5}]
+REPLACE_HEAD = [{"at": "2st", "replace_head": "mean"}]
+SCALE_LR = [{"at": "2st", "scale_lr": 0.5}]
 
 
 @register_edit("fails_on_process_1")
@@ -97,7 +97,7 @@ class ReadsEmbeddings(Head):
         return self.out(masked_mean(hidden_states[0], attention_mask))
 
 
-class Breaks(Hook):
+class CallAtPoint(Hook):
     """Call a function once in the second step.
 
     Args:
@@ -132,12 +132,12 @@ class Breaks(Hook):
 
 
 def keep_wrappers(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
-    """Return the old wrappers."""
+    """Return the old wrappers, instead of new ones for the edited model."""
     return wrapped
 
 
 def replace_only_parameter_list(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
-    """Return the old wrappers with the new list of trainable parameters."""
+    """Return the old wrappers, but with the new list of trainable parameters."""
     return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
 
 
@@ -149,14 +149,14 @@ def flip_bit_on_last_process(run: TrainingRun) -> None:
             bias[0] ^= 1
 
 
-def change_buffer(run: TrainingRun) -> None:
-    """Change a saved buffer by a different amount on each process."""
+def change_buffer_differently(run: TrainingRun) -> None:
+    """Add a different number to a saved buffer on each process."""
     num_calls = run.encoder_with_head.get_buffer("head.num_calls")
     num_calls += run.accelerator.process_index
 
 
-def set_rate(run: TrainingRun) -> None:
-    """Set a learning rate without the schedule."""
+def set_rate_by_hand(run: TrainingRun) -> None:
+    """Set a learning rate in the optimizer, without an edit or the schedule."""
     run.optimizer.param_groups[0]["lr"] = 0.5
 
 
@@ -195,17 +195,17 @@ def request_differently(run: TrainingRun) -> None:
     run.edit.scale_lr(0.5 + 0.1 * run.accelerator.process_index)
 
 
-def freeze_all(run: TrainingRun) -> None:
+def request_freezing_everything(run: TrainingRun) -> None:
     """Request an edit that leaves no trainable parameters."""
     run.edit.freeze("all")
 
 
-def misspell(run: TrainingRun) -> None:
+def request_misspelt_edit(run: TrainingRun) -> None:
     """Request an edit with a misspelt name."""
     run.edit.unfreze("encoder")
 
 
-def select_nothing(run: TrainingRun) -> None:
+def request_missing_layer(run: TrainingRun) -> None:
     """Request an edit of a layer that does not exist."""
     run.edit.freeze("encoder.layer[7]")
 
@@ -227,7 +227,7 @@ class Scenario:
     action: Callable[[TrainingRun], None] | None = None
     """Function that breaks an invariant."""
     patches: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Replacements of the product's functions, by their names."""
+    """Replacement of one of the product's functions, by the function's name."""
     compiled: bool = False
     """Whether the model is compiled."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -237,30 +237,30 @@ class Scenario:
 UNTRACKED = {"name": "normalized", "track": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
-    "optimizer not updated": Scenario(SWAP, patches={"research.edits.apply.regroup": lambda *_: None}),
+    "optimizer not updated": Scenario(REPLACE_HEAD, patches={"research.edits.apply.regroup": lambda *_: None}),
     "frozen parameter keeps its gradient": Scenario(
-        [{"at": "0%", "freeze": "encoder.embeddings"}, *CHANGE], "after_step", give_gradient
+        [{"at": "0%", "freeze": "encoder.embeddings"}, *SCALE_LR], "after_step", give_gradient
     ),
     "reducer not updated": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}),
     "reducer updated only in name": Scenario(
         UNFREEZE, patches={"research.training.boundary.rewrap": replace_only_parameter_list}
     ),
-    "learning rate set by hand": Scenario(UNFREEZE, "after_step", set_rate),
+    "learning rate set by hand": Scenario(UNFREEZE, "after_step", set_rate_by_hand),
     "one bit differs": Scenario(UNFREEZE, "after_step", flip_bit_on_last_process),
     "compiled code not updated": Scenario(
         UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}, compiled=True
     ),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
     "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),
-    "frozen by hand during an edit": Scenario(CHANGE, "after_step", freeze_by_hand),
+    "frozen by hand during an edit": Scenario(SCALE_LR, "after_step", freeze_by_hand),
     "frozen on one process": Scenario([{"at": "2st", "freezes_on_process_1": True}]),
     "parameter added on one process": Scenario([{"at": "2st", "grows_on_process_1": True}]),
-    "learning rate of one process": Scenario(CHANGE, "after_step", set_rate_on_last_process),
+    "learning rate of one process": Scenario(SCALE_LR, "after_step", set_rate_on_last_process),
     "one bit differs without edits": Scenario([], "after_step", flip_bit_on_last_process),
     "statistics of one process": Scenario(settings={"head": "normalized"}),
     "statistics of one process after an edit": Scenario([{"at": "2st", "replace_head": "normalized"}]),
     "counter of all processes": Scenario(settings={"head": UNTRACKED}),
-    "buffer of one process": Scenario([], "after_step", change_buffer, settings={"head": UNTRACKED}),
+    "buffer of one process": Scenario([], "after_step", change_buffer_differently, settings={"head": UNTRACKED}),
     "no gradient": Scenario(settings={"head": "with_unused"}),
     "no gradient after an edit": Scenario([{"at": "2st", "replace_head": "with_unused"}]),
     "no gradient but frozen": Scenario(settings={"head": "with_unused", "freeze": ["name:head.unused.*"]}),
@@ -269,9 +269,9 @@ SCENARIOS = {
     "requested on one process": Scenario([], "after_step", request_on_first_process),
     "different requests": Scenario([], "after_step", request_differently),
     "requested in end_of_step": Scenario([], "end_of_step", request_differently),
-    "nothing left to train": Scenario([], "after_step", freeze_all),
-    "misspelt edit": Scenario([], "after_step", misspell),
-    "selector matches nothing": Scenario([], "after_step", select_nothing),
+    "nothing left to train": Scenario([], "after_step", request_freezing_everything),
+    "misspelt edit": Scenario([], "after_step", request_misspelt_edit),
+    "selector matches nothing": Scenario([], "after_step", request_missing_layer),
     "fails on one process": Scenario([{"at": "2st", "fails_on_process_1": True}]),
     "stopped by one process": Scenario([], "after_step", stop_on_last_process),
 }
@@ -279,7 +279,7 @@ SCENARIOS = {
 
 @contextmanager
 def patched(patches: dict[str, Any]) -> Iterator[None]:
-    """Replace functions of the product inside the context."""
+    """Replace at most one function of the product inside the context."""
     if not patches:
         yield
         return
@@ -290,7 +290,7 @@ def patched(patches: dict[str, Any]) -> Iterator[None]:
 
 def run_scenario(scenario: Scenario, settings: dict[str, Any]) -> str:
     """Train, and return the error message or how the run ended."""
-    hooks = [] if scenario.action is None else [Breaks(scenario.point, scenario.action)]
+    hooks = [] if scenario.action is None else [CallAtPoint(scenario.point, scenario.action)]
     with tempfile.TemporaryDirectory() as folder:
         try:
             run = prepare_run(

@@ -1,7 +1,8 @@
 """A script for test_edit_matrix: trains a tiny model through every edit, and checks the effects of the edit.
 
-It is started once for each number of processes. Every cell is a separate run in the same processes. The expected
-effects are listed here by parameter name, so that they do not depend on the code under test.
+It is started once for each number of processes. Every cell of the matrix (an edit, a number of micro-batches, a
+precision and a compiler backend) is a separate run in the same processes. The expected effects are listed here by
+parameter name, so that they do not depend on the code under test.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from research.training.run import TrainingRun
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
-STEPS_AFTER = 8
+NUM_STEPS_AFTER = 8
 BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
 MAY_STAY_EQUAL = re.compile(r"\.key\.bias$")
 """Key biases have a true gradient of 0, so they may or may not change."""
@@ -70,10 +71,12 @@ edits are slow tests.
 """
 
 UNCOMPILED = ((1, "no"), (4, "no"), (4, "bf16"))
-"""Number of micro-batches and precision of each uncompiled cell. bf16 has one cell, since some machines emulate it."""
+"""Number of micro-batches and precision of each uncompiled cell. bf16 has one cell, since some machines emulate it
+slowly."""
 
 
-def is_in_layer(*numbers: int) -> NameTest:
+def layer_test(*numbers: int) -> NameTest:
+    """Return a function that tests whether a parameter belongs to one of some layers."""
     return lambda name: any(name.startswith(f"encoder.encoder.layer.{number}.") for number in numbers)
 
 
@@ -94,10 +97,10 @@ def weight_decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
 
 
 CASES = {
-    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not is_in_layer(0)(name)),
+    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not layer_test(0)(name)),
     "unfreeze": Case(
         {"unfreeze": "encoder.layer[-1:]"},
-        lambda name: name.startswith("head.") or is_in_layer(1)(name),
+        lambda name: name.startswith("head.") or layer_test(1)(name),
         [{"at": "0%", "freeze": "encoder"}],
     ),
     "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
@@ -136,7 +139,7 @@ CASES = {
 }
 
 
-class Witness(Hook):
+class EffectRecorder(Hook):
     """Record values, gradients, learning rates and batch widths before and after the edit.
 
     Args:
@@ -167,7 +170,7 @@ class Witness(Hook):
         """Record all values right after the edit."""
         if run.clock.step == STEP_OF_EDIT:
             self.values_at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
-            # Fresh parameters have not had a gradient yet.
+            # New and reinitialised parameters have not had a gradient yet.
             self.had_gradient -= run.fresh
 
     def after_step(self, run: Run) -> None:
@@ -183,12 +186,12 @@ class Witness(Hook):
 
 def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
     """Train through one edit, and return the deviations from its expected effects."""
-    num_steps = STEP_OF_EDIT + STEPS_AFTER
-    witness = Witness(sabotage)
+    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
+    recorder = EffectRecorder(sabotage)
     with tempfile.TemporaryDirectory() as folder:
         run = prepare_run(
             folder,
-            [witness],
+            [recorder],
             max_steps=num_steps,
             optimizer="adamw",
             lr=0.01,
@@ -201,47 +204,49 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
         deviations = []
         try:
             train_and_end(run)
-        except AuditError as error:  # the deviations that the witness recorded are returned too
+        except AuditError as error:  # the deviations found in the recorded values are returned too
             deviations.append(str(error))
-    return deviations + find_deviations(case, run, witness)
+    return deviations + find_deviations(case, run, recorder)
 
 
-def find_deviations(case: Case, run: TrainingRun, witness: Witness) -> list[str]:
+def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> list[str]:
     """Return the deviations from the expected effects of an edit."""
     deviations = []
     model = run.encoder_with_head
     for name, parameter in model.named_parameters():
-        has_changed = not torch.equal(parameter, witness.values_at_edit[name])
+        has_changed = not torch.equal(parameter, recorder.values_at_edit[name])
         if has_changed != case.trains(name) and not (case.trains(name) and MAY_STAY_EQUAL.search(name)):
             deviations.append(f"{name} {'changed' if has_changed else 'did not change'}")
         if parameter.requires_grad != case.trains(name):
             deviations.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
-    with_state = set(run.optimizer.state)
-    expected = {parameter for parameter in model.parameters() if parameter in witness.had_gradient}
-    if with_state != expected:
-        deviations.append(f"optimizer state for {len(with_state)} parameters, {len(expected)} had gradients")
-    num_steps = STEP_OF_EDIT + STEPS_AFTER
+    parameters_with_state = set(run.optimizer.state)
+    expected = {parameter for parameter in model.parameters() if parameter in recorder.had_gradient}
+    if parameters_with_state != expected:
+        deviations.append(
+            f"optimizer state for {len(parameters_with_state)} parameters, but {len(expected)} had gradients"
+        )
+    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=num_steps, batch_size=8))
-    for step in range(STEP_OF_EDIT + len(witness.rates)):
+    for step in range(STEP_OF_EDIT + len(recorder.rates)):
         if step >= STEP_OF_EDIT:
             expected_rates = {block: rate * schedule.factor for block, rate in case.rates.items()}
-            rates = witness.rates[step - STEP_OF_EDIT]
+            rates = recorder.rates[step - STEP_OF_EDIT]
             if rates.keys() != expected_rates.keys() or any(
                 abs(rates[block] - expected_rates[block]) > 1e-12 for block in expected_rates
             ):
                 deviations.append(f"step {step + 1}: rates {rates}, expected {expected_rates}")
                 break
         schedule.step()
-    if len(witness.digests) != STEPS_AFTER:
-        deviations.append(f"{len(witness.digests)} steps after the edit instead of {STEPS_AFTER}")
+    if len(recorder.digests) != NUM_STEPS_AFTER:
+        deviations.append(f"{len(recorder.digests)} steps after the edit instead of {NUM_STEPS_AFTER}")
     if run.accelerator.num_processes > 1:
-        all_digests = gather_object([witness.digests])
+        all_digests = gather_object([recorder.digests])
         different = [
             step for step, digests in enumerate(zip(*all_digests, strict=True), start=1) if len(set(digests)) > 1
         ]
         if different:
             deviations.append(f"replicas differ from step {different[0]} after the edit")
-    if not case.check(run, witness.widths):
+    if not case.check(run, recorder.widths):
         deviations.append("the check of the edit's own effect failed")
     return deviations
 

@@ -26,7 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Train with each hook; write numbers of steps, skipped steps and edits, and a hash, and save the final weights."""
+    """Train with each hook; save the weights; write their hash and the numbers of steps, skipped steps and edits."""
     arguments = script_parser().parse_args()
     results: dict[str, Any] = {}
     for name, settings in SETTINGS.items():

@@ -1,7 +1,7 @@
 """Check that mutated data files are either read, with all rows accounted for, or refused with a one-line message.
 
 `python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many files were read and how many were refused. All
-other outcomes are faults. They are printed with the number of the file, which `--only NUMBER --keep FOLDER` writes
+other outcomes are faults and are printed with the number of the file. `--only NUMBER --keep FOLDER` writes that file
 again. Tests call `fuzz`. A forked child process reads each file, so that crashes and endless loops can be reported.
 """
 
@@ -48,14 +48,14 @@ from tests.conftest import ROOT, write_tiny_encoder
 from tests.file_modes import enforce_file_modes
 from tests.messages import collect_messages
 
-SECONDS = 60
+TIMEOUT_SECONDS = 60
 """Seconds after which a child process counts as hanging."""
-MEMORY = 3 * 2**30
-"""Bytes that a child process may use in addition to memory shared with its parent. The files have a few kilobytes."""
-LONGEST_LINE = 2000
+EXTRA_MEMORY_BYTES = 3 * 2**30
+"""Bytes that a child process may use in addition to the memory shared with its parent. A file has a few kilobytes."""
+MAX_LINE_LENGTH = 2000
 """Maximum number of characters of a message on one line."""
 _INTERNAL_TEXT = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
-"""Text that is not meant for users: the representation of an exception or an object."""
+"""Text that is not meant for users: the `repr` of an exception, a class or an object."""
 _ROWS_COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
 """File names of a data set, without suffixes. A single file is twice as likely."""
@@ -118,10 +118,10 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     for index, stem in enumerate(stems):
         part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
         path = folder / f"{stem}{suffix}"
-        levels = chosen_levels if index == mutated_index else []
-        content = _write(part, file_type, levels, mutant, generator)
+        levels_of_part = chosen_levels if index == mutated_index else []
+        content = _write(part, file_type, levels_of_part, mutant, generator)
         path.write_bytes(content)
-        if "file" in levels:
+        if "file" in levels_of_part:
             mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
             mutant.changes.append(mutation.__name__)
             mutant.num_rows = None
@@ -294,7 +294,7 @@ def _random_settings(generator: np.random.Generator) -> dict[str, Any]:
 
 
 def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
-    """Read, tokenize and batch a file as a run does, and check that all of its rows are accounted for.
+    """Read, tokenize and batch a data set as a run does, and check that all of its rows are accounted for.
 
     Raises:
         AssertionError: if rows are missing and no message reports them, or if labels are invalid.
@@ -344,13 +344,13 @@ def train(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
 
 
 def is_one_line(text: str) -> bool:
-    """Return whether a text is one line of at most LONGEST_LINE characters, without control characters."""
-    if not text.strip() or len(text) > LONGEST_LINE or len(text.splitlines()) != 1:
+    """Return whether a string is one line of at most MAX_LINE_LENGTH characters, without control characters."""
+    if not text.strip() or len(text) > MAX_LINE_LENGTH or len(text.splitlines()) != 1:
         return False
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
-def judge(status: int, out: str, error: str, *, trained: bool) -> str:
+def classify_outcome(status: int, out: str, error: str, *, trained: bool) -> str:
     """Return `read`, `refused`, or a description of the fault.
 
     Args:
@@ -360,7 +360,7 @@ def judge(status: int, out: str, error: str, *, trained: bool) -> str:
         trained: whether the child process ran run.py, instead of only reading the file.
     """
     if status == -signal.SIGALRM:
-        return f"still running after {SECONDS} s"
+        return f"still running after {TIMEOUT_SECONDS} s"
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
     lines = error.removesuffix("\n")
@@ -399,31 +399,32 @@ def fuzz(
     gc.collect()
     gc.freeze()  # forked processes share the memory of existing objects
     for number in range(first, first + num_files):
-        workplace = folder / f"{number:04}"
-        data = workplace / "data"
+        workspace = folder / f"{number:04}"
+        data = workspace / "data"
         data.mkdir(parents=True)
         trains = num_trained > 0 and number % max(num_files // num_trained, 1) == 0
         action = train if trains else read
-        changes = workplace / "changes"
+        changes = workspace / "changes"
 
-        def execute(workplace: Path = workplace, action: Callable[..., None] = action, number: int = number) -> int:
-            mutant = make_mutant(workplace / "data", np.random.default_rng((seed, number)))
-            (workplace / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
+        def execute(workspace: Path = workspace, action: Callable[..., None] = action, number: int = number) -> int:
+            mutant = make_mutant(workspace / "data", np.random.default_rng((seed, number)))
+            (workspace / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
             with enforce_file_modes():
-                return _report_refusal(lambda: action(mutant, encoder, workplace / "cache"))
+                return _call_and_print_user_errors(lambda: action(mutant, encoder, workspace / "cache"))
 
-        status = in_child(execute, workplace / "out", workplace / "error")
-        out, error = (Path(workplace / name).read_text(errors="backslashreplace") for name in ("out", "error"))
+        status = run_in_child(execute, workspace / "out", workspace / "error")
+        out, error = (Path(workspace / name).read_text(errors="backslashreplace") for name in ("out", "error"))
         description = changes.read_text(encoding="utf-8") if changes.exists() else "not written"
-        kind = judge(status, out, error, trained=trains)
-        yield Outcome(number, ("trained " if trains else "") + description, kind, out * (kind != "refused") + error)
+        kind = classify_outcome(status, out, error, trained=trains)
+        printed = error if kind == "refused" else out + error
+        yield Outcome(number, ("trained " if trains else "") + description, kind, printed)
         if not keep:
             data.chmod(0o700)
-            shutil.rmtree(workplace)
+            shutil.rmtree(workspace)
 
 
-def _report_refusal(action: Callable[[], None]) -> int:
-    """Call a function, print errors for users as the scripts do, and return the exit status."""
+def _call_and_print_user_errors(action: Callable[[], None]) -> int:
+    """Call a function, print errors that are meant for users as the scripts do, and return the exit status."""
     try:
         action()
     except ValueError as error:
@@ -433,7 +434,7 @@ def _report_refusal(action: Callable[[], None]) -> int:
     return 0
 
 
-def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
+def run_in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
     """Call a function in a forked process with limits on time and memory, and return the exit status.
 
     Args:
@@ -453,9 +454,9 @@ def in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
                 io.FileIO(2, "w"), encoding="utf-8", errors="backslashreplace", write_through=True
             )
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(SECONDS)
+            signal.alarm(TIMEOUT_SECONDS)
             size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+            resource.setrlimit(resource.RLIMIT_AS, (size + EXTRA_MEMORY_BYTES, size + EXTRA_MEMORY_BYTES))
             status = execute()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
@@ -477,7 +478,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder in which to keep the files")
     parser.add_argument("--show", action="store_true", help="print every outcome, not only faults")
     arguments = parser.parse_args()
-    counts = {"read": 0, "refused": 0, "other": 0}
+    counts = {"read": 0, "refused": 0, "fault": 0}
     num_counted = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.keep or Path(temporary)).resolve()
@@ -488,15 +489,15 @@ def main() -> None:
         for outcome in fuzz(
             folder, seed=arguments.seed, num_trained=arguments.trained, keep=arguments.keep is not None, **selection
         ):
-            counts["other" if outcome.is_fault else outcome.kind] += 1
+            counts["fault" if outcome.is_fault else outcome.kind] += 1
             num_counted += outcome.kind == "read" and _ROWS_COUNTED in outcome.printed
             if outcome.is_fault or arguments.show:
                 print(outcome, flush=True)
     print(
         f"{sum(counts.values())} files: {counts['read']} read (rows counted in {num_counted}), {counts['refused']} "
-        f"refused, {counts['other']} other"
+        f"refused, {counts['fault']} with faults"
     )
-    raise SystemExit(counts["other"] > 0)
+    raise SystemExit(counts["fault"] > 0)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tests.scripts.kills import differences
 NUM_STEPS = 12
 """Steps of each run: two epochs of the tests' tiny reviews in batches of 8."""
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree")
-"""Audit events of Python for operations on files."""
+"""Python's audit events for operations on files."""
 SUCCESS, REFUSED = 0, 3
 """Exit statuses of the forked processes."""
 
@@ -156,7 +156,7 @@ class Outcome:
         return f"{self.number:3}  {summary}: {', '.join(self.differences) or 'same bits'}"
 
 
-class CountPoints(Hook):
+class CallAtEveryPoint(Hook):
     """Call a function at every point of the loop.
 
     Args:
@@ -168,7 +168,7 @@ class CountPoints(Hook):
 
 
 for _point in POINTS:
-    setattr(CountPoints, _point, lambda self, *arguments: self._count())
+    setattr(CallAtEveryPoint, _point, lambda self, *arguments: self._count())
 
 
 def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> Iterator[Outcome]:
@@ -185,42 +185,42 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
     number = num_trained = 0
     while num_trained < num_runs:
         number += 1
-        workplace = folder / f"{number:03}"
-        workplace.mkdir(parents=True)
+        workspace = folder / f"{number:03}"
+        workspace.mkdir(parents=True)
         settings = _common_settings(encoder, data) | random_settings(generator)
-        moments = generator.random(3)
+        fractions = generator.random(3)  # how far into the run the two kills and the fork come
         num_kills = int(generator.integers(1, 3))
-        uninterrupted_run = workplace / "whole"
-        events = workplace / "events"
-        if _in_child(settings, uninterrupted_run, count_into=events) == REFUSED:
+        uninterrupted_run = workspace / "whole"
+        events = workspace / "events"
+        if _run_in_child(settings, uninterrupted_run, count_into=events) == REFUSED:
             yield Outcome(number, settings, True, 0, None, ())
-            shutil.rmtree(workplace)
+            shutil.rmtree(workspace)
             continue
         num_trained += 1
         num_events = events.stat().st_size
         all_differences = []
-        killed = workplace / "killed"
+        killed = workspace / "killed"
         for kill in range(num_kills):
-            moment = int(moments[kill] * num_events / (1 + kill))
-            _in_child(settings | {"resume": "auto"}, killed, kill_at=moment)
+            kill_at = int(fractions[kill] * num_events / (1 + kill))  # a resumed run has fewer events
+            _run_in_child(settings | {"resume": "auto"}, killed, kill_at=kill_at)
         if not (killed / "result.json").exists():
-            _in_child(settings | {"resume": "auto"}, killed)
+            _run_in_child(settings | {"resume": "auto"}, killed)
         all_differences += _compare("killed", uninterrupted_run, killed)
         checkpoints = list_checkpoints(uninterrupted_run)
-        checkpoint = checkpoints[int(moments[2] * len(checkpoints))]
+        checkpoint = checkpoints[int(fractions[2] * len(checkpoints))]
         step = step_of(checkpoint)
         last_step = json.loads((uninterrupted_run / "result.json").read_text())["steps"]
         if step < last_step:  # after the last step, there is nothing left to train or save
-            fork = workplace / "fork"
-            _in_child(settings | {"fork": f"{uninterrupted_run}@{step}"}, fork)
+            fork = workspace / "fork"
+            _run_in_child(settings | {"fork": f"{uninterrupted_run}@{step}"}, fork)
             all_differences += _compare("forked", uninterrupted_run, fork)
         yield Outcome(number, settings, False, num_kills, step, tuple(all_differences))
         if not all_differences:
-            shutil.rmtree(workplace)
+            shutil.rmtree(workspace)
 
 
 def _compare(kind: str, uninterrupted_run: Path, run: Path) -> list[str]:
-    """Return the differences between two runs. That a run has no result, since it was refused, is a difference."""
+    """Return the differences between two runs. If `run` was refused, it has no result, which is a difference."""
     if not (run / "result.json").exists():
         return [f"{kind}: refused"]
     return [f"{kind}: {difference}" for difference in differences(uninterrupted_run, run)]
@@ -243,7 +243,7 @@ def _common_settings(encoder: str, data: str) -> dict[str, Any]:
 
 
 def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, kill_at: int | None) -> None:
-    """Train, and count events: points of the loop, and operations on files of the run.
+    """Train, and count events: calls of hooks, and operations on files of the run.
 
     Args:
         settings: settings of the run.
@@ -267,10 +267,10 @@ def _train(settings: dict[str, Any], directory: Path, count_into: Path | None, k
             count()
 
     sys.addaudithook(watch_files)
-    run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=[CountPoints(count)])
+    run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=[CallAtEveryPoint(count)])
 
 
-def _in_child(
+def _run_in_child(
     settings: dict[str, Any], directory: Path, *, count_into: Path | None = None, kill_at: int | None = None
 ) -> int:
     """Train in a forked process, and return its exit status: SUCCESS, REFUSED, or the negative number of SIGKILL.

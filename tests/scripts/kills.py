@@ -1,4 +1,4 @@
-"""Kill a run at random moments, resume it, and compare its files with those of an uninterrupted run.
+"""Kill runs at random times, resume them, and compare their files with those of an uninterrupted run.
 
 `python -m tests.scripts.kills FOLDER --encoder E --data D --kills 25` prints a table. Tests call `kill_and_compare`.
 """
@@ -38,11 +38,11 @@ SETTINGS = [
 
 
 @dataclass(frozen=True)
-class Kill:
+class KilledRun:
     """The outcome of a run that was killed and resumed."""
 
-    moments: tuple[int, ...]
-    """Number of events after which the run was killed, for each kill; the second kill counts from the resume."""
+    kill_events: tuple[int, ...]
+    """Number of the event at which the run was killed, for each kill; for the second kill, counted from the resume."""
     num_events: int
     """Number of events of an uninterrupted run."""
     victims: str
@@ -53,7 +53,7 @@ class Kill:
     """Differences from the uninterrupted run."""
 
     def __str__(self) -> str:
-        kills = " and ".join(f"{moment}/{self.num_events}" for moment in self.moments)
+        kills = " and ".join(f"{kill_event}/{self.num_events}" for kill_event in self.kill_events)
         resumed = ", ".join(self.resumed_from)
         return f"{kills:>21}  killed: {self.victims:4} resumed from: {resumed:45} {self.differences or 'same bits'}"
 
@@ -66,43 +66,51 @@ def kill_and_compare(
     num_kills: int,
     num_processes: int = 0,
     seed: int = 0,
-) -> Iterator[Kill]:
+) -> Iterator[KilledRun]:
     """Yield the outcome of each killed run.
 
     Args:
         folder: folder for the runs.
         settings: flags for encoder and data.
         environment: environment variables for the commands.
-        num_kills: number of runs to kill, at moments spread over a whole run; every third run is killed twice.
+        num_kills: number of runs to kill, at times spread over a whole run; every third run is killed twice.
         num_processes: processes of a run; 0 means plain `python`.
-        seed: seed for the moments.
+        seed: seed for the times of the kills.
     """
     generator = np.random.default_rng(seed)
     uninterrupted_run = folder / "whole"
-    started = _start(uninterrupted_run, settings, environment, num_processes)
+    started = _start_run(uninterrupted_run, settings, environment, num_processes)
     assert started.wait() == 0, started.read_output()
-    num_events = _num_events(uninterrupted_run)
+    num_events = _count_events(uninterrupted_run)
     for number in range(num_kills):
         run = folder / f"killed-{number}"
-        moments: list[int] = []
-        starts = []
+        kill_events: list[int] = []
+        resumed_from = []
         victims = "all" if num_processes < 2 or number % 2 else str(generator.integers(num_processes))
         for _ in range(2 if number % 3 == 2 else 1):
-            if moments:  # the rest of the run is shorter
-                moment = int(generator.integers(num_events // 4))
+            if kill_events:  # the rest of the run is shorter
+                kill_event = int(generator.integers(num_events // 4))
             else:
-                moment = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
-            started = _start(run, settings, environment, num_processes, *(["--resume", "auto"] if moments else []))
-            _kill_after(started, run, moment, victims, generator.uniform(0, 0.03))
-            starts += [_read_start(started.read_output())] if moments else []
-            moments.append(moment)
-        started = _start(run, settings, environment, num_processes, "--resume", "auto")
+                kill_event = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
+            started = _start_run(
+                run, settings, environment, num_processes, *(["--resume", "auto"] if kill_events else [])
+            )
+            _kill_after(started, run, kill_event, victims, generator.uniform(0, 0.03))
+            resumed_from += [_read_start(started.read_output())] if kill_events else []
+            kill_events.append(kill_event)
+        started = _start_run(run, settings, environment, num_processes, "--resume", "auto")
         assert started.wait() == 0, started.read_output()
-        starts.append(_read_start(started.read_output()))
-        yield Kill(tuple(moments), num_events, victims, tuple(starts), tuple(differences(uninterrupted_run, run)))
+        resumed_from.append(_read_start(started.read_output()))
+        yield KilledRun(
+            tuple(kill_events),
+            num_events,
+            victims,
+            tuple(resumed_from),
+            tuple(differences(uninterrupted_run, run)),
+        )
 
 
-def _start(
+def _start_run(
     run: Path, settings: Sequence[str], environment: Mapping[str, str], num_processes: int, *extra_flags: str
 ) -> BackgroundCommand:
     progress = run.with_suffix(".progress")
@@ -115,22 +123,22 @@ def _start(
     return BackgroundCommand(command, run.parent, all_variables, run.with_suffix(".txt"))
 
 
-def _num_events(run: Path) -> int:
+def _count_events(run: Path) -> int:
     path = run.with_suffix(".progress") / "events"
     return path.stat().st_size if path.exists() else 0
 
 
-def _kill_after(started: BackgroundCommand, run: Path, moment: int, victims: str, delay: float) -> None:
+def _kill_after(started: BackgroundCommand, run: Path, num_events: int, victims: str, delay: float) -> None:
     """Kill processes after a number of events; do nothing if the run ends earlier.
 
     Args:
         started: the run's command.
         run: the run directory.
-        moment: number of events.
+        num_events: number of events to wait for.
         victims: `all`, or the rank of one process.
         delay: seconds to wait after the event.
     """
-    while started.process.poll() is None and _num_events(run) < max(1, moment):
+    while started.process.poll() is None and _count_events(run) < max(1, num_events):
         time.sleep(0.001)
     time.sleep(delay)  # so that some kills come between events
     if started.process.poll() is not None:
@@ -147,7 +155,7 @@ def _kill_after(started: BackgroundCommand, run: Path, moment: int, victims: str
 
 
 def _read_start(printed: str) -> str:
-    """Return the name of the checkpoint that a run reports to resume from, `finished` or `the beginning`."""
+    """Return the name of the checkpoint from which a run says that it resumes, `finished` or `the beginning`."""
     if "is finished" in printed:
         return "finished"
     messages = [line for line in printed.splitlines() if line.startswith("Resuming from ")]
@@ -189,7 +197,7 @@ def main() -> None:
     parser.add_argument(
         "--num_processes", type=int, default=0, help="processes of each run; 0 means plain `python` (default: 0)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed for the moments (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the times of the kills (default: 0)")
     arguments = parser.parse_args()
     settings = ["--encoder", arguments.encoder, "--data", arguments.data]
     arguments.folder.mkdir(parents=True)

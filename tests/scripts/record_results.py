@@ -10,7 +10,7 @@ modules have moved. Each recording uses a new folder with an empty cache. The ca
 `--smoke`, and then with a tiny encoder: every recipe, head, hook, objective and schedule, edits, two processes, resumed
 runs, forks, studies, and several kinds of tasks and data files. `--only 'head-*'` records the cases whose names match.
 
-Every file of every run directory is recorded. `DROPPED_FIELDS` and `NOT_COMPARED` list the exceptions and the reasons.
+Every file of every run directory is recorded; `DROPPED_FIELDS` and `CONTENT_NOT_RECORDED` list the exceptions.
 `compare` prints each difference, and exits with 1 if there is one or if a case is missing. Ignore intended differences
 with `--ignore 'CASE/FILE:FIELD'`, where wildcards are allowed; the script counts ignored differences.
 """
@@ -42,9 +42,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-HANG_LIMIT = 900
+TIMEOUT_SECONDS = 900
 """Seconds after which a command counts as hanging."""
-CASES_AT_A_TIME = 2
+NUM_PARALLEL_CASES = 2
 """Number of cases that run at the same time."""
 
 TIME = "differs between two runs of the same code"
@@ -63,7 +63,7 @@ DROPPED_FIELDS: dict[str, dict[str, str]] = {
     "results.csv": {"train_seconds": TIME},
 }
 """Fields that are not recorded, by file name, with the reason."""
-NOT_COMPARED = {
+CONTENT_NOT_RECORDED = {
     "*/report.html": "made from recorded files, and contains times",
     "*/tensorboard/*": "made from recorded values; names and contents include times",
     "*/study.db": "contains times; its trials are in results.csv",
@@ -79,7 +79,7 @@ class Command:
     """One command of a case."""
 
     arguments: Sequence[str]
-    """Arguments of the script."""
+    """Arguments for the script."""
     script: str = "run.py"
     """Name of a script in experiments/."""
     num_processes: int = 0
@@ -107,13 +107,13 @@ class Checkout:
             launcher += ["-m", "accelerate.commands.launch", "--config_file", str(config)]
         return [*launcher, str(self.repository / "experiments" / command.script), *command.arguments]
 
-    def names(self, kind: str) -> list[str]:
+    def registered_names(self, kind: str) -> list[str]:
         """Return the registered names of a kind (heads, hooks, ...), as `run.py --list` prints them."""
         command = self.command_line(Command(["--list", kind]))
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return [line for line in printed.splitlines() if line and not line.startswith(" ")]
 
-    def check(self) -> None:
+    def check_installation(self) -> None:
         """Check that the environment has this repository installed.
 
         Raises:
@@ -142,8 +142,9 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 folder = Path(sys.argv[1])
-signs = string.ascii_lowercase + string.digits + string.punctuation
-tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs, *(f"##{sign}" for sign in signs), *sys.argv[2].split()]
+characters = string.ascii_lowercase + string.digits + string.punctuation
+tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+tokens += [*characters, *(f"##{character}" for character in characters), *sys.argv[2].split()]
 tokens = list(dict.fromkeys(tokens))
 vocabulary = folder / "vocab.txt"
 vocabulary.write_text("\\n".join(tokens) + "\\n", encoding="utf-8")
@@ -214,7 +215,7 @@ def write_inputs(folder: Path, python: Path) -> None:
         frozen = ["encoder.embeddings"] if name == "all_edits" else ["encoder"]
         recipe = {"head": {"name": "linear", "dropout": 0.1}, "freeze": frozen, "timeline": timeline}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    for name in ("multi_label", "scores", "compressed", "headless", "separated"):
+    for name in ("multi_label", "scores", "compressed", "no_header", "separated"):
         (folder / name).mkdir()
     for split, num_rows in NUM_ROWS.items():
         rows = range(num_rows)
@@ -234,7 +235,7 @@ def write_inputs(folder: Path, python: Path) -> None:
         compressed = gzip.compress(f"text,label\n{html}".encode(), mtime=0)
         (folder / "compressed" / f"{split}.csv.gz").write_bytes(compressed)
         tab_separated = "".join(f'{("low", "high")[row % 2]}\t"{text}\n' for row, text in enumerate(texts))
-        (folder / "headless" / f"{split}.tsv").write_text(tab_separated, encoding="utf-8")
+        (folder / "no_header" / f"{split}.tsv").write_text(tab_separated, encoding="utf-8")
         table = pa.table({"text": texts, "label": ["|".join(names or ["other"]) for names in labels]})
         pq.write_table(table, folder / "separated" / f"{split}.parquet")
         for label in ("neg", "pos"):
@@ -306,17 +307,17 @@ def list_cases(checkout: Checkout) -> dict[str, list[Command]]:
         cases[f"smoke-{recipe.stem}"] = [Command(smoke)]
     for recipe in recipes:
         cases[f"recipe-{recipe.stem}"] = [Command(_tiny("run", "--recipe", str(recipe)))]
-    for head in checkout.names("heads"):
+    for head in checkout.registered_names("heads"):
         cases[f"head-{head}"] = [Command(_tiny("run", "--head", head, *WITHOUT_TRACKERS, steps=8))]
-    for hook in checkout.names("hooks"):
+    for hook in checkout.registered_names("hooks"):
         options = ["--hook", hook, *HOOK_OPTIONS.get(hook, []), *WITHOUT_TRACKERS]
         cases[f"hook-{hook}"] = [Command(_tiny("run", *options, steps=12))]
-    for objective in checkout.names("objectives"):
+    for objective in checkout.registered_names("objectives"):
         options = ["--objective", objective, "--head", "mean", *WITHOUT_TRACKERS]
         data = OBJECTIVE_DATA.get(objective)
         arguments = _tiny("run", *options, steps=8) if data is None else _on_files("run", data, *options)
         cases[f"objective-{objective}"] = [Command(arguments)]
-    for schedule in checkout.names("schedules"):
+    for schedule in checkout.registered_names("schedules"):
         options = ["--schedule", schedule, "--evaluate_every", "2st", *WITHOUT_TRACKERS]
         cases[f"schedule-{schedule}"] = [Command(_tiny("run", *options, steps=12))]
     return {**cases, **_cases_of_settings(), **_cases_of_data(), **_cases_of_continuations(), **_studies()}
@@ -350,7 +351,7 @@ def _cases_of_data() -> dict[str, list[Command]]:
         "multi-label": [Command(_on_files("run", "multi_label", "--head", "attention"))],
         "regression": [Command(_on_files("run", "scores", "--head", "mean"))],
         "data-compressed": [Command(_on_files("run", "compressed", *cleaned))],
-        "data-headless": [Command(_on_files("run", "headless", "--columns", "label,text", "--quoting", "none"))],
+        "data-no-header": [Command(_on_files("run", "no_header", "--columns", "label,text", "--quoting", "none"))],
         "data-separated": [Command(_on_files("run", "separated", "--label_separator", "|", "--head", "mlp"))],
         "data-folders": [Command(_on_files("run", "aclImdb", "--truncation", "head", "--validation_share", "0.2"))],
     }
@@ -385,9 +386,9 @@ def _cases_of_continuations() -> dict[str, list[Command]]:
             Command(_tiny("parent", "--head", "linear", "--save_every", "8st", "--keep", "9")),
             Command([*fork, "--name", "child", *replaced]),
         ],
-        "further": [
+        "init-from": [
             Command(_tiny("first", "--head", "scalar_mix", "--best_metric", "accuracy", *WITHOUT_TRACKERS)),
-            Command(["--recipe", "runs/first/config.yaml", "--init_from", "runs/first", "--name", "further"]),
+            Command(["--recipe", "runs/first/config.yaml", "--init_from", "runs/first", "--name", "second"]),
         ],
     }
 
@@ -412,12 +413,12 @@ def read_files(folder: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         folder: the working directory of a case.
-        placeholders: texts that replace paths of this recording, by path.
+        placeholders: strings that replace paths of this recording, by path.
     """
     contents: dict[str, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
-        pattern = next((pattern for pattern in NOT_COMPARED if fnmatch.fnmatch(name, pattern)), None)
+        pattern = next((pattern for pattern in CONTENT_NOT_RECORDED if fnmatch.fnmatch(name, pattern)), None)
         if pattern is None:
             contents[name] = read_file(path, placeholders)
         elif pattern.endswith("/*"):
@@ -491,12 +492,12 @@ def record(checkout: Checkout, folder: Path, only: str) -> Iterator[tuple[str, d
     Raises:
         ValueError: if no case matches, or the environment has a different copy of the repository.
     """
-    checkout.check()
+    checkout.check_installation()
     cases = {name: case for name, case in list_cases(checkout).items() if fnmatch.fnmatch(name, only)}
     if not cases:
         raise ValueError(f"No case matches '{only}'. Cases: {', '.join(list_cases(checkout))}.")
     write_inputs(folder / "inputs", checkout.python)
-    with ThreadPoolExecutor(CASES_AT_A_TIME) as pool:
+    with ThreadPoolExecutor(NUM_PARALLEL_CASES) as pool:
         running = {pool.submit(run_case, checkout, folder, name, case): name for name, case in cases.items()}
         for done in as_completed(running):
             yield running[done], done.result()
@@ -505,17 +506,17 @@ def record(checkout: Checkout, folder: Path, only: str) -> Iterator[tuple[str, d
 def run_case(checkout: Checkout, folder: Path, name: str, commands: Sequence[Command]) -> dict[str, Any]:
     """Run the commands of a case, and return the record of their files."""
     started = time.monotonic()
-    workplace = folder / "cases" / name
-    workplace.mkdir(parents=True)
+    workspace = folder / "cases" / name
+    workspace.mkdir(parents=True)
     exit_statuses = []
     for command in commands:
-        status, printed = _run(checkout, command, workplace, folder / "cache")
+        status, printed = _run(checkout, command, workspace, folder / "cache")
         exit_statuses.append(status)
         if status != command.exit_status:
             failure = f"expected exit status {command.exit_status}, got {status}: {printed[-3000:]}"
             return {"seconds": time.monotonic() - started, "failed": failure}
     placeholders = {str(folder): "<folder>", str(checkout.repository): "<repository>"}
-    files = read_files(workplace, placeholders)
+    files = read_files(workspace, placeholders)
     return {"seconds": time.monotonic() - started, "exit_statuses": exit_statuses, "files": files}
 
 
@@ -526,7 +527,7 @@ def _run(checkout: Checkout, command: Command, cwd: Path, cache: Path) -> tuple[
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with subprocess.Popen(arguments, cwd=cwd, env=environment, start_new_session=True, **pipes) as process:
         try:
-            printed, _ = process.communicate(timeout=HANG_LIMIT)
+            printed, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             printed, _ = process.communicate()
@@ -597,7 +598,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequen
         ignored: patterns for the places of differences that are only counted.
 
     Returns:
-        1 if there are other differences or no cases, otherwise 0.
+        1 if there are differences that are not ignored, or no cases; otherwise 0.
     """
     num_cases = len({*before["cases"], *after["cases"]})
     differing_cases: set[str] = set()

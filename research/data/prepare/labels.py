@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from research.tasks.label_forms import LabelForms
-from research.tasks.numbers import NUMBER, WHOLE, without_exponent
+from research.tasks.numbers import NUMBER, WHOLE_NUMBER, without_exponent
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
@@ -169,7 +169,7 @@ class LabelCodes:
 
 def _are_numbers(values: set[str]) -> bool:
     """Return whether all values are whole numbers rather than codes, which have leading zeros or all the same width."""
-    are_whole = all(WHOLE.fullmatch(without_exponent(value)) for value in values)
+    are_whole = all(WHOLE_NUMBER.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
     has_one_width = len(set(map(len, values))) == 1
@@ -179,7 +179,7 @@ def _are_numbers(values: set[str]) -> bool:
 def _simplify_number(value: str) -> str:
     """Return a whole number without its plus sign and fraction, and any other value unchanged."""
     text = without_exponent(value)
-    match = WHOLE.fullmatch(text)
+    match = WHOLE_NUMBER.fullmatch(text)
     if match is None:
         return text
     return f"-{match[1]}" if text.startswith("-") and match[1].strip("0") else match[1]

@@ -129,7 +129,7 @@ def _count_labels(train: IngestedRows) -> Counter[str]:
     counts: Counter[str] = Counter()
     for batch in train.batches():
         counts.update(count_values(batch.column("label").flatten()))
-        if "float" in train.forms.scalars and len(counts) > _MAX_SCORES_COUNTED:
+        if "float" in train.forms.type_names and len(counts) > _MAX_SCORES_COUNTED:
             break
     return counts
 

@@ -18,7 +18,7 @@ from research.data.sources.compression import check_text
 from research.data.sources.lines import Lines
 from research.data.sources.tables import Report, Table, check_columns
 from research.data.sources.text_format import TextFormat
-from research.tasks.numbers import MAX_WHOLE_CLASSES, NUMBER
+from research.tasks.numbers import MAX_WHOLE_NUMBER_CLASSES, NUMBER
 
 _SEPARATORS = (",", ";", "|")
 """Possible separators of csv files. The one that gives the header the most columns is used."""
@@ -246,7 +246,7 @@ class DelimitedTable(Table):
         known = self._known_values(index)
         if value in known or not NUMBER.fullmatch(value):
             return value in known or self._consists_of_known_names(index, value)
-        return len(known) > MAX_WHOLE_CLASSES and all(map(NUMBER.fullmatch, known))
+        return len(known) > MAX_WHOLE_NUMBER_CLASSES and all(map(NUMBER.fullmatch, known))
 
     def _consists_of_known_names(self, index: int, value: str) -> bool:
         """Return whether a value consists of several label names that all occur in the column."""

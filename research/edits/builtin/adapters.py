@@ -9,7 +9,7 @@ from torch import nn
 
 from heads.registry import Registry
 from research.edits.base import Editable, EditError, EditFunction, register_edit
-from research.model.adapters import AdapterSettings, inject_adapters, merge_adapters, plain_name
+from research.model.adapters import AdapterSettings, inject_adapters, merge_adapters, name_without_adapters
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.selectors import ADAPTER, select_modules
 
@@ -55,7 +55,7 @@ def add_lora(
     model.mask_before_adapters = mask
     for name, parameter in model.encoder.named_parameters():
         is_adapter = ADAPTER.search(name) is not None
-        parameter.requires_grad_(is_adapter or (not freeze_base and mask[plain_name(name)]))
+        parameter.requires_grad_(is_adapter or (not freeze_base and mask[name_without_adapters(name)]))
         if not parameter.requires_grad:
             parameter.grad = None
         if is_adapter:

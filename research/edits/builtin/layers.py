@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig
 
 from research.edits.base import Editable, EditError, register_edit
-from research.model.adapters import plain_name
+from research.model.adapters import name_without_adapters
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
 from research.model.encoders import pooler_arguments
 from research.model.families import find_family
@@ -99,7 +99,7 @@ def _new_names(encoder: nn.Module, layers: str, kept_layers: list[int]) -> dict[
     """Return the new names of the remaining modules and parameters by their old names, both without adapters."""
     numbers = {old: new for new, old in enumerate(kept_layers)}
     new_names = {}
-    for name in map(plain_name, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
+    for name in map(name_without_adapters, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
         match = re.match(rf"{re.escape(layers)}\.(\d+)", name)
         if match is None:
             new_names[name] = name
@@ -122,7 +122,7 @@ def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new
     remaining = {
         new_names[plain]: parameter.shape
         for name, parameter in model.encoder.named_parameters()
-        if (plain := plain_name(name)) in new_names and ADAPTER.search(name) is None
+        if (plain := name_without_adapters(name)) in new_names and ADAPTER.search(name) is None
     }
     differing = sorted(name for name in expected.keys() | remaining.keys() if expected.get(name) != remaining.get(name))
     if differing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from research.edits.entries import Due, given_arguments, read_entry
-from research.model.selector_forms import check_forms
+from research.model.selector_forms import check_syntax
 from research.runner.first_checks.choices import check_choice
 from research.runner.first_checks.source_options import check_values, read_options
 from research.settings.config import Choice, RunConfig
@@ -65,7 +65,7 @@ def _check_edit(edit: str, value: Any, config: RunConfig) -> None:
     values = convert_options(f"edit '{edit}'", options, given_arguments(edit, options, value), "argument")
     check_values(function, values)
     if "modules" in values:
-        check_forms(values["modules"])
+        check_syntax(values["modules"])
     for kind in ("head", "objective"):  # arguments with these names are choices
         if kind in values:
             check_choice(f"{kind}s", kind, Choice.of(values[kind], kind), allow_unregistered=bool(config.plugin))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from research.records.journal_file import read_journal
-from research.records.step_figures import Curve, running_mean, thinned
+from research.records.step_figures import Curve, running_mean, thin_out
 from research.report.curves import read_curves
 from research.settings.run_files import JOURNAL
 from research.studies.outcomes import StudyOutcomes
@@ -61,8 +61,8 @@ def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[Ar
     for arm, curves in curves_by_arm.items():
         if curves:
             mean = _mean(curves)
-            mean = thinned(running_mean(mean) if smooth else mean, max_points)
-            arms.append(ArmCurves(arm, [thinned(curve, max_points) for curve in curves], mean))
+            mean = thin_out(running_mean(mean) if smooth else mean, max_points)
+            arms.append(ArmCurves(arm, [thin_out(curve, max_points) for curve in curves], mean))
     return arms
 
 

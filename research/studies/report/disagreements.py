@@ -20,9 +20,9 @@ class ArmOnRow:
 
     arm: str
     """Name of the arm."""
-    correctness: float
-    """Share of the arm's models that are right, from 0 to 1. If labels are numbers: from 0 for the worst arm to 1 for
-    the best arm."""
+    quality: float
+    """How good the result is, from 0 to 1: the share of the arm's models that are right. If `Task.correctness` is a
+    distance, the result is scaled so that the best arm has 1 and the worst arm 0."""
     description: str
     """The result as text."""
 
@@ -67,9 +67,9 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
         cells = []
         for index, arm in enumerate(arms):
             mean = float(means[index, row])
-            correctness = (means[:, row].max() - mean) / gaps[row] if rows.task.correctness_is_distance else mean
-            cells.append(ArmOnRow(arm, float(correctness), rows.task.describe_correctness(mean, len(by_arm[arm]))))
-        cells.sort(key=lambda cell: -cell.correctness)
+            quality = (means[:, row].max() - mean) / gaps[row] if rows.task.correctness_is_distance else mean
+            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(by_arm[arm]))))
+        cells.sort(key=lambda cell: -cell.quality)
         label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)
         disagreements.append(Disagreement(place, label, cells, text))

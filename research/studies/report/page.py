@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from research.report.rendering import Picture, page_environment, picture
+from research.report.rendering import Picture, embed_figure, page_environment
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report import notation
 from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_contents
@@ -79,7 +79,7 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
     if all(each.summary.mean is None for each in contents.ranked):
         return None
     label = f"{contents.metric} on {contents.study.spec.split} rows"
-    return picture(
+    return embed_figure(
         "Means, confidence intervals and seeds",
         intervals_figure(contents.ranked, styles, contents.study.baseline, label),
     )
@@ -88,18 +88,20 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
 def _draw_curves(contents: Contents, styles: Styles) -> Iterator[Picture]:
     if contents.losses:
         figure = arm_curves_figure(contents.losses, contents.edits, styles, "training loss")
-        yield picture("Training loss", figure)
+        yield embed_figure("Training loss", figure)
     if contents.validation:
         title = f"Validation {contents.metric}"
-        yield picture(title, arm_curves_figure(contents.validation, contents.edits, styles, title))
+        yield embed_figure(title, arm_curves_figure(contents.validation, contents.edits, styles, title))
 
 
 def _draw_costs(contents: Contents, styles: Styles) -> Iterator[Picture]:
     values = {each.arm: each.values for each in contents.ranked}
     if contents.costs and values:
         label = f"{contents.metric} on {contents.study.spec.split} rows"
-        yield picture(f"{contents.metric} against time", cost_figure(contents.costs, values, styles, label, "seconds"))
-        yield picture(
+        yield embed_figure(
+            f"{contents.metric} against time", cost_figure(contents.costs, values, styles, label, "seconds")
+        )
+        yield embed_figure(
             f"{contents.metric} against trainable parameters",
             cost_figure(contents.costs, values, styles, label, "parameters"),
         )

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from research.edits.records import objective_after
-from research.learning.optimizer import GROUP_SETTINGS, MOMENTUM, apply_schedule
+from research.learning.optimizer import GROUP_SETTINGS, MOMENTUM_KEYS, apply_schedule
 from research.settings.comparison import compare_settings
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
@@ -160,7 +160,7 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
         key for key, names in GROUP_SETTINGS.items() if any(getattr(run.config, name) != before[name] for name in names)
     )
     if run.config.schedule != before["schedule"]:
-        kept_keys += MOMENTUM
+        kept_keys += MOMENTUM_KEYS
     for group, values in zip(run.optimizer.param_groups, fork_groups, strict=True):
         group.update({name: values[name] for name in kept_keys if name in values})
 

@@ -19,7 +19,7 @@ from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import parse_timeline, resolve_timeline
 from research.features.cache import Layers
-from research.features.guard import Decision, Watch, decide, wants_caching
+from research.features.guard import CachingDecision, Watch, decide_caching, wants_caching
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
@@ -44,7 +44,7 @@ class BuildRehearsal(Protocol):
 class Decide(Protocol):
     """A function that decides whether a run with a timeline, hooks and settings can use cached hidden states."""
 
-    def __call__(self, timeline: Entries, hooks: Sequence[Hook] = ..., **settings: Any) -> Decision: ...
+    def __call__(self, timeline: Entries, hooks: Sequence[Hook] = ..., **settings: Any) -> CachingDecision: ...
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def build_rehearsal(tiny_encoder: Path) -> BuildRehearsal:
 
 @pytest.fixture
 def decide_for(build_rehearsal: BuildRehearsal) -> Decide:
-    """Return a function that calls `decide` for a run with a timeline, hooks and settings."""
+    """Return a function that calls `decide_caching` for a run with a timeline, hooks and settings."""
 
-    def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> Decision:
+    def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> CachingDecision:
         rehearsal = build_rehearsal(timeline=timeline, **{"freeze": ["encoder"], **settings})
         hook_entries = planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
         entries = [*parse_timeline(rehearsal.config), *hook_entries]
-        return decide(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
+        return decide_caching(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
 
     return decide_run
 
@@ -93,7 +93,7 @@ ALLOWED_TIMELINES: dict[str, Entries] = {
 
 @pytest.mark.parametrize("case", ALLOWED_TIMELINES)
 def test_decide_accepts_edits_that_do_not_change_the_encoder(decide_for: Decide, case: str) -> None:
-    assert decide_for(ALLOWED_TIMELINES[case]) == Decision(None, True, "last")
+    assert decide_for(ALLOWED_TIMELINES[case]) == CachingDecision(None, True, "last")
 
 
 REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
@@ -183,7 +183,7 @@ def test_decide_refuses_edits_that_users_define(decide_for: Decide, when: dict[s
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
 def test_decide_refuses_an_encoder_that_trains(decide_for: Decide, settings: dict[str, Any]) -> None:
-    assert decide_for([], **settings) == Decision("the encoder trains", False, "last")
+    assert decide_for([], **settings) == CachingDecision("the encoder trains", False, "last")
 
 
 def test_decide_considers_planned_edits_of_hooks(decide_for: Decide) -> None:
@@ -227,13 +227,13 @@ def test_decide_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(dec
 def test_decide_returns_the_layers_that_planned_heads_read(
     decide_for: Decide, head: str, timeline: Entries, layers: Layers
 ) -> None:
-    assert decide_for(timeline, head=head) == Decision(None, True, layers)
+    assert decide_for(timeline, head=head) == CachingDecision(None, True, layers)
 
 
 def test_decide_does_not_change_the_rehearsal(build_rehearsal: BuildRehearsal) -> None:
     rehearsal = build_rehearsal(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
     timeline = resolve_timeline(parse_timeline(rehearsal.config), rehearsal.clock)
-    decide(rehearsal, timeline, ())
+    decide_caching(rehearsal, timeline, ())
     assert rehearsal.clock.step == 0
     assert not rehearsal.journal
     assert all(parameter.requires_grad for parameter in rehearsal.encoder_with_head.parameters())

@@ -75,13 +75,13 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("given", ["float32", "bfloat16", "float16"])
-def test_batch_returns_the_written_values_and_zeros_for_padding(
+def test_read_batch_returns_the_written_values_and_zeros_for_padding(
     write_entry: WriteEntry, layout: RowLayout, given: str, left: bool
 ) -> None:
     store = FeatureStore(write_entry(make_layers(given, given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
-    batch = store.batch(np.array(rows), mask, all_layers=True)
+    batch = store.read_batch(np.array(rows), mask, all_layers=True)
     assert isinstance(batch, tuple)
     assert len(batch) == 3
     for layer, states in enumerate(batch):
@@ -89,12 +89,12 @@ def test_batch_returns_the_written_values_and_zeros_for_padding(
         for position, row in enumerate(rows):
             assert torch.equal(states[position][mask[position].bool()], random_states(row, layer, dtype))
         assert not states[mask == 0].any()
-    last = store.batch(np.array(rows), mask, all_layers=False)
+    last = store.read_batch(np.array(rows), mask, all_layers=False)
     assert isinstance(last, Tensor)
     assert torch.equal(last, batch[-1])
 
 
-def test_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_read_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, layout: RowLayout) -> None:
     float32_folder, bfloat16_folder = (
         write_entry(make_layers(), "float32"),
         write_entry(make_layers("bfloat16"), "bfloat16"),
@@ -103,7 +103,7 @@ def test_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, l
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
     mask = mask_of([1], left=False)
     exact, rounded = (
-        FeatureStore(folder, layout).batch(np.array([1]), mask, all_layers=False)
+        FeatureStore(folder, layout).read_batch(np.array([1]), mask, all_layers=False)
         for folder in (float32_folder, bfloat16_folder)
     )
     assert isinstance(exact, Tensor)
@@ -113,10 +113,10 @@ def test_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, l
     assert not torch.equal(rounded, exact)
 
 
-def test_batch_asserts_that_the_mask_has_the_stored_lengths(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_read_batch_asserts_that_the_mask_has_the_stored_lengths(write_entry: WriteEntry, layout: RowLayout) -> None:
     store = FeatureStore(write_entry(make_layers()), layout)
     with pytest.raises(AssertionError, match="length"):
-        store.batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
+        store.read_batch(np.array([0]), torch.ones(1, MAX_LENGTH, dtype=torch.long), all_layers=False)
 
 
 def flip_bit(file: Path, position: int) -> None:
@@ -187,13 +187,13 @@ def test_store_compares_hashes_once_per_process(write_entry: WriteEntry, layout:
         FeatureStore(checked, layout)
 
 
-def test_batch_is_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_read_batch_is_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
     store = FeatureStore(write_entry(make_layers()), layout)
     mask = mask_of([1], left=False)
-    first = store.batch(np.array([1]), mask, all_layers=False)
+    first = store.read_batch(np.array([1]), mask, all_layers=False)
     assert isinstance(first, Tensor)
     expected = first.clone()
     first.zero_()
-    second = store.batch(np.array([1]), mask, all_layers=False)
+    second = store.read_batch(np.array([1]), mask, all_layers=False)
     assert isinstance(second, Tensor)
     assert torch.equal(second, expected)

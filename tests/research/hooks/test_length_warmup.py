@@ -46,7 +46,7 @@ def test_length_warmup_does_not_affect_evaluation(start_run: StartRun) -> None:
 
 
 def test_length_warmup_refuses_to_start_at_the_full_length(start_run: StartRun) -> None:
-    with pytest.raises(ValueError, match=r"--max_length 32, got 32"):
+    with pytest.raises(ValueError, match=r"--max_length 32, got a start of 32"):
         start_run(hook=[{"name": "length_warmup", "start": 32}])
     with pytest.raises(ValueError, match=r"num_stages .*start .*\b0 and 64\b"):
         LengthWarmup(num_stages=0)

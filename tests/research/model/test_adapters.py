@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from research.model.adapters import AdapterSettings, inject_adapters, merge_adapters, plain_name
+from research.model.adapters import AdapterSettings, inject_adapters, merge_adapters, name_without_adapters
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 TARGET = "encoder.layer.0.attention.self.query"
@@ -25,7 +25,9 @@ def test_new_adapters_change_no_outputs_and_are_merged_with_their_scale() -> Non
     inject_adapters(encoder, SETTINGS)
     assert torch.equal(compute_last_hidden_state(encoder), before)
     adapters = {name: value for name, value in encoder.named_parameters() if "lora_" in name}
-    assert [(plain_name(name).startswith(f"{TARGET}."), value.shape) for name, value in adapters.items()] == [
+    assert [
+        (name_without_adapters(name).startswith(f"{TARGET}."), value.shape) for name, value in adapters.items()
+    ] == [
         (True, torch.Size([2, 32])),
         (True, torch.Size([32, 2])),
     ]
@@ -47,4 +49,4 @@ def test_plain_name_removes_the_wrapper_of_adapters() -> None:
     inject_adapters(encoder, SETTINGS)
     wrapped = [name for name, _ in encoder.named_parameters() if "lora_" not in name]
     assert wrapped != names
-    assert [plain_name(name) for name in wrapped] == names
+    assert [name_without_adapters(name) for name in wrapped] == names

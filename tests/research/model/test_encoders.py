@@ -23,7 +23,7 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from research.model.encoders import (
     ENCODERS,
-    encoder_folder,
+    find_encoder_folder,
     load_encoder,
     load_encoder_config,
     load_tokenizer,
@@ -96,7 +96,7 @@ def test_encoders_have_docstrings() -> None:
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
-def test_encoder_folder_limits_retries_of_an_unreachable_hub(
+def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
     name: str, no_hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
@@ -112,11 +112,11 @@ def test_encoder_folder_limits_retries_of_an_unreachable_hub(
 
         threading.Thread(target=close_connections, daemon=True).start()
         with pytest.raises(ValueError, match=rf"'{name}' .*\bHub\b.*"):
-            encoder_folder(name)
+            find_encoder_folder(name)
     assert 1 <= len(connections) < 6  # huggingface_hub itself would try six times for each file
 
 
-def test_encoder_folder_reports_the_use_of_the_hubs_cache(
+def test_find_encoder_folder_reports_the_use_of_the_hubs_cache(
     folder: Path, no_hub: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     repository = no_hub / "models--some--model"
@@ -125,7 +125,7 @@ def test_encoder_folder_reports_the_use_of_the_hubs_cache(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
     with caplog.at_level(logging.WARNING):
-        assert encoder_folder("some/model") == snapshot
+        assert find_encoder_folder("some/model") == snapshot
     (record,) = caplog.records
     assert (record.levelno, "'some/model'" in record.getMessage()) == (logging.WARNING, True)
     assert load_encoder("some/model").name_or_path == "some/model"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from research.model.selector_forms import FORMS, SelectorError, as_list, check_forms, read_layers, suggest
+from research.model.selector_forms import FORMS, SelectorError, as_list, check_syntax, read_layers, suggest
 
 
-def test_check_forms_accepts_every_documented_form() -> None:
-    check_forms(list(FORMS))
+def test_check_syntax_accepts_every_documented_form() -> None:
+    check_syntax(list(FORMS))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_check_forms_accepts_every_documented_form() -> None:
 )
 def test_read_layers_returns_a_number_or_a_slice(selector: str, expected: int | slice) -> None:
     assert read_layers(selector) == expected
-    check_forms(selector)
+    check_syntax(selector)
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def test_read_layers_returns_a_number_or_a_slice(selector: str, expected: int | 
 )
 def test_read_layers_refuses_invalid_layers_with_examples(selector: str) -> None:
     with pytest.raises(SelectorError) as caught:
-        check_forms(["head", selector])
+        check_syntax(["head", selector])
     assert f"'{selector}'" in str(caught.value)
     assert "encoder.layer[-2:]" in str(caught.value)
 
 
 @pytest.mark.parametrize("selector", [[], ["head", "encodr"], ""])
-def test_check_forms_lists_all_forms_for_unknown_selectors(selector: list[str] | str) -> None:
+def test_check_syntax_lists_all_forms_for_unknown_selectors(selector: list[str] | str) -> None:
     with pytest.raises(SelectorError) as caught:
-        check_forms(selector)
+        check_syntax(selector)
     assert ", ".join(FORMS) in str(caught.value)
     assert ("'encoder'?" in str(caught.value)) == ("encodr" in selector)
 

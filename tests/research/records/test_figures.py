@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from research.records.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure, regression_figure
-from research.report.rendering import picture
+from research.report.rendering import embed_figure
 from research.tasks.multi_label import MultiLabel
 from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
@@ -62,4 +62,4 @@ def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
 def test_names_with_missing_glyphs_cause_no_warning() -> None:
     labels = np.array([0, 1])
     figure = confusion_matrix_figure(SingleLabel(("正面", "负面"), (1, 1), 2), labels, labels)
-    assert picture("matrix", figure).source.startswith("data:image/svg+xml;base64,")
+    assert embed_figure("matrix", figure).source.startswith("data:image/svg+xml;base64,")

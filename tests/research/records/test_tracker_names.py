@@ -10,7 +10,7 @@ import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from heads.registry import UnknownNameError
-from research.records.tracker_names import check_tracker_names, read_tracker_names, refuse_without_package
+from research.records.tracker_names import check_tracker_names, raise_missing_package, read_tracker_names
 
 
 def test_tracker_names_are_read_from_the_source_of_accelerate() -> None:
@@ -40,4 +40,4 @@ def test_tracker_without_package_is_refused_with_the_install_command() -> None:
     with pytest.raises(ValueError, match=r"'no_such_tracker'.*pip install no-such-tracker"):
         check_tracker_names(["no_such_tracker"], ["no_such_tracker"])
     with pytest.raises(ValueError, match=r"'comet_ml'.*pip install comet-ml"):
-        refuse_without_package("comet_ml")
+        raise_missing_package("comet_ml")

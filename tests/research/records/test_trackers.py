@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from heads.registry import UnknownNameError
 from research.learning.predictions import Predictions
 from research.records.trackers import (
-    QuietThreads,
+    TensorBoardErrorFilter,
     check_trackers,
     start_trackers,
     track_final_metrics,
@@ -59,9 +59,9 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
     assert b"num_threads: 1" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_quiet_threads_hides_only_os_errors_of_tensorboard() -> None:
+def test_tensorboard_error_filter_hides_only_os_errors_of_tensorboard_threads() -> None:
     reported: list[threading.ExceptHookArgs] = []
-    quiet = QuietThreads(reported.append)
+    quiet = TensorBoardErrorFilter(reported.append)
     writer_thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
     other_thread = threading.Thread()
     for source, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):

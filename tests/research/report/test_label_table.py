@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from research.report.label_table import MAX_SHOWN, label_table
-from research.report.mistakes import Scored
+from research.report.mistakes import LabelledPredictions
 from tests.research.report.labels import task_with_labels
 
 
@@ -14,7 +14,7 @@ def test_long_label_table_starts_with_the_worst_labels() -> None:
     predicted = labels.copy()
     predicted[[20, 21]] = 0  # label 10 has recall 0; label 0 is predicted too often
     predicted[40] = 0  # label 20 has recall 0.5
-    table = label_table(task_with_labels(45), Scored(labels, labels, predicted, labels))
+    table = label_table(task_with_labels(45), LabelledPredictions(labels, labels, predicted, labels))
     assert (table.is_long, table.num_labels) == (True, 45)
     names = [row.name for row in table.labels]
     assert names[:3] == ["label 10", "label 0", "label 20"]
@@ -24,5 +24,5 @@ def test_long_label_table_starts_with_the_worst_labels() -> None:
 
 def test_label_table_is_limited_to_max_shown() -> None:
     labels = np.arange(2 * MAX_SHOWN)
-    table = label_table(task_with_labels(len(labels)), Scored(labels, labels, labels, labels))
+    table = label_table(task_with_labels(len(labels)), LabelledPredictions(labels, labels, labels, labels))
     assert (len(table.labels), table.num_labels) == (MAX_SHOWN, 2 * MAX_SHOWN)

@@ -12,7 +12,7 @@ import yaml
 from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 
-from research.report.rendering import as_number, as_yaml, page_environment, picture
+from research.report.rendering import as_number, as_yaml, embed_figure, page_environment
 
 
 def render(template: str, **values: Any) -> str:
@@ -59,8 +59,8 @@ def make_figure() -> Figure:
 
 
 def test_picture_is_deterministic_and_keeps_text() -> None:
-    first = picture("Loss", make_figure())
-    assert first == picture("Loss", make_figure())
+    first = embed_figure("Loss", make_figure())
+    assert first == embed_figure("Loss", make_figure())
     assert first.title == "Loss"
     kind, _, content = first.source.partition(",")
     assert kind == "data:image/svg+xml;base64"

@@ -51,7 +51,7 @@ class Example:
     """Per label: the numbers of rows predicted correctly, predicted as the label, and with the label."""
     label_quality: list[float]
     """Quality of the predictions per label, NaN for labels without rows."""
-    against_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
+    one_versus_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
     """The most frequent label (name, which rows have it, probabilities), and the number of labels that occur."""
     accepted_forms: list[list[tuple[str, str]]]
     """Columns of labels that the task accepts: the values in each row, with the names of their types."""
@@ -80,7 +80,7 @@ EXAMPLES = {
         mean_correctness="1 of 2 right",
         counts=[[1, 0, 0], [2, 1, 0], [2, 0, 1]],
         label_quality=[1 / 2, np.nan, 0],
-        against_rest=([("a", [True, True, False], [0.8, 0.25, 0.6])], 2),
+        one_versus_rest=([("a", [True, True, False], [0.8, 0.25, 0.6])], 2),
         accepted_forms=[[("a", "str")], [("3", "int")]],
         rejected_forms=[[("a", "str"), ("b", "str")]],
     ),
@@ -101,7 +101,7 @@ EXAMPLES = {
         mean_correctness="1 of 2 right",
         counts=[[2, 0], [2, 1], [2, 0]],
         label_quality=[1, 0],
-        against_rest=([("a", [True, True, False], [0.75, 0.8, 0.2])], 1),
+        one_versus_rest=([("a", [True, True, False], [0.75, 0.8, 0.2])], 1),
         accepted_forms=[[("a", "str"), ("b", "str")]],
         rejected_forms=[],
     ),
@@ -122,7 +122,7 @@ EXAMPLES = {
         mean_correctness="off by 0.5",
         counts=None,
         label_quality=[np.nan],
-        against_rest=None,
+        one_versus_rest=None,
         accepted_forms=[[("1.5", "float")], [("3", "int")]],
         rejected_forms=[[("a", "str")], [("1.5", "float"), ("2.5", "float")]],
     ),
@@ -211,20 +211,22 @@ def test_correctness_and_mistake_severity_match_the_example(example: Example) ->
 def test_label_counts_and_quality_match_the_example(example: Example) -> None:
     task, labels = example.task, example.labels
     counts = task.count_labels(labels, example.predicted)
-    per_label = None if counts is None else [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()]
+    per_label = (
+        None if counts is None else [counts.correct.tolist(), counts.predicted.tolist(), counts.present.tolist()]
+    )
     assert per_label == example.counts
     np.testing.assert_array_equal(task.label_quality(labels, example.predicted), example.label_quality)
 
 
-def test_against_rest_matches_the_example(example: Example) -> None:
-    result = example.task.against_rest(example.labels, example.logits, 1)
-    if example.against_rest is None or result is None:
+def test_one_versus_rest_matches_the_example(example: Example) -> None:
+    result = example.task.one_versus_rest(example.labels, example.logits, 1)
+    if example.one_versus_rest is None or result is None:
         assert result is None
-        assert example.against_rest is None
+        assert example.one_versus_rest is None
         return
-    assert result[1] == example.against_rest[1]
-    for label, (name, applies, scores) in zip(result[0], example.against_rest[0], strict=True):
-        assert (label.name, label.applies.tolist(), label.scores.tolist()) == (name, applies, pytest.approx(scores))
+    assert result[1] == example.one_versus_rest[1]
+    for label, (name, has_label, scores) in zip(result[0], example.one_versus_rest[0], strict=True):
+        assert (label.name, label.has_label.tolist(), label.scores.tolist()) == (name, has_label, pytest.approx(scores))
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:

@@ -25,4 +25,4 @@ def test_label_counts_match_scikit_learn(labels_per_row: str) -> None:
 
 def test_label_counts_ignore_labels_without_a_logit() -> None:
     counts = LabelCounts.of(np.array([0, 1, 2]), np.array([0, 0, 1]), num_labels=2)
-    assert [counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()] == [[1, 0], [2, 1], [1, 1]]
+    assert [counts.correct.tolist(), counts.predicted.tolist(), counts.present.tolist()] == [[1, 0], [2, 1], [1, 1]]

@@ -1,4 +1,4 @@
-"""Tasks with label names: each label against all others, counts and memory."""
+"""Tasks with label names: each label versus the rest, counts, and memory use of metrics."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from research.tasks.multi_label import MultiLabel
 from research.tasks.single_label import SingleLabel
 
 
-def test_against_rest_returns_the_most_frequent_labels_first() -> None:
+def test_one_versus_rest_returns_the_most_frequent_labels_first() -> None:
     task = SingleLabel(("a", "b", "c", "d"))
     labels = np.array([2, 1, 1, 3, 2, 1])
     logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))
-    against_rest, num_labels = task.against_rest(labels, logits, 2)
-    assert ([label.name for label in against_rest], num_labels) == (["b", "c"], 3)
-    assert against_rest[0].applies.tolist() == [False, True, True, False, False, True]
-    np.testing.assert_allclose(against_rest[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
+    one_versus_rest, num_labels = task.one_versus_rest(labels, logits, 2)
+    assert ([label.name for label in one_versus_rest], num_labels) == (["b", "c"], 3)
+    assert one_versus_rest[0].has_label.tolist() == [False, True, True, False, False, True]
+    np.testing.assert_allclose(one_versus_rest[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
 
 
-def test_against_rest_keeps_the_order_of_equally_frequent_labels() -> None:
+def test_one_versus_rest_keeps_the_order_of_equally_frequent_labels() -> None:
     task = MultiLabel(("a", "b", "c"))
     labels = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
-    against_rest, num_labels = task.against_rest(labels, np.zeros((2, 3)), 8)
-    assert ([label.name for label in against_rest], num_labels) == (["b", "c"], 2)
-    assert against_rest[1].scores.tolist() == [0.5, 0.5]
+    one_versus_rest, num_labels = task.one_versus_rest(labels, np.zeros((2, 3)), 8)
+    assert ([label.name for label in one_versus_rest], num_labels) == (["b", "c"], 2)
+    assert one_versus_rest[1].scores.tolist() == [0.5, 0.5]
 
 
 def test_count_labels_ignores_labels_without_a_logit() -> None:
     counts = SingleLabel(("a", "b"), unseen_labels=("c",)).count_labels(np.array([0, 1, 2]), np.array([0, 0, 1]))
-    assert (counts.right.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
+    assert (counts.correct.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
 
 
 def test_describe_correctness_counts_the_models_that_are_right() -> None:
     assert SingleLabel.describe_correctness(2 / 3, 3) == MultiLabel.describe_correctness(2 / 3, 3) == "2 of 3 right"
 
 
-def test_against_rest_uses_only_the_second_of_two_labels() -> None:
-    against_rest, num_labels = SingleLabel(("no", "yes")).against_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
-    assert ([label.name for label in against_rest], num_labels) == (["yes"], 1)
+def test_one_versus_rest_uses_only_the_second_of_two_labels() -> None:
+    one_versus_rest, num_labels = SingleLabel(("no", "yes")).one_versus_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
+    assert ([label.name for label in one_versus_rest], num_labels) == (["yes"], 1)
 
 
 @pytest.mark.parametrize("task_type", [SingleLabel, MultiLabel])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research.tasks.numbers import NUMBER, WHOLE, without_exponent
+from research.tasks.numbers import NUMBER, WHOLE_NUMBER, without_exponent
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from research.tasks.numbers import NUMBER, WHOLE, without_exponent
         ("", False, False),
     ],
 )
-def test_patterns_match_only_numbers_and_only_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
-    assert (NUMBER.fullmatch(text) is not None, WHOLE.fullmatch(text) is not None) == (is_number, is_whole)
+def test_patterns_of_numbers_and_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
+    assert (NUMBER.fullmatch(text) is not None, WHOLE_NUMBER.fullmatch(text) is not None) == (is_number, is_whole)
 
 
 def test_without_exponent_expands_whole_numbers() -> None:

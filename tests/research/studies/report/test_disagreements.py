@@ -57,7 +57,7 @@ def test_arms_with_equal_predictions_have_no_disagreements(tmp_path: Path) -> No
 def test_regression_disagreements_use_distances(tmp_path: Path) -> None:
     disagreements, _ = find_in_predictions(tmp_path, {"a": [[1.0, 2.0]], "b": [[1.5, 6.0]]}, [1.0, 2.0])
     assert [row.place for row in disagreements] == ["row 2", "row 1"]
-    assert [(cell.arm, cell.correctness, cell.description) for cell in disagreements[0].arms] == [
+    assert [(cell.arm, cell.quality, cell.description) for cell in disagreements[0].arms] == [
         ("a", 1.0, "off by 0"),
         ("b", 0.0, "off by 4"),
     ]

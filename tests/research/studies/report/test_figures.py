@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from research.report.rendering import picture
+from research.report.rendering import embed_figure
 from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.figures import arm_curves_figure, cost_figure, intervals_figure
@@ -26,7 +26,7 @@ def curves(arms: list[str], end: float = 0.5) -> list[ArmCurves]:
 
 def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
     figure = arm_curves_figure(curves(ARMS), [], arm_styles(ARMS), "loss")
-    picture("loss", figure)  # computes the layout
+    embed_figure("loss", figure)  # computes the layout
     (axes,) = figure.axes
     names = [text for text in axes.texts if text.get_text() in ARMS]
     assert len(names) == 10
@@ -57,7 +57,7 @@ def test_spike_of_one_seed_is_clipped() -> None:
 def test_undefined_values_are_skipped() -> None:
     undefined = ArmCurves("arm 1", [([1, 2], [math.nan, math.inf])], ([1, 2], [math.nan, math.inf]))
     figure = arm_curves_figure([*curves(["arm 0"]), undefined], [], arm_styles(ARMS), "loss")
-    assert picture("loss", figure).source.startswith("data:image/svg+xml")
+    assert embed_figure("loss", figure).source.startswith("data:image/svg+xml")
     assert [text.get_text() for text in figure.axes[0].texts] == ["arm 0"]
 
 
@@ -70,14 +70,14 @@ def test_intervals_figure_has_a_dot_for_each_seed() -> None:
     dots = [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_markersize() == 3.5]
     assert dots == [[0.5, 0.7, 0.6], [0.9]]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["arm 0 (baseline)", for_figure("$x_{$")]
-    assert picture("means", figure).source.startswith("data:image/svg+xml")
+    assert embed_figure("means", figure).source.startswith("data:image/svg+xml")
 
 
 def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
     figure = arm_curves_figure(
         curves(["$x_{$", "costs $5 or $6"]), [], arm_styles(["$x_{$", "costs $5 or $6"]), "$y_{$"
     )
-    assert picture("loss", figure).source.startswith("data:image/svg+xml")
+    assert embed_figure("loss", figure).source.startswith("data:image/svg+xml")
 
 
 @pytest.mark.parametrize(("longest", "scale"), [(5.0, "linear"), (50.0, "log")])

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from research import RunConfig
 from research.records.figures import confusion_matrix_figure
-from research.report.rendering import picture
+from research.report.rendering import embed_figure
 from research.runner.dry_run import describe_preview, plan_and_rehearse
 from research.runner.preview_figure import timeline_figure
 from research.studies.grid import StudySpec
@@ -157,6 +157,6 @@ def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
     Terminal(file=printed).print(describe_preview(dataclasses.replace(plan, edits=edits)))
     assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
     for figure, text in ((matrix, "$x$"), (timeline_figure(plan.steps, edits), "$x$")):
-        (picture_text,) = picture_texts_of(f'src="{picture("", figure).source}"')
+        (picture_text,) = picture_texts_of(f'src="{embed_figure("", figure).source}"')
         assert text in picture_text
         assert not CONTROL_CHARACTERS.search(picture_text)

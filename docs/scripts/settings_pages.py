@@ -28,12 +28,11 @@ _TYPE_NAMES: dict[Any, str] = {
     str: "string",
     int: "integer",
     float: "number",
-    bool: "`true` or `false`",
     dict: "mapping",
     NoneType: "`null`",
 }
 """Names of types, in the terms of YAML."""
-_PLURAL_TYPE_NAMES: dict[Any, str] = {str: "strings", int: "integers", float: "numbers"}
+_PLURAL_TYPE_NAMES: dict[Any, str] = {str: "strings", int: "integers", float: "numbers", dict: "mappings"}
 
 
 def settings_page() -> str:
@@ -89,8 +88,10 @@ def verify_settings_page() -> str:
 
 def describe_type(kind: Any) -> str:
     """Describe a type in terms of YAML, such as "number or `null`" or "`head` or `tail`"."""
-    *first_members, last = [_describe_member(member) for member in alternatives(kind)]
-    return f"{', '.join(first_members)} or {last}" if first_members else last
+    members = [_describe_member(member) for member in alternatives(kind) if member is not bool]
+    if bool in alternatives(kind):
+        members = ["`true`", "`false`", *members]
+    return _join_with_or(members)
 
 
 def as_yaml(value: Any) -> str:
@@ -136,10 +137,10 @@ def _group_section(group: type, *, is_run_setting: bool = False, prefix: str = "
 
 def _facts_about(kind: Any, default: Any, declared: Declaration, *, is_run_setting: bool) -> Iterator[str]:
     yield f"**Type:** {describe_type(kind)}. **Default:** {code(as_yaml(default))}."
-    limits = [str(declared.bounds)] if declared.bounds is not None else []
-    limits += [declared.unit] if declared.unit is not None else []
-    if limits:
-        yield f"**Values:** {', '.join(limits)}."
+    range_and_unit = [f"**Range:** {declared.bounds}."] if declared.bounds is not None else []
+    range_and_unit += [f"**Unit:** {declared.unit}."] if declared.unit is not None else []
+    if range_and_unit:
+        yield " ".join(range_and_unit)
     if not is_run_setting:
         return
     yield f"**If it changes on resume:** {declared.effect.value}."
@@ -156,6 +157,12 @@ def _describe_member(member: Any) -> str:
         return code(member)
     origin = typing.get_origin(member) or member
     if origin in (list, tuple):
-        item = typing.get_args(member)[0]
-        return f"list of {_PLURAL_TYPE_NAMES.get(item) or describe_type(item)}"
+        items = alternatives(typing.get_args(member)[0])
+        return f"list of {_join_with_or([_PLURAL_TYPE_NAMES[typing.get_origin(item) or item] for item in items])}"
     return _TYPE_NAMES[origin]
+
+
+def _join_with_or(words: list[str]) -> str:
+    """Return words as a list in English, such as "a, b or c"."""
+    *first_words, last = words
+    return f"{', '.join(first_words)} or {last}" if first_words else last

@@ -66,8 +66,8 @@ class PageRunner:
         if "not tested" in block.notes or block.language == OUTPUT_LANGUAGE:
             return
         assert block.language in TESTED_LANGUAGES or block.title, (
-            f"{block.place}: expected the language {', '.join(TESTED_LANGUAGES)} or {OUTPUT_LANGUAGE}, or a block with a "
-            f"title; got '{block.language}'"
+            f"{block.place}: expected the language {', '.join(TESTED_LANGUAGES)} or {OUTPUT_LANGUAGE}, or a block "
+            f"with a title; got '{block.language}'"
         )
         name = block.file_name or DEFAULT_NAMES.get(block.language)
         if name is not None:

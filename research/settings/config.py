@@ -286,8 +286,8 @@ class RunSettings:
     """Continue another run from one of its checkpoints as a new run: runs/a@step-400, or runs/a for the newest
     checkpoint. The new run inherits all settings that are not given."""
     save_every: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
-    """Time between checkpoints, such as 10% or 400st; one more is saved after the last step. By default, a checkpoint is
-    saved only if a signal ends the run."""
+    """Time between checkpoints, such as 10% or 400st; one more is saved after the last step. By default, a checkpoint
+    is saved only if a signal ends the run."""
     keep: int = setting(2, effect=Effect.NONE, above=0, unit="checkpoints")
     """Number of checkpoints to keep; older checkpoints are deleted."""
     on_save_error: Literal["stop", "continue"] = setting("stop", effect=Effect.NONE)

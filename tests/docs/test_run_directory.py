@@ -108,7 +108,7 @@ def test_files_of_a_study_are_described(study_directory: Path) -> None:
 
 def test_columns_of_results_csv_are_described(study_directory: Path) -> None:
     with (study_directory / "results.csv").open(encoding="utf-8", newline="") as file:
-        check_described("resultscsv", "column", next(csv.page_runner(file)))
+        check_described("resultscsv", "column", next(csv.reader(file)))
 
 
 def test_fields_of_trial_logs_are_described(study_directory: Path) -> None:

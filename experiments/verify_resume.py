@@ -61,9 +61,9 @@ class VerifySettings:
     """Cuts"""
 
     cuts: int = setting(3, effect=Effect.INVOCATION, at_least=0, unit="cuts")
-    """How often the run is killed and resumed."""
+    """Number of times that the run is killed and resumed."""
     cut_seed: int = setting(0, effect=Effect.INVOCATION, at_least=0, unit="seed")
-    """Seed for drawing the steps and points of the cuts."""
+    """Seed for drawing the steps in which the run is killed."""
     folder: str = setting("runs/verify_resume", effect=Effect.INVOCATION)
     """Folder for both runs; must not exist yet."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)

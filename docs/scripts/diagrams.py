@@ -22,15 +22,15 @@ SUMMARIES = {
     "edits": "changes to a model during a run",
     "learning": "losses, schedules, metrics",
     "model": "encoder with its head",
-    "data": "files to rows to batches",
+    "data": "from files to batches",
     "tasks": "kinds of labels",
-    "settings": "what a user may write",
+    "settings": "settings, recipes, flags",
     "system": "files, locks, signals",
 }
-"""Text in the box of each package of research/: its contents in a few words."""
+"""Text in the box of each package of research/: a few words about its contents."""
 
 
-def layers() -> list[list[str]]:
+def import_layers() -> list[list[str]]:
     """Return the layers of the import contract in setup.cfg, top first; each is a list of packages of research/."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -39,8 +39,8 @@ def layers() -> list[list[str]]:
 
 
 def draw_packages() -> str:
-    """Return a picture of the packages in layers, as SVG. Each package imports only from layers below its own."""
-    rows = layers()
+    """Return a picture of the packages in their layers, as SVG. Each package imports only from layers below its own."""
+    rows = import_layers()
     width, row_height, gap = 760, 44, 12
     top = row_height + 2 * gap + 10
     height = top + len(rows) * (row_height + gap) + row_height + 2 * gap + 14
@@ -86,9 +86,9 @@ def draw_run() -> str:
     drawing.arrow((124, 368), (124, 412))
     drawing.arrow((380, 368), (380, 412))
     drawing.arrow((636, 368), (636, 412))
-    drawing.box(8, 414, 232, 58, ["While it trains", "metrics, journal, checkpoints"], "file")
+    drawing.box(8, 414, 232, 58, ["During training", "metrics, journal, checkpoints"], "file")
     drawing.box(264, 414, 232, 58, ["At the end", "model/, predictions/, result.json"], "file")
-    drawing.box(520, 414, 232, 58, ["To look at", "report.html, tensorboard/"], "file")
+    drawing.box(520, 414, 232, 58, ["For inspection", "report.html, tensorboard/"], "file")
     drawing.arrow((124, 472), (124, 508))
     drawing.box(
         8,
@@ -116,11 +116,12 @@ POINTS: list[tuple[str, str, str]] = [
     ("epoch", "on_epoch_end", "followed by a boundary"),
     ("run", "on_train_end", "or on_exception, if something fails"),
 ]
-"""The points of the loop in order: frame, name of the hook method (empty for work of the loop itself), description."""
+"""What happens in the loop, in order: key of the enclosing frame, name of the hook method (empty if no hook is called),
+description."""
 DEPTHS = {"run": 0, "epoch": 1, "step": 2, "micro": 3}
-"""How deep each frame is nested."""
+"""Nesting depth of each frame."""
 FRAMES = {"epoch": "every epoch", "step": "every step", "micro": "every micro-batch"}
-"""Captions of the frames."""
+"""Caption of each frame that is drawn; "run" has no frame."""
 
 
 def draw_loop() -> str:

@@ -1,4 +1,4 @@
-"""Griffe extension: inserts the empty line before each section of a docstring that Griffe's parser needs."""
+"""Griffe extension: inserts an empty line before each section of a docstring, which Griffe's parser expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes and arrows as SVG. Text has its own background, so that it is legible on light and dark pages."""
+"""Draw boxes, text and arrows as SVG. Text has its own background, so that it is legible on light and dark pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 LINE = "#7f8790"
-"""Colour of arrows and frames; as far from white as from black."""
+"""Colour of arrows and frames: a grey that is visible on light and dark pages."""
 COLOURS = {
     "plain": ("#e8eaf6", "#1a237e"),
     "main": ("#c5cae9", "#1a237e"),
@@ -44,7 +44,7 @@ class Drawing:
             )
 
     def text(self, x: float, y: float, text: str, kind: str = "note") -> None:
-        """Draw one line of text in a box of the same width. `x` and `y` are the middle of the box's left side."""
+        """Draw one line of text on a background box that fits it. `x` and `y` are the middle of the box's left side."""
         background, colour = COLOURS[kind]
         width = 7.1 * len(text) + 16
         self.parts.append(f'<rect x="{x}" y="{y - 12}" width="{width:.0f}" height="24" rx="4" fill="{background}"/>')

@@ -32,7 +32,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/metrics.md": metrics_page,
     **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},
 }
-"""Functions that return the text of each page, by its path below docs/."""
+"""For each generated page, its path below docs/ and the function that returns its text."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -23,20 +23,20 @@ SETTINGS = [
 ]
 """Settings of a run with two edits that change the loss visibly."""
 RECIPE = "experiments/recipes/gradual_unfreezing.yaml"
-"""Recipe whose timeline is drawn."""
+"""Recipe whose timeline is drawn as timeline.png."""
 CURVES = "Loss over steps"
-"""Alternative text of the picture in the report that is also saved as a file of its own."""
+"""Alternative text of the picture in the report that is also saved separately, as edits.png."""
 MAX_BYTES = 150_000
 """Maximum size of a picture file."""
 
 
-def run(folder: Path, *arguments: str) -> None:
+def run_script(folder: Path, *arguments: str) -> None:
     """Run experiments/run.py in a folder."""
     subprocess.run([sys.executable, ROOT / "experiments" / "run.py", *arguments], cwd=folder, check=True)
 
 
 def save_screenshot(page: Path, name: str, *, width: int, height: int) -> None:
-    """Save a screenshot of a page, with a palette of 128 colours, in docs/pictures/."""
+    """Save a compressed screenshot of a page in docs/pictures/."""
     picture = PICTURES / name
     take_screenshot(page, picture, width=width, height=height)
     compress(picture)
@@ -55,7 +55,7 @@ def compress(picture: Path) -> None:
         raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes; expected at most {MAX_BYTES:,}.")
 
 
-def picture_in(report: Path, alternative_text: str) -> str:
+def find_picture(report: Path, alternative_text: str) -> str:
     """Return the data URL of a picture in a report.
 
     Raises:
@@ -80,25 +80,25 @@ def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--run", type=Path, help="directory of a finished run with these settings, instead of a new one"
+        "--run", type=Path, help="directory of a finished run with the settings of SETTINGS (default: make a new run)"
     )
     finished_run: Path | None = parser.parse_args().run
     draw_diagrams()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if finished_run is None:
-            run(folder, *SETTINGS, "--output_dir", "run")
+            run_script(folder, *SETTINGS, "--output_dir", "run")
         report = (folder / "run" if finished_run is None else finished_run) / "report.html"
         save_screenshot(report, "report.png", width=1200, height=1100)
-        curves = picture_in(report, CURVES)
-        curves_page = folder / "alone.html"
-        curves_page.write_text(
+        curves = find_picture(report, CURVES)
+        page_with_curves = folder / "alone.html"
+        page_with_curves.write_text(
             "<!DOCTYPE html><html><head></head><body style='margin: 0; background: white'>"
             f"<img src='{curves}' style='width: 100%'></body></html>",
             encoding="utf-8",
         )
-        save_screenshot(curves_page, "edits.png", width=1000, height=height_of(curves, width=1000))
-        run(folder, "--recipe", str(ROOT / RECIPE), "--dry_run")
+        save_screenshot(page_with_curves, "edits.png", width=1000, height=height_of(curves, width=1000))
+        run_script(folder, "--recipe", str(ROOT / RECIPE), "--dry_run")
         (PICTURES / "timeline.png").write_bytes((folder / "timeline.png").read_bytes())
         compress(PICTURES / "timeline.png")
     save_screenshot(ROOT / "docs" / "heads.html", "study.png", width=1200, height=1000)

@@ -29,10 +29,10 @@ class RegistryPage:
     """Name of the registry for --list."""
     title: str
     """Heading of the page."""
-    text: str
-    """Introduction: what the entries are, and how to choose one."""
-    options: str = "Option"
-    """Name for a parameter of an entry: Option or Argument."""
+    introduction: str
+    """First paragraph: what the entries are, and how to choose one."""
+    parameter_kind: str = "Option"
+    """What a parameter of an entry is called on the page: Option or Argument."""
 
 
 REGISTRY_PAGES = {
@@ -45,15 +45,17 @@ REGISTRY_PAGES = {
     "hooks": RegistryPage(
         "hooks",
         "Hooks",
-        "A hook takes part in a run at points of the training loop. Choose one with `--hook ema`, several by repeating "
-        "the flag; options follow as `--hook.ema.decay 0.999`. In a recipe: `hook: [{name: ema, decay: 0.999}]`.",
+        "A hook is an object whose methods the training loop calls at fixed points. Add one with `--hook ema`, and "
+        "several by repeating the flag; options follow as `--hook.ema.decay 0.999`. In a recipe: "
+        "`hook: [{name: ema, decay: 0.999}]`.",
     ),
     "edits": RegistryPage(
         "edits",
         "Edits",
-        "An edit changes the model, or how it is trained, between two steps. A timeline defines when: "
-        '`--timeline "{at: 50%, unfreeze: encoder}"`. An edit with one argument takes its value; several are a '
-        "mapping: `{at: 400st, replace_head: {name: lstm, lstm_size: 128}}`; an edit without arguments takes `true`.",
+        "An edit changes the model, or how it is trained, between two steps. A timeline lists edits with the time at "
+        'which each is applied: `--timeline "{at: 50%, unfreeze: encoder}"`. The value after the name of an edit is '
+        "its first argument, or a mapping of its arguments (`{at: 400st, set_lr: {lr: 1e-5, modules: head}}`), or "
+        "`true` if it has no arguments.",
         "Argument",
     ),
     "objectives": RegistryPage(
@@ -71,46 +73,48 @@ REGISTRY_PAGES = {
     "tasks": RegistryPage(
         "tasks",
         "Tasks",
-        "A task is a kind of labels. It defines how labels are read, what is predicted, and the metrics. It is guessed "
-        "from the labels unless `--task` names it.",
+        "A task defines what is predicted (one label, several labels or a number), how labels are read, and the "
+        "metrics. By default, Midway guesses the task from the labels; `--task` sets it.",
     ),
     "data-sources": RegistryPage(
         "data",
         "Data sources",
-        "--data accepts the name of a packaged data set, or a file or folder, whose format is recognised from its "
-        "name and contents.",
+        "A data source reads one kind of data. --data accepts the name of a packaged data set, a file or a folder. "
+        "The format of a file or folder is recognised from its name and contents.",
     ),
     "cleaning": RegistryPage(
         "cleaning",
         "Cleaning steps",
-        "Steps are applied to every text, in the given order: `--cleaning strip_html,lowercase`.",
+        "A cleaning step is a function that changes texts before they are tokenized. The chosen steps are applied to "
+        "every text, in the given order: `--cleaning strip_html,lowercase`.",
     ),
     "encoders": RegistryPage(
         "encoders",
         "Packaged encoders",
-        "Encoders that --encoder finds by name. It also accepts a local directory, or an id on the Hugging Face Hub.",
+        "These encoders come in Python packages, so that they need no download: `--encoder minilm`. --encoder also "
+        "accepts a local directory or an id on the Hugging Face Hub.",
     ),
 }
 """The pages by file name, without the suffix."""
 
 
 def registry_page(page: RegistryPage, names: Sequence[str] | None = None) -> str:
-    """Return a page with the named entries of a registry, or with all entries."""
+    """Return a page with the given entries of a registry; by default, with all entries."""
     registry = load_registry(page.listing)
     entry_names = list(registry) if names is None else names
     links = ", ".join(f"[{code(name)}](#{name})" for name in entry_names)
     return "\n".join(
         [
             f"# {page.title}\n",
-            link_settings(page.text, setting_types(), "settings.md") + "\n",
-            f"`run.py --list {page.listing}` prints the same list, with your own plugins' entries. This page is "
-            f"generated from the registry: {links}.\n",
-            *(part for name in entry_names for part in _entry(page, registry, name)),
+            link_settings(page.introduction, setting_types(), "settings.md") + "\n",
+            f"This page is generated from the registry, which contains {links}. `run.py --list {page.listing}` prints "
+            "the same list, including the entries that your own plugins add.\n",
+            *(part for name in entry_names for part in _entry_section(page, registry, name)),
         ]
     )
 
 
-def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[str]:
+def _entry_section(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[str]:
     entry = registry[name]
     yield heading(2, code(name), name)
     text = docstring_parser.parse(inspect.getdoc(entry) or "")
@@ -119,40 +123,41 @@ def _entry(page: RegistryPage, registry: Registry[Any], name: str) -> Iterator[s
     for paragraph in (text.long_description or "").split("\n\n"):
         unwrapped = " ".join(paragraph.split())
         yield unwrapped.replace("Source: ", "**Source:** ", 1).replace(" Differs: ", "\n\n**Differs:** ") + "\n"
-    yield from _facts(page, entry, name)
+    yield from _facts_about(page, entry, name)
     options = arguments_of(name) if page.listing == "edits" else options_of(entry, given_by_caller=GIVEN_BY_CALLER)
     if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
-        yield f"{page.options}s:\n"
-        yield "".join(f"- {_option(option, name)}\n" for option in options)
+        yield f"{page.parameter_kind}s:\n"
+        yield "".join(f"- {_describe_option(option, name)}\n" for option in options)
 
 
-def _facts(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
+def _facts_about(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
     """Yield the declared facts of an entry, besides its options, and the path of its code."""
     facts = []
     if page.listing == "heads":
         facts.append(f"Reads {'the last layer' if entry.wants == 'last_hidden_state' else 'all layers'}.")
     elif page.listing == "edits" and name in EDITS_WITHOUT_PARAMETER_CHANGES:
-        facts.append("Does not change which parameters exist or are trained.")
+        facts.append("Does not add, remove, freeze or unfreeze parameters.")
     elif page.listing == "objectives":
-        facts.append(f"For tasks: {', '.join(f'[{code(kind)}](tasks.md#{kind})' for kind in _matching_tasks(name))}.")
+        tasks = [f"[{code(task)}](tasks.md#{task})" for task in _tasks_of_objective(name)]
+        facts.append(f"For tasks: {', '.join(tasks)}.")
     elif page.listing == "tasks":
         default = entry.default_objective
         facts.append(f"Default objective: [{code(default)}](objectives.md#{default}).")
         metrics = [f"[{code(metric.name)}](metrics.md#{metric.name})" for metric in entry.metrics]
-        facts.append(f"Metrics: {', '.join(metrics)}. A study compares the first by default.")
+        facts.append(f"Metrics: {', '.join(metrics)}. A study compares the first metric by default.")
     elif page.listing == "data" and getattr(entry, "suffixes", None):
-        facts.append(f"Endings: {', '.join(code(suffix) for suffix in entry.suffixes)}.")
+        facts.append(f"File name endings: {', '.join(code(suffix) for suffix in entry.suffixes)}.")
     path = Path(inspect.getsourcefile(inspect.unwrap(entry)) or "").relative_to(ROOT).as_posix()
     yield "".join(f"- {fact}\n" for fact in [*facts, f"Code: `{path}`"])
 
 
-def _matching_tasks(objective: str) -> list[str]:
+def _tasks_of_objective(objective: str) -> list[str]:
     """Return the tasks with which an objective can be used."""
     tasks, entry = load_registry("tasks"), load_registry("objectives")[objective]
     return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
 
 
-def _option(option: Option, owner: str) -> str:
+def _describe_option(option: Option, owner: str) -> str:
     assert option.help, f"the docstring of {owner} does not describe the option {option.name}"
     default = "required" if option.is_required else f"default {code(_default_as_yaml(option.default))}"
     return f"**{code(option.name)}** ({describe_type(option.type)}; {default}): {option.help}"

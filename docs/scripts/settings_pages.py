@@ -24,15 +24,15 @@ from research.studies.grid import StudySpec
 RUN_SETTINGS = "settings.md"
 """Link to the page of run.py's settings from other pages of the reference."""
 ROOT = Path(__file__).parents[2]
-_NAMES: dict[Any, str] = {
-    str: "text",
-    int: "whole number",
+_TYPE_NAMES: dict[Any, str] = {
+    str: "string",
+    int: "integer",
     float: "number",
-    bool: "`true` or `false`",
     dict: "mapping",
     NoneType: "`null`",
 }
-_PLURALS: dict[Any, str] = {str: "texts", int: "whole numbers", float: "numbers"}
+"""Names of types, in the terms of YAML."""
+_PLURAL_TYPE_NAMES: dict[Any, str] = {str: "strings", int: "integers", float: "numbers", dict: "mappings"}
 
 
 def settings_page() -> str:
@@ -42,14 +42,15 @@ def settings_page() -> str:
     return "\n".join(
         [
             "# Settings of a run\n",
-            "Every setting is a flag of `run.py` (`--batch_size 16`), a key of a recipe (`batch_size: 16`) and a field",
-            "of `RunConfig`. Flags override recipes, and recipes override defaults. `--recipe FILE.yaml` reads a",
-            "recipe; it may be repeated, and later recipes override earlier ones. `ablate.py` and `verify_resume.py`",
-            "take the same settings for all of their runs.\n",
+            "This page describes every setting of a run. You can give a setting as a flag of `run.py`",
+            "(`--batch_size 16`), as a key of a recipe (`batch_size: 16`), or as a field of `RunConfig` in Python.",
+            "`--recipe FILE.yaml` reads a recipe; it may be repeated, and later recipes override earlier ones. Flags",
+            "override recipes, and recipes override defaults. `ablate.py` and `verify_resume.py` accept the same",
+            "settings and use them for all their runs.\n",
             "This page is generated from the declarations in `research/settings/`.\n",
             *(f"- [{group.__doc__}](#{_anchor(group)}): {links[group]}" for group in groups),
             "",
-            *(part for group in groups for part in _group(group, is_run_setting=True)),
+            *(part for group in groups for part in _group_section(group, is_run_setting=True)),
         ]
     )
 
@@ -59,12 +60,13 @@ def study_settings_page() -> str:
     return "\n".join(
         [
             "# Settings of a study\n",
-            "`ablate.py` takes the settings in the first group and [every setting of a run](settings.md), which then",
-            "applies to all trials. `ablate.py work` takes the settings in the second group only.\n",
+            "This page describes the settings of `ablate.py`, which runs a study. `ablate.py` accepts the settings in",
+            "the first group and [every setting of a run](settings.md), which then applies to all trials.",
+            "`ablate.py work`, which starts an additional worker, accepts only the settings in the second group.\n",
             "This page is generated from the declarations in `research/studies/command.py`.\n",
-            *_group(StudySettings),
-            *_group(WorkerSettings, prefix="work-"),
-            *_study_file(),
+            *_group_section(StudySettings),
+            *_group_section(WorkerSettings, prefix="work-"),
+            *_study_file_section(),
         ]
     )
 
@@ -75,18 +77,21 @@ def verify_settings_page() -> str:
     return "\n".join(
         [
             "# Settings of verify_resume.py\n",
-            "`verify_resume.py` takes these settings and [those of a run](settings.md). It rejects settings that name,",
-            "place, resume or only print a run, because it sets these itself.\n",
+            "`verify_resume.py` checks that a resumed run gives the same results as an uninterrupted run. It accepts",
+            "the settings on this page and [those of a run](settings.md), except settings such as `--name`,",
+            "`--output_dir`, `--resume` and `--dry_run`, which it sets itself or does not use.\n",
             "This page is generated from the declarations in `experiments/verify_resume.py`.\n",
-            *_group(script.VerifySettings),
+            *_group_section(script.VerifySettings),
         ]
     )
 
 
 def describe_type(kind: Any) -> str:
     """Describe a type in terms of YAML, such as "number or `null`" or "`head` or `tail`"."""
-    *first_members, last = [_describe_member(member) for member in alternatives(kind)]
-    return f"{', '.join(first_members)} or {last}" if first_members else last
+    members = [_describe_member(member) for member in alternatives(kind) if member is not bool]
+    if bool in alternatives(kind):
+        members = ["`true`", "`false`", *members]
+    return _join_with_or(members)
 
 
 def as_yaml(value: Any) -> str:
@@ -94,13 +99,13 @@ def as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
-def _study_file() -> Iterator[str]:
+def _study_file_section() -> Iterator[str]:
     """Yield the section on the keys of a study file."""
     yield heading(2, "Keys of a study file", "study-file")
-    yield "`--study FILE.yaml` reads a mapping with these keys; `experiments/studies/` has examples.\n"
+    yield "`--study FILE.yaml` reads a YAML file with these keys; `experiments/studies/` contains examples.\n"
     for item in docstring_parser.parse_from_object(StudySpec).params:
         yield f"- **{code(item.arg_name)}**: {' '.join((item.description or '').split())}"
-    yield "- **`quick`**: a mapping with the same keys, which override the values above with [`--quick`](#quick).\n"
+    yield "- **`quick`**: a mapping with the same keys. With [`--quick`](#quick), its values replace those above.\n"
 
 
 def _import_script(path: Path) -> ModuleType:
@@ -116,7 +121,7 @@ def _anchor(group: type) -> str:
     return "group-" + (group.__doc__ or "").lower().replace(" ", "-")
 
 
-def _group(group: type, *, is_run_setting: bool = False, prefix: str = "") -> Iterator[str]:
+def _group_section(group: type, *, is_run_setting: bool = False, prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
     described = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
     kinds, defaults = typing.get_type_hints(group), group()
@@ -126,16 +131,16 @@ def _group(group: type, *, is_run_setting: bool = False, prefix: str = "") -> It
         yield link_settings(text, setting_types(), "" if is_run_setting else RUN_SETTINGS) + "\n"
         yield "".join(
             f"- {line}\n"
-            for line in _facts(kinds[name], getattr(defaults, name), declared, is_run_setting=is_run_setting)
+            for line in _facts_about(kinds[name], getattr(defaults, name), declared, is_run_setting=is_run_setting)
         )
 
 
-def _facts(kind: Any, default: Any, declared: Declaration, *, is_run_setting: bool) -> Iterator[str]:
+def _facts_about(kind: Any, default: Any, declared: Declaration, *, is_run_setting: bool) -> Iterator[str]:
     yield f"**Type:** {describe_type(kind)}. **Default:** {code(as_yaml(default))}."
-    limits = [str(declared.bounds)] if declared.bounds is not None else []
-    limits += [declared.unit] if declared.unit is not None else []
-    if limits:
-        yield f"**Values:** {', '.join(limits)}."
+    range_and_unit = [f"**Range:** {declared.bounds}."] if declared.bounds is not None else []
+    range_and_unit += [f"**Unit:** {declared.unit}."] if declared.unit is not None else []
+    if range_and_unit:
+        yield " ".join(range_and_unit)
     if not is_run_setting:
         return
     yield f"**If it changes on resume:** {declared.effect.value}."
@@ -152,6 +157,12 @@ def _describe_member(member: Any) -> str:
         return code(member)
     origin = typing.get_origin(member) or member
     if origin in (list, tuple):
-        item = typing.get_args(member)[0]
-        return f"list of {_PLURALS.get(item) or describe_type(item)}"
-    return _NAMES[origin]
+        items = alternatives(typing.get_args(member)[0])
+        return f"list of {_join_with_or([_PLURAL_TYPE_NAMES[typing.get_origin(item) or item] for item in items])}"
+    return _TYPE_NAMES[origin]
+
+
+def _join_with_or(words: list[str]) -> str:
+    """Return words as a list in English, such as "a, b or c"."""
+    *first_words, last = words
+    return f"{', '.join(first_words)} or {last}" if first_words else last

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def code(text: object) -> str:
-    """Return a text as inline code."""
+    """Return inline code."""
     return f"`{text}`"
 
 
@@ -17,16 +17,16 @@ def heading(level: int, text: str, anchor: str) -> str:
 
 
 PAGE_NAMES = {"data": "data-sources"}
-"""Page of each registry whose page is not named after its name for --list."""
+"""Name of the page for each --list argument whose page has a different name."""
 
 
 def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
-    """Return a description with links: each `--setting` links to its anchor, and `--list heads` to the page of heads.
+    """Return a description in which each `--setting` links to its anchor, and `--list heads` to the page of heads.
 
     Args:
-        text: the description; inline code in it is not changed.
-        anchors: names of the settings that have anchors.
-        page: the page with the anchors; empty for the page that contains the description.
+        text: the description. Settings in inline code do not become links.
+        anchors: names of the settings that have anchors; all other settings become inline code.
+        page: the page with the anchors; empty if it is the page that contains the description.
     """
     settings_with_anchor = set(anchors)
     parts = re.split(r"(`[^`]*`)", text)

@@ -239,7 +239,7 @@ class EvaluationSettings:
     `every:` for a repeated edit and `when: plateau(validation/loss, 3)` for a conditional one. May be repeated."""
 
     evaluate_every: str | None = setting("50%", effect=Effect.TRAINING, unit=PERIOD)
-    """Time between evaluations on the validation split, in the units of --warmup. null evaluates only at the end."""
+    """Time between evaluations on the validation split, such as 10% or 400st. null evaluates only at the end."""
     best_metric: str | None = setting(None, effect=Effect.TRAINING)
     """Validation metric (accuracy, f1_macro, ...) that selects the model to keep in best/. That model is tested
     instead of the last one."""
@@ -286,8 +286,8 @@ class RunSettings:
     """Continue another run from one of its checkpoints as a new run: runs/a@step-400, or runs/a for the newest
     checkpoint. The new run inherits all settings that are not given."""
     save_every: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
-    """Time between checkpoints, in the units of --warmup; one more is saved after the last step. By default, a
-    checkpoint is saved only if a signal ends the run."""
+    """Time between checkpoints, such as 10% or 400st; one more is saved after the last step. By default, a checkpoint
+    is saved only if a signal ends the run."""
     keep: int = setting(2, effect=Effect.NONE, above=0, unit="checkpoints")
     """Number of checkpoints to keep; older checkpoints are deleted."""
     on_save_error: Literal["stop", "continue"] = setting("stop", effect=Effect.NONE)

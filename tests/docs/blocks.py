@@ -12,12 +12,12 @@ from tests.conftest import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 """All pages that are written by hand. Generated pages contain no commands."""
-OUTPUT = "text"
+OUTPUT_LANGUAGE = "text"
 """Language of blocks that show the output of a command."""
-RUN = ("bash", "python", "yaml")
-"""Languages of blocks that the tests run."""
-NOTES = ("not tested", "tested with", "exits with")
-"""Allowed beginnings of a comment above a block, before the colon."""
+TESTED_LANGUAGES = ("bash", "python", "yaml")
+"""Languages of blocks that are tested: commands and programs are run, recipes and studies are checked."""
+NOTE_KINDS = ("not tested", "tested with", "exits with")
+"""The part before the colon of a comment above a block: `<!-- not tested: needs a GPU -->`."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Block:
     language: str
     """The language after the opening fence."""
     title: str | None
-    """Name of a file with this content."""
+    """The `title` after the opening fence, which is the name of a file with the block's content."""
     text: str
     """The content."""
     notes: dict[str, str]
-    """The comments above the block: the text after the colon, by the words before it."""
+    """The comments above the block: the text after the colon, by the part before it."""
 
     @property
     def place(self) -> str:
         """Page and line number, for messages."""
-        return f"{place_of(self.page)}:{self.line}"
+        return f"{repository_path(self.page)}:{self.line}"
 
     @property
     def file_name(self) -> str | None:
@@ -53,7 +53,8 @@ def read_blocks(page: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a page.
 
     Raises:
-        ValueError: if a block or a comment cannot be read; the message has its place.
+        ValueError: if a block has no end, or a comment is unknown or not above a block. The message names page and
+            line.
     """
     lines = page.read_text(encoding="utf-8").splitlines()
     notes: dict[str, str] = {}
@@ -64,8 +65,8 @@ def read_blocks(page: Path) -> Iterator[Block]:
         fence = re.fullmatch(r"(\s*)(`{3,}|~{3,})\s*(\w*)(.*)", line)
         number += 1
         if note is not None:
-            if note[1] not in NOTES:
-                raise ValueError(f"{page.name}:{number}: expected a comment with one of {NOTES}, got '{line}'.")
+            if note[1] not in NOTE_KINDS:
+                raise ValueError(f"{page.name}:{number}: expected a comment with one of {NOTE_KINDS}, got '{line}'.")
             notes[note[1]] = note[2].strip()
         elif fence is not None:
             start, content = number, []
@@ -84,8 +85,8 @@ def read_blocks(page: Path) -> Iterator[Block]:
             )
 
 
-def indented_code(page: Path) -> list[int]:
-    """Return the numbers of the lines that begin an indented code block. No test runs such blocks."""
+def lines_of_indented_code(page: Path) -> list[int]:
+    """Return the numbers of the lines at which indented code blocks begin. The tests would not run such blocks."""
     line_numbers, is_fenced = [], False
     lines = page.read_text(encoding="utf-8").splitlines()
     previous_line = ""
@@ -104,6 +105,6 @@ def indented_code(page: Path) -> list[int]:
     return line_numbers
 
 
-def place_of(page: Path) -> str:
+def repository_path(page: Path) -> str:
     """Return a page's path in the repository."""
     return page.relative_to(ROOT).as_posix()

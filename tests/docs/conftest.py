@@ -1,4 +1,4 @@
-"""Fixtures for the tests of all pages: a small, fast encoder, a finished run, and a reader of a page."""
+"""Fixtures for the tests of all pages: a small, fast encoder, a finished run, and a runner for the blocks of a page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Launch
-from tests.docs.running import Reader
-
-MakeReader = Callable[[Path], Reader]
+from tests.docs.running import PageRunner
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +34,8 @@ def narrow_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def my_run(launch: Launch, narrow_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Return a function that returns the directory of a finished run. Its first call makes the run."""
+def make_my_run(launch: Launch, narrow_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A function that returns the directory of a finished run. Its first call makes the run, later calls reuse it."""
     directories: list[Path] = []
 
     def make_run() -> Path:
@@ -51,9 +49,9 @@ def my_run(launch: Launch, narrow_encoder: Path, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def reader(
-    tmp_path: Path, user_environment: dict[str, str], narrow_encoder: Path, my_run: Callable[[], Path]
-) -> Reader:
-    """A reader who has installed Midway, and works in an empty directory."""
+def page_runner(
+    tmp_path: Path, user_environment: dict[str, str], narrow_encoder: Path, make_my_run: Callable[[], Path]
+) -> PageRunner:
+    """A runner that works in an empty directory, with Midway installed, as a reader of the page would."""
     search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return Reader(tmp_path, {**os.environ, **user_environment, "PATH": search_path}, narrow_encoder, my_run)
+    return PageRunner(tmp_path, {**os.environ, **user_environment, "PATH": search_path}, narrow_encoder, make_my_run)

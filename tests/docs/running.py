@@ -1,4 +1,4 @@
-"""Run the blocks of a page in order, as a reader would who follows the page."""
+"""Run the blocks of a page in order, as a reader who follows the page would."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pathlib import Path
 import yaml
 
 from tests.conftest import ROOT, run_command
-from tests.docs.blocks import OUTPUT, RUN, Block, read_blocks
+from tests.docs.blocks import OUTPUT_LANGUAGE, TESTED_LANGUAGES, Block, read_blocks
 from tests.limits import HANG_LIMIT
 
 INTERPRETERS = {
     "python": [sys.executable],
     "accelerate launch": [sys.executable, "-m", "accelerate.commands.launch"],
 }
-"""Arguments that replace the first words of a command, so that it runs in the environment of the tests."""
+"""Arguments that replace the first words of a command, so that the command runs in the environment of the tests."""
 SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
-TRAINS_NOTHING = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
-"""Commands that train nothing. A dry run of a study is not one of them: it measures how long steps take."""
-SHELL = re.compile(r"[|><;&]")
-"""Operators that need a shell."""
+COMMAND_WITHOUT_TRAINING = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
+"""Matches commands that train nothing. A dry run of a study does not match, because it trains to estimate the time."""
+SHELL_OPERATOR = re.compile(r"[|><;&]")
+"""Matches an operator that only a shell can interpret."""
 DEFAULT_NAMES = {"python": "program.py", "yaml": "settings.yaml"}
 """File names of blocks that do not name a file."""
 STUDY_KEYS = {"arms", "base", "grid"}
 """Keys that occur in study files but not in recipes."""
 
 
-class Reader:
+class PageRunner:
     """Runs the blocks of a page as a reader would.
 
     Args:
         folder: an empty directory to work in.
         environment: all environment variables.
         encoder: a small encoder for runs that do not name one.
-        make_my_run: returns a directory with the files of a finished run.
+        make_my_run: returns the directory of a finished run, which pages can read as runs/my-run.
     """
 
     def __init__(
@@ -49,21 +49,25 @@ class Reader:
         for name in ("experiments", "accelerate_configs"):
             (folder / name).symlink_to(ROOT / name)
 
-    def follow(self, page: Path) -> None:
+    def run_page(self, page: Path) -> None:
         """Run all blocks of a page in order."""
         text = page.read_text(encoding="utf-8")
         if "runs/my-run" in text and "--name my-run" not in text:
             shutil.copytree(self.make_my_run(), self.folder / "runs" / "my-run")
         for block in read_blocks(page):
-            self.run(block)
+            self.run_block(block)
 
-    def run(self, block: Block) -> None:
-        """Save a block to its file if it has one, and run its commands."""
-        if "not tested" in block.notes or block.language == OUTPUT:
+    def run_block(self, block: Block) -> None:
+        """Save a block to a file if it names one, and run its commands.
+
+        Raises:
+            AssertionError: if the block's language is not tested, or a command ends with an unexpected exit status.
+        """
+        if "not tested" in block.notes or block.language == OUTPUT_LANGUAGE:
             return
-        assert block.language in RUN or block.title, (
-            f"{block.place}: expected the language {', '.join(RUN)} or {OUTPUT}, or a block with a title; got "
-            f"'{block.language}'"
+        assert block.language in TESTED_LANGUAGES or block.title, (
+            f"{block.place}: expected the language {', '.join(TESTED_LANGUAGES)} or {OUTPUT_LANGUAGE}, or a block "
+            f"with a title; got '{block.language}'"
         )
         name = block.file_name or DEFAULT_NAMES.get(block.language)
         if name is not None:
@@ -71,15 +75,16 @@ class Reader:
             (self.folder / name).write_text(block.text, encoding="utf-8")
         status = int(block.notes.get("exits with", "0"))
         for command in self._commands(block, name):
-            done = self._execute(command)
-            assert done.returncode == status, (
-                f"{block.place}: {command}\nexit status {done.returncode}, expected {status}\n"
-                f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            process = self._execute(command)
+            assert process.returncode == status, (
+                f"{block.place}: {command}\nexit status {process.returncode}, expected {status}\n"
+                f"{process.stdout[-2000:]}{process.stderr[-4000:]}"
             )
 
     def _commands(self, block: Block, name: str | None) -> Iterator[str]:
+        """Yield the commands that test a block, which was saved under a name."""
         if block.language == "bash":
-            for command in commands_of(block.text):
+            for command in split_into_commands(block.text):
                 yield self._shorten(command, block.notes.get("tested with"))
         elif block.language == "python":
             yield f"python {name}"
@@ -89,8 +94,8 @@ class Reader:
             yield self._shorten(f"python {command}", block.notes.get("tested with"))
 
     def _shorten(self, command: str, flags: str | None) -> str:
-        """Return a command for a smaller run: with `--smoke` or the given flags, and a small encoder."""
-        if not SCRIPT.search(command) or TRAINS_NOTHING.search(command):
+        """Return a command that trains less: with the given flags, by default `--smoke`, and a small encoder."""
+        if not SCRIPT.search(command) or COMMAND_WITHOUT_TRAINING.search(command):
             return command
         extra_flags = "--smoke" if flags is None else flags
         if not re.search(r"\bencoder=|--encoder\b", command):
@@ -99,7 +104,7 @@ class Reader:
         return f"{command[:end].rstrip()} {extra_flags} {command[end:]}".rstrip()
 
     def _execute(self, command: str) -> subprocess.CompletedProcess[str]:
-        arguments = as_arguments(command)
+        arguments = split_into_arguments(command)
         if arguments is not None:
             return run_command(arguments, self.folder, self.environment, HANG_LIMIT)
         return subprocess.run(
@@ -113,7 +118,7 @@ class Reader:
         )
 
 
-def commands_of(text: str) -> list[str]:
+def split_into_commands(text: str) -> list[str]:
     """Return the commands of a bash block, one per line, without comments and empty lines."""
     lines = text.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -122,11 +127,11 @@ def commands_of(text: str) -> list[str]:
 def _end_of_command(command: str) -> int:
     """Return the position at which the first command of a pipeline or list ends."""
     without_quotes = re.sub(r"\"[^\"]*\"|'[^']*'", lambda quoted: "_" * len(quoted[0]), command)
-    operator = SHELL.search(without_quotes)
+    operator = SHELL_OPERATOR.search(without_quotes)
     return operator.start() if operator else len(command)
 
 
-def as_arguments(command: str) -> list[str] | None:
+def split_into_arguments(command: str) -> list[str] | None:
     """Return a command as a list of arguments, or None if it needs a shell."""
     for words, start in INTERPRETERS.items():
         if command.startswith(f"{words} ") and _end_of_command(command) == len(command) and "$" not in command:

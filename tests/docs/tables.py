@@ -1,4 +1,4 @@
-"""Read tables of a documentation page, and compare them with the actual names."""
+"""Read the names that a table of a documentation page describes, and compare them with the actual names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def described(page: Path, anchor: str, header: str) -> list[str]:
-    """Return the names in the first column of a table.
+def described_names(page: Path, anchor: str, header: str) -> list[str]:
+    """Return the names that a table describes: those in its first column.
 
     Args:
         page: the page with the table.
-        anchor: anchor of the section with the table.
-        header: header of the first column, which selects one of the section's tables.
+        anchor: anchor of the section that contains the table.
+        header: header of the table's first column, which selects one of the section's tables.
     """
     text = page.read_text(encoding="utf-8")
     sections = re.split(r"^#+ ", text, flags=re.MULTILINE)
@@ -28,19 +28,19 @@ def described(page: Path, anchor: str, header: str) -> list[str]:
     return names
 
 
-def compare(descriptions: Iterable[str], actual_names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the descriptions that match no actual name, and the actual names that no description matches.
+def compare_names(described: Iterable[str], actual_names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the described names that match no actual name, and the actual names that match no described name.
 
-    A part `<name>` of a description matches any text.
+    A placeholder in angle brackets, as in `validation/<metric>`, matches any text.
     """
-    descriptions, actual_names = list(descriptions), set(actual_names)
-    matches_by_description = {
+    described, actual_names = list(described), set(actual_names)
+    matches_by_described_name = {
         name: {
             candidate
             for candidate in actual_names
             if re.fullmatch(re.sub(r"<\\?\w+>", ".+", re.escape(name)), candidate)
         }
-        for name in descriptions
+        for name in described
     }
-    missing = [name for name, matches in matches_by_description.items() if not matches]
-    return missing, sorted(actual_names - set().union(*matches_by_description.values()))
+    missing = [name for name, matches in matches_by_described_name.items() if not matches]
+    return missing, sorted(actual_names - set().union(*matches_by_described_name.values()))

@@ -1,4 +1,4 @@
-"""Blocks that are not run have a reason, every page is tested, and blocks are read correctly."""
+"""Every page is tested, untested blocks have a reason, and blocks are read correctly."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 import pytest
 
 from tests.docs import test_concepts, test_how_to, test_readme, test_top_pages
-from tests.docs.blocks import DOCS, PAGES, Block, indented_code, place_of, read_blocks
-from tests.docs.running import commands_of
+from tests.docs.blocks import DOCS, PAGES, Block, lines_of_indented_code, read_blocks, repository_path
+from tests.docs.running import split_into_commands
 
-SKIPPED = [block for page in PAGES for block in read_blocks(page) if "not tested" in block.notes]
+UNTESTED_BLOCKS = [block for page in PAGES for block in read_blocks(page) if "not tested" in block.notes]
 
 
-@pytest.mark.parametrize("block", SKIPPED, ids=lambda block: block.place)
-def test_skipped_block_has_a_reason(block: Block) -> None:
+@pytest.mark.parametrize("block", UNTESTED_BLOCKS, ids=lambda block: block.place)
+def test_comment_above_untested_block_gives_a_reason(block: Block) -> None:
     reason = block.notes["not tested"]
     assert reason, f"{block.place}: expected a reason after 'not tested:'"
     pytest.skip(f"{block.place} is not run: {reason}")
 
 
-def test_every_page_is_tested_by_one_module() -> None:
+def test_every_page_is_tested_by_exactly_one_module() -> None:
     tested = [
         page for module in (test_readme, test_top_pages, test_concepts, test_how_to) for page in module.TESTED_PAGES
     ]
     assert sorted(tested) == PAGES
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if DOCS in page.parents], ids=place_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if DOCS in page.parents], ids=repository_path)
 def test_page_has_no_indented_code(page: Path) -> None:
-    assert indented_code(page) == []
+    assert lines_of_indented_code(page) == []
 
 
-def write(folder: Path, text: str) -> Path:
+def write_page(folder: Path, text: str) -> Path:
     page = folder / "page.md"
     page.write_text(text, encoding="utf-8")
     return page
@@ -67,10 +67,10 @@ import heads
 
 
 def test_read_blocks_returns_text_title_and_notes(tmp_path: Path) -> None:
-    page = write(tmp_path, PAGE)
+    page = write_page(tmp_path, PAGE)
     bash, csv, python = read_blocks(page)
     assert bash.notes == {"tested with": "--max_steps 4", "exits with": "1"}
-    assert (bash.line, commands_of(bash.text)) == (11, ["one --flag      value", "two"])
+    assert (bash.line, split_into_commands(bash.text)) == (11, ["one --flag      value", "two"])
     assert (csv.language, csv.file_name, csv.text, csv.notes) == ("csv", "reviews.csv", "text,label\n", {})
     assert (python.file_name, python.text) == ("my_head.py", "# my_head.py\nimport heads\n")
 
@@ -80,8 +80,8 @@ def test_read_blocks_returns_text_title_and_notes(tmp_path: Path) -> None:
 )
 def test_read_blocks_rejects_malformed_blocks_and_comments(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected|no end"):
-        list(read_blocks(write(tmp_path, f"{text}\nend\n")))
+        list(read_blocks(write_page(tmp_path, f"{text}\nend\n")))
 
 
-def test_indented_code_finds_blocks_outside_of_lists(tmp_path: Path) -> None:
-    assert indented_code(write(tmp_path, PAGE)) == [3]
+def test_indented_code_is_found_only_outside_lists(tmp_path: Path) -> None:
+    assert lines_of_indented_code(write_page(tmp_path, PAGE)) == [3]

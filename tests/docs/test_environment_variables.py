@@ -9,20 +9,20 @@ from pathlib import Path
 from research.system.launcher import PROCESS_COUNT_VARIABLES, SHARDING_VARIABLES
 from tests.conftest import ROOT
 from tests.docs.blocks import DOCS
-from tests.docs.tables import compare, described
+from tests.docs.tables import compare_names, described_names
 
 PAGE = DOCS / "reference" / "environment-variables.md"
 SOURCES = sorted([*ROOT.glob("research/**/*.py"), *ROOT.glob("heads/*.py"), *ROOT.glob("experiments/*.py")])
 BY_PARAMETER = {("launcher.py", "name"): PROCESS_COUNT_VARIABLES, ("launcher.py", "switch"): tuple(SHARDING_VARIABLES)}
-"""Variables whose names are passed as a parameter, by file name and parameter name."""
+"""Names of variables that the code passes as a parameter, by file name and parameter name."""
 
 
 def is_environ(node: ast.AST) -> bool:
     return ast.unparse(node) == "os.environ"
 
 
-def names_in(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield the expression for the variable's name in each use of os.environ."""
+def name_expressions(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield, for each use of os.environ, the expression that gives the variable's name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and is_environ(node.value):
             yield node.slice
@@ -33,15 +33,17 @@ def names_in(tree: ast.Module) -> Iterator[ast.expr]:
                 yield from node.func.value.elts
         elif isinstance(node, ast.Compare) and is_environ(node.comparators[0]):
             yield node.left
-        elif isinstance(node, ast.Dict) and any(key is None and is_environ(value) for key, value in pairs(node)):
+        elif isinstance(node, ast.Dict) and any(
+            key is None and is_environ(value) for key, value in key_value_pairs(node)
+        ):
             yield from (key for key in node.keys if key is not None)
 
 
-def pairs(node: ast.Dict) -> Iterator[tuple[ast.expr | None, ast.expr]]:
+def key_value_pairs(node: ast.Dict) -> Iterator[tuple[ast.expr | None, ast.expr]]:
     yield from zip(node.keys, node.values, strict=True)
 
 
-def constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
+def string_constants_of(trees: dict[Path, ast.Module]) -> dict[str, str]:
     """Return the values of module-level string constants, by name."""
     return {
         target.id: node.value.value
@@ -53,13 +55,13 @@ def constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
     }
 
 
-def variables() -> set[str]:
+def used_variables() -> set[str]:
     """Return the names of all environment variables that the sources use."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
-    string_constants = constants(trees)
+    string_constants = string_constants_of(trees)
     variable_names: set[str] = set()
     for path, tree in trees.items():
-        for name in names_in(tree):
+        for name in name_expressions(tree):
             if isinstance(name, ast.Constant):
                 variable_names.add(str(name.value))
             elif isinstance(name, ast.Name) and name.id in string_constants:
@@ -70,8 +72,8 @@ def variables() -> set[str]:
 
 
 def test_page_describes_exactly_the_variables_in_the_code() -> None:
-    descriptions = [
-        name for anchor in ("yours", "launcher", "internal") for name in described(PAGE, anchor, "variable")
+    described = [
+        name for anchor in ("yours", "launcher", "internal") for name in described_names(PAGE, anchor, "variable")
     ]
-    assert compare(descriptions, variables()) == ([], [])
-    assert len(descriptions) == len(set(descriptions))
+    assert compare_names(described, used_variables()) == ([], [])
+    assert len(described) == len(set(described))

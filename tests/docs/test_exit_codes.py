@@ -1,4 +1,4 @@
-"""The page of exit codes lists the code of every signal that runs handle, and the codes of errors."""
+"""The page of exit codes lists exactly the codes with which the scripts end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from research.system.signals import HANDLED_SIGNALS
 from tests.conftest import Launch
 from tests.docs.blocks import DOCS
-from tests.docs.tables import described
+from tests.docs.tables import described_names
 
 PAGE = DOCS / "reference" / "exit-codes.md"
 
 
 def test_page_describes_all_exit_codes() -> None:
     signal_codes = {128 + number for number in (*HANDLED_SIGNALS, signal.SIGPIPE)}
-    assert {int(code) for code in described(PAGE, "codes", "code")} == {0, 1, 2, *signal_codes}
+    assert {int(code) for code in described_names(PAGE, "codes", "code")} == {0, 1, 2, *signal_codes}
 
 
 @pytest.mark.parametrize(

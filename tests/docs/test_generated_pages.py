@@ -24,8 +24,8 @@ def anchors(page: str) -> list[str]:
 
 
 def test_every_setting_has_one_anchor() -> None:
-    found = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
-    assert sorted(found) == sorted([*declarations(RunConfig), *INSPECTION_FLAGS])
+    setting_anchors = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
+    assert sorted(setting_anchors) == sorted([*declarations(RunConfig), *INSPECTION_FLAGS])
     assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())
@@ -35,7 +35,7 @@ def test_setting_is_described_as_declared() -> None:
     page = settings_page()
     section = page[page.index("### `--batch_size`") : page.index("### `--micro_batch_size`")]
     declared = declarations(RunConfig)["batch_size"]
-    assert "**Type:** whole number. **Default:** `32`." in section
+    assert "**Type:** integer. **Default:** `32`." in section
     for text in (str(declared.bounds), declared.unit, declared.effect.value, declared.fixed_in_forks):
         assert text is not None
         assert text in section

@@ -14,7 +14,7 @@ from tests.docs.blocks import DOCS
 
 HEADING = "## Why was my edit refused?"
 GAP = "..."
-"""Stands for a value in a quoted message."""
+"""Stands for any value in a quoted message."""
 
 
 def quoted_messages() -> list[str]:
@@ -33,7 +33,7 @@ def string_literals(source: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def texts() -> list[str]:
+def code_strings() -> list[str]:
     sources = [path for folder in ("research", "heads") for path in (ROOT / folder).rglob("*.py")]
     return [text for source in sources for text in string_literals(source)]
 
@@ -43,6 +43,6 @@ def test_table_quotes_several_messages() -> None:
 
 
 @pytest.mark.parametrize("message", quoted_messages())
-def test_quoted_message_is_in_the_code(message: str, texts: list[str]) -> None:
+def test_quoted_message_is_in_the_code(message: str, code_strings: list[str]) -> None:
     pattern = ".*".join(map(re.escape, message.split(GAP)))
-    assert any(re.search(pattern, text, flags=re.DOTALL) for text in texts)
+    assert any(re.search(pattern, text, flags=re.DOTALL) for text in code_strings)

@@ -14,15 +14,17 @@ import pytest
 from research.settings.run_files import TRACKER_RUNS
 from tests.conftest import Launch
 from tests.docs.blocks import DOCS
-from tests.docs.tables import compare, described
+from tests.docs.tables import compare_names, described_names
 
 PAGE = DOCS / "reference" / "run-directory.md"
 LAST_CHECKPOINT = "step-00000012"
 
 
 @pytest.fixture(scope="module")
-def finished(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run that writes every kind of file, except for those of external trackers."""
+def finished_run(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The directory of a run that wrote every kind of file, except those of external trackers."""
     folder = tmp_path_factory.mktemp("run")
     arguments: list[object] = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output_dir", folder / "run"]
     arguments += ["--batch_size", 8, "--max_length", 32, "--max_steps", 12, "--evaluate_every", "2st", "--log_every", 1]
@@ -36,8 +38,10 @@ def finished(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_fa
 
 
 @pytest.fixture(scope="module")
-def study(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a study of two trials."""
+def study_directory(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The directory of a study with two trials."""
     folder = tmp_path_factory.mktemp("study")
     data = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--freeze", "encoder", "--smoke"]
     launch(["--heads", "linear,mean", "--seeds", 0, "--name", "s", *data], script="ablate.py", cwd=folder)
@@ -56,60 +60,62 @@ def entries_of(folder: Path) -> set[str]:
     return {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
 
 
-def check(anchor: str, header: str, actual_names: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
-    """Check that a table describes exactly the actual names, and those in `absent`."""
-    missing, undescribed = compare(described(PAGE, anchor, header), actual_names)
+def check_described(anchor: str, header: str, actual_names: Iterable[str], *, absent: tuple[str, ...] = ()) -> None:
+    """Check that a table describes exactly the actual names and the names in `absent`, which this run does not have."""
+    missing, undescribed = compare_names(described_names(PAGE, anchor, header), actual_names)
     assert (missing, undescribed) == ([*absent], []), f"{PAGE.name}, section {anchor}"
 
 
-def test_files_of_a_run_are_described(finished: Path) -> None:
-    check("files", "file", entries_of(finished))
+def test_files_of_a_run_are_described(finished_run: Path) -> None:
+    check_described("files", "file", entries_of(finished_run))
     assert TRACKER_RUNS in PAGE.read_text(encoding="utf-8")
 
 
-def test_values_in_metrics_log_are_described(finished: Path) -> None:
-    check("metricsjsonl", "field", keys_of(json_lines(finished / "metrics.jsonl")))
+def test_fields_of_metrics_log_are_described(finished_run: Path) -> None:
+    check_described("metricsjsonl", "field", keys_of(json_lines(finished_run / "metrics.jsonl")))
 
 
-def test_fields_of_journal_are_described(finished: Path) -> None:
-    check("journaljsonl", "field", keys_of(json_lines(finished / "journal.jsonl")))
+def test_fields_of_journal_are_described(finished_run: Path) -> None:
+    check_described("journaljsonl", "field", keys_of(json_lines(finished_run / "journal.jsonl")))
 
 
-def test_fields_of_result_are_described(finished: Path) -> None:
-    result = json.loads((finished / "result.json").read_text(encoding="utf-8"))
-    check("resultjson", "field", result, absent=("error",))
+def test_fields_of_result_are_described(finished_run: Path) -> None:
+    result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
+    check_described("resultjson", "field", result, absent=("error",))
 
 
-def test_columns_of_predictions_are_described(finished: Path) -> None:
+def test_columns_of_predictions_are_described(finished_run: Path) -> None:
     for split in ("validation", "test"):
-        check("predictions", "column", pq.read_schema(finished / "predictions" / f"{split}.parquet").names)
+        check_described(
+            "predictions", "column", pq.read_schema(finished_run / "predictions" / f"{split}.parquet").names
+        )
 
 
-def test_files_of_models_are_described(finished: Path) -> None:
+def test_files_of_models_are_described(finished_run: Path) -> None:
     for folder in ("model", "best"):
-        check("models", "file", entries_of(finished / folder))
+        check_described("models", "file", entries_of(finished_run / folder))
 
 
-def test_files_of_checkpoints_are_described(finished: Path) -> None:
-    checkpoint = finished / "checkpoints" / LAST_CHECKPOINT
-    check("checkpoints", "file", entries_of(checkpoint))
+def test_files_of_checkpoints_are_described(finished_run: Path) -> None:
+    checkpoint = finished_run / "checkpoints" / LAST_CHECKPOINT
+    check_described("checkpoints", "file", entries_of(checkpoint))
     assert entries_of(checkpoint / "kept") == {"metrics.jsonl", "best/"}
 
 
-def test_files_of_a_study_are_described(study: Path) -> None:
-    check("study", "file", entries_of(study))
+def test_files_of_a_study_are_described(study_directory: Path) -> None:
+    check_described("study", "file", entries_of(study_directory))
 
 
-def test_columns_of_results_are_described(study: Path) -> None:
-    with (study / "results.csv").open(encoding="utf-8", newline="") as file:
-        check("resultscsv", "column", next(csv.reader(file)))
+def test_columns_of_results_csv_are_described(study_directory: Path) -> None:
+    with (study_directory / "results.csv").open(encoding="utf-8", newline="") as file:
+        check_described("resultscsv", "column", next(csv.reader(file)))
 
 
-def test_events_of_trials_are_described(study: Path) -> None:
-    events = [line for path in (study / "logs").glob("*.jsonl") for line in json_lines(path)]
-    check("logs", "field", keys_of(events))
+def test_fields_of_trial_logs_are_described(study_directory: Path) -> None:
+    events = [line for path in (study_directory / "logs").glob("*.jsonl") for line in json_lines(path)]
+    check_described("logs", "field", keys_of(events))
 
 
-def test_compare_returns_missing_and_undescribed_names() -> None:
+def test_compare_names_returns_missing_and_undescribed_names() -> None:
     actual_names = ["step", "validation/loss", "test/loss"]
-    assert compare(["step", "validation/<metric>", "epoch"], actual_names) == (["epoch"], ["test/loss"])
+    assert compare_names(["step", "validation/<metric>", "epoch"], actual_names) == (["epoch"], ["test/loss"])

@@ -1,4 +1,4 @@
-"""The blocks of the site's first pages run: getting started, tutorial, limitations."""
+"""The blocks of the pages in docs/ itself run without errors: getting started, tutorial, limitations and so on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import PAGES, place_of
-from tests.docs.running import Reader
+from tests.docs.blocks import PAGES, repository_path
+from tests.docs.running import PageRunner
 
-TESTED_PAGES = [page for page in PAGES if place_of(page.parent) == "docs"]
+TESTED_PAGES = [page for page in PAGES if repository_path(page.parent) == "docs"]
 
 
-@pytest.mark.parametrize("page", TESTED_PAGES, ids=place_of)
-def test_blocks_run(page: Path, reader: Reader) -> None:
-    reader.follow(page)
+@pytest.mark.parametrize("page", TESTED_PAGES, ids=repository_path)
+def test_blocks_of_page_run_without_errors(page: Path, page_runner: PageRunner) -> None:
+    page_runner.run_page(page)

@@ -29,7 +29,7 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def held_flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+def pausable_run_flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
     """Flags of a quick run in float32. Its processes wait at a step if the environment variable HOLD is set."""
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),

@@ -24,8 +24,8 @@ Nodes = Callable[[list[str]], list[BackgroundCommand]]
 
 
 @pytest.fixture(scope="module")
-def settings(held_flags: list[str]) -> list[str]:
-    return [*held_flags, "--max_steps", "5", "--save_every", "2st"]
+def settings(pausable_run_flags: list[str]) -> list[str]:
+    return [*pausable_run_flags, "--max_steps", "5", "--save_every", "2st"]
 
 
 @pytest.fixture(scope="module")

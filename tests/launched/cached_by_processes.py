@@ -21,7 +21,7 @@ from research.training.run import TrainingRun
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 
-class Losses(Hook):
+class LossRecorder(Hook):
     """Record the loss of every step."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     compute.compute_hidden_states = record_split
     results: list[dict[str, Any]] = []
     for cache_features in (False, True):
-        losses = Losses()
+        losses = LossRecorder()
         with tempfile.TemporaryDirectory() as folder:
             run = prepare_run(
                 folder,

@@ -41,7 +41,7 @@ class PausedRun:
     directory: Path
 
     def pid(self, rank: int) -> int:
-        """Return the id of the process with a rank."""
+        """Return the id of the process with this rank."""
         return int((self.folder / f"held-{rank}").read_text())
 
     def wait_until_received(self, signal_number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""experiments/run.py as users start it, with a tiny encoder."""
+"""Runs of experiments/run.py from the command line, with a tiny encoder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import yaml
 from tests.builders.run_files import metrics_lines_of, result_of, without_speed
 from tests.conftest import ROOT, Launch
 
-SMALL = ("--max_length", "64", "--batch_size", "8", "--log_every", "1", "--mixed_precision", "no", "--report", "false")
+QUICK_RUN_FLAGS = ("--max_length=64", "--batch_size=8", "--log_every=1", "--mixed_precision=no", "--report=false")
 
 
 @pytest.fixture(scope="module")
 def settings(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SMALL]
+    return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *QUICK_RUN_FLAGS]
 
 
 def test_run_writes_the_documented_files(launch: Launch, settings: list[str], tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_run_can_be_repeated_from_its_config(launch: Launch, settings: list[str]
     assert without_speed(metrics_lines_of(first)) == without_speed(metrics_lines_of(repeated))
 
 
-def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_seed_changes_the_weights_but_not_the_test_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     for seed in (0, 1):
         launch(
             [*settings, "--seed", seed, "--max_steps", "2", "--limit_test", "9", "--output_dir", tmp_path / str(seed)]
@@ -101,10 +101,10 @@ def test_seed_changes_the_weights_and_not_the_rows(launch: Launch, settings: lis
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
-def test_run_interrupted_in_mid_epoch_ends_with_the_same_bits(
+def test_run_that_failed_in_mid_epoch_resumes_with_the_same_bits(
     launch: Launch, settings: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uninterrupted, cut = tmp_path / "uninterrupted", tmp_path / "cut"
+    uninterrupted, failed = tmp_path / "uninterrupted", tmp_path / "failed"
     options = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
     options += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
     for entry in ("{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: gru}", "{at: 6st, add_lora: {r: 2}}"):
@@ -112,17 +112,19 @@ def test_run_interrupted_in_mid_epoch_ends_with_the_same_bits(
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "fail_at_step"]
     launch([*settings, *options, *plugin, "--output_dir", uninterrupted], num_processes=num_processes)
     monkeypatch.setenv("FAIL_AT_STEP", "7")
-    failing = [*settings, *options, *plugin, "--output_dir", cut]
-    done = launch(failing, num_processes=num_processes, check=False)
+    failing_flags = [*settings, *options, *plugin, "--output_dir", failed]
+    done = launch(failing_flags, num_processes=num_processes, check=False)
     monkeypatch.delenv("FAIL_AT_STEP")
     assert done.returncode != 0
-    assert result_of(cut)["status"] == "failed"
-    launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
-    assert result_of(cut)["resumed_from"] == "step-00000004"
-    assert result_of(cut)["weights_sha256"] == result_of(uninterrupted)["weights_sha256"]
-    assert without_speed(metrics_lines_of(cut)) == without_speed(metrics_lines_of(uninterrupted))
-    assert result_of(cut)["metrics"] == result_of(uninterrupted)["metrics"]
-    done = launch([*settings, *options, *plugin, "--output_dir", cut, "--resume", "auto"], num_processes=num_processes)
+    assert result_of(failed)["status"] == "failed"
+    launch([*settings, *options, *plugin, "--output_dir", failed, "--resume", "auto"], num_processes=num_processes)
+    assert result_of(failed)["resumed_from"] == "step-00000004"
+    assert result_of(failed)["weights_sha256"] == result_of(uninterrupted)["weights_sha256"]
+    assert without_speed(metrics_lines_of(failed)) == without_speed(metrics_lines_of(uninterrupted))
+    assert result_of(failed)["metrics"] == result_of(uninterrupted)["metrics"]
+    done = launch(
+        [*settings, *options, *plugin, "--output_dir", failed, "--resume", "auto"], num_processes=num_processes
+    )
     assert "is finished" in done.stdout
 
 
@@ -136,13 +138,13 @@ def test_resume_with_changed_settings_is_refused(launch: Launch, settings: list[
     assert "Traceback" not in done.stderr
 
 
-def test_damaged_checkpoint_is_skipped_with_a_message(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_resume_skips_a_damaged_checkpoint_with_a_message(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     run = [*settings, "--output_dir", tmp_path / "run", "--save_every", "2st"]
     launch(run)
     (tmp_path / "run" / "result.json").unlink()
     weights = tmp_path / "run" / "checkpoints" / "step-00000006" / "model.safetensors"
     content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
+    content[-1] ^= 1  # flip a bit
     weights.write_bytes(content)
     done = launch([*run, "--resume", "auto"])
     assert re.search(r"step-00000006.*model\.safetensors", done.stdout)
@@ -175,6 +177,7 @@ def test_existing_run_directory_is_an_error_without_overwrite(
 
 def test_init_from_continues_training_a_finished_model(launch: Launch, settings: list[str], tmp_path: Path) -> None:
     launch([*settings, "--head", "mean", "--output_dir", tmp_path / "first"])
+    # With these learning rates, the step hardly changes the weights.
     flags = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "continued"]
     launch([*settings, "--head", "mean", *flags, "--init_from", tmp_path / "first"])
     first, continued = result_of(tmp_path / "first")["metrics"], result_of(tmp_path / "continued")["metrics"]
@@ -221,7 +224,9 @@ def test_early_stopping_ends_a_run(launch: Launch, settings: list[str], tmp_path
     assert re.match(r"accuracy .*\b2\b", str(result["stopped_because"]))
 
 
-def test_error_about_nonfinite_loss_names_step_and_rows(launch: Launch, settings: list[str], tmp_path: Path) -> None:
+def test_nonfinite_loss_is_an_error_with_step_and_rows_or_skips_the_step(
+    launch: Launch, settings: list[str], tmp_path: Path
+) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "poison"]
     run = [*settings, *plugin, "--output_dir", tmp_path / "run"]
     for num_processes in (1, 2):
@@ -246,6 +251,7 @@ def test_smoke_run_writes_all_files_in_three_steps(launch: Launch, settings: lis
 def test_launch_with_unconnected_processes_is_refused(
     launch: Launch, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As if srun had started two processes that do not know of each other.
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     done = launch([*settings, "--output_dir", tmp_path / "run"], check=False)
     assert done.returncode == 1

@@ -86,5 +86,5 @@ def workplace(
     """A working directory with a plugin, for running studies."""
     workplace = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
     yield workplace
-    (tmp_path / "hold.txt").unlink(missing_ok=True)
+    (tmp_path / "pause.txt").unlink(missing_ok=True)
     workplace.kill_commands()

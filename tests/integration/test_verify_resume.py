@@ -9,25 +9,13 @@ import pytest
 
 from tests.conftest import ROOT, Launch
 
-SHORT = (
-    "--max_length",
-    "32",
-    "--batch_size",
-    "8",
-    "--mixed_precision",
-    "no",
-    "--num_threads",
-    "1",
-    "--report",
-    "false",
-    "--cuts",
-    "1",
-)
+SHORT_RUN_FLAGS = ("--max_length=32", "--batch_size=8", "--mixed_precision=no", "--num_threads=1", "--report=false")
 
 
 @pytest.fixture
 def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
-    return ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews), *SHORT, "--folder", str(tmp_path / "both")]
+    data_flags = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}"]
+    return [*data_flags, *SHORT_RUN_FLAGS, "--cuts=1", f"--folder={tmp_path / 'both'}"]
 
 
 def test_exact_resume_is_reported(launch: Launch, settings: list[str]) -> None:
@@ -45,14 +33,8 @@ def test_first_difference_is_reported(
     launch: Launch, settings: list[str], changes_weights: str, expected_text: str
 ) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
-    options = [
-        "--hook.forgetful.changes_weights",
-        changes_weights,
-        "--save_every",
-        "1st",
-        "--cut_seed",
-        "4",
-    ]  # kills in step 5
+    # With this seed, the run is killed in step 5.
+    options = ["--hook.forgetful.changes_weights", changes_weights, "--save_every", "1st", "--cut_seed", "4"]
     done = launch([*settings, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1
     printed = " ".join(done.stdout.replace("│", " ").split())
@@ -61,7 +43,7 @@ def test_first_difference_is_reported(
     assert ("weights_sha256 of result.json differs" in done.stdout) is (changes_weights == "true")
 
 
-def test_failing_run_has_a_failing_exit_status(launch: Launch, settings: list[str]) -> None:
+def test_refused_run_has_exit_status_2(launch: Launch, settings: list[str]) -> None:
     done = launch([*settings, "--lr", "-1"], script="verify_resume.py", check=False)
     assert done.returncode == 2
     assert "Expected lr to be above 0" in done.stderr

@@ -19,7 +19,7 @@ from tests.conftest import Launch, run_command
 from tests.limits import wait_until
 
 
-def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_runs(
+def test_trials_with_a_frozen_encoder_share_a_process_and_give_the_results_of_single_runs(
     workplace: Workplace, launch: Launch
 ) -> None:
     arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2", "--report", "true"]
@@ -117,7 +117,9 @@ def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
         (["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"], r"nobody@127\.0\.0\.1:1/none\b"),
     ],
 )
-def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: list[str], message: str) -> None:
+def test_invalid_study_is_refused_without_a_traceback_or_password(
+    workplace: Workplace, arguments: list[str], message: str
+) -> None:
     done = run_command(workplace.command(*arguments), workplace.folder, workplace.environment, 120)
     assert done.returncode in (1, 2)
     assert re.search(message, done.stderr)

@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
     "num_threads": 1,
     "report": False,
 }
-"""12 steps in two epochs; hidden states are cached by default."""
+"""12 steps in two epochs. Hidden states are cached if `cache_features` is None, the default."""
 Train = Callable[..., dict[str, Any]]
 
 
@@ -66,15 +66,15 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, which all runs of one test use."""
+def fresh_cache_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache directory that is empty before the test. All runs of the test use it."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MIDWAY_CACHE", str(folder))
     return folder
 
 
 @pytest.fixture
-def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
+def train(tiny_encoder: Path, tiny_reviews: Path, fresh_cache_dir: Path) -> Train:
     """A function that trains in this process and returns the result: `train(directory, hook, epochs=3)`."""
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
     return run
 
 
-def cache_entries_in(folder: Path) -> list[Path]:
+def feature_entries_in(folder: Path) -> list[Path]:
+    """Return the folders with hidden states in a cache."""
     return sorted(folder.glob("features-*"))
 
 
@@ -126,7 +127,7 @@ class FailsIfEncoderRuns(Hook):
             run.encoder_with_head.run_encoder = refuse  # type: ignore[assignment]
 
 
-@pytest.mark.usefixtures("features_dir")
+@pytest.mark.usefixtures("fresh_cache_dir")
 @pytest.mark.parametrize("head", BUILT_IN_HEADS)
 def test_every_head_has_the_same_losses_and_logits_with_cached_features(
     head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path
@@ -158,7 +159,7 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("features_dir")
+@pytest.mark.usefixtures("fresh_cache_dir")
 @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
 @pytest.mark.parametrize("kind", ["texts", "pairs"])
 def test_long_texts_and_pairs_have_the_same_losses_and_logits_with_cached_features(
@@ -179,7 +180,7 @@ def test_long_texts_and_pairs_have_the_same_losses_and_logits_with_cached_featur
     assert np.abs(uncached.logits - cached.logits).max() < 1e-5
 
 
-@pytest.mark.usefixtures("features_dir")
+@pytest.mark.usefixtures("fresh_cache_dir")
 def test_run_with_bf16_cache_has_almost_the_same_losses(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"encoder": str(tiny_encoder), "data": str(tiny_reviews)}
     uncached, bf16 = (
@@ -209,13 +210,13 @@ def test_compiled_model_has_the_same_losses_with_cached_features(
 
 
 def test_cached_run_leaves_the_same_files_and_reports_the_cache(
-    train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, fresh_cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
     uncached = train(tmp_path / "uncached", **settings, cache_features=False)
-    assert str(features_dir) not in capsys.readouterr().out
+    assert str(fresh_cache_dir) not in capsys.readouterr().out
     cached = train(tmp_path / "cached", **settings)
-    assert f" {features_dir}.\n" in capsys.readouterr().out
+    assert f" {fresh_cache_dir}.\n" in capsys.readouterr().out
     assert (uncached["cached_features"], cached["cached_features"]) == (False, True)
     assert uncached["tested"] == cached["tested"] == "best"
     for split, metrics in uncached["metrics"].items():
@@ -245,9 +246,8 @@ def test_two_processes_compute_features_once_and_have_the_same_losses_with_them(
     script = ROOT / "tests" / "launched" / "cached_by_processes.py"
     # Different rows, so that the session's cache has no hidden states for them.
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
-    rows = [split.read_text() for split in data.glob("*.csv")]
-    for split, text in zip(data.glob("*.csv"), rows, strict=True):
-        split.write_text(text.replace("the", "film"))
+    for path in sorted(data.glob("*.csv")):
+        path.write_text(path.read_text().replace("the", "film"))
     options = ["--encoder", tiny_encoder, "--data", data, "--output", tmp_path / "results"]
     launch(options, num_processes=2, script=str(script))
     first, second = read_by_rank(tmp_path / "results", 2)
@@ -277,17 +277,17 @@ def test_two_processes_compute_features_once_and_have_the_same_losses_with_them(
         ({"cache_features": False}, None),
     ],
 )
-def test_run_without_cache_reports_the_reason_if_it_is_unexpected(
+def test_uncached_run_reports_the_reason_only_if_a_user_may_expect_caching(
     train: Train,
     settings: dict[str, Any],
     reason: str | None,
-    features_dir: Path,
+    fresh_cache_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = train(tmp_path / "run", **settings)
     assert not result["cached_features"]
-    assert cache_entries_in(features_dir) == []
+    assert feature_entries_in(fresh_cache_dir) == []
     lines = [line for line in capsys.readouterr().out.splitlines() if "idden states" in line]
     assert [line.partition(": ")[2] for line in lines] == ([] if reason is None else [reason])
 
@@ -342,7 +342,7 @@ CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_run_stops_using_the_cache_after_an_unexpected_change(
-    train: Train, change: str, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, change: str, fresh_cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     action, reason = CHANGES[change]
     results, losses = [], []
@@ -352,13 +352,13 @@ def test_run_stops_using_the_cache_after_an_unexpected_change(
         results.append(train(directory, CallAfterStep3(action), recorder, cache_features=cache_features))
         losses.append(recorder.values)
     out = capsys.readouterr().out
-    assert out.count(f" {features_dir}.\n") == 1  # the second run started with cached hidden states
+    assert out.count(f" {fresh_cache_dir}.\n") == 1  # the second run started with cached hidden states
     assert out.count(f": {reason}.\n") == 1
     assert not results[1]["cached_features"]
     # Adam amplifies rounding errors once the encoder trains.
     assert np.abs(np.subtract(losses[0], losses[1])).max() < 1e-4
     assert results[1]["metrics"]["test"]["loss"] == pytest.approx(results[0]["metrics"]["test"]["loss"], abs=1e-4)
-    assert abs(losses[0][3] - losses[0][2]) > 1e-6
+    assert abs(losses[0][3] - losses[0][2]) > 1e-6, "expected the losses to change"
 
 
 def test_conditional_edit_of_the_encoder_prevents_caching(
@@ -393,7 +393,7 @@ def test_replaced_heads_read_the_layers_that_they_need(train: Train, tmp_path: P
 
 @pytest.mark.parametrize("cache_state", ["kept", "deleted", "no longer used"])
 def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
-    train: Train, features_dir: Path, tmp_path: Path, cache_state: str, capsys: pytest.CaptureFixture[str]
+    train: Train, fresh_cache_dir: Path, tmp_path: Path, cache_state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rewrite_same_weights(run: TrainingRun) -> None:
         # The values do not change, but torch counts two changes, so the run stops using the cache.
@@ -409,7 +409,7 @@ def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
     assert result["cached_features"] == (cache_state != "no longer used")
     for step in (4, 6):
         if cache_state == "deleted":
-            for entry in cache_entries_in(features_dir):
+            for entry in feature_entries_in(fresh_cache_dir):
                 shutil.rmtree(entry)
         digests = DigestRecorder()
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
@@ -437,17 +437,17 @@ def test_resume_may_turn_caching_on_and_reports_it(
 
 def test_resume_reports_differently_rounded_hidden_states(
     train: Train,
-    features_dir: Path,
+    fresh_cache_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(tmp_path / "uninterrupted", save_every="4st")
-    for entry in cache_entries_in(features_dir):
+    for entry in feature_entries_in(fresh_cache_dir):
         shutil.rmtree(entry)
     original = EncoderWithHead.run_encoder
 
-    # A different number of threads may round differently too.
+    # In practice, rounding differs for example with a different number of threads.
     def run_encoder_with_rounding(self: EncoderWithHead, *arguments: Any, **keywords: Any) -> Any:
         states = original(self, *arguments, **keywords)
         assert isinstance(states, Tensor)
@@ -476,15 +476,15 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path:
 
 def test_damaged_cache_is_reported_and_recomputed(
     train: Train,
-    features_dir: Path,
+    fresh_cache_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     undamaged = train(tmp_path / "undamaged")
-    moved = features_dir.rename(tmp_path / "moved")  # this process has not opened the new paths yet
+    moved = fresh_cache_dir.rename(tmp_path / "moved")  # this process has not opened the new paths yet
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
-    for entry in cache_entries_in(moved):
+    for entry in feature_entries_in(moved):
         file = entry / "layer-2.bin"
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4  # flip a bit
@@ -493,10 +493,10 @@ def test_damaged_cache_is_reported_and_recomputed(
     recomputed = train(tmp_path / "recomputed")
     messages = sorted(line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line)
     assert len(messages) == 3
-    assert all(str(entry) in line for entry, line in zip(cache_entries_in(moved), messages, strict=True))
+    assert all(str(entry) in line for entry, line in zip(feature_entries_in(moved), messages, strict=True))
     assert recomputed["weights_sha256"] == undamaged["weights_sha256"]
     assert recomputed["metrics"] == undamaged["metrics"]
-    assert len(cache_entries_in(moved)) == 3
+    assert len(feature_entries_in(moved)) == 3
     assert partial_files_in(moved) == []
 
 
@@ -530,7 +530,7 @@ def test_full_disk_is_reported_and_the_run_continues(
     assert not result["cached_features"]
     assert result["weights_sha256"] == uncached["weights_sha256"]
     assert partial_files_in(disk.path / "cache") == []
-    assert len(cache_entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
+    assert len(feature_entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
     disk.clear()
     if moment != "before writing":
         monkeypatch.undo()
@@ -579,11 +579,11 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     assert interrupted.wait() == 130
     assert "Traceback" not in interrupted.read_output()
     find_computing_run(waiting_runs)
-    assert cache_entries_in(cache) == []
+    assert feature_entries_in(cache) == []
     (hold / "go").touch()
     assert [run.wait() for run in waiting_runs] == [0, 0]
     assert sorted(split for run in waiting_runs for split in computed_by(run)) == sorted(SPLITS)
-    assert len(cache_entries_in(cache)) == 3
+    assert len(feature_entries_in(cache)) == 3
     assert partial_files_in(cache) == []
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
     assert [result["cached_features"] for result in results] == [True, True]

@@ -29,7 +29,7 @@ def settings(pausable_run_flags: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run of two processes."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
     launch([*settings, "--output_dir", directory], num_processes=2)
@@ -86,7 +86,11 @@ def wait_for_paused_pids(launchers: list[BackgroundCommand], folder: Path) -> li
     ids=["c10d", "static"],
 )
 def test_run_resumes_after_each_node_loses_its_process(
-    start_nodes: StartNodes, uninterrupted: Path, tmp_path: Path, rendezvous: list[str], request: pytest.FixtureRequest
+    start_nodes: StartNodes,
+    uninterrupted_run: Path,
+    tmp_path: Path,
+    rendezvous: list[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     port = free_port()
     launchers = start_nodes([option.replace("{port}", str(port)) for option in rendezvous])
@@ -105,4 +109,4 @@ def test_run_resumes_after_each_node_loses_its_process(
     (tmp_path / "go").touch()
     assert [launcher.wait() for launcher in launchers] == [0, 0], [launcher.read_output() for launcher in launchers]
     assert str(json.loads((tmp_path / "run" / "result.json").read_text())["resumed_from"]).startswith("step-")
-    assert not list(differences(uninterrupted, tmp_path / "run"))
+    assert not list(differences(uninterrupted_run, tmp_path / "run"))

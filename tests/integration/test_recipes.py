@@ -19,6 +19,7 @@ EXPECTED_EDITS = {
     "frozen_probe": ["freeze"],
     "quickstart": ["freeze"],
 }
+"""Names of the applied edits by recipe. Recipes that are not listed have no edits."""
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -79,7 +79,7 @@ def non_default_value(option: Option) -> Any:
         return [*default[:-1], non_default_value(Option("", None, default[-1], ""))]
     if isinstance(default, dict):
         return {key: non_default_value(Option("", None, value, "")) for key, value in default.items()}
-    return 3 if default is None else "other"
+    return 3 if default is None else "other"  # options that are None by default accept a number
 
 
 CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in shipped_names(registry)]

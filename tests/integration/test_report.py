@@ -19,8 +19,8 @@ HOSTILE_TEXT = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
 HOOK = """
 from research import Hook, register_hook
 
-@register_hook("counts")
-class Counts(Hook):
+@register_hook("log_squares")
+class LogSquares(Hook):
     def after_step(self, run):
         run.log({"steps_squared": run.clock.step ** 2})
 """
@@ -48,7 +48,7 @@ def run_directory(
         "log_every": 1,
         "evaluate_every": "25%",
         "plugin": [str(folder / "my_hook.py")],
-        "hook": ["counts"],
+        "hook": ["log_squares"],
         "freeze": ["encoder"],
         "timeline": [{"at": "3st", "unfreeze": "encoder"}, {"at": "50%", "replace_head": "mean", "scale_lr": 0.5}],
     }

@@ -88,7 +88,7 @@ def settings(pausable_run_flags: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
     launch([*settings, "--output_dir", directory])
@@ -96,7 +96,7 @@ def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_with_two_processes(
+def uninterrupted_run_of_two_processes(
     launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The directory of an uninterrupted run of two processes."""
@@ -151,7 +151,7 @@ def resume(launch: Launch, settings: list[str]) -> Resume:
     ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"],
 )
 def test_signal_ends_the_run_with_a_checkpoint_after_the_step(
-    start_paused: StartPaused, resume: Resume, uninterrupted: Path, signal_number: signal.Signals, status: int
+    start_paused: StartPaused, resume: Resume, uninterrupted_run: Path, signal_number: signal.Signals, status: int
 ) -> None:
     paused = start_paused()
     os.kill(paused.pid(0), signal_number)
@@ -169,12 +169,12 @@ def test_signal_ends_the_run_with_a_checkpoint_after_the_step(
     assert printed.endswith(f"{message}\n")
     resume(paused)
     assert result_of(paused.directory)["resumed_from"] == PAUSE_CHECKPOINT
-    assert not list(differences(uninterrupted, paused.directory))
+    assert not list(differences(uninterrupted_run, paused.directory))
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_signal_to_the_launcher_of_one_process_leaves_a_checkpoint(
-    start_paused: StartPaused, resume: Resume, uninterrupted: Path, signal_number: signal.Signals
+    start_paused: StartPaused, resume: Resume, uninterrupted_run: Path, signal_number: signal.Signals
 ) -> None:
     paused = start_paused(num_processes=1)
     launcher = paused.command.process.pid
@@ -188,21 +188,21 @@ def test_signal_to_the_launcher_of_one_process_leaves_a_checkpoint(
     (message,) = paused.final_messages()
     assert re.match("error: SIGTERM .*step 3 of 12", message)
     resume(paused, num_processes=1)
-    assert not list(differences(uninterrupted, paused.directory))
+    assert not list(differences(uninterrupted_run, paused.directory))
 
 
-def test_run_continues_after_its_shell_is_killed(start_paused: StartPaused, uninterrupted: Path) -> None:
+def test_run_continues_after_its_shell_is_killed(start_paused: StartPaused, uninterrupted_run: Path) -> None:
     paused = start_paused(launcher_options=IN_CHILD_PROCESS)
     paused.command.process.kill()
     paused.command.wait()
     paused.unpause()
     paused.wait_until_ended()
     assert result_of(paused.directory)["status"] == "finished"
-    assert not list(differences(uninterrupted, paused.directory))
+    assert not list(differences(uninterrupted_run, paused.directory))
 
 
 def test_signal_to_the_launcher_of_two_processes_leaves_one_checkpoint(
-    start_paused: StartPaused, resume: Resume, uninterrupted_with_two_processes: Path
+    start_paused: StartPaused, resume: Resume, uninterrupted_run_of_two_processes: Path
 ) -> None:
     paused = start_paused(num_processes=2)
     os.kill(paused.command.process.pid, signal.SIGTERM)
@@ -214,7 +214,7 @@ def test_signal_to_the_launcher_of_two_processes_leaves_one_checkpoint(
     assert result_of(paused.directory)["status"] == "interrupted"
     assert len(paused.final_messages()) == 1
     resume(paused, num_processes=2)
-    assert not list(differences(uninterrupted_with_two_processes, paused.directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.slow  # half a minute, like every run of two processes in this file
@@ -230,7 +230,7 @@ def test_killed_launcher_of_two_processes_leaves_a_checkpoint(start_paused: Star
 
 
 def test_signal_to_one_of_two_processes_ends_both_with_a_checkpoint(
-    start_paused: StartPaused, resume: Resume, uninterrupted_with_two_processes: Path
+    start_paused: StartPaused, resume: Resume, uninterrupted_run_of_two_processes: Path
 ) -> None:
     paused = start_paused(num_processes=2)
     os.kill(paused.pid(1), signal.SIGTERM)
@@ -240,7 +240,7 @@ def test_signal_to_one_of_two_processes_ends_both_with_a_checkpoint(
     assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     resume(paused, num_processes=2)
-    assert not list(differences(uninterrupted_with_two_processes, paused.directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.skipif(
@@ -305,7 +305,7 @@ def test_command_ends_if_one_of_two_processes_is_killed(start_paused: StartPause
 
 
 def test_run_restarted_by_the_launcher_resumes_from_its_checkpoint(
-    start_paused: StartPaused, uninterrupted_with_two_processes: Path, tmp_path: Path
+    start_paused: StartPaused, uninterrupted_run_of_two_processes: Path, tmp_path: Path
 ) -> None:
     # The run has no name, so the launcher's second start must find the same directory.
     paused = start_paused(
@@ -316,26 +316,26 @@ def test_run_restarted_by_the_launcher_resumes_from_its_checkpoint(
     assert paused.command.wait() == 0, paused.command.read_output()
     (directory,) = (tmp_path / "runs").iterdir()
     assert result_of(directory)["resumed_from"] == "step-00000002"
-    assert not list(differences(uninterrupted_with_two_processes, directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, directory))
 
 
 def test_run_restarted_by_the_launcher_without_a_checkpoint_starts_over(
-    start_paused: StartPaused, uninterrupted_with_two_processes: Path
+    start_paused: StartPaused, uninterrupted_run_of_two_processes: Path
 ) -> None:
     paused = start_paused(num_processes=2, launcher_options=["--max_restarts", "1"])
     os.kill(paused.pid(0), signal.SIGKILL)
     paused.unpause()
     assert paused.command.wait() == 0, paused.command.read_output()
     assert result_of(paused.directory)["resumed_from"] is None
-    assert not list(differences(uninterrupted_with_two_processes, paused.directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     start_paused: StartPaused,
     resume: Resume,
-    uninterrupted: Path,
-    uninterrupted_with_two_processes: Path,
+    uninterrupted_run: Path,
+    uninterrupted_run_of_two_processes: Path,
     num_processes: int,
 ) -> None:
     paused = start_paused("--hook.hold.step", "0", num_processes=num_processes)
@@ -350,4 +350,6 @@ def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     assert LAST_CHECKPOINT in resume(paused, "--hook.hold.step", "0", num_processes=num_processes)
     # The files are equal byte for byte, including the measured speeds, so no line was written again.
     assert (paused.directory / "metrics.jsonl").read_bytes() == metrics
-    assert not list(differences(uninterrupted_with_two_processes if num_processes else uninterrupted, paused.directory))
+    assert not list(
+        differences(uninterrupted_run_of_two_processes if num_processes else uninterrupted_run, paused.directory)
+    )

@@ -101,27 +101,23 @@ def postgresql_address(server: PostgresqlServer) -> str:
 @needs_postgresql
 def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql_address: str) -> None:
     with Study("shared", postgresql_address) as first, Study("shared", postgresql_address) as second:
-        _check_that_trials_are_claimed_once(first, second)
-
-
-def _check_that_trials_are_claimed_once(first: Study, second: Study) -> None:
-    trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
-    assert first.add(trials) == 4
-    assert second.add(trials) == 0
-    attempts = [study.claim("a worker") for study in (first, second, first, second, first)]
-    assert attempts.pop() is None
-    claims = [claim for claim in attempts if claim is not None]
-    assert sorted(claim.trial.id for claim in claims) == sorted(trial.id for trial in trials)
-    first.finish(claims[0], 0.5, {"test": {"accuracy": 0.5}})
-    first.finish(claims[1], None, {"test": {"accuracy": None}})
-    first.fail(claims[2], "failed on purpose")
-    second.release(claims[3])
-    entries = {entry.trial.id: entry for entry in second.entries().values()}
-    states = [entries[claim.trial.id].state for claim in claims]
-    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
-    assert entries[claims[0].trial.id].value == 0.5
-    assert entries[claims[2].trial.id].attributes["error"] == "failed on purpose"
-    assert entries[claims[0].trial.id].trial.settings == claims[0].trial.settings
+        trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
+        assert first.add(trials) == 4
+        assert second.add(trials) == 0
+        attempts = [study.claim("a worker") for study in (first, second, first, second, first)]
+        assert attempts.pop() is None
+        claims = [claim for claim in attempts if claim is not None]
+        assert sorted(claim.trial.id for claim in claims) == sorted(trial.id for trial in trials)
+        first.finish(claims[0], 0.5, {"test": {"accuracy": 0.5}})
+        first.finish(claims[1], None, {"test": {"accuracy": None}})
+        first.fail(claims[2], "failed on purpose")
+        second.release(claims[3])
+        entries = {entry.trial.id: entry for entry in second.entries().values()}
+        states = [entries[claim.trial.id].state for claim in claims]
+        assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
+        assert entries[claims[0].trial.id].value == 0.5
+        assert entries[claims[2].trial.id].attributes["error"] == "failed on purpose"
+        assert entries[claims[0].trial.id].trial.settings == claims[0].trial.settings
 
 
 @needs_postgresql

@@ -30,7 +30,7 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def pausable_run_flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    """Flags of a quick run. If the environment variable HOLD is set to a folder, its processes pause, by default after step 3."""
+    """Flags of a quick run whose processes pause, by default after step 3, if HOLD is set in the environment."""
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
         *("--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),

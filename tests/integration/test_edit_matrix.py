@@ -39,6 +39,7 @@ def run_matrix(
 def uncompiled_deviations(
     request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
 ) -> Deviations:
+    """Deviations of uncompiled cells. The parameter is the number of processes."""
     return run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path_factory.mktemp("matrix") / "results", request.param)
 
 

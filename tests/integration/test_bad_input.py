@@ -45,7 +45,7 @@ def valid_flags(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[
 def expect_refusal(
     valid_flags: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ExpectRefusal:
-    """A function that checks that a run with more flags is refused in one line, and returns the message."""
+    """A function that adds flags to a valid run, checks that it is refused in one line, and returns the message."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def refuse(*arguments: object) -> str:

@@ -24,20 +24,20 @@ StartNodes = Callable[[list[str]], list[BackgroundCommand]]
 
 
 @pytest.fixture(scope="module")
-def settings(pausable_run_flags: list[str]) -> list[str]:
+def flags(pausable_run_flags: list[str]) -> list[str]:
     return [*pausable_run_flags, "--max_steps", "5", "--save_every", "2st"]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_run(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run of two processes."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*settings, "--output_dir", directory], num_processes=2)
+    launch([*flags, "--output_dir", directory], num_processes=2)
     return directory
 
 
 @pytest.fixture
-def start_nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path) -> Iterator[StartNodes]:
+def start_nodes(user_environment: dict[str, str], flags: list[str], tmp_path: Path) -> Iterator[StartNodes]:
     """A function that starts a run under two launchers on this machine, given options of torchrun.
 
     In the options, {number} stands for the number of the launcher.
@@ -51,7 +51,7 @@ def start_nodes(user_environment: dict[str, str], settings: list[str], tmp_path:
                 *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"),
                 *("--max_restarts", "3", "--local_addr", "127.0.0.1"),
                 *(option.format(number=number) for option in options),
-                *(str(ROOT / "experiments" / "run.py"), *settings, "--output_dir", str(tmp_path / "run")),
+                *(str(ROOT / "experiments" / "run.py"), *flags, "--output_dir", str(tmp_path / "run")),
             ]
             launchers.append(BackgroundCommand(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
         return launchers

@@ -82,31 +82,31 @@ Resume = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def settings(pausable_run_flags: list[str]) -> list[str]:
+def flags(pausable_run_flags: list[str]) -> list[str]:
     # Checkpoints are written only after a signal and after the last step.
     return [*pausable_run_flags, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_run(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*settings, "--output_dir", directory])
+    launch([*flags, "--output_dir", directory])
     return directory
 
 
 @pytest.fixture(scope="module")
 def uninterrupted_run_of_two_processes(
-    launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory
+    launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The directory of an uninterrupted run of two processes."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*settings, "--output_dir", directory], num_processes=2)
+    launch([*flags, "--output_dir", directory], num_processes=2)
     return directory
 
 
 @pytest.fixture
-def start_paused(start: Start, settings: list[str], tmp_path: Path) -> StartPaused:
+def start_paused(start: Start, flags: list[str], tmp_path: Path) -> StartPaused:
     """A function that starts a run and waits until all its processes pause: `start_paused("--save_every", "2st")`."""
 
     def start_and_wait(
@@ -119,7 +119,7 @@ def start_paused(start: Start, settings: list[str], tmp_path: Path) -> StartPaus
         folder = tmp_path / "hold"
         folder.mkdir()
         command = start(
-            [*settings, *options, *output_flags],
+            [*flags, *options, *output_flags],
             num_processes=num_processes,
             environment={"HOLD": str(folder), **(environment or {})},
             launcher_options=launcher_options,
@@ -135,12 +135,12 @@ def start_paused(start: Start, settings: list[str], tmp_path: Path) -> StartPaus
 
 
 @pytest.fixture
-def resume(launch: Launch, settings: list[str]) -> Resume:
+def resume(launch: Launch, flags: list[str]) -> Resume:
     """A function that resumes a stopped run with its original flags, and returns the output of the resumed run."""
 
     def run(stopped: PausedRun, *options: str, num_processes: int = 0) -> str:
         output_flags = ["--output_dir", stopped.directory, "--resume", "auto"]
-        return launch([*settings, *options, *output_flags], num_processes=num_processes).stdout
+        return launch([*flags, *options, *output_flags], num_processes=num_processes).stdout
 
     return run
 

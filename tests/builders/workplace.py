@@ -20,23 +20,23 @@ import time
 from pathlib import Path
 from research import Hook, register_hook
 
-@register_hook("held")
-class Held(Hook):
-    '''Record each start and resume, pause in step 3 while hold.txt exists, and fail if the learning rate is too low.'''
+@register_hook("pausing")
+class Pausing(Hook):
+    '''Record starts and resumes, pause in step 3 while pause.txt exists, and fail if the learning rate is too low.'''
 
     def on_train_start(self, run):
-        with Path("begun.txt").open("a") as file:
+        with Path("starts.txt").open("a") as file:
             file.write(f"{run.config.lr} {run.config.seed}\\n")
 
     def on_resume(self, run):
-        with Path("resumed.txt").open("a") as file:
+        with Path("resumes.txt").open("a") as file:
             file.write(f"{run.config.lr} {run.config.seed} {run.clock.step}\\n")
 
     def after_step(self, run):
         if run.config.lr < 1e-5:
             raise ValueError("the rate is too low")
-        while Path("hold.txt").exists() and run.clock.step == 3:
-            Path(f"held-{run.config.lr}-{run.config.seed}.txt").touch()
+        while Path("pause.txt").exists() and run.clock.step == 3:
+            Path(f"paused-{run.config.lr}-{run.config.seed}.txt").touch()
             time.sleep(0.02)
 """
 
@@ -47,7 +47,7 @@ class Workplace:
     def __init__(self, folder: Path, encoder: Path, data: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.environment = {**os.environ, **environment, "OMP_NUM_THREADS": "1"}
-        (folder / "held.py").write_text(PLUGIN)
+        (folder / "pausing.py").write_text(PLUGIN)
         self.base_arguments = ["--encoder", encoder, "--data", data, "--max_length", "16", "--batch_size", "8"]
         self.base_arguments += ["--name", "s", "--log_with", "[]", "--evaluate_every", "null", "--report", "false"]
         self.started: list[BackgroundCommand] = []

@@ -29,8 +29,8 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def held_flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
-    """Flags of a quick run in float32. Its processes wait at a step if the environment variable HOLD is set."""
+def pausable_run_flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
+    """Flags of a quick run whose processes pause, by default after step 3, if HOLD is set in the environment."""
     return [
         *("--encoder", str(tiny_encoder), "--data", str(tiny_reviews), "--max_length", "32", "--batch_size", "8"),
         *("--log_every", "1", "--mixed_precision", "no", "--num_threads", "1", "--report", "false"),
@@ -86,5 +86,5 @@ def workplace(
     """A working directory with a plugin, for running studies."""
     workplace = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
     yield workplace
-    (tmp_path / "hold.txt").unlink(missing_ok=True)
+    (tmp_path / "pause.txt").unlink(missing_ok=True)
     workplace.kill_commands()

@@ -19,7 +19,7 @@ from tests.conftest import Launch, run_command
 from tests.limits import wait_until
 
 
-def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_runs(
+def test_trials_with_a_frozen_encoder_share_a_process_and_give_the_results_of_single_runs(
     workplace: Workplace, launch: Launch
 ) -> None:
     arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2", "--report", "true"]
@@ -44,7 +44,8 @@ def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_run
     )
 
     seconds_before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
-    printed = workplace.run("--heads", "linear,lstm,mean", *arguments[2:])  # a larger grid: only the missing trials run
+    # With a larger grid, only the missing trials run.
+    printed = workplace.run("--heads", "linear,lstm,mean", *arguments[2:])
     assert "6 trials: 4 finished, 2 to do" in printed
     seconds_after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     assert seconds_before.items() <= seconds_after.items()
@@ -52,53 +53,53 @@ def test_trials_of_heads_share_a_process_and_give_the_same_results_as_single_run
 
 
 def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workplace) -> None:
-    arguments = ["--plugin", "held.py", "--hook", "held", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
+    arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
     printed = workplace.run(*arguments, status=1)
-    assert re.search(r"lr=1e-06, seed 0: hook 'held' \(.*: ValueError: the rate is too low\n  File \"", printed)
+    assert re.search(r"lr=1e-06, seed 0: hook 'pausing' \(.*: ValueError: the rate is too low\n  File \"", printed)
     assert re.search(r"1 of 2 trials .*--retry_failed", printed)
     assert workplace.states() == ["COMPLETE", "FAIL"]
     workplace.run(*arguments, status=1)
-    assert workplace.read_lines("begun.txt") == ["0.001 0", "1e-06 0"]
+    assert workplace.read_lines("starts.txt") == ["0.001 0", "1e-06 0"]
     workplace.run(*arguments, "--retry_failed", status=1)
-    assert workplace.read_lines("begun.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
+    assert workplace.read_lines("starts.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
 
 
-@pytest.mark.parametrize("victim", ["worker", "run", "all"])
-def test_killed_trial_is_resumed(workplace: Workplace, victim: str) -> None:
-    (workplace.folder / "hold.txt").touch()
-    arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--save_every", "1st"]
-    main = workplace.start(*arguments)
-    wait_until(lambda: any(workplace.folder.glob("held-*-0.txt")), "the pause in step 3")
-    supervisor, worker, run = (process for process, _ in main.forked_processes())
-    for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
+@pytest.mark.parametrize("victim", ["worker", "run", "study"])
+def test_trial_is_resumed_after_its_run_worker_or_study_is_killed(workplace: Workplace, victim: str) -> None:
+    (workplace.folder / "pause.txt").touch()
+    arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1", "--save_every", "1st"]
+    command = workplace.start(*arguments)
+    wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
+    supervisor, worker, run = (process for process, _ in command.forked_processes())
+    for process in {"worker": [worker], "run": [run], "study": [supervisor, worker, run]}[victim]:
         process.kill()
     # The run must stay paused until a killed worker has ended.
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")
-    (workplace.folder / "hold.txt").unlink()
-    if victim == "all":
-        main.wait()
+    (workplace.folder / "pause.txt").unlink()
+    if victim == "study":
+        command.wait()
         workplace.run(*arguments)
     else:
-        assert main.wait() == 0, main.read_output()
+        assert command.wait() == 0, command.read_output()
     assert [entry.state for entry in workplace.entries()] == [TrialState.COMPLETE] * 2
-    assert workplace.read_lines("begun.txt") == ["0.0001 0", "0.0001 1"]
-    assert len(workplace.read_lines("resumed.txt")) == 1
+    assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]
+    assert len(workplace.read_lines("resumes.txt")) == 1
     assert {result["steps"] for result in workplace.results().values()} == {6}
 
 
 def test_interrupted_study_can_be_resumed(workplace: Workplace) -> None:
-    (workplace.folder / "hold.txt").touch()
-    arguments = ["--plugin", "held.py", "--hook", "held", "--seeds", "0,1"]
-    main = workplace.start(*arguments)
-    wait_until(lambda: any(workplace.folder.glob("held-*-0.txt")), "the pause in step 3")
-    main.process.send_signal(signal.SIGINT)
+    (workplace.folder / "pause.txt").touch()
+    arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1"]
+    command = workplace.start(*arguments)
+    wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
+    command.process.send_signal(signal.SIGINT)
     workplace.wait_until_signalled(signal.SIGINT)
-    (workplace.folder / "hold.txt").unlink()
-    assert main.wait() == 130
+    (workplace.folder / "pause.txt").unlink()
+    assert command.wait() == 130
     assert workplace.states() == ["WAITING", "WAITING"]
     workplace.run(*arguments)
-    assert workplace.read_lines("begun.txt") == ["0.0001 0", "0.0001 1"]
-    assert workplace.read_lines("resumed.txt") == ["0.0001 0 3"]
+    assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]
+    assert workplace.read_lines("resumes.txt") == ["0.0001 0 3"]
 
 
 def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
@@ -116,7 +117,9 @@ def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
         (["--storage", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"], r"nobody@127\.0\.0\.1:1/none\b"),
     ],
 )
-def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: list[str], message: str) -> None:
+def test_invalid_study_is_refused_without_a_traceback_or_password(
+    workplace: Workplace, arguments: list[str], message: str
+) -> None:
     done = run_command(workplace.command(*arguments), workplace.folder, workplace.environment, 120)
     assert done.returncode in (1, 2)
     assert re.search(message, done.stderr)
@@ -124,45 +127,47 @@ def test_invalid_study_is_refused_in_one_line(workplace: Workplace, arguments: l
     assert "secret" not in done.stderr
 
 
-@pytest.mark.parametrize("frozen", [["--freeze", "encoder"], []], ids=["in the worker", "in its own process"])
-def test_trial_that_exceeds_the_timeout_fails(workplace: Workplace, frozen: list[str]) -> None:
-    workplace.run(*frozen, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
+# A trial with a frozen encoder runs in the worker's process.
+@pytest.mark.parametrize("freeze_flags", [["--freeze", "encoder"], []], ids=["in the worker", "in its own process"])
+def test_trial_that_exceeds_the_timeout_fails(workplace: Workplace, freeze_flags: list[str]) -> None:
+    workplace.run(*freeze_flags, "--seeds", "0", "--max_steps", "1000000", "--trial_timeout", "2s", status=1)
     (entry,) = workplace.entries()
     assert entry.state == TrialState.FAIL
     assert "--trial_timeout 2s" in entry.attributes["error"]
 
 
-def test_drop_waiting_removes_waiting_trials_of_an_earlier_grid(workplace: Workplace) -> None:
-    frozen = ["--freeze", "encoder", "--seeds", "0", "--max_steps", "1"]
+def test_drop_waiting_removes_the_waiting_trials_of_an_earlier_grid(workplace: Workplace) -> None:
+    flags = ["--freeze", "encoder", "--seeds", "0", "--max_steps", "1"]
     (workplace.folder / "runs/s").mkdir(parents=True)
     with Study("s", local_address((workplace.folder / "runs/s").resolve())) as study:
         study.add(expand(StudySpec(name="s", grid={"seed": [7, 8]})))
-    printed = workplace.run(*frozen, "--dry_run")
+    printed = workplace.run(*flags, "--dry_run")
     assert re.search(r"\b2 waiting trials of an earlier grid .*--drop_waiting", printed)
-    printed = workplace.run(*frozen, "--drop_waiting")
-    assert re.search(r"1 trials: 0 finished, 1 to do, 2 waiting trials .*removed", printed)
+    printed = workplace.run(*flags, "--drop_waiting")
+    assert re.search(r"1 trial: 0 finished, 1 to do, 2 waiting trials .*removed", printed)
     assert [entry.trial.seed for entry in workplace.entries()] == [0]
 
 
-def test_workers_split_the_visible_gpus(workplace: Workplace) -> None:
+def test_workers_split_the_gpus_of_the_accelerate_config(workplace: Workplace) -> None:
     """The trials run on the CPU, since this machine may not have these GPUs."""
     workplace.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
     (workplace.folder / "launcher.yaml").write_text(
         "{compute_environment: LOCAL_MACHINE, distributed_type: 'NO', gpu_ids: '4,MIG-a', num_processes: 1}"
     )
-    plugin = workplace.folder / "held.py"
+    plugin = workplace.folder / "pausing.py"
     record_devices = "import os; Path(f'seen-{run.config.seed}.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
     method = "def on_train_start(self, run):\n"
     plugin.write_text(plugin.read_text().replace(method, f"{method}        {record_devices}\n"))
-    (workplace.folder / "hold.txt").touch()
-    main = workplace.start(
-        *("--plugin", "held.py", "--hook", "held", "--seeds", "0,1", "--workers", "2"),
+    (workplace.folder / "pause.txt").touch()
+    command = workplace.start(
+        *("--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1", "--workers", "2"),
         *("--accelerate_config", "launcher.yaml"),
     )
     wait_until(
-        lambda: len(list(workplace.folder.glob("held-*.txt"))) == 2 or main.process.poll() is not None, "both trials"
+        lambda: len(list(workplace.folder.glob("paused-*.txt"))) == 2 or command.process.poll() is not None,
+        "both trials to pause",
     )
-    (workplace.folder / "hold.txt").unlink()
-    assert main.wait() == 0, main.read_output()
+    (workplace.folder / "pause.txt").unlink()
+    assert command.wait() == 0, command.read_output()
     assert sorted(entry.attributes["devices"] for entry in workplace.entries()) == ["4", "MIG-a"]
     assert sorted(path.read_text() for path in workplace.folder.glob("seen-*.txt")) == ["4", "MIG-a"]

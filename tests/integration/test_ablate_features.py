@@ -1,4 +1,4 @@
-"""Faults in a study whose trials share a process and cached hidden states: no work is repeated and none is lost."""
+"""Studies whose trials share a process and cached features survive kills, full disks and damaged files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.integration.conftest import Disk
 from tests.limits import wait_until
 
-FROZEN = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
+FROZEN_ENCODER_FLAGS = ["--freeze", "encoder", "--epochs", "2", "--evaluation_batch_size", "5"]
 SPLITS = ["test", "train", "validation"]
 PLUGIN = """
 import os
@@ -28,16 +28,16 @@ from pathlib import Path
 from heads import register_head
 from heads.linear import LinearHead
 
-@register_head("held")
-class Held(LinearHead):
-    '''Record every training batch, and pause in the third one while a file exists.'''
+@register_head("pausing")
+class Pausing(LinearHead):
+    '''Record every training batch, and pause in the third one while pause.txt exists.'''
 
     def forward(self, hidden_states, attention_mask):
         if self.training:
             with Path("steps.txt").open("a") as file:
                 file.write("step\\n")
-            while Path("hold.txt").exists() and len(Path("steps.txt").read_text().split()) == 3:
-                Path("held.txt").touch()
+            while Path("pause.txt").exists() and len(Path("steps.txt").read_text().split()) == 3:
+                Path("paused.txt").touch()
                 time.sleep(0.02)
         return super().forward(hidden_states, attention_mask)
 
@@ -50,7 +50,7 @@ class Kills(LinearHead):
 
 @register_head("exits")
 class Exits(LinearHead):
-    '''Exit the process, which heads must not do.'''
+    '''Exit from Python, which heads must not do.'''
 
     def forward(self, hidden_states, attention_mask):
         sys.exit("enough")
@@ -65,7 +65,8 @@ def cache(workplace: Workplace) -> Path:
     return folder
 
 
-def entries_in(cache: Path) -> list[str]:
+def feature_entries_in(cache: Path) -> list[str]:
+    """Return the names of the cache entries with hidden states, complete or not."""
     return sorted(path.name for path in cache.glob("*features-*"))
 
 
@@ -74,31 +75,33 @@ def test_two_workers_compute_the_same_features_once(workplace: Workplace, cache:
     hold.mkdir()
     workplace.environment["HOLD"] = str(hold)
     plugin = ROOT / "tests" / "plugins" / "hold_feature_computation.py"
-    main = workplace.start("--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN)
+    command = workplace.start(
+        "--heads", "linear,mean", "--seeds", "0,1", "--workers", "2", "--plugin", plugin, *FROZEN_ENCODER_FLAGS
+    )
     logs = workplace.folder / "runs/s/logs"
     wait_until(lambda: any(hold.iterdir()), "the computation of hidden states")
     wait_until(
         lambda: any("Waiting for another process" in path.read_text() for path in logs.glob("*.txt")),
-        "the second worker",
+        "the second worker to wait",
     )
     (hold / "go").touch()
-    assert main.wait() == 0
+    assert command.wait() == 0
     assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
-    assert len(entries_in(cache)) == 3
+    assert len(feature_entries_in(cache)) == 3
     assert workplace.states() == ["COMPLETE"] * 4
     assert [result["cached_features"] for result in workplace.results().values()] == [True] * 4
     assert len({entry.attributes["pid"] for entry in workplace.entries()}) == 2
 
 
 def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cache: Path) -> None:
-    arguments = ["--heads", "linear", "--seeds", "0,1", "--workers", "2", *FROZEN]
+    arguments = ["--heads", "linear", "--seeds", "0,1", "--workers", "2", *FROZEN_ENCODER_FLAGS]
     workplace.run(*arguments)
     expected = workplace.results()
     seconds_before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
-    for entry in entries_in(cache):
+    for entry in feature_entries_in(cache):
         file = cache / entry / "layer-2.bin"
         content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 4
+        content[len(content) // 2] ^= 4  # flip a bit
         file.write_bytes(content)
     repeated_trial = next(name for name in expected if name.startswith("linear-seed0"))
     shutil.rmtree(workplace.folder / "runs/s/trials" / repeated_trial)
@@ -108,11 +111,11 @@ def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cach
     assert workplace.results()[repeated_trial]["weights_sha256"] == expected[repeated_trial]["weights_sha256"]
     seconds_after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     assert [name for name in seconds_after if seconds_after[name] != seconds_before[name]] == [repeated_trial]
-    assert len(entries_in(cache)) == 3
+    assert len(feature_entries_in(cache)) == 3
 
 
 def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache: Path, disk: Disk) -> None:
-    arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN]
+    arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN_ENCODER_FLAGS]
     workplace.run(*arguments, "--cache_features", "false")
     uncached_hashes = {
         name.rpartition("-")[0]: result["weights_sha256"] for name, result in workplace.results().items()
@@ -131,29 +134,31 @@ def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache
         assert not result["cached_features"]
         assert result["weights_sha256"] == uncached_hashes[name.rpartition("-")[0]]
         assert workplace.read_log(name).count(os.strerror(errno.ENOSPC)) == 1
-    assert entries_in(disk.path / "cache") == []
+    assert feature_entries_in(disk.path / "cache") == []
 
 
 @pytest.mark.parametrize("interruption", ["worker killed", "all killed", "interrupted"])
-def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cache: Path, interruption: str) -> None:
+def test_trials_that_share_a_process_continue_after_the_process_ends(
+    workplace: Workplace, cache: Path, interruption: str
+) -> None:
     (workplace.folder / "head.py").write_text(PLUGIN)
-    (workplace.folder / "hold.txt").touch()
-    arguments = ["--plugin", "head.py", "--heads", "held", "--seeds", "0,1", *FROZEN]
-    main = workplace.start(*arguments)
-    wait_until((workplace.folder / "held.txt").exists, "the pause in the third batch")
-    supervisor, worker = (process for process, _ in main.forked_processes())
+    (workplace.folder / "pause.txt").touch()
+    arguments = ["--plugin", "head.py", "--heads", "pausing", "--seeds", "0,1", *FROZEN_ENCODER_FLAGS]
+    command = workplace.start(*arguments)
+    wait_until((workplace.folder / "paused.txt").exists, "the pause in the third batch")
+    supervisor, worker = (process for process, _ in command.forked_processes())
     if interruption == "interrupted":
-        main.process.send_signal(signal.SIGINT)
+        command.process.send_signal(signal.SIGINT)
         workplace.wait_until_signalled(signal.SIGINT)
     else:
         for process in [worker] if interruption == "worker killed" else [supervisor, worker]:
             process.kill()
         wait_until(lambda: not is_alive(worker.pid), "the end of the worker")
-    (workplace.folder / "hold.txt").unlink()
+    (workplace.folder / "pause.txt").unlink()
     if interruption == "worker killed":
-        assert main.wait() == 0, main.read_output()
+        assert command.wait() == 0, command.read_output()
     else:
-        assert main.wait() == (130 if interruption == "interrupted" else -signal.SIGKILL)
+        assert command.wait() == (130 if interruption == "interrupted" else -signal.SIGKILL)
         workplace.run(*arguments)
     assert workplace.states() == ["COMPLETE"] * 2
     assert {result["steps"] for result in workplace.results().values()} == {12}
@@ -161,9 +166,13 @@ def test_trials_in_one_process_continue_after_its_end(workplace: Workplace, cach
     assert len(workplace.read_lines("steps.txt")) == (24 if interruption == "interrupted" else 27)
 
 
-def test_trial_that_always_ends_its_process_does_not_stop_the_study(workplace: Workplace, cache: Path) -> None:
+def test_trial_that_always_kills_or_exits_its_process_does_not_stop_the_study(
+    workplace: Workplace, cache: Path
+) -> None:
     (workplace.folder / "head.py").write_text(PLUGIN)
-    printed = workplace.run("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN, status=1)
+    printed = workplace.run(
+        "--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN_ENCODER_FLAGS, status=1
+    )
     assert re.search(r"kills, seed 0: .*killed 3 times", printed)
     assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
     assert re.search(r"2 of 3 trials .*--retry_failed", printed)
@@ -171,7 +180,9 @@ def test_trial_that_always_ends_its_process_does_not_stop_the_study(workplace: W
     assert (workplace.folder / "runs/s/report.html").exists()
     assert workplace.states() == ["COMPLETE", "FAIL", "FAIL"]
     # This grid has no head of the plugin, so the plugin is not loaded.
-    assert "2 trials: 1 finished, 1 to do" in workplace.run("--heads", "linear,mean", "--seeds", "0", *FROZEN)
+    assert "2 trials: 1 finished, 1 to do" in workplace.run(
+        "--heads", "linear,mean", "--seeds", "0", *FROZEN_ENCODER_FLAGS
+    )
 
 
 def test_unknown_metric_is_refused_before_any_trial(workplace: Workplace) -> None:

@@ -1,4 +1,4 @@
-"""Wrong input is refused in one line with the expected value, the found value and what to do; no files are left."""
+"""Invalid input is refused with one line: what was expected, what was found and what to do. No files remain."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from research.system.errors import is_user_facing
 from tests.conftest import ROOT, Launch
 from tests.limits import HANG_LIMIT
 
-Refused = Callable[..., str]
-SMALL = (
+ExpectRefusal = Callable[..., str]
+QUICK_RUN_FLAGS = (
     "--max_length=64",
     "--batch_size=8",
     "--max_steps=2",
@@ -31,27 +31,30 @@ SMALL = (
     "--num_threads=1",
     "--report=false",
 )
-ROWS = "".join(f"text {row} good bad,label {row % 2}\n" for row in range(40))
+CSV_ROWS = "".join(f"text {row} good bad,label {row % 2}\n" for row in range(40))
+"""40 lines of a csv file, with two labels."""
 
 
 @pytest.fixture
-def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
-    """Settings of a working run, to which tests add a fault."""
-    return [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", *SMALL, f"--output_dir={tmp_path / 'run'}"]
+def valid_flags(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
+    """Flags of a valid run, to which tests add a fault."""
+    return [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", *QUICK_RUN_FLAGS, f"--output_dir={tmp_path / 'run'}"]
 
 
 @pytest.fixture
-def refused(settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
-    """A function that starts a run in this process and returns the one-line message of its refusal."""
+def expect_refusal(
+    valid_flags: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> ExpectRefusal:
+    """A function that adds flags to a valid run, checks that it is refused in one line, and returns the message."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def refuse(*arguments: object) -> str:
         with pytest.raises(ValueError) as error_info:  # noqa: PT011 (the callers check the message)
-            run_experiment(config_of([*settings, *map(str, arguments)]))
+            run_experiment(config_of([*valid_flags, *map(str, arguments)]))
         assert is_user_facing(error_info.value), "a traceback would be shown"
         message = str(error_info.value)
         assert "\n" not in message
-        assert not (tmp_path / "run").exists(), "a run directory was left, which would make the next try fail"
+        assert not (tmp_path / "run").exists(), "a run directory was left, so the next attempt would fail"
         return message
 
     return refuse
@@ -63,7 +66,8 @@ def config_of(arguments: Sequence[str]) -> RunConfig:
     return command.config
 
 
-def write(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write a file and create its folder; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -76,63 +80,70 @@ def write(path: Path, content: str | bytes) -> Path:
         ("", "reviews.csv is empty"),
         ("text,label\n", "reviews.csv .*rows for train"),
         ("words,kind\na,b\n", "label.*words, kind"),
-        ("text,label\n" + ROWS.replace("label 1", "label 0"), "2 labels .*'label 0'"),
-        (f"text,label\n{ROWS},label 0\n  \t,label 1\n", r"2 .*42: reviews.csv, row 41 \(line 42\): empty text"),
-        (f"text,label\n{ROWS}a,nan\nb,NaN\nc,\n", r"3 .*43: reviews.csv, row 41 \(line 42\): missing label"),
-        (f"text,label\n{ROWS}".encode() + b"caf\xe9,label 0\n", r"1 .*41: reviews.csv, row 41 \(line 42\): invalid"),
+        ("text,label\n" + CSV_ROWS.replace("label 1", "label 0"), "2 labels .*'label 0'"),
+        (f"text,label\n{CSV_ROWS},label 0\n  \t,label 1\n", r"2 .*42: reviews.csv, row 41 \(line 42\): empty text"),
+        (f"text,label\n{CSV_ROWS}a,nan\nb,NaN\nc,\n", r"3 .*43: reviews.csv, row 41 \(line 42\): missing label"),
+        (
+            f"text,label\n{CSV_ROWS}".encode() + b"caf\xe9,label 0\n",
+            r"1 .*41: reviews.csv, row 41 \(line 42\): invalid",
+        ),
         ("text,text,label\na,b,c\n", "reviews.csv .*'text'"),
     ],
 )
-def test_unusable_data_are_refused(refused: Refused, tmp_path: Path, content: str | bytes | None, message: str) -> None:
+def test_unusable_data_are_refused(
+    expect_refusal: ExpectRefusal, tmp_path: Path, content: str | bytes | None, message: str
+) -> None:
     path = tmp_path / "reviews.csv"
     if content is not None:
-        write(path, content)
-    assert re.search(message, refused("--data", path))
+        write_file(path, content)
+    assert re.search(message, expect_refusal("--data", path))
 
 
-def test_missing_column_is_refused_with_the_nearest_name(refused: Refused, tmp_path: Path) -> None:
-    path = write(tmp_path / "reviews.csv", f"text,label\n{ROWS}")
-    assert re.search("column 'labl'.*'label'", refused("--data", path, "--label_column", "labl"))
+def test_missing_column_is_refused_with_the_nearest_name(expect_refusal: ExpectRefusal, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "reviews.csv", f"text,label\n{CSV_ROWS}")
+    assert re.search("column 'labl'.*'label'", expect_refusal("--data", path, "--label_column", "labl"))
 
 
-def test_label_only_in_test_rows_is_refused(refused: Refused, tmp_path: Path) -> None:
-    write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS}")
-    write(tmp_path / "data" / "test.csv", "text,label\nsomething,label 9\n")
-    assert re.search(r"test\.csv, row 1 \(line 2\): .*'label 9'", refused("--data", tmp_path / "data"))
+def test_label_only_in_test_rows_is_refused(expect_refusal: ExpectRefusal, tmp_path: Path) -> None:
+    write_file(tmp_path / "data" / "train.csv", f"text,label\n{CSV_ROWS}")
+    write_file(tmp_path / "data" / "test.csv", "text,label\nsomething,label 9\n")
+    assert re.search(r"test\.csv, row 1 \(line 2\): .*'label 9'", expect_refusal("--data", tmp_path / "data"))
 
 
-def test_archive_with_a_path_outside_its_folder_is_refused(refused: Refused, tmp_path: Path) -> None:
+def test_archive_with_a_path_outside_its_folder_is_refused(expect_refusal: ExpectRefusal, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
         member = tarfile.TarInfo("aclImdb/train/pos/../../../../evil.txt")
         member.size = 1
         archive.addfile(member, io.BytesIO(b"x"))
-    assert re.search(r"evil\.tar\.gz.*outside its folder", refused("--data", tmp_path / "evil.tar.gz"))
+    assert re.search(r"evil\.tar\.gz.*outside its folder", expect_refusal("--data", tmp_path / "evil.tar.gz"))
     assert not list(tmp_path.rglob("evil.txt"))
 
 
 def test_text_of_5_mb_is_accepted(
-    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+    valid_flags: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    path = write(tmp_path / "reviews.csv", f"text,label\n{ROWS}{'good film ' * 500_000},label 0\n")
-    result = run_experiment(config_of([*settings, f"--data={path}", "--epochs=1", "--max_steps=null"]))
+    path = write_file(tmp_path / "reviews.csv", f"text,label\n{CSV_ROWS}{'good film ' * 500_000},label 0\n")
+    result = run_experiment(config_of([*valid_flags, f"--data={path}", "--epochs=1", "--max_steps=null"]))
     assert result["epochs"] == 1
     assert sum(result["rows"].values()) == 41
 
 
-def test_texts_of_unknown_characters_are_counted_and_refused(
-    settings: list[str],
+def test_texts_without_known_tokens_are_counted_and_refused(
+    valid_flags: list[str],
     tmp_path: Path,
     cache_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    path = write(tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40)))
+    path = write_file(
+        tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40))
+    )
     with pytest.raises(ValueError, match=r"30 of 30 train rows .*allow_unknown_tokens=true"):
-        run_experiment(config_of([*settings, f"--data={path}"]))
+        run_experiment(config_of([*valid_flags, f"--data={path}"]))
     assert not (tmp_path / "run").exists()
-    allowed = config_of([*settings, f"--data={path}", "--allow_unknown_tokens=true"])
+    allowed = config_of([*valid_flags, f"--data={path}", "--allow_unknown_tokens=true"])
     assert run_experiment(allowed)["status"] == "finished"
     assert "30 of 30 train rows" in capsys.readouterr().out
 
@@ -174,100 +185,104 @@ def test_texts_of_unknown_characters_are_counted_and_refused(
         (["--plugin=no_such_module"], r"'no_such_module' .*--plugin.*\.py"),
     ],
 )
-def test_unusable_settings_are_refused(refused: Refused, arguments: list[str], message: str) -> None:
-    assert re.search(message, refused(*arguments))
+def test_unusable_settings_are_refused(expect_refusal: ExpectRefusal, arguments: list[str], message: str) -> None:
+    assert re.search(message, expect_refusal(*arguments))
 
 
-def test_misspelt_recipe_key_is_refused_with_the_file_name(refused: Refused, tmp_path: Path) -> None:
-    recipe = write(tmp_path / "mine.yaml", "haed: lstm\n")
-    assert re.search(r"mine\.yaml: .*'haed'.*'head'", refused("--recipe", recipe))
+def test_misspelt_recipe_key_is_refused_with_the_file_name(expect_refusal: ExpectRefusal, tmp_path: Path) -> None:
+    recipe = write_file(tmp_path / "mine.yaml", "haed: lstm\n")
+    assert re.search(r"mine\.yaml: .*'haed'.*'head'", expect_refusal("--recipe", recipe))
 
 
-def test_encoder_without_weights_is_refused(refused: Refused, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_encoder_without_weights_is_refused(expect_refusal: ExpectRefusal, tiny_encoder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
     (folder / "model.safetensors").unlink()
-    assert re.search(rf"{re.escape(str(folder))} .*model\.safetensors", refused("--encoder", folder))
+    assert re.search(rf"{re.escape(str(folder))} .*model\.safetensors", expect_refusal("--encoder", folder))
 
 
 @pytest.mark.parametrize("occupied_path", ["the directory", "its parent"])
-def test_run_directory_that_cannot_be_made_is_refused(refused: Refused, tmp_path: Path, occupied_path: str) -> None:
-    file = write(tmp_path / "notes.txt", "mine")
+def test_run_directory_that_cannot_be_created_is_refused(
+    expect_refusal: ExpectRefusal, tmp_path: Path, occupied_path: str
+) -> None:
+    file = write_file(tmp_path / "notes.txt", "mine")
     directory = file if occupied_path == "the directory" else file / "run"
-    assert str(directory) in refused("--output_dir", directory)
+    assert str(directory) in expect_refusal("--output_dir", directory)
     assert file.read_text() == "mine"
 
 
-def test_refused_settings_do_not_overwrite_an_old_run(settings: list[str], tmp_path: Path) -> None:
-    write(tmp_path / "run" / "config.yaml", "seed: 7\n")
+def test_refused_settings_do_not_overwrite_an_old_run(valid_flags: list[str], tmp_path: Path) -> None:
+    write_file(tmp_path / "run" / "config.yaml", "seed: 7\n")
     with pytest.raises(ValueError, match=r"runs/nothing .*--init_from"):
-        run_experiment(config_of([*settings, "--overwrite", "--init_from=runs/nothing"]))
+        run_experiment(config_of([*valid_flags, "--overwrite", "--init_from=runs/nothing"]))
     assert (tmp_path / "run" / "config.yaml").read_text() == "seed: 7\n"
 
 
-def test_misspelt_point_of_a_hook_is_refused(refused: Refused, tmp_path: Path) -> None:
-    plugin = write(
+def test_misspelt_point_of_a_hook_is_refused(expect_refusal: ExpectRefusal, tmp_path: Path) -> None:
+    plugin = write_file(
         tmp_path / "misspelt_point.py",
         "from research import Hook\n\n\nclass Mine(Hook):\n    def after_stepp(self, run):\n        pass\n",
     )
-    assert re.search("point 'after_stepp'.*'after_step'", refused("--plugin", plugin))
+    assert re.search("point 'after_stepp'.*'after_step'", expect_refusal("--plugin", plugin))
 
 
-def test_error_in_user_code_in_the_first_step_keeps_its_traceback(
-    settings: list[str],
+def test_error_in_user_code_in_the_first_step_keeps_its_traceback_and_deletes_the_run(
+    valid_flags: list[str],
     tmp_path: Path,
     cache_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    plugin = write(
+    # The hook raises a ValueError, the class of Midway's own refusals, which are shown without a traceback.
+    plugin = write_file(
         tmp_path / "broken_hook.py",
         "from research import Hook, register_hook\n\n\n"
         "@register_hook('broken_for_bad_input')\nclass Broken(Hook):\n"
         "    def before_step(self, run):\n        first, second = run.clock.step, *[]\n",
     )
     with pytest.raises(ValueError, match=r"unpack \(expected 2, got 1\)") as error_info:
-        run_experiment(config_of([*settings, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
+        run_experiment(config_of([*valid_flags, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
     assert not is_user_facing(error_info.value)
     assert not (tmp_path / "run").exists()
     assert f"{tmp_path / 'run'} was deleted" in capsys.readouterr().out
 
 
 def test_overwrite_follows_a_symbolic_link(
-    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+    valid_flags: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    write(tmp_path / "scratch_disk" / "config.yaml", "seed: 7\n")
-    write(tmp_path / "scratch_disk" / "predictions" / "old.parquet", "old")
+    write_file(tmp_path / "scratch_disk" / "config.yaml", "seed: 7\n")
+    write_file(tmp_path / "scratch_disk" / "predictions" / "old.parquet", "old")
     (tmp_path / "run").symlink_to(tmp_path / "scratch_disk", target_is_directory=True)
-    run_experiment(config_of([*settings, "--overwrite"]))
+    run_experiment(config_of([*valid_flags, "--overwrite"]))
     assert not (tmp_path / "scratch_disk" / "predictions" / "old.parquet").exists()
     assert (tmp_path / "scratch_disk" / "result.json").exists()
 
 
 def test_resume_without_a_checkpoint_starts_a_new_log(
-    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+    valid_flags: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    write(tmp_path / "run" / "metrics.jsonl", '{"step": 1, "loss": 9.0}\n')
-    run_experiment(config_of([*settings, "--resume=auto"]))
+    write_file(tmp_path / "run" / "metrics.jsonl", '{"step": 1, "loss": 9.0}\n')
+    run_experiment(config_of([*valid_flags, "--resume=auto"]))
     assert "9.0}" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
-def test_skipped_rows_are_listed_in_result_and_report(
-    settings: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_rows_skipped_or_counted_as_wrong_are_reported(
+    valid_flags: list[str], tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    write(tmp_path / "data" / "train.csv", f"text,label\n{ROWS},label 0\n")
-    test = "text,label\ngood,label 0\nbad,label 1\ngood bad,label 2\n"
-    write(tmp_path / "data" / "test.csv", test)
-    flags = [*settings, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
+    write_file(tmp_path / "data" / "train.csv", f"text,label\n{CSV_ROWS},label 0\n")
+    test_rows = "text,label\ngood,label 0\nbad,label 1\ngood bad,label 2\n"  # no training row has label 2
+    write_file(tmp_path / "data" / "test.csv", test_rows)
+    flags = [*valid_flags, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
     result = run_experiment(config_of([*flags, "--overwrite"]))
     assert result["rows_left_out"] == [{"split": "train", "reason": "empty text", "rows": 1}]
     assert result["rows_counted_as_wrong"] == {"test": 1}
     assert result["rows"]["test"] == 3
     predictions = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet")
-    num_correct = sum(map(int.__eq__, *(predictions.column(name).to_pylist() for name in ("label", "prediction"))))
+    columns = (predictions.column(name).to_pylist() for name in ("label", "prediction"))
+    num_correct = sum(label == prediction for label, prediction in zip(*columns, strict=True))
     assert result["metrics"]["test"]["accuracy"] == pytest.approx(num_correct / 3)
     assert predictions.column("label").to_pylist() == [0, 1, 2]
     skipped = run_experiment(config_of([*flags, "--unseen_labels=skip", "--overwrite", "--report=true"]))
@@ -279,16 +294,16 @@ def test_skipped_rows_are_listed_in_result_and_report(
     assert re.findall(r"<td[^>]*>(train|test)</td>", table) == ["train", "test"]
 
 
-def test_command_line_prints_one_line_and_works_after_the_data_are_fixed(
-    launch: Launch, settings: list[str], tmp_path: Path
+def test_command_line_prints_one_line_about_a_bad_row_and_works_once_it_is_removed(
+    launch: Launch, valid_flags: list[str], tmp_path: Path
 ) -> None:
-    reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
-    command = [*settings, "--data", reviews]
-    done = launch(command, check=False)
+    reviews = write_file(tmp_path / "reviews.csv", f"text,label\n{CSV_ROWS},label 0\n")
+    flags = [*valid_flags, "--data", reviews]
+    done = launch(flags, check=False)
     assert done.returncode == 1
     assert re.fullmatch(r"error: 1 .*41: reviews\.csv, row 41 \(line 42\): empty text.*bad_rows=skip\.\n", done.stderr)
-    write(reviews, f"text,label\n{ROWS}")
-    launch(command)
+    write_file(reviews, f"text,label\n{CSV_ROWS}")
+    launch(flags)
 
 
 def test_command_line_prints_one_line_for_a_misspelt_flag(launch: Launch) -> None:
@@ -297,21 +312,21 @@ def test_command_line_prints_one_line_for_a_misspelt_flag(launch: Launch) -> Non
     assert re.fullmatch("error: .*'--haed'.*'--head'.*--batch_size.*\n", done.stderr)
 
 
-def test_two_processes_print_one_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
-    reviews = write(tmp_path / "reviews.csv", f"text,label\n{ROWS},label 0\n")
-    done = launch([*settings, "--data", reviews], num_processes=2, check=False)
+def test_two_processes_print_an_error_only_once(launch: Launch, valid_flags: list[str], tmp_path: Path) -> None:
+    reviews = write_file(tmp_path / "reviews.csv", f"text,label\n{CSV_ROWS},label 0\n")
+    done = launch([*valid_flags, "--data", reviews], num_processes=2, check=False)
     assert done.returncode != 0
     assert len(re.findall("error: 1 .*41: ", done.stderr)) == 1
     assert "[rank" not in done.stderr, "a process reported the failure of the other process"
     assert not (tmp_path / "run").exists()
 
 
-def test_unreachable_hub_is_reported_at_once(settings: list[str], tmp_path: Path) -> None:
+def test_unreachable_hub_is_reported_at_once(valid_flags: list[str], tmp_path: Path) -> None:
     # No process listens on this port, so connections fail at once, as with a host name that cannot be resolved.
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "*", "HF_HOME": str(tmp_path)}
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
-        [sys.executable, ROOT / "experiments" / "run.py", *settings, "--encoder=nobody/no-such-encoder"],
+        [sys.executable, ROOT / "experiments" / "run.py", *valid_flags, "--encoder=nobody/no-such-encoder"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -327,9 +342,9 @@ def test_unreachable_hub_is_reported_at_once(settings: list[str], tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_failing_plugin_shows_its_own_line(launch: Launch, settings: list[str], tmp_path: Path) -> None:
-    plugin = write(tmp_path / "broken_plugin.py", "size = int('wide')\n")
-    done = launch([*settings, "--plugin", plugin], check=False)
+def test_error_in_a_plugin_shows_the_line_of_the_plugin(launch: Launch, valid_flags: list[str], tmp_path: Path) -> None:
+    plugin = write_file(tmp_path / "broken_plugin.py", "size = int('wide')\n")
+    done = launch([*valid_flags, "--plugin", plugin], check=False)
     assert done.returncode == 1
     assert f'File "{plugin}", line 1, in <module>' in done.stderr
     assert re.search("ValueError: .*'wide'\n", done.stderr)

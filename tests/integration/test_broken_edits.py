@@ -1,4 +1,4 @@
-"""Every process reports broken invariants between two steps, and each check of the audit detects its own fault."""
+"""Every process reports faults of edits and hooks, and each check of the audit detects the fault that it looks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.launched.runs_in_process import read_by_rank
 
 SCRIPT = ROOT / "tests" / "launched" / "broken_edits.py"
 NO_ERROR = "ended after step 4: None"
-SHARED_ERRORS = {
+SHARED_OUTCOMES = {
     "nothing broken": NO_ERROR,
     "optimizer not updated": r"AuditError: Audit: .*head\.out\.weight is in 0 ",
     "frozen parameter keeps its gradient": r"AuditError: Audit: .*gradient.*word_embeddings\.weight",
@@ -29,8 +29,8 @@ SHARED_ERRORS = {
     "selector matches nothing": r"EditError: After step 2, freeze\(.*hook CallAtPoint.*'encoder\.layer\[7\]'",
 }
 """Regular expressions for the outcomes that do not depend on the number of processes."""
-ERRORS = {
-    1: SHARED_ERRORS
+EXPECTED_OUTCOMES = {
+    1: SHARED_OUTCOMES
     | {
         "compiled code not updated": r"AuditError: Audit: .*compiled",
         "reducer not updated": r"AuditError: .*run\.edit\.",
@@ -52,7 +52,7 @@ ERRORS = {
         "fails on one process": NO_ERROR,
         "stopped by one process": "ended after step 2: the last process stops",
     },
-    2: SHARED_ERRORS
+    2: SHARED_OUTCOMES
     | {
         "compiled code not updated": r"AuditError: Audit: DDP ",
         "reducer not updated": r"AuditError: Audit: DDP .*layer\.1",
@@ -82,6 +82,7 @@ ERRORS = {
 def outcomes(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, list[dict[str, str]]]:
+    """The message that ended each scenario on each process, by the number of processes."""
     folder = tmp_path_factory.mktemp("broken")
     for num_processes in (1, 2):
         launch(
@@ -93,15 +94,17 @@ def outcomes(
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
-@pytest.mark.parametrize("scenario", ERRORS[1])
-def test_faults_are_reported_on_every_process(
+@pytest.mark.parametrize("scenario", EXPECTED_OUTCOMES[1])
+def test_every_process_reports_the_fault_of_the_scenario(
     outcomes: dict[int, list[dict[str, str]]], scenario: str, num_processes: int
 ) -> None:
     for message in (process[scenario] for process in outcomes[num_processes]):
-        assert re.search(ERRORS[num_processes][scenario], message), message
+        assert re.search(EXPECTED_OUTCOMES[num_processes][scenario], message), message
 
 
-def test_every_scenario_has_an_expected_error(outcomes: dict[int, list[dict[str, str]]]) -> None:
+def test_every_scenario_has_an_expected_outcome(outcomes: dict[int, list[dict[str, str]]]) -> None:
     assert all(
-        process.keys() == ERRORS[number].keys() for number, processes in outcomes.items() for process in processes
+        process.keys() == EXPECTED_OUTCOMES[number].keys()
+        for number, processes in outcomes.items()
+        for process in processes
     )

@@ -1,4 +1,4 @@
-"""Runs with cached hidden states end like runs that compute them, even if the cache or the encoder changes."""
+"""Runs with cached hidden states give the results of runs without a cache, even if the cache or encoder changes."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ SETTINGS: dict[str, Any] = {
     "num_threads": 1,
     "report": False,
 }
-"""12 steps in two epochs; hidden states are cached by default."""
+"""12 steps in two epochs. Hidden states are cached if `cache_features` is None, the default."""
 Train = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT with enough layers for all heads."""
+    """A BERT with four layers, which is enough for all heads."""
     from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("encoders") / "deep"
@@ -66,15 +66,15 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def features_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache that all runs of the test use."""
+def fresh_cache_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache directory that is empty before the test. All runs of the test use it."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MIDWAY_CACHE", str(folder))
     return folder
 
 
 @pytest.fixture
-def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
+def train(tiny_encoder: Path, tiny_reviews: Path, fresh_cache_dir: Path) -> Train:
     """A function that trains in this process and returns the result: `train(directory, hook, epochs=3)`."""
 
     def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
@@ -84,18 +84,20 @@ def train(tiny_encoder: Path, tiny_reviews: Path, features_dir: Path) -> Train:
     return run
 
 
-def entries_in(folder: Path) -> list[Path]:
+def feature_entries_in(folder: Path) -> list[Path]:
+    """Return the folders with hidden states in a cache."""
     return sorted(folder.glob("features-*"))
 
 
-def dotfiles_in(folder: Path) -> list[str]:
+def partial_files_in(folder: Path) -> list[str]:
+    """Return the names of the files that a run has not finished writing. They start with a dot."""
     return sorted(path.name for path in folder.glob(".*"))
 
 
 # Same results with and without cached hidden states.
 
 
-class Trained(NamedTuple):
+class TrainedRun(NamedTuple):
     """A finished run in this process."""
 
     losses: list[float]
@@ -105,16 +107,16 @@ class Trained(NamedTuple):
     run: TrainingRun
 
 
-def train_and_evaluate(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> Trained:
-    """Train in this process, and evaluate on the test split."""
+def train_and_evaluate(folder: Path, hooks: Sequence[Hook] = (), **settings: Any) -> TrainedRun:
+    """Train in this process, and evaluate the model on the test split."""
     losses = LossRecorder()
     run = prepare_run(str(folder), [*hooks, losses], **{**SETTINGS, **settings})
     train_and_end(run)
-    return Trained(losses.values, run.evaluate("test").logits, run)
+    return TrainedRun(losses.values, run.evaluate("test").logits, run)
 
 
-class RefusesEncoder(Hook):
-    """Make a run fail if it runs the encoder despite the cache."""
+class FailsIfEncoderRuns(Hook):
+    """Fail if a run with cached hidden states runs the encoder."""
 
     def on_train_start(self, run: Run) -> None:
         def refuse(*arguments: Any, **keywords: Any) -> None:
@@ -125,14 +127,15 @@ class RefusesEncoder(Hook):
             run.encoder_with_head.run_encoder = refuse  # type: ignore[assignment]
 
 
-@pytest.mark.usefixtures("features_dir")
+@pytest.mark.usefixtures("fresh_cache_dir")
 @pytest.mark.parametrize("head", BUILT_IN_HEADS)
-def test_every_head_trains_the_same_with_cached_features(
+def test_every_head_has_the_same_losses_and_logits_with_cached_features(
     head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
     uncached, cached = (
-        train_and_evaluate(tmp_path, [RefusesEncoder()], **settings, cache_features=choice) for choice in (False, None)
+        train_and_evaluate(tmp_path, [FailsIfEncoderRuns()], **settings, cache_features=choice)
+        for choice in (False, None)
     )
     assert (uncached.run.batches.features, cached.run.batches.features is not None) == (None, True)
     assert len(uncached.losses) == 12
@@ -156,10 +159,10 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("features_dir")
+@pytest.mark.usefixtures("fresh_cache_dir")
 @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
 @pytest.mark.parametrize("kind", ["texts", "pairs"])
-def test_long_texts_and_pairs_train_the_same_with_cached_features(
+def test_long_texts_and_pairs_have_the_same_losses_and_logits_with_cached_features(
     kind: str, truncation: str, tiny_encoder: Path, tiny_reviews: Path, tiny_pairs: Path, tmp_path: Path
 ) -> None:
     data = {"data": str(tiny_pairs), "text_pair_column": "other"} if kind == "pairs" else {"data": str(tiny_reviews)}
@@ -177,8 +180,8 @@ def test_long_texts_and_pairs_train_the_same_with_cached_features(
     assert np.abs(uncached.logits - cached.logits).max() < 1e-5
 
 
-@pytest.mark.usefixtures("features_dir")
-def test_run_with_bf16_cache_trains_almost_the_same(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("fresh_cache_dir")
+def test_run_with_bf16_cache_has_almost_the_same_losses(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"encoder": str(tiny_encoder), "data": str(tiny_reviews)}
     uncached, bf16 = (
         train_and_evaluate(tmp_path, **settings, **choice)
@@ -189,7 +192,7 @@ def test_run_with_bf16_cache_trains_almost_the_same(tiny_encoder: Path, tiny_rev
     assert 1e-7 < difference < 1e-2
 
 
-def test_compiled_model_trains_the_same_with_cached_features(
+def test_compiled_model_has_the_same_losses_with_cached_features(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, launch: Launch
 ) -> None:
     # In a new process, since the shape checks of the test process cannot be compiled.
@@ -207,13 +210,13 @@ def test_compiled_model_trains_the_same_with_cached_features(
 
 
 def test_cached_run_leaves_the_same_files_and_reports_the_cache(
-    train: Train, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, fresh_cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
     uncached = train(tmp_path / "uncached", **settings, cache_features=False)
-    assert str(features_dir) not in capsys.readouterr().out
+    assert str(fresh_cache_dir) not in capsys.readouterr().out
     cached = train(tmp_path / "cached", **settings)
-    assert f" {features_dir}.\n" in capsys.readouterr().out
+    assert f" {fresh_cache_dir}.\n" in capsys.readouterr().out
     assert (uncached["cached_features"], cached["cached_features"]) == (False, True)
     assert uncached["tested"] == cached["tested"] == "best"
     for split, metrics in uncached["metrics"].items():
@@ -237,18 +240,18 @@ def test_cached_run_leaves_the_same_files_and_reports_the_cache(
             assert torch.equal(value, weights[1][name])
 
 
-def test_two_processes_train_the_same_and_one_runs_the_encoder(
+def test_two_processes_compute_features_once_and_have_the_same_losses_with_them(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     script = ROOT / "tests" / "launched" / "cached_by_processes.py"
     # Different rows, so that the session's cache has no hidden states for them.
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
-    rows = [split.read_text() for split in data.glob("*.csv")]
-    for split, text in zip(data.glob("*.csv"), rows, strict=True):
-        split.write_text(text.replace("the", "film"))
+    for path in sorted(data.glob("*.csv")):
+        path.write_text(path.read_text().replace("the", "film"))
     options = ["--encoder", tiny_encoder, "--data", data, "--output", tmp_path / "results"]
     launch(options, num_processes=2, script=str(script))
     first, second = read_by_rank(tmp_path / "results", 2)
+    # In each process, the first run has no cache. In the second run, only the first process computes hidden states.
     assert [result["computed_splits"] for result in (*first, *second)] == [[], SPLITS, [], []]
     for uncached, cached in (first, second):
         assert (uncached["cached"], cached["cached"]) == (False, True)
@@ -274,17 +277,17 @@ def test_two_processes_train_the_same_and_one_runs_the_encoder(
         ({"cache_features": False}, None),
     ],
 )
-def test_run_without_cache_reports_the_reason_if_it_is_unexpected(
+def test_uncached_run_reports_the_reason_only_if_a_user_may_expect_caching(
     train: Train,
     settings: dict[str, Any],
     reason: str | None,
-    features_dir: Path,
+    fresh_cache_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = train(tmp_path / "run", **settings)
     assert not result["cached_features"]
-    assert entries_in(features_dir) == []
+    assert feature_entries_in(fresh_cache_dir) == []
     lines = [line for line in capsys.readouterr().out.splitlines() if "idden states" in line]
     assert [line.partition(": ")[2] for line in lines] == ([] if reason is None else [reason])
 
@@ -293,7 +296,7 @@ def test_single_epoch_is_cached_on_request(train: Train, tmp_path: Path) -> None
     assert train(tmp_path / "run", epochs=1, cache_features=True)["cached_features"]
 
 
-class AfterStep3(Hook):
+class CallAfterStep3(Hook):
     """Call a function once, after the third step."""
 
     def __init__(self, action: Callable[[TrainingRun], object]) -> None:
@@ -338,24 +341,24 @@ CHANGES: dict[str, tuple[Callable[[TrainingRun], object], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_unexpected_change_of_the_encoder_ends_the_use_of_the_cache(
-    train: Train, change: str, features_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_run_stops_using_the_cache_after_an_unexpected_change(
+    train: Train, change: str, fresh_cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     action, reason = CHANGES[change]
     results, losses = [], []
     for cache_features in (False, None):
         recorder = LossRecorder()
         directory = tmp_path / f"cached-{cache_features}"
-        results.append(train(directory, AfterStep3(action), recorder, cache_features=cache_features))
+        results.append(train(directory, CallAfterStep3(action), recorder, cache_features=cache_features))
         losses.append(recorder.values)
     out = capsys.readouterr().out
-    assert out.count(f" {features_dir}.\n") == 1  # the second run started with cached hidden states
+    assert out.count(f" {fresh_cache_dir}.\n") == 1  # the second run started with cached hidden states
     assert out.count(f": {reason}.\n") == 1
     assert not results[1]["cached_features"]
     # Adam amplifies rounding errors once the encoder trains.
     assert np.abs(np.subtract(losses[0], losses[1])).max() < 1e-4
     assert results[1]["metrics"]["test"]["loss"] == pytest.approx(results[0]["metrics"]["test"]["loss"], abs=1e-4)
-    assert abs(losses[0][3] - losses[0][2]) > 1e-6
+    assert abs(losses[0][3] - losses[0][2]) > 1e-6, "expected the losses to change"
 
 
 def test_conditional_edit_of_the_encoder_prevents_caching(
@@ -371,7 +374,7 @@ def test_change_of_weights_that_torch_does_not_track_is_an_error(train: Train, t
         embeddings_of(run).data.mul_(1.5)
 
     with pytest.raises(ValueError, match=r"weights.*encoder.*--cache_features false"):
-        train(tmp_path / "run", AfterStep3(scale_untracked), evaluate_every="6st")
+        train(tmp_path / "run", CallAfterStep3(scale_untracked), evaluate_every="6st")
 
 
 def test_replaced_heads_read_the_layers_that_they_need(train: Train, tmp_path: Path) -> None:
@@ -389,15 +392,16 @@ def test_replaced_heads_read_the_layers_that_they_need(train: Train, tmp_path: P
 
 
 @pytest.mark.parametrize("cache_state", ["kept", "deleted", "no longer used"])
-def test_resumed_run_has_the_same_bits(
-    train: Train, features_dir: Path, tmp_path: Path, cache_state: str, capsys: pytest.CaptureFixture[str]
+def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
+    train: Train, fresh_cache_dir: Path, tmp_path: Path, cache_state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rewrite_same_weights(run: TrainingRun) -> None:
+        # The values do not change, but torch counts two changes, so the run stops using the cache.
         with torch.no_grad():
             embeddings_of(run).mul_(2).mul_(0.5)
 
     def hook() -> Hook:
-        return AfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
+        return CallAfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
     expected = DigestRecorder()
@@ -405,7 +409,7 @@ def test_resumed_run_has_the_same_bits(
     assert result["cached_features"] == (cache_state != "no longer used")
     for step in (4, 6):
         if cache_state == "deleted":
-            for entry in entries_in(features_dir):
+            for entry in feature_entries_in(fresh_cache_dir):
                 shutil.rmtree(entry)
         digests = DigestRecorder()
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
@@ -422,7 +426,7 @@ def test_resumed_run_has_the_same_bits(
         assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])
 
 
-def test_resumed_run_may_change_caching_and_reports_it(
+def test_resume_may_turn_caching_on_and_reports_it(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(tmp_path / "uninterrupted", save_every="4st", cache_features=False)
@@ -431,19 +435,19 @@ def test_resumed_run_may_change_caching_and_reports_it(
     assert "cache_features was False, now None" in capsys.readouterr().out
 
 
-def test_resumed_run_reports_differently_rounded_hidden_states(
+def test_resume_reports_differently_rounded_hidden_states(
     train: Train,
-    features_dir: Path,
+    fresh_cache_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(tmp_path / "uninterrupted", save_every="4st")
-    for entry in entries_in(features_dir):
+    for entry in feature_entries_in(fresh_cache_dir):
         shutil.rmtree(entry)
     original = EncoderWithHead.run_encoder
 
-    # A different number of threads may round differently too.
+    # In practice, rounding differs for example with a different number of threads.
     def run_encoder_with_rounding(self: EncoderWithHead, *arguments: Any, **keywords: Any) -> Any:
         states = original(self, *arguments, **keywords)
         assert isinstance(states, Tensor)
@@ -462,8 +466,8 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path:
     fork = train(tmp_path / "fork", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9)
     assert fork["cached_features"]
     assert fork["weights_sha256"] == parent["weights_sha256"]
-    later = {"timeline": [{"at": "8st", "unfreeze": "encoder"}]}
-    changed = train(tmp_path / "changed", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9, **later)
+    unfreezing = {"timeline": [{"at": "8st", "unfreeze": "encoder"}]}
+    changed = train(tmp_path / "changed", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9, **unfreezing)
     assert not changed["cached_features"]
 
 
@@ -472,27 +476,28 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path:
 
 def test_damaged_cache_is_reported_and_recomputed(
     train: Train,
-    features_dir: Path,
+    fresh_cache_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     undamaged = train(tmp_path / "undamaged")
-    moved = features_dir.rename(tmp_path / "moved")  # this process has not opened the new paths yet
+    moved = fresh_cache_dir.rename(tmp_path / "moved")  # this process has not opened the new paths yet
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
-    for entry in entries_in(moved):
+    for entry in feature_entries_in(moved):
         file = entry / "layer-2.bin"
         content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 4
+        content[len(content) // 2] ^= 4  # flip a bit
         file.write_bytes(content)
     capsys.readouterr()
     recomputed = train(tmp_path / "recomputed")
-    messages = [line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line]
-    assert [str(entry) in line for entry, line in zip(entries_in(moved), sorted(messages), strict=True)] == [True] * 3
+    messages = sorted(line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line)
+    assert len(messages) == 3
+    assert all(str(entry) in line for entry, line in zip(feature_entries_in(moved), messages, strict=True))
     assert recomputed["weights_sha256"] == undamaged["weights_sha256"]
     assert recomputed["metrics"] == undamaged["metrics"]
-    assert len(entries_in(moved)) == 3
-    assert dotfiles_in(moved) == []
+    assert len(feature_entries_in(moved)) == 3
+    assert partial_files_in(moved) == []
 
 
 @pytest.mark.parametrize("moment", ["before writing", "while writing"])
@@ -524,8 +529,8 @@ def test_full_disk_is_reported_and_the_run_continues(
     assert str(disk.path / "cache") in line
     assert not result["cached_features"]
     assert result["weights_sha256"] == uncached["weights_sha256"]
-    assert dotfiles_in(disk.path / "cache") == []
-    assert len(entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
+    assert partial_files_in(disk.path / "cache") == []
+    assert len(feature_entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
     disk.clear()
     if moment != "before writing":
         monkeypatch.undo()
@@ -533,18 +538,19 @@ def test_full_disk_is_reported_and_the_run_continues(
     assert train(tmp_path / "later")["cached_features"]
 
 
-def test_only_one_run_computes_features_even_after_another_was_killed(
+def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     start: Start, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     cache, hold = tmp_path / "features", tmp_path / "hold"
     hold.mkdir()
     plugin = ROOT / "tests" / "plugins" / "hold_feature_computation.py"
     flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in SETTINGS.items()]
+    # Without these, since a dict and an empty list need a different notation on the command line.
     flags = [flag for flag in flags if not flag.startswith(("--head=", "--log_with="))]
     flags += [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", f"--plugin={plugin}", "--evaluation_batch_size=5"]
     environment = {"MIDWAY_CACHE": str(cache), "HOLD": str(hold)}
 
-    def begin(name: str) -> BackgroundCommand:
+    def start_run(name: str) -> BackgroundCommand:
         return start([*flags, f"--output_dir={tmp_path / name}"], environment=environment)
 
     def computed_by(run: BackgroundCommand) -> list[str]:
@@ -561,24 +567,24 @@ def test_only_one_run_computes_features_even_after_another_was_killed(
         assert len(list(cache.glob(".features-*.writing"))) == 1, "expected only the files of this run"
         return computing_run
 
-    killed = begin("killed")
+    killed = start_run("killed")
     assert find_computing_run([killed]) is killed
-    other_runs = [begin(name) for name in ("a", "b", "c")]
-    for run in other_runs:
+    waiting_runs = [start_run(name) for name in ("a", "b", "c")]
+    for run in waiting_runs:
         run.wait_for("the message about waiting", functools.partial(is_waiting, run))
     killed.kill()
-    interrupted = find_computing_run(other_runs)
-    other_runs.remove(interrupted)
+    interrupted = find_computing_run(waiting_runs)
+    waiting_runs.remove(interrupted)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.wait() == 130
     assert "Traceback" not in interrupted.read_output()
-    find_computing_run(other_runs)
-    assert entries_in(cache) == []
+    find_computing_run(waiting_runs)
+    assert feature_entries_in(cache) == []
     (hold / "go").touch()
-    assert [run.wait() for run in other_runs] == [0, 0]
-    assert sorted(split for run in other_runs for split in computed_by(run)) == sorted(SPLITS)
-    assert len(entries_in(cache)) == 3
-    assert dotfiles_in(cache) == []
+    assert [run.wait() for run in waiting_runs] == [0, 0]
+    assert sorted(split for run in waiting_runs for split in computed_by(run)) == sorted(SPLITS)
+    assert len(feature_entries_in(cache)) == 3
+    assert partial_files_in(cache) == []
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
     assert [result["cached_features"] for result in results] == [True, True]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]

@@ -15,18 +15,20 @@ from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped_names
 
 SCRIPT = ROOT / "tests" / "launched" / "edit_matrix.py"
-Results = dict[str, list[str]]
-"""Deviations from the expected effects, by cell of the matrix."""
+Deviations = dict[str, list[str]]
+"""Descriptions of unexpected effects, by cell: `<edit>-<micro-batches>-<precision>-<compiler backend>`."""
 
 
-def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_processes: int, *options: str) -> Results:
-    """Run the script, and return the deviations that all processes found."""
+def run_matrix(
+    launch: Launch, encoder: Path, data: Path, output: Path, num_processes: int, *options: str
+) -> Deviations:
+    """Run the script, and return the deviations that any process found."""
     launch(
         ["--encoder", encoder, "--data", data, "--output", output, "--num_processes", num_processes, *options],
         num_processes=num_processes,
         script=str(SCRIPT),
     )
-    merged: Results = {}
+    merged: Deviations = {}
     for rank, results in enumerate(read_by_rank(output, num_processes)):
         for cell, deviations in results.items():
             merged.setdefault(cell, []).extend(f"process {rank}: {deviation}" for deviation in deviations)
@@ -34,17 +36,18 @@ def run_matrix(launch: Launch, encoder: Path, data: Path, output: Path, num_proc
 
 
 @pytest.fixture(scope="module", params=[1, 2])
-def results(
+def uncompiled_deviations(
     request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
-) -> Results:
+) -> Deviations:
+    """Deviations of uncompiled cells. The parameter is the number of processes."""
     return run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path_factory.mktemp("matrix") / "results", request.param)
 
 
 @pytest.fixture(scope="module")
-def compiled(
+def compiled_deviations(
     request: pytest.FixtureRequest, launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: Any
-) -> Results:
-    """Results of compiled cells. The parameter names their edits, separated by commas."""
+) -> Deviations:
+    """Deviations of compiled cells. The parameter names their edits, separated by commas."""
     output = tmp_path_factory.mktemp("compiled") / "results"
     return run_matrix(
         launch, tiny_encoder, tiny_reviews, output, 1, "--backends", "aot_eager", "--edits", request.param
@@ -52,30 +55,34 @@ def compiled(
 
 
 def test_matrix_has_every_edit() -> None:
-    assert sorted(CASES) == sorted([*shipped_names(EDITS), "shift_bias"])
+    assert sorted(CASES) == sorted([*shipped_names(EDITS), "shift_bias"])  # shift_bias is an edit of the script
 
 
 @pytest.mark.parametrize(("accumulation", "precision"), UNCOMPILED)
 @pytest.mark.parametrize("edit", CASES)
-def test_edit_has_its_effects(results: Results, edit: str, accumulation: int, precision: str) -> None:
-    assert results[f"{edit}-{accumulation}-{precision}-none"] == []
+def test_edit_has_only_its_expected_effects(
+    uncompiled_deviations: Deviations, edit: str, accumulation: int, precision: str
+) -> None:
+    assert uncompiled_deviations[f"{edit}-{accumulation}-{precision}-none"] == []
 
 
-@pytest.mark.parametrize("compiled", [",".join(COMPILED_QUICKLY)], indirect=True, ids=["quick"])
+@pytest.mark.parametrize("compiled_deviations", [",".join(COMPILED_QUICKLY)], indirect=True, ids=["quick"])
 @pytest.mark.parametrize("edit", COMPILED_QUICKLY)
-def test_compiled_edit_has_its_effects(compiled: Results, edit: str) -> None:
-    assert compiled[f"{edit}-1-no-aot_eager"] == []
+def test_compiled_edit_has_only_its_expected_effects(compiled_deviations: Deviations, edit: str) -> None:
+    assert compiled_deviations[f"{edit}-1-no-aot_eager"] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compiled", [",".join(CASES)], indirect=True, ids=["all"])
+@pytest.mark.parametrize("compiled_deviations", [",".join(CASES)], indirect=True, ids=["all"])
 @pytest.mark.parametrize("edit", CASES)
-def test_every_compiled_edit_has_its_effects(compiled: Results, edit: str) -> None:
-    assert compiled[f"{edit}-1-no-aot_eager"] == []
+def test_every_compiled_edit_has_only_its_expected_effects(compiled_deviations: Deviations, edit: str) -> None:
+    assert compiled_deviations[f"{edit}-1-no-aot_eager"] == []
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor requires g++; not found")
-def test_unfreeze_with_inductor(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
+def test_unfreeze_compiled_with_inductor_has_only_its_expected_effects(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
     options = ("--backends", "inductor", "--edits", "unfreeze")
     results = run_matrix(launch, tiny_encoder, tiny_reviews, tmp_path / "results", 1, *options)
     assert results == {"unfreeze-1-no-inductor": []}

@@ -1,4 +1,4 @@
-"""Messages about errors in a user's own code name the code's owner, the moment, the exception and the failing line."""
+"""An error in a user's own code is reported with its entry and line, when it occurred, and the exception."""
 
 from __future__ import annotations
 
@@ -41,14 +41,16 @@ from research import register_edit
 
 @register_edit("broken")
 """
-OBJECTIVE = """\
+OBJECTIVE_CLASS = """\
 from torch.nn import functional as F
 from research import register_objective
 from research.learning.objectives import Objective, ObjectiveOutput
 
 @register_objective("broken")
 class Broken(Objective):
-    def __call__(self, model, batch):
+"""
+OBJECTIVE = f"""\
+{OBJECTIVE_CLASS}    def __call__(self, model, batch):
         logits = model(**batch.inputs).logits
         losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")
 """
@@ -62,10 +64,10 @@ class Case:
     code: str
     """Source code of the plugin."""
     message_start: str
-    """Beginning of the message: owner, moment, class of the exception."""
-    line: str
-    """The failing line of the plugin, which the message shows."""
-    options: tuple[str, ...] = ()
+    """Beginning of the message: the plugin or registered entry, when the error occurred, and the exception."""
+    failing_line: str
+    """Line of the plugin that the message shows."""
+    flags: tuple[str, ...] = ()
     """Flags that make the run use the registered entry."""
 
 
@@ -168,6 +170,7 @@ CASES = {
 }
 
 RunPlugin = Callable[..., tuple[int, str]]
+"""Function that runs run.py with the code of a plugin and further flags, and returns the exit status and stderr."""
 
 
 @pytest.fixture
@@ -190,7 +193,7 @@ def run_plugin(
     capsys: pytest.CaptureFixture[str],
     isolated_registries: None,
 ) -> RunPlugin:
-    """A function that runs run.py with a plugin, and returns its exit status and stderr."""
+    """A function that runs run.py in this process: `run_plugin(code, "--head=broken")`."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(code: str, *options: str) -> tuple[int, str]:
@@ -206,15 +209,17 @@ def run_plugin(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_error_in_user_code_names_its_owner_and_line(run_plugin: RunPlugin, tmp_path: Path, name: str) -> None:
+def test_error_in_user_code_names_the_entry_and_the_failing_line(
+    run_plugin: RunPlugin, tmp_path: Path, name: str
+) -> None:
     case, plugin = CASES[name], str(tmp_path / "my_plugin.py")
-    status, printed = run_plugin(case.code, *case.options)
+    status, printed = run_plugin(case.code, *case.flags)
     lines = printed.splitlines()
     assert status == 1
     assert lines[0].startswith(f"error: {case.message_start.replace('PLUGIN', plugin)}"), lines
-    line_number = case.code.splitlines().index(next(line for line in case.code.splitlines() if case.line in line)) + 1
+    (line_number,) = [n for n, line in enumerate(case.code.splitlines(), 1) if case.failing_line in line]
     assert lines[1].startswith(f'  File "{plugin}", line {line_number}')
-    assert lines[2].strip() == case.line
+    assert lines[2].strip() == case.failing_line
     (hint,) = lines[3:]
     assert hint.startswith("(--traceback ")
 
@@ -226,7 +231,9 @@ def test_traceback_flag_shows_the_traceback(run_plugin: RunPlugin) -> None:
     assert "--traceback" not in printed
 
 
-def test_defect_of_the_product_keeps_its_traceback(run_plugin: RunPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_in_the_code_of_midway_keeps_its_traceback(
+    run_plugin: RunPlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "research.runner.set_up.create_optimizer", json.loads
     )  # json.loads does not accept these arguments
@@ -246,7 +253,11 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
         (OBJECTIVE + "        return ObjectiveOutput(losses, logits[:, :1])\n", "objective", "[8, 2]; got [8, 1]"),
         (OBJECTIVE + "        return ObjectiveOutput(losses.detach(), logits)\n", "objective", "have no gradient"),
         (OBJECTIVE + "        return losses\n", "objective", "Expected an ObjectiveOutput"),
-        (OBJECTIVE.replace("call__(self, model, batch)", "init__(self, task)"), "objective", "super().__init__(task)"),
+        (
+            OBJECTIVE_CLASS + "    def __init__(self, task):\n        self.my_task = task\n",
+            "objective",
+            "super().__init__(task)",
+        ),
         (BATCH_HOOK.format("batch.inputs"), "hook", "got dict"),
         (BATCH_HOOK.format("type(batch)(batch.inputs, batch.labels, batch.weights[:3], batch.ids)"), "hook", "3 rows"),
         (HEAD + "    def __init__(self, encoder, num_labels):\n        pass\n", "head", "super().__init__()"),
@@ -269,11 +280,9 @@ BATCH_HOOK = HOOK + "    def on_batch(self, run, batch):\n        return {}\n"
         ),
     ],
 )
-def test_return_values_of_user_code_are_checked(
+def test_invalid_classes_and_return_values_of_user_code_are_reported(
     run_plugin: RunPlugin, tmp_path: Path, code: str, option: str, expected_text: str
 ) -> None:
-    if option == "objective" and "return" not in code:
-        code = code.split("        logits =", maxsplit=1)[0] + "        self.own = task\n"
     status, printed = run_plugin(code, f"--{option}=broken")
     assert (status, printed.count("\n")) == (1, 1)
     assert expected_text in printed
@@ -281,7 +290,7 @@ def test_return_values_of_user_code_are_checked(
     assert str(tmp_path / "my_plugin.py") in printed
 
 
-def test_result_of_a_failed_run_has_the_users_line(run_plugin: RunPlugin, tmp_path: Path) -> None:
+def test_result_of_a_failed_run_records_the_printed_error(run_plugin: RunPlugin, tmp_path: Path) -> None:
     _, printed = run_plugin(HOOK + "    def after_step(self, run):\n        {}['loss']\n", "--hook=broken")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "failed"

@@ -54,7 +54,7 @@ CASES = {
 }
 
 
-def test_every_hook_and_edit_has_a_case() -> None:
+def test_every_shipped_hook_and_edit_has_a_case() -> None:
     assert shipped_names(HOOKS) == sorted(HOOK_CASES)
     assert shipped_names(EDITS) == sorted(EDIT_CASES)
 
@@ -114,7 +114,7 @@ def test_resumed_run_has_the_same_bits(
         assert tables[0].equals(tables[1])
 
 
-def test_resume_after_the_last_step_still_ends_the_epoch(
+def test_resume_after_the_last_step_still_calls_on_epoch_end(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class HalvesHead(Hook):

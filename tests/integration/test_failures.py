@@ -27,7 +27,7 @@ Train = Callable[..., dict[str, Any]]
 def train(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
-    """A function that trains for three steps in this process."""
+    """A function that trains for three steps in tmp_path/run, in this process: `train([hook], lr=0.1)`."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     settings: dict[str, Any] = {
         "encoder": str(tiny_encoder),
@@ -47,15 +47,15 @@ def train(
     return run
 
 
-class ScalerOnCPU(Hook):
-    """Wrap the optimizer with a gradient scaler, as accelerate does for fp16 on a GPU.
+class ScaleGradientsOnCPU(Hook):
+    """Wrap the optimizer with a gradient scaler on the CPU, as accelerate does for fp16 on a GPU.
 
     Args:
-        poison: whether to make the loss of step 2 NaN.
+        nan_in_step_2: whether to make the loss of step 2 NaN.
     """
 
-    def __init__(self, *, poison: bool) -> None:
-        self.poison = poison
+    def __init__(self, *, nan_in_step_2: bool) -> None:
+        self.nan_in_step_2 = nan_in_step_2
 
     def on_train_start(self, run: Run) -> None:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
@@ -65,29 +65,33 @@ class ScalerOnCPU(Hook):
         run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, device_placement=False, scaler=scaler)  # type: ignore[attr-defined]
 
     def on_batch(self, run: Run, batch: Batch) -> Batch | None:
-        if not self.poison or run.clock.step != 1:
+        if not self.nan_in_step_2 or run.clock.step != 1:
             return None
         weights = batch.weights.clone()
         weights[0] = float("nan")
         return dataclasses.replace(batch, weights=weights)
 
 
-@pytest.mark.parametrize("poison", [False, True])
-def test_nonfinite_steps_are_skipped_with_a_gradient_scaler(train: Train, tmp_path: Path, poison: bool) -> None:
-    result = train([ScalerOnCPU(poison=poison)], on_nonfinite="skip", log_every=1)
-    assert (result["status"], result["skipped_steps"]) == ("finished", int(poison))
+@pytest.mark.parametrize("nan_in_step_2", [False, True])
+def test_step_with_nonfinite_loss_is_skipped_if_gradients_are_scaled(
+    train: Train, tmp_path: Path, nan_in_step_2: bool
+) -> None:
+    result = train([ScaleGradientsOnCPU(nan_in_step_2=nan_in_step_2)], on_nonfinite="skip", log_every=1)
+    assert (result["status"], result["skipped_steps"]) == ("finished", int(nan_in_step_2))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["loss"] is None for line in lines] == [False, poison, False]
+    assert [line["loss"] is None for line in lines] == [False, nan_in_step_2, False]
 
 
-class UnreadableState(Hook):
+class HookWithUnreadableState(Hook):
+    """A hook whose state contains a NumPy number, which a resume could not read."""
+
     def state_dict(self) -> dict[str, Any]:
         return {"best": np.float64(0.5)}
 
 
-def test_checkpoint_with_unreadable_state_is_not_written(train: Train, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"state_dict of .*UnreadableState\b"):
-        train([UnreadableState()], save_every="1st")
+def test_checkpoint_with_unreadable_hook_state_is_not_written(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"state_dict of .*HookWithUnreadableState\b"):
+        train([HookWithUnreadableState()], save_every="1st")
     assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
 
@@ -97,7 +101,7 @@ class FailsAtStart(Hook):
         raise RuntimeError("an error of the hook")
 
 
-def test_error_before_the_first_step_is_raised_unchanged(train: Train, tmp_path: Path) -> None:
+def test_error_before_the_first_step_is_raised_unchanged_and_leaves_no_files(train: Train, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()  # like a mount point, which exists before the run
     with pytest.raises(RuntimeError, match="an error of the hook"):
         train([FailsAtStart()], profile=True)
@@ -116,7 +120,7 @@ class RecordsErrors(Hook):
         self.errors.append(error)
 
 
-class FailsAgain(Hook):
+class FailsInOnException(Hook):
     def on_exception(self, run: Run, error: BaseException) -> None:
         raise KeyError("second error")
 
@@ -124,14 +128,15 @@ class FailsAgain(Hook):
 def test_all_hooks_are_notified_of_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = RecordsErrors()
     with pytest.raises(RuntimeError, match="an error of the hook") as error_info:
-        train([FailsAgain(), recorder, FailsAtStart()])
+        train([FailsInOnException(), recorder, FailsAtStart()])
     assert recorder.errors == [error_info.value]
-    assert "Warning: hook 'FailsAgain' (on_exception): KeyError: 'second error'" in capsys.readouterr().out
+    assert "Warning: hook 'FailsInOnException' (on_exception): KeyError: 'second error'" in capsys.readouterr().out
 
 
-def test_last_model_is_used_if_best_metric_is_never_defined(
+def test_last_model_is_tested_if_the_best_metric_is_never_defined(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # All validation rows have the same label, so auroc is undefined.
     data = tmp_path / "data"
     data.mkdir()
     for split in ("train", "validation", "test"):
@@ -152,7 +157,7 @@ def test_init_from_a_checkpoint_requires_the_same_labels(train: Train, tmp_path:
     trained = load_file(tmp_path / "continued" / "model" / "model.safetensors")
     assert all(torch.allclose(trained[name], weights[name], atol=1e-9) for name in weights)
 
-    data = tmp_path / "other"
+    data = tmp_path / "different_labels"
     data.mkdir()
     rows = "".join(f"film {row},{'yes' if row % 2 else 'no'}\n" for row in range(60))
     (data / "train.csv").write_text(f"text,label\n{rows}")
@@ -160,10 +165,9 @@ def test_init_from_a_checkpoint_requires_the_same_labels(train: Train, tmp_path:
         train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "third"))
 
 
-def test_best_model_is_selected_after_a_resume_in_another_directory(train: Train, tmp_path: Path) -> None:
-    train([], save_every="2st", best_metric="accuracy", evaluate_every="1st")
-    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
-    moved = str(tmp_path / "moved")
+def test_best_model_is_tested_after_a_resume_in_another_directory(train: Train, tmp_path: Path) -> None:
     settings = {"save_every": "2st", "best_metric": "accuracy", "evaluate_every": "1st"}
-    result = train([], output_dir=moved, resume=str(checkpoint), **settings)
+    train([], **settings)
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
+    result = train([], output_dir=str(tmp_path / "moved"), resume=str(checkpoint), **settings)
     assert (result["status"], result["tested"]) == ("finished", "best")

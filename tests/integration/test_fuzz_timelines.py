@@ -1,4 +1,4 @@
-"""Runs with random timelines, kills and forks end with the same bits."""
+"""Runs with random timelines end with the same bits if they are killed and resumed, or forked."""
 
 from __future__ import annotations
 

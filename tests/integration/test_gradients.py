@@ -71,6 +71,7 @@ def find_differences(
     """
     differing = []
     for file_name, tensors in gradients.items():
+        # Every process must have the gradients of the expected run's only process.
         reference = expected[f"{file_name.rsplit('-', 1)[0]}-0"]
         assert tensors.keys() == reference.keys()
         for name, tensor in tensors.items():
@@ -84,12 +85,13 @@ def find_differences(
 def reference(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, torch.Tensor]]:
+    """The gradients of a run of one process with one micro-batch per step."""
     folder = tmp_path_factory.mktemp("reference") / "gradients"
     return record_gradients(launch, tiny_encoder, tiny_reviews, folder, num_processes=1, num_micro_batches=1)
 
 
 @pytest.mark.parametrize(("num_processes", "num_micro_batches"), [(1, 3), (2, 1), (2, 3)])
-def test_gradients_do_not_depend_on_the_launch(
+def test_gradients_do_not_depend_on_the_numbers_of_processes_and_micro_batches(
     launch: Launch,
     tiny_encoder: Path,
     tiny_reviews: Path,

@@ -17,11 +17,13 @@ from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped_names
 
 SCRIPT = ROOT / "tests" / "launched" / "hooks_by_processes.py"
-BUILT_IN = shipped_names(HOOKS)
+BUILT_IN_HOOKS = shipped_names(HOOKS)
 
 
 @pytest.fixture(scope="module")
-def folder(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results_folder(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder with the results of the script on one and on two processes."""
     folder = tmp_path_factory.mktemp("hooks")
     for num_processes in (1, 2):
@@ -30,44 +32,46 @@ def folder(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_fact
     return folder
 
 
-def weights(folder: Path, num_processes: int, name: str) -> dict[str, torch.Tensor]:
-    """Return the final weights of the run with a hook."""
+def final_weights(folder: Path, num_processes: int, name: str) -> dict[str, torch.Tensor]:
+    """Return the final weights of the run with the hook `name`."""
     return load_file(folder / f"{num_processes}-{name}.safetensors")
 
 
-def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+def largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
     """Return the largest absolute difference between two sets of weights."""
     assert first.keys() == second.keys()
     return max((first[name] - second[name]).abs().max().item() for name in first)
 
 
 def test_every_built_in_hook_has_settings() -> None:
-    assert set(BUILT_IN) == set(SETTINGS) - {"none"}
+    assert set(BUILT_IN_HOOKS) == set(SETTINGS) - {"none"}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_hook_has_the_same_effect_on_two_processes(folder: Path, name: str) -> None:
-    (single,), (first, second) = (read_by_rank(folder / str(number), number) for number in (1, 2))
+def test_hook_has_the_same_effect_on_two_processes(results_folder: Path, name: str) -> None:
+    # The results of the single process, and of the first and second of two processes.
+    (single,), (first, second) = (read_by_rank(results_folder / str(number), number) for number in (1, 2))
     assert first[name] == second[name], "the replicas differ"
     counts = ("steps", "skipped", "edits")
     assert [first[name][count] for count in counts] == [single[name][count] for count in counts]
-    assert distance(weights(folder, 1, name), weights(folder, 2, name)) < 1e-5
+    assert largest_difference(final_weights(results_folder, 1, name), final_weights(results_folder, 2, name)) < 1e-5
 
 
-def takes_all_steps(results: dict[str, Any]) -> bool:
+def took_all_steps(results: dict[str, Any]) -> bool:
+    """Return whether the hook did not end the run early."""
     steps: int = results["steps"]
     return steps == 8
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_hook_has_an_effect(folder: Path, name: str) -> None:
-    ((single,),) = [read_by_rank(folder / "1", 1)]
+@pytest.mark.parametrize("name", BUILT_IN_HOOKS)
+def test_every_built_in_hook_has_an_effect(results_folder: Path, name: str) -> None:
+    (results_by_hook,) = read_by_rank(results_folder / "1", 1)
     checks: dict[str, Callable[[dict[str, Any]], bool]] = {
         "early_stopping": lambda results: results["steps"] < 8,
         "gradual_unfreezing": lambda results: results["edits"] == 4,
         "length_warmup": lambda results: results["edits"] == 3,
         "loss_spike_guard": lambda results: 0 < results["skipped"] < 8,
     }
-    check = checks.get(name, takes_all_steps)
-    assert check(single[name]), single[name]
-    assert distance(weights(folder, 1, name), weights(folder, 1, "none")) > 2e-4
+    check = checks.get(name, took_all_steps)
+    assert check(results_by_hook[name]), results_by_hook[name]
+    assert largest_difference(final_weights(results_folder, 1, name), final_weights(results_folder, 1, "none")) > 2e-4

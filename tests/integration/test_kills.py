@@ -9,30 +9,34 @@ import pytest
 
 from tests.scripts.kills import kill_and_compare
 
-Check = Callable[..., None]
+KillAndCheck = Callable[..., None]
 
 
 @pytest.fixture
-def check(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, user_environment: dict[str, str]) -> Check:
-    """A function that kills `num_kills` runs at random moments, resumes them, and compares the results."""
+def kill_and_check(
+    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, user_environment: dict[str, str]
+) -> KillAndCheck:
+    """A function that kills runs at random moments, resumes them, and checks that their results are unchanged."""
 
-    def compare(**options: int) -> None:
+    def run_and_check(**options: int) -> None:
         settings = ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews)]
         for kill in kill_and_compare(tmp_path, settings, user_environment, **options):
             print(kill)
             assert not kill.differences, kill
 
-    return compare
+    return run_and_check
 
 
 @pytest.mark.parametrize(("num_kills", "num_processes"), [(3, 0), (1, 2)])
 def test_killed_and_resumed_runs_end_with_the_bits_of_an_uninterrupted_run(
-    check: Check, num_kills: int, num_processes: int
+    kill_and_check: KillAndCheck, num_kills: int, num_processes: int
 ) -> None:
-    check(num_kills=num_kills, num_processes=num_processes, seed=0)
+    kill_and_check(num_kills=num_kills, num_processes=num_processes, seed=0)
 
 
 @pytest.mark.slow  # eleven minutes
 @pytest.mark.parametrize(("num_kills", "num_processes"), [(25, 0), (10, 2)])
-def test_many_killed_runs_end_with_the_same_bits(check: Check, num_kills: int, num_processes: int) -> None:
-    check(num_kills=num_kills, num_processes=num_processes, seed=1)
+def test_many_killed_runs_end_with_the_same_bits(
+    kill_and_check: KillAndCheck, num_kills: int, num_processes: int
+) -> None:
+    kill_and_check(num_kills=num_kills, num_processes=num_processes, seed=1)

@@ -1,4 +1,4 @@
-"""Every kind of task, head, objective, schedule and file trains, with suitable defaults."""
+"""Runs of every kind of task, head, objective, schedule and data file, with the defaults that suit the task."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from research.training.hook import Hook
 from tests.conftest import WORDS, Launch
 from tests.shipped import shipped_names
 
-Files = Callable[[str], Path]
+DataFolder = Callable[[str], Path]
 Train = Callable[..., dict[str, Any]]
-SMALL = (
+QUICK_RUN_FLAGS = (
     "--max_length=32",
     "--batch_size=8",
     "--mixed_precision=no",
@@ -35,16 +35,17 @@ SMALL = (
     "--report=false",
 )
 NUM_ROWS = {"train": 40, "validation": 12, "test": 15}
-CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
+CLASS_NAMES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 
 
 def sentence(row: int) -> str:
+    """Return 3 to 11 random words after the number of the row."""
     words = np.random.default_rng(row).choice(WORDS, size=3 + row % 9)
     return f"{row} {' '.join(words)}"
 
 
 def write_pairs(folder: Path) -> None:
-    """Write tsv files without a validation file; quotes are literal and never closed."""
+    """Write pairs of texts as tsv files, without a validation file. Quotes are part of the texts and never closed."""
     for split in ("train", "test"):
         lines = ["sentence1\tsentence2\tlabel"]
         for row in range(NUM_ROWS[split]):
@@ -54,7 +55,7 @@ def write_pairs(folder: Path) -> None:
 
 
 def write_multi_label(folder: Path) -> None:
-    """Write rows with lists of labels, some of which are empty."""
+    """Write rows with lists of labels. Some lists are empty."""
     for split, num_rows in NUM_ROWS.items():
         rows = [
             {
@@ -78,14 +79,18 @@ def write_six_classes(folder: Path) -> None:
     """Write rows with six classes and a column of finer labels, without a validation file."""
     for split in ("train", "test"):
         rows = [
-            {"text": f"{split} {sentence(row)} ?", "label": CLASSES[row % 6], "fine_label": f"{CLASSES[row % 6]}:{row}"}
+            {
+                "text": f"{split} {sentence(row)} ?",
+                "label": CLASS_NAMES[row % 6],
+                "fine_label": f"{CLASS_NAMES[row % 6]}:{row}",
+            }
             for row in range(NUM_ROWS[split])
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def write_binary(folder: Path) -> None:
-    """Write rows with two classes and quoted texts with commas."""
+    """Write rows with two classes. Their texts contain commas and are therefore quoted."""
     for split, num_rows in NUM_ROWS.items():
         lines = ["text,label"]
         lines += [f'"{split} , {sentence(row)}",{"positive" if row % 2 else "negative"}' for row in range(num_rows)]
@@ -102,27 +107,32 @@ WRITERS = {
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A function that writes data of a kind once, and returns their folder."""
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """A function that returns the folder with a kind of data, written at the first call: `data_folder("pairs")`."""
     root = tmp_path_factory.mktemp("tasks")
 
-    def folder_of(kind: str) -> Path:
+    def find_or_write(kind: str) -> Path:
         folder = root / kind
         if not folder.exists():
             folder.mkdir()
             WRITERS[kind](folder)
         return folder
 
-    return folder_of
+    return find_or_write
 
 
 @pytest.fixture
 def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """A function that runs a command line in this process in tmp_path/run, and returns the contents of result.json."""
+    """A function that trains in this process in tmp_path/run, given flags, and returns the content of result.json."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
-        settings = [f"--encoder={deep_encoder}", f"--output_dir={tmp_path / 'run'}", f"--max_steps={num_steps}", *SMALL]
+        settings = [
+            f"--encoder={deep_encoder}",
+            f"--output_dir={tmp_path / 'run'}",
+            f"--max_steps={num_steps}",
+            *QUICK_RUN_FLAGS,
+        ]
         command = parse([*settings, *map(str, arguments)])
         assert isinstance(command, Command)
         result = run_experiment(command.config, hooks=hooks)
@@ -144,21 +154,21 @@ def settings_of(directory: Path) -> dict[str, Any]:
     return settings
 
 
-def check_without_test_labels(
-    train: Train, labelled: dict[str, Any], folder: Path, workplace: Path, *settings: str
+def check_run_without_test_labels(
+    train: Train, labelled_result: dict[str, Any], data: Path, workplace: Path, *settings: str
 ) -> None:
-    """Repeat the run in `workplace` without test labels, and check that only results that need them change.
+    """Repeat the run in `workplace` without test labels, and check that only results that need these labels change.
 
     Args:
         train: the fixture `train`.
-        labelled: result of the run with labels.
-        folder: folder with the data.
-        workplace: folder that contains the run directory. The data without test labels are written to it too.
+        labelled_result: result of the run with test labels.
+        data: folder with the labelled data.
+        workplace: folder that contains the run directory. The data without test labels are written here too.
         *settings: settings of the run.
     """
     expected = predictions_of(workplace / "run")
     unlabelled = workplace / "unlabelled"
-    shutil.copytree(folder, unlabelled)
+    shutil.copytree(data, unlabelled)
     (path,) = unlabelled.glob("test.*")
     lines = path.read_text().splitlines()
     if path.suffix == ".csv":
@@ -168,8 +178,8 @@ def check_without_test_labels(
     path.write_text("\n".join(lines) + "\n")
     result = train("--data", unlabelled, *settings, "--overwrite", "--report=true")
     assert result["unlabelled"] == ["test"]
-    assert result["metrics"] == {"validation": labelled["metrics"]["validation"]}
-    assert result["weights_sha256"] == labelled["weights_sha256"]
+    assert result["metrics"] == {"validation": labelled_result["metrics"]["validation"]}
+    assert result["weights_sha256"] == labelled_result["weights_sha256"]
     predictions = predictions_of(workplace / "run")
     assert list(predictions) == list(expected)
     for name, values in predictions.items():
@@ -182,8 +192,10 @@ def check_without_test_labels(
     assert not any(f"{title}test" in page for title in ("Confusion matrix, ", "Predictions, ", "labels-", "<th>test"))
 
 
-def test_pairs_with_literal_quotes_train(train: Train, files: Files, tmp_path: Path) -> None:
-    result = train("--data", files("pairs"), "--validation_share", "0.2")
+def test_pairs_with_literal_quotes_are_trained_on_and_predicted(
+    train: Train, data_folder: DataFolder, tmp_path: Path
+) -> None:
+    result = train("--data", data_folder("pairs"), "--validation_share", "0.2")
     assert result["rows"] == {"train": 32, "validation": 8, "test": 15}
     assert settings_of(tmp_path / "run")["objective"]["name"] == "cross_entropy"
     predictions = predictions_of(tmp_path / "run")
@@ -201,8 +213,10 @@ def test_pairs_with_literal_quotes_train(train: Train, files: Files, tmp_path: P
     assert validation["label"].tolist() == [int(row % 3 != 0) for row in validation["id"]]
 
 
-def test_multi_label_with_empty_lists_trains(train: Train, files: Files, tmp_path: Path) -> None:
-    result = train("--data", files("multi_label"))
+def test_multi_label_rows_with_empty_lists_are_trained_on_and_predicted(
+    train: Train, data_folder: DataFolder, tmp_path: Path
+) -> None:
+    result = train("--data", data_folder("multi_label"))
     metrics = result["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"]["name"] == "bce"
     assert {"subset_accuracy", "f1_micro", "f1_macro", "f1/joy", "f1/anger", "f1/fear"} <= metrics.keys()
@@ -220,11 +234,11 @@ def test_multi_label_with_empty_lists_trains(train: Train, files: Files, tmp_pat
     assert metrics["subset_accuracy"] == pytest.approx(
         (predictions["label"] == predictions["prediction"]).all(axis=1).mean()
     )
-    check_without_test_labels(train, result, files("multi_label"), tmp_path)
+    check_run_without_test_labels(train, result, data_folder("multi_label"), tmp_path)
 
 
-def test_scores_of_pairs_train(train: Train, files: Files, tmp_path: Path) -> None:
-    result = train("--data", files("scores"))
+def test_scores_of_pairs_are_trained_on_and_predicted(train: Train, data_folder: DataFolder, tmp_path: Path) -> None:
+    result = train("--data", data_folder("scores"))
     metrics = result["metrics"]["test"]
     assert settings_of(tmp_path / "run")["objective"] == "mse"
     assert {"pearson", "spearman", "mse"} <= metrics.keys()
@@ -233,31 +247,33 @@ def test_scores_of_pairs_train(train: Train, files: Files, tmp_path: Path) -> No
     assert predictions["label"] == pytest.approx([row / 5 for row in range(15)])
     assert metrics["mse"] == pytest.approx(np.square(predictions["label"] - predictions["prediction"]).mean())
     assert metrics["pearson"] == pytest.approx(np.corrcoef(predictions["label"], predictions["prediction"])[0, 1])
-    check_without_test_labels(train, result, files("scores"), tmp_path)
+    check_run_without_test_labels(train, result, data_folder("scores"), tmp_path)
 
 
-def test_six_classes_train(train: Train, files: Files, tmp_path: Path) -> None:
+def test_six_classes_are_trained_on_and_predicted(train: Train, data_folder: DataFolder, tmp_path: Path) -> None:
     settings = ("--text_column", "text", "--validation_share", "0.2")
-    result = train("--data", files("six_classes"), *settings)
+    result = train("--data", data_folder("six_classes"), *settings)
     predictions = predictions_of(tmp_path / "run")
-    assert list(predictions)[7:] == [f"score_{name}" for name in CLASSES]
-    assert np.sum([predictions[f"score_{name}"] for name in CLASSES], axis=0) == pytest.approx(np.ones(15))
+    assert list(predictions)[7:] == [f"score_{name}" for name in CLASS_NAMES]
+    assert np.sum([predictions[f"score_{name}"] for name in CLASS_NAMES], axis=0) == pytest.approx(np.ones(15))
     assert {"accuracy", "f1_macro", "mcc"} <= result["metrics"]["test"].keys()
-    check_without_test_labels(train, result, files("six_classes"), tmp_path, *settings)
+    check_run_without_test_labels(train, result, data_folder("six_classes"), tmp_path, *settings)
 
 
-def test_two_classes_train(train: Train, files: Files, tmp_path: Path) -> None:
-    result = train("--data", files("binary"), "--best_metric", "auroc", "--evaluate_every", "1st")
+def test_best_model_for_two_classes_can_be_selected_by_auroc(
+    train: Train, data_folder: DataFolder, tmp_path: Path
+) -> None:
+    result = train("--data", data_folder("binary"), "--best_metric", "auroc", "--evaluate_every", "1st")
     assert result["rows"] == NUM_ROWS
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
     assert predictions_of(tmp_path / "run", "validation")["id"].tolist() == list(range(12))
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_head_trains(train: Train, files: Files, head: str) -> None:
+def test_every_head_changes_its_parameters_in_the_first_step(train: Train, data_folder: DataFolder, head: str) -> None:
     initial_parameters: list[Any] = []
 
-    class CheckChange(Hook):
+    class CheckParametersChange(Hook):
         def on_train_start(self, run: Run) -> None:
             initial_parameters.extend(
                 parameter.detach().clone() for parameter in run.encoder_with_head.head.parameters()
@@ -267,13 +283,23 @@ def test_every_head_trains(train: Train, files: Files, head: str) -> None:
             parameters = run.encoder_with_head.head.parameters()
             assert any((old != new).any() for old, new in zip(initial_parameters, parameters, strict=True))
 
-    train("--data", files("binary"), "--head", head, "--objective=cross_entropy", hooks=[CheckChange()], num_steps=1)
+    train(
+        "--data",
+        data_folder("binary"),
+        "--head",
+        head,
+        "--objective=cross_entropy",
+        hooks=[CheckParametersChange()],
+        num_steps=1,
+    )
     assert initial_parameters
 
 
 @pytest.mark.parametrize("schedule", shipped_names(SCHEDULES))
-def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, schedule: str) -> None:
-    train("--data", files("binary"), "--schedule", schedule, "--lr=0.5", "--head_lr=0.25", "--layer_decay=1")
+def test_every_schedule_sets_valid_learning_rates(
+    train: Train, data_folder: DataFolder, tmp_path: Path, schedule: str
+) -> None:
+    train("--data", data_folder("binary"), "--schedule", schedule, "--lr=0.5", "--head_lr=0.25", "--layer_decay=1")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     rates = [line["learning_rate/layer.0"] for line in lines]
     assert len(rates) == 3
@@ -283,15 +309,17 @@ def test_every_schedule_trains(train: Train, files: Files, tmp_path: Path, sched
 
 
 @pytest.mark.parametrize("objective", shipped_names(OBJECTIVES))
-def test_every_objective_trains(train: Train, files: Files, tmp_path: Path, objective: str) -> None:
-    data = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
-    kind = OBJECTIVES[objective].problem_types[0]
-    train("--data", files(data[kind]), "--objective", objective, "--dropout=0.1")
+def test_run_finishes_with_every_objective(
+    train: Train, data_folder: DataFolder, tmp_path: Path, objective: str
+) -> None:
+    data_by_task = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
+    task = OBJECTIVES[objective].problem_types[0]
+    train("--data", data_folder(data_by_task[task]), "--objective", objective, "--dropout=0.1")
     settings = settings_of(tmp_path / "run")["objective"]
     assert objective == (settings if isinstance(settings, str) else settings["name"])
 
 
-def test_one_cycle_changes_the_momentum_of_sgd(train: Train, files: Files) -> None:
+def test_one_cycle_lowers_and_raises_the_momentum_of_sgd(train: Train, data_folder: DataFolder) -> None:
     momenta: list[float] = []
 
     class RecordsMomentum(Hook):
@@ -299,13 +327,13 @@ def test_one_cycle_changes_the_momentum_of_sgd(train: Train, files: Files) -> No
             momenta.append(run.optimizer.param_groups[0]["momentum"])
 
     flags = ("--schedule=one_cycle", "--schedule.cycle_momentum=true", "--warmup=2st")
-    train("--data", files("binary"), "--optimizer=sgd", *flags, hooks=[RecordsMomentum()], num_steps=5)
+    train("--data", data_folder("binary"), "--optimizer=sgd", *flags, hooks=[RecordsMomentum()], num_steps=5)
     assert momenta[0] == pytest.approx(0.95)
     assert min(momenta) == pytest.approx(0.85)
     assert momenta.index(min(momenta)) not in (0, 4)
 
 
-def test_imdb_folder_and_its_archive_train_the_same(
+def test_imdb_folder_and_its_archive_give_the_same_run(
     launch: Launch, train: Train, deep_encoder: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "aclImdb"
@@ -320,7 +348,7 @@ def test_imdb_folder_and_its_archive_train_the_same(
         archive.add(root, "aclImdb")
     cleaning = ("--cleaning=strip_html", "--validation_share=0.2")
     directory = tmp_path / "from_folder"
-    settings = [f"--encoder={deep_encoder}", f"--data={root}", "--max_steps=3", *SMALL, *cleaning]
+    settings = [f"--encoder={deep_encoder}", f"--data={root}", "--max_steps=3", *QUICK_RUN_FLAGS, *cleaning]
     launch([*settings, "--output_dir", directory], num_processes=1)
     folder_result = json.loads((directory / "result.json").read_text())
     archive_result = train("--data", tmp_path / "aclImdb_v1.tar.gz", *cleaning)
@@ -342,14 +370,20 @@ run_experiment(RunConfig(**shared, **r_drop, output_dir=f"{output}/r_drop"))
 """
 
 
-def test_two_processes_make_several_runs(
-    launch: Launch, train: Train, deep_encoder: Path, files: Files, tmp_path: Path
+def test_script_makes_several_runs_in_the_same_two_processes(
+    launch: Launch, train: Train, deep_encoder: Path, data_folder: DataFolder, tmp_path: Path
 ) -> None:
     script = tmp_path / "several_runs.py"
     script.write_text(SEVERAL_RUNS)
-    launch([deep_encoder, files("multi_label"), files("six_classes"), tmp_path], script=str(script), num_processes=2)
+    launch(
+        [deep_encoder, data_folder("multi_label"), data_folder("six_classes"), tmp_path],
+        script=str(script),
+        num_processes=2,
+    )
     two_processes = json.loads((tmp_path / "multi_label" / "result.json").read_text())
-    one_process = train("--data", files("multi_label"), "--seed=3", "--dropout=0", "--head=mean", "--head.dropout=0")
+    one_process = train(
+        "--data", data_folder("multi_label"), "--seed=3", "--dropout=0", "--head=mean", "--head.dropout=0"
+    )
     assert (one_process["world_size"], two_processes["world_size"]) == (1, 2)
     for split, metrics in one_process["metrics"].items():
         assert two_processes["metrics"][split] == pytest.approx(metrics, rel=1e-4)

@@ -1,6 +1,6 @@
-"""Two launchers with one process each, as on two machines: if either process dies, the run resumes.
+"""Runs under two launchers with one process each, as on two machines, resume if either process dies.
 
-It ends with the bits of an uninterrupted run.
+They end with the bits of an uninterrupted run.
 
 Guards against https://github.com/pytorch/pytorch/issues/108158: each launcher counts only its own failures.
 """
@@ -20,41 +20,44 @@ import pytest
 from tests.conftest import ROOT, BackgroundCommand, Launch
 from tests.scripts.kills import differences
 
-Nodes = Callable[[list[str]], list[BackgroundCommand]]
+StartNodes = Callable[[list[str]], list[BackgroundCommand]]
 
 
 @pytest.fixture(scope="module")
-def settings(held_flags: list[str]) -> list[str]:
-    return [*held_flags, "--max_steps", "5", "--save_every", "2st"]
+def flags(pausable_run_flags: list[str]) -> list[str]:
+    return [*pausable_run_flags, "--max_steps", "5", "--save_every", "2st"]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run of two processes."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*settings, "--output_dir", directory], num_processes=2)
+    launch([*flags, "--output_dir", directory], num_processes=2)
     return directory
 
 
 @pytest.fixture
-def nodes(user_environment: dict[str, str], settings: list[str], tmp_path: Path) -> Iterator[Nodes]:
-    """A function that starts the run under two launchers on this machine, with the given options of torchrun."""
-    started: list[BackgroundCommand] = []
+def start_nodes(user_environment: dict[str, str], flags: list[str], tmp_path: Path) -> Iterator[StartNodes]:
+    """A function that starts a run under two launchers on this machine, given options of torchrun.
 
-    def begin(options: list[str]) -> list[BackgroundCommand]:
+    In the options, {number} stands for the number of the launcher.
+    """
+    launchers: list[BackgroundCommand] = []
+
+    def start_launchers(options: list[str]) -> list[BackgroundCommand]:
         environment = {**os.environ, **user_environment, "HOLD": str(tmp_path), "PET_SHUTDOWN_TIMEOUT": "1"}
         for number in (0, 1):
             command = [
                 *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"),
                 *("--max_restarts", "3", "--local_addr", "127.0.0.1"),
                 *(option.format(number=number) for option in options),
-                *(str(ROOT / "experiments" / "run.py"), *settings, "--output_dir", str(tmp_path / "run")),
+                *(str(ROOT / "experiments" / "run.py"), *flags, "--output_dir", str(tmp_path / "run")),
             ]
-            started.append(BackgroundCommand(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
-        return started
+            launchers.append(BackgroundCommand(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
+        return launchers
 
-    yield begin
-    for launcher in started:
+    yield start_launchers
+    for launcher in launchers:
         launcher.kill()
 
 
@@ -65,7 +68,7 @@ def free_port() -> int:
 
 
 def wait_for_paused_pids(launchers: list[BackgroundCommand], folder: Path) -> list[int]:
-    """Wait until both processes pause in a step, and return their ids."""
+    """Wait until both processes pause after a step, and return their ids."""
     files = [folder / f"held-{rank}" for rank in (0, 1)]
     launchers[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
     pids = [int(file.read_text()) for file in files]
@@ -83,10 +86,15 @@ def wait_for_paused_pids(launchers: list[BackgroundCommand], folder: Path) -> li
     ids=["c10d", "static"],
 )
 def test_run_resumes_after_each_node_loses_its_process(
-    nodes: Nodes, uninterrupted: Path, tmp_path: Path, rendezvous: list[str], request: pytest.FixtureRequest
+    start_nodes: StartNodes,
+    uninterrupted_run: Path,
+    tmp_path: Path,
+    rendezvous: list[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     port = free_port()
-    launchers = nodes([option.replace("{port}", str(port)) for option in rendezvous])
+    launchers = start_nodes([option.replace("{port}", str(port)) for option in rendezvous])
+    # The process ids of the first start, and of the starts after the first and second death.
     first_pids = wait_for_paused_pids(launchers, tmp_path)
     os.kill(first_pids[0], signal.SIGKILL)
     second_pids = first_pids  # a static launcher does not notice the death on the other node, and its process waits
@@ -101,4 +109,4 @@ def test_run_resumes_after_each_node_loses_its_process(
     (tmp_path / "go").touch()
     assert [launcher.wait() for launcher in launchers] == [0, 0], [launcher.read_output() for launcher in launchers]
     assert str(json.loads((tmp_path / "run" / "result.json").read_text())["resumed_from"]).startswith("step-")
-    assert not list(differences(uninterrupted, tmp_path / "run"))
+    assert not list(differences(uninterrupted_run, tmp_path / "run"))

@@ -22,7 +22,7 @@ TIMELINE = [
     {"at": "80%", "merge_lora": True},
     {"at": "85%", "drop_layers": "encoder.layer[0]"},
 ]
-PER_EPOCH = {"schedule": "linear", "schedule_interval": "epoch"}
+SCHEDULE_PER_EPOCH = {"schedule": "linear", "schedule_interval": "epoch"}
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("num_processes", "micro_batch_size", "schedule"),
-    [(1, 8, {}), (1, 2, {}), (2, 4, {}), (2, 1, {}), (1, 8, PER_EPOCH), (2, 4, PER_EPOCH)],
+    [(1, 8, {}), (1, 2, {}), (2, 4, {}), (2, 1, {}), (1, 8, SCHEDULE_PER_EPOCH), (2, 4, SCHEDULE_PER_EPOCH)],
 )
-def test_plan_matches_the_run(
+def test_plan_matches_the_learning_rates_and_edits_of_the_run(
     launch: Launch,
     settings: dict[str, Any],
     tmp_path: Path,
@@ -72,7 +72,7 @@ def test_plan_matches_the_run(
     assert applied_edits == [(record.step, record.name, record.trainable_parameters) for record in plan.edits]
 
 
-def test_dry_run_prints_the_plan_and_writes_only_a_picture(
+def test_dry_run_prints_the_plan_and_writes_only_timeline_png(
     launch: Launch, settings: dict[str, object], tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"

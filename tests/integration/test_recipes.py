@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT, Launch
 
 RECIPES = sorted((ROOT / "experiments" / "recipes").glob("*.yaml"))
-EDITS = {
+EXPECTED_EDITS = {
     "gradual_unfreezing": ["freeze", *["unfreeze"] * 7],
     "head_then_all": ["freeze", "unfreeze"],
     "head_swap": ["replace_head"],
@@ -19,6 +19,7 @@ EDITS = {
     "frozen_probe": ["freeze"],
     "quickstart": ["freeze"],
 }
+"""Names of the applied edits by recipe. Recipes that are not listed have no edits."""
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -31,5 +32,5 @@ def test_recipe_runs_and_applies_its_edits(launch: Launch, recipe: Path, tmp_pat
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["status"], result["steps"]) == ("finished", 3)
     journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
-    assert [record["name"] for record in journal] == EDITS.get(recipe.stem, [])
+    assert [record["name"] for record in journal] == EXPECTED_EDITS.get(recipe.stem, [])
     assert ("compresses the timeline" in done.stdout) == bool(journal)

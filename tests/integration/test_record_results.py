@@ -1,4 +1,4 @@
-"""Comparisons of two recordings of results find all differences, and only those."""
+"""A comparison of two recordings of results finds all differences, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_compare_with_equal_recordings_returns_zero(
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "location"),
+    ("keys", "value", "location"),
     [
         (("files", "runs/run/metrics.jsonl", 0, "loss"), 0.6, "head-mlp/runs/run/metrics.jsonl:0.loss"),
         (("files", "runs/run/metrics.jsonl", 0, "step"), 1.0, "head-mlp/runs/run/metrics.jsonl:0.step"),
@@ -43,13 +43,13 @@ def test_compare_with_equal_recordings_returns_zero(
     ],
 )
 def test_differences_name_case_file_and_field(
-    recording: dict[str, Any], path: tuple[Any, ...], value: Any, location: str
+    recording: dict[str, Any], keys: tuple[Any, ...], value: Any, location: str
 ) -> None:
     changed = copy.deepcopy(recording)
     target = changed["cases"]["head-mlp"]
-    for key in path[:-1]:
+    for key in keys[:-1]:
         target = target[key]
-    target[path[-1]] = value
+    target[keys[-1]] = value
     assert [name for name, _ in differences(recording, changed)] == [location]
     assert [name for name, _ in differences(changed, recording)] == [location]
     assert compare(recording, changed) == 1

@@ -1,4 +1,4 @@
-"""Every head, hook, schedule and objective resumes and forks with the same bits, with options of all types."""
+"""Every head, hook, schedule and objective resumes and forks with the same bits, with options of every type."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def non_default_value(option: Option) -> Any:
         return [*default[:-1], non_default_value(Option("", None, default[-1], ""))]
     if isinstance(default, dict):
         return {key: non_default_value(Option("", None, value, "")) for key, value in default.items()}
-    return 3 if default is None else "other"
+    return 3 if default is None else "other"  # options that are None by default accept a number
 
 
 CASES = [Case(kind, name) for kind, registry in REGISTRIES.items() for name in shipped_names(registry)]
@@ -87,11 +87,11 @@ CASES.append(Case("hook", "takes_everything"))
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function that writes rows for a task once, and returns their folder."""
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that returns the folder with rows for a task, written at the first call."""
 
     @functools.cache
-    def write(task: str) -> Path:
+    def find_or_write(task: str) -> Path:
         folder = tmp_path_factory.mktemp(task)
         for split in ("train", "validation", "test"):
             rows = [
@@ -102,7 +102,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
         return folder
 
-    return write
+    return find_or_write
 
 
 def train_run(config: RunConfig, folder: Path, start: StartCheckpoint | None) -> str:
@@ -122,7 +122,7 @@ def train_run(config: RunConfig, folder: Path, start: StartCheckpoint | None) ->
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_entry_resumes_and_forks_with_equal_bits(
     case: Case,
-    data: Callable[[str], Path],
+    data_folder: Callable[[str], Path],
     deep_encoder: Path,
     cache_dir: Path,
     tmp_path: Path,
@@ -135,7 +135,7 @@ def test_entry_resumes_and_forks_with_equal_bits(
     choice = Choice(case.name, case.options).to_yaml()
     settings: dict[str, Any] = {
         "encoder": str(deep_encoder),
-        "data": str(data(task)),
+        "data": str(data_folder(task)),
         "task": task,
         "max_length": 16,
         "batch_size": 4,

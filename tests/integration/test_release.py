@@ -51,6 +51,8 @@ def tag_version(repository: Path) -> None:
 
 
 def write_heading(heading: str) -> Callable[[Path], None]:
+    """Return a function that commits a changelog with this heading."""
+
     def write(repository: Path) -> None:
         (repository / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n- News.\n\n## [1.2.0] - 2026-02-03\n")
         git(repository, "commit", "--all", "--message", "Changelog")

@@ -15,25 +15,27 @@ import yaml
 from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.conftest import Launch
 
-HOSTILE = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
+HOSTILE_TEXT = '<script>document.body.remove()</script> & <b>bold</b> "quoted"'
 HOOK = """
 from research import Hook, register_hook
 
-@register_hook("counts")
-class Counts(Hook):
+@register_hook("log_squares")
+class LogSquares(Hook):
     def after_step(self, run):
         run.log({"steps_squared": run.clock.step ** 2})
 """
 
 
 @pytest.fixture(scope="module")
-def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_directory(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The directory of a run whose texts and labels contain HTML."""
     folder = tmp_path_factory.mktemp("report")
     data = shutil.copytree(tiny_reviews, folder / "data")
     for path in data.iterdir():
         text = path.read_text().replace("positive", "<i>positive</i>")
-        lines = [line.replace(f"{path.stem} ", f"{HOSTILE} ".replace('"', '""'), 1) for line in text.splitlines()]
+        lines = [line.replace(f"{path.stem} ", f"{HOSTILE_TEXT} ".replace('"', '""'), 1) for line in text.splitlines()]
         path.write_text("\n".join([lines[0], *('"{}",{}'.format(*line.rsplit(",", 1)) for line in lines[1:])]) + "\n")
     (folder / "my_hook.py").write_text(HOOK)
     recipe = folder / "recipe.yaml"
@@ -46,7 +48,7 @@ def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory
         "log_every": 1,
         "evaluate_every": "25%",
         "plugin": [str(folder / "my_hook.py")],
-        "hook": ["counts"],
+        "hook": ["log_squares"],
         "freeze": ["encoder"],
         "timeline": [{"at": "3st", "unfreeze": "encoder"}, {"at": "50%", "replace_head": "mean", "scale_lr": 0.5}],
     }
@@ -57,13 +59,13 @@ def run(launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1200, 500])
-def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) -> None:
-    report_copy = shutil.copy(run / "report.html", tmp_path / "report.html")
+def test_report_renders_without_errors(run_directory: Path, tmp_path: Path, width: int) -> None:
+    report_copy = shutil.copy(run_directory / "report.html", tmp_path / "report.html")
     loaded_page = open_page(Path(report_copy), width=width)
     assert loaded_page.errors == []
     assert loaded_page.external_urls == [], "the page loads other files"
     assert loaded_page.page_width <= loaded_page.window_width, "the page is wider than the window"
-    pictures = {
+    expected_images = {
         "Loss over steps",
         "Validation metrics over steps",
         "Learning rates over steps",
@@ -72,12 +74,12 @@ def test_report_renders_without_errors(run: Path, tmp_path: Path, width: int) ->
         "Confusion matrix, validation",
         "Confusion matrix, test",
     }
-    assert pictures <= loaded_page.images.keys()
+    assert expected_images <= loaded_page.images.keys()
     assert all(loaded_page.images.values()), loaded_page.images
-    result = json.loads((run / "result.json").read_text())
+    result = json.loads((run_directory / "result.json").read_text())
     assert f"{result['metrics']['test']['auroc']:.4f}" in loaded_page.text
     assert result["weights_sha256"] in loaded_page.text
-    for text in ("unfreeze(modules='encoder')", "timeline entry 2", "--freeze", "<i>positive</i>", HOSTILE):
+    for text in ("unfreeze(modules='encoder')", "timeline entry 2", "--freeze", "<i>positive</i>", HOSTILE_TEXT):
         assert text in loaded_page.text
     take_screenshot(Path(report_copy), tmp_path / "page.png", width=width)
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
@@ -97,9 +99,9 @@ def test_open_page_finds_broken_parts(tmp_path: Path) -> None:
     assert len(loaded_page.external_urls) == 1
 
 
-def test_report_shows_the_contents_of_the_files(run: Path) -> None:
-    page = (run / "report.html").read_text(encoding="utf-8")
-    journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+def test_report_shows_the_contents_of_the_files(run_directory: Path) -> None:
+    page = (run_directory / "report.html").read_text(encoding="utf-8")
+    journal = [json.loads(line) for line in (run_directory / "journal.jsonl").read_text().splitlines()]
     edits = re.search(r'id="edits">(.*?)</table>', page, re.DOTALL)
     assert edits is not None
     rows = re.findall(r"<tr><td.*?</tr>", edits[1], re.DOTALL)
@@ -107,16 +109,16 @@ def test_report_shows_the_contents_of_the_files(run: Path) -> None:
     for row, record in zip(rows, journal, strict=True):
         assert record["name"] in row
         assert all(f"{count:,}" in row for count in record["trainable_parameters"])
-    predictions = pq.read_table(run / "predictions" / "validation.parquet").to_pandas()
+    predictions = pq.read_table(run_directory / "predictions" / "validation.parquet").to_pandas()
     wrong = predictions[predictions["label"] != predictions["prediction"]]
     mistakes = re.search(r'id="mistakes">(.*?)</table>', page, re.DOTALL)
     assert mistakes is not None
     assert f"{len(wrong)} of {len(wrong)} mistakes on validation rows" in page
     places = re.findall(r"<tr><td>(.*?), row (\d+)</td>", mistakes[1])
     assert sorted((name, int(row)) for name, row in places) == sorted(zip(wrong["file"], wrong["row"], strict=True))
-    assert html.escape(HOSTILE, quote=False) in page.replace("&#34;", '"')
+    assert html.escape(HOSTILE_TEXT, quote=False) in page.replace("&#34;", '"')
     assert "<script" not in page
-    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings = yaml.safe_load((run_directory / "config.yaml").read_text())
     cells = dict(re.findall(r"<tr(?: class=\"changed\")?><td>(\w+)</td><td><code>(.*?)</code>", page))
     assert cells.keys() == settings.keys()
     changed = re.findall(r'<tr class="changed"><td>(\w+)</td>', page)

@@ -1,4 +1,4 @@
-"""A run that gets a signal saves after the current step, and later resumes with the same bits."""
+"""A run that gets a signal writes a checkpoint after the current step; resumed, it ends like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import BackgroundCommand, Launch, Start
 from tests.limits import HANG_LIMIT
 from tests.scripts.kills import differences
 
-AS_CHILD = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
+IN_CHILD_PROCESS = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
 """Options of Python that start the command in a child process, as a shell does."""
 PAUSE_CHECKPOINT = "step-00000003"
 """The checkpoint after the step at which the run pauses."""
@@ -31,83 +31,85 @@ class PausedRun:
     """A run whose processes wait after a step.
 
     Args:
-        started: the running command.
+        command: the running command.
         folder: folder in which the hook `hold` exchanges files with the test.
         directory: directory of the run.
     """
 
-    started: BackgroundCommand
+    command: BackgroundCommand
     folder: Path
     directory: Path
 
     def pid(self, rank: int) -> int:
-        """Return the id of one of the processes."""
+        """Return the id of the process with this rank."""
         return int((self.folder / f"held-{rank}").read_text())
 
-    def wait_until_received(self, signum: signal.Signals) -> None:
+    def wait_until_received(self, signal_number: signal.Signals) -> None:
         """Wait until the main process reports that it received a signal."""
-        self.started.wait_for(
-            "the message about the signal", lambda: f"\n{signum.name}: finishing" in self.started.read_output()
+        self.command.wait_for(
+            "the message about the signal", lambda: f"\n{signal_number.name}: finishing" in self.command.read_output()
         )
 
     def unpause(self) -> None:
-        """Let all processes continue."""
+        """Let all paused processes continue."""
         (self.folder / "go").touch()
 
-    def processes(self) -> list[int]:
+    def running_process_ids(self) -> list[int]:
         """Return the ids of all running processes of the command."""
-        return [process.pid for process in self.started.running_processes()]
+        return [process.pid for process in self.command.running_processes()]
 
     def wait_until_ended(self, timeout: float = HANG_LIMIT) -> None:
         """Wait until all processes have ended."""
         end = time.monotonic() + timeout
-        while self.processes():
+        while self.running_process_ids():
             assert time.monotonic() < end, (
-                f"{self.processes()} are still running after {timeout} s:\n{self.started.read_output()}"
+                f"{self.running_process_ids()} are still running after {timeout} s:\n{self.command.read_output()}"
             )
             time.sleep(0.02)
 
-    def checkpoints(self) -> list[str]:
-        """Return the names of all entries in the folder of checkpoints, complete or not."""
+    def checkpoint_names(self) -> list[str]:
+        """Return the names of all checkpoints, including unfinished ones."""
         folder = self.directory / "checkpoints"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
     def final_messages(self) -> list[str]:
         """Return the printed lines with the reason for the end of the run."""
-        return [line for line in self.started.read_output().splitlines() if "ended the run after step" in line]
+        return [line for line in self.command.read_output().splitlines() if "ended the run after step" in line]
 
 
-Pause = Callable[..., PausedRun]
+StartPaused = Callable[..., PausedRun]
 Resume = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def settings(held_flags: list[str]) -> list[str]:
+def flags(pausable_run_flags: list[str]) -> list[str]:
     # Checkpoints are written only after a signal and after the last step.
-    return [*held_flags, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
+    return [*pausable_run_flags, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*settings, "--output_dir", directory])
+    launch([*flags, "--output_dir", directory])
     return directory
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_by_two(launch: Launch, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_run_of_two_processes(
+    launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The directory of an uninterrupted run of two processes."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*settings, "--output_dir", directory], num_processes=2)
+    launch([*flags, "--output_dir", directory], num_processes=2)
     return directory
 
 
 @pytest.fixture
-def hold(start: Start, settings: list[str], tmp_path: Path) -> Pause:
-    """A function that starts a run, and waits until all of its processes are paused: `hold("--save_every", "2st")`."""
+def start_paused(start: Start, flags: list[str], tmp_path: Path) -> StartPaused:
+    """A function that starts a run and waits until all its processes pause: `start_paused("--save_every", "2st")`."""
 
-    def begin(
+    def start_and_wait(
         *options: str,
         num_processes: int = 0,
         environment: dict[str, str] | None = None,
@@ -116,224 +118,238 @@ def hold(start: Start, settings: list[str], tmp_path: Path) -> Pause:
     ) -> PausedRun:
         folder = tmp_path / "hold"
         folder.mkdir()
-        started = start(
-            [*settings, *options, *output_flags],
+        command = start(
+            [*flags, *options, *output_flags],
             num_processes=num_processes,
             environment={"HOLD": str(folder), **(environment or {})},
             launcher_options=launcher_options,
         )
-        paused = PausedRun(started, folder, tmp_path / "run")
+        paused = PausedRun(command, folder, tmp_path / "run")
         ranks = range(max(1, num_processes))
-        started.wait_for(
+        command.wait_for(
             "the pause of all processes", lambda: all((folder / f"held-{rank}").exists() for rank in ranks)
         )
         return paused
 
-    return begin
+    return start_and_wait
 
 
 @pytest.fixture
-def resume(launch: Launch, settings: list[str]) -> Resume:
-    """A function that resumes a paused run with the same command, and returns its output."""
+def resume(launch: Launch, flags: list[str]) -> Resume:
+    """A function that resumes a stopped run with its original flags, and returns the output of the resumed run."""
 
-    def run(paused: PausedRun, *options: str, num_processes: int = 0) -> str:
-        output_flags = ["--output_dir", paused.directory, "--resume", "auto"]
-        return launch([*settings, *options, *output_flags], num_processes=num_processes).stdout
+    def run(stopped: PausedRun, *options: str, num_processes: int = 0) -> str:
+        output_flags = ["--output_dir", stopped.directory, "--resume", "auto"]
+        return launch([*flags, *options, *output_flags], num_processes=num_processes).stdout
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("signum", "status"),
+    ("signal_number", "status"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
     ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"],
 )
-def test_signal_saves_after_the_step(
-    hold: Pause, resume: Resume, uninterrupted: Path, signum: signal.Signals, status: int
+def test_signal_ends_the_run_with_a_checkpoint_after_the_step(
+    start_paused: StartPaused, resume: Resume, uninterrupted_run: Path, signal_number: signal.Signals, status: int
 ) -> None:
-    paused = hold()
-    os.kill(paused.pid(0), signum)
-    paused.wait_until_received(signum)
+    paused = start_paused()
+    os.kill(paused.pid(0), signal_number)
+    paused.wait_until_received(signal_number)
     paused.unpause()
-    assert paused.started.wait() == status
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.command.wait() == status
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     result = result_of(paused.directory)
     assert result["status"] == "interrupted"
-    printed = paused.started.read_output()
-    assert re.search(rf"{signum.name} .*step 3 of 12.*{PAUSE_CHECKPOINT}", str(result["error"]))
+    printed = paused.command.read_output()
+    assert re.search(rf"{signal_number.name} .*step 3 of 12.*{PAUSE_CHECKPOINT}", str(result["error"]))
     assert "Traceback" not in printed
     (message,) = paused.final_messages()
-    assert message.startswith(f"error: {signum.name} ")
+    assert message.startswith(f"error: {signal_number.name} ")
     assert printed.endswith(f"{message}\n")
     resume(paused)
     assert result_of(paused.directory)["resumed_from"] == PAUSE_CHECKPOINT
-    assert not list(differences(uninterrupted, paused.directory))
+    assert not list(differences(uninterrupted_run, paused.directory))
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_signal_to_the_launcher_of_one_process_saves_the_step(
-    hold: Pause, resume: Resume, uninterrupted: Path, signum: signal.Signals
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_signal_to_the_launcher_of_one_process_leaves_a_checkpoint(
+    start_paused: StartPaused, resume: Resume, uninterrupted_run: Path, signal_number: signal.Signals
 ) -> None:
-    paused = hold(num_processes=1)
-    launcher = paused.started.process.pid
-    os.kill(launcher, signum)
-    assert paused.started.wait() == -signum
-    assert paused.processes() == [paused.pid(0)], "the launcher ended its process"
+    paused = start_paused(num_processes=1)
+    launcher = paused.command.process.pid
+    os.kill(launcher, signal_number)
+    assert paused.command.wait() == -signal_number
+    assert paused.running_process_ids() == [paused.pid(0)], "expected the launcher not to end its process"
     paused.unpause()
     paused.wait_until_ended()
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     (message,) = paused.final_messages()
     assert re.match("error: SIGTERM .*step 3 of 12", message)
     resume(paused, num_processes=1)
-    assert not list(differences(uninterrupted, paused.directory))
+    assert not list(differences(uninterrupted_run, paused.directory))
 
 
-def test_end_of_the_shell_does_not_end_the_run(hold: Pause, uninterrupted: Path) -> None:
-    paused = hold(launcher_options=AS_CHILD)
-    paused.started.process.kill()
-    paused.started.wait()
+def test_run_continues_after_its_shell_is_killed(start_paused: StartPaused, uninterrupted_run: Path) -> None:
+    paused = start_paused(launcher_options=IN_CHILD_PROCESS)
+    paused.command.process.kill()
+    paused.command.wait()
     paused.unpause()
     paused.wait_until_ended()
     assert result_of(paused.directory)["status"] == "finished"
-    assert not list(differences(uninterrupted, paused.directory))
+    assert not list(differences(uninterrupted_run, paused.directory))
 
 
-def test_signal_to_the_launcher_of_two_processes_saves_the_step_once(
-    hold: Pause, resume: Resume, uninterrupted_by_two: Path
+def test_signal_to_the_launcher_of_two_processes_leaves_one_checkpoint(
+    start_paused: StartPaused, resume: Resume, uninterrupted_run_of_two_processes: Path
 ) -> None:
-    paused = hold(num_processes=2)
-    os.kill(paused.started.process.pid, signal.SIGTERM)
+    paused = start_paused(num_processes=2)
+    os.kill(paused.command.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     paused.unpause()
-    assert paused.started.wait() != 0
-    assert paused.processes() == []
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.command.wait() != 0
+    assert paused.running_process_ids() == []
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     assert len(paused.final_messages()) == 1
     resume(paused, num_processes=2)
-    assert not list(differences(uninterrupted_by_two, paused.directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.slow  # half a minute, like every run of two processes in this file
-def test_death_of_the_launcher_of_two_processes_saves_the_step(hold: Pause) -> None:
-    paused = hold(num_processes=2)
-    paused.started.process.kill()
-    paused.started.wait()
-    assert len(paused.processes()) == 2
+def test_killed_launcher_of_two_processes_leaves_a_checkpoint(start_paused: StartPaused) -> None:
+    paused = start_paused(num_processes=2)
+    paused.command.process.kill()
+    paused.command.wait()
+    assert len(paused.running_process_ids()) == 2
     paused.unpause()
     paused.wait_until_ended()
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert re.search("SIGTERM .*step 3 ", str(result_of(paused.directory)["error"]))
 
 
-def test_signal_to_one_of_two_processes_ends_both(hold: Pause, resume: Resume, uninterrupted_by_two: Path) -> None:
-    paused = hold(num_processes=2)
+def test_signal_to_one_of_two_processes_ends_both_with_a_checkpoint(
+    start_paused: StartPaused, resume: Resume, uninterrupted_run_of_two_processes: Path
+) -> None:
+    paused = start_paused(num_processes=2)
     os.kill(paused.pid(1), signal.SIGTERM)
     paused.unpause()
-    assert paused.started.wait() != 0
-    assert paused.processes() == []
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.command.wait() != 0
+    assert paused.running_process_ids() == []
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     resume(paused, num_processes=2)
-    assert not list(differences(uninterrupted_by_two, paused.directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.skipif(
     "signals_to_handle" not in {field.name for field in fields(LaunchConfig)},
     reason="the launcher of this version of torch has no option --signals_to_handle",
 )
-def test_launcher_forwards_sigusr1_if_configured(hold: Pause) -> None:
+def test_launcher_forwards_sigusr1_if_configured(start_paused: StartPaused) -> None:
     # PyTorch documents TORCHELASTIC_SIGNALS_TO_HANDLE, but torchrun overwrites it with the value of its own flag.
     # The variable PET_SIGNALS_TO_HANDLE sets that flag.
     environment = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
-    paused = hold(num_processes=2, environment=environment)
-    os.kill(paused.started.process.pid, signal.SIGUSR1)
+    paused = start_paused(num_processes=2, environment=environment)
+    os.kill(paused.command.process.pid, signal.SIGUSR1)
     paused.wait_until_received(signal.SIGUSR1)
     paused.unpause()
-    assert paused.started.wait() != 0
-    assert paused.processes() == []
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.command.wait() != 0
+    assert paused.running_process_ids() == []
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert re.search("SIGUSR1 .*step 3 ", str(result_of(paused.directory)["error"]))
 
 
-def test_second_signal_stops_at_once(hold: Pause) -> None:
-    paused = hold()
+def test_second_signal_stops_the_run_at_once_without_a_checkpoint(start_paused: StartPaused) -> None:
+    paused = start_paused()
     os.kill(paused.pid(0), signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     os.kill(paused.pid(0), signal.SIGTERM)
-    assert paused.started.wait() == -signal.SIGTERM  # although the run is still paused
-    assert paused.checkpoints() == []
+    assert paused.command.wait() == -signal.SIGTERM  # although the run is still paused
+    assert paused.checkpoint_names() == []
 
 
-def test_second_signal_to_the_launcher_stops_two_processes_at_once(hold: Pause) -> None:
-    paused = hold(num_processes=2)
-    os.kill(paused.started.process.pid, signal.SIGTERM)
+def test_second_signal_to_the_launcher_stops_two_processes_at_once(start_paused: StartPaused) -> None:
+    paused = start_paused(num_processes=2)
+    os.kill(paused.command.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
-    time.sleep(REPEAT_SECONDS + 0.5)  # a signal before that would count as a repetition of the first one
-    os.kill(paused.started.process.pid, signal.SIGTERM)
-    assert paused.started.wait() != 0
+    time.sleep(REPEAT_SECONDS + 0.5)  # an earlier signal would be taken for a repetition of the first one
+    os.kill(paused.command.process.pid, signal.SIGTERM)
+    assert paused.command.wait() != 0
     paused.wait_until_ended(5)
-    assert paused.checkpoints() == []
+    assert paused.checkpoint_names() == []
 
 
 @pytest.mark.slow  # half a minute, like every run of two processes in this file
-def test_signal_repeated_by_the_launcher_is_not_a_second_signal(hold: Pause) -> None:
-    paused = hold(num_processes=2)
+def test_signal_repeated_by_the_launcher_is_not_a_second_signal(start_paused: StartPaused) -> None:
+    paused = start_paused(num_processes=2)
     for rank in (0, 1):  # Slurm's scancel signals the processes and their launcher at about the same time
         os.kill(paused.pid(rank), signal.SIGTERM)
-    os.kill(paused.started.process.pid, signal.SIGTERM)
-    paused.started.wait_for(
-        "the launcher's signals", lambda: paused.started.read_output().count("closing signal SIGTERM") == 2
+    os.kill(paused.command.process.pid, signal.SIGTERM)
+    paused.command.wait_for(
+        "the launcher's signals", lambda: paused.command.read_output().count("closing signal SIGTERM") == 2
     )
     paused.unpause()
-    assert paused.started.wait() != 0
-    assert paused.checkpoints() == [PAUSE_CHECKPOINT]
+    assert paused.command.wait() != 0
+    assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
 
 
-def test_death_of_one_of_two_processes_ends_the_command(hold: Pause) -> None:
-    paused = hold(num_processes=2)
+def test_command_ends_if_one_of_two_processes_is_killed(start_paused: StartPaused) -> None:
+    paused = start_paused(num_processes=2)
     os.kill(paused.pid(1), signal.SIGKILL)
     paused.unpause()
-    assert paused.started.wait() != 0
-    assert paused.processes() == []
-    assert paused.checkpoints() == []
+    assert paused.command.wait() != 0
+    assert paused.running_process_ids() == []
+    assert paused.checkpoint_names() == []
 
 
-def test_restarted_run_resumes_from_its_checkpoint(hold: Pause, uninterrupted_by_two: Path, tmp_path: Path) -> None:
+def test_run_restarted_by_the_launcher_resumes_from_its_checkpoint(
+    start_paused: StartPaused, uninterrupted_run_of_two_processes: Path, tmp_path: Path
+) -> None:
     # The run has no name, so the launcher's second start must find the same directory.
-    paused = hold("--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], output_flags=())
+    paused = start_paused(
+        "--save_every", "2st", num_processes=2, launcher_options=["--max_restarts", "1"], output_flags=()
+    )
     os.kill(paused.pid(1), signal.SIGKILL)
     paused.unpause()
-    assert paused.started.wait() == 0, paused.started.read_output()
+    assert paused.command.wait() == 0, paused.command.read_output()
     (directory,) = (tmp_path / "runs").iterdir()
     assert result_of(directory)["resumed_from"] == "step-00000002"
-    assert not list(differences(uninterrupted_by_two, directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, directory))
 
 
-def test_restarted_run_without_a_checkpoint_starts_over(hold: Pause, uninterrupted_by_two: Path) -> None:
-    paused = hold(num_processes=2, launcher_options=["--max_restarts", "1"])
+def test_run_restarted_by_the_launcher_without_a_checkpoint_starts_over(
+    start_paused: StartPaused, uninterrupted_run_of_two_processes: Path
+) -> None:
+    paused = start_paused(num_processes=2, launcher_options=["--max_restarts", "1"])
     os.kill(paused.pid(0), signal.SIGKILL)
     paused.unpause()
-    assert paused.started.wait() == 0, paused.started.read_output()
+    assert paused.command.wait() == 0, paused.command.read_output()
     assert result_of(paused.directory)["resumed_from"] is None
-    assert not list(differences(uninterrupted_by_two, paused.directory))
+    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_signal_in_the_last_evaluation_loses_no_step(
-    hold: Pause, resume: Resume, uninterrupted: Path, uninterrupted_by_two: Path, num_processes: int
+def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
+    start_paused: StartPaused,
+    resume: Resume,
+    uninterrupted_run: Path,
+    uninterrupted_run_of_two_processes: Path,
+    num_processes: int,
 ) -> None:
-    paused = hold("--hook.hold.step", "0", num_processes=num_processes)
-    os.kill(paused.started.process.pid, signal.SIGTERM)
+    paused = start_paused("--hook.hold.step", "0", num_processes=num_processes)
+    os.kill(paused.command.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     paused.unpause()
-    assert paused.started.wait() == (1 if num_processes else 143)
-    assert paused.processes() == []
+    assert paused.command.wait() == (1 if num_processes else 143)
+    assert paused.running_process_ids() == []
     assert result_of(paused.directory)["status"] == "interrupted"
-    assert paused.checkpoints() == [LAST_CHECKPOINT]
+    assert paused.checkpoint_names() == [LAST_CHECKPOINT]
     metrics = (paused.directory / "metrics.jsonl").read_bytes()
     assert LAST_CHECKPOINT in resume(paused, "--hook.hold.step", "0", num_processes=num_processes)
     # The files are equal byte for byte, including the measured speeds, so no line was written again.
     assert (paused.directory / "metrics.jsonl").read_bytes() == metrics
-    assert not list(differences(uninterrupted_by_two if num_processes else uninterrupted, paused.directory))
+    assert not list(
+        differences(uninterrupted_run_of_two_processes if num_processes else uninterrupted_run, paused.directory)
+    )

@@ -50,11 +50,12 @@ def wait_until_reachable(port: int, process: subprocess.Popen[bytes]) -> None:
     wait_until(is_reachable, "the server to accept connections")
 
 
-class Server:
+class PostgresqlServer:
     """A PostgreSQL server that can be stopped and started again.
 
     Args:
-        folder: folder for its data. Another user must be able to enter it, since the server refuses to run as root.
+        folder: folder for the server's data. If the tests run as root, the server runs as the user nobody, since it
+            refuses to run as root. That user must be able to enter the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,10 +82,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    # Not in a folder of pytest, since other users cannot enter these.
+def server() -> Iterator[PostgresqlServer]:
+    # Not in tmp_path, since the server's user cannot enter pytest's folders.
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        server = Server(Path(folder))
+        server = PostgresqlServer(Path(folder))
         try:
             yield server
         finally:
@@ -92,54 +93,50 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def postgresql(server: Server) -> str:
-    """The address of a database on the server of these tests."""
+def postgresql_address(server: PostgresqlServer) -> str:
+    """The address of a database on the server that the tests of this file share."""
     return server.address
 
 
 @needs_postgresql
-def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql: str) -> None:
-    with Study("shared", postgresql) as first, Study("shared", postgresql) as second:
-        _check_claims(first, second)
-
-
-def _check_claims(first: Study, second: Study) -> None:
-    trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
-    assert first.add(trials) == 4
-    assert second.add(trials) == 0
-    attempts = [study.claim("a worker") for study in (first, second, first, second, first)]
-    assert attempts.pop() is None
-    claims = [claim for claim in attempts if claim is not None]
-    assert sorted(claim.trial.id for claim in claims) == sorted(trial.id for trial in trials)
-    first.finish(claims[0], 0.5, {"test": {"accuracy": 0.5}})
-    first.finish(claims[1], None, {"test": {"accuracy": None}})
-    first.fail(claims[2], "failed on purpose")
-    second.release(claims[3])
-    entries = {entry.trial.id: entry for entry in second.entries().values()}
-    states = [entries[claim.trial.id].state for claim in claims]
-    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
-    assert entries[claims[0].trial.id].value == 0.5
-    assert entries[claims[2].trial.id].attributes["error"] == "failed on purpose"
-    assert entries[claims[0].trial.id].trial.settings == claims[0].trial.settings
+def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql_address: str) -> None:
+    with Study("shared", postgresql_address) as first, Study("shared", postgresql_address) as second:
+        trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1]}))
+        assert first.add(trials) == 4
+        assert second.add(trials) == 0
+        attempts = [study.claim("a worker") for study in (first, second, first, second, first)]
+        assert attempts.pop() is None
+        claims = [claim for claim in attempts if claim is not None]
+        assert sorted(claim.trial.id for claim in claims) == sorted(trial.id for trial in trials)
+        first.finish(claims[0], 0.5, {"test": {"accuracy": 0.5}})
+        first.finish(claims[1], None, {"test": {"accuracy": None}})
+        first.fail(claims[2], "failed on purpose")
+        second.release(claims[3])
+        entries = {entry.trial.id: entry for entry in second.entries().values()}
+        states = [entries[claim.trial.id].state for claim in claims]
+        assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
+        assert entries[claims[0].trial.id].value == 0.5
+        assert entries[claims[2].trial.id].attributes["error"] == "failed on purpose"
+        assert entries[claims[0].trial.id].trial.settings == claims[0].trial.settings
 
 
 @needs_postgresql
-def test_worker_on_another_machine_runs_trials(
-    postgresql: str, tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
+def test_worker_that_knows_only_the_storage_runs_the_trials(
+    postgresql_address: str, tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, user_environment: dict[str, str]
 ) -> None:
     spec = StudySpec(
         name="remote",
         base={"encoder": str(tiny_encoder), "data": str(tiny_reviews), "max_length": 16, "freeze": ["encoder"]},
         grid={"seed": [0, 1]},
     )
-    with Study("remote", postgresql) as study:
+    with Study("remote", postgresql_address) as study:
         study.save_spec(vars(spec))
         study.add(expand(spec))
     script = Path(__file__).parents[2] / "experiments" / "ablate.py"
-    command = [sys.executable, str(script), "work", "--study", "remote", "--storage", postgresql]
+    command = [sys.executable, str(script), "work", "--study", "remote", "--storage", postgresql_address]
     environment = {**os.environ, **user_environment}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=HANG_LIMIT)
-    with Study("remote", postgresql) as study:
+    with Study("remote", postgresql_address) as study:
         entries = list(study.entries().values())
     assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 2
     for entry in entries:
@@ -148,7 +145,9 @@ def test_worker_on_another_machine_runs_trials(
 
 
 @needs_postgresql
-def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_and_heartbeat_survive_an_outage_of_the_database(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("research.studies.storage.study.HEARTBEAT_SECONDS", 0.1)
     with Study("outage", server.address) as study, Study("outage", server.address) as supervisor:
 
@@ -156,11 +155,11 @@ def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, m
             """Start a thread that starts the server once the client has noticed the outage."""
             previous_outage = client.retry_policy.last_outage
 
-            def start() -> None:
+            def start_server() -> None:
                 wait_until(lambda: client.retry_policy.last_outage != previous_outage, "the outage")
                 server.start()
 
-            thread = threading.Thread(target=start, daemon=True)
+            thread = threading.Thread(target=start_server, daemon=True)
             thread.start()
             return thread
 
@@ -169,27 +168,28 @@ def test_calls_and_heartbeat_survive_an_outage_of_the_database(server: Server, m
         assert claim is not None
         with study.heartbeats(claim):
             server.stop()
-            restart = restart_server_after_outage(supervisor)
+            restart_thread = restart_server_after_outage(supervisor)
             states = {entry.state for entry in supervisor.entries().values()}  # returns only after the restart
-            restart.join()
+            restart_thread.join()
             assert states == {TrialState.RUNNING, TrialState.WAITING}
-            heartbeats_before = heartbeats(server.address)
-            wait_until(lambda: heartbeats(server.address) != heartbeats_before, "a heartbeat after the outage")
+            previous_heartbeats = read_heartbeats(server.address)
+            wait_until(lambda: read_heartbeats(server.address) != previous_heartbeats, "a heartbeat after the outage")
         server.stop()
-        restart = restart_server_after_outage(study)
+        restart_thread = restart_server_after_outage(study)
         study.finish(claim, 0.5, {"test": {"accuracy": 0.5}})
-        restart.join()
+        restart_thread.join()
         entry = supervisor.entries()[claim.trial.id]
     assert (entry.state, entry.value) == (TrialState.COMPLETE, 0.5)
 
 
-def heartbeats(address: str) -> list[Any]:
+def read_heartbeats(address: str) -> list[Any]:
+    """Return the time of the last heartbeat of each running trial."""
     with psycopg.connect(address.replace("+psycopg", "")) as connection:
         return connection.execute("select trial_id, heartbeat from trial_heartbeats order by trial_id").fetchall()
 
 
 def test_dashboard_shows_the_study(tmp_path: Path) -> None:
-    with Study("seen", local_address(tmp_path)) as study:
+    with Study("dashboard", local_address(tmp_path)) as study:
         study.add(expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-5, 1e-4]})))
         claim = study.claim("a worker")
         assert claim is not None
@@ -206,11 +206,11 @@ def test_dashboard_shows_the_study(tmp_path: Path) -> None:
             with urllib.request.urlopen(address, timeout=HANG_LIMIT) as response:
                 (summary,) = json.load(response)["study_summaries"]
             with urllib.request.urlopen(f"{address}/{summary['study_id']}", timeout=HANG_LIMIT) as response:
-                shown = json.load(response)["trials"]
+                shown_trials = json.load(response)["trials"]
         finally:
             process.terminate()
-    assert summary["study_name"] == "seen"
-    assert len(shown) == 6
-    (finished,) = [trial for trial in shown if trial["state"] == "Complete"]
+    assert summary["study_name"] == "dashboard"
+    assert len(shown_trials) == 6
+    (finished,) = [trial for trial in shown_trials if trial["state"] == "Complete"]
     assert finished["values"] == [0.75]
     assert {item["name"]: item["param_external_value"] for item in finished["params"]}["head"] == "linear"

@@ -1,4 +1,4 @@
-"""TensorBoard shows curves, settings and pictures."""
+"""Runs log curves, settings, edits and images to TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def events_of(run: Path) -> EventAccumulator:
     return events
 
 
-def test_tensorboard_holds_curves_settings_and_pictures(
+def test_run_logs_curves_settings_edits_and_images(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     options = ["--max_length", "64", "--batch_size", "8", "--log_every", "2", "--output_dir", tmp_path / "run"]
@@ -43,7 +43,7 @@ def test_tensorboard_holds_curves_settings_and_pictures(
         assert source in text
 
 
-def test_run_without_a_report_draws_no_pictures(
+def test_run_without_a_report_logs_no_images(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

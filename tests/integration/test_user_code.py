@@ -48,23 +48,23 @@ from research import Hook, register_cleaning, register_hook, register_objective,
 from research.learning.objectives import Objective, ObjectiveOutput
 
 
-@register_hook("watch")
-class Watch(Hook):
-    """Write the loss to a file.
+@register_hook("write_loss")
+class WriteLoss(Hook):
+    """Write the loss to a file, and log the step.
 
     Args:
         every: steps between two lines.
         file_name: name of the file in the run directory.
     """
 
-    def __init__(self, *, every: int = 1, file_name: str = "notes.jsonl"):
+    def __init__(self, *, every: int = 1, file_name: str = "losses.jsonl"):
         self.every, self.file_name = every, file_name
 
     def after_step(self, run):
         if run.is_main and run.clock.step % self.every == 0:
             with (run.directory / self.file_name).open("a") as file:
                 file.write(json.dumps({"step": run.clock.step, "loss": run.last_step.loss}) + "\\n")
-        run.log({"seen_by_watch": float(run.clock.step)})
+        run.log({"step_logged_by_hook": float(run.clock.step)})
 
 
 @register_objective("margin")
@@ -98,7 +98,7 @@ def halving(optimizer, *, num_warmup_steps, num_training_steps, every: int = 1):
 
 @register_cleaning("without_film")
 def without_film(text):
-    """Remove a word."""
+    """Remove the word film."""
     return text.replace("film", "")
 '''
 
@@ -148,11 +148,11 @@ def train_in_python(
     return run
 
 
-def test_own_head_fits_in_ten_lines() -> None:
+def test_custom_head_fits_in_ten_lines() -> None:
     assert len(MY_HEAD.splitlines()) <= 10
 
 
-def test_own_code_gives_the_same_results_from_command_line_and_python(
+def test_custom_code_gives_the_same_results_from_the_command_line_and_python(
     launch: Launch,
     train_in_python: Callable[..., dict[str, Any]],
     settings: dict[str, Any],
@@ -162,36 +162,37 @@ def test_own_code_gives_the_same_results_from_command_line_and_python(
     directory = tmp_path / "command_line"
     flags = [f"--{name}={value}" for name, value in settings.items() if name != "head"]
     plugin_flags = ["--plugin", "my_head.py", "--plugin", "my_package.my_code", "--cleaning", "without_film"]
-    choice_flags = ["--head", "mine", "--head.width", "6", "--objective", "margin", "--objective.margin", "0.5"]
-    choice_flags += ["--schedule", "halving", "--schedule.every", "2", "--hook", "watch", "--hook.watch.every", "2"]
-    launch([*flags, *plugin_flags, *choice_flags, "--output_dir", directory], cwd=plugins)
+    component_flags = ["--head", "mine", "--head.width", "6", "--objective", "margin", "--objective.margin", "0.5"]
+    component_flags += ["--schedule", "halving", "--schedule.every", "2"]
+    component_flags += ["--hook", "write_loss", "--hook.write_loss.every", "2"]
+    launch([*flags, *plugin_flags, *component_flags, "--output_dir", directory], cwd=plugins)
     result = json.loads((directory / "result.json").read_text())
 
-    notes = [json.loads(line) for line in (directory / "notes.jsonl").read_text().splitlines()]
+    loss_lines = [json.loads(line) for line in (directory / "losses.jsonl").read_text().splitlines()]
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    assert [note["step"] for note in notes] == [2]
-    assert [line["seen_by_watch"] for line in lines] == [1, 2, 3]
+    assert [line["step"] for line in loss_lines] == [2]
+    assert [line["step_logged_by_hook"] for line in lines] == [1, 2, 3]
     assert [line["learning_rate/layer.1"] for line in lines] == pytest.approx([0.01, 0.01, 0.005])
 
     assert lines[0]["loss"] == pytest.approx(0.25, abs=0.1), (
         "expected half the margin, which is the hinge loss of two equal logits"
     )
 
-    own_code: dict[str, Any] = {
+    custom_code: dict[str, Any] = {
         "plugin": [str(plugins / "my_head.py"), str(plugins / "my_package" / "my_code.py")],
         "objective": {"name": "margin", "margin": 0.5},
         "schedule": {"name": "halving", "every": 2},
-        "hook": [{"name": "watch", "every": 2}],
+        "hook": [{"name": "write_loss", "every": 2}],
     }
-    uncleaned = train_in_python(**own_code)
+    uncleaned = train_in_python(**custom_code)
     assert uncleaned["weights_sha256"] != result["weights_sha256"]
-    from_python = train_in_python(**own_code, cleaning=["without_film"], overwrite=True)
+    from_python = train_in_python(**custom_code, cleaning=["without_film"], overwrite=True)
     assert from_python["weights_sha256"] == result["weights_sha256"]
     assert from_python["metrics"] == result["metrics"]
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == from_python
 
 
-def test_own_head_is_listed_with_its_options(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_custom_head_is_listed_with_its_options(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head = plugins / "my_head.py"
     assert "mine\n" in describe_listing("heads", [str(head)])
     request = parse(["--plugin", str(head), "--head", "mine", "--help"])
@@ -201,7 +202,7 @@ def test_own_head_is_listed_with_its_options(plugins: Path, capsys: pytest.Captu
     assert "width (int, default: 8)" in printed
 
 
-def test_saved_own_head_predicts_like_the_run(
+def test_saved_custom_head_predicts_like_the_run(
     train_in_python: Callable[..., dict[str, Any]], tiny_reviews: Path, tmp_path: Path
 ) -> None:
     result = train_in_python()
@@ -231,7 +232,7 @@ def test_saved_own_head_predicts_like_the_run(
     assert logits.softmax(dim=-1).numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def test_saved_head_of_unknown_name_is_refused_with_a_hint(
+def test_saved_head_whose_code_is_not_imported_is_refused_with_a_hint(
     train_in_python: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     train_in_python(max_steps=1)
@@ -256,9 +257,10 @@ def test_hooks_from_python_are_called_first_and_can_stop_the_run(
                 run.stop("enough is enough")
 
     import_plugins([str(plugins / "my_package" / "my_code.py")])
-    result = train_in_python(StopsAfterStep2(), hook=["watch"])
+    result = train_in_python(StopsAfterStep2(), hook=["write_loss"])
     assert (result["steps"], result["stopped_because"], result["status"]) == (2, "enough is enough", "finished")
-    assert [name for name in hook_names if name != "FollowTimeline"][:2] == ["StopsAfterStep2", "Watch"]
+    # Midway adds FollowTimeline to every run.
+    assert [name for name in hook_names if name != "FollowTimeline"][:2] == ["StopsAfterStep2", "WriteLoss"]
 
 
 def test_hook_may_change_the_batch(train_in_python: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def num_threads() -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def restore_num_threads(num_threads: int) -> Iterator[None]:
-    """Restore the number of threads that torch uses after the tests of a file."""
+    """After the tests of a file, restore the number of threads that torch uses."""
     yield
     torch.set_num_threads(num_threads)
 
@@ -61,7 +61,7 @@ def train(settings: dict[str, Any], cache_dir: Path, num_threads: int) -> Train:
 
 
 @pytest.fixture(scope="session")
-def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run without faults. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("finished") / "run"
     train(directory, CallAt(), report=True)
@@ -69,13 +69,13 @@ def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(finished: Path) -> RunResults:
-    """The results of a run without faults."""
-    return read_run_results(finished)
+def uninterrupted_results(finished_run: Path) -> RunResults:
+    """The results of the run without faults, which recovered runs must reproduce."""
+    return read_run_results(finished_run)
 
 
 @pytest.fixture(scope="session")
-def finished_by_two(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run_of_two_processes(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run of two processes without faults."""
     directory = tmp_path_factory.mktemp("finished_by_two") / "run"
     launch([*flags, "--output_dir", directory], num_processes=2)
@@ -83,7 +83,7 @@ def finished_by_two(launch: Launch, flags: list[str], tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
-def cut_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interrupted_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was interrupted in step 5. Tests change copies of it."""
     directory = tmp_path_factory.mktemp("interrupted") / "run"
     with pytest.raises(InterruptedRunError):
@@ -93,6 +93,6 @@ def cut_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def directory(cut_run: Path, tmp_path: Path) -> Path:
-    """A copy of the interrupted run."""
-    return shutil.copytree(cut_run, tmp_path / "run")
+def interrupted_copy(interrupted_run: Path, tmp_path: Path) -> Path:
+    """The directory of a copy of the interrupted run, which the test may change."""
+    return shutil.copytree(interrupted_run, tmp_path / "run")

@@ -20,6 +20,8 @@ Damage = Callable[[Path], object]
 
 
 def truncate(name: str) -> Damage:
+    """Return a function that cuts a file to half its size."""
+
     def damage(checkpoint: Path) -> None:
         content = (checkpoint / name).read_bytes()
         (checkpoint / name).write_bytes(content[: len(content) // 2])
@@ -28,6 +30,8 @@ def truncate(name: str) -> Damage:
 
 
 def flip_bit(name: str) -> Damage:
+    """Return a function that flips a bit in the middle of a file."""
+
     def damage(checkpoint: Path) -> None:
         content = bytearray((checkpoint / name).read_bytes())
         content[len(content) // 2] ^= 1
@@ -37,10 +41,12 @@ def flip_bit(name: str) -> Damage:
 
 
 def delete(name: str) -> Damage:
+    """Return a function that deletes a file."""
     return lambda checkpoint: (checkpoint / name).unlink()
 
 
 def rewrite(name: str, content: bytes) -> Damage:
+    """Return a function that replaces the content of a file."""
     return lambda checkpoint: (checkpoint / name).write_bytes(content)
 
 
@@ -72,7 +78,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     # Some file systems leave such files after a power cut.
     "manifest of zeros": (rewrite(MANIFEST, bytes(500)), "its manifest is damaged"),
     "empty manifest": (rewrite(MANIFEST, b""), "its manifest is damaged"),
-    "manifest without a mapping": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
+    "manifest with a list": (rewrite(MANIFEST, b"[]"), "its manifest is damaged"),
     "no files": (delete_all_files, "its manifest cannot be read"),
     "unsupported format": (set_unsupported_format, "it has format 1000, this version of Midway reads"),
 }
@@ -82,48 +88,48 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_resume_skips_damaged_checkpoint(
     train: Train,
-    directory: Path,
-    uninterrupted: RunResults,
+    interrupted_copy: Path,
+    uninterrupted_results: RunResults,
     capsys: pytest.CaptureFixture[str],
     damage: Damage,
     reason: str,
 ) -> None:
-    newest = directory / "checkpoints" / "step-00000004"
+    newest = interrupted_copy / "checkpoints" / "step-00000004"
     damage(newest)
     resumed = CallAt()
-    train(directory, resumed, resume="auto")
+    train(interrupted_copy, resumed, resume="auto")
     assert re.search(rf"{newest}: {reason}", capsys.readouterr().out)
-    assert result_of(directory)["resumed_from"] == "step-00000002"
+    assert result_of(interrupted_copy)["resumed_from"] == "step-00000002"
     assert resumed.trained_steps == [3, 4, 5, 6]
-    assert read_run_results(directory) == uninterrupted
+    assert read_run_results(interrupted_copy) == uninterrupted_results
 
 
 def test_resume_starts_over_if_all_checkpoints_are_damaged(
-    train: Train, directory: Path, uninterrupted: RunResults, capsys: pytest.CaptureFixture[str]
+    train: Train, interrupted_copy: Path, uninterrupted_results: RunResults, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    delete("random-0.pt")(directory / "checkpoints" / "step-00000002")
-    truncate("optimizer.pt")(directory / "checkpoints" / "step-00000004")
+    delete("random-0.pt")(interrupted_copy / "checkpoints" / "step-00000002")
+    truncate("optimizer.pt")(interrupted_copy / "checkpoints" / "step-00000004")
     restarted = CallAt()
-    train(directory, restarted, resume="auto")
+    train(interrupted_copy, restarted, resume="auto")
     printed = capsys.readouterr().out
     assert re.search("step-00000004: .*optimizer.pt", printed)
     assert re.search("step-00000002: .*random-0.pt", printed)
-    assert result_of(directory)["resumed_from"] is None
+    assert result_of(interrupted_copy)["resumed_from"] is None
     assert restarted.trained_steps == [1, 2, 3, 4, 5, 6]
-    assert read_run_results(directory) == uninterrupted
+    assert read_run_results(interrupted_copy) == uninterrupted_results
 
 
 def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
-    launch: Launch, flags: list[str], finished_by_two: Path, tmp_path: Path
+    launch: Launch, flags: list[str], finished_run_of_two_processes: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(finished_by_two, tmp_path / "run")
+    run = shutil.copytree(finished_run_of_two_processes, tmp_path / "run")
     (run / "result.json").unlink()
     newest = run / "checkpoints" / "step-00000006"
     (newest / "random-1.pt").unlink()
     done = launch([*flags, "--output_dir", run, "--resume", "auto"], num_processes=2)
     assert f"{newest}: random-1.pt" in done.stdout
     assert result_of(run)["resumed_from"] == "step-00000004"
-    assert read_run_results(run) == read_run_results(finished_by_two)
+    assert read_run_results(run) == read_run_results(finished_run_of_two_processes)
 
 
 @pytest.mark.parametrize(
@@ -134,11 +140,11 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
         (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )
-def test_resume_from_a_given_damaged_checkpoint_is_refused(
-    train: Train, directory: Path, tmp_path: Path, damage: Damage, reason: str
+def test_resume_from_a_damaged_checkpoint_that_the_user_chose_is_refused(
+    train: Train, interrupted_copy: Path, tmp_path: Path, damage: Damage, reason: str
 ) -> None:
     # The user chose this checkpoint, so falling back to another one would be wrong.
-    checkpoint = directory / "checkpoints" / "step-00000004"
+    checkpoint = interrupted_copy / "checkpoints" / "step-00000004"
     damage(checkpoint)
     line = expect_user_error(train, tmp_path / "elsewhere", CallAt(), resume=str(checkpoint))
     assert str(checkpoint) in line

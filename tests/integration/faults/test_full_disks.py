@@ -1,4 +1,4 @@
-"""Full and read-only disks."""
+"""Runs on full and read-only disks fail with one line or go on, and can be resumed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ NO_ROOM = re.compile(r"Cannot write \S+: .+ \([\d.,]+ [kM]B needed, [\d.,]+ [kM]
 
 
 def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
-    launch: Launch, train: Train, flags: list[str], finished: Path, uninterrupted: RunResults, disk: Disk
+    launch: Launch, train: Train, flags: list[str], finished_run: Path, uninterrupted_results: RunResults, disk: Disk
 ) -> None:
     # A save starts only if the disk has room for the tensors and 1 MiB: the first checkpoint fits, the second does not.
-    checkpoint_size = sum(path.stat().st_size for path in (finished / "checkpoints" / "step-00000004").rglob("*.*"))
+    checkpoint_size = sum(path.stat().st_size for path in (finished_run / "checkpoints" / "step-00000004").rglob("*.*"))
     disk.remount(f"size={2**20 + int(1.5 * checkpoint_size)}")
     run = disk.path / "run"
     done = launch([*flags, "--output_dir", run], check=False)
@@ -48,7 +48,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     disk.remount("size=8m")
     train(run, resume="auto")
-    assert read_run_results(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted_results
 
 
 # The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
@@ -59,7 +59,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
     ids=["small hooks", "hooks", "model", "optimizer", "optimizer's end"],
 )
 def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
-    train: Train, uninterrupted: RunResults, disk: Disk, tmp_path: Path, hook: list[str], leave: int
+    train: Train, uninterrupted_results: RunResults, disk: Disk, tmp_path: Path, hook: list[str], leave: int
 ) -> None:
     run = disk.path / "run"
     # Without TensorBoard, whose thread would use the last bytes at unpredictable times.
@@ -76,13 +76,13 @@ def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     assert resumed.trained_steps == [3, 4, 5, 6]
     if not hook:
         train(tmp_path / "uninterrupted", CallAt(), **settings)
-        uninterrupted = read_run_results(tmp_path / "uninterrupted")
-    assert read_run_results(run) == uninterrupted
+        uninterrupted_results = read_run_results(tmp_path / "uninterrupted")
+    assert read_run_results(run) == uninterrupted_results
 
 
 @pytest.mark.parametrize("moment", ["after_step", "writing"])
 def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
-    train: Train, uninterrupted: RunResults, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
+    train: Train, uninterrupted_results: RunResults, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"
     fill_disk = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
@@ -98,13 +98,13 @@ def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
     messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2, "one for step 4, one for step 6"
     assert all(NO_ROOM.match(line) for line in messages)
-    assert read_run_results(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted_results
 
 
 @pytest.mark.parametrize("log_with", [["tensorboard"], []], ids=["tensorboard", "no tracker"])
 @pytest.mark.parametrize(("moment", "step"), [("after_step", 3), ("on_train_end", 6), ("test", 6)])
 def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
-    train: Train, uninterrupted: RunResults, disk: Disk, log_with: list[str], moment: str, step: int
+    train: Train, uninterrupted_results: RunResults, disk: Disk, log_with: list[str], moment: str, step: int
 ) -> None:
     # At the three moments, these files do not fit: a checkpoint or metrics.jsonl, the model, and the predictions.
     run = disk.path / "run"
@@ -112,22 +112,22 @@ def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
     assert NO_ROOM.fullmatch(line), line
     disk.clear()
     train(run, CallAt(), log_with=log_with, resume="auto")
-    assert read_run_results(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted_results
 
 
 @pytest.mark.parametrize(
-    ("moment", "step", "unwritten"),
+    ("moment", "step", "unwritten_file"),
     [("after_step", 3, "metrics.jsonl"), ("on_train_end", 0, "model"), ("test", 0, "predictions/validation.parquet")],
 )
 def test_error_about_full_disk_names_the_unwritten_file(
-    train: Train, disk: Disk, moment: str, step: int, unwritten: str
+    train: Train, disk: Disk, moment: str, step: int, unwritten_file: str
 ) -> None:
     # The error must not name result.json, which cannot be written either when the run records its failure.
     run = disk.path / "run"
     # With these settings, metrics.jsonl outgrows its first page, and no other file is written during training.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
     line = expect_user_error(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
-    assert line.startswith(f"Cannot write {run / unwritten}: "), line
+    assert line.startswith(f"Cannot write {run / unwritten_file}: "), line
     assert not list(run.glob(".*.writing")), "a partial file is left on the full disk"
 
 
@@ -160,8 +160,8 @@ class FillDisk(Hook):
 """
 
 
-def test_checkpoint_that_one_process_cannot_write_is_removed_for_all(
-    launch: Launch, flags: list[str], finished_by_two: Path, disk: Disk, tmp_path: Path
+def test_checkpoint_that_one_of_two_processes_cannot_write_is_removed(
+    launch: Launch, flags: list[str], finished_run_of_two_processes: Path, disk: Disk, tmp_path: Path
 ) -> None:
     (tmp_path / "filling.py").write_text(FILLING_PLUGIN.replace("DISK", str(disk.path)))
     plugin = [f"--plugin={tmp_path / 'filling.py'}", "--hook=fill_disk", "--log_with=[]", "--on_save_error=continue"]
@@ -171,25 +171,27 @@ def test_checkpoint_that_one_process_cannot_write_is_removed_for_all(
     assert all(NO_ROOM.match(line) for line in messages)
     assert checkpoint_names(disk.path / "run") == ["step-00000002"]
     assert find_damage(disk.path / "run" / "checkpoints" / "step-00000002") is None
-    assert read_run_results(disk.path / "run") == read_run_results(finished_by_two)
+    assert read_run_results(disk.path / "run") == read_run_results(finished_run_of_two_processes)
 
 
 @pytest.mark.parametrize("options", [[], ["--resume=auto"], ["--overwrite"]], ids=["new", "resume", "overwrite"])
 def test_read_only_directory_gives_one_line_and_stays_unchanged(
-    train: Train, cut_run: Path, disk: Disk, options: list[str]
+    train: Train, interrupted_run: Path, disk: Disk, options: list[str]
 ) -> None:
     if options:
-        shutil.copytree(cut_run, disk.path / "run")
+        shutil.copytree(interrupted_run, disk.path / "run")
     disk.remount("ro")
-    before = files_under(disk.path)
-    changed = {"resume": "auto"} if "--resume=auto" in options else {"overwrite": "--overwrite" in options}
-    line = expect_user_error(train, disk.path / "run", CallAt(), **changed)
+    files_before = files_under(disk.path)
+    settings: dict[str, Any] = (
+        {"resume": "auto"} if "--resume=auto" in options else {"overwrite": "--overwrite" in options}
+    )
+    line = expect_user_error(train, disk.path / "run", CallAt(), **settings)
     assert f"{disk.path / 'run'}: {os.strerror(errno.EROFS)}" in line
-    assert files_under(disk.path) == before
+    assert files_under(disk.path) == files_before
 
 
 def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(
-    train: Train, uninterrupted: RunResults, disk: Disk
+    train: Train, uninterrupted_results: RunResults, disk: Disk
 ) -> None:
     # Linux remounts a file system read-only when its disk fails.
     run = disk.path / "run"
@@ -197,4 +199,4 @@ def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(
     assert re.search(rf"{re.escape(str(run))}\S+: {os.strerror(errno.EROFS)} ", line), line
     disk.remount("rw")
     train(run, CallAt(), resume="auto", log_with=[])
-    assert read_run_results(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted_results

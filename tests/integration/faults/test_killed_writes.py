@@ -14,7 +14,7 @@ from tests.builders.faulty_runs import CallAt, InterruptedRunError, RunResults, 
 
 
 @pytest.mark.parametrize(
-    "unwritten",
+    "missing_files",
     [
         ("result.json",),
         ("result.json", "report.html"),
@@ -24,28 +24,30 @@ from tests.builders.faulty_runs import CallAt, InterruptedRunError, RunResults, 
     ids=["result", "report", "predictions", "model"],
 )
 def test_resume_writes_missing_results_again(
-    train: Train, finished: Path, uninterrupted: RunResults, tmp_path: Path, unwritten: tuple[str, ...]
+    train: Train, finished_run: Path, uninterrupted_results: RunResults, tmp_path: Path, missing_files: tuple[str, ...]
 ) -> None:
-    run = shutil.copytree(finished, tmp_path / "run")
-    kept_files = {name: (run / name).read_bytes() for name in ("model/model.safetensors", "predictions/test.parquet")}
-    for name in unwritten:
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    contents_before = {
+        name: (run / name).read_bytes() for name in ("model/model.safetensors", "predictions/test.parquet")
+    }
+    for name in missing_files:
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     for name in ("result.json", "report.html"):
         (run / f".{name}.writing").write_text("{")
     resumed = CallAt()
     train(run, resumed, resume="auto", report=True)
     assert resumed.trained_steps == []
-    assert read_run_results(run) == uninterrupted
-    assert kept_files == {name: (run / name).read_bytes() for name in kept_files}
+    assert read_run_results(run) == uninterrupted_results
+    assert contents_before == {name: (run / name).read_bytes() for name in contents_before}
     assert "</html>" in (run / "report.html").read_text()
     assert not list(run.glob(".*"))
 
 
-@pytest.mark.parametrize("source", ["cut_run", "finished"])
+@pytest.mark.parametrize("fixture_name", ["interrupted_run", "finished_run"])
 def test_partial_files_of_killed_runs_are_removed(
-    train: Train, uninterrupted: RunResults, tmp_path: Path, request: pytest.FixtureRequest, source: str
+    train: Train, uninterrupted_results: RunResults, tmp_path: Path, request: pytest.FixtureRequest, fixture_name: str
 ) -> None:
-    run = shutil.copytree(request.getfixturevalue(source), tmp_path / "run")
+    run = shutil.copytree(request.getfixturevalue(fixture_name), tmp_path / "run")
     (run / "result.json").unlink()
     checkpoint = run / "checkpoints" / "step-00000004"
     leftovers = [
@@ -58,7 +60,7 @@ def test_partial_files_of_killed_runs_are_removed(
         shutil.copytree(checkpoint, leftover)
         (leftover / MANIFEST).unlink()
     train(run, CallAt(), resume="auto")
-    assert read_run_results(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted_results
     assert [path for path in leftovers if path.exists()] == []
 
 
@@ -72,8 +74,8 @@ def test_partial_files_of_killed_runs_are_removed(
     ],
     ids=["partly emptied", "settings", "empty", "new settings"],
 )
-def test_killed_overwrite_can_be_repeated(
-    train: Train, uninterrupted: RunResults, tmp_path: Path, leftover_files: dict[str, str]
+def test_overwrite_succeeds_in_a_directory_that_a_killed_overwrite_left(
+    train: Train, uninterrupted_results: RunResults, tmp_path: Path, leftover_files: dict[str, str]
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -81,38 +83,45 @@ def test_killed_overwrite_can_be_repeated(
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text(content)
     train(run, CallAt(), overwrite=True)
-    assert read_run_results(run) == uninterrupted
+    assert read_run_results(run) == uninterrupted_results
     assert not (run / "predictions" / "old.parquet").exists()
     assert not list(run.glob(".*"))
 
 
-@pytest.mark.parametrize("num_removed", [0, 3, -1], ids=["at the start", "in the middle", "before the last file"])
+# -1 stands for all removals except the last.
+@pytest.mark.parametrize("num_removals", [0, 3, -1], ids=["at the start", "in the middle", "before the last file"])
 def test_overwrite_killed_while_it_empties_the_directory_can_be_repeated(
-    train: Train, directory: Path, uninterrupted: RunResults, monkeypatch: pytest.MonkeyPatch, num_removed: int
+    train: Train,
+    interrupted_copy: Path,
+    uninterrupted_results: RunResults,
+    monkeypatch: pytest.MonkeyPatch,
+    num_removals: int,
 ) -> None:
-    num_left = num_removed if num_removed >= 0 else len(list(directory.iterdir())) - 1
+    num_removals_left = num_removals if num_removals >= 0 else len(list(interrupted_copy.iterdir())) - 1
 
-    def remove(path: Path) -> None:
-        nonlocal num_left
-        if num_left == 0:
+    def remove_or_interrupt(path: Path) -> None:
+        nonlocal num_removals_left
+        if num_removals_left == 0:
             raise InterruptedRunError
-        num_left -= 1
+        num_removals_left -= 1
         durable.remove(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_directory, "remove", remove)
+        patch.setattr(run_directory, "remove", remove_or_interrupt)
         with pytest.raises(InterruptedRunError):
-            train(directory, CallAt(), overwrite=True)
-    train(directory, CallAt(), overwrite=True)
-    assert read_run_results(directory) == uninterrupted
+            train(interrupted_copy, CallAt(), overwrite=True)
+    train(interrupted_copy, CallAt(), overwrite=True)
+    assert read_run_results(interrupted_copy) == uninterrupted_results
 
 
-def test_killed_resume_from_another_directory_can_be_repeated(
-    train: Train, directory: Path, uninterrupted: RunResults, tmp_path: Path
+def test_killed_resume_in_another_directory_can_be_repeated(
+    train: Train, interrupted_copy: Path, uninterrupted_results: RunResults, tmp_path: Path
 ) -> None:
-    # Files that hooks keep are copied into the new directory before its config.yaml is written.
+    # A killed resume may leave files without a config.yaml, since the checkpoint's kept files are copied first.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    shutil.copyfile(directory / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl")
-    train(elsewhere, CallAt(), resume=str(directory / "checkpoints" / "step-00000004"))
-    assert read_run_results(elsewhere) == uninterrupted
+    shutil.copyfile(
+        interrupted_copy / "checkpoints" / "step-00000004" / "kept" / "metrics.jsonl", elsewhere / "metrics.jsonl"
+    )
+    train(elsewhere, CallAt(), resume=str(interrupted_copy / "checkpoints" / "step-00000004"))
+    assert read_run_results(elsewhere) == uninterrupted_results

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -31,24 +32,24 @@ from tests.conftest import ROOT, BackgroundCommand, Launch, Start
 
 def test_newest_checkpoint_does_not_depend_on_the_clock(
     train: Train,
-    directory: Path,
-    uninterrupted: RunResults,
+    interrupted_copy: Path,
+    uninterrupted_results: RunResults,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     now = time.time()
     for age, name in ((1_000, "step-00000002"), (2_000, "step-00000004")):
-        checkpoint = directory / "checkpoints" / name
+        checkpoint = interrupted_copy / "checkpoints" / name
         for path in (*checkpoint.rglob("*"), checkpoint):
             os.utime(path, (now - age, now - age))
     real_time, ten_years = time.time, 10 * 365 * 86_400.0
     monkeypatch.setattr(time, "time", lambda: real_time() - ten_years)
     resumed = CallAt()
-    train(directory, resumed, resume="auto")
-    assert result_of(directory)["resumed_from"] == "step-00000004"
+    train(interrupted_copy, resumed, resume="auto")
+    assert result_of(interrupted_copy)["resumed_from"] == "step-00000004"
     assert resumed.trained_steps == [5, 6]
-    assert read_run_results(directory) == uninterrupted
-    assert checkpoint_names(directory) == ["step-00000004", "step-00000006"], (
+    assert read_run_results(interrupted_copy) == uninterrupted_results
+    assert checkpoint_names(interrupted_copy) == ["step-00000004", "step-00000006"], (
         "expected the checkpoint with the lowest step to be deleted, not the one with the oldest date"
     )
 
@@ -56,49 +57,56 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
 # Second run in the same directory.
 
 
+class WaitingRun(NamedTuple):
+    """A run that waits after step 3."""
+
+    command: BackgroundCommand
+    flags: list[str]
+    """Flags of its command line."""
+    go_file: Path
+    """The run continues once this file exists."""
+
+
 @pytest.fixture
-def held(start: Start, flags: list[str], tmp_path: Path) -> tuple[BackgroundCommand, list[str], Path]:
-    """A run that waits after step 3, the flags of its command line, and the file that makes it continue."""
-    hold = tmp_path / "hold"
-    hold.mkdir()
+def waiting_run(start: Start, flags: list[str], tmp_path: Path) -> WaitingRun:
+    folder = tmp_path / "hold"
+    folder.mkdir()
     plugin = [f"--plugin={(ROOT / 'tests' / 'plugins' / 'hold_at_step.py')}", "--hook=hold"]
-    command = [*flags, *plugin, f"--output_dir={tmp_path / 'run'}"]
-    first = start(command, environment={"HOLD": str(hold)})
-    first.wait_for("step 3", (hold / "held-0").exists)
-    return first, command, hold / "go"
+    all_flags = [*flags, *plugin, f"--output_dir={tmp_path / 'run'}"]
+    command = start(all_flags, environment={"HOLD": str(folder)})
+    command.wait_for("step 3", (folder / "held-0").exists)
+    return WaitingRun(command, all_flags, folder / "go")
 
 
 def test_second_run_in_the_same_directory_is_refused_without_disturbing_the_first(
     launch: Launch,
     train: Train,
-    held: tuple[BackgroundCommand, list[str], Path],
-    uninterrupted: RunResults,
+    waiting_run: WaitingRun,
+    uninterrupted_results: RunResults,
     tmp_path: Path,
 ) -> None:
-    first, command, go = held
     line = f"Another run uses {tmp_path / 'run'}; wait until it ends, or choose another --output_dir."
-    done = launch([*command, "--resume=auto"], check=False)
+    done = launch([*waiting_run.flags, "--resume=auto"], check=False)
     assert (done.returncode, done.stderr) == (1, f"error: {line}\n")
     assert expect_user_error(train, tmp_path / "run", overwrite=True) == line
     (tmp_path / "link").symlink_to(tmp_path / "run")
     assert str(tmp_path / "link") in expect_user_error(train, tmp_path / "link", resume="auto"), (
         "the link names the same directory"
     )
-    go.touch()
-    assert first.wait() == 0, first.read_output()
-    assert read_run_results(tmp_path / "run") == uninterrupted
+    waiting_run.go_file.touch()
+    assert waiting_run.command.wait() == 0, waiting_run.command.read_output()
+    assert read_run_results(tmp_path / "run") == uninterrupted_results
 
 
 def test_killed_run_does_not_lock_its_directory(
-    launch: Launch, held: tuple[BackgroundCommand, list[str], Path], uninterrupted: RunResults, tmp_path: Path
+    launch: Launch, waiting_run: WaitingRun, uninterrupted_results: RunResults, tmp_path: Path
 ) -> None:
-    first, command, _ = held
-    os.kill(first.process.pid, signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
+    os.kill(waiting_run.command.process.pid, signal.SIGKILL)
+    assert waiting_run.command.wait() == -signal.SIGKILL
     assert not (tmp_path / "run" / "result.json").exists()
-    launch([*command, "--resume=auto"])
+    launch([*waiting_run.flags, "--resume=auto"])
     assert result_of(tmp_path / "run")["resumed_from"] == "step-00000002"
-    assert read_run_results(tmp_path / "run") == uninterrupted
+    assert read_run_results(tmp_path / "run") == uninterrupted_results
 
 
 # Moved directory.
@@ -107,8 +115,8 @@ def test_killed_run_does_not_lock_its_directory(
 @pytest.mark.parametrize("move", ["name", "parent", "working directory", "file system"])
 def test_moved_run_resumes_in_its_new_directory(
     train: Train,
-    directory: Path,
-    uninterrupted: RunResults,
+    interrupted_copy: Path,
+    uninterrupted_results: RunResults,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -122,7 +130,7 @@ def test_moved_run_resumes_in_its_new_directory(
     }
     target = request.getfixturevalue("disk").path / "run" if move == "file system" else targets[move]
     target.parent.mkdir(exist_ok=True)
-    shutil.move(directory, target)
+    shutil.move(interrupted_copy, target)
     resumed = CallAt()
     if move == "working directory":
         monkeypatch.chdir(tmp_path / "archive")
@@ -130,23 +138,25 @@ def test_moved_run_resumes_in_its_new_directory(
     else:
         train(target, resumed, resume="auto")
     assert resumed.trained_steps == [5, 6]
-    assert read_run_results(target) == uninterrupted
-    assert not directory.exists(), "the run wrote to the old directory"
+    assert read_run_results(target) == uninterrupted_results
+    assert not interrupted_copy.exists(), "the run wrote to the old directory"
 
 
 # Changed number of threads.
 
 
 def test_changed_number_of_threads_is_reported_and_the_run_finishes(
-    train: Train, directory: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, interrupted_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = train(directory, CallAt(), resume="auto", num_threads=2)
+    result = train(interrupted_copy, CallAt(), resume="auto", num_threads=2)
     assert re.search(r"num_threads was 1, now 2 .*rounded", capsys.readouterr().out)
     assert torch.get_num_threads() == 2
     assert (result["status"], result["steps"]) == ("finished", 6)
 
 
-def test_number_of_threads_is_kept_if_not_set(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_keeps_the_number_of_threads_if_it_is_not_set(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     num_threads = default_num_threads() + 1
     train(tmp_path / "uninterrupted", CallAt(), num_threads=num_threads)
     with pytest.raises(InterruptedRunError):

@@ -1,4 +1,4 @@
-"""Fixtures: a run of twelve steps, and forks of it."""
+"""Fixtures: a finished run of twelve steps, and functions that train and fork."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from research.edits.base import Editable
 from research.learning.optimizer import apply_schedule
 
 Train = Callable[..., dict[str, Any]]
+"""Function that trains in this process, and returns the result."""
 
 
 @register_edit("rates_by_schedule", changes_parameters=False)
@@ -47,7 +48,7 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def parent(settings: dict[str, Any], cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of 12 steps with checkpoints after 4, 8 and 12."""
+    """The directory of a finished run of 12 steps, with checkpoints after steps 4, 8 and 12."""
     folder = tmp_path_factory.mktemp("parent") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIDWAY_CACHE", str(cache_dir))
@@ -56,14 +57,28 @@ def parent(settings: dict[str, Any], cache_dir: Path, tmp_path_factory: pytest.T
 
 
 @pytest.fixture
-def fork(
-    settings: dict[str, Any], parent: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Train:
-    """A function that forks the parent with changed settings, by default at step 4: `fork("long", 8, epochs=4)`."""
+def train(settings: dict[str, Any], cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """A function that trains with the parent's settings except for the given ones: `train("long", epochs=4)`.
+
+    The first argument names the run directory, a folder in tmp_path.
+    """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(name: str = "fork", step: int = 4, *, hooks: list[Hook] | None = None, **changed: Any) -> dict[str, Any]:
-        config = RunConfig(**settings | {"output_dir": str(tmp_path / name), "fork": f"{parent}@step-{step}"} | changed)
+    def run(name: str, *, hooks: list[Hook] | None = None, **changed: Any) -> dict[str, Any]:
+        config = RunConfig(**settings | {"output_dir": str(tmp_path / name)} | changed)
         return run_experiment(config, hooks=hooks or [])
+
+    return run
+
+
+@pytest.fixture
+def fork(train: Train, parent: Path) -> Train:
+    """A function that forks the parent with changed settings, by default at step 4: `fork("long", 8, epochs=4)`.
+
+    To fork another run, set `fork`.
+    """
+
+    def run(name: str = "fork", step: int = 4, **changed: Any) -> dict[str, Any]:
+        return train(name, **{"fork": f"{parent}@step-{step}"} | changed)
 
     return run

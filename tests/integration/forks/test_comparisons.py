@@ -1,4 +1,4 @@
-"""A resumed run or a fork compares its settings, rows, best values and stops with those of its checkpoint."""
+"""A resumed run or fork is compared with its checkpoint: settings, rows, best metric values and early stopping."""
 
 from __future__ import annotations
 
@@ -26,50 +26,50 @@ def test_fork_cannot_change_settings_that_its_checkpoint_depends_on(fork: Train,
     assert not (tmp_path / "fork").exists()
 
 
-def test_harmless_settings_are_applied_with_a_message(
-    fork: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_resume_applies_changed_harmless_settings_with_a_message(
+    train: Train, parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(parent / "checkpoints" / "step-00000008")
-    result = fork("resumed", fork=None, resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
+    result = train("resumed", resume=checkpoint, log_every=3, save_every=None, on_nonfinite="skip")
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     printed = capsys.readouterr().out
     for message in ("log_every was 1, now 3", "save_every was '4st', now None", "on_nonfinite was 'error', now 'skip'"):
         assert message in printed
 
 
-def test_changed_training_settings_are_refused_with_the_fork_command(fork: Train, parent: Path) -> None:
+def test_resume_refuses_changed_training_settings_and_names_the_fork_command(train: Train, parent: Path) -> None:
     checkpoint = parent / "checkpoints" / "step-00000008"
     with pytest.raises(CheckpointError) as error_info:
-        fork("resumed", fork=None, resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
+        train("resumed", resume=str(checkpoint), seed=3, lr=1e-5, max_length=16)
     message = str(error_info.value)
     for change in ("seed was 0, now 3", "lr was 0.0001, now 1e-05", "max_length was 32, now 16"):
         assert change in message
     assert f"--fork {parent}@step-8" in message
 
 
-def test_changed_rows_are_refused_but_moved_files_are_accepted(
-    fork: Train, parent: Path, tiny_reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_resume_refuses_changed_rows_but_accepts_moved_files(
+    train: Train, parent: Path, tiny_reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
     for path in tiny_reviews.iterdir():
         (moved / path.name).write_bytes(path.read_bytes())
     checkpoint = str(parent / "checkpoints" / "step-00000008")
-    result = fork("resumed", fork=None, resume=checkpoint, data=str(moved))
+    result = train("resumed", resume=checkpoint, data=str(moved))
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert re.search(rf"data was '{tiny_reviews}', now '{moved}' .*the same", capsys.readouterr().out)
-    train = moved / "train.csv"
-    train.write_text(train.read_text().replace("good", "great", 1))
+    train_file = moved / "train.csv"
+    train_file.write_text(train_file.read_text().replace("good", "great", 1))
     with pytest.raises(CheckpointError, match="data was"):
-        fork("third", fork=None, resume=checkpoint, data=str(moved))
+        train("third", resume=checkpoint, data=str(moved))
 
 
 def test_finished_run_is_returned_only_for_its_own_settings(
-    fork: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(settings["data"], tmp_path / "moved")
     for harmless in ({}, {"mixed_precision": "auto"}, {"log_every": 3, "data": str(tmp_path / "moved")}):
-        result = fork(fork=None, output_dir=str(parent), resume="auto", **harmless)
+        result = train("parent", output_dir=str(parent), resume="auto", **harmless)
         assert result == result_of(parent)
     printed = capsys.readouterr().out
     assert "log_every was 1, now 3" in printed
@@ -85,30 +85,35 @@ def test_finished_run_is_returned_only_for_its_own_settings(
         "timeline": [],
     }.items():
         with pytest.raises(DifferentRunError, match=rf"finished .*\b{name} was"):
-            fork(fork=None, output_dir=str(parent), resume="auto", **{name: value})
+            train("parent", output_dir=str(parent), resume="auto", **{name: value})
     assert result_of(parent) == result
 
 
-def test_resume_in_the_directory_of_another_run_is_refused(fork: Train, parent: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    fork("other", fork=None, seed=1, timeline=[], max_steps=8)
+def test_resume_in_the_directory_of_another_run_is_refused(train: Train, parent: Path, tmp_path: Path) -> None:
+    different_run = tmp_path / "different_run"
+    train("different_run", seed=1, timeline=[], max_steps=8)
     checkpoint = str(parent / "checkpoints" / "step-00000004")
-    with pytest.raises(DifferentRunError, match=rf"{other}: .*seed was 1, now 0"):
-        fork("other", fork=None, resume=checkpoint)
-    assert [path.name for path in sorted((other / "checkpoints").iterdir())] == ["step-00000004", "step-00000008"]
-    assert result_of(other)["steps"] == 8
+    with pytest.raises(DifferentRunError, match=rf"{different_run}: .*seed was 1, now 0"):
+        train("different_run", resume=checkpoint)
+    assert [path.name for path in sorted((different_run / "checkpoints").iterdir())] == [
+        "step-00000004",
+        "step-00000008",
+    ]
+    assert result_of(different_run)["steps"] == 8
     interrupted = tmp_path / "interrupted"  # as if the same command had been interrupted before
     interrupted.mkdir()
     shutil.copy(parent / "config.yaml", interrupted)
-    assert fork("interrupted", fork=None, resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
+    assert train("interrupted", resume=checkpoint)["weights_sha256"] == result_of(parent)["weights_sha256"]
 
 
-def test_best_model_of_a_different_metric_is_dropped(fork: Train, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_fork_drops_the_best_model_if_best_metric_or_max_length_changes(
+    train: Train, fork: Train, settings: dict[str, Any], tmp_path: Path
+) -> None:
     # The validation loss is below the accuracy here, so no later loss could be "better" than the earlier accuracy.
-    fork("first", best_metric="accuracy", fork=None, timeline=[])
+    train("first", best_metric="accuracy", timeline=[])
     checkpoint = f"{tmp_path / 'first'}@4"
     by_loss = fork("by_loss", fork=checkpoint, best_metric="loss", timeline=[])
-    unforked = fork("unforked", fork=None, best_metric="loss", timeline=[])
+    unforked = train("unforked", best_metric="loss", timeline=[])
     assert by_loss["tested"] == "best"
     losses_after_fork = [
         line["validation/loss"] for line in metrics_lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line
@@ -121,8 +126,8 @@ def test_best_model_of_a_different_metric_is_dropped(fork: Train, settings: dict
     assert json.loads((tmp_path / "shorter" / "best" / "config.json").read_text())["max_input_length"] == 4
 
 
-def test_early_stopping_is_reset_by_a_fork_if_values_are_not_comparable(
-    fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_fork_resets_early_stopping_if_metric_values_are_not_comparable(
+    train: Train, fork: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
@@ -134,12 +139,13 @@ def test_early_stopping_is_reset_by_a_fork_if_values_are_not_comparable(
         "timeline": [{"when": "plateau(validation/accuracy, 5)", "set_dropout": 0.0}],
     }
     # The first evaluation is the best, and six more follow.
-    assert fork("first", fork=None, **no_progress)["steps"] == 7
+    assert train("first", **no_progress)["steps"] == 7
     capsys.readouterr()
     checkpoint = f"{tmp_path / 'first'}@4"
-    same = fork("same", fork=checkpoint, **no_progress)
-    assert same["steps"] == 7
-    assert journal_of(tmp_path / "same") == [(6, "set_dropout")]
+    unchanged = fork("unchanged", fork=checkpoint, **no_progress)
+    assert unchanged["steps"] == 7
+    assert journal_of(tmp_path / "unchanged") == [(6, "set_dropout")]
+    # Changed settings, step of the edit in the timeline, and factor of the learning rate at step 6.
     cases: list[tuple[dict[str, Any], int, float]] = [
         ({"best_metric": "accuracy"}, 6, 0.25),
         ({"objective": "focal"}, 6, 0.5),

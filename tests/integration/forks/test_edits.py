@@ -47,13 +47,13 @@ def test_edit_at_the_step_of_the_fork_is_applied(fork: Train, parent: Path, tmp_
     assert fork_lines[4]["learning_rate/head"] == pytest.approx(parent_lines[4]["learning_rate/head"] / 2)
 
 
-def test_edit_before_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
+def test_new_edit_due_before_the_step_of_the_fork_is_refused(fork: Train, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"timeline entry 1: 3st is step 3, .*after step 4"):
         fork(timeline=[{"at": "3st", "replace_head": "gru"}])
     assert not (tmp_path / "fork").exists()
 
 
-def test_longer_fork_does_not_repeat_edits_at_a_share_of_the_run(
+def test_longer_fork_does_not_repeat_edits_whose_time_is_a_percentage(
     fork: Train, tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = fork(
@@ -68,7 +68,7 @@ def test_longer_fork_does_not_repeat_edits_at_a_share_of_the_run(
     assert journal_of(tmp_path / "late") == [(2, "freeze"), (9, "unfreeze")]
 
 
-def test_fork_uses_learning_rates_of_its_own_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
+def test_fork_uses_the_learning_rates_of_its_own_settings(fork: Train, tmp_path: Path, parent: Path) -> None:
     fork(lr=2e-4, schedule="constant")
     fork_line = metrics_lines_of(tmp_path / "fork")[5]
     assert fork_line["learning_rate/layer.1"] == pytest.approx(2e-4)
@@ -76,10 +76,12 @@ def test_fork_uses_learning_rates_of_its_own_settings(fork: Train, tmp_path: Pat
     assert metrics_lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
 
 
-def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(fork: Train, tmp_path: Path) -> None:
+def test_fork_with_different_weight_decay_keeps_the_learning_rates_of_its_parent(
+    train: Train, fork: Train, tmp_path: Path
+) -> None:
     # The edit would compute different rates if it were applied again before the schedule is restored.
     timeline = [{"at": "3st", "rates_by_schedule": None}]
-    fork("first", fork=None, timeline=timeline)
+    train("first", timeline=timeline)
     fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)
     first, second = (metrics_lines_of(tmp_path / name) for name in ("first", "second"))
     for name in ("learning_rate/head", "learning_rate/layer.1"):
@@ -87,7 +89,7 @@ def test_fork_with_different_weight_decay_keeps_learning_rates_of_its_parent(for
     assert first[5]["loss"] != second[5]["loss"]
 
 
-class RecordsStart(Hook):
+class RecordsStartOrResume(Hook):
     """Record whether the hook is started or resumed."""
 
     def __init__(self) -> None:
@@ -101,7 +103,7 @@ class RecordsStart(Hook):
 
 
 def test_hook_added_by_a_fork_is_started_and_not_resumed(fork: Train) -> None:
-    hook = RecordsStart()
+    hook = RecordsStartOrResume()
     fork(hooks=[hook])
     assert hook.starts == ["new"]
 
@@ -121,9 +123,9 @@ def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], t
     timeline = [*settings["timeline"], {"at": "6st", "replace_head": "gru"}]
     uninterrupted = fork(timeline=timeline)
     (tmp_path / "fork" / "result.json").unlink()
-    for checkpoint in ("step-00000012",):
-        for path in (tmp_path / "fork" / "checkpoints" / checkpoint).rglob("*.safetensors"):
-            path.write_bytes(b"damaged")
+    # Without its last checkpoint, the fork resumes from step 8.
+    for path in (tmp_path / "fork" / "checkpoints" / "step-00000012").rglob("*.safetensors"):
+        path.write_bytes(b"damaged")
     resumed = fork(timeline=timeline, resume="auto")
     assert resumed["weights_sha256"] == uninterrupted["weights_sha256"]
     assert resumed["parent"] == {"run": str(parent), "step": 4}
@@ -132,9 +134,12 @@ def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], t
     assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
 
 
-def test_command_line_forks_with_settings_of_the_parent(launch: Launch, parent: Path, tmp_path: Path) -> None:
+def test_fork_on_the_command_line_takes_all_other_settings_from_the_parent(
+    launch: Launch, parent: Path, tmp_path: Path
+) -> None:
     options = ["--fork", f"{parent}@step-8", "--timeline", "{at: 10st, set_dropout: {modules: head, p: 0.5}}"]
     done = launch([*options, "--dry_run"], cwd=tmp_path)
+    # The plan shows learning rates from step 9 on.
     assert "9 - 9" in done.stdout
     assert " 8 " not in done.stdout.split("Learning rates")[1].split("9 - 9")[0]
     done = launch([*options, "--output_dir", tmp_path / "fork"])
@@ -152,7 +157,7 @@ def test_command_line_forks_with_settings_of_the_parent(launch: Launch, parent: 
     assert fork_settings == parent_settings
 
 
-def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Path) -> None:
+def test_unchanged_fork_of_a_stopped_run_takes_no_step(train: Train, fork: Train, tmp_path: Path) -> None:
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
@@ -161,7 +166,7 @@ def test_unchanged_fork_of_a_stopped_run_takes_no_step(fork: Train, tmp_path: Pa
         "hook": [],
         "timeline": [],
     }
-    first = fork("first", fork=None, **no_progress)
+    first = train("first", **no_progress)
     assert first["steps"] == 3
     unchanged = fork("unchanged", fork=str(tmp_path / "first"), **no_progress)
     assert (unchanged["steps"], unchanged["stopped_because"]) == (3, first["stopped_because"])
@@ -179,37 +184,39 @@ def test_edit_counts_as_applied_only_for_the_same_timeline_entry(fork: Train, tm
     assert journal_of(tmp_path / "fork") == [(2, "freeze"), (6, "freeze")]
 
 
-def test_repeated_edits_of_a_fork_are_applied_at_multiples_of_their_interval(fork: Train, tmp_path: Path) -> None:
-    repeated = {"every": "2st", "scale_lr": 0.5}
-    fork("added", timeline=[repeated])
+def test_repeating_edits_of_a_fork_are_applied_at_multiples_of_their_interval(
+    train: Train, fork: Train, tmp_path: Path
+) -> None:
+    repeating_entry = {"every": "2st", "scale_lr": 0.5}
+    fork("added", timeline=[repeating_entry])
     assert journal_of(tmp_path / "added") == [(2, "freeze"), *((step, "scale_lr") for step in (4, 6, 8, 10))]
-    fork("first", fork=None, timeline=[repeated])
-    fork("inherited", fork=f"{tmp_path / 'first'}@4", timeline=[repeated])
+    train("first", timeline=[repeating_entry])
+    fork("inherited", fork=f"{tmp_path / 'first'}@4", timeline=[repeating_entry])
     assert journal_of(tmp_path / "inherited") == journal_of(tmp_path / "first")
 
 
-def test_fork_does_not_repeat_an_edit_whose_condition_came_true(fork: Train, tmp_path: Path) -> None:
+def test_fork_does_not_repeat_an_edit_whose_condition_came_true(train: Train, fork: Train, tmp_path: Path) -> None:
     timeline = [{"when": "below(validation/loss, 9)", "add_lora": {"r": 2}}]
-    first = fork("first", fork=None, timeline=timeline)
+    first = train("first", timeline=timeline)
     second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
     assert second["weights_sha256"] == first["weights_sha256"]
     assert journal_of(tmp_path / "second") == journal_of(tmp_path / "first") == [(2, "add_lora")]
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "error"])
-def test_fork_may_start_after_a_conditional_edit_became_impossible(
-    fork: Train, tmp_path: Path, on_conflict: str
+def test_fork_may_start_after_a_conditional_edit_has_become_impossible(
+    train: Train, fork: Train, tmp_path: Path, on_conflict: str
 ) -> None:
     conditional = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
     timeline = [{"at": "3st", "add_lora": {"r": 2}}, conditional]
-    first = fork("first", fork=None, timeline=timeline)
+    first = train("first", timeline=timeline)
     second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
     assert second["weights_sha256"] == first["weights_sha256"]
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
-def test_fork_from_cyclic_momentum_uses_its_own_momentum(
-    fork: Train, tmp_path: Path, optimizer: str, name: str
+def test_fork_with_constant_momentum_drops_the_cyclic_momentum_of_its_parent(
+    train: Train, fork: Train, tmp_path: Path, optimizer: str, name: str
 ) -> None:
     momenta = []
 
@@ -222,23 +229,25 @@ def test_fork_from_cyclic_momentum_uses_its_own_momentum(
         "optimizer": optimizer,
         "timeline": [],
     }
-    fork("first", fork=None, **cyclic_momentum)
+    train("first", **cyclic_momentum)
     fork(
         "second",
         fork=f"{tmp_path / 'first'}@4",
         hooks=[RecordsMomentum()],
         **cyclic_momentum | {"schedule": "constant"},
     )
-    fork("unforked", fork=None, hooks=[RecordsMomentum()], **cyclic_momentum | {"schedule": "constant"})
+    train("unforked", hooks=[RecordsMomentum()], **cyclic_momentum | {"schedule": "constant"})
     assert len(momenta) == 8 + 12
     assert len(set(momenta)) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [("plateau", "linear"), ("linear", "plateau")])
-def test_fork_may_change_from_and_to_the_plateau_schedule(fork: Train, tmp_path: Path, before: str, after: str) -> None:
-    fork("first", fork=None, schedule=before, timeline=[], evaluate_every="1st")
+def test_fork_may_change_from_and_to_the_plateau_schedule(
+    train: Train, fork: Train, tmp_path: Path, before: str, after: str
+) -> None:
+    train("first", schedule=before, timeline=[], evaluate_every="1st")
     result = fork("second", fork=f"{tmp_path / 'first'}@4", schedule=after, timeline=[], evaluate_every="1st")
-    fork("unforked", fork=None, schedule=after, timeline=[], evaluate_every="1st")
+    train("unforked", schedule=after, timeline=[], evaluate_every="1st")
     assert result["steps"] == 12
     if after == "linear":
         forked, unforked = (

@@ -159,6 +159,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Format a number of things, such as "1 trial" or "2 trials"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _has_ended(entry: StorageEntry | None) -> bool:
     return entry is not None and entry.state not in UNFINISHED_STATES
 

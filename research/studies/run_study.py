@@ -26,7 +26,7 @@ from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
-from research.studies.progress import format_duration
+from research.studies.progress import format_count, format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
 from research.studies.storage.trials import FINISHED_STATES, StorageEntry
@@ -204,12 +204,14 @@ def print_plan(
         table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.state.name.lower())
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in FINISHED_STATES]
-    logger.info(f"{len(trials)} trials of {len({trial.arm for trial in trials})} arms, {len(missing)} to do.")
+    num_arms = len({trial.arm for trial in trials})
+    logger.info(f"{format_count(len(trials), 'trial')} of {format_count(num_arms, 'arm')}, {len(missing)} to do.")
     num_earlier = _count_waiting_outside_grid(trials, entries)
+    earlier = f"{format_count(num_earlier, 'waiting trial')} of an earlier grid"
     if num_earlier and command.settings.drop_waiting:
-        logger.info(f"{num_earlier} waiting trials of an earlier grid will be removed.")
+        logger.info(f"{earlier} will be removed.")
     elif num_earlier:
-        logger.info(f"{num_earlier} waiting trials of an earlier grid will also run (--drop_waiting removes them).")
+        logger.info(f"{earlier} will also run (--drop_waiting removes them).")
     if not missing:
         return
     logger.info("Estimating the time: measuring a few steps of each arm without finished trials.")
@@ -217,7 +219,8 @@ def print_plan(
     for line in estimated.lines:
         logger.info(line)
     logger.info(
-        f"About {format_duration(estimated.seconds)} in total, with {command.settings.workers} trials at a time."
+        f"About {format_duration(estimated.seconds)} in total, with "
+        f"{format_count(command.settings.workers, 'trial')} at a time."
     )
 
 
@@ -247,7 +250,7 @@ def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCom
     study.add(trials, rerun=[*deleted, *(failed if settings.retry_failed else [])])
     num_done = sum(entry.state in FINISHED_STATES for entry in grid_entries) - len(deleted)
     num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
-    parts = [f"{len(trials)} trials: {num_done} finished, {num_to_do} to do"]
+    parts = [f"{format_count(len(trials), 'trial')}: {num_done} finished, {num_to_do} to do"]
     if failed:
         parts.append(
             f"{len(failed)} failed ({'run again now' if settings.retry_failed else '--retry_failed runs them again'})"
@@ -255,11 +258,11 @@ def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCom
     if deleted:
         parts.append(f"{len(deleted)} run again because their run directories were deleted")
     if num_dropped:
-        parts.append(f"{num_dropped} waiting trials of an earlier grid removed")
+        parts.append(f"{format_count(num_dropped, 'waiting trial')} of an earlier grid removed")
     num_earlier = _count_waiting_outside_grid(trials, entries)
     if num_earlier:
         parts.append(
-            f"{num_earlier} waiting trials of an earlier grid also run (--drop_waiting removes them), "
+            f"{format_count(num_earlier, 'waiting trial')} of an earlier grid also run (--drop_waiting removes them), "
             f"{num_to_do + num_earlier} to run in total"
         )
     return ", ".join(parts) + "."

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
 from research.studies.outcomes import State, StudyOutcomes, describe_unlabelled
+from research.studies.progress import format_count
 from research.studies.report.breakdown import Breakdown, by_label, by_length
 from research.studies.report.costs import ArmCost, find_costs
 from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
@@ -76,10 +77,14 @@ class Contents:
         counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(State)}
         states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
         num_seeds = len({outcome.trial.seed for outcome in outcomes})
-        sizes = [_count(len(self.study.arms), "arm"), _count(num_seeds, "seed"), _count(len(outcomes), "trial")]
+        sizes = [
+            format_count(len(self.study.arms), "arm"),
+            format_count(num_seeds, "seed"),
+            format_count(len(outcomes), "trial"),
+        ]
         text = f"{', '.join(sizes)}: {states}."
         if self.study.num_outside_grid:
-            outside = _count(self.study.num_outside_grid, "more finished trial")
+            outside = format_count(self.study.num_outside_grid, "more finished trial")
             text += f" Not included: {outside} in the storage, outside the current grid."
         return text
 
@@ -120,10 +125,6 @@ def _describe_scale(bounds: tuple[float, float]) -> str:
     if math.isinf(low):
         return ""
     return " on a log scale" if math.isinf(high) else f" on a logit scale from {low:g} to {high:g}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Contents:

@@ -154,7 +154,7 @@ def _facts_about(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
 def _tasks_of_objective(objective: str) -> list[str]:
     """Return the tasks with which an objective can be used."""
     tasks, entry = load_registry("tasks"), load_registry("objectives")[objective]
-    return [name for name in tasks if name in entry.problem_types or objective in tasks[name].more_objectives]
+    return [name for name in tasks if name in entry.tasks or objective in tasks[name].more_objectives]
 
 
 def _describe_option(option: Option, owner: str) -> str:

@@ -35,7 +35,7 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
         ) from error
     finally:
         run.applying = None
-    regroup(run.optimizer, model_blocks(model.encoder, model.head), run.fresh)
+    regroup(run.optimizer, model_blocks(model.encoder, model.head), run.new_parameters)
     # Each is a pair: the number before and after the edit.
     trainable, all_parameters = zip(before, count_parameters(model), strict=True)
     return Record.of(request, number, run.clock, trainable, all_parameters, clock=run.clock.state_dict())

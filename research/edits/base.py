@@ -86,7 +86,7 @@ class Editable(Protocol):
     """The run's position: steps taken, current epoch, and steps taken in that epoch."""
     applying: EditRequest | None
     """The edit that is being applied; None outside edits."""
-    fresh: set[nn.Parameter]
+    new_parameters: set[nn.Parameter]
     """Parameters that the edits after this step have created or reinitialised. Their optimizer state is dropped."""
 
     @property

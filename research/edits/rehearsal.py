@@ -100,7 +100,7 @@ class Rehearsal:
     """The records of all edits so far."""
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
-    fresh: set[nn.Parameter] = field(default_factory=set)
+    new_parameters: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits after this step have created or reinitialised."""
 
     _trainable: tuple[int, tuple[str, ...]] | None = None
@@ -284,7 +284,7 @@ class Rehearsal:
         """
         if requests:
             self._trainable = None
-            self.fresh.clear()
+            self.new_parameters.clear()
             for request in requests:
                 try:
                     self.journal.append(apply_edit(self, request))

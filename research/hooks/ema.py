@@ -84,7 +84,7 @@ class ExponentialMovingAverage(Hook):
         self.averages = {
             parameter: average
             for parameter, average in self.averages.items()
-            if parameter in self._names and parameter not in run.fresh
+            if parameter in self._names and parameter not in run.new_parameters
         }
 
     def on_train_end(self, run: Run) -> None:

@@ -19,7 +19,7 @@ def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, floa
         logits: [num_rows, num_labels].
         labels: labels of the rows, as returned by `Task.label_array`.
     """
-    metric = TaskMetric(task, config_name=task.problem_type, keep_in_memory=True, cache_dir=tempfile.gettempdir())
+    metric = TaskMetric(task, config_name=task.name, keep_in_memory=True, cache_dir=tempfile.gettempdir())
     return metric.compute(predictions=logits, references=labels)
 
 

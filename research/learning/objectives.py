@@ -38,22 +38,22 @@ class Objective:
         ValueError: if the objective does not fit the task.
     """
 
-    problem_types: ClassVar[tuple[str, ...]] = ("single_label",)
+    tasks: ClassVar[tuple[str, ...]] = ("single_label",)
     """Kinds of labels that the objective fits. A task can name further objectives that fit it (`more_objectives`)."""
 
     def __init__(self, task: Task) -> None:
         if not type(self).fits(task):
             fitting = [name for name in OBJECTIVES if OBJECTIVES[name].fits(task)]
             raise ValueError(
-                f"{type(self).__name__} is for {' or '.join(self.problem_types)} tasks; this task is "
-                f"{task.problem_type}. Objectives that fit: {', '.join(fitting)}."
+                f"{type(self).__name__} is for {' or '.join(self.tasks)} tasks; this task is "
+                f"{task.name}. Objectives that fit: {', '.join(fitting)}."
             )
         self.task = task
 
     @classmethod
     def fits(cls, task: Task) -> bool:
         """Return whether the objective fits the task's kind of labels."""
-        return task.problem_type in cls.problem_types or OBJECTIVES.name_of(cls) in task.more_objectives
+        return task.name in cls.tasks or OBJECTIVES.name_of(cls) in task.more_objectives
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """Return the losses and logits of the batch's examples."""
@@ -186,7 +186,7 @@ class BinaryCrossEntropy(Objective):
             training split.
     """
 
-    problem_types: ClassVar[tuple[str, ...]] = ("multi_label",)
+    tasks: ClassVar[tuple[str, ...]] = ("multi_label",)
 
     def __init__(self, task: Task, *, pos_weight: Literal["balanced"] | None = None) -> None:
         super().__init__(task)
@@ -221,7 +221,7 @@ class MeanSquaredError(Objective):
     Source: least squares; torch's mse_loss.
     """
 
-    problem_types: ClassVar[tuple[str, ...]] = ("regression",)
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
         """Let the head predict standardised scores: no single learning rate suits scores around 3 and around 300."""

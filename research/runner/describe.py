@@ -32,7 +32,7 @@ def describe_run(run: TrainingRun) -> list[str]:
         device_facts.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
     return [
         f"{config.encoder} + {head} head: {trainable:,} of {total:,} parameters trainable, "
-        f"{run.task.num_labels} outputs ({run.task.problem_type})",
+        f"{run.task.num_labels} outputs ({run.task.name})",
         f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
         f"process{'' if num_processes == 1 else 'es'} ({', '.join(device_facts)})",
         f"run directory: {run.directory}",

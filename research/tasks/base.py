@@ -61,7 +61,7 @@ class Task(ABC):
     """Labels that occur in validation or test rows but in no training row, numbered after `label_names`. The model has
     no output for them, so their rows count as wrong. Always empty for multi-label tasks and regression."""
 
-    problem_type: ClassVar[str]
+    name: ClassVar[str]
     """Registered name; set by `register_task`."""
     transformers_name: ClassVar[str]
     """`problem_type` in the config of saved models: one of the three that Transformers supports."""
@@ -69,7 +69,7 @@ class Task(ABC):
     default_objective: ClassVar[str]
     """Name of the default objective."""
     more_objectives: ClassVar[tuple[str, ...]] = ()
-    """Objectives that also fit this kind, although they do not list it in their `problem_types`."""
+    """Objectives that also fit this kind, although they do not list it in their `tasks`."""
 
     metrics: ClassVar[tuple[Metric, ...]]
     """Metrics returned by `compute_metrics`, in this order. By default, a study compares the first one."""
@@ -140,7 +140,7 @@ class Task(ABC):
     def _check_one_value(cls, forms: LabelForms, column: str) -> None:
         if forms.in_lists and forms.indicator_length is None and not forms.has_single_values:
             raise ValueError(
-                f"task={cls.problem_type} needs one value per row; column '{column}' holds lists of several values. "
+                f"task={cls.name} needs one value per row; column '{column}' holds lists of several values. "
                 "Set task=multi_label."
             )
 
@@ -236,7 +236,7 @@ TaskClass = TypeVar("TaskClass", bound=type[Task])
 
 
 def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Return a decorator that registers a kind of labels under `name`, which becomes its `problem_type`.
+    """Return a decorator that registers a kind of labels under `name`, which becomes its `name`.
 
     Raises:
         ValueError: see `Registry.register`.
@@ -245,7 +245,7 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
 
     def decorate(kind: TaskClass) -> TaskClass:
         registered = register(kind)
-        registered.problem_type = name
+        registered.name = name
         return registered
 
     return decorate

@@ -18,20 +18,25 @@ def check_metric(name: str, task: Task) -> None:
     _check_known(name, [*task.metric_names, LOSS.name])
 
 
-def check_metric_name(name: str, problem_type: str | None = None) -> None:
-    """Check that a metric exists for at least one kind of labels, before the labels are known.
+def check_metric_name(name: str, task_name: str | None = None) -> None:
+    """Check that at least one task has a metric, before the labels are known.
 
     Args:
         name: name of the metric.
-        problem_type: kind of labels, if known; a kind that is not (yet) registered may have any metric.
+        task_name: name of the task, if known; a task that is not (yet) registered may have any metric.
     Raises:
-        UnknownNameError: if no kind has it; the message suggests the nearest metric and lists all metrics.
+        UnknownNameError: if no task has it; the message suggests the nearest metric and lists all metrics.
     """
-    if problem_type is not None and problem_type not in TASKS:
+    if task_name is not None and task_name not in TASKS:
         return
-    kinds = [TASKS[each] for each in ((problem_type,) if problem_type is not None else TASKS)]
-    if not any(kind.label_metric is not None and name.startswith(kind.label_metric.name) for kind in kinds):
-        _check_known(name, [*dict.fromkeys(metric.name for kind in kinds for metric in kind.metrics), LOSS.name])
+    tasks = [TASKS[each] for each in ((task_name,) if task_name is not None else TASKS)]
+    if not any(_is_metric_of_one_label(name, task) for task in tasks):
+        _check_known(name, [*dict.fromkeys(metric.name for task in tasks for metric in task.metrics), LOSS.name])
+
+
+def _is_metric_of_one_label(name: str, task: type[Task]) -> bool:
+    """Return whether a name such as `f1/joy` starts with the task's metric of one label, here `f1/`."""
+    return task.label_metric is not None and name.startswith(task.label_metric.name)
 
 
 def _check_known(name: str, names: list[str]) -> None:
@@ -43,12 +48,12 @@ def find_metric(name: str) -> Metric | None:
     """Return the metric that has this name in any registered task; None for other, user-defined metrics."""
     if name == LOSS.name:
         return LOSS
-    for kind in (TASKS[each] for each in TASKS):
-        for metric in kind.metrics:
+    for task in (TASKS[each] for each in TASKS):
+        for metric in task.metrics:
             if metric.name == name:
                 return metric
-        if kind.label_metric is not None and name.startswith(kind.label_metric.name):
-            return kind.label_metric
+        if _is_metric_of_one_label(name, task):
+            return task.label_metric
     return None
 
 

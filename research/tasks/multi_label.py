@@ -43,7 +43,7 @@ class MultiLabel(LabelledTask):
     def check_forms(cls, forms: LabelForms, column: str) -> None:
         if not forms.in_lists:
             raise ValueError(
-                f"task={cls.problem_type} needs lists of labels (in jsonl or parquet), or text that label_separator "
+                f"task={cls.name} needs lists of labels (in jsonl or parquet), or text that label_separator "
                 f"splits into labels; column '{column}' holds single values."
             )
 

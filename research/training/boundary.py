@@ -77,7 +77,7 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     records: list[Record] = []
     head = run.encoder_with_head.head
     error: Exception | None = None
-    run.fresh.clear()
+    run.new_parameters.clear()
     try:
         audit.check_trainable_unchanged(run.encoder_with_head, run.wrapped)
         for request in requests:

@@ -105,7 +105,7 @@ class TrainingRun:
     """Evaluates splits and caches their predictions."""
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
-    fresh: set[nn.Parameter] = field(default_factory=set)
+    new_parameters: set[nn.Parameter] = field(default_factory=set)
     """Parameters that the edits applied after this step created or reinitialised."""
     step_loss: float = math.nan
     """Mean loss over the rows of the global batch, from all processes; available from before_step on."""

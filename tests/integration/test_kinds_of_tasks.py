@@ -313,7 +313,7 @@ def test_run_finishes_with_every_objective(
     train: Train, data_folder: DataFolder, tmp_path: Path, objective: str
 ) -> None:
     data_by_task = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
-    task = OBJECTIVES[objective].problem_types[0]
+    task = OBJECTIVES[objective].tasks[0]
     train("--data", data_folder(data_by_task[task]), "--objective", objective, "--dropout=0.1")
     settings = settings_of(tmp_path / "run")["objective"]
     assert objective == (settings if isinstance(settings, str) else settings["name"])

@@ -130,7 +130,7 @@ def test_entry_resumes_and_forks_with_equal_bits(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     registry = REGISTRIES[case.kind]
-    tasks = registry[case.name].problem_types if case.kind == "objective" else ("single_label",)
+    tasks = registry[case.name].tasks if case.kind == "objective" else ("single_label",)
     task = tasks[0]
     choice = Choice(case.name, case.options).to_yaml()
     settings: dict[str, Any] = {

@@ -171,7 +171,7 @@ class EffectRecorder(Hook):
         if run.clock.step == STEP_OF_EDIT:
             self.values_at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
             # New and reinitialised parameters have not had a gradient yet.
-            self.had_gradient -= run.fresh
+            self.had_gradient -= run.new_parameters
 
     def after_step(self, run: Run) -> None:
         """Record learning rates and a hash of all weights after the edit."""

@@ -323,7 +323,7 @@ def read(mutant: Mutant, encoder: Path, cache_dir: Path) -> None:
         if name in splits.unlabelled:
             continue
         assert torch.isfinite(labels).all(), f"labels of {name}: {labels}"
-        if task.problem_type == "single_label":
+        if task.name == "single_label":
             num_labels = task.num_labels + (len(task.unseen_labels) if name != "train" else 0)
             assert ((labels >= 0) & (labels < num_labels)).all(), f"labels of {name}: {labels}"
 

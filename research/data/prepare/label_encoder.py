@@ -51,7 +51,7 @@ class LabelEncoder(ABC):
         Args:
             guessed: whether the task was guessed.
         """
-        return f"Task{' (guessed)' if guessed else ''}: {self.task_class.problem_type}, {self._describe_labels()}."
+        return f"Task{' (guessed)' if guessed else ''}: {self.task_class.name}, {self._describe_labels()}."
 
     @abstractmethod
     def _describe_labels(self) -> str:

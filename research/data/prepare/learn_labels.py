@@ -87,7 +87,7 @@ def _learn_indicators(train: IngestedRows, columns: Columns, task_class: type[Ta
     naming = "" if in_columns else "; labels are named by their position, from 0"
     note = (
         f"{source} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
-        f"{task_class.problem_type}{naming}."
+        f"{task_class.name}{naming}."
     )
     return _create_name_encoder(task_class, columns.label_name, reader, counts, [note])
 

@@ -102,7 +102,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     ]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
-        "problem_type": encoder.task_class.problem_type,
+        "problem_type": encoder.task_class.name,
         "label_names": list(encoder.label_names),
         **label_facts,
         "unseen_labels": list(encoder.unseen_names),

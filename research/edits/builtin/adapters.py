@@ -59,7 +59,7 @@ def add_lora(
         if not parameter.requires_grad:
             parameter.grad = None
         if is_adapter:
-            run.fresh.add(parameter)
+            run.new_parameters.add(parameter)
 
 
 @register_edit("merge_lora")
@@ -77,7 +77,7 @@ def merge_lora(run: Editable) -> None:
     targets = model.config.adapters["targets"]
     merge_adapters(model.encoder)
     # The optimizer's state belongs to the weights without the adapters, not to the merged weights.
-    run.fresh |= {model.encoder.get_submodule(target).get_parameter("weight") for target in targets}
+    run.new_parameters |= {model.encoder.get_submodule(target).get_parameter("weight") for target in targets}
     model.config.adapters = None
     mask, model.mask_before_adapters = model.mask_before_adapters, None
     for name, parameter in model.encoder.named_parameters():

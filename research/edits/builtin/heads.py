@@ -18,4 +18,4 @@ def replace_head(run: Editable, head: dict[str, Any] | str) -> None:
     model = run.encoder_with_head
     choice = Choice.of(head, "head")
     model.replace_head(choice.name, choice.options)
-    run.fresh |= set(model.head.parameters())
+    run.new_parameters |= set(model.head.parameters())

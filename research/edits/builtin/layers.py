@@ -46,7 +46,7 @@ def reinitialize(run: Editable, modules: Selector) -> None:
         for name, buffer in saved_buffers(model):
             if _parameters_around(model, name) <= set(chosen.values()):
                 buffer.copy_(initial_buffers[name])
-    run.fresh |= set(chosen.values())
+    run.new_parameters |= set(chosen.values())
 
 
 def _parameters_around(model: nn.Module, buffer: str) -> set[nn.Parameter]:

@@ -38,7 +38,7 @@ class AlignedPredictions:
         """
         if task.correctness_is_distance:
             raise ValueError(
-                f"Expected a task with right or wrong predictions; predictions of {task.problem_type} have a distance."
+                f"Expected a task with right or wrong predictions; predictions of {task.name} have a distance."
             )
         return task.correctness(self.labels, self.predicted)
 

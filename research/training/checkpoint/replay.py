@@ -32,7 +32,7 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     with run.applied_edits.replaying():
         for record in records:
             if record.skipped is None:
-                run.fresh.clear()
+                run.new_parameters.clear()
                 with run.clock.rewound_to(record.step, record.clock):
                     replayed = apply_edit(run, record.request)
                 _check_counts(record, replayed, with_trainable=trainable is None)

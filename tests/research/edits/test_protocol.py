@@ -57,7 +57,7 @@ def random_head(run: Editable) -> None:
     with run.shared_random_numbers():
         size = int(torch.randint(2, 1000, ()))
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
-    run.fresh |= set(run.encoder_with_head.head.parameters())
+    run.new_parameters |= set(run.encoder_with_head.head.parameters())
 
 
 def test_protocol_has_members_of_each_kind() -> None:

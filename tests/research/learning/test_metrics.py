@@ -10,9 +10,9 @@ from research.tasks.base import TASKS
 from tests.shipped import shipped_names
 
 
-@pytest.mark.parametrize("problem_type", shipped_names(TASKS))
-def test_metrics_are_computed_by_the_task(problem_type: str) -> None:
-    task = TASKS[problem_type](("a", "b"), (1, 1), 2)
+@pytest.mark.parametrize("task_name", shipped_names(TASKS))
+def test_metrics_are_computed_by_the_task(task_name: str) -> None:
+    task = TASKS[task_name](("a", "b"), (1, 1), 2)
     logits = np.array([[1.0, -1.0], [-2.0, 3.0], [0.5, 0.0]])
     labels = task.label_array([[0], [1], [1]] if task.several_per_row else [0, 1, 1])
     assert compute_metrics(task, logits, labels) == task.compute_metrics(logits, labels)

@@ -150,17 +150,17 @@ def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
 @pytest.mark.parametrize("name", shipped_names(OBJECTIVES))
 def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
     for task in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
-        if task.problem_type in OBJECTIVES[name].problem_types:
+        if task.name in OBJECTIVES[name].tasks:
             create(OBJECTIVES, Choice(name), task)
         else:
-            with pytest.raises(ValueError, match=rf" {task.problem_type}\. .*\b{task.default_objective}\b"):
+            with pytest.raises(ValueError, match=rf" {task.name}\. .*\b{task.default_objective}\b"):
                 create(OBJECTIVES, Choice(name), task)
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL, REGRESSION])
 def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: Task) -> None:
     model = FixedLogits([[1.0] * task.num_labels] * 2, dtype=torch.bfloat16)
-    labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.problem_type]
+    labels = {"single_label": [0, 1], "multi_label": [[1.0, 0.0]] * 2, "regression": [1.0, 2.0]}[task.name]
     assert all(math.isfinite(loss) for loss in compute_losses(task, task.default_objective, model, labels))
 
 

@@ -136,7 +136,7 @@ def example(request: pytest.FixtureRequest) -> Example:
 
 def test_class_variables_of_a_task_are_consistent(example: Example) -> None:
     task = example.task
-    assert type(task) is TASKS[task.problem_type]
+    assert type(task) is TASKS[task.name]
     assert task.transformers_name in TRANSFORMERS_NAMES
     assert OBJECTIVES[task.default_objective].fits(task)
     assert all(OBJECTIVES[name].fits(task) for name in task.more_objectives)
@@ -179,7 +179,7 @@ def test_computed_metrics_match_their_declarations(example: Example) -> None:
         low, high = metric.bounds
         assert low <= value <= high
         check_metric(name, task)
-        check_metric_name(name, task.problem_type)
+        check_metric_name(name, task.name)
     for name in ("loss", task.metrics[0].name):
         check_metric(name, task)
     with pytest.raises(UnknownNameError):

@@ -41,9 +41,9 @@ def test_is_better_depends_on_the_metric_and_is_false_for_nan() -> None:
 
 
 def test_check_metric_name_rejects_metrics_of_other_tasks() -> None:
-    for name, problem_type in (("mse", None), ("f1/joy", None), ("mse", "regression"), ("f1/joy", "multi_label")):
-        check_metric_name(name, problem_type)
+    for name, task_name in (("mse", None), ("f1/joy", None), ("mse", "regression"), ("f1/joy", "multi_label")):
+        check_metric_name(name, task_name)
     check_metric_name("anything", "a plugin's")
-    for name, problem_type in (("msa", None), ("mse", "single_label"), ("f1/joy", "single_label")):
+    for name, task_name in (("msa", None), ("mse", "single_label"), ("f1/joy", "single_label")):
         with pytest.raises(UnknownNameError):
-            check_metric_name(name, problem_type)
+            check_metric_name(name, task_name)

@@ -187,7 +187,7 @@ def test_batch_width_is_a_multiple_of_32_or_max_length(
 
 
 @pytest.mark.parametrize(
-    ("problem_type", "labels", "expected"),
+    ("task_name", "labels", "expected"),
     [
         ("single_label", [1, 0], torch.tensor([1, 0])),
         ("multi_label", [[0, 2], []], torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])),
@@ -195,9 +195,9 @@ def test_batch_width_is_a_multiple_of_32_or_max_length(
     ],
 )
 def test_collator_returns_labels_in_the_form_that_the_task_needs(
-    minilm: PreTrainedTokenizerBase, problem_type: str, labels: Any, expected: torch.Tensor
+    minilm: PreTrainedTokenizerBase, task_name: str, labels: Any, expected: torch.Tensor
 ) -> None:
-    collate = Collator(minilm, TASKS[problem_type](("a", "b", "c")), max_length=8, truncation="head", pair=False)
+    collate = Collator(minilm, TASKS[task_name](("a", "b", "c")), max_length=8, truncation="head", pair=False)
     batch = collate({"id": [0, 1], "input_ids": [[1], [2]], "label": labels})
     assert torch.equal(batch.labels, expected)
     assert batch.labels.dtype == expected.dtype

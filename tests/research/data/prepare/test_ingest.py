@@ -50,7 +50,7 @@ def test_label_separator_splits_a_string_into_several_labels(load: Loader, write
     assert load(path).task.label_names == ("anger", "joy", "joy;anger")
     assert load.reported("Warning:", "label_separator=';'")
     splits = load(path, label_separator=";")
-    assert (splits.task.problem_type, splits.task.label_names) == ("multi_label", ("anger", "joy"))
+    assert (splits.task.name, splits.task.label_names) == ("multi_label", ("anger", "joy"))
     assert [labels_by_row_number(splits)[row] for row in "012"] == [[1, 0], [1], [0]]
 
 

@@ -33,7 +33,7 @@ def test_names_with_commas_cause_no_warning_about_separators(load: Loader, write
 
 
 @pytest.mark.parametrize(
-    ("labels", "problem_type", "setting"),
+    ("labels", "task_name", "setting"),
     [
         ([str(float(number)) for number in range(30)], "regression", "task=single_label"),
         (["0.5", "1.0", "1.5"], "regression", "task=single_label"),
@@ -44,10 +44,10 @@ def test_names_with_commas_cause_no_warning_about_separators(load: Loader, write
     ],
 )
 def test_other_interpretation_of_csv_labels_is_reported_with_its_setting(
-    load: Loader, write_csv: WriteCsv, labels: list[str], problem_type: str, setting: str
+    load: Loader, write_csv: WriteCsv, labels: list[str], task_name: str, setting: str
 ) -> None:
     splits = load(write_csv(*[f"text {row},{labels[row % len(labels)]}" for row in range(600)]))
-    assert splits.task.problem_type == problem_type
+    assert splits.task.name == task_name
     assert load.reported("Warning:", "'label'", setting), load.messages
 
 

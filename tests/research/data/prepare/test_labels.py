@@ -35,7 +35,7 @@ def test_string_labels_are_sorted_alphabetically(load: Loader, write_jsonl: Writ
 
 def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels(10, 9, -1)))
-    assert splits.task.problem_type == "single_label"
+    assert splits.task.name == "single_label"
     assert splits.task.label_names == ("-1", "9", "10")
     assert labels_by_row_number(splits)["0"] == 2
 
@@ -56,7 +56,7 @@ def test_label_names_do_not_depend_on_the_file_type(
     load: Loader, write_labels: WriteLabels, values: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
     task = load(write_labels(*values)).task
-    assert (task.problem_type, set(task.label_names)) == ("single_label", set(names))
+    assert (task.name, set(task.label_names)) == ("single_label", set(names))
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -68,7 +68,7 @@ def test_label_ids_can_start_at_0_or_1(load: Loader, write_labels: WriteLabels, 
 
 def test_booleans_are_read_as_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels(True, False)))
-    assert (splits.task.problem_type, splits.task.label_names) == ("single_label", ("False", "True"))
+    assert (splits.task.name, splits.task.label_names) == ("single_label", ("False", "True"))
 
 
 def test_fractions_can_be_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:

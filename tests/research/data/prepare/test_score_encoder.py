@@ -30,7 +30,7 @@ def test_scores_beyond_32_bit_floats_are_bad_rows(
 def test_fractions_are_read_as_scores(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"text {row},{row / 8}" for row in range(40)]
     splits = load(write_csv(*lines, header="text,score"))
-    assert (splits.task.problem_type, splits.task.label_names) == ("regression", ("score",))
+    assert (splits.task.name, splits.task.label_names) == ("regression", ("score",))
     assert splits.task.label_counts == ()
     assert labels_by_row_number(splits)["3"] == 0.375
     assert splits.task.score_mean == pytest.approx(np.mean(splits.train["label"]))

@@ -128,7 +128,7 @@ def test_unlabelled_rows_can_be_pairs_or_belong_to_a_multi_label_task(
     for labels, unlabelled in cases:
         write_jsonl([{"text": "first", "label": labels}, {"text": "second", "label": labels}], "lists/test.jsonl")
         splits = load(folder)
-        assert (splits.task.problem_type, splits.unlabelled) == ("multi_label", unlabelled)
+        assert (splits.task.name, splits.unlabelled) == ("multi_label", unlabelled)
         label: list[str] | None = None if unlabelled else []
         assert splits.test["label"][:] == [label, label]
     lines = [f"one {row},two {row},{row % 2},{row % 3 // 2}" for row in range(30)]

@@ -147,7 +147,7 @@ def test_parquet_keeps_declared_names_of_multi_label_rows(load: Loader, tmp_path
     path = tmp_path / "reviews.parquet"
     Dataset.from_dict(rows, features).to_parquet(str(path))
     splits = load(path)
-    assert splits.task.problem_type == "multi_label"
+    assert splits.task.name == "multi_label"
     assert splits.task.label_names == ("z", "a")
     assert dict(rows_in(splits))["review 1"] == [0, 1]
     assert dict(rows_in(splits))["review 2"] == []

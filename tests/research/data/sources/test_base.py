@@ -82,7 +82,7 @@ def test_data_source_reads_the_rows_that_were_written(load: Loader, tmp_path: Pa
         path = WRITERS[name](tmp_path, ROWS) if suffix is None else write_file(tmp_path / f"data{suffix}", ROWS)
         splits = load(path)
         assert rows_with_label_names(splits) == sorted(ROWS)
-        assert splits.task.problem_type == "single_label"
+        assert splits.task.name == "single_label"
         assert splits.task.label_names == ("negative", "positive")
 
 

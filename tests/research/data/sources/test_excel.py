@@ -55,7 +55,7 @@ def test_excel_cells_are_converted_as_in_a_csv_export(write_workbook: WriteWorkb
 
 
 @pytest.mark.parametrize(
-    ("label_of_row", "problem_type", "names"),
+    ("label_of_row", "task_name", "names"),
     [
         (lambda row: "np"[row % 2], "single_label", ("n", "p")),
         (lambda row: row % 3, "single_label", ("0", "1", "2")),
@@ -67,12 +67,12 @@ def test_excel_columns_and_task_are_guessed_as_in_csv_files(
     write_workbook: WriteWorkbook,
     write_csv: WriteCsv,
     label_of_row: Callable[[int], Any],
-    problem_type: str,
+    task_name: str,
     names: tuple[str, ...] | None,
 ) -> None:
     rows = make_sheet(label_of_row)
     splits = load(write_workbook({"Sheet1": rows}))
-    assert splits.task.problem_type == problem_type
+    assert splits.task.name == task_name
     assert names is None or splits.task.label_names == names
     excel_messages = [line.replace(".xlsx", ".csv") for line in load.messages]
     csv_splits = load(write_csv(*(",".join(map(str, row)) for row in rows[1:]), header="id,text,label"))

@@ -18,7 +18,7 @@ def test_fasttext_with_one_label_per_line_is_single_label(load: Loader, tmp_path
     path = tmp_path / "reviews.ft.txt.gz"
     path.write_bytes(gzip.compress("\n".join(["", *GOOD_LINES, ""]).encode()))
     splits = load(path)
-    assert splits.task.problem_type == "single_label"
+    assert splits.task.name == "single_label"
     assert splits.task.label_names == ("neg", "pos")
     assert (
         dict(zip(splits.train["text"], splits.train["label"], strict=True)).items()
@@ -29,7 +29,7 @@ def test_fasttext_with_one_label_per_line_is_single_label(load: Loader, tmp_path
 def test_fasttext_with_several_labels_in_some_lines_is_multi_label(load: Loader, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join([*GOOD_LINES, "__label__pos\t__label__neg both"]))
     splits = load(tmp_path / "labels.txt", limit_test=3)
-    assert splits.task.problem_type == "multi_label"
+    assert splits.task.name == "multi_label"
     labels = {row["text"]: row["label"] for _, split in splits.items() for row in split}
     assert labels.get("both", [0, 1]) == [0, 1]  # limit_test may have dropped this row
     assert {len(label) for text, label in labels.items() if text != "both"} == {1}
@@ -73,5 +73,5 @@ def test_fasttext_splits_can_have_different_numbers_of_labels_per_line(load: Loa
             "\n".join([*GOOD_LINES, *(["__label__pos __label__neg both"] * (split == "train"))])
         )
     splits = load(tmp_path)
-    assert splits.task.problem_type == "multi_label"
+    assert splits.task.name == "multi_label"
     assert splits.test["label"][:4] == [[0], [1], [0], [1]]

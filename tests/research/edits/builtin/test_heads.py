@@ -16,10 +16,10 @@ def test_replace_head_keeps_labels_and_learning_rates(start_rehearsal: StartRehe
     assert isinstance(model.head, LSTMHead)
     assert model.head.out.weight.shape == (3, 8)
     assert (model.config.head, model.config.head_options["lstm_size"]) == ("lstm", 4)
-    assert run.fresh == set(model.head.parameters())
+    assert run.new_parameters == set(model.head.parameters())
     groups = [group for group in run.optimizer.param_groups if group["block"] == "head"]
     assert {group["base_lr"] for group in groups} == {0.25}
-    assert {parameter for group in groups for parameter in group["params"]} == run.fresh
+    assert {parameter for group in groups for parameter in group["params"]} == run.new_parameters
 
 
 def test_replace_head_suggests_similar_heads_and_options(start_rehearsal: StartRehearsal) -> None:

@@ -57,7 +57,7 @@ def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(start_rehea
     edit(run, reinitialize="encoder.layer[1]")
     for name, parameter in model.named_parameters():
         is_selected = ".layer.1." in name
-        assert (parameter not in run.optimizer.state) == (parameter in run.fresh) == is_selected, name
+        assert (parameter not in run.optimizer.state) == (parameter in run.new_parameters) == is_selected, name
         if not is_selected:
             assert torch.equal(parameter, before[name] + 1), name
         elif parameter.ndim == 2:  # new values have the standard deviation of BERT's initialisation

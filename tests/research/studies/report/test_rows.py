@@ -32,7 +32,7 @@ def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
     # The same rows in a different order.
     rewrite_predictions(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])
     rows = read_rows(study, "test")
-    assert rows.task.problem_type == "single_label"
+    assert rows.task.name == "single_label"
     assert rows.task.label_names == ("label0", "label1")
     assert rows.predictions.ids.tolist() == [0, 10, 20]
     assert {arm: {seed: correct.tolist() for seed, correct in seeds.items()} for arm, seeds in rows.scores.items()} == {
@@ -43,13 +43,13 @@ def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
 
 def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path: Path) -> None:
     rows = read_rows(study_with_predictions(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
-    assert rows.task.problem_type == "multi_label"
+    assert rows.task.name == "multi_label"
     assert rows.scores["a"][0].tolist() == [True, False]
 
 
 def test_regression_scores_are_distances(tmp_path: Path) -> None:
     rows = read_rows(study_with_predictions(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
-    assert rows.task.problem_type == "regression"
+    assert rows.task.name == "regression"
     assert rows.scores["a"][0].tolist() == [0.5, 2.0]
 
 

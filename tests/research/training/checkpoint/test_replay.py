@@ -74,7 +74,7 @@ def widen_if_bias_changed(run: Editable) -> None:
     bias = run.encoder_with_head.head.get_parameter("out.bias")
     size = 8 if not bias.is_meta and float(bias.detach().abs().max()) > 0 else 4
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
-    run.fresh |= set(run.encoder_with_head.head.parameters())
+    run.new_parameters |= set(run.encoder_with_head.head.parameters())
 
 
 @register_edit("logs_and_prints", changes_parameters=False)

@@ -69,12 +69,20 @@ class PostgresqlServer:
         self._command = [*self._user, postgres, "-D", data, "-p", str(self._port), "-k", str(folder), "-F"]
         initdb = [*self._user, INITDB, "-D", data, "-U", "midway", "--auth=trust", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, cwd="/")
-        self.address = f"postgresql+psycopg://midway@127.0.0.1:{self._port}/postgres"
+        self._url = f"postgresql://midway@127.0.0.1:{self._port}/postgres"
+        self.address = self._url.replace("postgresql", "postgresql+psycopg")
         self.start()
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, cwd="/", stderr=subprocess.DEVNULL)
-        wait_until_reachable(self._port, self._process)
+        wait_until(self._accepts_sessions, "the server to accept sessions")
+
+    def _accepts_sessions(self) -> bool:
+        assert self._process.poll() is None, "the server has ended"
+        # The port is reachable before the server has started up.
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self._url, connect_timeout=2):
+            return True
+        return False
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown, which ends open sessions

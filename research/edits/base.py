@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -23,6 +25,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
 from research.settings.options import convert_options, options_of
 from research.settings.times import Clock
+from research.system import random_states
 from research.system.seeds import derived_seed
 from research.tasks.base import Task
 
@@ -146,8 +149,9 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
 
     The parameters after `run` are the edit's arguments. The function is called on every process. It is also called
     before training, in rehearsals without weights, and by a resumed run or a fork before the weights are loaded. Its
-    effect may therefore depend only on its arguments, the modules of the model, the clock and torch's random numbers,
-    not on the values of weights. The random numbers are seeded with the run's seed and the number of the edit.
+    effect may therefore depend only on its arguments, the modules of the model, the clock and random numbers (those of
+    torch, NumPy and `random`), not on the values of weights. The random numbers are seeded with the run's seed and the
+    number of the edit.
 
     Args:
         name: the edit's name in timelines and in `run.edit`.
@@ -266,14 +270,14 @@ def hash_requests(requests: list[EditRequest]) -> int:
 
 @contextmanager
 def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
-    """Return a context in which torch's random numbers are seeded; the previous random state is restored afterwards.
+    """Return a context in which torch, NumPy and `random` are seeded; their states are restored afterwards.
 
     Args:
         seed: the run's seed, or a seed derived from it.
         number: a number that selects one of the seed's streams, such as the edit's number in the journal.
         device: device of the model.
     """
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(derived_seed(seed, number))
+    with random_states.preserving(device):
+        for set_seed in (torch.manual_seed, np.random.seed, random.seed):
+            set_seed(derived_seed(seed, number))
         yield

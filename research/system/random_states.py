@@ -46,10 +46,14 @@ def restore(states: dict[str, Any], device: torch.device) -> None:
 
 
 @contextmanager
-def preserving() -> Iterator[None]:
-    """Restore the states of the CPU's generators at the end of the context."""
-    before = capture(torch.device("cpu"))
+def preserving(device: torch.device) -> Iterator[None]:
+    """Restore the states of all generators at the end of the context.
+
+    Args:
+        device: device of the model.
+    """
+    before = capture(device)
     try:
         yield
     finally:
-        restore(before, torch.device("cpu"))
+        restore(before, device)

@@ -83,7 +83,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         losses = losses[labels < run.task.num_labels]
     # The metric libraries are imported here, for the first time. Preserving the random state matters if a library draws
     # random numbers when imported: a resumed run imports it at a different step than an uninterrupted run.
-    with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving():
+    with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving(torch.device("cpu")):
         from research.learning.metrics import compute_metrics
 
         metrics = [{"loss": float(losses.mean(dtype=np.float64)), **compute_metrics(run.task, logits, labels)}]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from accelerate.utils import gather_object
 
+from research.settings.run_files import MODEL
 from research.settings.times import Clock
 from research.system.signals import Interrupted, SignalWatch
 from research.training.checkpoint.find import list_checkpoints
@@ -47,11 +48,17 @@ class Interruption:
             return
         if not self.is_main:
             raise SystemExit(128 + self.signal)
-        checkpoints = list_checkpoints(self.directory)
-        saved = f"saved in {checkpoints[-1]}" if checkpoints else "nothing is saved"
         name = signal.Signals(self.signal).name
-        raise Interrupted(
-            self.signal,
-            f"{name} ended the run after step {clock.step:,} of {clock.total_steps:,}; {saved}. To continue, add "
-            f"--output_dir {self.directory} --resume auto to the same command.",
-        )
+        message = f"{name} ended the run after step {clock.step:,} of {clock.total_steps:,}"
+        checkpoints = list_checkpoints(self.directory)
+        if checkpoints:
+            message += (
+                f"; saved in {checkpoints[-1]}. To continue, add --output_dir {self.directory} --resume auto to the "
+                "same command."
+            )
+        else:  # while the loop takes steps, a signal always leaves a checkpoint
+            message += " and before its last evaluations were finished. There is no checkpoint to resume from, because "
+            message += "--save_every is not set"
+            model = self.directory / MODEL
+            message += f"; the trained model is in {model}." if model.exists() else "."
+        raise Interrupted(self.signal, message)

@@ -16,7 +16,7 @@ OUTPUT_LANGUAGE = "text"
 """Language of blocks that show the output of a command."""
 TESTED_LANGUAGES = ("bash", "python", "yaml")
 """Languages of blocks that are tested: commands and programs are run, recipes and studies are checked."""
-NOTE_KINDS = ("not tested", "tested with", "exits with")
+NOTE_KINDS = ("not tested", "tested with", "exits with", "not printed")
 """The part before the colon of a comment above a block: `<!-- not tested: needs a GPU -->`."""
 
 

@@ -46,6 +46,7 @@ class PageRunner:
         self, folder: Path, environment: dict[str, str], encoder: Path, make_my_run: Callable[[], Path]
     ) -> None:
         self.folder, self.environment, self.encoder, self.make_my_run = folder, environment, encoder, make_my_run
+        self._printed = ""
         for name in ("experiments", "accelerate_configs"):
             (folder / name).symlink_to(ROOT / name)
 
@@ -63,7 +64,12 @@ class PageRunner:
         Raises:
             AssertionError: if the block's language is not tested, or a command ends with an unexpected exit status.
         """
-        if "not tested" in block.notes or block.language == OUTPUT_LANGUAGE:
+        if "not tested" in block.notes:
+            self._printed = ""
+            return
+        if block.language == OUTPUT_LANGUAGE:
+            if self._printed:
+                self._check_shown_output(block)
             return
         assert block.language in TESTED_LANGUAGES or block.title, (
             f"{block.place}: expected the language {', '.join(TESTED_LANGUAGES)} or {OUTPUT_LANGUAGE}, or a block "
@@ -74,12 +80,22 @@ class PageRunner:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(block.text, encoding="utf-8")
         status = int(block.notes.get("exits with", "0"))
+        self._printed = ""
         for command in self._commands(block, name):
             process = self._execute(command)
+            self._printed += process.stdout + process.stderr
             assert process.returncode == status, (
                 f"{block.place}: {command}\nexit status {process.returncode}, expected {status}\n"
                 f"{process.stdout[-2000:]}{process.stderr[-4000:]}"
             )
+
+    def _check_shown_output(self, block: Block) -> None:
+        """Check that the output that a page shows has only words that the commands above it have printed.
+
+        Numbers are not compared: the tests train less, with a smaller encoder.
+        """
+        unprinted = words_in(block.text) - words_in(self._printed) - words_in(block.notes.get("not printed", ""))
+        assert not unprinted, f"{block.place}: the commands did not print {sorted(unprinted)}:\n{self._printed[-4000:]}"
 
     def _commands(self, block: Block, name: str | None) -> Iterator[str]:
         """Yield the commands that test a block, which was saved under a name."""
@@ -116,6 +132,11 @@ class PageRunner:
             capture_output=True,
             text=True,
         )
+
+
+def words_in(text: str) -> set[str]:
+    """Return the words of a text, without numbers, words of one letter, and line breaks within a word."""
+    return set(re.findall(r"[A-Za-z_]{2,}", text))
 
 
 def split_into_commands(text: str) -> list[str]:

@@ -21,7 +21,14 @@ def test_page_describes_all_exit_codes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status"), [(["--batch_size", "0"], 2), (["--data", "none.csv"], 1), (["--list", "heads"], 0)]
+    ("arguments", "status"),
+    [
+        (["--batch_size", "0"], 2),
+        (["--recipe", "none.yaml"], 2),
+        (["--head", "ltsm"], 1),
+        (["--data", "none.csv"], 1),
+        (["--list", "heads"], 0),
+    ],
 )
 def test_command_returns_described_exit_code(launch: Launch, tmp_path: Path, arguments: list[str], status: int) -> None:
     assert launch(arguments, check=False, cwd=tmp_path).returncode == status

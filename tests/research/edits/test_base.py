@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,9 @@ from research.edits.base import (
     seeded,
 )
 from research.edits.records import EditRequest
+from research.system import random_states
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -126,15 +131,17 @@ def test_hash_requests_depends_on_edits_and_their_order() -> None:
     assert all(0 < value < 2**56 for value in hashes)
 
 
-def test_seeded_depends_on_seed_and_number_and_restores_the_random_state() -> None:
-    state = torch.get_rng_state()
-    drawn = []
+@pytest.mark.parametrize("draw", [lambda: float(torch.rand(())), np.random.random, random.random])
+def test_seeded_depends_on_seed_and_number_and_restores_the_random_state(draw: Callable[[], float]) -> None:
+    drawn, next_numbers = [], []
     for seed, number in ((0, 1), (0, 1), (0, 2), (1, 1)):
-        with seeded(seed, number, torch.device("cpu")):
-            drawn.append(float(torch.rand(())))
-    assert torch.equal(torch.get_rng_state(), state)
+        with random_states.preserving(CPU):
+            with seeded(seed, number, CPU):
+                drawn.append(draw())
+            next_numbers.append(draw())
     assert drawn[0] == drawn[1]
     assert len(set(drawn)) == 3
+    assert len(set(next_numbers)) == 1
 
 
 class Kind(enum.Enum):

@@ -20,7 +20,7 @@ def draw() -> tuple[float, ...]:
 
 
 def test_restored_generators_draw_the_same_numbers() -> None:
-    with random_states.preserving():
+    with random_states.preserving(CPU):
         draw()  # Python's and NumPy's generators draw normal numbers in pairs and buffer the second one
         states = random_states.capture(CPU)
         first, second = draw(), draw()
@@ -30,8 +30,8 @@ def test_restored_generators_draw_the_same_numbers() -> None:
 
 
 def test_preserving_restores_the_generators() -> None:
-    with random_states.preserving():
-        with random_states.preserving():
+    with random_states.preserving(CPU):
+        with random_states.preserving(CPU):
             expected = draw()
         assert draw() == expected
 

@@ -19,11 +19,20 @@ def test_interruption_ends_the_run_and_names_the_checkpoint(start_run: StartRun)
         os.kill(os.getpid(), signal.SIGTERM)
         run.interruption.poll()
     assert run.signal == signal.SIGTERM
-    with pytest.raises(Interrupted, match=f"SIGTERM .*step 0 of 4; nothing.*{run.directory} .*--resume auto") as caught:
+    (run.directory / "checkpoints" / "step-00000002").mkdir(parents=True)
+    expected = f"SIGTERM .*step 0 of 4; saved in .*step-00000002.*{run.directory} .*--resume auto"
+    with pytest.raises(Interrupted, match=expected) as caught:
         run.interruption.leave_if_agreed(run.clock)
     assert caught.value.exit_code == 128 + signal.SIGTERM
-    (run.directory / "checkpoints" / "step-00000002").mkdir(parents=True)
-    with pytest.raises(Interrupted, match="step-00000002"):
+
+
+def test_interruption_of_the_last_evaluations_names_the_trained_model(start_run: StartRun) -> None:
+    run = start_run()
+    run.interruption.signal = signal.SIGTERM
+    with pytest.raises(Interrupted, match=r"no checkpoint .*--save_every is not set\.$"):
+        run.interruption.leave_if_agreed(run.clock)
+    (run.directory / "model").mkdir(parents=True)
+    with pytest.raises(Interrupted, match=f"--save_every is not set; the trained model is in {run.directory}/model"):
         run.interruption.leave_if_agreed(run.clock)
 
 

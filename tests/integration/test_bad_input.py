@@ -76,7 +76,7 @@ def write_file(path: Path, content: str | bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"'.*reviews\.csv'"),
+        (None, r"'.*reviews\.csv'"),  # the file does not exist
         ("", "reviews.csv is empty"),
         ("text,label\n", "reviews.csv .*rows for train"),
         ("words,kind\na,b\n", "label.*words, kind"),

@@ -78,5 +78,5 @@ def test_read_files_drops_times_and_replaces_paths(tmp_path: Path) -> None:
     contents = read_files(tmp_path, {str(tmp_path): "<folder>"})
     assert contents["runs/run/result.json"] == {"parent": {"path": "<folder>/runs/run", "step": 8}}
     assert contents["runs/run/report.html"] == contents["runs/run/tensorboard/"] == "present"
-    assert len(contents["runs/run/unknown.bin"]) == 64
+    assert len(contents["runs/run/unknown.bin"]) == 64  # a SHA-256 hash
     assert len(contents) == 4

@@ -81,7 +81,7 @@ def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
 
 
 @pytest.mark.parametrize("moment", ["after_step", "writing"])
-def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
+def test_run_with_on_save_error_continue_survives_a_full_disk(
     train: Train, uninterrupted_results: RunResults, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"

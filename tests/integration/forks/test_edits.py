@@ -137,7 +137,7 @@ def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], t
     assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
 
 
-def test_fork_on_the_command_line_takes_all_other_settings_from_the_parent(
+def test_fork_on_the_command_line_inherits_all_settings_that_are_not_given(
     launch: Launch, parent: Path, tmp_path: Path
 ) -> None:
     options = ["--fork", f"{parent}@step-8", "--timeline", "{at: 10st, set_dropout: {modules: head, p: 0.5}}"]

@@ -110,8 +110,7 @@ def test_resume_in_the_directory_of_another_run_is_refused(train: Train, parent:
 def test_fork_drops_the_best_model_if_best_metric_or_max_length_changes(
     train: Train, fork: Train, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    # The validation losses are above the accuracy here. If the fork compared them, no loss would be "better" than the
-    # accuracy of the parent, and no best model would be saved.
+    # The fork must compare its losses only with each other, not with the best accuracy of its parent.
     train("first", best_metric="accuracy", timeline=[])
     checkpoint = f"{tmp_path / 'first'}@4"
     by_loss = fork("by_loss", fork=checkpoint, best_metric="loss", timeline=[])

@@ -66,7 +66,7 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def fresh_cache_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fresh_cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache directory that is empty before the test. All runs of the test use it."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MIDWAY_CACHE", str(folder))

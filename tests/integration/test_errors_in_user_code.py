@@ -234,9 +234,8 @@ def test_traceback_flag_shows_the_traceback(run_plugin: RunPlugin) -> None:
 def test_error_in_the_code_of_midway_keeps_its_traceback(
     run_plugin: RunPlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "research.runner.set_up.create_optimizer", json.loads
-    )  # json.loads does not accept these arguments
+    # json.loads does not accept the arguments of create_optimizer.
+    monkeypatch.setattr("research.runner.set_up.create_optimizer", json.loads)
     with pytest.raises(TypeError):
         run_plugin("")
 

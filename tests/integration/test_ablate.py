@@ -59,6 +59,7 @@ def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workpla
     assert re.search(r"1 of 2 trials .*--retry_failed", printed)
     assert workplace.states() == ["COMPLETE", "FAIL"]
     workplace.run(*arguments, status=1)
+    # Each line is the learning rate and the seed of a started trial.
     assert workplace.read_lines("starts.txt") == ["0.001 0", "1e-06 0"]
     workplace.run(*arguments, "--retry_failed", status=1)
     assert workplace.read_lines("starts.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
@@ -73,7 +74,7 @@ def test_trial_is_resumed_after_its_run_worker_or_study_is_killed(workplace: Wor
     supervisor, worker, run = (process for process, _ in command.forked_processes())
     for process in {"worker": [worker], "run": [run], "study": [supervisor, worker, run]}[victim]:
         process.kill()
-    # The run must stay paused until a killed worker has ended.
+    # The run must stay paused until a killed worker has ended. Otherwise, the run could finish before.
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")
     (workplace.folder / "pause.txt").unlink()
     if victim == "study":
@@ -82,7 +83,7 @@ def test_trial_is_resumed_after_its_run_worker_or_study_is_killed(workplace: Wor
     else:
         assert command.wait() == 0, command.read_output()
     assert [entry.state for entry in workplace.entries()] == [TrialState.COMPLETE] * 2
-    assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]
+    assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]  # each trial started only once
     assert len(workplace.read_lines("resumes.txt")) == 1
     assert {result["steps"] for result in workplace.results().values()} == {6}
 
@@ -99,7 +100,7 @@ def test_interrupted_study_can_be_resumed(workplace: Workplace) -> None:
     assert workplace.states() == ["WAITING", "WAITING"]
     workplace.run(*arguments)
     assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]
-    assert workplace.read_lines("resumes.txt") == ["0.0001 0 3"]
+    assert workplace.read_lines("resumes.txt") == ["0.0001 0 3"]  # learning rate, seed and step
 
 
 def test_dry_run_shows_the_plan_without_training(workplace: Workplace) -> None:
@@ -148,7 +149,7 @@ def test_drop_waiting_removes_the_waiting_trials_of_an_earlier_grid(workplace: W
     assert [entry.trial.seed for entry in workplace.entries()] == [0]
 
 
-def test_workers_split_the_gpus_of_the_accelerate_config(workplace: Workplace) -> None:
+def test_workers_split_the_gpus_of_the_launch_configuration(workplace: Workplace) -> None:
     """The trials run on the CPU, since this machine may not have these GPUs."""
     workplace.environment |= {"CUDA_VISIBLE_DEVICES": "0,1,2", "ACCELERATE_USE_CPU": "true"}
     (workplace.folder / "launcher.yaml").write_text(

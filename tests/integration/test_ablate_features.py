@@ -128,7 +128,7 @@ def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache
     assert workplace.states() == ["COMPLETE"] * 2
     ranking = printed[printed.index("accuracy on test rows") :]
     assert "baseline" in ranking
-    assert re.search(r"No verdict.* 5 .*\b1\b", ranking)
+    assert re.search(r"No verdict.* 5 .*\b1\b", ranking)  # a verdict needs 5 seeds; there is 1
     assert re.search(r"2 of 2 trials .*runs/s/logs/", ranking)
     for name, result in workplace.results().items():
         assert not result["cached_features"]
@@ -138,7 +138,7 @@ def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache
 
 
 @pytest.mark.parametrize("interruption", ["worker killed", "all killed", "interrupted"])
-def test_trials_that_share_a_process_continue_after_the_process_ends(
+def test_trials_that_share_a_process_finish_even_if_the_process_ends(
     workplace: Workplace, cache: Path, interruption: str
 ) -> None:
     (workplace.folder / "head.py").write_text(PLUGIN)

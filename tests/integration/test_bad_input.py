@@ -1,4 +1,4 @@
-"""Invalid input is refused with one line: what was expected, what was found and what to do. No files remain."""
+"""Invalid input is refused with one line: what was expected, what was found and what to do. No run remains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def expect_refusal(
     """A function that adds flags to a valid run, checks that it is refused in one line, and returns the message."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def refuse(*arguments: object) -> str:
+    def run_and_return_message(*arguments: object) -> str:
         with pytest.raises(ValueError) as error_info:  # noqa: PT011 (the callers check the message)
             run_experiment(config_of([*valid_flags, *map(str, arguments)]))
         assert is_user_facing(error_info.value), "a traceback would be shown"
@@ -57,7 +57,7 @@ def expect_refusal(
         assert not (tmp_path / "run").exists(), "a run directory was left, so the next attempt would fail"
         return message
 
-    return refuse
+    return run_and_return_message
 
 
 def config_of(arguments: Sequence[str]) -> RunConfig:
@@ -76,16 +76,16 @@ def write_file(path: Path, content: str | bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"'.*reviews\.csv'"),
+        (None, r"'.*reviews\.csv'"),  # the file does not exist
         ("", "reviews.csv is empty"),
         ("text,label\n", "reviews.csv .*rows for train"),
         ("words,kind\na,b\n", "label.*words, kind"),
         ("text,label\n" + CSV_ROWS.replace("label 1", "label 0"), "2 labels .*'label 0'"),
-        (f"text,label\n{CSV_ROWS},label 0\n  \t,label 1\n", r"2 .*42: reviews.csv, row 41 \(line 42\): empty text"),
-        (f"text,label\n{CSV_ROWS}a,nan\nb,NaN\nc,\n", r"3 .*43: reviews.csv, row 41 \(line 42\): missing label"),
+        (f"text,label\n{CSV_ROWS},label 0\n  \t,label 1\n", r"2 bad rows of 42: .*, row 41 \(line 42\): empty text"),
+        (f"text,label\n{CSV_ROWS}a,nan\nb,NaN\nc,\n", r"3 bad rows of 43: .*, row 41 \(line 42\): missing label"),
         (
             f"text,label\n{CSV_ROWS}".encode() + b"caf\xe9,label 0\n",
-            r"1 .*41: reviews.csv, row 41 \(line 42\): invalid",
+            r"1 bad row of 41: reviews.csv, row 41 \(line 42\): invalid",
         ),
         ("text,text,label\na,b,c\n", "reviews.csv .*'text'"),
     ],
@@ -129,7 +129,7 @@ def test_text_of_5_mb_is_accepted(
     assert sum(result["rows"].values()) == 41
 
 
-def test_texts_without_known_tokens_are_counted_and_refused(
+def test_texts_without_known_tokens_are_counted_and_refused_unless_allowed(
     valid_flags: list[str],
     tmp_path: Path,
     cache_dir: Path,
@@ -140,6 +140,7 @@ def test_texts_without_known_tokens_are_counted_and_refused(
     path = write_file(
         tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40))
     )
+    # 30 of the 40 rows become training rows.
     with pytest.raises(ValueError, match=r"30 of 30 train rows .*allow_unknown_tokens=true"):
         run_experiment(config_of([*valid_flags, f"--data={path}"]))
     assert not (tmp_path / "run").exists()
@@ -155,7 +156,7 @@ def test_texts_without_known_tokens_are_counted_and_refused(
         (["--head=ltsm"], "head 'ltsm'.*'lstm'.*Registered: .*attention"),
         (["--head=lstm", "--head.lstm_sise=8"], "head 'lstm' 'lstm_sise'.*'lstm_size'"),
         (["--head=lstm", "--head.lstm_size=big"], "head 'lstm': .*lstm_size.*'big'"),
-        (["--head=last4"], "head 'last4'.* 4 .* 3"),
+        (["--head=last4"], "head 'last4'.* 4 .* 3"),  # needs 4 hidden states; the tiny encoder has 3
         (["--best_metric=acuracy"], "metric 'acuracy'.*'accuracy'"),
         (["--best_metric=pearson"], "metric 'pearson'"),
         (["--schedule=one_cylce"], "schedule 'one_cylce'.*'one_cycle'"),
@@ -301,7 +302,7 @@ def test_command_line_prints_one_line_about_a_bad_row_and_works_once_it_is_remov
     flags = [*valid_flags, "--data", reviews]
     done = launch(flags, check=False)
     assert done.returncode == 1
-    assert re.fullmatch(r"error: 1 .*41: reviews\.csv, row 41 \(line 42\): empty text.*bad_rows=skip\.\n", done.stderr)
+    assert re.fullmatch(r"error: 1 bad row of 41: reviews\.csv, row 41 .*: empty text.*bad_rows=skip\.\n", done.stderr)
     write_file(reviews, f"text,label\n{CSV_ROWS}")
     launch(flags)
 
@@ -316,7 +317,7 @@ def test_two_processes_print_an_error_only_once(launch: Launch, valid_flags: lis
     reviews = write_file(tmp_path / "reviews.csv", f"text,label\n{CSV_ROWS},label 0\n")
     done = launch([*valid_flags, "--data", reviews], num_processes=2, check=False)
     assert done.returncode != 0
-    assert len(re.findall("error: 1 .*41: ", done.stderr)) == 1
+    assert len(re.findall("error: 1 bad row of 41: ", done.stderr)) == 1
     assert "[rank" not in done.stderr, "a process reported the failure of the other process"
     assert not (tmp_path / "run").exists()
 

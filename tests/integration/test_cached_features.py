@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
     "num_threads": 1,
     "report": False,
 }
-"""12 steps in two epochs. Hidden states are cached if `cache_features` is None, the default."""
+"""Settings of a run of 12 steps in two epochs. It caches hidden states if `cache_features` is None, the default."""
 Train = Callable[..., dict[str, Any]]
 
 
@@ -66,7 +66,7 @@ def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def fresh_cache_dir(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fresh_cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache directory that is empty before the test. All runs of the test use it."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MIDWAY_CACHE", str(folder))
@@ -137,7 +137,8 @@ def test_every_head_has_the_same_losses_and_logits_with_cached_features(
         train_and_evaluate(tmp_path, [FailsIfEncoderRuns()], **settings, cache_features=choice)
         for choice in (False, None)
     )
-    assert (uncached.run.batches.features, cached.run.batches.features is not None) == (None, True)
+    assert uncached.run.batches.features is None
+    assert cached.run.batches.features is not None
     assert len(uncached.losses) == 12
     assert len(set(uncached.losses)) > 6, "expected the losses to change"
     assert np.abs(np.subtract(uncached.losses, cached.losses)).max() < 1e-5
@@ -209,7 +210,7 @@ def test_compiled_model_has_the_same_losses_with_cached_features(
     assert np.abs(np.subtract(losses["uncached"], losses["cached"])).max() < 1e-5
 
 
-def test_cached_run_leaves_the_same_files_and_reports_the_cache(
+def test_cached_run_has_the_same_results_and_reports_the_cache(
     train: Train, fresh_cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"head": "attention", "head_lr": 0.03, "best_metric": "loss", "evaluate_every": "3st", "hook": ["ema"]}
@@ -288,7 +289,7 @@ def test_uncached_run_reports_the_reason_only_if_a_user_may_expect_caching(
     result = train(tmp_path / "run", **settings)
     assert not result["cached_features"]
     assert feature_entries_in(fresh_cache_dir) == []
-    lines = [line for line in capsys.readouterr().out.splitlines() if "idden states" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "hidden states" in line.lower()]
     assert [line.partition(": ")[2] for line in lines] == ([] if reason is None else [reason])
 
 
@@ -461,7 +462,7 @@ def test_resume_reports_differently_rounded_hidden_states(
         assert re.search("Changed since .*hidden states", capsys.readouterr().out)
 
 
-def test_unchanged_fork_ends_with_the_bits_of_its_parent(train: Train, tmp_path: Path) -> None:
+def test_fork_uses_the_cache_with_the_same_bits_unless_it_unfreezes_the_encoder(train: Train, tmp_path: Path) -> None:
     parent = train(tmp_path / "parent", save_every="4st", keep=9)
     fork = train(tmp_path / "fork", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9)
     assert fork["cached_features"]
@@ -482,7 +483,8 @@ def test_damaged_cache_is_reported_and_recomputed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     undamaged = train(tmp_path / "undamaged")
-    moved = fresh_cache_dir.rename(tmp_path / "moved")  # this process has not opened the new paths yet
+    # A process compares hashes only when it opens a path for the first time, so the damaged files need a new path.
+    moved = fresh_cache_dir.rename(tmp_path / "moved")
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
     for entry in feature_entries_in(moved):
         file = entry / "layer-2.bin"
@@ -530,12 +532,11 @@ def test_full_disk_is_reported_and_the_run_continues(
     assert not result["cached_features"]
     assert result["weights_sha256"] == uncached["weights_sha256"]
     assert partial_files_in(disk.path / "cache") == []
+    # In the second case, only the last of the three splits, test, does not fit.
     assert len(feature_entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
     disk.clear()
-    if moment != "before writing":
-        monkeypatch.undo()
-        return
-    assert train(tmp_path / "later")["cached_features"]
+    if moment == "before writing":  # otherwise, compute_and_fill_disk would fill the disk again
+        assert train(tmp_path / "later")["cached_features"]
 
 
 def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
@@ -545,7 +546,7 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     hold.mkdir()
     plugin = ROOT / "tests" / "plugins" / "hold_feature_computation.py"
     flags = [f"--{name}={','.join(value) if isinstance(value, list) else value}" for name, value in SETTINGS.items()]
-    # Without these, since a dict and an empty list need a different notation on the command line.
+    # Leave out the dict and the empty list, since they need a different notation on the command line.
     flags = [flag for flag in flags if not flag.startswith(("--head=", "--log_with="))]
     flags += [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", f"--plugin={plugin}", "--evaluation_batch_size=5"]
     environment = {"MIDWAY_CACHE": str(cache), "HOLD": str(hold)}
@@ -553,7 +554,7 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     def start_run(name: str) -> BackgroundCommand:
         return start([*flags, f"--output_dir={tmp_path / name}"], environment=environment)
 
-    def computed_by(run: BackgroundCommand) -> list[str]:
+    def splits_computed_by(run: BackgroundCommand) -> list[str]:
         return sorted(path.name.partition("-")[2] for path in hold.glob(f"{run.process.pid}-*"))
 
     def is_waiting(run: BackgroundCommand) -> bool:
@@ -561,9 +562,9 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
 
     def find_computing_run(runs: list[BackgroundCommand]) -> BackgroundCommand:
         """Wait until one of the runs computes hidden states, and return it."""
-        runs[0].wait_for("the computation of hidden states", lambda: any(computed_by(run) for run in runs))
-        (computing_run,) = [run for run in runs if computed_by(run)]
-        assert computed_by(computing_run) == ["train"]
+        runs[0].wait_for("the computation of hidden states", lambda: any(splits_computed_by(run) for run in runs))
+        (computing_run,) = [run for run in runs if splits_computed_by(run)]
+        assert splits_computed_by(computing_run) == ["train"]
         assert len(list(cache.glob(".features-*.writing"))) == 1, "expected only the files of this run"
         return computing_run
 
@@ -582,7 +583,7 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     assert feature_entries_in(cache) == []
     (hold / "go").touch()
     assert [run.wait() for run in waiting_runs] == [0, 0]
-    assert sorted(split for run in waiting_runs for split in computed_by(run)) == sorted(SPLITS)
+    assert sorted(split for run in waiting_runs for split in splits_computed_by(run)) == sorted(SPLITS)
     assert len(feature_entries_in(cache)) == 3
     assert partial_files_in(cache) == []
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]

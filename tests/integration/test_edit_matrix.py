@@ -1,4 +1,4 @@
-"""Every edit works on one and two processes, with and without accumulation, in float32 and bf16, and compiled."""
+"""Every edit works on one and two processes, with one and several micro-batches, in float32 and bf16, and compiled."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_matrix_has_every_edit() -> None:
     assert sorted(CASES) == sorted([*shipped_names(EDITS), "shift_bias"])  # shift_bias is an edit of the script
 
 
-@pytest.mark.parametrize(("accumulation", "precision"), UNCOMPILED)
+@pytest.mark.parametrize(("num_micro_batches", "precision"), UNCOMPILED)
 @pytest.mark.parametrize("edit", CASES)
 def test_edit_has_only_its_expected_effects(
-    uncompiled_deviations: Deviations, edit: str, accumulation: int, precision: str
+    uncompiled_deviations: Deviations, edit: str, num_micro_batches: int, precision: str
 ) -> None:
-    assert uncompiled_deviations[f"{edit}-{accumulation}-{precision}-none"] == []
+    assert uncompiled_deviations[f"{edit}-{num_micro_batches}-{precision}-none"] == []
 
 
 @pytest.mark.parametrize("compiled_deviations", [",".join(COMPILED_QUICKLY)], indirect=True, ids=["quick"])

@@ -1,4 +1,4 @@
-"""An error in a user's own code is reported with its entry and line, when it occurred, and the exception."""
+"""An error in a user's own code is reported with the registered name, the time, the exception and the failing line."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def run_plugin(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_error_in_user_code_names_the_entry_and_the_failing_line(
+def test_error_in_user_code_is_reported_with_the_registered_name_and_the_failing_line(
     run_plugin: RunPlugin, tmp_path: Path, name: str
 ) -> None:
     case, plugin = CASES[name], str(tmp_path / "my_plugin.py")
@@ -234,9 +234,8 @@ def test_traceback_flag_shows_the_traceback(run_plugin: RunPlugin) -> None:
 def test_error_in_the_code_of_midway_keeps_its_traceback(
     run_plugin: RunPlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "research.runner.set_up.create_optimizer", json.loads
-    )  # json.loads does not accept these arguments
+    # json.loads does not accept the arguments of create_optimizer.
+    monkeypatch.setattr("research.runner.set_up.create_optimizer", json.loads)
     with pytest.raises(TypeError):
         run_plugin("")
 

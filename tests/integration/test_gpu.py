@@ -66,7 +66,7 @@ def test_deterministic_gpu_runs_end_with_the_same_weights(
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("no", 1e-4), ("bf16", 0.02), ("fp16", 0.02)])
 @pytest.mark.parametrize("head", ["lstm", "scalar_mix"])
-def test_gpu_run_with_cached_features_has_the_test_loss_of_one_without(
+def test_gpu_run_has_the_same_test_loss_with_and_without_cached_features(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str, tolerance: float, head: str
 ) -> None:
     results = []

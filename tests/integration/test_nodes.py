@@ -2,7 +2,8 @@
 
 They end with the bits of an uninterrupted run.
 
-Guards against https://github.com/pytorch/pytorch/issues/108158: each launcher counts only its own failures.
+Guards against https://github.com/pytorch/pytorch/issues/108158: each launcher counts only its own failures, so the
+processes of a restarted run cannot tell from the launchers' counts which restart they belong to.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def free_port() -> int:
 
 
 def wait_for_paused_pids(launchers: list[BackgroundCommand], folder: Path) -> list[int]:
-    """Wait until both processes pause after a step, and return their ids."""
+    """Wait until both processes pause after a step, and return their ids. Delete the files that report the pause."""
     files = [folder / f"held-{rank}" for rank in (0, 1)]
     launchers[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
     pids = [int(file.read_text()) for file in files]
@@ -97,9 +98,11 @@ def test_run_resumes_after_each_node_loses_its_process(
     # The process ids of the first start, and of the starts after the first and second death.
     first_pids = wait_for_paused_pids(launchers, tmp_path)
     os.kill(first_pids[0], signal.SIGKILL)
-    second_pids = first_pids  # a static launcher does not notice the death on the other node, and its process waits
+    # With a static rendezvous, the other launcher does not notice the death, and its process stays paused.
+    second_pids = first_pids
     if "c10d" in request.node.name:
-        # With c10d, the other launcher restarts its process too. That process ends soon unless it is paused.
+        # With c10d, the other launcher notices the death and restarts its process too. A paused process does not end
+        # when its launcher asks it to, so let it continue.
         (tmp_path / f"go-{first_pids[1]}").touch()
         second_pids = wait_for_paused_pids(launchers, tmp_path)
         (tmp_path / f"go-{second_pids[0]}").touch()

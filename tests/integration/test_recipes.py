@@ -33,4 +33,5 @@ def test_recipe_runs_and_applies_its_edits(launch: Launch, recipe: Path, tmp_pat
     assert (result["status"], result["steps"]) == ("finished", 3)
     journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     assert [record["name"] for record in journal] == EXPECTED_EDITS.get(recipe.stem, [])
+    # Edits of the setting --freeze are part of the timeline too.
     assert ("compresses the timeline" in done.stdout) == bool(journal)

@@ -42,7 +42,7 @@ def test_compare_with_equal_recordings_returns_zero(
         (("failed",), "expected exit status 0", "head-mlp"),
     ],
 )
-def test_differences_name_case_file_and_field(
+def test_differences_are_located_by_case_file_and_field(
     recording: dict[str, Any], keys: tuple[Any, ...], value: Any, location: str
 ) -> None:
     changed = copy.deepcopy(recording)
@@ -56,7 +56,7 @@ def test_differences_name_case_file_and_field(
     assert compare(recording, changed, ignored=["head-mlp*"]) == 0
 
 
-def test_compare_with_missing_or_no_cases_fails(recording: dict[str, Any], tmp_path: Path) -> None:
+def test_compare_fails_if_cases_are_missing_or_none_are_selected(recording: dict[str, Any], tmp_path: Path) -> None:
     shorter = {"cases": {"head-lstm": recording["cases"]["head-lstm"]}}
     assert compare(recording, shorter) == 1
     assert compare(shorter, recording) == 1
@@ -68,7 +68,7 @@ def test_compare_with_missing_or_no_cases_fails(recording: dict[str, Any], tmp_p
     assert main(["compare", *map(str, paths), "--only", "none"]) == 1
 
 
-def test_read_files_drops_listed_fields_and_replaces_paths(tmp_path: Path) -> None:
+def test_read_files_drops_times_and_replaces_paths(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "run"
     (run / "tensorboard").mkdir(parents=True)
     (run / "tensorboard" / "events.17.vm").write_bytes(b"1")
@@ -78,5 +78,5 @@ def test_read_files_drops_listed_fields_and_replaces_paths(tmp_path: Path) -> No
     contents = read_files(tmp_path, {str(tmp_path): "<folder>"})
     assert contents["runs/run/result.json"] == {"parent": {"path": "<folder>/runs/run", "step": 8}}
     assert contents["runs/run/report.html"] == contents["runs/run/tensorboard/"] == "present"
-    assert len(contents["runs/run/unknown.bin"]) == 64
+    assert len(contents["runs/run/unknown.bin"]) == 64  # a SHA-256 hash
     assert len(contents) == 4

@@ -1,4 +1,4 @@
-"""Every head, hook, schedule and objective resumes and forks with the same bits, with options of every type."""
+"""Runs with any head, hook, schedule or objective resume and fork with the same bits, with options of every type."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ LABELS: dict[str, list[Any]] = {
     "multi_label": [["a", "b"], ["b"]],
     "regression": [0.25, 1.5],
 }
+"""By task, the labels that the rows have in turn."""
 VALUES = {"over": "60%", "class_weights": [1.0, 3.0], "pos_weight": "balanced", "metric": "accuracy", "start": 8}
 """Values for options whose types do not determine a valid value."""
 import_plugins([PLUGIN])
@@ -45,10 +46,10 @@ import_plugins([PLUGIN])
 
 @dataclass(frozen=True)
 class Case:
-    """A registered entry with options that all differ from their defaults."""
+    """A head, hook, schedule or objective with non-default options."""
 
     kind: str
-    """Kind of the entry, which is also the setting that selects it."""
+    """head, hook, schedule or objective: the setting that selects the case."""
     name: str
     """Registered name."""
 
@@ -63,7 +64,7 @@ class Case:
 
 
 def non_default_value(option: Option) -> Any:
-    """Return a value that differs from the default."""
+    """Return a value that differs from the default. A default of 0.0, infinity or NaN is returned unchanged."""
     if option.name in VALUES:
         return VALUES[option.name]
     if typing.get_origin(option.type) is typing.Literal:
@@ -76,9 +77,11 @@ def non_default_value(option: Option) -> Any:
     if isinstance(default, float):
         return default * 0.9
     if isinstance(default, tuple | list):
-        return [*default[:-1], non_default_value(Option("", None, default[-1], ""))]
+        return [*default[:-1], non_default_value(Option(name="", type=None, default=default[-1], help=""))]
     if isinstance(default, dict):
-        return {key: non_default_value(Option("", None, value, "")) for key, value in default.items()}
+        return {
+            key: non_default_value(Option(name="", type=None, default=value, help="")) for key, value in default.items()
+        }
     return 3 if default is None else "other"  # options that are None by default accept a number
 
 
@@ -88,7 +91,7 @@ CASES.append(Case("hook", "takes_everything"))
 
 @pytest.fixture(scope="module")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function that returns the folder with rows for a task, written at the first call."""
+    """A function that returns the folder with rows for a task, and writes the rows at the first call."""
 
     @functools.cache
     def find_or_write(task: str) -> Path:
@@ -120,7 +123,7 @@ def train_run(config: RunConfig, folder: Path, start: StartCheckpoint | None) ->
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_entry_resumes_and_forks_with_equal_bits(
+def test_run_with_non_default_options_resumes_and_forks_with_equal_bits(
     case: Case,
     data_folder: Callable[[str], Path],
     deep_encoder: Path,

@@ -99,7 +99,7 @@ def test_seed_changes_the_weights_but_not_the_test_rows(launch: Launch, flags: l
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
-def test_run_that_failed_in_mid_epoch_resumes_with_the_same_bits(
+def test_run_that_failed_mid_epoch_resumes_with_the_same_bits(
     launch: Launch, flags: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uninterrupted, failed = tmp_path / "uninterrupted", tmp_path / "failed"

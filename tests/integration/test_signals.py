@@ -186,7 +186,7 @@ def test_signal_to_the_launcher_of_one_process_leaves_a_checkpoint(
     assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     (message,) = paused.final_messages()
-    assert re.match("error: SIGTERM .*step 3 of 12", message)
+    assert re.match("error: SIGTERM .*step 3 of 12", message)  # a run treats the end of its launcher as SIGTERM
     resume(paused, num_processes=1)
     assert not list(differences(uninterrupted_run, paused.directory))
 

@@ -113,11 +113,11 @@ def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql_address: 
         assert first.add(trials) == 4
         assert second.add(trials) == 0
         attempts = [study.claim("a worker") for study in (first, second, first, second, first)]
-        assert attempts.pop() is None
+        assert attempts.pop() is None  # all four trials are taken
         claims = [claim for claim in attempts if claim is not None]
         assert sorted(claim.trial.id for claim in claims) == sorted(trial.id for trial in trials)
         first.finish(claims[0], 0.5, {"test": {"accuracy": 0.5}})
-        first.finish(claims[1], None, {"test": {"accuracy": None}})
+        first.finish(claims[1], None, {"test": {"accuracy": None}})  # the metric is undefined
         first.fail(claims[2], "failed on purpose")
         second.release(claims[3])
         entries = {entry.trial.id: entry for entry in second.entries().values()}
@@ -202,7 +202,7 @@ def test_dashboard_shows_the_study(tmp_path: Path) -> None:
         claim = study.claim("a worker")
         assert claim is not None
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}})
-        # A larger grid with a head that Optuna's list of choices does not have.
+        # A larger grid. Its head mlp is not among the choices that Optuna stored with the first trials.
         study.add(expand(StudySpec(grid={"head": ["linear", "lstm", "mlp"], "lr": [1e-5, 1e-4]})))
     port = free_port()
     program = Path(sys.executable).with_name("optuna-dashboard")

@@ -148,11 +148,11 @@ def train_in_python(
     return run
 
 
-def test_custom_head_fits_in_ten_lines() -> None:
+def test_head_of_a_plugin_fits_in_ten_lines() -> None:
     assert len(MY_HEAD.splitlines()) <= 10
 
 
-def test_custom_code_gives_the_same_results_from_the_command_line_and_python(
+def test_plugins_give_the_same_results_from_the_command_line_and_python(
     launch: Launch,
     train_in_python: Callable[..., dict[str, Any]],
     settings: dict[str, Any],
@@ -178,21 +178,21 @@ def test_custom_code_gives_the_same_results_from_the_command_line_and_python(
         "expected half the margin, which is the hinge loss of two equal logits"
     )
 
-    custom_code: dict[str, Any] = {
+    plugin_settings: dict[str, Any] = {
         "plugin": [str(plugins / "my_head.py"), str(plugins / "my_package" / "my_code.py")],
         "objective": {"name": "margin", "margin": 0.5},
         "schedule": {"name": "halving", "every": 2},
         "hook": [{"name": "write_loss", "every": 2}],
     }
-    uncleaned = train_in_python(**custom_code)
+    uncleaned = train_in_python(**plugin_settings)
     assert uncleaned["weights_sha256"] != result["weights_sha256"]
-    from_python = train_in_python(**custom_code, cleaning=["without_film"], overwrite=True)
+    from_python = train_in_python(**plugin_settings, cleaning=["without_film"], overwrite=True)
     assert from_python["weights_sha256"] == result["weights_sha256"]
     assert from_python["metrics"] == result["metrics"]
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == from_python
 
 
-def test_custom_head_is_listed_with_its_options(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_head_of_a_plugin_is_listed_with_its_options(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head = plugins / "my_head.py"
     assert "mine\n" in describe_listing("heads", [str(head)])
     request = parse(["--plugin", str(head), "--head", "mine", "--help"])
@@ -202,7 +202,7 @@ def test_custom_head_is_listed_with_its_options(plugins: Path, capsys: pytest.Ca
     assert "width (int, default: 8)" in printed
 
 
-def test_saved_custom_head_predicts_like_the_run(
+def test_saved_head_of_a_plugin_predicts_like_the_run(
     train_in_python: Callable[..., dict[str, Any]], tiny_reviews: Path, tmp_path: Path
 ) -> None:
     result = train_in_python()

@@ -52,7 +52,7 @@ def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
 
 
 # The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
-# different way if a file is so small that it is written only when it is closed.
+# different way if a file is so small that it is written only when it is closed ("small hooks").
 @pytest.mark.parametrize(
     ("hook", "leave"),
     [([], 0), (["ema"], 0), (["ema"], 16_384), (["ema"], 131_072), (["ema"], 262_144)],
@@ -74,17 +74,18 @@ def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     resumed = CallAt()
     train(run, resumed, resume="auto", **settings)
     assert resumed.trained_steps == [3, 4, 5, 6]
-    if not hook:
+    if not hook:  # `uninterrupted_results` are those of a run with the hook ema
         train(tmp_path / "uninterrupted", CallAt(), **settings)
         uninterrupted_results = read_run_results(tmp_path / "uninterrupted")
     assert read_run_results(run) == uninterrupted_results
 
 
 @pytest.mark.parametrize("moment", ["after_step", "writing"])
-def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
+def test_run_with_on_save_error_continue_survives_a_full_disk(
     train: Train, uninterrupted_results: RunResults, disk: Disk, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
     run = disk.path / "run"
+    # A checkpoint of step 4 does not fit: the disk fills while it is written, or has too little room from the start.
     fill_disk = CallAt(moment, 4, lambda: disk.fill(131_072 if moment == "writing" else 655_360))
     checkpoints_at_end: list[str] = []
 
@@ -106,7 +107,8 @@ def test_full_disk_does_not_end_a_run_with_on_save_error_continue(
 def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
     train: Train, uninterrupted_results: RunResults, disk: Disk, log_with: list[str], moment: str, step: int
 ) -> None:
-    # At the three moments, these files do not fit: a checkpoint or metrics.jsonl, the model, and the predictions.
+    # After step 3, a checkpoint or metrics.jsonl does not fit; at the end of training, the model; and before the
+    # evaluation of the test split, the predictions.
     run = disk.path / "run"
     line = expect_user_error(train, run, CallAt(moment, step, lambda: disk.fill(0)), log_with=log_with)
     assert NO_ROOM.fullmatch(line), line
@@ -117,6 +119,7 @@ def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
 
 @pytest.mark.parametrize(
     ("moment", "step", "unwritten_file"),
+    # Step 0 means any step.
     [("after_step", 3, "metrics.jsonl"), ("on_train_end", 0, "model"), ("test", 0, "predictions/validation.parquet")],
 )
 def test_error_about_full_disk_names_the_unwritten_file(
@@ -137,6 +140,8 @@ from research.hooks import Hook, register_hook
 
 @register_hook("fill_disk")
 class FillDisk(Hook):
+    '''On process 1, fill the disk while the checkpoint of step 4 is written; free it at the end of training.'''
+
     num_calls, run, filler = 0, None, "DISK/filler"
 
     def on_train_start(self, run):
@@ -190,7 +195,7 @@ def test_read_only_directory_gives_one_line_and_stays_unchanged(
     assert files_under(disk.path) == files_before
 
 
-def test_disk_that_becomes_read_only_in_mid_run_gives_one_line(
+def test_disk_that_becomes_read_only_during_a_run_gives_one_line(
     train: Train, uninterrupted_results: RunResults, disk: Disk
 ) -> None:
     # Linux remounts a file system read-only when its disk fails.

@@ -35,7 +35,6 @@ def test_newest_checkpoint_does_not_depend_on_the_clock(
     interrupted_copy: Path,
     uninterrupted_results: RunResults,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     now = time.time()
     for age, name in ((1_000, "step-00000002"), (2_000, "step-00000004")):

@@ -75,7 +75,7 @@ def train(settings: dict[str, Any], cache_dir: Path, tmp_path: Path, monkeypatch
 def fork(train: Train, parent: Path) -> Train:
     """A function that forks the parent with changed settings, by default at step 4: `fork("long", 8, epochs=4)`.
 
-    To fork another run, set `fork`.
+    To fork a different run, give its checkpoint as `fork`.
     """
 
     def run(name: str = "fork", step: int = 4, **changed: Any) -> dict[str, Any]:

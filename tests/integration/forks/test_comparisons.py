@@ -21,6 +21,7 @@ def test_fork_cannot_change_settings_that_its_checkpoint_depends_on(fork: Train,
         (name,) = changed
         with pytest.raises(CheckpointError, match=rf"step-00000004 .*\b{name} was .*, now"):
             fork(**changed)
+    # With one epoch, the fork would end before the step of its checkpoint.
     with pytest.raises(CheckpointError, match=r"6 steps .*step 8"):
         fork(step=8, epochs=1, timeline=[{"at": "2st", "freeze": "encoder.layer[0]"}])
     assert not (tmp_path / "fork").exists()
@@ -64,7 +65,7 @@ def test_resume_refuses_changed_rows_but_accepts_moved_files(
         train("third", resume=checkpoint, data=str(moved))
 
 
-def test_finished_run_is_returned_only_for_its_own_settings(
+def test_resume_of_a_finished_run_returns_its_result_unless_training_settings_changed(
     train: Train, settings: dict[str, Any], parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(settings["data"], tmp_path / "moved")
@@ -109,7 +110,7 @@ def test_resume_in_the_directory_of_another_run_is_refused(train: Train, parent:
 def test_fork_drops_the_best_model_if_best_metric_or_max_length_changes(
     train: Train, fork: Train, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    # The validation loss is below the accuracy here, so no later loss could be "better" than the earlier accuracy.
+    # The fork must compare its losses only with each other, not with the best accuracy of its parent.
     train("first", best_metric="accuracy", timeline=[])
     checkpoint = f"{tmp_path / 'first'}@4"
     by_loss = fork("by_loss", fork=checkpoint, best_metric="loss", timeline=[])

@@ -1,4 +1,4 @@
-"""Forks: continuations of a checkpoint with their own edits, learning rates and schedules."""
+"""Forks continue a checkpoint with their own edits, learning rates and schedules."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_unchanged_fork_ends_with_the_bits_of_its_parent(fork: Train, parent: Pa
     assert f"This run is a fork of <code>{parent}</code> after step {step}. Dashed lines are the parent" in page
 
 
-def test_fork_shares_the_steps_of_its_parent_until_its_first_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
+def test_fork_has_the_steps_of_its_parent_until_its_first_new_edit(fork: Train, parent: Path, tmp_path: Path) -> None:
     shared_entries = [{"at": "2st", "freeze": "encoder.layer[0]"}, {"at": "75%", "unfreeze": "encoder"}]
     fork(timeline=[*shared_entries, {"at": "6st", "replace_head": "gru"}])
     fork_lines, parent_lines = (without_speed(metrics_lines_of(run)) for run in (tmp_path / "fork", parent))
-    assert fork_lines[:6] == parent_lines[:6]  # losses too, since examples and dropout masks are the same
+    assert fork_lines[:6] == parent_lines[:6]  # losses too, since rows and dropout masks are the same
     assert all(
         forked["loss"] != original["loss"] for forked, original in zip(fork_lines[6:], parent_lines[6:], strict=True)
     )
@@ -72,7 +72,7 @@ def test_fork_uses_the_learning_rates_of_its_own_settings(fork: Train, tmp_path:
     fork(lr=2e-4, schedule="constant")
     fork_line = metrics_lines_of(tmp_path / "fork")[5]
     assert fork_line["learning_rate/layer.1"] == pytest.approx(2e-4)
-    assert fork_line["learning_rate/head"] == pytest.approx(1e-3)
+    assert fork_line["learning_rate/head"] == pytest.approx(1e-3)  # the default of head_lr
     assert metrics_lines_of(parent)[5]["learning_rate/layer.1"] != pytest.approx(2e-4)
 
 
@@ -115,6 +115,9 @@ def test_fork_of_a_missing_checkpoint_or_run_is_refused(fork: Train, parent: Pat
         fork(fork=str(tmp_path / "nothing"))
     with pytest.raises(ValueError, match=r"Expected --fork runs/<name>@step-400"):
         fork(fork=f"{parent}@half")
+
+
+def test_parse_fork_accepts_a_run_with_or_without_a_step(parent: Path) -> None:
     assert parse_fork(str(parent)).step is None
     assert parse_fork(f"{parent}@step-00000008").step == parse_fork(f"{parent}@8").step == 8
 
@@ -134,12 +137,12 @@ def test_fork_can_be_resumed_and_forked(fork: Train, settings: dict[str, Any], t
     assert fork_of_fork["parent"] == {"run": str(tmp_path / "fork"), "step": 8}
 
 
-def test_fork_on_the_command_line_takes_all_other_settings_from_the_parent(
+def test_fork_on_the_command_line_inherits_all_settings_that_are_not_given(
     launch: Launch, parent: Path, tmp_path: Path
 ) -> None:
     options = ["--fork", f"{parent}@step-8", "--timeline", "{at: 10st, set_dropout: {modules: head, p: 0.5}}"]
     done = launch([*options, "--dry_run"], cwd=tmp_path)
-    # The plan shows learning rates from step 9 on.
+    # The plan shows learning rates from step 9 on. Its first range of steps is "9 - 9".
     assert "9 - 9" in done.stdout
     assert " 8 " not in done.stdout.split("Learning rates")[1].split("9 - 9")[0]
     done = launch([*options, "--output_dir", tmp_path / "fork"])
@@ -208,6 +211,7 @@ def test_fork_may_start_after_a_conditional_edit_has_become_impossible(
     train: Train, fork: Train, tmp_path: Path, on_conflict: str
 ) -> None:
     conditional = {"when": "below(validation/loss, 0)", "reinitialize": "encoder.layer[-1]", "on_conflict": on_conflict}
+    # The condition never comes true. After add_lora, reinitialize would be refused.
     timeline = [{"at": "3st", "add_lora": {"r": 2}}, conditional]
     first = train("first", timeline=timeline)
     second = fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline)
@@ -237,7 +241,7 @@ def test_fork_with_constant_momentum_drops_the_cyclic_momentum_of_its_parent(
         **cyclic_momentum | {"schedule": "constant"},
     )
     train("unforked", hooks=[RecordsMomentum()], **cyclic_momentum | {"schedule": "constant"})
-    assert len(momenta) == 8 + 12
+    assert len(momenta) == 8 + 12  # steps of the fork and of the unforked run
     assert len(set(momenta)) == 1
 
 

@@ -65,7 +65,7 @@ def test_run_resumes_with_a_different_number_of_processes_and_micro_batch_size(
     assert all(torch.allclose(models[0][name], models[1][name], rtol=1e-4, atol=1e-6) for name in models[0])
 
 
-def test_run_that_was_stopped_early_stays_stopped(train: Train, tmp_path: Path) -> None:
+def test_run_that_stopped_early_takes_no_step_after_a_resume(train: Train, tmp_path: Path) -> None:
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,

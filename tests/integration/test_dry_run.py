@@ -98,10 +98,9 @@ def test_dry_run_prints_the_plan_and_writes_only_timeline_png(
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (
-            "{at: 10%, unfreze: encoder}",
-            "timeline entry 1: .*'unfreze'.*'unfreeze'",
-        ),  # refused before heavy libraries are imported
+        # Refused before heavy libraries are imported.
+        ("{at: 10%, unfreze: encoder}", "timeline entry 1: .*'unfreze'.*'unfreeze'"),
+        # Refused once the encoder is known, which accepts at most 64 tokens.
         ("{at: 10%, set_max_length: 65}", "65.* 64"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Runs of every kind of task, head, objective, schedule and data file, with the defaults that suit the task."""
+"""Runs with every task, head, objective and schedule, and several data formats, with defaults that suit the task."""
 
 from __future__ import annotations
 
@@ -155,19 +155,19 @@ def settings_of(directory: Path) -> dict[str, Any]:
 
 
 def check_run_without_test_labels(
-    train: Train, labelled_result: dict[str, Any], data: Path, workplace: Path, *settings: str
+    train: Train, labelled_result: dict[str, Any], data: Path, folder: Path, *settings: str
 ) -> None:
-    """Repeat the run in `workplace` without test labels, and check that only results that need these labels change.
+    """Repeat the run in `folder` without test labels, and check that only results that need these labels change.
 
     Args:
         train: the fixture `train`.
         labelled_result: result of the run with test labels.
         data: folder with the labelled data.
-        workplace: folder that contains the run directory. The data without test labels are written here too.
+        folder: folder that contains the run directory. The data without test labels are written here too.
         *settings: settings of the run.
     """
-    expected = predictions_of(workplace / "run")
-    unlabelled = workplace / "unlabelled"
+    expected = predictions_of(folder / "run")
+    unlabelled = folder / "unlabelled"
     shutil.copytree(data, unlabelled)
     (path,) = unlabelled.glob("test.*")
     lines = path.read_text().splitlines()
@@ -180,14 +180,14 @@ def check_run_without_test_labels(
     assert result["unlabelled"] == ["test"]
     assert result["metrics"] == {"validation": labelled_result["metrics"]["validation"]}
     assert result["weights_sha256"] == labelled_result["weights_sha256"]
-    predictions = predictions_of(workplace / "run")
+    predictions = predictions_of(folder / "run")
     assert list(predictions) == list(expected)
     for name, values in predictions.items():
         if name in ("label", "label_name"):
             assert values.tolist() == [None] * 15
         else:
             assert values.tolist() == expected[name].tolist()
-    page = (workplace / "run" / "report.html").read_text()
+    page = (folder / "run" / "report.html").read_text()
     assert 'id="unlabelled-test"' in page
     assert not any(f"{title}test" in page for title in ("Confusion matrix, ", "Predictions, ", "labels-", "<th>test"))
 
@@ -328,6 +328,7 @@ def test_one_cycle_lowers_and_raises_the_momentum_of_sgd(train: Train, data_fold
 
     flags = ("--schedule=one_cycle", "--schedule.cycle_momentum=true", "--warmup=2st")
     train("--data", data_folder("binary"), "--optimizer=sgd", *flags, hooks=[RecordsMomentum()], num_steps=5)
+    # 0.95 and 0.85 are the default bounds of torch.
     assert momenta[0] == pytest.approx(0.95)
     assert min(momenta) == pytest.approx(0.85)
     assert momenta.index(min(momenta)) not in (0, 4)
@@ -361,10 +362,10 @@ SEVERAL_RUNS = """
 import sys
 from research import RunConfig, run_experiment
 
-encoder, multi_label, six_classes, output = sys.argv[1:]
+encoder, multi_label_data, six_classes_data, output = sys.argv[1:]
 shared = dict(encoder=encoder, max_length=32, batch_size=8, max_steps=3, num_threads=1, seed=3)
-multi_label = dict(data=multi_label, dropout=0.0, head={"name": "mean", "dropout": 0.0}, mixed_precision="no")
-r_drop = dict(data=six_classes, dropout=0.1, objective="r_drop", validation_share=0.2, mixed_precision="bf16")
+multi_label = dict(data=multi_label_data, dropout=0.0, head={"name": "mean", "dropout": 0.0}, mixed_precision="no")
+r_drop = dict(data=six_classes_data, dropout=0.1, objective="r_drop", validation_share=0.2, mixed_precision="bf16")
 run_experiment(RunConfig(**shared, **multi_label, output_dir=f"{output}/multi_label"))
 run_experiment(RunConfig(**shared, **r_drop, output_dir=f"{output}/r_drop"))
 """

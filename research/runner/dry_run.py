@@ -24,7 +24,7 @@ from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
 from research.system.launcher import num_launched_processes
 from research.system.terminal import Terminal
-from research.training.checkpoint.find import fork_checkpoint
+from research.training.checkpoint.find import find_fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
 FIGURE = Path("timeline.png")
@@ -65,7 +65,7 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
         ValueError: if the run itself would stop with an error before training.
     """
     config = resolve(config)
-    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork))
+    parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
     plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
     rehearsal = plan.rehearsal()
     if parent is not None:

@@ -48,7 +48,7 @@ from research.system.terminal import Terminal
 from research.system.user_code import During
 from research.system.waiting import WaitingMessage
 from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
-from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, find_fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import delete_later_checkpoints
 from research.training.hook import Hook
@@ -141,7 +141,7 @@ def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: boo
         return StartCheckpoint(Path(config.resume))
     if config.fork is None:
         return None
-    checkpoint = fork_checkpoint(config.fork)
+    checkpoint = find_fork_checkpoint(config.fork)
     logger.info(f"Forking from {checkpoint}.")
     return StartCheckpoint(checkpoint, is_fork=True)
 
@@ -206,7 +206,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             # A new model, since edits may have changed the architecture of the present one after the best evaluation.
             best = EncoderWithHead.from_pretrained(directory / BEST)
         if best.config.max_input_length != longest:  # the same weights give different logits for longer inputs
-            run.evaluations.forget()
+            run.evaluations.forget_predictions()
         run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
         if run.batches.features is not None:
             run.batches.disable_cache_if(run.batches.features.reattach_to(run))

@@ -66,7 +66,7 @@ def test_evaluate_gathers_rows_in_blocks(start_run: StartRun, monkeypatch: pytes
     at_once = evaluate(run, "validation", lambda: None)
     assert max(sizes) == len(at_once.ids)
     sizes.clear()
-    monkeypatch.setattr("research.training.gathering.BLOCK_BYTES", 1)
+    monkeypatch.setattr("research.training.gathering.CHUNK_BYTES", 1)
     in_blocks = evaluate(run, "validation", lambda: None)
     assert max(sizes) == 4
     assert in_blocks.metrics == at_once.metrics

@@ -42,7 +42,7 @@ def test_current_predictions_evaluates_again_after_forget(start_run: StartRun) -
     run = start_run([recorder])
     run.hooks.begin(run)
     first = run.evaluations.current_predictions(run, "test")
-    run.evaluations.forget()
+    run.evaluations.forget_predictions()
     assert run.evaluations.current_predictions(run, "test").logits.tolist() == first.logits.tolist()
     assert recorder.splits == ["test", "test"]
 

@@ -25,7 +25,7 @@ def accelerator() -> Iterator[Accelerator]:
 def test_row_gatherer_returns_values_in_the_order_of_the_rows(
     accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(gathering, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(gathering, "CHUNK_BYTES", block_bytes)
     gatherer = RowGatherer(accelerator, 5)
     for positions, weights in (([3, 1], [1.0, 1.0]), ([4, 0], [1.0, 1.0]), ([2, 0], [1.0, 0.0])):
         rows = torch.tensor(positions)

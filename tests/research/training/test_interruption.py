@@ -14,17 +14,17 @@ from tests.research.conftest import StartRun
 
 def test_interruption_ends_the_run_and_names_the_checkpoint(start_run: StartRun) -> None:
     run = start_run()
-    run.interruption.leave_if_agreed(run.clock)
+    run.interruption.exit_if_agreed(run.clock)
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
         run.interruption.poll()
     assert run.signal == signal.SIGTERM
     with pytest.raises(Interrupted, match=f"SIGTERM .*step 0 of 4; nothing.*{run.directory} .*--resume auto") as caught:
-        run.interruption.leave_if_agreed(run.clock)
+        run.interruption.exit_if_agreed(run.clock)
     assert caught.value.exit_code == 128 + signal.SIGTERM
     (run.directory / "checkpoints" / "step-00000002").mkdir(parents=True)
     with pytest.raises(Interrupted, match="step-00000002"):
-        run.interruption.leave_if_agreed(run.clock)
+        run.interruption.exit_if_agreed(run.clock)
 
 
 def test_interruption_is_reported_by_the_main_process_only(start_run: StartRun) -> None:
@@ -32,5 +32,5 @@ def test_interruption_is_reported_by_the_main_process_only(start_run: StartRun) 
     interruption = Interruption(is_main=False, directory=run.directory)
     interruption.signal = signal.SIGTERM
     with pytest.raises(SystemExit) as caught:
-        interruption.leave_if_agreed(run.clock)
+        interruption.exit_if_agreed(run.clock)
     assert caught.value.code == 128 + signal.SIGTERM

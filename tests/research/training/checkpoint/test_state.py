@@ -15,9 +15,9 @@ from research.training.checkpoint.state import (
     STATE,
     find_parent,
     parent_at,
-    read_checkpoint_model,
     read_records,
     read_state,
+    read_weights_and_label_names,
 )
 from research.training.loop import train
 from tests.research.conftest import StartRun
@@ -61,11 +61,11 @@ def test_read_checkpoint_model_returns_weights_and_label_names(start_run: StartR
     run = start_run(max_steps=1)
     train(run)
     checkpoint = save_checkpoint(run, keep=1)
-    weights, labels = read_checkpoint_model(run.encoder_with_head, checkpoint)
+    weights, labels = read_weights_and_label_names(run.encoder_with_head, checkpoint)
     assert labels == ["negative", "positive"]
     expected_weights = run.encoder_with_head.state_dict()
     assert weights.keys() == expected_weights.keys()
     assert all(torch.equal(value, expected_weights[name]) for name, value in weights.items())
     (checkpoint / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=rf"{checkpoint}: .*model\.safetensors"):
-        read_checkpoint_model(run.encoder_with_head, checkpoint)
+        read_weights_and_label_names(run.encoder_with_head, checkpoint)

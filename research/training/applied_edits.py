@@ -52,7 +52,7 @@ class AppliedEdits:
             self.is_replaying = False
 
     def record(self, records: Sequence[Record]) -> None:
-        """Report edits that were applied together and passed the audit, and write them to disk. `journal` has them already."""
+        """Report and store edits that passed the audit together. `journal` must contain them already."""
         self.latest = [*records]
         self._write(records)
 

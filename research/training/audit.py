@@ -168,9 +168,7 @@ def check_gradients_arrive(model: EncoderWithHead) -> None:
 def parameters_without_gradient(model: EncoderWithHead) -> list[str]:
     """Return the names of trainable parameters without a gradient."""
     return [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and not _has_grad(parameter)
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and not _has_grad(parameter)
     ]
 
 

@@ -123,7 +123,7 @@ def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: b
         set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
         return [
             f"{state['num_processes']} processes on {state['device']} before, {accelerator.num_processes} on "
-            f"{accelerator.device.type} now: rows and learning rates are the same, but numbers are rounded "
+            f"{accelerator.device.type} now: examples and learning rates are the same, but numbers are rounded "
             "differently, and dropout drops different units"
         ]
     if run.config.num_threads or torch.get_num_threads() == state["num_threads"]:

@@ -37,7 +37,7 @@ def test_current_predictions_evaluates_again_only_if_weights_changed(start_run: 
     assert recorder.splits == ["test", "test"]
 
 
-def test_current_predictions_evaluates_again_after_forget(start_run: StartRun) -> None:
+def test_current_predictions_evaluates_again_after_forget_predictions(start_run: StartRun) -> None:
     recorder = RecordEvaluations()
     run = start_run([recorder])
     run.hooks.begin(run)

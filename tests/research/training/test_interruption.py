@@ -27,7 +27,7 @@ def test_interruption_ends_the_run_and_names_the_checkpoint(start_run: StartRun)
         run.interruption.exit_if_agreed(run.clock)
 
 
-def test_interruption_is_reported_by_the_main_process_only(start_run: StartRun) -> None:
+def test_processes_other_than_the_main_one_exit_with_a_code_and_no_message(start_run: StartRun) -> None:
     run = start_run()
     interruption = Interruption(is_main=False, directory=run.directory)
     interruption.signal = signal.SIGTERM

@@ -33,7 +33,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     ]
     if len(edits) > len(listed):
         listed.append(f"and {len(edits) - len(listed)} more")
-    heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)
+    heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)  # in inches
     figure = Figure(figsize=(10, sum(heights) + 0.9), layout="constrained")
     rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)
     rates.sharex(bands)

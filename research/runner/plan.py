@@ -61,7 +61,7 @@ class Plan:
     outline: EncoderWithHead | None
     """The initial model without weights; None if neither the settings nor the caller add hooks."""
 
-    def rehearsal(self) -> Rehearsal:
+    def create_rehearsal(self) -> Rehearsal:
         """Return the run's rehearsal. Call this only once, because the rehearsal changes the outline."""
         arguments = (self.collator, self.clock, self.tokenizer, self.outline)
         return Rehearsal.of(self.config, self.task, self.objective, *arguments)

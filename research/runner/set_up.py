@@ -72,7 +72,7 @@ def set_up(
     caching_decision: CachingDecision | None = None
     planned_heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
-        rehearsal = plan.rehearsal()
+        rehearsal = plan.create_rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
         with WaitingMessage("Rehearsing the timeline"):

@@ -45,7 +45,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1 and not torch.cuda.is_available():
         # Without this setting, processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    if num_processes > 1:
+    if num_processes > 1:  # registered only once, even if this process starts several runs
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():

@@ -45,7 +45,7 @@ class RowGatherer:
             self._gather()
 
     def close(self) -> list[NDArray[Any]]:
-        """Return the values of all rows, each [num_rows, ...]."""
+        """Gather the remaining values, and return the values of all rows, each [num_rows, ...]."""
         if self._pending:
             self._gather()
         assert (self._times_seen == 1).all(), f"expected each row once, found counts: {np.unique(self._times_seen)}"

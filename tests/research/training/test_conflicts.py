@@ -24,12 +24,8 @@ def make_requests(**values: Any) -> list[EditRequest]:
         ([], make_requests(freeze="encoder"), [], None),
         ([], make_requests(add_lora={"r": 2}), [make_requests(merge_lora=True)], None),
         ([], make_requests(merge_lora=True), [], "merge_lora"),
-        (
-            make_requests(add_lora={"r": 2}),
-            make_requests(merge_lora=True),
-            [],
-            None,
-        ),  # the pending edit is applied first
+        # The pending edit is applied first.
+        (make_requests(add_lora={"r": 2}), make_requests(merge_lora=True), [], None),
         (make_requests(add_lora={"r": 2}), make_requests(add_lora={"r": 4}), [], r"add_lora.*r=4"),
         (
             [],

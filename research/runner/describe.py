@@ -46,7 +46,7 @@ def describe_result(result: dict[str, Any], directory: Path) -> Group:
     for split in splits:
         table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
     names = list(dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics))
-    label_metrics = [name for name in names if "/" in name]
+    label_metrics = [name for name in names if "/" in name]  # metrics of one label, such as f1/positive
     if len(label_metrics) >= MANY_LABELS:
         names = [name for name in names if "/" not in name]
     for name in names:

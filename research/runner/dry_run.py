@@ -18,13 +18,13 @@ from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
 from research.edits.timeline import list_edits
 from research.model.encoders import load_tokenizer
+from research.runner.dry_run_figure import timeline_figure
 from research.runner.plan import Plan, plan_run
-from research.runner.preview_figure import timeline_figure
 from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
 from research.system.launcher import num_launched_processes
 from research.system.terminal import Terminal
-from research.training.checkpoint.find import fork_checkpoint
+from research.training.checkpoint.find import find_fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
 FIGURE = Path("timeline.png")
@@ -32,18 +32,18 @@ FIGURE = Path("timeline.png")
 
 
 @dataclass(frozen=True)
-class Preview:
+class DryRun:
     """The plan of a run, and the result of its rehearsal."""
 
     plan: Plan
     """Plan of the run, without weights and tokens."""
     steps: list[StepPlan]
-    """All steps of the run, as rehearsed."""
+    """The steps that the run takes, as rehearsed; in a fork, those after its parent's checkpoint."""
     edits: list[Record]
     """All edits at known steps, as rehearsed. Conditional edits are not included."""
 
 
-def print_preview(config: RunConfig) -> None:
+def print_dry_run(config: RunConfig) -> None:
     """Print the plan of a run, and draw it to timeline.png in the working directory.
 
     Raises:
@@ -51,50 +51,51 @@ def print_preview(config: RunConfig) -> None:
     """
     if int(os.environ.get("RANK", "0")) > 0:  # only the main process prints
         return
-    preview = plan_and_rehearse(config)
+    dry_run = plan_and_rehearse(config)
     console = Terminal()
-    console.print(describe_preview(preview))
-    timeline_figure(preview.steps, preview.edits).savefig(FIGURE, dpi=120)
+    console.print(describe_dry_run(dry_run))
+    timeline_figure(dry_run.steps, dry_run.edits).savefig(FIGURE, dpi=120)
     console.print(f"Drawn to {FIGURE}; nothing was trained.")
 
 
-def plan_and_rehearse(config: RunConfig) -> Preview:
+def plan_and_rehearse(config: RunConfig) -> DryRun:
     """Plan and rehearse a run.
 
     Raises:
         ValueError: if the run itself would stop with an error before training.
     """
     config = resolve(config)
-    parent = None if config.fork is None else parent_at(config.fork, fork_checkpoint(config.fork))
+    parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
     plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
-    rehearsal = plan.rehearsal()
+    rehearsal = plan.create_rehearsal()
     if parent is not None:
         rehearsal.follow(parent)
     rehearsal.check(plan.timeline)
-    return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
+    return DryRun(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
 
 
-def describe_preview(preview: Preview) -> Group:
-    """Return what `print_preview` prints: lines about the run, its edits and its conditions, and a table of rates."""
+def describe_dry_run(dry_run: DryRun) -> Group:
+    """Return what `print_dry_run` prints: lines about the run, its edits and its conditions, and a table of rates."""
     return Group(
-        *_describe_run(preview),
+        *_describe_run(dry_run),
         "",
-        *_describe_edits(preview),
+        *_describe_edits(dry_run),
         "",
-        _make_rate_table(preview),
-        *_describe_conditions(preview),
+        _make_rate_table(dry_run),
+        *_describe_conditions(dry_run),
     )
 
 
-def split_at_edits(preview: Preview) -> list[Sequence[StepPlan]]:
+def split_at_edits(dry_run: DryRun) -> list[Sequence[StepPlan]]:
     """Split the steps into ranges, each of which ends where an edit is due."""
-    first, num_steps = preview.steps[0].step - 1, len(preview.steps)
-    starts = sorted({0, *(record.step - first for record in preview.edits if 0 <= record.step - first < num_steps)})
-    return [preview.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
+    num_earlier, num_steps = dry_run.steps[0].step - 1, len(dry_run.steps)  # a fork does not start at step 1
+    edited = (record.step - num_earlier for record in dry_run.edits)
+    starts = sorted({0, *(index for index in edited if 0 <= index < num_steps)})
+    return [dry_run.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 
-def _describe_run(preview: Preview) -> list[str]:
-    config, clock = preview.plan.config, preview.plan.clock
+def _describe_run(dry_run: DryRun) -> list[str]:
+    config, clock = dry_run.plan.config, dry_run.plan.clock
     num_processes = num_launched_processes()
     micro_batches = split_batch(np.arange(config.batch_size), 0, num_processes, config.micro_batch_size)
     plural = "es" * (len(micro_batches) > 1)
@@ -105,21 +106,21 @@ def _describe_run(preview: Preview) -> list[str]:
         f"{processes}, {'each ' * (num_processes > 1)}with {len(micro_batches)} micro-batch{plural} of up to "
         f"{len(micro_batches[0].rows)} examples",
     ]
-    return [*lines, preview.plan.timeline.note] if preview.plan.timeline.note else lines
+    return [*lines, dry_run.plan.timeline.note] if dry_run.plan.timeline.note else lines
 
 
-def _describe_edits(preview: Preview) -> list[str]:
-    if not preview.edits:
-        return [f"No edit at a known step; trainable parameters: {preview.steps[0].trainable_parameters:,}"]
+def _describe_edits(dry_run: DryRun) -> list[str]:
+    if not dry_run.edits:
+        return [f"No edit at a known step; trainable parameters: {dry_run.steps[0].trainable_parameters:,}"]
     return [
         f"{record.number:>3}  after step {record.step:,} (epoch {record.epoch:.2f}): {record}"
-        for record in preview.edits
+        for record in dry_run.edits
     ]
 
 
-def _make_rate_table(preview: Preview) -> Table:
+def _make_rate_table(dry_run: DryRun) -> Table:
     table = Table("steps", "trainable", "block", "first rate", "highest", "last", title="Learning rates")
-    for steps in split_at_edits(preview):
+    for steps in split_at_edits(dry_run):
         label = f"{steps[0].step:,} - {steps[-1].step:,}"
         trainable = f"{steps[0].trainable_parameters:,}"
         for blocks, is_frozen in _group_by_frozen(steps[0]):
@@ -154,14 +155,14 @@ def _format_rate(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _describe_conditions(preview: Preview) -> list[str]:
+def _describe_conditions(dry_run: DryRun) -> list[str]:
     lines = []
-    for entry in preview.plan.timeline.conditional:
+    for entry in dry_run.plan.timeline.conditional:
         lines.append(
             f"Conditional (applied at most once, not in the table): when {entry.when}: {list_edits(entry.requests)} "
             f"({entry.label})."
         )
-    config = preview.plan.config
+    config = dry_run.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":
         lines.append("The schedule 'plateau' depends on validation/loss; the rates in the table ignore it.")
     hooks = [Choice.of(hook, "hook").name for hook in config.hook]

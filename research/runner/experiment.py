@@ -48,7 +48,7 @@ from research.system.terminal import Terminal
 from research.system.user_code import During
 from research.system.waiting import WaitingMessage
 from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
-from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, fork_checkpoint, newest_checkpoint
+from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, find_fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import delete_later_checkpoints
 from research.training.hook import Hook
@@ -141,7 +141,7 @@ def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: boo
         return StartCheckpoint(Path(config.resume))
     if config.fork is None:
         return None
-    checkpoint = fork_checkpoint(config.fork)
+    checkpoint = find_fork_checkpoint(config.fork)
     logger.info(f"Forking from {checkpoint}.")
     return StartCheckpoint(checkpoint, is_fork=True)
 
@@ -155,7 +155,8 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
         run: the run; its directory exists.
         is_new: whether the directory was created for this run; it is deleted if the run fails before its first step.
     """
-    # Signals are recorded until the end: when one process ends, torchrun sends SIGTERM to the remaining processes.
+    # Signals are only recorded until the end: when one process ends, torchrun sends SIGTERM to the remaining processes,
+    # which must still be able to finish.
     with run.interruption.watch:
         try:
             with WaitingMessage("Starting the trackers"):
@@ -165,7 +166,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
             train(run)
             result, predictions = finish(run)
         except BaseException as error:
-            _write_failure(run, error, is_new=is_new)
+            _clean_up_after_failure(run, error, is_new=is_new)
             raise
         if run.is_main and run.config.report:
             draw_results(run, result, predictions)
@@ -175,9 +176,10 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
     return result
 
 
-def _write_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
+def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
+    """Delete or empty the run directory if no step was taken; otherwise write the failure to result.json."""
     with _log_secondary_errors():
-        close_trackers(run.accelerator)  # trackers write in threads
+        close_trackers(run.accelerator)  # first, because trackers write to the directory in threads
     if run.is_main and run.clock.step == 0 and is_new:
         durable.remove(run.directory)
         logger.info(f"No step was taken; {run.directory} was deleted.")
@@ -201,13 +203,13 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     has_best = config.best_metric is not None and (directory / BEST).exists()
     num_trainable = run.wrapped.num_trainable
     if has_best:
-        longest = run.encoder_with_head.config.max_input_length
+        max_input_length = run.encoder_with_head.config.max_input_length
         with WaitingMessage("Loading the best model"):
-            # A new model, since edits may have changed the architecture of the present one after the best evaluation.
+            # A new model, because edits after the best evaluation may have changed the architecture of the current one.
             best = EncoderWithHead.from_pretrained(directory / BEST)
-        if best.config.max_input_length != longest:  # the same weights give different logits for longer inputs
-            run.evaluations.forget()
-        run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), ())
+        if best.config.max_input_length != max_input_length:  # the same weights give different logits for longer inputs
+            run.evaluations.forget_predictions()
+        run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), trainable=())
         if run.batches.features is not None:
             run.batches.disable_cache_if(run.batches.features.reattach_to(run))
     elif config.best_metric is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.manifest import MANIFEST
-from research.training.checkpoint.state import read_checkpoint_model
+from research.training.checkpoint.state import read_weights_and_label_names
 
 
 def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
@@ -16,7 +16,7 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         ValueError: if the architectures differ, or the outputs belong to different labels.
     """
     if (folder / MANIFEST).exists():
-        weights, labels = read_checkpoint_model(model, folder)
+        weights, labels = read_weights_and_label_names(model, folder)
     else:
         initial = EncoderWithHead.from_pretrained(folder)
         if initial.config.adapters is not None:

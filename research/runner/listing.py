@@ -1,4 +1,4 @@
-"""Describe registered entries: all entries of a registry for --list, and the chosen entries for --help."""
+"""Describe registered heads, hooks and so on: all entries of a registry for --list, the chosen entries for --help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def describe_listing(listing: str, plugins: Sequence[str]) -> str:
 
     Args:
         listing: the registry, as a value of --list.
-        plugins: the user's own code.
+        plugins: values of --plugin.
     """
     import_plugins(plugins)
     registry = load_registry(listing)
@@ -37,7 +37,7 @@ def describe_choices(chosen: Sequence[tuple[str, str]], plugins: Sequence[str]) 
 
     Args:
         chosen: kind (head, objective, schedule, hook) and name of each entry.
-        plugins: the user's own code.
+        plugins: values of --plugin.
     """
     import_plugins(plugins)
     parts = []

@@ -14,7 +14,7 @@ from research.system.waiting import WaitingMessage
 
 
 def execute(command: Command | HelpRequest) -> int:
-    """Execute a command: print help, a listing, the settings or a preview, or train."""
+    """Execute a command: print help, a listing, the settings or the plan (--dry_run), or train."""
     # torch and Transformers are imported only where they are needed, which keeps --help fast.
     if isinstance(command, HelpRequest):
         return print_help(command)
@@ -29,9 +29,9 @@ def execute(command: Command | HelpRequest) -> int:
         print(config_as_yaml(resolve(command.config)), end="")
     elif command.dry_run:
         with WaitingMessage("Loading libraries"), loading_libraries():
-            from research.runner.dry_run import print_preview
+            from research.runner.dry_run import print_dry_run
 
-        print_preview(command.config)
+        print_dry_run(command.config)
     else:
         check_run_directory(command.config)
         with WaitingMessage("Loading libraries"), loading_libraries():

@@ -61,7 +61,7 @@ class Plan:
     outline: EncoderWithHead | None
     """The initial model without weights; None if neither the settings nor the caller add hooks."""
 
-    def rehearsal(self) -> Rehearsal:
+    def create_rehearsal(self) -> Rehearsal:
         """Return the run's rehearsal. Call this only once, because the rehearsal changes the outline."""
         arguments = (self.collator, self.clock, self.tokenizer, self.outline)
         return Rehearsal.of(self.config, self.task, self.objective, *arguments)
@@ -74,7 +74,7 @@ def plan_run(
     hooks: Sequence[Hook],
     parent: Parent | None = None,
 ) -> Plan:
-    """Plan a run from its settings and the number of rows.
+    """Plan a run from its settings and its rows.
 
     Args:
         config: the final settings.
@@ -102,14 +102,15 @@ def plan_run(
     )
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
     outline = build_model(config, task, with_weights=False) if user_hooks else None
-    hook_entries = [] if outline is None else planned_by_hooks(user_hooks, config, block_names(outline))
+    hook_entries = [] if outline is None else entries_planned_by_hooks(user_hooks, config, block_names(outline))
     timeline = resolve_timeline([*parse_timeline(config), *hook_entries], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:
         assert entry.when is not None
         check_metric(entry.when.metric, task)
     period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     if not config.smoke:
-        check_conditions(timeline.conditional, 0 if period is None else (clock.total_steps - 1) // period)
+        num_evaluations_before_last_step = 0 if period is None else (clock.total_steps - 1) // period
+        check_conditions(timeline.conditional, num_evaluations_before_last_step)
     all_hooks = create_hooks(config, clock, timeline, user_hooks)
     return Plan(config, task, tokenizer, collator, objective, clock, all_hooks, timeline, outline)
 
@@ -140,7 +141,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
     return hooks
 
 
-def planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[TimelineEntry]:
+def entries_planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: Sequence[str]) -> list[TimelineEntry]:
     """Return the timeline entries that hooks plan (`Hook.timeline`).
 
     Args:

@@ -88,5 +88,6 @@ def check_compiler(config: RunConfig) -> None:
 
 def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
     """Return the defaults of all settings and options for a task, with the precision of the given settings."""
-    default = RunConfig(mixed_precision=config.mixed_precision)  # the default may not be available on this machine
+    # The default, auto, may be refused here: the launcher may request fp16 on a machine without a GPU.
+    default = RunConfig(mixed_precision=config.mixed_precision)
     return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}

@@ -62,9 +62,10 @@ def check_resume_directory(config: RunConfig, directory: Path, *, any_precision:
         DifferentRunError: if the directory contains a different run.
     """
     assert config.resume is not None
-    source = Path(config.resume).resolve()
-    if not (directory / CONFIG).exists() or source.is_relative_to(directory.resolve()):
+    checkpoint = Path(config.resume).resolve()
+    if not (directory / CONFIG).exists() or checkpoint.is_relative_to(directory.resolve()):
         return
+    # The rows are not compared: a changed setting that affects them makes it a different run.
     differences = _compare(config, directory, lambda: False, any_precision=any_precision)
     if differences.refused:
         raise DifferentRunError(
@@ -99,7 +100,7 @@ def _compare(
 
 def _default_objectives() -> list[str | dict[str, Any]]:
     """Return the default objective of every task, in the form in which config.yaml stores objectives."""
-    defaults = [TASKS[kind].default_objective for kind in TASKS]
+    defaults = [TASKS[task].default_objective for task in TASKS]
     return [complete_choice(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 
 

@@ -70,14 +70,14 @@ def set_up(
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
     caching_decision: CachingDecision | None = None
-    heads: list[PlannedHead] = []
+    planned_heads: list[PlannedHead] = []
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
-        rehearsal = plan.rehearsal()
+        rehearsal = plan.create_rehearsal()
         if parent is not None:
             rehearsal.follow(parent)
         with WaitingMessage("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
-            heads = find_planned_heads(rehearsal, plan.timeline)
+            planned_heads = find_planned_heads(rehearsal, plan.timeline)
         if wants_caching(config, plan.clock):
             caching_decision = decide_caching(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
@@ -93,7 +93,7 @@ def set_up(
     model.to(accelerator.device)
     with WaitingMessage("Checking the head on a few rows"):
         head_check = HeadCheck(model, accelerator, plan.collator, config)
-        head_check.check(heads or [PlannedHead.of(model)])
+        head_check.check(planned_heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # Tokenizing comes after all checks, because it takes longest if there are many rows.

@@ -10,7 +10,7 @@ from research.edits.timeline import parse_timeline, resolve_timeline
 from research.runner.resolve import resolve
 from research.settings.times import Clock
 from research.studies.grid import Trial
-from research.training.checkpoint.find import fork_checkpoint
+from research.training.checkpoint.find import find_fork_checkpoint
 from research.training.checkpoint.load import refuse_short_fork
 from research.training.checkpoint.state import parent_at, read_state
 
@@ -31,7 +31,7 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
             continue
         try:
             if fork not in checkpoints:
-                checkpoints[fork] = fork_checkpoint(fork)
+                checkpoints[fork] = find_fork_checkpoint(fork)
             _check_fork_point(trial, fork, checkpoints[fork])
         except ValueError as error:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None

@@ -45,7 +45,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1 and not torch.cuda.is_available():
         # Without this setting, processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    if num_processes > 1:
+    if num_processes > 1:  # registered only once, even if this process starts several runs
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
@@ -55,7 +55,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
         dynamo_plugin=TorchDynamoPlugin(backend="no"),  # wrapping.py compiles: edits must be able to compile again
-        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; overrides the environment variable
+        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; an environment variable overrides this
         # None instead of an empty list, for which accelerate prints a warning.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
         or None,
@@ -76,7 +76,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Set in both cases: an earlier run in the same process may have used the opposite.
+    # Also called with False, since an earlier run in the same process may have called it with True.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
 
@@ -156,10 +156,10 @@ def fail_together(accelerator: Accelerator) -> Iterator[None]:
 
 
 def default_num_threads(num_sharing: int = 1) -> int:
-    """Return the number of cores for each process on this machine. Launchers would set one thread for each process.
+    """Return the number of threads for each process: an equal share of this machine's cores. Launchers would set 1.
 
     Args:
-        num_sharing: number of runs that share the machine.
+        num_sharing: number of processes that share the machine, for each process that the launcher started on it.
     """
     num_local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     # sched_getaffinity, the cores that this process may use, does not exist on every system.

@@ -63,7 +63,7 @@ class Run(Editable, Protocol):
     def signal(self) -> int:
         """Number of the signal that ends the run after this step; 0 if there is none.
 
-        All processes have the same number from the boundary after the step on, for example in `end_of_step`.
+        From the boundary after the step on, for example in `end_of_step`, the number is the same on all processes.
         """
         ...
 
@@ -115,7 +115,7 @@ class Run(Editable, Protocol):
 
     @property
     def latest_edits(self) -> list[Record]:
-        """The edits applied at the latest boundary that had any. Meant for `after_edits`."""
+        """Records of the edits applied at the latest boundary at which edits were applied. Meant for `after_edits`."""
         ...
 
     @property

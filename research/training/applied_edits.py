@@ -32,7 +32,7 @@ class AppliedEdits:
         self.journal: list[Record] = []
         """The records of all edits, skipped edits included."""
         self.latest: list[Record] = []
-        """The edits that were last applied together, for after_edits."""
+        """The records of the edits that were last applied together, for after_edits."""
         self.is_replaying = False
         """Whether a checkpoint's edits are being applied again. If so, their messages and logged values are dropped,
         since they appeared when the edits were first applied."""
@@ -52,7 +52,7 @@ class AppliedEdits:
             self.is_replaying = False
 
     def record(self, records: Sequence[Record]) -> None:
-        """Report and store edits that were applied together, after the audit."""
+        """Report and store edits that passed the audit together. `journal` must contain them already."""
         self.latest = [*records]
         self._write(records)
 
@@ -68,6 +68,7 @@ class AppliedEdits:
             model: the model, which does not change.
         """
         trainable, total = count_parameters(model)
+        # A record has the counts before and after the edit, which are equal here.
         skipped = [
             Record.of(request, number, clock, [trainable, trainable], [total, total], skipped=reason)
             for number, request in enumerate(requests, len(self.journal) + 1)
@@ -76,7 +77,7 @@ class AppliedEdits:
         self._write(skipped)
 
     def _write(self, records: Sequence[Record]) -> None:
-        """Append the edits after one step to journal.jsonl and the trackers, and report them."""
+        """Append records of edits at one boundary to journal.jsonl and the trackers, and report them."""
         if not self._accelerator.is_main_process or not records:
             return
         append_journal(self._directory, records)

@@ -1,4 +1,4 @@
-"""The checks after every edit. If one fails, the run ends on every process.
+"""The checks after the edits of a boundary. If one fails, the run ends on every process.
 
 1. The optimizer holds every parameter of the model exactly once and nothing else; frozen parameters have no gradient.
 2. DDP averages the gradients of exactly the parameters that train.
@@ -30,7 +30,7 @@ Gather = Callable[[Tensor], Tensor]
 
 
 class AuditError(ValueError):
-    """After an edit, the run would not train what it reports to train."""
+    """The run would not train what it reports to train, usually because of an edit or a hook."""
 
 
 def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
@@ -71,7 +71,7 @@ def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) 
     expected = (len(trainable), sum(parameter.numel() * parameter.element_size() for parameter in trainable))
     differing = _differing_parameters(model, wrapped)
     if differing or sizes != expected:
-        listed = ", ".join(differing) or "none by name"
+        listed = ", ".join(differing) or "none (only the sizes differ)"
         raise AuditError(
             "Audit: DDP must average exactly the parameters that train; expected (tensors, bytes) "
             f"{expected}, found {sizes} in its reducer. Differing parameters: {listed}."
@@ -110,7 +110,7 @@ def check_replicas(
     if num_processes == 1:
         return
     named = list(model.named_parameters())
-    # Buffers that are not saved are recomputed when needed, and may depend on the inputs of each process.
+    # Buffers that are not saved are not compared: they are recomputed, and may depend on each process's inputs.
     buffers = saved_buffers(model)
     device = named[0][1].device
     rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)
@@ -167,7 +167,9 @@ def check_gradients_arrive(model: EncoderWithHead) -> None:
 
 def parameters_without_gradient(model: EncoderWithHead) -> list[str]:
     """Return the names of trainable parameters without a gradient."""
-    return [name for name, p in model.named_parameters() if p.requires_grad and not _has_grad(p)]
+    return [
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and not _has_grad(parameter)
+    ]
 
 
 def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:

@@ -35,7 +35,7 @@ class Batches:
     features: StoredFeatures | None = None
     """Stored hidden states of a frozen encoder; None if the encoder is run."""
     cache_disabled: bool = False
-    """Whether hidden states are computed although the settings allow the cache: it had to be abandoned."""
+    """Whether this run had to stop using stored hidden states. If so, it runs the encoder from then on."""
     heap_trimmer: HeapTrimmer = field(default_factory=HeapTrimmer)
     """Returns freed memory to the system every few batches, so that the memory of a run on a CPU does not grow."""
 

@@ -1,6 +1,7 @@
-"""Boundaries, at which requested edits are applied: after each step, and at the start and the end of an epoch.
+"""Boundaries, at which requested edits are applied.
 
-At a boundary, the processes agree on the requested edits, and apply them on all processes or on none.
+There is a boundary before the first step, after each step, and at the start and the end of each epoch. At a boundary,
+the processes agree on the requested edits, and apply them on all processes or on none.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     except audit.AuditError as caught:
         error = caught
     _raise_on_all(run, error)
-    run.evaluations.forget()
-    run.gradient_check.repeat()
+    run.evaluations.forget_predictions()
+    run.gradient_check.repeat_in_next_step()
     if run.batches.features is not None:
         run.batches.disable_cache_if(run.batches.features.why_unusable_after_edits(run))
     run.applied_edits.record(records)

@@ -1,4 +1,4 @@
-"""Check whether the edits of a condition can be applied together with the planned edits."""
+"""Check whether edits whose condition has come true can be applied together with the planned edits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def find_conflict(
     clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
     try:
-        # Edits requested by hooks were never rehearsed, and fail here if they read the values of weights.
+        # The journal is rehearsed as if this run were forked now. Edits requested by hooks were never rehearsed, and
+        # fail here if they read the values of weights.
         rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
         rehearsal.apply(pending)
     except EditError as error:

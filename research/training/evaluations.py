@@ -32,7 +32,7 @@ class Evaluations:
         """
         run.hooks.call(run, "before_evaluate", split)
         with During(f"in the evaluation of {split} after step {run.clock.step}"):
-            predictions = evaluate(run, split, lambda: _leave_if_interrupted(run))
+            predictions = evaluate(run, split, lambda: _exit_if_interrupted(run))
         self._predictions[split] = predictions
         self._checksums[split] = current_checksums = checksums(run.encoder_with_head)
         if run.batches.features is not None:
@@ -46,13 +46,13 @@ class Evaluations:
             return self._predictions[split]
         return self.evaluate(run, split)
 
-    def forget(self) -> None:
+    def forget_predictions(self) -> None:
         """Drop all cached predictions, since the same weights may give different predictions from now on."""
         self._predictions.clear()
 
 
-def _leave_if_interrupted(run: TrainingRun) -> None:
+def _exit_if_interrupted(run: TrainingRun) -> None:
     """End the run if a signal arrived after its last step. Before that, the training loop checks for signals."""
-    if not run.requests.takes_edits:
+    if not run.requests.takes_edits:  # training is over
         run.interruption.poll_everywhere()
-        run.interruption.leave_if_agreed(run.clock)
+        run.interruption.exit_if_agreed(run.clock)

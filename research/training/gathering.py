@@ -1,4 +1,4 @@
-"""Collect the values that all processes compute for the rows of a split, a block of batches at a time."""
+"""Collect the values that all processes compute for the rows of a split, a few batches at a time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK_BYTES = 2**26
+CHUNK_BYTES = 2**26
 """Size in bytes of the values that one process collects before they are gathered from all processes."""
 
 
 class RowGatherer:
     """Gathers values from all processes into arrays in the order of the rows.
 
-    Values are gathered in blocks, so that apart from the arrays, the memory used does not grow with the split.
+    Values are gathered in chunks, so that apart from the arrays, the memory used does not grow with the split.
 
     Args:
         accelerator: gathers over the processes. All of them must add batches of the same shapes.
@@ -41,14 +41,14 @@ class RowGatherer:
         """
         self._pending.append((positions, weights, *values))
         self._num_bytes += sum(value.nbytes for value in values)
-        if self._num_bytes >= BLOCK_BYTES:
+        if self._num_bytes >= CHUNK_BYTES:
             self._gather()
 
     def close(self) -> list[NDArray[Any]]:
-        """Return the values of all rows, each [num_rows, ...]."""
+        """Gather the remaining values, and return the values of all rows, each [num_rows, ...]."""
         if self._pending:
             self._gather()
-        assert (self._times_seen == 1).all(), f"expected each row once; numbers found: {np.unique(self._times_seen)}"
+        assert (self._times_seen == 1).all(), f"expected each row once, found counts: {np.unique(self._times_seen)}"
         return self._arrays
 
     def _gather(self) -> None:

@@ -10,13 +10,16 @@ from research.training.audit import AuditError, check_gradients_arrive, describe
 
 
 class GradientCheck:
-    """Finds trainable parameters without a gradient, in the first step and in the first step after edits."""
+    """Finds trainable parameters without a gradient, in the first step and in the first step after edits.
+
+    If the model is compiled, every step is checked.
+    """
 
     def __init__(self) -> None:
         self._is_due = True
 
-    def repeat(self) -> None:
-        """Check again in the next step, since different parameters may train from now on."""
+    def repeat_in_next_step(self) -> None:
+        """Make the check due again, since different parameters may train from now on."""
         self._is_due = True
 
     def check(self, model: EncoderWithHead, accelerator: Accelerator, *, is_compiled: bool) -> None:
@@ -25,7 +28,7 @@ class GradientCheck:
         Args:
             model: the bare model.
             accelerator: gives the number of processes.
-            is_compiled: whether the model is compiled. If so, every step is checked.
+            is_compiled: whether the model is compiled.
         Raises:
             AuditError: if a trainable parameter has no gradient, and the model is compiled or there are several
                 processes (DDP would wait for the gradient). In all other cases, a warning is logged.

@@ -49,7 +49,7 @@ class Hook:
         return []
 
     def on_train_start(self, run: Run) -> None:
-        """Called before the first step of a new run."""
+        """Called before the run's first step, unless the hook's state was loaded from a checkpoint."""
 
     def on_resume(self, run: Run) -> None:
         """Called instead of `on_train_start` if the hook's state was loaded from a checkpoint."""
@@ -99,7 +99,7 @@ class Hook:
         """Called after the last step of each epoch."""
 
     def on_train_end(self, run: Run) -> None:
-        """Called after the last step of the run."""
+        """Called after the last step of the run, also if the run stops early."""
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         """Called if an error or an interrupt ends training."""

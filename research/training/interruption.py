@@ -31,14 +31,14 @@ class Interruption:
         run; 0 if there is none."""
 
     def poll(self) -> None:
-        """Check whether this process received a signal. The other processes learn of it when edits are applied next."""
+        """Check whether this process received a signal. The other processes learn of it at the next boundary."""
         self.signal = self.watch.received_signal()
 
     def poll_everywhere(self) -> None:
         """Check whether any process received a signal; called on every process."""
         self.signal = max(gather_object([self.watch.received_signal()]))
 
-    def leave_if_agreed(self, clock: Clock) -> None:
+    def exit_if_agreed(self, clock: Clock) -> None:
         """End the run if the processes have agreed on a signal.
 
         Raises:

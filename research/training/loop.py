@@ -61,7 +61,7 @@ def train_epoch(run: TrainingRun) -> None:
         run.interruption.poll()
         apply_pending_edits(run)
         run.hooks.call(run, "end_of_step")
-        run.interruption.leave_if_agreed(clock)
+        run.interruption.exit_if_agreed(clock)
     run.hooks.call(run, "on_epoch_end")
     apply_pending_edits(run)
     check_replicas(run)
@@ -75,8 +75,8 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     """Take one optimizer step on one global batch.
 
     The loss is the sum of the rows' losses divided by the number of rows in the global batch, so that the gradient does
-    not depend on the number of processes or the size of micro-batches. `loss_scale` contains the number of processes
-    because DDP divides gradients by it.
+    not depend on the number of processes or the size of micro-batches. `loss_scale` has the number of processes as a
+    factor, because DDP divides the gradients by that number.
     """
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
@@ -149,9 +149,9 @@ def _must_skip_nonfinite(
     if run.config.on_nonfinite == "skip":
         return True
     is_nonfinite = ~torch.cat(losses).isfinite().cpu().numpy()
-    own_rows = np.concatenate([micro_batch.rows for micro_batch in micro_batches])[is_nonfinite]
+    nonfinite_rows = np.concatenate([micro_batch.rows for micro_batch in micro_batches])[is_nonfinite]
     # If only the gradient is not finite, any row may be the cause.
-    suspects = sorted(set(gather_object(own_rows.tolist()))) or sorted(rows.tolist())
+    suspects = sorted(set(gather_object(nonfinite_rows.tolist()))) or sorted(rows.tolist())
     ids = run.splits.train.data.column("id").take(suspects).to_pylist()
     rate = max(learning_rates(run.optimizer).values())
     raise NonFiniteError(

@@ -16,7 +16,7 @@ edits are applied."""
 
 
 class EditRequests:
-    """The edits requested since edits were last applied."""
+    """The edits requested since the last boundary."""
 
     def __init__(self) -> None:
         self.edit = EditProxy(lambda request: self.request_edits([request]), lambda: self.asked_by)
@@ -27,7 +27,7 @@ class EditRequests:
         """Who requests edits at present: the hook that is being called, or "Python" for code outside hooks."""
         self.point: str | None = None
         """The point that is being called; None outside a hook."""
-        self._closed_by: str | None = None  # the point of POINTS_WITHOUT_EDITS that is being called
+        self._closed_by: str | None = None  # the point of POINTS_WITHOUT_EDITS in which the current call started
         self._pending: list[EditRequest] = []
 
     @property
@@ -67,7 +67,8 @@ class EditRequests:
         """Return a context in which requests are attributed to a hook and the point that is being called."""
         before = self.asked_by, self.point, self._closed_by
         self.asked_by, self.point = asked_by, point
-        if self._closed_by is None and point in POINTS_WITHOUT_EDITS:  # kept in an evaluation that starts at this point
+        # An evaluation that starts at such a point calls more points. Edits cannot be requested there either.
+        if self._closed_by is None and point in POINTS_WITHOUT_EDITS:
             self._closed_by = point
         try:
             yield

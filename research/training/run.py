@@ -116,7 +116,7 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         self.requests = EditRequests()
-        """Edits requested since edits were last applied, and the hooks that requested them."""
+        """Edits requested since the last boundary, and the hooks that requested them."""
         self.applied_edits = AppliedEdits(self.accelerator, self.directory)
         """Edits that have been applied or skipped, and the journal."""
         self.frozen = frozen_modules(self.encoder_with_head)

@@ -22,7 +22,7 @@ def check_skip_agreement(accelerator: Accelerator, hooks: Iterable[Hook], *, ski
     Raises:
         ValueError: on every process, if only some processes request to skip the step.
     """
-    # Only a hook with before_step can skip a step. Hooks are the same on every process, so all processes return here.
+    # Only a hook with before_step can skip a step. All processes have the same hooks, so all or none return here.
     if accelerator.num_processes == 1 or all(type(hook).before_step is Hook.before_step for hook in hooks):
         return
     num_skipping = sum_over_processes(accelerator, torch.tensor(float(skips), device=accelerator.device))

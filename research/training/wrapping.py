@@ -67,8 +67,9 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
     """Return the model in new wrappers that match its current trainable parameters.
 
     DDP registers only the parameters that are trainable when it is created, and dynamo's guards do not notice later
-    changes (https://github.com/pytorch/pytorch/issues/139476), so both are created again. DDP does not broadcast the
-    weights of the first process (init_sync=False), since this would hide differences between the processes.
+    changes (https://github.com/pytorch/pytorch/issues/139476), so the DDP wrapper and the compiled code are created
+    again. DDP does not broadcast the weights of the first process (init_sync=False), since this would hide differences
+    between the processes.
     """
     if wrapped.compile_backend is not None:
         torch._dynamo.reset()
@@ -76,7 +77,7 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
     module: nn.Module = model
     old = wrapped.module
     if accelerator.num_processes > 1:
-        # Accelerate does not wrap a model without trainable parameters, so the model may not have been wrapped before.
+        # DDP is added even if the old model has no wrapper: accelerate does not wrap one without trainable parameters.
         ids = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
         settings = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
         with _mute_buffer_warning():

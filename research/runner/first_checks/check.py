@@ -53,4 +53,6 @@ def check_times(config: RunConfig) -> None:
         if time.value == 0 and declaration_of(name).unit == PERIOD:
             raise ValueError(f"Expected --{name} to be above 0; got '{text}'. Use null to turn it off.")
     if config.patience is not None and config.evaluate_every is None:
-        raise ValueError("--patience counts evaluations, but --evaluate_every null turns them off.")
+        raise ValueError(
+            "--patience counts evaluations, but --evaluate_every null turns them off. Omit one of the two."
+        )

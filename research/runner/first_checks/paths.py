@@ -26,7 +26,8 @@ def check_paths(config: RunConfig) -> None:
     """
     if config.resume not in (None, "auto"):
         check_checkpoint(Path(str(config.resume)), "--resume")
-    if config.resume is None:  # a checkpoint contains the weights, and the sources of its run may no longer exist
+    # A checkpoint has its own weights. The parent or the saved model that its run started from may no longer exist.
+    if config.resume is None:
         if config.fork is not None:
             check_fork_step_exists(config.fork)
         elif config.init_from is not None:

@@ -93,4 +93,4 @@ def _is_known(nodes: Sequence[ast.AST], known: Mapping[str, Any]) -> bool:
 
 
 def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    return eval(compile(ast.Expression(node), __file__, "eval"), {}, dict(names))  # noqa: S307 - the product's source
+    return eval(compile(ast.Expression(node), __file__, "eval"), {}, dict(names))  # noqa: S307 - Midway's own source

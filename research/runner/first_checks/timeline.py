@@ -15,7 +15,7 @@ from research.settings.times import Clock, parse_time
 from research.system.errors import one_line
 from research.tasks.metric_names import check_metric_name
 
-_KNOWN_EARLY = ("st", "%")
+_UNITS_KNOWN_EARLY = ("st", "%")
 """Units of times that can be converted to steps without the number of rows if --max_steps is set."""
 
 
@@ -47,13 +47,13 @@ def _check_due(due: Due, config: RunConfig) -> None:
     clock = Clock(steps_per_epoch=1, total_steps=config.max_steps or 0, batch_size=config.batch_size)
     evaluate_every = None if config.evaluate_every is None else parse_time(config.evaluate_every)
     time = due.at or due.every or evaluate_every
-    if time is not None and (config.max_steps is None or time.unit not in _KNOWN_EARLY):
+    if time is not None and (config.max_steps is None or time.unit not in _UNITS_KNOWN_EARLY):
         return
     due.steps(clock)  # raises an error if the entry is not due within the run
     if config.fork is None:  # a fork's conditions may have come true in its parent
-        due.check_evaluations(
-            0 if evaluate_every is None else (clock.total_steps - 1) // evaluate_every.to_period(clock)
-        )
+        period = None if evaluate_every is None else evaluate_every.to_period(clock)
+        num_evaluations_before_last_step = 0 if period is None else (clock.total_steps - 1) // period
+        due.check_evaluations(num_evaluations_before_last_step)
 
 
 def _check_edit(edit: str, value: Any, config: RunConfig) -> None:

@@ -99,8 +99,8 @@ def check_checkpoint(checkpoint: Path, flag: str) -> None:
         raise CheckpointError(f"Cannot use {checkpoint} for {flag}: {damage}.")
 
 
-def fork_checkpoint(fork: str) -> Path:
-    """Return the checkpoint that a fork continues.
+def find_fork_checkpoint(fork: str) -> Path:
+    """Find the checkpoint that a fork continues.
 
     Args:
         fork: value of --fork, RUN or RUN@step-N. RUN alone stands for its newest checkpoint.

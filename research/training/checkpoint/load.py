@@ -59,7 +59,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     replay(run, read_records(state["journal"]), state.get("trainable"))
     _compare_objective_and_inputs(run, state["settings"])
     same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
-    rank = accelerator.process_index if same_launch else 0
+    rank = accelerator.process_index if same_launch else 0  # otherwise every process loads the main process's states
     try:
         weights = load_file(path / "model.safetensors")
         run.encoder_with_head.load_state_dict(add_shared_weights(run.encoder_with_head, weights), strict=True)
@@ -77,7 +77,8 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
-    if not differences.alters_training:  # a fork that does not change training stops where its parent did
+    # A stop recorded in the checkpoint also holds for a resumed run, and for a fork that does not change training.
+    if not differences.alters_training:
         run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["asked_to_stop"]
     for hook, position in zip(hooks, positions, strict=True):
         if position is not None:

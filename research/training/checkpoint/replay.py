@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
     """Apply the edits of a journal again to a fresh run.
 
-    During each edit, the clock shows what it showed when the edit was first applied. Messages and logged values of the
-    edits are dropped, since they appeared when the edits were first applied.
+    During each edit, the clock is set back to the position at which the edit was first applied. Messages and logged
+    values of the edits are dropped, since they appeared when the edits were first applied.
 
     Args:
         run: the run, before its weights are loaded.
@@ -40,8 +40,8 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         run.print(
-            "After the edits were applied again, different parameters were trainable than in the checkpoint. Restored "
-            f"as saved: {listed}."
+            "After the edits were applied again, different parameters were trainable than in the checkpoint. Their "
+            f"state in the checkpoint was restored: {listed}."
         )
     update_wrappers(run, [record.request for record in records])
 
@@ -74,5 +74,5 @@ def _restore_trainable(model: EncoderWithHead, trainable: Collection[str]) -> li
     for name, parameter in model.named_parameters():
         if parameter.requires_grad != (name in trainable):
             parameter.requires_grad_(name in trainable)
-            changed.append(f"{name} ({'trains' if parameter.requires_grad else 'frozen'})")
+            changed.append(f"{name} ({'trainable' if parameter.requires_grad else 'frozen'})")
     return changed

@@ -46,7 +46,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     target = folder / f"step-{run.clock.step:08d}"
     temporary = folder / f".{target.name}.writing"
     needed = _bytes_needed(run)
-    # Requested by any process after the processes last agreed on stops.
+    # A process may have requested a stop after the last boundary, where the processes agree on stops.
     requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
 
     def prepare_folder() -> None:
@@ -161,10 +161,10 @@ def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
 
 
 def _readable_state(hook: Hook) -> dict[str, Any]:
-    """Return a hook's state.
+    """Return a hook's state, after checking that it can be loaded again.
 
     Raises:
-        CheckpointError: if it contains objects that could not be loaded again, since loading refuses pickled classes.
+        CheckpointError: if the state contains pickled classes, which loading refuses.
     """
     with CodeOf(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
         state = hook.state_dict()

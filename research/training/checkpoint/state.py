@@ -58,7 +58,7 @@ def find_parent(start: StartCheckpoint, fork: str | None) -> Parent | None:
     return saved and Parent(saved["run"], saved["step"], read_records(saved["journal"]))
 
 
-def read_checkpoint_model(model: EncoderWithHead, path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def read_weights_and_label_names(model: EncoderWithHead, path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return a checkpoint's weights and its label names.
 
     Args:

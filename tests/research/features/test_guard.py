@@ -23,7 +23,7 @@ from research.features.guard import CachingDecision, Watch, decide_caching, want
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
-from research.runner.plan import planned_by_hooks
+from research.runner.plan import entries_planned_by_hooks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock
@@ -69,7 +69,7 @@ def decide_for(build_rehearsal: BuildRehearsal) -> Decide:
 
     def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> CachingDecision:
         rehearsal = build_rehearsal(timeline=timeline, **{"freeze": ["encoder"], **settings})
-        hook_entries = planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
+        hook_entries = entries_planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
         entries = [*parse_timeline(rehearsal.config), *hook_entries]
         return decide_caching(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
 

@@ -17,9 +17,9 @@ Train = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def marker(tmp_path: Path) -> Iterator[Path]:
-    """Path of a file that hostile code would create. The fixture checks after the test that it does not exist."""
-    path = tmp_path / "marker"
+def must_not_be_created(tmp_path: Path) -> Iterator[Path]:
+    """Path of a file that hostile code would create. After the test, this fixture asserts that it does not exist."""
+    path = tmp_path / "created_by_hostile_code"
     yield path
     assert not path.exists(), "hostile code was run"
 
@@ -54,7 +54,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
 
 
 @pytest.fixture(scope="session")
-def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a finished run; tests change copies of it."""
     directory = tmp_path_factory.mktemp("finished") / "run"
     train(directory)
@@ -62,9 +62,9 @@ def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkpoint(finished: Path, tmp_path: Path) -> Path:
-    """Copy of a checkpoint of the finished run, after step 2; tests may change it."""
-    return shutil.copytree(finished / "checkpoints" / "step-00000002", tmp_path / "checkpoint")
+def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
+    """Copy of the finished run's checkpoint after step 2; tests may change it."""
+    return shutil.copytree(finished_run / "checkpoints" / "step-00000002", tmp_path / "checkpoint")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The preview of a run shows its plan, and impossible plans are rejected."""
+"""A dry run shows the plan of the run, and rejects impossible plans."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from research import RunConfig
-from research.runner.dry_run import describe_preview, plan_and_rehearse, split_at_edits
+from research.runner.dry_run import describe_dry_run, plan_and_rehearse, split_at_edits
 from research.system.errors import is_user_facing
 from research.system.terminal import Terminal
 
@@ -30,7 +30,7 @@ def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
 
 def print_to_string(config: RunConfig) -> str:
     file = io.StringIO()
-    Terminal(file=file, width=200).print(describe_preview(plan_and_rehearse(config)))
+    Terminal(file=file, width=200).print(describe_dry_run(plan_and_rehearse(config)))
     return file.getvalue()
 
 
@@ -40,13 +40,13 @@ def test_split_at_edits_ends_a_range_at_each_edit(settings: dict[str, Any]) -> N
         {"at": "6st", "unfreeze": "encoder"},
         {"at": "100%", "scale_lr": 2},
     ]
-    preview = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
-    assert [(steps[0].step, steps[-1].step) for steps in split_at_edits(preview)] == [(1, 6), (7, 18)]
-    assert [steps[0].trainable_blocks for steps in split_at_edits(preview)] == [
+    dry_run = plan_and_rehearse(RunConfig(**settings, timeline=timeline))
+    assert [(steps[0].step, steps[-1].step) for steps in split_at_edits(dry_run)] == [(1, 6), (7, 18)]
+    assert [steps[0].trainable_blocks for steps in split_at_edits(dry_run)] == [
         ("head",),
         ("embeddings", "layer.0", "layer.1", "head"),
     ]
-    edits = [(record.step, record.name) for record in preview.edits]
+    edits = [(record.step, record.name) for record in dry_run.edits]
     assert edits == [(0, "freeze"), (6, "unfreeze"), (18, "scale_lr")]
 
 
@@ -64,7 +64,9 @@ def test_rate_table_merges_neighbouring_frozen_blocks(settings: dict[str, Any]) 
     assert "after step 6 (epoch 1.00): freeze(modules='encoder')" in text
 
 
-def test_preview_names_conditional_edits_conditional_schedules_and_hooks(settings: dict[str, Any]) -> None:
+def test_dry_run_lists_conditional_edits_hooks_and_a_schedule_that_follows_the_validation_loss(
+    settings: dict[str, Any],
+) -> None:
     conditional = {"when": "above(validation/accuracy, 0.9)", "set_dropout": 0.3}
     text = print_to_string(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
     notes = [line for line in text.splitlines() if "above(" in line or "plateau" in line or "ema" in line]
@@ -93,7 +95,7 @@ def test_preview_names_conditional_edits_conditional_schedules_and_hooks(setting
         ("{when: sometimes, scale_lr: 0.5}", r"'sometimes'"),
     ],
 )
-def test_preview_rejects_impossible_timelines(settings: dict[str, Any], entry: str, message: str) -> None:
+def test_dry_run_rejects_impossible_timelines(settings: dict[str, Any], entry: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         plan_and_rehearse(RunConfig(**settings, timeline=[yaml.safe_load(entry)]))
     assert is_user_facing(caught.value)

@@ -45,7 +45,7 @@ def test_best_model_is_not_evaluated_again_if_it_is_the_last(settings: dict[str,
 
 @pytest.fixture
 def settings(tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Settings of a run on data with 45 labels."""
+    """Settings of a run on data with 90 rows per split and 45 labels, which are more than MANY_LABELS."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     (tmp_path / "data").mkdir()
     lines = "".join(f"a film of kind {row % 45},kind {row % 45}\n" for row in range(90))
@@ -93,7 +93,7 @@ def test_run_with_many_labels_does_not_print_the_metrics_of_each_label(
     assert "f1/" not in capsys.readouterr().out
     table = pq.read_table(Path(settings["output_dir"]) / "predictions" / "test.parquet")
     labels, predicted = (np.array(table.column(name).to_pylist()) for name in ("label", "prediction"))
-    assert table.column("label_name").to_pylist()[3] == ["kind 10", "kind 3"]
+    assert table.column("label_name").to_pylist()[3] == ["kind 10", "kind 3"]  # in the order of the label codes
     assert (labels == predicted).all(axis=1).mean() == result["metrics"]["test"]["subset_accuracy"]
 
 
@@ -103,10 +103,10 @@ def test_predictions_file_does_not_depend_on_the_block_size(
     directory = Path(settings["output_dir"])
     run_experiment(RunConfig(**settings))
     expected = pq.read_table(directory / "predictions" / "test.parquet")
-    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)  # 7 of the 90 rows
+    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)  # 7 rows of 45 scores
     run_experiment(RunConfig(**settings, overwrite=True))
     file = pq.ParquetFile(directory / "predictions" / "test.parquet")
-    assert file.num_row_groups == 13
+    assert file.num_row_groups == 13  # 90 rows, 7 at a time
     assert file.read().equals(expected)
 
 
@@ -128,7 +128,7 @@ def test_find_start_checkpoint_returns_the_checkpoint_that_the_settings_specify(
         find_start_checkpoint(RunConfig(resume="auto"), run)
     with pytest.raises(ValueError, match=r"step-00000004 .*--resume"):
         find_start_checkpoint(RunConfig(resume=str(run / "checkpoints" / "step-00000004")), run)
-    (run / "config.yaml").write_text("{}")
+    (run / "config.yaml").write_text("{}")  # without this file, the folder is not a run that can be forked
     assert find_start_checkpoint(RunConfig(fork=f"{run}@2"), tmp_path / "new") == StartCheckpoint(intact, is_fork=True)
     with pytest.raises(ValueError, match="step 3"):
         find_start_checkpoint(RunConfig(fork=f"{run}@3"), tmp_path / "new")

@@ -1,5 +1,6 @@
 """The pickles of hostile checkpoints are never loaded; their manifests give no access to files outside the folder.
 
+The fixture `must_not_be_created` asserts after each test that no pickle was run.
 For archives with paths that lead outside their folder, see tests/research/data/sources/test_archives.py.
 """
 
@@ -35,9 +36,9 @@ from tests.research.runner.conftest import Train
     "forge", [save_with_torch, save_in_old_torch_format, save_as_pickle, replace_pickle_in_archive]
 )
 def test_checkpoint_with_a_hostile_pickle_is_rejected_without_running_it(
-    train: Train, checkpoint: Path, marker: Path, tmp_path: Path, name: str, forge: Forge
+    train: Train, checkpoint: Path, must_not_be_created: Path, tmp_path: Path, name: str, forge: Forge
 ) -> None:
-    content = {"state": Trap(marker), "param_groups": []}  # the keys of an optimizer's state
+    content = {"state": Trap(must_not_be_created), "param_groups": []}  # the keys of an optimizer's state
     (checkpoint / name).write_bytes(forge(content, checkpoint / name))
     rewrite_manifest(checkpoint)
     assert find_damage(checkpoint) is None
@@ -64,22 +65,24 @@ def test_checkpoint_with_an_invalid_file_gives_a_one_line_error(
 
 
 def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(
-    train: Train, finished: Path, marker: Path, tmp_path: Path
+    train: Train, finished_run: Path, must_not_be_created: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(finished, tmp_path / "run")
+    run = shutil.copytree(finished_run, tmp_path / "run")
     (run / "result.json").unlink()
     newest = run / "checkpoints" / "step-00000003"
-    (newest / "hooks-0.pt").write_bytes(save_with_torch([Trap(marker)], newest))
+    (newest / "hooks-0.pt").write_bytes(save_with_torch([Trap(must_not_be_created)], newest))
     rewrite_manifest(newest)
     with pytest.raises(CheckpointError, match=r"plain values .*hooks-0\.pt") as caught:
         train(run, resume="auto")
     assert_one_line(caught.value)
 
 
-def test_init_from_does_not_read_a_hostile_pickle(train: Train, checkpoint: Path, marker: Path, tmp_path: Path) -> None:
+def test_init_from_does_not_read_a_hostile_pickle(
+    train: Train, checkpoint: Path, must_not_be_created: Path, tmp_path: Path
+) -> None:
     # --init_from reads only the weights and labels of the checkpoint.
     for name in ("optimizer.pt", "hooks-0.pt", "random-0.pt"):
-        (checkpoint / name).write_bytes(save_with_torch(Trap(marker), checkpoint))
+        (checkpoint / name).write_bytes(save_with_torch(Trap(must_not_be_created), checkpoint))
     rewrite_manifest(checkpoint)
     assert train(tmp_path / "run", init_from=str(checkpoint))["status"] == "finished"
 

@@ -1,4 +1,7 @@
-"""Python tags in YAML (in recipes, flags and the settings of a forked run) never run code."""
+"""Python tags in YAML (in recipes, flags and the settings of a forked run) never run code; names stay inside runs/.
+
+The fixture `must_not_be_created` asserts after each test that no code was run.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ TAGS = (
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("setting", ["head: {}", "hook: [{}]", "timeline: [{{at: 1st, unfreeze: {}}}]", "{}"])
 def test_recipe_with_a_python_tag_is_rejected_without_running_it(
-    marker: Path, tmp_path: Path, setting: str, tag: str
+    must_not_be_created: Path, tmp_path: Path, setting: str, tag: str
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(setting.format(tag.replace("MARKER", str(marker))))
+    recipe.write_text(setting.format(tag.replace("MARKER", str(must_not_be_created))))
     with pytest.raises(ValueError, match=r"recipe\.yaml .*YAML") as caught:
         parse(["--recipe", str(recipe)])
     assert_one_line(caught.value)
@@ -33,8 +36,8 @@ def test_recipe_with_a_python_tag_is_rejected_without_running_it(
 
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("flag", ["--head", "--hook", "--hook=[{}]", "--timeline={{at: 1st, unfreeze: {}}}", "--lr"])
-def test_flag_with_a_python_tag_is_not_run(marker: Path, tag: str, flag: str) -> None:
-    value = tag.replace("MARKER", str(marker))
+def test_flag_with_a_python_tag_is_not_run(must_not_be_created: Path, tag: str, flag: str) -> None:
+    value = tag.replace("MARKER", str(must_not_be_created))
     argument = flag.format(value) if "=" in flag else f"{flag}={value}"
     try:
         command = parse([argument])
@@ -46,11 +49,11 @@ def test_flag_with_a_python_tag_is_not_run(marker: Path, tag: str, flag: str) ->
 
 
 def test_fork_of_a_run_with_a_python_tag_in_its_settings_is_rejected(
-    finished: Path, marker: Path, tmp_path: Path
+    finished_run: Path, must_not_be_created: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(finished, tmp_path / "run")
+    run = shutil.copytree(finished_run, tmp_path / "run")
     with (run / "config.yaml").open("a") as file:
-        file.write(f"\nname: !!python/object/apply:os.system ['touch {marker}']\n")
+        file.write(f"\nname: !!python/object/apply:os.system ['touch {must_not_be_created}']\n")
     with pytest.raises(ValueError, match=r"python/object/apply:os\.system") as caught:
         parse(["--fork", str(run)])
     assert_one_line(caught.value)

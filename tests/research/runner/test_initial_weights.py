@@ -15,7 +15,7 @@ from tests.research.model.tiny_encoders import tiny_model
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved_model(tmp_path: Path) -> Path:
     """A saved model with all weights set to 0.5."""
     model = tiny_model("bert")
     with torch.no_grad():
@@ -25,9 +25,9 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
-def test_load_initial_weights_loads_all_weights_of_a_saved_model(saved: Path) -> None:
+def test_load_initial_weights_loads_all_weights_of_a_saved_model(saved_model: Path) -> None:
     model = tiny_model("bert")
-    load_initial_weights(model, saved)
+    load_initial_weights(model, saved_model)
     assert {float(value) for parameter in model.parameters() for value in parameter.detach().unique()} == {0.5}
 
 
@@ -42,16 +42,16 @@ def test_load_initial_weights_accepts_a_checkpoint(start_run: StartRun) -> None:
     assert torch.equal(weight, expected)
 
 
-def test_load_initial_weights_rejects_a_model_with_different_labels(saved: Path) -> None:
+def test_load_initial_weights_rejects_a_model_with_different_labels(saved_model: Path) -> None:
     with pytest.raises(ValueError, match=r"label 0, label 1, label 2; .*label 0, label 1\.") as caught:
-        load_initial_weights(tiny_model("bert", num_labels=2), saved)
-    assert str(saved) in str(caught.value)
+        load_initial_weights(tiny_model("bert", num_labels=2), saved_model)
+    assert str(saved_model) in str(caught.value)
 
 
-def test_load_initial_weights_rejects_a_model_with_a_different_architecture(saved: Path) -> None:
+def test_load_initial_weights_rejects_a_model_with_a_different_architecture(saved_model: Path) -> None:
     model = tiny_model("bert", head="mlp")
     with pytest.raises(ValueError, match=r"head mlp, 3 labels.*--encoder .*--head"):
-        load_initial_weights(model, saved)
+        load_initial_weights(model, saved_model)
 
 
 def test_load_initial_weights_rejects_a_model_with_adapters(start_run: StartRun, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Output of --list, and of --help for a chosen entry."""
+"""Output of --list, and of --help for a chosen head or hook."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Listed(LinearHead):
 
 
 @pytest.mark.parametrize("listing", REGISTRIES)
-def test_every_entry_is_listed(listing: str) -> None:
+def test_every_registered_name_is_listed(listing: str) -> None:
     lines = describe_listing(listing, []).splitlines()
     assert set(load_registry(listing)) <= set(lines)
 
 
-def test_listing_includes_options_and_entries_of_plugins(tmp_path: Path) -> None:
+def test_listing_includes_heads_of_plugins_with_their_options(tmp_path: Path) -> None:
     plugin = tmp_path / "listed.py"
     plugin.write_text(PLUGIN)
     lines = describe_listing("heads", [str(plugin)]).splitlines()
@@ -41,7 +41,7 @@ def test_listing_includes_options_and_entries_of_plugins(tmp_path: Path) -> None
     assert [part in following_lines[1] for part in ("width", "int", "9", "the width")] == [True] * 4
 
 
-def test_listing_has_arguments_of_edits_but_no_step_counts_of_schedules() -> None:
+def test_listing_includes_arguments_of_edits_but_not_the_numbers_of_steps_that_schedules_receive() -> None:
     assert "factor" in describe_listing("edits", [])
     assert "num_warmup_steps" not in describe_listing("schedules", [])
 

@@ -15,7 +15,7 @@ from research.hooks.follow_timeline import FollowTimeline
 from research.hooks.gradual_unfreezing import GradualUnfreezing
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
-from research.runner.plan import block_names, planned_by_hooks
+from research.runner.plan import block_names, entries_planned_by_hooks
 from tests.research.conftest import StartRun
 
 
@@ -51,7 +51,7 @@ def test_block_names_are_in_the_order_of_the_model(start_run: StartRun) -> None:
 def test_planned_edits_are_labelled_with_their_hook() -> None:
     blocks = ["embeddings", "layer.0", "layer.1", "head"]
     user_hook = UserHook([{"at": "1st", "scale_lr": 0.5}])
-    entries = planned_by_hooks([user_hook, GradualUnfreezing(over="3st")], RunConfig(), blocks)
+    entries = entries_planned_by_hooks([user_hook, GradualUnfreezing(over="3st")], RunConfig(), blocks)
     assert [entry.label for entry in entries] == ["hook UserHook", *["hook GradualUnfreezing"] * 4]
     assert [str(entry.at) for entry in entries] == ["1st", "0%", "1st", "2st", "3st"]
 
@@ -59,4 +59,4 @@ def test_planned_edits_are_labelled_with_their_hook() -> None:
 @pytest.mark.parametrize("planned", ["soon", ["soon"]])
 def test_planned_by_hooks_rejects_values_that_are_not_lists_of_entries(planned: Any) -> None:
     with pytest.raises(ValueError, match=r"hook 'UserHook' .*soon"):
-        planned_by_hooks([UserHook(planned)], RunConfig(), [])
+        entries_planned_by_hooks([UserHook(planned)], RunConfig(), [])

@@ -10,6 +10,8 @@ from research.runner.resolve import check_compiler, default_settings_for, resolv
 from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 
+SINGLE_LABEL = SingleLabel(label_names=("a", "b"), label_counts=(1, 1), num_train=2)
+
 
 def test_resolve_fills_in_missing_options() -> None:
     config = RunConfig(
@@ -33,13 +35,13 @@ def test_resolve_fills_in_missing_options() -> None:
 
 def test_resolve_leaves_the_default_objective_to_the_task() -> None:
     assert resolve(RunConfig(mixed_precision="no")).objective is None
-    for task, objective in ((SingleLabel(("a", "b"), (1, 1), 2), "cross_entropy"), (Regression(("score",)), "mse")):
+    for task, objective in ((SINGLE_LABEL, "cross_entropy"), (Regression(label_names=("score",)), "mse")):
         default = default_settings_for(RunConfig(head="lstm", mixed_precision="no", lr=0.5), task)["objective"]
         assert (default["name"] if isinstance(default, dict) else default) == objective
 
 
 def test_default_settings_keep_only_the_precision_of_the_run() -> None:
-    defaults = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SingleLabel(("a", "b"), (1, 1), 2))
+    defaults = default_settings_for(RunConfig(lr=0.5, mixed_precision="bf16"), SINGLE_LABEL)
     assert (defaults["lr"], defaults["mixed_precision"]) == (RunConfig().lr, "bf16")
 
 

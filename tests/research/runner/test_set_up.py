@@ -1,4 +1,4 @@
-"""Each part of a run is created only once."""
+"""Setting up a run does not repeat expensive work."""
 
 from __future__ import annotations
 

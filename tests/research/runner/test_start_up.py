@@ -45,6 +45,7 @@ NOT_BEFORE_TRAINING = {
 }
 """Modules that a run needs after training, or not at all."""
 NEVER_NEEDED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodels", "tensorboard"}
+"""Modules that the smoke test in CODE does not need at all."""
 
 
 @pytest.fixture(scope="module")

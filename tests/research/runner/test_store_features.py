@@ -11,7 +11,7 @@ from research import RunConfig
 from research.runner.store_features import ensure_features
 
 
-def test_ensure_features_stores_every_split_if_the_encoder_is_frozen(
+def test_ensure_features_stores_every_split_once_if_the_encoder_is_frozen(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
@@ -23,13 +23,16 @@ def test_ensure_features_stores_every_split_if_the_encoder_is_frozen(
         "cache_features": True,
         "output_dir": str(tmp_path / "never"),
     }
-    assert not ensure_features(RunConfig(**settings), "last")
+    can_use_features = ensure_features(RunConfig(**settings), "last")
+    assert not can_use_features  # because the encoder is trained
     assert list((tmp_path / "cache").glob("features-*")) == []
     frozen = RunConfig(**settings, freeze=["encoder"])
-    assert ensure_features(frozen, "all")
+    can_use_features = ensure_features(frozen, "all")
+    assert can_use_features
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
     assert len({path.parent for path in stored}) == 3  # one folder for each split
     assert {f"layer-{layer}.bin" for layer in range(3)} <= {path.name for path in stored}
-    assert ensure_features(frozen, "last")  # the last layer is already stored
+    can_use_features = ensure_features(frozen, "last")  # the last layer is already stored
+    assert can_use_features
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")} == stored
     assert not (tmp_path / "never").exists()

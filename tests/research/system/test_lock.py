@@ -84,3 +84,14 @@ def test_lock_is_acquired_again_if_its_file_was_deleted(tmp_path: Path, monkeypa
     assert not LockFile(path).acquire()
     lock.release()
     assert not path.exists()
+
+
+def test_directory_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:
+    first, second = DirectoryLock(), DirectoryLock()
+    assert first.acquire(tmp_path) is None
+    assert first.acquire(tmp_path) is None
+    with pytest.raises(ValueError, match="Another run uses"):
+        second.acquire(tmp_path)
+    first.release()
+    assert second.acquire(tmp_path) is None
+    second.release()

@@ -44,9 +44,10 @@ def test_launch_with_options_that_accelerate_ignores_is_refused(
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs are available")
-    done = launch(["--data", data], num_processes=2, launcher_options=options, check=False, forks=False)
-    assert done.returncode != 0
-    refusals = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    # forks=False, because the check reads the command lines of processes.
+    completed = launch(["--data", data], num_processes=2, launcher_options=options, check=False, forks=False)
+    assert completed.returncode != 0
+    refusals = [line for line in completed.stderr.splitlines() if line.startswith("error: ")]
     assert refusals
     assert all(expected in line for line in refusals)
 

@@ -18,44 +18,57 @@ from tests.messages import collect_messages
 from tests.research.model.tiny_encoders import tiny_model
 
 REQUESTS = [
-    EditRequest("freeze", {"modules": "encoder"}, "timeline entry 1", "at 3st: freeze"),
-    EditRequest("scale_lr", {"factor": 0.5}, "hook Requesting"),
+    EditRequest("freeze", {"modules": "encoder"}, asked_by="timeline entry 1", entry="at 3st: freeze"),
+    EditRequest("scale_lr", {"factor": 0.5}, asked_by="hook Requesting"),
 ]
 
 
 @pytest.fixture
-def edits(tmp_path: Path) -> Iterator[AppliedEdits]:
+def applied_edits(tmp_path: Path) -> Iterator[AppliedEdits]:
+    """The edits of a run with one process; they are written to the test's own folder."""
     AcceleratorState._reset_state()
     yield AppliedEdits(Accelerator(cpu=True), tmp_path)
     AcceleratorState._reset_state()
 
 
 def make_record(number: int, name: str) -> Record:
-    return Record(number, 3, 0.5, name, {}, "hook Requesting", [10, 5], [10, 10])
+    """Return the record of an edit after step 3, as if it had frozen 5 of 10 parameters."""
+    return Record(
+        number=number,
+        step=3,
+        epoch=0.5,
+        name=name,
+        arguments={},
+        asked_by="hook Requesting",
+        trainable_parameters=[10, 5],
+        parameters=[10, 10],
+    )
 
 
-def test_record_sets_the_latest_edits_and_writes_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
+def test_record_sets_the_latest_edits_and_writes_the_journal(applied_edits: AppliedEdits, tmp_path: Path) -> None:
     first, second = [make_record(1, "freeze"), make_record(2, "set_objective")], [make_record(3, "unfreeze")]
     with collect_messages() as lines:
-        edits.record(first)
-    assert [name in line and "step 3" in line for name, line in zip(("freeze", "set_objective"), lines, strict=True)]
-    assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (first, True, first)
-    edits.record(second)
-    assert (edits.latest, edits.changed_objective, read_journal(tmp_path)) == (second, False, first + second)
+        applied_edits.record(first)
+    for name, line in zip(("freeze", "set_objective"), lines, strict=True):
+        assert f"after step 3: {name}(" in line
+    assert (applied_edits.latest, applied_edits.changed_objective, read_journal(tmp_path)) == (first, True, first)
+    applied_edits.record(second)
+    assert (applied_edits.latest, applied_edits.changed_objective) == (second, False)
+    assert read_journal(tmp_path) == first + second
 
 
-def test_record_skipped_writes_edits_and_reason_into_the_journal(edits: AppliedEdits, tmp_path: Path) -> None:
+def test_record_skipped_writes_edits_and_reason_into_the_journal(applied_edits: AppliedEdits, tmp_path: Path) -> None:
     model = tiny_model("bert")
     model.encoder.requires_grad_(False)
     trainable, total = count_parameters(model)
     assert trainable < total
     clock = Clock(steps_per_epoch=4, total_steps=8, batch_size=8)
     clock.advance(8)
-    edits.journal.append(make_record(1, "unfreeze"))
+    applied_edits.journal.append(make_record(1, "unfreeze"))
     with collect_messages() as lines:
-        edits.record_skipped(REQUESTS, "it conflicts", clock, model)
-    _, *skipped = edits.journal
-    assert edits.latest == []
+        applied_edits.record_skipped(REQUESTS, "it conflicts", clock, model)
+    _, *skipped = applied_edits.journal
+    assert applied_edits.latest == []
     assert [(each.number, each.step, each.epoch, each.request) for each in skipped] == [
         (2, 1, 0.25, REQUESTS[0]),
         (3, 1, 0.25, REQUESTS[1]),
@@ -67,12 +80,12 @@ def test_record_skipped_writes_edits_and_reason_into_the_journal(edits: AppliedE
     assert ["it conflicts" in line for line in lines] == [True, True]
 
 
-def test_replaying_ends_with_its_context_even_after_an_error(edits: AppliedEdits) -> None:
+def test_replaying_ends_with_its_context_even_after_an_error(applied_edits: AppliedEdits) -> None:
     def fail() -> None:
-        with edits.replaying():
-            assert edits.is_replaying
+        with applied_edits.replaying():
+            assert applied_edits.is_replaying
             raise ValueError("test error")
 
     with pytest.raises(ValueError, match="test error"):
         fail()
-    assert not edits.is_replaying
+    assert not applied_edits.is_replaying

@@ -93,7 +93,7 @@ def check_replicas_in_threads(first: Pair, second: Pair) -> list[str | None]:
             return result
 
         try:
-            check_replicas(*pair, gather, 2)
+            check_replicas(*pair, gather, num_processes=2)
         except AuditError as error:
             return str(error)
         return None
@@ -160,7 +160,7 @@ def test_check_compiled_and_check_trainable_unchanged_find_changed_trainable_par
         check_trainable_unchanged(model, wrapped)
 
 
-def test_parameters_without_gradient_are_found_and_described_with_how_to_freeze_them() -> None:
+def test_parameters_without_gradient_are_found_and_the_flag_to_freeze_them_is_suggested() -> None:
     model, _ = make_model_and_optimizer()
     model.get_parameter("head.out.bias").requires_grad_(False)
     model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()

@@ -11,16 +11,19 @@ from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 
 
-def micro_batch(*rows: int) -> MicroBatch:
+def make_micro_batch(*rows: int) -> MicroBatch:
+    """Return a micro-batch of rows, each with weight 1."""
     return MicroBatch(np.array(rows), np.ones(len(rows), dtype=np.float32))
 
 
 def test_lower_max_length_truncates_training_inputs_but_not_evaluation_inputs(start_run: StartRun) -> None:
     run = start_run(max_length=24)
-    longest = int(np.argmax(run.lengths_of("train"))), int(np.argmax(run.lengths_of("validation")))
+    longest_train_row, longest_validation_row = (
+        int(np.argmax(run.lengths_of(split))) for split in ("train", "validation")
+    )
     run.collator.max_length = 10
-    assert run.collate(micro_batch(longest[0])).inputs["input_ids"].shape == (1, 10)
-    assert run.collate(micro_batch(longest[1]), "validation").inputs["input_ids"].shape == (1, 24)
+    assert run.collate(make_micro_batch(longest_train_row)).inputs["input_ids"].shape == (1, 10)
+    assert run.collate(make_micro_batch(longest_validation_row), "validation").inputs["input_ids"].shape == (1, 24)
     assert list(run.batches.train_lengths) == run.splits.train["length"]
 
 

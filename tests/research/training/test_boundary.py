@@ -34,7 +34,7 @@ STEP_OF_EDIT = {
 POINTS_WITHOUT_EDITS = ("after_edits", "end_of_step", "on_train_end")
 
 
-def requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
+def make_requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
     """Return a hook that requests edits at the first or a later call of a point.
 
     Args:
@@ -57,7 +57,7 @@ def requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
 
 @pytest.mark.parametrize("point", STEP_OF_EDIT)
 def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -> None:
-    run = start_run([requesting_hook(point, freeze="encoder")], max_steps=8, evaluate_every="2st")
+    run = start_run([make_requesting_hook(point, freeze="encoder")], max_steps=8, evaluate_every="2st")
     train(run)
     assert [(record.step, record.name, record.asked_by) for record in run.journal] == [
         (STEP_OF_EDIT[point], "freeze", "hook Requesting")
@@ -70,7 +70,7 @@ def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -
 def test_edit_is_refused_at_points_without_a_boundary_before_the_next_checkpoint(
     start_run: StartRun, point: str
 ) -> None:
-    run = start_run([requesting_hook(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
+    run = start_run([make_requesting_hook(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
     with pytest.raises(EditError, match=f"freeze.* {point} .*hook Requesting"):
         train(run)
 
@@ -78,7 +78,7 @@ def test_edit_is_refused_at_points_without_a_boundary_before_the_next_checkpoint
 def test_edit_requested_after_the_last_boundary_is_reported_as_not_applied(
     start_run: StartRun,
 ) -> None:
-    run = start_run([requesting_hook("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
+    run = start_run([make_requesting_hook("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
     train(run)
     with collect_messages() as lines:
         run.evaluate("test")
@@ -87,7 +87,7 @@ def test_edit_requested_after_the_last_boundary_is_reported_as_not_applied(
 
 
 def test_edits_of_one_boundary_are_applied_in_order(start_run: StartRun) -> None:
-    hook = requesting_hook("after_step", replace_head="mean", reinitialize="encoder.layer[1]", scale_lr=0.5)
+    hook = make_requesting_hook("after_step", replace_head="mean", reinitialize="encoder.layer[1]", scale_lr=0.5)
     run = start_run([hook], timeline=[{"at": "1st", "freeze": "encoder.embeddings"}])
     train(run)
     assert [record.name for record in run.journal] == ["freeze", "replace_head", "reinitialize", "scale_lr"]
@@ -95,7 +95,9 @@ def test_edits_of_one_boundary_are_applied_in_order(start_run: StartRun) -> None
 
 
 def test_reinitialised_layer_loses_its_optimizer_state_even_if_it_is_renumbered(start_run: StartRun) -> None:
-    hook = requesting_hook("after_step", at_call=3, reinitialize="encoder.layer[1]", drop_layers="encoder.layer[0]")
+    hook = make_requesting_hook(
+        "after_step", at_call=3, reinitialize="encoder.layer[1]", drop_layers="encoder.layer[0]"
+    )
     run = start_run([hook], max_steps=3)
     train(run)
     state = {name for name, p in run.encoder_with_head.named_parameters() if p in run.optimizer.state}
@@ -174,14 +176,16 @@ def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("every", "step"),
+    ("every", "step"),  # the condition comes true in the first evaluation; PLANNED has edits after steps 2 and 5
     [
-        (1, 1),  # the planned edit of step 2 would no longer be possible
+        (1, 1),  # the planned edit after step 2 would no longer be possible
         (2, 2),  # the planned edit after the same step comes first
-        (3, 3),
+        (3, 3),  # the planned edit after step 2 has been applied
     ],
 )
-def test_conflicting_entry_is_skipped_as_a_whole_and_journaled(start_run: StartRun, every: int, step: int) -> None:
+def test_conflicting_entry_is_skipped_as_a_whole_and_recorded_in_the_journal(
+    start_run: StartRun, every: int, step: int
+) -> None:
     timeline = [*PLANNED, {**CONDITIONAL, "on_conflict": "skip"}]
     run = start_run(max_steps=8, evaluate_every=f"{every}st", timeline=timeline)
     train(run)
@@ -201,7 +205,7 @@ def shrink_by_norm(run: Editable) -> None:
 def test_conflicting_entry_is_skipped_if_it_cannot_be_checked(start_run: StartRun) -> None:
     class Requesting(Hook):
         def after_step(self, run: Run) -> None:
-            if run.clock.step in (2, 3):  # before the condition comes true, and after the same step
+            if run.clock.step in (2, 3):  # the condition comes true after step 3 or 5
                 run.edit.shrink_by_norm()
 
     for step in (3, 5):

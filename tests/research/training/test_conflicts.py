@@ -13,7 +13,7 @@ from research.training.conflicts import find_conflict
 from tests.research.conftest import StartRun
 
 
-def edits(**values: Any) -> list[EditRequest]:
+def make_requests(**values: Any) -> list[EditRequest]:
     """Return requests for edits; `values` are the edits' arguments, by the edits' names."""
     return [parse_request(name, value, "the test") for name, value in values.items()]
 
@@ -21,13 +21,19 @@ def edits(**values: Any) -> list[EditRequest]:
 @pytest.mark.parametrize(
     ("pending", "requests", "planned", "reason"),
     [
-        ([], edits(freeze="encoder"), [], None),
-        ([], edits(add_lora={"r": 2}), [edits(merge_lora=True)], None),
-        ([], edits(merge_lora=True), [], "merge_lora"),
-        (edits(add_lora={"r": 2}), edits(merge_lora=True), [], None),  # the pending edit is applied first
-        (edits(add_lora={"r": 2}), edits(add_lora={"r": 4}), [], r"add_lora.*r=4"),
-        ([], edits(add_lora={"r": 4}), [edits(scale_lr=0.5), edits(add_lora={"r": 2})], r"add_lora.*r=2"),
-        ([], edits(freeze="encoder"), [edits(freeze="head")], "freeze|train"),
+        ([], make_requests(freeze="encoder"), [], None),
+        ([], make_requests(add_lora={"r": 2}), [make_requests(merge_lora=True)], None),
+        ([], make_requests(merge_lora=True), [], "merge_lora"),
+        # The pending edit is applied first.
+        (make_requests(add_lora={"r": 2}), make_requests(merge_lora=True), [], None),
+        (make_requests(add_lora={"r": 2}), make_requests(add_lora={"r": 4}), [], r"add_lora.*r=4"),
+        (
+            [],
+            make_requests(add_lora={"r": 4}),
+            [make_requests(scale_lr=0.5), make_requests(add_lora={"r": 2})],
+            r"add_lora.*r=2",
+        ),
+        ([], make_requests(freeze="encoder"), [make_requests(freeze="head")], "freeze|train"),
     ],
 )
 def test_find_conflict_checks_pending_requested_and_planned_edits(

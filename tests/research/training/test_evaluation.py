@@ -1,4 +1,4 @@
-"""Evaluations gather rows in blocks, and report logits that are not finite."""
+"""Evaluations gather rows in chunks, and report logits that are not finite."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.research.conftest import StartRun
 
 
 class Overflow(Hook):
-    """Makes the logits of some evaluations infinite, as an overflow in fp16 would."""
+    """Makes the logits infinite in the first evaluation of a split after a step, as an overflow in fp16 would."""
 
     def __init__(self, split: str, step: int) -> None:
         self.split, self.step = split, step
@@ -45,6 +45,7 @@ class Overflow(Hook):
 
 @pytest.fixture
 def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Settings of a run with two steps, and an evaluation after each."""
     return tiny_settings | {
         "max_steps": 2,
         "evaluate_every": "1st",
@@ -53,7 +54,7 @@ def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_evaluate_gathers_rows_in_blocks(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_gathers_rows_in_chunks(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = start_run(evaluation_batch_size=4)
     sizes: list[int] = []
     gather = run.accelerator.gather
@@ -63,15 +64,15 @@ def test_evaluate_gathers_rows_in_blocks(start_run: StartRun, monkeypatch: pytes
         return gather(tensor)
 
     monkeypatch.setattr(run.accelerator, "gather", record_size)
-    at_once = evaluate(run, "validation", lambda: None)
+    at_once = evaluate(run, "validation", before_batch=lambda: None)
     assert max(sizes) == len(at_once.ids)
     sizes.clear()
-    monkeypatch.setattr("research.training.gathering.BLOCK_BYTES", 1)
-    in_blocks = evaluate(run, "validation", lambda: None)
+    monkeypatch.setattr("research.training.gathering.CHUNK_BYTES", 1)
+    in_chunks = evaluate(run, "validation", before_batch=lambda: None)
     assert max(sizes) == 4
-    assert in_blocks.metrics == at_once.metrics
+    assert in_chunks.metrics == at_once.metrics
     for name in ("ids", "logits", "labels"):
-        assert np.array_equal(getattr(in_blocks, name), getattr(at_once, name)), name
+        assert np.array_equal(getattr(in_chunks, name), getattr(at_once, name)), name
 
 
 def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +90,7 @@ def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatc
     set_seed(0)
     expected = draw_numbers()
     set_seed(0)
-    evaluate(run, "validation", lambda: None)
+    evaluate(run, "validation", before_batch=lambda: None)
     assert draw_numbers() == expected
 
 
@@ -99,7 +100,7 @@ def test_evaluate_names_split_step_and_rows_if_not_finite(settings: dict[str, An
         run_experiment(RunConfig(**settings), hooks=[Overflow(split, step)])
 
 
-def test_skipped_evaluation_has_no_metrics_and_is_never_the_best(
+def test_evaluation_with_nonfinite_logits_has_no_metrics_and_is_never_the_best(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = RunConfig(**settings, on_nonfinite="skip", best_metric="accuracy")
@@ -112,14 +113,14 @@ def test_skipped_evaluation_has_no_metrics_and_is_never_the_best(
     assert re.search(f"{WARNING}.* validation after step 2", capsys.readouterr().out)
 
 
-def test_best_model_by_the_loss_of_a_previous_objective_is_not_tested(settings: dict[str, Any]) -> None:
+def test_model_with_the_best_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:
     timeline = [{"at": "1st", "set_objective": "focal"}]
     config = RunConfig(**settings, on_nonfinite="skip", best_metric="loss", timeline=timeline)
     result = run_experiment(config, hooks=[Overflow("validation", 2)])
     assert result["tested"] == "last"
 
 
-def test_result_is_written_if_the_final_evaluation_is_skipped(settings: dict[str, Any]) -> None:
+def test_result_is_written_if_the_final_evaluation_has_nonfinite_logits(settings: dict[str, Any]) -> None:
     config = RunConfig(**settings, on_nonfinite="skip")
     run_experiment(config, hooks=[Overflow("test", 2)])
     result = json.loads((Path(settings["output_dir"]) / "result.json").read_text())

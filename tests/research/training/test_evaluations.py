@@ -37,12 +37,12 @@ def test_current_predictions_evaluates_again_only_if_weights_changed(start_run: 
     assert recorder.splits == ["test", "test"]
 
 
-def test_current_predictions_evaluates_again_after_forget(start_run: StartRun) -> None:
+def test_current_predictions_evaluates_again_after_forget_predictions(start_run: StartRun) -> None:
     recorder = RecordEvaluations()
     run = start_run([recorder])
     run.hooks.begin(run)
     first = run.evaluations.current_predictions(run, "test")
-    run.evaluations.forget()
+    run.evaluations.forget_predictions()
     assert run.evaluations.current_predictions(run, "test").logits.tolist() == first.logits.tolist()
     assert recorder.splits == ["test", "test"]
 

@@ -43,7 +43,7 @@ def test_check_warns_with_one_process_in_the_first_step_and_after_edits(model: E
         check.check(model, ONE_PROCESS, is_compiled=False)
         check.check(model, ONE_PROCESS, is_compiled=False)
     assert [name in line for line in lines] == [True]
-    check.repeat()
+    check.repeat_in_next_step()
     with collect_messages() as lines:
         check.check(model, ONE_PROCESS, is_compiled=False)
     assert [name in line for line in lines] == [True]
@@ -58,7 +58,7 @@ def test_check_raises_with_several_processes_in_the_first_step_and_after_edits(m
     check.check(model, TWO_PROCESSES, is_compiled=False)
     model.requires_grad_(True)
     check.check(model, TWO_PROCESSES, is_compiled=False)  # not checked: no edits after the last check
-    check.repeat()
+    check.repeat_in_next_step()
     with pytest.raises(AuditError, match=r"head\."):
         check.check(model, TWO_PROCESSES, is_compiled=False)
 

@@ -46,7 +46,7 @@ def test_register_hook_refuses_classes_that_are_not_hooks() -> None:
 
 
 class Recorder(Hook):
-    """Records every call."""
+    """Records the points that are called. The loop looks up a point on the hook only to call it."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -60,6 +60,7 @@ class Recorder(Hook):
 
 @pytest.fixture
 def config(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path, monkeypatch: Any) -> RunConfig:
+    """Settings of a run with two steps of two micro-batches each."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     return RunConfig(
         encoder=str(tiny_encoder),
@@ -94,7 +95,7 @@ class RoundTrip(Hook):
 OPTIONS = {"length_warmup": {"start": 16}}
 """Options of hooks whose defaults do not work with the tiny encoder."""
 WITH_STATE = {"early_stopping", "ema", "loss_spike_guard"}
-"""Hooks whose state changes during a run."""
+"""Hooks whose state changes during the run of the following test."""
 
 
 def test_every_hook_restores_its_state_after_a_run(config: RunConfig) -> None:
@@ -132,7 +133,7 @@ def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
     ]
 
 
-def test_hooks_can_change_batches_and_gradients_and_log_values(config: RunConfig) -> None:
+def test_hook_changes_batches_for_later_hooks_accesses_gradients_and_logs_values(config: RunConfig) -> None:
     widths: list[int] = []
 
     class ChangeTraining(Hook):

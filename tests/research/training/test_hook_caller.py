@@ -64,7 +64,7 @@ class Halves(Hook):
 
 
 def first_micro_batch(run: TrainingRun) -> MicroBatch:
-    return evaluation_batches(run.lengths_of("train"), 0, 1, 4)[0]
+    return evaluation_batches(run.lengths_of("train"), process=0, num_processes=1, batch_size=4)[0]
 
 
 def test_call_calls_hooks_in_order_and_attributes_requests(start_run: StartRun) -> None:

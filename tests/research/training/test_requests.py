@@ -35,7 +35,7 @@ def test_request_edits_refuses_points_without_a_later_boundary(point: str) -> No
     requests = EditRequests()
     with (
         requests.calling("saver", point),
-        requests.calling("hook", "after_evaluate"),
+        requests.calling("hook", "after_evaluate"),  # in an evaluation that the saver starts
         pytest.raises(EditError, match=point),
     ):
         requests.request_edits([FREEZE])

@@ -25,13 +25,13 @@ def test_is_over_after_the_last_step_or_an_agreed_stop(start_run: StartRun) -> N
     run.stop("enough")
     run.stop("another reason")
     assert run.requested_stop_reason == "enough"
-    before_and_after = [run.is_over]
+    was_over = run.is_over
     run.stop_reason = run.requested_stop_reason
-    assert [*before_and_after, run.is_over] == [False, True]
+    assert (was_over, run.is_over) == (False, True)
     unstopped = start_run(max_steps=1)
-    before_and_after = [unstopped.is_over]
+    was_over = unstopped.is_over
     unstopped.clock.advance(8)
-    assert [*before_and_after, unstopped.is_over] == [False, True]
+    assert (was_over, unstopped.is_over) == (False, True)
 
 
 def test_log_refuses_values_that_are_not_numbers(start_run: StartRun) -> None:

@@ -51,13 +51,15 @@ def check_and_return_exchanged(accelerator: FakeAccelerator, hooks: list[Hook], 
 
 @pytest.mark.parametrize("skips", [True, False])
 def test_check_skip_agreement_accepts_a_unanimous_decision(skips: bool) -> None:
-    assert check_and_return_exchanged(FakeAccelerator(3, 2 * skips), [Hook(), MaySkip()], skips=skips) == [skips]
+    accelerator = FakeAccelerator(num_processes=3, num_others_skipping=2 if skips else 0)
+    assert check_and_return_exchanged(accelerator, [Hook(), MaySkip()], skips=skips) == [skips]
 
 
 @pytest.mark.parametrize(("skips", "num_others_skipping"), [(True, 0), (True, 1), (False, 1), (False, 2)])
 def test_check_skip_agreement_refuses_disagreement(skips: bool, num_others_skipping: int) -> None:
+    accelerator = FakeAccelerator(num_processes=3, num_others_skipping=num_others_skipping)
     with pytest.raises(ValueError, match=rf"\b{skips + num_others_skipping} of 3 .*step 7\b"):
-        check_and_return_exchanged(FakeAccelerator(3, num_others_skipping), [MaySkip()], skips=skips)
+        check_and_return_exchanged(accelerator, [MaySkip()], skips=skips)
 
 
 def test_check_skip_agreement_exchanges_nothing_with_one_process_or_if_no_hook_can_skip() -> None:

@@ -25,6 +25,7 @@ from tests.conftest import ROOT
         ({"plugin": ["no_such_module.part"]}, r"'no_such_module\.part'"),
         ({"resume": "runs/nothing"}, "runs/nothing"),
         ({"data": "reveiws.csv"}, r"'reveiws\.csv' for --data.*'reviews\.csv'"),
+        # A plugin may add data sources, but paths of files are still checked. `json` stands for any importable module.
         ({"data": "reveiws.csv", "plugin": ["json"]}, r"'reviews\.csv'"),
         ({"head": "ltsm"}, "head 'ltsm'.*'lstm'"),
         ({"timeline": [{"at": "1st", "frezze": "head"}]}, "timeline entry 1: .*'frezze'.*'freeze'"),
@@ -36,7 +37,7 @@ from tests.conftest import ROOT
         ({"log_with": ["tensorbord"]}, "'tensorbord'.*'tensorboard'"),
     ],
 )
-def test_check_first_rejects_unknown_names_missing_paths_and_invalid_times(
+def test_check_first_rejects_obvious_mistakes(
     settings: dict[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

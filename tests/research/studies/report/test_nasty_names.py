@@ -23,8 +23,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from research import RunConfig
 from research.records.figures import confusion_matrix_figure
 from research.report.rendering import embed_figure
-from research.runner.dry_run import describe_preview, plan_and_rehearse
-from research.runner.preview_figure import timeline_figure
+from research.runner.dry_run import describe_dry_run, plan_and_rehearse
+from research.runner.dry_run_figure import timeline_figure
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.run_study import report_results
@@ -154,7 +154,7 @@ def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
     plan = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(plan.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()
-    Terminal(file=printed).print(describe_preview(dataclasses.replace(plan, edits=edits)))
+    Terminal(file=printed).print(describe_dry_run(dataclasses.replace(plan, edits=edits)))
     assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
     for figure, text in ((matrix, "$x$"), (timeline_figure(plan.steps, edits), "$x$")):
         (picture_text,) = picture_texts_of(f'src="{embed_figure("", figure).source}"')

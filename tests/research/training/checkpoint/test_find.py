@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from research.system.lock import DirectoryLock
 from research.training.checkpoint.find import CheckpointError, list_checkpoints, refuse_changed_settings
 
 
@@ -24,14 +23,3 @@ def test_list_checkpoints_orders_by_step(tmp_path: Path) -> None:
     names = [checkpoint.name for checkpoint in list_checkpoints(tmp_path)]
     assert names == ["step-00000004", "step-00000012", "step-100000000"]
     assert list_checkpoints(tmp_path / "missing") == []
-
-
-def test_directory_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:
-    first, second = DirectoryLock(), DirectoryLock()
-    assert first.acquire(tmp_path) is None
-    assert first.acquire(tmp_path) is None
-    with pytest.raises(ValueError, match="Another run uses"):
-        second.acquire(tmp_path)
-    first.release()
-    assert second.acquire(tmp_path) is None
-    second.release()

@@ -8,25 +8,29 @@ from research.training.checkpoint.save import save_checkpoint
 from tests.research.conftest import StartRun
 
 
-class First(Hook):
+class KeepsFileAndFolder(Hook):
+    """A hook whose state includes a file and a folder."""
+
     kept_files = ("first.txt", "folder")
 
 
-class Second(Hook):
+class KeepsFile(Hook):
+    """A hook whose state includes a file."""
+
     kept_files = ("second.txt",)
 
 
 def test_kept_files_returns_the_files_of_all_hooks() -> None:
-    assert kept_files([First(), Hook(), Second()]) == ["first.txt", "folder", "second.txt"]
+    assert kept_files([KeepsFileAndFolder(), Hook(), KeepsFile()]) == ["first.txt", "folder", "second.txt"]
 
 
 def test_restore_kept_files_restores_the_checkpoints_versions(start_run: StartRun) -> None:
-    first_run = start_run([First(), Second()])
+    first_run = start_run([KeepsFileAndFolder(), KeepsFile()])
     (first_run.directory / "folder").mkdir()
     (first_run.directory / "folder" / "file").write_text("saved")
     (first_run.directory / "first.txt").write_text("saved")
     checkpoint = save_checkpoint(first_run, keep=1)
-    run = start_run([First(), Second()], resume=checkpoint)
+    run = start_run([KeepsFileAndFolder(), KeepsFile()], resume=checkpoint)
     (run.directory / "first.txt").write_text("later")
     (run.directory / "second.txt").write_text("later")
     (run.directory / "other.txt").write_text("not a kept file")
@@ -37,7 +41,7 @@ def test_restore_kept_files_restores_the_checkpoints_versions(start_run: StartRu
 
 
 def test_restore_kept_files_only_deletes_in_a_run_that_continues_no_checkpoint(start_run: StartRun) -> None:
-    run = start_run([Second()])
-    (run.directory / "second.txt").write_text("of an earlier run")
+    run = start_run([KeepsFile()])
+    (run.directory / "second.txt").write_text("from an earlier run")
     restore_kept_files(run)
     assert not (run.directory / "second.txt").exists()

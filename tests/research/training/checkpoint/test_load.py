@@ -95,7 +95,7 @@ def test_delete_later_checkpoints_keeps_the_earlier_ones(start_run: StartRun) ->
     assert sorted(path.name for path in (run.directory / "checkpoints").iterdir()) == ["step-00000002", "step-00000004"]
 
 
-def test_refuse_short_fork_needs_a_remaining_step() -> None:
-    refuse_short_fork(3, 4)
+def test_fork_without_steps_left_is_refused() -> None:
+    refuse_short_fork(step=3, total_steps=4)
     with pytest.raises(CheckpointError, match=r"\b4 steps .*step 4\b.*--max_steps"):
-        refuse_short_fork(4, 4)
+        refuse_short_fork(step=4, total_steps=4)

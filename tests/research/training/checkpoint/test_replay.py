@@ -18,8 +18,8 @@ from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
-LAST_STEP = 8
-"""Two steps into the second epoch."""
+RESUMED_STEP = 8
+"""Step after which the runs are resumed: two steps into the second epoch."""
 
 
 class SaveEveryStep(Hook):
@@ -84,7 +84,7 @@ def logs_and_prints(run: Editable) -> None:
     run.print("I am applied")
 
 
-def checkpoint_of(run: TrainingRun, step: int = LAST_STEP) -> Path:
+def checkpoint_of(run: TrainingRun, step: int = RESUMED_STEP) -> Path:
     return run.directory / "checkpoints" / f"step-{step:08d}"
 
 
@@ -98,19 +98,20 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     READINGS.clear()
     resumed = start_run([RequestAtEpochs(), SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
     assert expected == READINGS
-    assert resumed.clock.step == LAST_STEP
+    assert resumed.clock.step == RESUMED_STEP
     assert resumed.journal == uninterrupted.journal
 
     READINGS.clear()
     longer = start_run([RequestAtEpochs()], **{**settings, "max_steps": 12})
-    replay(longer, uninterrupted.journal, None)
+    replay(longer, uninterrupted.journal, trainable=None)
     assert expected == READINGS
     assert (longer.clock.step, longer.clock.total_steps) == (0, 12)
 
     READINGS.clear()
+    # Records of earlier versions have no clock; [1:4] leaves out the edits requested at the start of an epoch.
     old_journal = [type(record)(**{**vars(record), "clock": None}) for record in uninterrupted.journal[1:4]]
-    replay(start_run([RequestAtEpochs()], **settings), old_journal, None)
-    assert expected[1:4] == READINGS  # all except those at the start of the next epoch
+    replay(start_run([RequestAtEpochs()], **settings), old_journal, trainable=None)
+    assert expected[1:4] == READINGS
 
 
 def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
@@ -143,7 +144,7 @@ def test_replay_refuses_an_edit_that_builds_a_different_model(start_run: StartRu
         start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
 
 
-def test_replay_does_not_log_and_print_again(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_neither_logs_nor_prints_again(start_run: StartRun, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "logs_and_prints": None}]}
     uninterrupted = start_run([SaveEveryStep()], **settings)
     train(uninterrupted)
@@ -158,4 +159,4 @@ def test_replay_does_not_log_and_print_again(start_run: StartRun, capsys: pytest
 def test_rehearsal_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     REHEARSED.clear()
     start_run([], max_steps=9, timeline=[{"every": "3st", "reads_clock": None}])
-    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}
+    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}  # an epoch has 6 steps

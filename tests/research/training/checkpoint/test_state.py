@@ -15,14 +15,23 @@ from research.training.checkpoint.state import (
     STATE,
     find_parent,
     parent_at,
-    read_checkpoint_model,
     read_records,
     read_state,
+    read_weights_and_label_names,
 )
 from research.training.loop import train
 from tests.research.conftest import StartRun
 
-RECORD = Record(1, 2, 0.5, "freeze", {"modules": "encoder"}, "timeline entry 1", [20, 5], [20, 20])
+RECORD = Record(
+    number=1,
+    step=2,
+    epoch=0.5,
+    name="freeze",
+    arguments={"modules": "encoder"},
+    asked_by="timeline entry 1",
+    trainable_parameters=[20, 5],
+    parameters=[20, 20],
+)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"step": 4}'])
@@ -49,23 +58,23 @@ def test_parent_at_and_find_parent_return_the_parent_at_the_checkpoint(
     (tmp_path / "runs" / "a" / "config.yaml").touch()
     state = {"clock": {"step": 2}, "journal": [vars(RECORD)], "parent": {"run": "b", "step": 1, "journal": []}}
     (checkpoint / STATE).write_text(json.dumps(state))
-    expected = Parent("runs/a", 2, (RECORD,))
+    expected = Parent("runs/a", step=2, journal=(RECORD,))
     assert parent_at("runs/a@2", checkpoint) == expected
     assert find_parent(StartCheckpoint(checkpoint, is_fork=True), "runs/a@2") == expected
-    assert find_parent(StartCheckpoint(checkpoint), None) == Parent("b", 1, ())  # for a resumed fork
+    assert find_parent(StartCheckpoint(checkpoint), None) == Parent("b", step=1, journal=())  # for a resumed fork
     (checkpoint / STATE).write_text(json.dumps({**state, "parent": None}))
     assert find_parent(StartCheckpoint(checkpoint), None) is None
 
 
-def test_read_checkpoint_model_returns_weights_and_label_names(start_run: StartRun) -> None:
+def test_read_weights_and_label_names_of_a_checkpoint(start_run: StartRun) -> None:
     run = start_run(max_steps=1)
     train(run)
     checkpoint = save_checkpoint(run, keep=1)
-    weights, labels = read_checkpoint_model(run.encoder_with_head, checkpoint)
+    weights, labels = read_weights_and_label_names(run.encoder_with_head, checkpoint)
     assert labels == ["negative", "positive"]
     expected_weights = run.encoder_with_head.state_dict()
     assert weights.keys() == expected_weights.keys()
     assert all(torch.equal(value, expected_weights[name]) for name, value in weights.items())
     (checkpoint / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=rf"{checkpoint}: .*model\.safetensors"):
-        read_checkpoint_model(run.encoder_with_head, checkpoint)
+        read_weights_and_label_names(run.encoder_with_head, checkpoint)

@@ -15,7 +15,7 @@ MAX_POINTS = 2000
 """Maximum number of points per curve; a longer run is sampled, but always includes the steps around every edit."""
 MAX_LISTED = 20
 """Maximum number of edits listed in the caption, which gives only the number of all further edits."""
-LONGEST_EDIT = 300
+MAX_EDIT_CHARACTERS = 300
 """Maximum number of characters of an edit in the caption."""
 
 
@@ -28,16 +28,17 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
     listed = [
-        f"{record.number}: after step {record.step:,}, {for_figure(str(record.request), LONGEST_EDIT)}"
+        f"{record.number}: after step {record.step:,}, {for_figure(str(record.request), MAX_EDIT_CHARACTERS)}"
         for record in edits[:MAX_LISTED]
     ]
     if len(edits) > len(listed):
         listed.append(f"and {len(edits) - len(listed)} more")
-    heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)
+    heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)  # in inches
     figure = Figure(figsize=(10, sum(heights) + 0.9), layout="constrained")
     rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)
     rates.sharex(bands)
-    stride = -(-len(steps) // MAX_POINTS)
+    stride = -(-len(steps) // MAX_POINTS)  # rounded up
+    # Indices of the last step before each edit and of the first step after it.
     near_edits = {step for record in edits for step in (record.step - 1, record.step)}
     drawn = [
         step

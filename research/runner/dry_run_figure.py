@@ -23,7 +23,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     """Draw the plan of a run.
 
     Args:
-        steps: all steps.
+        steps: all steps; those of a fork begin after its parent's checkpoint.
         edits: all edits at known steps.
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
@@ -38,12 +38,12 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
     rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)
     rates.sharex(bands)
     stride = -(-len(steps) // MAX_POINTS)  # rounded up
-    # Indices of the last step before each edit and of the first step after it.
-    near_edits = {step for record in edits for step in (record.step - 1, record.step)}
+    # The last step before each edit and the first step after it.
+    near_edits = {step for record in edits for step in (record.step, record.step + 1)}
     drawn = [
         step
         for index, step in enumerate(steps)
-        if index % stride == 0 or index in near_edits or index == len(steps) - 1
+        if index % stride == 0 or step.step in near_edits or index == len(steps) - 1
     ]
     for block, colour in block_colours(blocks).items():
         curve = [step.learning_rates.get(block, float("nan")) for step in drawn]
@@ -57,7 +57,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
             bands.barh(row, end - start, left=start, height=0.8, color="#2a9d8f" if trains else "#d9d9d9")
     bands.set_yticks(range(len(blocks)), list(reversed(blocks)), fontsize=8)
     bands.set_xlabel("step (green: trains, grey: frozen)")
-    bands.set_xlim(0.5, len(steps) + 0.5)
+    bands.set_xlim(steps[0].step - 0.5, steps[-1].step + 0.5)
     mark_edits([rates, bands], edits, len(steps))
     caption.axis("off")
     caption.text(0, 1, "\n".join(listed), va="top", fontsize=8, transform=caption.transAxes, wrap=True)

@@ -66,6 +66,13 @@ def test_timeline_figure_has_no_band_for_an_absent_block() -> None:
     assert np.isnan(np.asarray(layer.get_ydata())).tolist() == [False, True]
 
 
+def test_timeline_figure_of_a_fork_begins_after_the_checkpoint() -> None:
+    steps = [make_step(step) for step in range(1001, 1001 + 2 * MAX_POINTS)]
+    rates, bands, _ = timeline_figure(steps, [make_edit(1, step=1101)]).axes
+    assert bands.get_xlim() == (1000.5, 1000.5 + 2 * MAX_POINTS)
+    assert {1101, 1102} <= set(np.asarray(rates.lines[0].get_xdata()).tolist())
+
+
 def test_timeline_figure_samples_long_runs_but_keeps_steps_around_edits() -> None:
     edits = [make_edit(number, step=101 + number) for number in range(1, 26)]  # after steps 102 to 126
     rates, _, caption = timeline_figure([make_step(step) for step in range(1, 3 * MAX_POINTS)], edits).axes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from research.system.manifest import file_sha256
 from research.system.paths import expand_path
-from research.system.user_code import CodeOf, add_plugin
+from research.system.user_code import ErrorsAttributedTo, add_plugin
 
 
 def import_plugins(plugins: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def import_plugins(plugins: Sequence[str]) -> None:
     if plugins and os.getcwd() not in sys.path:  # Python adds only the script's directory
         sys.path.append(os.getcwd())
     for plugin in plugins:
-        with CodeOf(f"plugin '{plugin}'"):
+        with ErrorsAttributedTo(f"plugin '{plugin}'"):
             try:
                 if plugin.endswith(".py"):
                     _import_file(Path(plugin))

@@ -41,7 +41,7 @@ class Notes:
     """Definition of the user's function, if it could not be called with the given arguments."""
 
 
-class CodeOf:
+class ErrorsAttributedTo:
     """Context that adds the owner of the user's code to exceptions; in nested contexts, the innermost owner is kept.
 
     Args:

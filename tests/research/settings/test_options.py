@@ -103,7 +103,7 @@ def test_create_passes_positional_arguments_and_options() -> None:
 
 
 def test_options_of_omits_parameters_that_the_caller_provides() -> None:
-    assert options_of(needy, given_by_caller=("size",)) == ()
+    assert options_of(needy, not_options=("size",)) == ()
 
 
 def test_describe_entry_shows_summary_source_and_options() -> None:

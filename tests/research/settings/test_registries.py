@@ -15,7 +15,7 @@ from research.runner.first_checks.choices import check_choice
 from research.runner.first_checks.source_options import read_options
 from research.settings.config import Choice
 from research.settings.options import options_of
-from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, load_registry, read_registry
+from research.settings.registries import REGISTRIES, STEP_COUNT_PARAMETERS, load_registry, read_registry
 from research.system.errors import is_user_facing
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped_names
@@ -50,7 +50,7 @@ def test_first_checks_reject_exactly_the_values_that_the_entry_rejects(listing: 
     registry = load_registry(listing)
     outcomes = []
     for name in shipped_names(registry):
-        for option in options_of(registry[name], given_by_caller=GIVEN_BY_CALLER):
+        for option in options_of(registry[name], not_options=STEP_COUNT_PARAMETERS):
             if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):
                     option_values = {option.name: value}

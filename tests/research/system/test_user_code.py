@@ -14,8 +14,8 @@ from heads.mean import MeanHead
 from research.data.prepare.cache import fetch
 from research.settings.times import parse_time
 from research.system.user_code import (
-    CodeOf,
     During,
+    ErrorsAttributedTo,
     add_plugin,
     describe,
     describe_location,
@@ -76,11 +76,11 @@ def test_describe_ignores_user_code_that_the_product_did_not_call() -> None:
 
 def test_innermost_owner_and_time_are_described(call_and_catch: CallAndCatch) -> None:
     def inner() -> None:
-        with CodeOf("edit 'inner'"), During("in step 4"):
+        with ErrorsAttributedTo("edit 'inner'"), During("in step 4"):
             raise call_and_catch(user_function)
 
     def outer() -> None:
-        with CodeOf("hook 'outer'"), During("after step 4"):
+        with ErrorsAttributedTo("hook 'outer'"), During("after step 4"):
             inner()
 
     lines = (describe(call_and_catch(outer)) or "").splitlines()
@@ -98,7 +98,7 @@ def test_record_when_keeps_the_first_description(call_and_catch: CallAndCatch) -
 
 
 def test_owner_is_not_recorded_for_errors_raised_by_the_product(call_and_catch: CallAndCatch) -> None:
-    with pytest.raises(ValueError, match="'50'") as error_info, CodeOf("head 'mine'"):
+    with pytest.raises(ValueError, match="'50'") as error_info, ErrorsAttributedTo("head 'mine'"):
         parse_time("50")
     assert describe(error_info.value) is None
 
@@ -107,7 +107,7 @@ def test_failed_call_is_located_at_the_definition_of_the_function() -> None:
     def needs_two(first: int, second: int) -> None:
         """Never runs."""
 
-    with pytest.raises(TypeError) as error_info, CodeOf("hook 'mine'", needs_two):
+    with pytest.raises(TypeError) as error_info, ErrorsAttributedTo("hook 'mine'", needs_two):
         needs_two(1)  # type: ignore[call-arg]
     assert describe_location(needs_two).startswith(" (needs_two: file ")
     assert describe_location(math.sqrt) == describe_location(parse_time) == ""

@@ -69,9 +69,9 @@ def plan_and_rehearse(config: RunConfig) -> Preview:
     plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
     rehearsal = plan.rehearsal()
     if parent is not None:
-        rehearsal.follow(parent)
+        rehearsal.replay_journal(parent)
     rehearsal.check(plan.timeline)
-    return Preview(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
+    return Preview(plan, list(rehearsal.plan_steps(plan.timeline)), rehearsal.journal)
 
 
 def describe_preview(preview: Preview) -> Group:

@@ -34,7 +34,7 @@ def find_conflict(
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
     try:
         # Edits requested by hooks were never rehearsed, and fail here if they read the values of weights.
-        rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
+        rehearsal.replay_journal(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
         rehearsal.apply(pending)
     except EditError as error:
         return f"the edit cannot be checked, because the earlier edits cannot be rehearsed: {one_line(error)}"

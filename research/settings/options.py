@@ -117,7 +117,7 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, not_options: tup
 
 
 def convert_options(
-    entry: str, options: Sequence[Option], values: dict[str, Any], called: str = "option"
+    entry: str, options: Sequence[Option], values: dict[str, Any], term: str = "option"
 ) -> dict[str, Any]:
     """Return all options of an entry, converted to their types and checked, including options left at their defaults.
 
@@ -125,7 +125,7 @@ def convert_options(
         entry: description of the entry, such as "head 'lstm'", for messages.
         options: the options that the entry accepts.
         values: values by name; they may be strings from the command line.
-        called: what messages call an option: "option" or "argument".
+        term: what messages call an option: "option" or "argument".
     Raises:
         UnknownNameError: if an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
@@ -133,11 +133,11 @@ def convert_options(
     names = [option.name for option in options]
     for name in values:
         if name not in names:
-            listed_as = f"{called.capitalize()}s"
-            raise UnknownNameError(describe_unknown(f"{called} of {entry}", name, names, listed_as=listed_as))
+            listed_as = f"{term.capitalize()}s"
+            raise UnknownNameError(describe_unknown(f"{term} of {entry}", name, names, listed_as=listed_as))
     missing = [option.name for option in options if option.is_required and option.name not in values]
     if missing:
-        raise ValueError(f"The {entry} needs a value for its {called} {', '.join(missing)}.")
+        raise ValueError(f"The {entry} needs a value for its {term} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
     for option in options:
         parser.add_argument(
@@ -152,7 +152,7 @@ def convert_options(
 
 
 def _as_yaml(value: Any) -> str:
-    """Return a value in the form that the parser reads; YAML spells infinity and NaN differently from JSON."""
+    """Return a value as YAML, which the parser reads. JSON would not do: it spells infinity and NaN differently."""
     plain_value = json.loads(json.dumps(value, default=_to_plain))
     return yaml.safe_dump(plain_value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
@@ -174,7 +174,7 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
 
 
 def errors_attributed_to_entry(registry: Registry[Any], name: str) -> ErrorsAttributedTo:
-    """Return a context in which errors of a registered class or function are attributed to its code."""
+    """Return a context in which errors raised in the code of a registered class or function are attributed to it."""
     entry = registry[name]
     return ErrorsAttributedTo(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 

@@ -1,4 +1,7 @@
-"""Locations of the registries, and their names. Names are read from the source: importing torch takes seconds."""
+"""Where the registries are, and the names that they contain.
+
+Built-in names are read from the source code, because importing the registries imports torch, which takes seconds.
+"""
 
 from __future__ import annotations
 

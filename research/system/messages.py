@@ -55,8 +55,8 @@ if not logger.handlers:  # this module may be imported twice
 
 
 @contextmanager
-def muted() -> Iterator[None]:
-    """Suppress messages, for example when data are read a second time."""
+def messages_muted() -> Iterator[None]:
+    """Suppress messages during the context, for example when data are read a second time."""
     before, logger.disabled = logger.disabled, True
     try:
         yield

@@ -88,7 +88,7 @@ def for_markdown(text: str) -> str:
 
 def markdown_code(text: str, language: str) -> str:
     """Return a code block in Markdown, with a fence longer than any in the code."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    longest = max((len(backticks) for backticks in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{_escape_unsafe(text).rstrip()}\n{fence}"
 

@@ -138,7 +138,7 @@ def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed
     """Do some work on every process; if it fails on any process, raise an error on all of them."""
     error: ValueError | None = None
     try:
-        with durable.reporting_failure(target, needed=needed):
+        with durable.converting_write_errors(target, needed=needed):
             work()
     except ValueError as caught:
         error = caught

@@ -16,16 +16,16 @@ from research.settings.times import parse_time
 from research.system.user_code import (
     During,
     ErrorsAttributedTo,
-    add_plugin,
     describe,
     describe_location,
     describe_plainly,
-    find_frame,
+    find_user_frame,
     hash_user_code,
     is_product_code,
     is_raised_by_user_code,
     is_user_code,
     record_when,
+    treat_as_user_code,
 )
 
 
@@ -49,10 +49,10 @@ def call_and_catch(tmp_path: Path) -> CallAndCatch:
 
 
 def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
-    frame = find_frame(call_and_catch(user_function))
+    frame = find_user_frame(call_and_catch(user_function))
     assert frame is not None
     assert (frame.filename, frame.name, frame.line) == (__file__, "user_function", 'raise KeyError("mine")')
-    caller = find_frame(call_and_catch(lambda: json.loads("{")))  # the line of user code that called the library
+    caller = find_user_frame(call_and_catch(lambda: json.loads("{")))  # the line of user code that called the library
     assert caller is not None
     assert (caller.filename, caller.name) == (__file__, "<lambda>")
 
@@ -60,17 +60,17 @@ def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: Cal
 def test_find_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
     error = RuntimeError("without a traceback of its own")
     error.__cause__ = call_and_catch(user_function)
-    frame = find_frame(error)
+    frame = find_user_frame(error)
     assert frame is not None
     assert frame.name == "user_function"
     error.__cause__ = error
-    assert find_frame(error) is None  # a cycle of causes ends the search
+    assert find_user_frame(error) is None  # a cycle of causes ends the search
 
 
 def test_describe_ignores_user_code_that_the_product_did_not_call() -> None:
     with pytest.raises(KeyError) as error_info:
         user_function()
-    assert find_frame(error_info.value) is None
+    assert find_user_frame(error_info.value) is None
     assert describe(error_info.value) is None
 
 
@@ -135,7 +135,7 @@ def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Pat
 def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "mine"
     assert not is_user_code(str(package / "head.py"))
-    add_plugin(package)
+    treat_as_user_code(package)
     assert is_user_code(str(package / "head.py"))
     assert not is_user_code(str(package.with_name("other") / "head.py"))
 

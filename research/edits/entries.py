@@ -65,7 +65,7 @@ class Due:
         """
         if self.when is not None and num_evaluations < self.when.num_evaluations_needed:
             raise ValueError(
-                f"{self.when} can never come true: it needs at least {self.when.num_evaluations_needed} evaluations "
+                f"{self.when} can never come true: it needs {self.when.num_evaluations_needed} or more evaluations "
                 f"before the last step; there are {num_evaluations}. Evaluate more often (--evaluate_every)."
             )
 

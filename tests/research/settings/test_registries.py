@@ -36,10 +36,10 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
 NOT_CHECKED_FIRST = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
 """Options without first checks, because their valid values depend on the encoder or on a constant of the module."""
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "heads": (EncoderSpec(8, 7), 2),
+    "heads": (EncoderSpec(hidden_size=8, num_hidden_states=7), 2),  # the encoder and the number of labels
     "hooks": (),
     "schedules": (SGD([torch.zeros(1)], lr=1.0),),
-    "objectives": (SingleLabel(("a", "b"), (1, 1), 2),),
+    "objectives": (SingleLabel(("a", "b"), label_counts=(1, 1), num_train=2),),
 }
 """Positional arguments for the entries of each registry."""
 STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}

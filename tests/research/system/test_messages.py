@@ -32,7 +32,7 @@ def test_only_the_main_process_prints(
     assert capsys.readouterr().out == ("once\n" if is_main else "")
 
 
-def test_muted_prints_nothing_even_if_nested(capsys: pytest.CaptureFixture[str]) -> None:
+def test_muted_messages_are_not_printed_even_in_nested_contexts(capsys: pytest.CaptureFixture[str]) -> None:
     with messages_muted():
         with messages_muted():
             logger.info("inner")

@@ -48,7 +48,7 @@ def call_and_catch(tmp_path: Path) -> CallAndCatch:
     return call
 
 
-def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
+def test_find_user_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
     frame = find_user_frame(call_and_catch(user_function))
     assert frame is not None
     assert (frame.filename, frame.name, frame.line) == (__file__, "user_function", 'raise KeyError("mine")')
@@ -57,7 +57,7 @@ def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: Cal
     assert (caller.filename, caller.name) == (__file__, "<lambda>")
 
 
-def test_find_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
+def test_find_user_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
     error = RuntimeError("without a traceback of its own")
     error.__cause__ = call_and_catch(user_function)
     frame = find_user_frame(error)
@@ -132,7 +132,7 @@ def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Pat
         assert (is_product_code(path), is_user_code(path)) == (False, False)
 
 
-def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
+def test_treat_as_user_code_applies_to_installed_files(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "mine"
     assert not is_user_code(str(package / "head.py"))
     treat_as_user_code(package)

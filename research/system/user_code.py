@@ -66,8 +66,8 @@ class ErrorsAttributedTo:
             notes.owner, notes.location = self._owner, location
 
 
-class During:
-    """Context that records when exceptions are raised; the innermost context decides.
+class ErrorsOccurring:
+    """Context that records in exceptions when they were raised; the innermost context decides.
 
     Args:
         when: description of the time, such as "in step 3".

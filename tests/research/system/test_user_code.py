@@ -14,8 +14,8 @@ from heads.mean import MeanHead
 from research.data.prepare.cache import fetch
 from research.settings.times import parse_time
 from research.system.user_code import (
-    During,
     ErrorsAttributedTo,
+    ErrorsOccurring,
     describe,
     describe_location,
     describe_plainly,
@@ -76,11 +76,11 @@ def test_describe_ignores_user_code_that_the_product_did_not_call() -> None:
 
 def test_innermost_owner_and_time_are_described(call_and_catch: CallAndCatch) -> None:
     def inner() -> None:
-        with ErrorsAttributedTo("edit 'inner'"), During("in step 4"):
+        with ErrorsAttributedTo("edit 'inner'"), ErrorsOccurring("in step 4"):
             raise call_and_catch(user_function)
 
     def outer() -> None:
-        with ErrorsAttributedTo("hook 'outer'"), During("after step 4"):
+        with ErrorsAttributedTo("hook 'outer'"), ErrorsOccurring("after step 4"):
             inner()
 
     lines = (describe(call_and_catch(outer)) or "").splitlines()

@@ -1,4 +1,4 @@
-"""Errors shown to the user: recognise them, print them without a traceback, and shorten those of libraries."""
+"""Errors shown to the user: recognise them, describe them in a few lines, and print them without a traceback."""
 
 from __future__ import annotations
 

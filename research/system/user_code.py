@@ -163,6 +163,8 @@ def is_product_code(filename: str) -> bool:
 def hash_user_code(function: object) -> str | None:
     """Return a hash of the file that defines a function or class, or None for Midway's own code.
 
+    For a function that is not defined in a file, the hash of its bytecode is returned.
+
     Raises:
         ValueError: if the source cannot be found.
     """

@@ -55,7 +55,7 @@ def test_apply_edit_sets_run_applying_and_seeds_with_the_number_of_the_edit(
     assert numbers[0] == numbers[1] == numbers[2] != numbers[3]
 
 
-def test_apply_edit_error_names_step_request_and_origin(start_rehearsal: StartRehearsal) -> None:
+def test_apply_edit_error_contains_step_request_and_origin(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     run.clock.advance(8)
     with pytest.raises(EditError, match=r"step 1, set_dropout\(p=2\.0\) .*the test.* 2\.0\.$") as caught:

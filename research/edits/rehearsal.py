@@ -207,7 +207,7 @@ class Rehearsal:
             EditError: if an edit cannot be applied, or would leave nothing to train.
         """
         rehearsed = copy.deepcopy(self)
-        # No evaluation, and so no condition that comes true, precedes the edits that are due at the start.
+        # The first evaluation follows the edits that are due at the start, so no condition comes true before them.
         states = _States() if self.clock.step in timeline.due else _States(self)
         for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
             rehearsed.clock.set_step(step)

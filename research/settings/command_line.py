@@ -37,7 +37,7 @@ from research.system.paths import expand_path
 
 @dataclass
 class Command:
-    """A parsed command line of run.py."""
+    """A parsed command line of run.py: the settings, and the values of the inspection flags (`listing` is --list)."""
 
     config: RunConfig
     print_config: bool = False

@@ -142,7 +142,8 @@ class Kind(enum.Enum):
     NEW = "new"
 
 
-@pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])  # JSON has no tuples
+# JSON has neither enums nor tuples.
+@pytest.mark.parametrize(("annotation", "value"), [(Kind, "NEW"), (tuple[int, int], [1, 2])])
 def test_parse_request_refuses_arguments_that_json_cannot_store(annotation: Any, value: Any) -> None:
     def mine(run: Editable, size: Any) -> None:
         raise AssertionError

@@ -16,7 +16,7 @@ from heads.registry import Registry
 from research.edits.base import EDITS_WITHOUT_PARAMETER_CHANGES, arguments_of
 from research.settings.flags import setting_types
 from research.settings.options import Option, options_of
-from research.settings.registries import GIVEN_BY_CALLER, load_registry
+from research.settings.registries import STEP_COUNT_PARAMETERS, load_registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,7 +124,7 @@ def _entry_section(page: RegistryPage, registry: Registry[Any], name: str) -> It
         unwrapped = " ".join(paragraph.split())
         yield unwrapped.replace("Source: ", "**Source:** ", 1).replace(" Differs: ", "\n\n**Differs:** ") + "\n"
     yield from _facts_about(page, entry, name)
-    options = arguments_of(name) if page.listing == "edits" else options_of(entry, given_by_caller=GIVEN_BY_CALLER)
+    options = arguments_of(name) if page.listing == "edits" else options_of(entry, not_options=STEP_COUNT_PARAMETERS)
     if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
         yield f"{page.parameter_kind}s:\n"
         yield "".join(f"- {_describe_option(option, name)}\n" for option in options)

@@ -121,9 +121,9 @@ def write_rows(folder: Path, num_rows: int) -> None:
     """Write real reviews of at least MAX_LENGTH words as training rows, and a few short ones for evaluation."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
-    from research.system.messages import muted
+    from research.system.messages import messages_muted
 
-    with muted():
+    with messages_muted():
         splits = load_splits(DataSettings(data="imdb"))
     folder.mkdir()
 

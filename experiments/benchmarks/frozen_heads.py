@@ -72,11 +72,11 @@ def load_parts(trial: Trial) -> tuple[Any, Any, Any, Any]:
     from research.data.prepare.load import load_splits
     from research.model.encoder_with_head import build_model
     from research.model.encoders import load_tokenizer
-    from research.system.messages import muted
+    from research.system.messages import messages_muted
 
     config = trial.config()
     tokenizer = load_tokenizer(config.encoder)
-    with muted():
+    with messages_muted():
         splits = tokenize_splits(load_splits(config), tokenizer)
     collator = Collator(tokenizer, splits.task, max_length=config.max_length, truncation=config.truncation, pair=False)
     torch.manual_seed(config.seed)

@@ -254,10 +254,10 @@ def load_parts(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, A
     from research.model.encoder_with_head import build_model
     from research.model.encoders import load_tokenizer
     from research.settings.config import DataSettings, RunConfig
-    from research.system.messages import muted
+    from research.system.messages import messages_muted
 
     tokenizer = load_tokenizer(ENCODER)
-    with muted():
+    with messages_muted():
         splits = tokenize_splits(load_splits(DataSettings(data=str(folder))), tokenizer)
     collator = Collator(tokenizer, splits.task, max_length=MAX_LENGTH, truncation="head_tail", pair=False)
     torch.manual_seed(0)
@@ -292,10 +292,10 @@ def write_rows(folder: Path, num_rows: int) -> None:
     """Write `num_rows` real reviews to the training file, and a few to the validation and test files."""
     from research.data.prepare.load import load_splits
     from research.settings.config import DataSettings
-    from research.system.messages import muted
+    from research.system.messages import messages_muted
 
     settings = DataSettings(data="imdb", limit_train=num_rows, limit_validation=8, limit_test=8)
-    with muted():
+    with messages_muted():
         splits = load_splits(settings)
     for name, split in splits.items():
         with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:

@@ -345,9 +345,9 @@ def load_parts(folder: Path) -> tuple[Any, Any, Any]:
     from research.model.encoder_with_head import build_model
     from research.model.encoders import load_tokenizer
     from research.settings.config import DataSettings, RunConfig
-    from research.system.messages import muted
+    from research.system.messages import messages_muted
 
-    with muted():
+    with messages_muted():
         task = load_splits(DataSettings(data=str(folder))).task
     torch.manual_seed(0)
     model = build_model(RunConfig(encoder=ENCODER, max_length=MAX_LENGTH), task)

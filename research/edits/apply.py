@@ -8,7 +8,7 @@ from research.learning.optimizer import regroup
 from research.model.families import model_blocks
 from research.model.parameters import count_parameters, trainable_parameters
 from research.system.errors import is_user_facing, one_line
-from research.system.user_code import CodeOf
+from research.system.user_code import ErrorsAttributedTo
 
 
 def apply_edit(run: Editable, request: EditRequest) -> Record:
@@ -18,13 +18,13 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
         EditError: if the edit cannot be applied.
     """
     model = run.encoder_with_head
-    before = count_parameters(model)
+    counts_before = count_parameters(model)
     number = len(run.journal) + 1
     run.applying = request
     try:
         with (
             seeded(run.config.seed, number, model.device),
-            CodeOf(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
+            ErrorsAttributedTo(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
         ):
             EDITS[request.name](run, **request.arguments)
     except ValueError as error:
@@ -37,8 +37,15 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
         run.applying = None
     regroup(run.optimizer, model_blocks(model.encoder, model.head), run.new_parameters)
     # Each is a pair: the number before and after the edit.
-    trainable, all_parameters = zip(before, count_parameters(model), strict=True)
-    return Record.of(request, number, run.clock, trainable, all_parameters, clock=run.clock.state_dict())
+    trainable, all_parameters = zip(counts_before, count_parameters(model), strict=True)
+    return Record.of(
+        request,
+        number,
+        now=run.clock,
+        trainable=trainable,
+        parameters=all_parameters,
+        clock=run.clock.state_dict(),
+    )
 
 
 def check_has_trainable_parameters(run: Editable) -> None:

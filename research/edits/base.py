@@ -134,7 +134,7 @@ class Editable(Protocol):
         """Print a message for the user, once for all processes."""
 
     def shared_random_numbers(self) -> AbstractContextManager[None]:
-        """Return a context in which all processes draw the same random numbers. In edits, they always do."""
+        """Return a context in which all processes draw the same random numbers. In an edit, they do so anyway."""
         ...
 
 
@@ -176,7 +176,7 @@ def parse_request(name: str, value: Any, asked_by: str) -> EditRequest:
 
     Args:
         name: registered name of the edit.
-        value: a dict of arguments, or the first argument alone; true or null for an edit without arguments.
+        value: a dict of arguments, or the first argument alone; true or null to give no arguments.
         asked_by: origin of the request, for messages and the journal.
     Raises:
         UnknownNameError: if there is no such edit or argument.
@@ -233,11 +233,11 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     """
     parameter_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     first = next(iter(inspect.signature(EDITS[name]).parameters), "")
-    return options_of(EDITS[name], parameter_kinds=parameter_kinds, given_by_caller=(first,))
+    return options_of(EDITS[name], parameter_kinds=parameter_kinds, not_options=(first,))
 
 
 class EditProxy:
-    """Requests edits when they are called as methods: `run.edit.unfreeze("encoder.layer[-2:]")`.
+    """`run.edit`: calling one of its methods requests an edit, as in `run.edit.unfreeze("encoder.layer[-2:]")`.
 
     Args:
         submit: function that receives the request.
@@ -265,7 +265,7 @@ def hash_requests(requests: list[EditRequest]) -> int:
     if not requests:
         return 0
     text = json.dumps([[request.name, request.arguments] for request in requests], sort_keys=True, default=repr)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") or 1
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") or 1  # 0 means no requests
 
 
 @contextmanager

@@ -65,20 +65,20 @@ class Due:
         """
         if self.when is not None and num_evaluations < self.when.num_evaluations_needed:
             raise ValueError(
-                f"{self.when} can never come true: it needs at least {self.when.num_evaluations_needed} evaluations "
+                f"{self.when} can never come true: it needs {self.when.num_evaluations_needed} or more evaluations "
                 f"before the last step; there are {num_evaluations}. Evaluate more often (--evaluate_every)."
             )
 
 
 def read_entry(
-    entry: object, edits: Collection[str], *, allow_unregistered: bool = False
+    entry: object, known_edits: Collection[str], *, allow_unregistered: bool = False
 ) -> tuple[Due, dict[str, Any]]:
     """Parse an entry: one time or condition, and edits by name.
 
     Args:
         entry: the entry as in the settings.
-        edits: names of the known edits.
-        allow_unregistered: whether to accept unknown edits, because a plugin may register them later.
+        known_edits: names of the registered edits.
+        allow_unregistered: whether to accept other edits too, because a plugin may register them later.
     Returns:
         When the entry is due, and the value that the entry gives for each edit.
     Raises:
@@ -92,23 +92,23 @@ def read_entry(
     if len(times) != 1:
         raise ValueError(f"expected exactly one of {', '.join(DUE_KEYWORDS)}, got {', '.join(times) or 'none'}")
     for name in given:
-        if name not in edits and not allow_unregistered:
-            raise UnknownNameError(describe_unknown_edit(name, edits))
+        if name not in known_edits and not allow_unregistered:
+            raise UnknownNameError(describe_unknown_edit(name, known_edits))
     if not given:
-        raise ValueError(f"expected at least one edit besides the time. Edits: {', '.join(edits)}")
-    ((kind, text),) = times.items()
+        raise ValueError(f"expected at least one edit besides the time. Edits: {', '.join(known_edits)}")
+    ((keyword, text),) = times.items()
     if on_conflict not in (None, "skip", "error"):
         raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
-    if on_conflict is not None and kind != "when":
+    if on_conflict is not None and keyword != "when":
         raise ValueError(
             f"{ON_CONFLICT} is only for entries with 'when': edits due at a known time are checked before training"
         )
-    if kind == "when":
+    if keyword == "when":
         return Due(when=parse_condition(str(text)), on_conflict=on_conflict), given
     time = parse_time(str(text))
-    if kind == "every" and time.value == 0:
+    if keyword == "every" and time.value == 0:
         raise ValueError("expected a time above 0 after 'every'")
-    return (Due(at=time) if kind == "at" else Due(every=time)), given
+    return (Due(at=time) if keyword == "at" else Due(every=time)), given
 
 
 def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[st
     Args:
         edit: name of the edit.
         options: all arguments of the edit.
-        value: a dict of arguments, or the first argument alone; true or null for an edit without arguments.
+        value: a dict of arguments, or the first argument alone; true or null to give no arguments.
     Raises:
         ValueError: if a value is given to an edit that takes no arguments.
     """

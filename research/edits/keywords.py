@@ -15,4 +15,4 @@ KEYWORDS = (*DUE_KEYWORDS, ON_CONFLICT)
 
 def describe_unknown_edit(name: object, edits: Iterable[str]) -> str:
     """Return the error message for an entry with an edit that does not exist."""
-    return describe_unknown("edit", str(name), [*edits, *KEYWORDS], listed_as="Edits and times")
+    return describe_unknown("edit", str(name), [*edits, *KEYWORDS], listed_as="Edits and keywords")

@@ -1,4 +1,4 @@
-"""The heads that a run will have: its first head, and the heads with which its timeline replaces that one."""
+"""The heads that a run may have: its first head, and the heads with which its timeline may replace it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from research.model.head_check import PlannedHead
 
 
 def find_planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]:
-    """Return each head that a run will have, and which parts of it train. Hooks may request further heads later.
+    """Return the head at the start, after each step with planned edits, and after each conditional entry.
+
+    Hooks may request further heads during training.
 
     Args:
         rehearsal: the run's rehearsal before its first step (for a fork: at its start), which is not changed.
@@ -29,7 +31,7 @@ def find_planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[Planned
             run.apply(requests)
             heads.append(PlannedHead.of(run.encoder_with_head))
     for entry in timeline.conditional:
-        for state in (at_start, run):  # the condition may come true at any time
+        for state in (at_start, run):  # an entry that is not applicable early may be applicable late
             edited = copy.deepcopy(state)
             with suppress(EditError):
                 edited.apply(entry.requests)

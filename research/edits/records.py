@@ -19,7 +19,7 @@ class EditRequest:
     arguments: dict[str, Any] = field(default_factory=dict)
     """All arguments, including defaults."""
     asked_by: str = "Python"
-    """Origin of the request: a timeline entry or a hook."""
+    """Origin of the request: a setting, a timeline entry, a hook, or Python code outside hooks."""
     entry: str | None = None
     """The timeline entry as a string, including its time; None if a hook requested the edit during training."""
 
@@ -43,7 +43,7 @@ class Record:
     arguments: dict[str, Any]
     """All arguments, including defaults."""
     asked_by: str
-    """Origin of the request: a timeline entry or a hook."""
+    """Origin of the request: a setting, a timeline entry, a hook, or Python code outside hooks."""
     trainable_parameters: list[int]
     """Number of trainable parameters before and after the edit."""
     parameters: list[int]
@@ -71,8 +71,8 @@ class Record:
             request: the request.
             number: number of the edit, from 1.
             now: the run's clock.
-            trainable: number of trainable parameters before and after.
-            parameters: number of all parameters before and after.
+            trainable: number of trainable parameters before and after the edit.
+            parameters: number of all parameters before and after the edit.
             **more: further fields of the record: `skipped` or `clock`.
         """
         return cls(

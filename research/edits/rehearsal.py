@@ -186,8 +186,8 @@ class Rehearsal:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(_describe_missing("run", name, Editable))
 
-    def follow(self, parent: Parent) -> None:
-        """Advance to the start of a fork by applying the edits that its parent applied."""
+    def replay_journal(self, parent: Parent) -> None:
+        """Advance to the step at which a fork starts, applying the edits in its parent's journal."""
         due: dict[int, list[Record]] = {}
         for record in parent.journal:
             if record.skipped is not None:
@@ -207,7 +207,7 @@ class Rehearsal:
             EditError: if an edit cannot be applied, or would leave nothing to train.
         """
         rehearsed = copy.deepcopy(self)
-        # Conditions come true after an evaluation, and therefore never before the edits that are due at the start.
+        # The first evaluation follows the edits that are due at the start, so no condition comes true before them.
         states = _States() if self.clock.step in timeline.due else _States(self)
         for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
             rehearsed.clock.set_step(step)
@@ -241,11 +241,12 @@ class Rehearsal:
             later = planned[num_applied:]
             for earlier in [[], *others, *all_others]:
                 if earlier and _find_failure(state, [earlier, *later]) is not None:
-                    continue  # the other entry has its own check
+                    continue  # this fails without the entry too, and is reported when the other entry is checked
                 num_tried += 1
                 if (failure := _find_failure(state, [earlier, entry.requests, *later])) is not None:
                     failures.append(failure)
-        if len(failures) == num_tried and not (self.clock.step > 0 and entry.on_conflict is not None):
+        is_fork = self.clock.step > 0
+        if len(failures) == num_tried and not (is_fork and entry.on_conflict is not None):
             raise failures[0]
         if failures and entry.on_conflict is None:
             raise EditError(
@@ -256,15 +257,15 @@ class Rehearsal:
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """Everything that determines whether an edit can be applied: parameters, shapes, frozen mask and settings."""
+        """Everything that determines whether an edit can be applied: parameters, whether they train, and settings."""
         model = self.encoder_with_head
         parameters = (
             (name, tuple(parameter.shape), parameter.requires_grad) for name, parameter in model.named_parameters()
         )
         return (*parameters, repr(model.config.to_dict()), repr(self.objective), self.collator.max_length)
 
-    def walk(self, timeline: Timeline) -> Iterator[StepPlan]:
-        """Yield every step of the run from the current one to the last, without conditional edits.
+    def plan_steps(self, timeline: Timeline) -> Iterator[StepPlan]:
+        """Yield the plan of each step from the current one to the last; conditional edits are left out.
 
         Raises:
             EditError: if an edit cannot be applied, or would leave nothing to train.
@@ -280,7 +281,7 @@ class Rehearsal:
         """Apply the edits that are due after one step, as a run does, except for what involves processes or weights.
 
         Raises:
-            EditError: if an edit cannot be applied, or reads the values of parameters.
+            EditError: if an edit cannot be applied, reads the values of parameters, or leaves nothing to train.
         """
         if requests:
             self._trainable = None
@@ -332,11 +333,13 @@ class Rehearsal:
 
 
 class _States:
-    """States of a run along its timeline. Of consecutive states of equal structure, only the first and last are kept.
+    """States of a run along its timeline, without those that need no check.
 
-    The states in between need no check. If an entry cannot be applied at one of them, it cannot be applied at the first
-    either, since more edits are planned after the first. If it can be applied at one of them, it can be applied at the
-    last. Therefore a timeline that repeats an edit hundreds of times does not take longer to check.
+    If consecutive states have the same structure, only the first and the last of them are kept. The states in between
+    need no check, because an entry is tried together with the edits that are planned after a state. More edits are
+    planned after the first state, so an entry that fails in between also fails there. Fewer are planned after the last
+    state, so an entry that succeeds in between also succeeds there. Therefore a timeline that repeats an edit hundreds
+    of times does not take longer to check.
 
     Args:
         start: the run before any planned edit, if conditions may come true there.
@@ -359,7 +362,7 @@ class _States:
 
 
 def _find_failure(state: Rehearsal, planned: Sequence[Sequence[EditRequest]]) -> EditError | None:
-    """Return why the edits planned for several steps cannot be applied in their order, or None if they can."""
+    """Apply the edits of several steps to a copy of a state; return the error if one fails, otherwise None."""
     rehearsed = copy.deepcopy(state)
     try:
         rehearsed.apply_all(planned)

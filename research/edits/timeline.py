@@ -1,4 +1,4 @@
-"""The timeline of a run: edits and when they are due, read from the settings, resolved to steps before training."""
+"""The timeline of a run, read from the settings. Before training, the times in it are converted to steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineEntry(Due):
-    """One or several edits that are due at the same time."""
+    """One or several edits that are due at the same time or under the same condition."""
 
     label: str
     """Origin of the entry, for messages and the journal."""
@@ -85,8 +85,8 @@ def parse_entry(entry: Mapping[str, Any], label: str) -> TimelineEntry:
     try:
         due, edits = read_entry(entry, EDITS)
         requests = tuple(parse_request(name, value, label) for name, value in edits.items())
-        kind = next(name for name in DUE_KEYWORDS if getattr(due, name) is not None)
-        identity = f"{kind} {getattr(due, kind)}: {list_edits(requests)}"
+        keyword = next(name for name in DUE_KEYWORDS if getattr(due, name) is not None)
+        identity = f"{keyword} {getattr(due, keyword)}: {list_edits(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
         return TimelineEntry(**vars(due), label=label, requests=requests)
     except ValueError as error:
@@ -130,7 +130,7 @@ def check_conditions(entries: Sequence[TimelineEntry], num_evaluations: int) -> 
 def resolve_timeline(
     entries: Sequence[TimelineEntry], clock: Clock, *, smoke: bool = False, parent: Parent | None = None
 ) -> Timeline:
-    """Return the edits by the step after which they are due.
+    """Return the timeline with the step after which each edit is due.
 
     Args:
         entries: the entries. Entries that are due after the same step are applied in this order.
@@ -138,14 +138,14 @@ def resolve_timeline(
         smoke: whether this is a smoke run, into whose few steps the timeline is compressed.
         parent: for a fork, the run that it continues. Edits that the parent applied are not applied again.
     Raises:
-        ValueError: if the time of an entry is never reached.
+        ValueError: if the time of an entry is never reached, or has passed when the fork starts.
     """
     due: dict[int, list[EditRequest]] = {}
     timed = [entry for entry in entries if entry.when is None]
     note = None
     if smoke and timed:
         due_entries = _compress_for_smoke(timed, clock.total_steps)
-        note = f"--smoke compresses the timeline, in its order, into {clock.total_steps} steps."
+        note = f"--smoke compresses the timeline into {clock.total_steps} steps."
     else:
         due_entries = [(step, entry) for entry in timed for step in entry.steps(clock)]
     conditional = [entry for entry in entries if entry.when is not None]
@@ -166,9 +166,9 @@ def _drop_applied_by_parent(
 
     The fork applies the entries that are due when it starts or later, unless its parent has applied them.
 
-    An edit of the parent counts only for the entry that requested it, not for an entry that requests the same edit at
-    a different time. In a fork that is longer than its parent, 50% is a later step than in the parent; nevertheless, an
-    entry that the parent applied counts as applied.
+    Entries are compared as strings. An entry that requests the same edit at a different time is therefore a different
+    entry. Conversely, an entry at 50% that the parent applied counts as applied, even if 50% is a later step in the
+    fork because the fork is longer.
 
     Args:
         due_entries: entries with the step after which each is due.
@@ -176,15 +176,15 @@ def _drop_applied_by_parent(
     Raises:
         ValueError: if the parent did not apply an entry, and the entry's step has passed.
     """
-    num_applied = Counter(record.entry for record in parent.journal)
+    num_applied_edits = Counter(record.entry for record in parent.journal)
     applied_at_fork = {record.entry for record in parent.journal if record.step == parent.step}
     remaining, notes = [], []
     for step, entry in sorted(due_entries, key=lambda pair: pair[0]):
         if entry.every is not None:
             if step > parent.step or (step == parent.step and entry.identity not in applied_at_fork):
                 remaining.append((step, entry))
-        elif num_applied[entry.identity] >= len(entry.requests):
-            num_applied[entry.identity] -= len(entry.requests)  # the timeline may contain an equal entry again
+        elif num_applied_edits[entry.identity] >= len(entry.requests):
+            num_applied_edits[entry.identity] -= len(entry.requests)  # the timeline may contain an equal entry again
             if step > parent.step:
                 notes.append(f"{entry.label} ({entry}) was applied by {parent.run} and is not repeated at step {step}.")
         elif step < parent.step:

@@ -171,12 +171,12 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
         # Check the space for all missing splits, so that the disk is not filled before the last one fails.
         missing = [each for each in keys if find_features(folder, keys[each], layers, layouts[each]) is None]
         durable.check_space(folder, needed=sum(sizes[each] for each in missing))
-        with durable.reporting_failure(folder, needed=sizes[split]):
+        with durable.converting_write_errors(folder, needed=sizes[split]):
             states = compute_hidden_states(run, split, layouts[split].order, layers)
             write_features(target, layers_to_store(), states)
 
     try:
-        with durable.reporting_failure(folder, needed=0):
+        with durable.converting_write_errors(folder, needed=0):
             return {
                 split: find_or_build(folder, key, layers, layouts[split], functools.partial(build, split))
                 for split, key in keys.items()

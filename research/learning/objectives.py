@@ -15,7 +15,7 @@ from heads.registry import Registry
 from research.data.batches.batch import Batch
 from research.settings.config import Choice, RunConfig
 from research.settings.options import complete_choice, create
-from research.system.user_code import CodeOf, describe_location
+from research.system.user_code import ErrorsAttributedTo, describe_location
 from research.tasks.base import Task
 
 
@@ -92,7 +92,7 @@ def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> Obje
         ValueError: if a shape or dtype is wrong; the message names the objective and what it returned.
     """
     name = describe_objective(objective)
-    with CodeOf(name, type(objective).__call__):
+    with ErrorsAttributedTo(name, type(objective).__call__):
         output = objective(model, batch)
     location = describe_location(type(objective).__call__)
     if not isinstance(output, ObjectiveOutput):

@@ -18,10 +18,10 @@ from torch.optim import lr_scheduler as torch_schedules
 
 from heads.registry import Registry
 from research.settings.config import Choice, RunConfig
-from research.settings.options import code_of_entry, resolve_options
-from research.settings.registries import GIVEN_BY_CALLER
+from research.settings.options import errors_attributed_to_entry, resolve_options
+from research.settings.registries import STEP_COUNT_PARAMETERS
 from research.settings.times import Clock, parse_time
-from research.system.user_code import CodeOf, describe_location
+from research.system.user_code import ErrorsAttributedTo, describe_location
 
 SCHEDULES: Registry[Callable[..., Any]] = Registry("schedule")
 register_schedule = SCHEDULES.register
@@ -44,10 +44,10 @@ class Schedule:
                 f"The warm-up must fit into the run; got a warm-up of {num_warmup_steps} steps in a run of "
                 f"{num_training_steps} steps. Lower --warmup."
             )
-        options = resolve_options(SCHEDULES, choice, given_by_caller=GIVEN_BY_CALLER)
+        options = resolve_options(SCHEDULES, choice, not_options=STEP_COUNT_PARAMETERS)
         self._num_training_steps = num_training_steps
         self._dummy = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
-        with code_of_entry(SCHEDULES, choice.name):
+        with errors_attributed_to_entry(SCHEDULES, choice.name):
             self._scheduler = SCHEDULES[choice.name](
                 self._dummy, num_warmup_steps=num_warmup_steps, num_training_steps=num_training_steps, **options
             )
@@ -56,7 +56,7 @@ class Schedule:
                 f"Expected the schedule '{choice.name}' to return one of torch's learning-rate schedulers; got "
                 f"{type(self._scheduler).__name__}{describe_location(SCHEDULES[choice.name])}."
             )
-        self._code = CodeOf(f"schedule '{choice.name}'")
+        self._attribute_errors = ErrorsAttributedTo(f"schedule '{choice.name}'")
         if num_training_steps == 1 and self.factor == 0:
             raise ValueError(
                 f"The schedule '{choice.name}' would keep the rate at 0, because it has only one step. Lower --warmup, "
@@ -86,7 +86,7 @@ class Schedule:
         """Advance by one step; after the last one, the factor no longer changes."""
         self._num_steps += 1
         if not self.is_conditional and self._num_steps < self._num_training_steps:
-            with self._code:
+            with self._attribute_errors:
                 self._scheduler.step()
 
     def step_on_metric(self, value: float) -> None:

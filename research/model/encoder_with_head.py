@@ -34,8 +34,8 @@ from research.model.encoders import (
 )
 from research.model.families import longest_input
 from research.settings.config import Choice, RunConfig
-from research.settings.options import code_of_entry, resolve_options
-from research.system.user_code import CodeOf, describe_location
+from research.settings.options import errors_attributed_to_entry, resolve_options
+from research.system.user_code import ErrorsAttributedTo, describe_location
 from research.tasks.base import Task
 
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
@@ -114,7 +114,7 @@ class EncoderWithHead(PreTrainedModel):
         assert encoder.config is config.encoder
         if config.adapters is not None:
             inject_adapters(encoder, AdapterSettings(**config.adapters))
-        self.mask_before_adapters: dict[str, bool] | None = None
+        self.trainable_before_adapters: dict[str, bool] | None = None
         """Whether each parameter of the encoder was trainable before add_lora; None without added adapters."""
         assert config.num_labels is not None
         config.head_options = resolve_head(config.head, config.head_options)
@@ -188,7 +188,7 @@ class EncoderWithHead(PreTrainedModel):
         if torch.compiler.is_compiling():  # dynamo does not support custom context managers
             outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
         else:
-            with code_of_head(self.head, self.config.head):
+            with errors_attributed_to_head(self.head, self.config.head):
                 outputs_of_head = self.head(hidden_states, attention_mask)
         check_logits(outputs_of_head, self.config.head, len(input_ids), self.config.num_labels, self.head)
         logits = outputs_of_head * self.logit_scale + self.logit_shift
@@ -317,7 +317,7 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
             `super().__init__()`.
     """
     spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
-    with code_of_entry(HEADS, name):
+    with errors_attributed_to_entry(HEADS, name):
         head: Head = HEADS[name](spec, num_labels, **options)
     if "_modules" not in vars(head):  # super().__init__() was not called, so no method of nn.Module works
         raise ValueError(
@@ -338,14 +338,14 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
     return head
 
 
-def code_of_head(head: Head, name: str) -> CodeOf:
-    """Return the context in which a head is called. Errors raised inside name the head.
+def errors_attributed_to_head(head: Head, name: str) -> ErrorsAttributedTo:
+    """Return a context in which errors raised in a head's code are attributed to the head.
 
     Args:
         head: the head.
         name: registered name of the head.
     """
-    return CodeOf(f"head '{name}'", type(head).forward)
+    return ErrorsAttributedTo(f"head '{name}'", type(head).forward)
 
 
 def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, head: Head) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from heads import Head
 from research.data.batches.collate import Collator
-from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, code_of_head
+from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, errors_attributed_to_head
 from research.settings.config import RunConfig
 from research.system.checksums import checksum
 from research.system.errors import one_line
@@ -274,7 +274,7 @@ class HeadCheck:
 
     def _run(self, head: Head, name: str, states: list[Tensor], mask: Tensor) -> Tensor:
         """Return the logits of some rows in float32, computed in the precision of training."""
-        with self._accelerator.autocast(), code_of_head(head, name):
+        with self._accelerator.autocast(), errors_attributed_to_head(head, name):
             logits = head(tuple(states) if head.wants == "all_hidden_states" else states[-1], mask)
         check_logits(logits, name, len(mask), self._num_labels, head)
         return logits.float()

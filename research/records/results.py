@@ -21,7 +21,7 @@ import yaml
 from research.learning.predictions import Predictions
 from research.settings.config import RunConfig
 from research.settings.run_files import CONFIG, PREDICTIONS, RESULT
-from research.system.durable import reporting_failure, write_text
+from research.system.durable import converting_write_errors, write_text
 from research.tasks.base import Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
@@ -59,7 +59,7 @@ def write_predictions(
     num_rows, num_labels = predictions.logits.shape
     block_rows = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
     first_block = _predictions_table(task, predictions, slice(0, block_rows), files)
-    with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
+    with converting_write_errors(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
         with pq.ParquetWriter(path, first_block.schema, use_dictionary=False) as writer:
             writer.write_table(first_block)

@@ -18,7 +18,7 @@ from research.records.tracker_names import check_tracker_names, raise_missing_pa
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs, write_tracker_runs
 from research.settings.config import RunConfig
 from research.settings.run_files import TRACKER_RUNS
-from research.system.durable import reporting_failure
+from research.system.durable import converting_write_errors
 from research.system.errors import one_line
 from research.system.messages import logger
 from research.system.plain_text import markdown_code
@@ -100,7 +100,7 @@ def track_values(accelerator: Accelerator, values: dict[str, float], step: int) 
     Raises:
         StorageError: if the disk is full.
     """
-    with reporting_failure(Path(accelerator.project_dir), needed=0):
+    with converting_write_errors(Path(accelerator.project_dir), needed=0):
         accelerator.log(values, step=step)
 
 

@@ -69,9 +69,9 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
     rehearsal = plan.create_rehearsal()
     if parent is not None:
-        rehearsal.follow(parent)
+        rehearsal.replay_journal(parent)
     rehearsal.check(plan.timeline)
-    return DryRun(plan, list(rehearsal.walk(plan.timeline)), rehearsal.journal)
+    return DryRun(plan, list(rehearsal.plan_steps(plan.timeline)), rehearsal.journal)
 
 
 def describe_dry_run(dry_run: DryRun) -> Group:

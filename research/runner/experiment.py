@@ -45,7 +45,7 @@ from research.system.launcher import num_launched_processes
 from research.system.lock import DirectoryLock
 from research.system.messages import logger
 from research.system.terminal import Terminal
-from research.system.user_code import During
+from research.system.user_code import ErrorsOccurring
 from research.system.waiting import WaitingMessage
 from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
 from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, find_fork_checkpoint, newest_checkpoint
@@ -99,7 +99,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
                 if config.resume not in (None, "auto"):
                     check_resume_directory(config, directory, any_precision=any_precision)
         (start,) = _broadcast_from_main([start])
-        with During("before training"):
+        with ErrorsOccurring("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
         # Only after the setup: if settings or data are invalid, nothing must be created or replaced.
         with fail_together(accelerator):

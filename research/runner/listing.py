@@ -9,7 +9,7 @@ from heads.registry import Registry
 from research.settings.options import describe_entry, options_of
 from research.settings.plugins import import_plugins
 from research.settings.program import HelpRequest
-from research.settings.registries import GIVEN_BY_CALLER, load_registry
+from research.settings.registries import STEP_COUNT_PARAMETERS, load_registry
 
 
 def describe_listing(listing: str, plugins: Sequence[str]) -> str:
@@ -53,5 +53,5 @@ def _describe(registry: Registry[Any], name: str) -> str:
         from research.edits.base import arguments_of
 
         return describe_entry(registry[name], arguments_of(name))
-    given_by_caller = GIVEN_BY_CALLER if registry.kind == "schedule" else ()
-    return describe_entry(registry[name], options_of(registry[name], given_by_caller=given_by_caller))
+    not_options = STEP_COUNT_PARAMETERS if registry.kind == "schedule" else ()
+    return describe_entry(registry[name], options_of(registry[name], not_options=not_options))

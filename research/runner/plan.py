@@ -35,7 +35,7 @@ from research.settings.times import Clock, parse_time
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.tasks.metric_names import check_metric
-from research.training.hook import HOOKS, Hook, code_of_hook, describe_hook
+from research.training.hook import HOOKS, Hook, describe_hook, errors_attributed_to_hook
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def entries_planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: S
     """
     entries = []
     for hook in hooks:
-        with code_of_hook(hook, "timeline"):
+        with errors_attributed_to_hook(hook, "timeline"):
             planned = hook.timeline(config, blocks)
         if not isinstance(planned, list) or not all(isinstance(entry, dict) for entry in planned):
             raise ValueError(

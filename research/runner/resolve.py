@@ -21,7 +21,7 @@ from research.runner.first_checks.check import check_times
 from research.settings.config import Choice, RunConfig
 from research.settings.options import complete_choice
 from research.settings.plugins import import_plugins
-from research.settings.registries import GIVEN_BY_CALLER
+from research.settings.registries import STEP_COUNT_PARAMETERS
 from research.settings.smoke import smoke_settings
 from research.system.launcher import check_launch
 from research.tasks.base import Task
@@ -47,14 +47,14 @@ def resolve(config: RunConfig) -> RunConfig:
     check_compiler(config)
 
     def complete(
-        registry: Registry[Any], value: str | dict[str, Any], given_by_caller: tuple[str, ...] = ()
+        registry: Registry[Any], value: str | dict[str, Any], not_options: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        return complete_choice(registry, Choice.of(value, registry.kind), given_by_caller=given_by_caller).to_yaml()
+        return complete_choice(registry, Choice.of(value, registry.kind), not_options=not_options).to_yaml()
 
     config = dataclasses.replace(
         config,
         head=complete(HEADS, config.head),
-        schedule=complete(SCHEDULES, config.schedule, GIVEN_BY_CALLER),
+        schedule=complete(SCHEDULES, config.schedule, STEP_COUNT_PARAMETERS),
         objective=None if config.objective is None else complete(OBJECTIVES, config.objective),
         hook=[complete(HOOKS, hook) for hook in config.hook],
         peft=None if config.peft is None else complete(PEFT, config.peft),

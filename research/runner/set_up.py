@@ -74,7 +74,7 @@ def set_up(
     if not plan.timeline.is_empty or wants_caching(config, plan.clock):
         rehearsal = plan.create_rehearsal()
         if parent is not None:
-            rehearsal.follow(parent)
+            rehearsal.replay_journal(parent)
         with WaitingMessage("Rehearsing the timeline"):
             rehearsal.check(plan.timeline)
             planned_heads = find_planned_heads(rehearsal, plan.timeline)

@@ -65,7 +65,7 @@ def read_flags(
         if not equals:
             values = _values_after(arguments[position:], flag_types[name], takes_several=name in with_several_values)
             position += len(values)
-            if not values and not _is_switch(flag_types[name]):
+            if not values and not _is_boolean(flag_types[name]):
                 raise ValueError(f"The flag --{flag_text} needs a value.")
         flags += [Flag(name, option if dot else None, value) for value in values or ["true"]]
     return flags
@@ -75,7 +75,7 @@ def _values_after(following: Sequence[str], flag_type: Any, *, takes_several: bo
     """Return the values that directly follow a flag."""
     values = []
     for argument in following:
-        if argument.startswith("--") or (_is_switch(flag_type) and argument not in _switch_values(flag_type)):
+        if argument.startswith("--") or (_is_boolean(flag_type) and argument not in _boolean_values(flag_type)):
             break
         values.append(argument)
         if not takes_several:
@@ -83,9 +83,9 @@ def _values_after(following: Sequence[str], flag_type: Any, *, takes_several: bo
     return values
 
 
-def _is_switch(flag_type: Any) -> bool:
+def _is_boolean(flag_type: Any) -> bool:
     return flag_type in (bool, bool | None)
 
 
-def _switch_values(flag_type: Any) -> tuple[str, ...]:
+def _boolean_values(flag_type: Any) -> tuple[str, ...]:
     return ("true", "false") if flag_type is bool else ("true", "false", "null")

@@ -37,7 +37,7 @@ from research.system.paths import expand_path
 
 @dataclass
 class Command:
-    """A parsed command line of run.py."""
+    """A parsed command line of run.py: the settings, and the values of the inspection flags (`listing` is --list)."""
 
     config: RunConfig
     print_config: bool = False
@@ -48,7 +48,7 @@ class Command:
 
 @dataclass
 class SeparatedFlags:
-    """The flags of a command line: those for jsonargparse, and those that it does not handle."""
+    """The flags of a command line, separated into those for jsonargparse and those that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
     """Flags for jsonargparse, as `--name=value`."""
@@ -80,7 +80,7 @@ def build_command(separated: SeparatedFlags) -> Command:
     """
     settings = convert_settings(build_base_recipe(separated), separated.arguments)
     inspection = {name: settings.pop(name) for name in INSPECTION_FLAGS}
-    fold_options(settings, separated.options)
+    add_options_to_choices(settings, separated.options)
     return Command(
         RunConfig(**settings),
         inspection["print_config"],
@@ -103,7 +103,7 @@ def build_help_request(program: Program, separated: SeparatedFlags) -> HelpReque
 
 
 def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
-    """Merge the recipes of a command line; if it forks a run, they override the settings of that run.
+    """Merge the recipes of a command line. With --fork, the recipes override the settings of the forked run.
 
     Raises:
         ValueError: if a recipe or the settings of the forked run cannot be read.
@@ -264,7 +264,7 @@ def is_complete(recipe: dict[str, Any]) -> bool:
     return recipe.keys() >= RunConfig().to_recipe().keys()
 
 
-def fold_options(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:
+def add_options_to_choices(settings: dict[str, Any], options: dict[str, dict[str, str]]) -> None:
     """Add the options given as `--head.<option>`, `--hook.<name>.<option>` and so on to their choices in `settings`.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 Default = TypeVar("Default")
-_KEY = "declaration"
+_METADATA_KEY = "declaration"
 
 TIME = "time: 120st (steps), 0.25ep (epochs), 10% (of the run) or 20000ex (examples)"
 """Unit of a length of training; 0 is allowed."""
@@ -163,8 +163,8 @@ def setting(
         affects_feature_cache=affects_feature_cache,
     )
     if isinstance(default, list):
-        return cast("Default", field(default_factory=default.copy, metadata={_KEY: declared}))
-    return field(default=default, metadata={_KEY: declared})
+        return cast("Default", field(default_factory=default.copy, metadata={_METADATA_KEY: declared}))
+    return field(default=default, metadata={_METADATA_KEY: declared})
 
 
 @functools.cache
@@ -174,12 +174,12 @@ def declarations(group: type[Any]) -> Mapping[str, Declaration]:
     Raises:
         TypeError: if a setting has no declaration; names the setting.
     """
-    undeclared = [item.name for item in dataclasses.fields(group) if _KEY not in item.metadata]
+    undeclared = [item.name for item in dataclasses.fields(group) if _METADATA_KEY not in item.metadata]
     if undeclared:
         raise TypeError(
             f"{group.__name__}.{undeclared[0]} has no declaration; its default must be setting(default, ...)."
         )
-    return types.MappingProxyType({item.name: item.metadata[_KEY] for item in dataclasses.fields(group)})
+    return types.MappingProxyType({item.name: item.metadata[_METADATA_KEY] for item in dataclasses.fields(group)})
 
 
 def check_bounds(name: str, value: float | None, declared: Declaration) -> None:

@@ -21,8 +21,8 @@ class InspectionSettings:
     """Inspection"""
 
     dry_run: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it lists all trials")
-    """Print a plan of the run, one step range per line, draw it to timeline.png, and exit. No weights are loaded and
-    no rows are tokenized."""
+    """Print a plan of the run, one line per range of steps, draw it to timeline.png, and exit. No weights are loaded
+    and no rows are tokenized."""
     print_config: bool = setting(
         False,
         effect=Effect.INVOCATION,

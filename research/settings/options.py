@@ -18,7 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.settings.config import Choice
 from research.settings.type_errors import describe_type_error
-from research.system.user_code import CodeOf
+from research.system.user_code import ErrorsAttributedTo
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,21 @@ class Option:
 def options_of(
     entry: Callable[..., Any],
     *,
-    given_by_caller: tuple[str, ...] = (),
+    not_options: tuple[str, ...] = (),
     parameter_kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
 ) -> tuple[Option, ...]:
     """Return the options of a registered class or function.
 
     Args:
         entry: the class or function.
-        given_by_caller: keyword-only parameters that are not options, because the calling code provides them.
+        not_options: keyword-only parameters that are not options, because the calling code provides them.
         parameter_kinds: kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
     parameters = [
         parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in parameter_kinds and name not in given_by_caller
+        if parameter.kind in parameter_kinds and name not in not_options
     ]
     hints = _resolve_type_hints(function, [parameter.name for parameter in parameters])
     documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
@@ -83,30 +83,28 @@ def _resolve_type_hints(function: Callable[..., Any], names: Sequence[str]) -> d
         ) from None
 
 
-def resolve_options(
-    registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def resolve_options(registry: Registry[Any], choice: Choice, *, not_options: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return all options of a choice, converted to their types and checked, including options left at their defaults.
 
     Args:
         registry: registry that contains the name.
         choice: name and options; values may be strings from the command line.
-        given_by_caller: see `options_of`.
+        not_options: see `options_of`.
     Raises:
         UnknownNameError: if the name or an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
     """
-    options = options_of(registry[choice.name], given_by_caller=given_by_caller)
+    options = options_of(registry[choice.name], not_options=not_options)
     return convert_options(f"{registry.kind} '{choice.name}'", options, choice.options)
 
 
-def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller: tuple[str, ...] = ()) -> Choice:
+def complete_choice(registry: Registry[Any], choice: Choice, *, not_options: tuple[str, ...] = ()) -> Choice:
     """Return a choice with all of its options, as plain values that config.yaml and checkpoints store unchanged.
 
     Raises:
         ValueError: see `resolve_options`; also if the value of an option is not plain.
     """
-    options = resolve_options(registry, choice, given_by_caller=given_by_caller)
+    options = resolve_options(registry, choice, not_options=not_options)
     for name, value in options.items():
         try:
             options[name] = json.loads(json.dumps(value))
@@ -119,7 +117,7 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, given_by_caller:
 
 
 def convert_options(
-    entry: str, options: Sequence[Option], values: dict[str, Any], called: str = "option"
+    entry: str, options: Sequence[Option], values: dict[str, Any], term: str = "option"
 ) -> dict[str, Any]:
     """Return all options of an entry, converted to their types and checked, including options left at their defaults.
 
@@ -127,7 +125,7 @@ def convert_options(
         entry: description of the entry, such as "head 'lstm'", for messages.
         options: the options that the entry accepts.
         values: values by name; they may be strings from the command line.
-        called: what messages call an option: "option" or "argument".
+        term: what messages call an option: "option" or "argument".
     Raises:
         UnknownNameError: if an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
@@ -135,11 +133,11 @@ def convert_options(
     names = [option.name for option in options]
     for name in values:
         if name not in names:
-            listed_as = f"{called.capitalize()}s"
-            raise UnknownNameError(describe_unknown(f"{called} of {entry}", name, names, listed_as=listed_as))
+            listed_as = f"{term.capitalize()}s"
+            raise UnknownNameError(describe_unknown(f"{term} of {entry}", name, names, listed_as=listed_as))
     missing = [option.name for option in options if option.is_required and option.name not in values]
     if missing:
-        raise ValueError(f"The {entry} needs a value for its {called} {', '.join(missing)}.")
+        raise ValueError(f"The {entry} needs a value for its {term} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
     for option in options:
         parser.add_argument(
@@ -154,7 +152,7 @@ def convert_options(
 
 
 def _as_yaml(value: Any) -> str:
-    """Return a value in the form that the parser reads; YAML spells infinity and NaN differently from JSON."""
+    """Return a value as YAML, which the parser reads. JSON would not do: it spells infinity and NaN differently."""
     plain_value = json.loads(json.dumps(value, default=_to_plain))
     return yaml.safe_dump(plain_value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
@@ -171,14 +169,14 @@ def create(registry: Registry[Any], choice: Choice, *positional: Any) -> Any:
         ValueError: see `resolve_options`; also any error of the entry itself.
     """
     entry, options = registry[choice.name], resolve_options(registry, choice)
-    with code_of_entry(registry, choice.name):
+    with errors_attributed_to_entry(registry, choice.name):
         return entry(*positional, **options)
 
 
-def code_of_entry(registry: Registry[Any], name: str) -> CodeOf:
-    """Return a context in which errors of a registered class or function are attributed to its code."""
+def errors_attributed_to_entry(registry: Registry[Any], name: str) -> ErrorsAttributedTo:
+    """Return a context in which errors raised in the code of a registered class or function are attributed to it."""
     entry = registry[name]
-    return CodeOf(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
+    return ErrorsAttributedTo(f"{registry.kind} '{name}'", entry.__init__ if inspect.isclass(entry) else entry)
 
 
 def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from research.system.manifest import file_sha256
 from research.system.paths import expand_path
-from research.system.user_code import CodeOf, add_plugin
+from research.system.user_code import ErrorsAttributedTo, treat_as_user_code
 
 
 def import_plugins(plugins: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def import_plugins(plugins: Sequence[str]) -> None:
     if plugins and os.getcwd() not in sys.path:  # Python adds only the script's directory
         sys.path.append(os.getcwd())
     for plugin in plugins:
-        with CodeOf(f"plugin '{plugin}'"):
+        with ErrorsAttributedTo(f"plugin '{plugin}'"):
             try:
                 if plugin.endswith(".py"):
                     _import_file(Path(plugin))
@@ -80,7 +80,7 @@ def _import_module(plugin: str) -> None:
     if spec is not None:
         paths = spec.submodule_search_locations or filter(None, [spec.origin])
         for path in paths:
-            add_plugin(Path(path))
+            treat_as_user_code(Path(path))
     try:
         importlib.import_module(plugin)
     except ModuleNotFoundError as error:
@@ -91,7 +91,7 @@ def _import_module(plugin: str) -> None:
 
 def _import_file(path: Path) -> None:
     _check_file(path)
-    add_plugin(path)
+    treat_as_user_code(path)
     name = f"midway_plugin_{path.resolve().stem}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path.resolve()):

@@ -1,4 +1,7 @@
-"""Locations of the registries, and their names. Names are read from the source: importing torch takes seconds."""
+"""Where the registries are, and the names that they contain.
+
+Built-in names are read from the source code, because importing the registries imports torch, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ _BUILT_IN = {
     "tasks": "research.tasks",
 }
 """Packages of built-in entries that are not in the registry's own module."""
-GIVEN_BY_CALLER = ("num_warmup_steps", "num_training_steps")
-"""Parameters of a schedule that the caller provides in addition to the optimizer; they are not options."""
+STEP_COUNT_PARAMETERS = ("num_warmup_steps", "num_training_steps")
+"""Keyword-only parameters of a schedule that are not options, because the run provides their values."""
 
 
 def load_registry(listing: str) -> Registry[Any]:

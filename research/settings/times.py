@@ -162,7 +162,7 @@ def parse_time(text: str) -> Time:
         raise ValueError(f"Cannot read the time '{text}': {FORMAT_ADVICE}.")
     value, unit = float(match[1]), match[2]
     if unit in ("st", "ex") and not value.is_integer():
-        raise ValueError(f"Cannot read the time '{text}': steps and examples are whole numbers.")
+        raise ValueError(f"Cannot read the time '{text}': the number of steps or examples must be an integer.")
     if unit == "%" and value > 100:
         raise ValueError(f"Cannot read the time '{text}': a percentage is at most 100%.")
     return Time(value, unit)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Describe values of the wrong type. jsonargparse's own messages list attempts to parse a value, not its type."""
+"""Describe values of the wrong type. jsonargparse's own messages do not say which type was expected."""
 
 from __future__ import annotations
 

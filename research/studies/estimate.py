@@ -25,7 +25,7 @@ from research.studies.launcher import read_launcher
 from research.studies.progress import format_duration
 from research.studies.storage.trials import FINISHED_STATES, StorageEntry
 from research.studies.worker import hidden_states_settings, trains_head_only
-from research.system.messages import muted
+from research.system.messages import messages_muted
 from research.training.accelerator import default_num_threads
 from research.training.api import Run
 from research.training.hook import Hook
@@ -144,7 +144,7 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
 
 
 def _num_rows(config: RunConfig) -> dict[str, int]:
-    with muted():
+    with messages_muted():
         return {split: len(rows) for split, rows in load_splits(config).items()}
 
 

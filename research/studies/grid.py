@@ -22,10 +22,10 @@ import yaml
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.command_line import (
+    add_options_to_choices,
     check_setting_names,
     convert_settings,
     convert_value,
-    fold_options,
     merge_recipes,
 )
 from research.settings.config import Choice, RunConfig
@@ -207,7 +207,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         if _matching_entries(spec.exclude, combination, matched_ids):
             continue
         settings = _settings_of(spec, combination, matched_ids, defaults, convert_value)
-        fold_options(settings, {kind: dict(given) for kind, given in (options or {}).items()})
+        add_options_to_choices(settings, {kind: dict(given) for kind, given in (options or {}).items()})
         trial_settings = RunConfig(**settings).to_recipe()
         axis_values = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
         arm = _arm_name(axis_values, varying) or Choice.of(trial_settings["head"], "head").name

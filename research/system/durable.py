@@ -25,7 +25,7 @@ def write_text(path: Path, text: str) -> None:
         StorageError: if the file cannot be written; the old content is kept.
     """
     temporary = path.with_name(f".{path.name}.writing")
-    with reporting_failure(path, needed=len(text)), deleting_on_failure(temporary):
+    with converting_write_errors(path, needed=len(text)), deleting_on_failure(temporary):
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -51,7 +51,7 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         StorageError: if the file cannot be written.
     """
-    with reporting_failure(path, needed=len(text)), path.open("a", encoding="utf-8") as file:
+    with converting_write_errors(path, needed=len(text)), path.open("a", encoding="utf-8") as file:
         file.write(text)
 
 
@@ -121,7 +121,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def reporting_failure(path: Path, *, needed: int) -> Iterator[None]:
+def converting_write_errors(path: Path, *, needed: int) -> Iterator[None]:
     """Convert a write error to a StorageError with the space needed and the space available.
 
     Args:

@@ -1,4 +1,4 @@
-"""Errors shown to the user: recognise them, print them without a traceback, and shorten those of libraries."""
+"""Errors shown to the user: recognise them, describe them in a few lines, and print them without a traceback."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def describe_failure(error: BaseException) -> str:
 def is_user_facing(error: ValueError) -> bool:
     """Return whether this project raised an error deliberately, to tell the user what to fix.
 
-    A ValueError raised in a library is a defect and needs its traceback. The file decides, not the name of the module,
-    because a script's module is called __main__.
+    A ValueError raised in a library is a defect and needs its traceback. The file that raised the error is compared,
+    rather than its module, because a script's module is called __main__.
     """
     position = error.__traceback__
     assert position is not None

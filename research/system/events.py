@@ -32,7 +32,7 @@ class Event:
     """The message as printed."""
 
 
-class _Writer(logging.Handler):
+class _EventWriter(logging.Handler):
     """Appends every message of this process to an event file."""
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class _Writer(logging.Handler):
 @contextmanager
 def recording_events(path: Path) -> Iterator[None]:
     """Also write messages to an event file, for the duration of the context."""
-    writer = _Writer(path)
+    writer = _EventWriter(path)
     logger.addHandler(writer)
     try:
         yield
@@ -75,9 +75,9 @@ def _append(path: Path, event: Event) -> None:
         file.write(json.dumps(asdict(event)) + "\n")
 
 
-def read_events(lines: bytes) -> list[Event]:
+def read_events(content: bytes) -> list[Event]:
     """Parse a part of an event file; incomplete lines are skipped."""
-    complete_lines = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]
+    complete_lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
     events = []
     for line in complete_lines:
         try:

@@ -10,8 +10,8 @@ import psutil
 BATCHES_BETWEEN_CHECKS = 10
 """Number of batches between checks of the process's memory."""
 MIN_GROWTH = 256 * 2**20
-"""Minimum growth of resident memory, in bytes, before the heap is trimmed again: page faults cost more than small
-holes."""
+"""Minimum growth of resident memory, in bytes, before the heap is trimmed again. Trimming costs page faults, so it is
+not worthwhile for less memory."""
 
 
 class HeapTrimmer:

@@ -166,6 +166,7 @@ def _read_flags(arguments: Sequence[str]) -> dict[str, str]:
     for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
+            # A flag without a value gets the next argument as its value, which nobody reads.
             values[name.replace("-", "_")] = value if equals else following
     return values
 

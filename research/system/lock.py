@@ -89,7 +89,7 @@ class LockFile:
                 is_locked = lock_descriptor(descriptor, blocking=wait)
                 # The previous holder may have deleted the file by now; a lock on a deleted file excludes nobody.
                 if is_locked and _is_file_at(self._path, descriptor):
-                    self._descriptor, descriptor = descriptor, -1
+                    self._descriptor, descriptor = descriptor, -1  # -1: `finally` must not close the locked file
                     return True
             except OSError as error:
                 raise UnlockableError(error.strerror) from error

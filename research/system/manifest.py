@@ -25,7 +25,10 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Describe the first difference between a folder and its manifest; return None if there is none."""
+    """Describe the first file that differs from the folder's manifest, or the first link; return None if there is none.
+
+    Files that are not in the manifest are ignored.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         manifest_format, files = manifest["format"], manifest["files"]

@@ -30,7 +30,7 @@ class _Printer(logging.Handler):
     """Prints messages without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print and flush a message: some announce a long wait, and a file or pipe would delay them."""
+        """Print a message and flush it, because messages that announce a long wait must not stay in a buffer."""
         tqdm.write(format_message(record))
         sys.stdout.flush()
 
@@ -55,8 +55,8 @@ if not logger.handlers:  # this module may be imported twice
 
 
 @contextmanager
-def muted() -> Iterator[None]:
-    """Suppress messages, for example when data are read a second time."""
+def messages_muted() -> Iterator[None]:
+    """Suppress messages during the context, for example when data are read a second time."""
     before, logger.disabled = logger.disabled, True
     try:
         yield

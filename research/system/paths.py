@@ -19,9 +19,11 @@ def expand_path(spec: str) -> Path:
     """
     shown = for_message(spec, longest=_LONGEST_SHOWN)
     try:
-        path = Path(spec).expanduser() if spec.startswith("~") else Path(spec)  # Path drops the ./ of ./~name
+        # Path("./~name") equals Path("~name"), which expanduser would expand.
+        path = Path(spec).expanduser() if spec.startswith("~") else Path(spec)
     except RuntimeError as error:
-        raise ValueError(f"Cannot read '{shown}': that user has no home directory.") from error
+        home = spec.partition("/")[0]
+        raise ValueError(f"Cannot read '{shown}': the home directory {for_message(home)} is not known.") from error
     try:
         spec.encode()
         path.stat()

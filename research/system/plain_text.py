@@ -56,7 +56,7 @@ def for_message(text: str, longest: int = LONGEST_MESSAGE) -> str:
 
 
 def for_html(text: object, *, is_block: bool = False) -> object:
-    """Escape a value for a page, and drop characters that HTML forbids or that reorder the following text.
+    """Escape a value for a page, including characters that HTML forbids or that reorder the following text.
 
     Args:
         text: value shown by a template; markup and values that are not strings are returned unchanged.
@@ -88,13 +88,13 @@ def for_markdown(text: str) -> str:
 
 def markdown_code(text: str, language: str) -> str:
     """Return a code block in Markdown, with a fence longer than any in the code."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    longest = max((len(backticks) for backticks in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{_escape_unsafe(text).rstrip()}\n{fence}"
 
 
 def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:
-    """Return text for matplotlib: on one line, shortened, without formulas and characters that SVG forbids.
+    """Return text for matplotlib: on one line, shortened, with formulas and characters that SVG forbids escaped.
 
     Args:
         text: a name.
@@ -107,7 +107,7 @@ def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:
 def for_csv(value: object) -> object:
     """Return a cell that spreadsheets do not execute: text that looks like a formula gets a leading apostrophe.
 
-    Strings that contain a number, and values that are not strings, are returned unchanged.
+    Values that are not strings are returned unchanged. Numbers in strings, such as -0.5, do not count as formulas.
     """
     if not isinstance(value, str):
         return value

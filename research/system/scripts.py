@@ -9,8 +9,8 @@ from pathlib import Path
 def script_path(name: str) -> Path:
     """Return the path of a script in research/scripts, for starting the script in a new process.
 
-    `python -m` is not used for this, because Python would then import from the user's working directory first, which
-    may contain a different package called heads or research.
+    Midway does not start its own processes with `python -m`, because Python would then import from the user's working
+    directory first, which may contain a different package called heads or research.
     """
     with as_file(files("research.scripts") / f"{name}.py") as path:
         return path
@@ -24,10 +24,11 @@ def launch_command(num_processes: int = 1) -> str:
 
 
 def script_argument(name: str) -> str:
-    """Return the argument of `python` or `accelerate launch` that runs a script.
+    """Return how to name a script after `python` or `accelerate launch`, for a command line that is shown to the user.
 
     Returns:
-        The script's file in a clone of the repository; `-m` and its module in an installed package.
+        In a clone of the repository, the file in experiments/ that starts the script. In an installed package, `-m` and
+        the script's module.
     """
     in_clone = Path("experiments", f"{name}.py")
     return str(in_clone) if (Path(__file__).parents[2] / in_clone).is_file() else f"-m research.scripts.{name}"

@@ -73,7 +73,7 @@ class SignalWatch:
     def received_signal(self) -> int:
         """Return the number of the received signal, or 0. The exit of the launcher or of the worker counts as SIGTERM.
 
-        If `accelerate launch` started only one process, a signal kills the launcher, which does not forward it.
+        If `accelerate launch` started only one process, it forwards no signals: a signal to it kills the launcher only.
         """
         if not self._received and self._is_abandoned():
             self._received = signal.SIGTERM

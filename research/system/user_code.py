@@ -19,7 +19,7 @@ import heads
 
 _RESEARCH = Path(__file__).resolve().parents[1]
 _MIDWAY = (Path(heads.__file__).resolve().parent, _RESEARCH, _RESEARCH.with_name("experiments"))
-"""Folders of the product's code."""
+"""Folders of Midway's code."""
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _INSTALLED = ("site-packages", "dist-packages")
 _GENERATED = "torchinductor_"
@@ -41,18 +41,18 @@ class Notes:
     """Definition of the user's function, if it could not be called with the given arguments."""
 
 
-class CodeOf:
-    """Context that adds the owner of the user's code to exceptions; in nested contexts, the innermost owner is kept.
+class ErrorsAttributedTo:
+    """Context that records the owner of the code in exceptions from the user's code; the innermost context decides.
 
     Args:
         owner: description of the code that is called in the context, such as "head 'mine'".
-        called: the function that is called. If this function does not accept the arguments, the traceback has no frame
-            for it, and its definition is shown instead.
+        function: the function that is called. If it does not accept the arguments, the traceback has no frame of the
+            function, and its definition is shown instead.
     """
 
-    def __init__(self, owner: str, called: object = None) -> None:
+    def __init__(self, owner: str, function: object = None) -> None:
         self._owner = owner
-        self._called = called
+        self._function = function
 
     def __enter__(self) -> None:
         pass
@@ -60,14 +60,14 @@ class CodeOf:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is None or (notes := _notes_of(error)).owner is not None:
             return
-        if find_frame(error) is not None:
+        if find_user_frame(error) is not None:
             notes.owner = self._owner
-        elif isinstance(error, TypeError) and (location := _find_definition(self._called)) is not None:
+        elif isinstance(error, TypeError) and (location := _find_definition(self._function)) is not None:
             notes.owner, notes.location = self._owner, location
 
 
-class During:
-    """Context that records when exceptions are raised; in nested contexts, the innermost description is kept.
+class ErrorsOccurring:
+    """Context that records in exceptions when they were raised; the innermost context decides.
 
     Args:
         when: description of the time, such as "in step 3".
@@ -90,15 +90,15 @@ def record_when(error: BaseException, when: str) -> None:
     notes.when = notes.when or when
 
 
-def add_plugin(path: Path) -> None:
+def treat_as_user_code(path: Path) -> None:
     """Treat a file or folder as the user's code, wherever it is installed."""
     _plugins.append(path.resolve())
 
 
-def find_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """Return the innermost frame of the user's own code in the traceback of an exception or of its causes.
+def find_user_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame of user code that Midway called, in the traceback of an exception or of its causes.
 
-    The user's own code is all code that is neither the product's, nor the standard library's, nor installed.
+    The user's own code is all code that is neither Midway's, nor the standard library's, nor installed.
     """
     for each in _with_causes(error):
         if isinstance(each, SyntaxError) and each.filename and is_user_code(each.filename):
@@ -117,7 +117,7 @@ def describe(error: BaseException) -> str | None:
 
     The lines contain the owner of the code, the time, the exception, and the line of the user's code.
     """
-    location = find_frame(error)
+    location = find_user_frame(error)
     notes = Notes()
     for each in _with_causes(error):
         recorded = vars(each).get(_NOTES, Notes())
@@ -156,12 +156,14 @@ def is_user_code(filename: str) -> bool:
 
 
 def is_product_code(filename: str) -> bool:
-    """Return whether a source file belongs to the product."""
+    """Return whether a source file belongs to Midway."""
     return _is_below(filename, _MIDWAY)
 
 
 def hash_user_code(function: object) -> str | None:
-    """Return a hash of the file that defines a function or class, or None for the product's own code.
+    """Return a hash of the file that defines a function or class, or None for Midway's own code.
+
+    For a function that is not defined in a file, the hash of its bytecode is returned.
 
     Raises:
         ValueError: if the source cannot be found.

@@ -64,7 +64,7 @@ class WaitingProgress:
     def __init__(self, description: str, total: int, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
         self._done = 0
-        self._next = time.monotonic() + FIRST_MESSAGE_AFTER
+        self._next_message_at = time.monotonic() + FIRST_MESSAGE_AFTER
         # disable=None turns the bar off if the output is not a terminal.
         self._bar: tqdm[Any] = tqdm(
             total=total,
@@ -87,6 +87,6 @@ class WaitingProgress:
         number = min(number, self._total - self._done)
         self._done += number
         self._bar.update(number)
-        if self._bar.disable and time.monotonic() >= self._next:
-            self._next = time.monotonic() + NEXT_MESSAGE_AFTER
+        if self._bar.disable and time.monotonic() >= self._next_message_at:
+            self._next_message_at = time.monotonic() + NEXT_MESSAGE_AFTER
             logger.info(f"{self._description}: {self._done:,} of {self._total:,} {self._unit}s")

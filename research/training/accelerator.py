@@ -23,7 +23,7 @@ from accelerate.utils import (
 )
 
 from research.settings.config import RunConfig
-from research.system.durable import reporting_failure
+from research.system.durable import converting_write_errors
 from research.system.launcher import is_switch_on, num_launched_processes, read_request, requested_precision
 from research.training.rounds import join_processes, num_earlier_rounds
 
@@ -124,7 +124,7 @@ def close_trackers(accelerator: Accelerator) -> None:
     """Close the trackers. The processes stay connected until they exit, since they may start another run."""
     trackers, accelerator.trackers = accelerator.trackers, []
     for tracker in trackers:
-        with reporting_failure(Path(accelerator.project_dir) / tracker.name, needed=0):
+        with converting_write_errors(Path(accelerator.project_dir) / tracker.name, needed=0):
             tracker.finish()
 
 

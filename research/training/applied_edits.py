@@ -70,7 +70,14 @@ class AppliedEdits:
         trainable, total = count_parameters(model)
         # A record has the counts before and after the edit, which are equal here.
         skipped = [
-            Record.of(request, number, clock, [trainable, trainable], [total, total], skipped=reason)
+            Record.of(
+                request,
+                number,
+                now=clock,
+                trainable=[trainable, trainable],
+                parameters=[total, total],
+                skipped=reason,
+            )
             for number, request in enumerate(requests, len(self.journal) + 1)
         ]
         self.journal += skipped

@@ -35,7 +35,7 @@ def find_conflict(
     try:
         # The journal is rehearsed as if this run were forked now. Edits requested by hooks were never rehearsed, and
         # fail here if they read the values of weights.
-        rehearsal.follow(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
+        rehearsal.replay_journal(Parent(str(run.directory), run.clock.step, tuple(run.journal)))
         rehearsal.apply(pending)
     except EditError as error:
         return f"the edit cannot be checked, because the earlier edits cannot be rehearsed: {one_line(error)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from research.learning.predictions import Predictions
 from research.system.checksums import checksums
-from research.system.user_code import During
+from research.system.user_code import ErrorsOccurring
 from research.training.evaluation import evaluate
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Evaluations:
                 signals; the other processes exit.
         """
         run.hooks.call(run, "before_evaluate", split)
-        with During(f"in the evaluation of {split} after step {run.clock.step}"):
+        with ErrorsOccurring(f"in the evaluation of {split} after step {run.clock.step}"):
             predictions = evaluate(run, split, lambda: _exit_if_interrupted(run))
         self._predictions[split] = predictions
         self._checksums[split] = current_checksums = checksums(run.encoder_with_head)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heads.registry import Registry, UnknownNameError, describe_unknown
 from research.data.batches.batch import Batch
-from research.system.user_code import CodeOf, describe_location
+from research.system.user_code import ErrorsAttributedTo, describe_location
 
 if TYPE_CHECKING:
     from research.settings.config import RunConfig
@@ -121,9 +121,9 @@ def describe_hook(hook: Hook) -> str:
     return f"hook '{HOOKS.name_of(type(hook)) or type(hook).__name__}'"
 
 
-def code_of_hook(hook: Hook, method: str) -> CodeOf:
-    """Return the context in which a hook's method is called. Errors raised inside name the hook and the method."""
-    return CodeOf(f"{describe_hook(hook)} ({method})", getattr(type(hook), method))
+def errors_attributed_to_hook(hook: Hook, method: str) -> ErrorsAttributedTo:
+    """Return a context in which errors raised in a hook's code are attributed to the hook and its method."""
+    return ErrorsAttributedTo(f"{describe_hook(hook)} ({method})", getattr(type(hook), method))
 
 
 def check_batch(hook: Hook, returned: object, batch: Batch) -> None:

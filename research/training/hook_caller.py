@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from research.data.batches.batch import Batch
 from research.system.errors import describe_failure
 from research.system.messages import KEEP_LINE_BREAKS, logger
-from research.training.hook import Hook, check_batch, code_of_hook
+from research.training.hook import Hook, check_batch, errors_attributed_to_hook
 
 if TYPE_CHECKING:
     from research.training.run import TrainingRun
@@ -69,5 +69,5 @@ class HookCaller:
 
 @contextlib.contextmanager
 def _calling(run: TrainingRun, hook: Hook, point: str) -> Iterator[None]:
-    with run.requests.calling(f"hook {type(hook).__name__}", point), code_of_hook(hook, point):
+    with run.requests.calling(f"hook {type(hook).__name__}", point), errors_attributed_to_hook(hook, point):
         yield

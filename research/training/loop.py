@@ -13,7 +13,7 @@ from torch import Tensor
 
 from research.data.batches.order import MicroBatch, RowIndices, global_batches, split_batch
 from research.learning.optimizer import apply_schedule, learning_rates
-from research.system.user_code import During, record_when
+from research.system.user_code import ErrorsOccurring, record_when
 from research.training.api import StepMetrics
 from research.training.audit import check_trainable_unchanged
 from research.training.boundary import apply_pending_edits, check_replicas
@@ -55,7 +55,7 @@ def train_epoch(run: TrainingRun) -> None:
     for rows in batches[clock.step_in_epoch :]:
         if run.is_over:
             return
-        with During(f"in step {clock.step + 1}"):
+        with ErrorsOccurring(f"in step {clock.step + 1}"):
             train_step(run, rows)
         run.hooks.call(run, "after_step")
         run.interruption.poll()

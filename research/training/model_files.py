@@ -21,7 +21,7 @@ def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, direc
     durable.remove(temporary)
     needed = sum(value.nbytes for value in model.state_dict().values())
     with (
-        durable.reporting_failure(directory, needed=needed),
+        durable.converting_write_errors(directory, needed=needed),
         durable.deleting_on_failure(temporary),
         WaitingMessage(f"Saving the model into {directory}"),
     ):

@@ -23,7 +23,7 @@ from research.runner.set_up import set_up
 from research.settings.config import Choice
 from research.settings.options import Option, options_of
 from research.settings.plugins import import_plugins
-from research.settings.registries import GIVEN_BY_CALLER
+from research.settings.registries import STEP_COUNT_PARAMETERS
 from research.training.accelerator import close_trackers, create_accelerator
 from research.training.checkpoint.find import StartCheckpoint
 from research.training.hook import HOOKS
@@ -59,7 +59,7 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Values for all options."""
-        options = options_of(REGISTRIES[self.kind][self.name], given_by_caller=GIVEN_BY_CALLER)
+        options = options_of(REGISTRIES[self.kind][self.name], not_options=STEP_COUNT_PARAMETERS)
         return {option.name: non_default_value(option) for option in options}
 
 

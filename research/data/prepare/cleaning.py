@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from heads.registry import Registry
-from research.system.user_code import CodeOf, hash_user_code
+from research.system.user_code import ErrorsAttributedTo, hash_user_code
 
 CleaningStep = Callable[[str], str]
 
@@ -57,11 +57,11 @@ def compose(names: Sequence[str]) -> CleaningStep:
     Raises:
         UnknownNameError: if a name is not registered.
     """
-    steps = [(name, CLEANING[name], CodeOf(f"cleaning step '{name}'", CLEANING[name])) for name in names]
+    steps = [(name, CLEANING[name], ErrorsAttributedTo(f"cleaning step '{name}'", CLEANING[name])) for name in names]
 
     def clean(text: str) -> str:
-        for name, step, code in steps:
-            with code:
+        for name, step, attribute_errors in steps:
+            with attribute_errors:
                 text = step(text)
             if not isinstance(text, str):
                 raise ValueError(f"The cleaning step '{name}' must return a str; got {type(text).__name__}.")

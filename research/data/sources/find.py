@@ -15,7 +15,7 @@ from research.data.sources.base import (
 from research.data.sources.compression import find_content_suffix, is_compressed
 from research.data.sources.text_format import TextFormat
 from research.system.paths import expand_path
-from research.system.user_code import CodeOf, hash_user_code
+from research.system.user_code import ErrorsAttributedTo, hash_user_code
 
 
 def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
@@ -31,7 +31,7 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
     if not spec.strip():
         raise ValueError(f"--data is empty. {_describe_expected()}")
     for data_source in list_sources():
-        with CodeOf(f"data source '{SOURCES.name_of(type(data_source))}'"):
+        with ErrorsAttributedTo(f"data source '{SOURCES.name_of(type(data_source))}'"):
             source = data_source.find(spec, text_format or TextFormat())
         if source is not None:
             code_hash = hash_user_code(type(data_source))

@@ -38,7 +38,7 @@ def add_lora(
         r: rank of the adapters.
         alpha: scale of the adapters; their output is multiplied by alpha / r.
         dropout: dropout probability of the adapters' input.
-        targets: `linear` for all linear layers, `attention` for those of the attention only.
+        targets: `linear` for all linear layers, `attention` for those in attention modules only.
         freeze_base: whether to freeze the encoder's original parameters until the adapters are merged.
     """
     if r < 1 or alpha <= 0 or not 0 <= dropout < 1:
@@ -48,14 +48,14 @@ def add_lora(
     model = run.encoder_with_head
     if model.config.adapters is not None:
         raise EditError("The encoder already has adapters. Merge them with merge_lora before adding new ones.")
-    mask = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
+    was_trainable = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
     settings = AdapterSettings(_find_targets(model, modules, targets), r, alpha, dropout)
     inject_adapters(model.encoder, settings)
     model.config.adapters = asdict(settings)
-    model.mask_before_adapters = mask
+    model.trainable_before_adapters = was_trainable
     for name, parameter in model.encoder.named_parameters():
         is_adapter = ADAPTER.search(name) is not None
-        parameter.requires_grad_(is_adapter or (not freeze_base and mask[name_without_adapters(name)]))
+        parameter.requires_grad_(is_adapter or (not freeze_base and was_trainable[name_without_adapters(name)]))
         if not parameter.requires_grad:
             parameter.grad = None
         if is_adapter:
@@ -79,20 +79,24 @@ def merge_lora(run: Editable) -> None:
     # The optimizer's state belongs to the weights without the adapters, not to the merged weights.
     run.new_parameters |= {model.encoder.get_submodule(target).get_parameter("weight") for target in targets}
     model.config.adapters = None
-    mask, model.mask_before_adapters = model.mask_before_adapters, None
+    was_trainable, model.trainable_before_adapters = model.trainable_before_adapters, None
     for name, parameter in model.encoder.named_parameters():
-        parameter.requires_grad_(mask is None or mask[name])
+        parameter.requires_grad_(was_trainable is None or was_trainable[name])
 
 
 def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[str]:
-    """Return the names, within the encoder, of the linear layers in the selected modules."""
-    inside = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
-    found = [
+    """Return the names, within the encoder, of the linear layers that get adapters.
+
+    Raises:
+        EditError: if there are none in the selected modules.
+    """
+    selected = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
+    target_names = [
         name
         for name, module in model.encoder.named_modules()
         # .att matches the names of attention modules, such as .attention in BERT and .attn in ModernBERT.
-        if name in inside and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
+        if name in selected and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
     ]
-    if not found:
+    if not target_names:
         raise EditError(f"Expected linear layers for adapters in '{modules}' (targets: {targets}), found none.")
-    return found
+    return target_names

@@ -47,20 +47,18 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
 
 
 def _head_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
-    """Return the names of the module and the attribute of each dropout probability in the head."""
+    """Return (module name, attribute name) for each dropout probability in the head."""
     attributes = []
     for name, module in model.head.named_modules(prefix="head"):
         if isinstance(module, nn.modules.dropout._DropoutNd):
             attributes.append((name, "p"))
-        elif isinstance(module, nn.RNNBase) and module.num_layers > 1:
+        elif isinstance(module, nn.RNNBase) and module.num_layers > 1:  # dropout between its layers
             attributes.append((name, "dropout"))
     return attributes
 
 
 def _encoder_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
-    """Return the names of the module and the attribute of each dropout probability in the encoder.
-
-    The dropout of attention weights is not included.
+    """Return (module name, attribute name) for each dropout probability in the encoder, except in attention weights.
 
     Model families store the probability in different attributes. To find these attributes, the function builds the
     encoder once more, without weights and with a probability that occurs nowhere else.

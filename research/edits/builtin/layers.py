@@ -89,14 +89,16 @@ def drop_layers(run: Editable, modules: str) -> None:
         model.config.adapters["targets"] = [
             new_names[target] for target in model.config.adapters["targets"] if target in new_names
         ]
-    if model.mask_before_adapters is not None:
-        model.mask_before_adapters = {
-            new_names[name]: trains for name, trains in model.mask_before_adapters.items() if name in new_names
+    if model.trainable_before_adapters is not None:
+        model.trainable_before_adapters = {
+            new_names[name]: was_trainable
+            for name, was_trainable in model.trainable_before_adapters.items()
+            if name in new_names
         }
 
 
 def _new_names(encoder: nn.Module, layers: str, kept_layers: list[int]) -> dict[str, str]:
-    """Return the new names of the remaining modules and parameters by their old names, both without adapters."""
+    """Return the new name of each remaining module and parameter by its old name, as in an encoder without adapters."""
     numbers = {old: new for new, old in enumerate(kept_layers)}
     new_names = {}
     for name in map(name_without_adapters, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
@@ -111,10 +113,10 @@ def _new_names(encoder: nn.Module, layers: str, kept_layers: list[int]) -> dict[
 def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new_names: dict[str, str]) -> None:
     """Check that the remaining layers make a valid encoder.
 
-    This is not certain if a layer's structure depends on its position: ModernBERT's first layer has no norm.
+    They may not if a layer's structure depends on its position. For example, ModernBERT's first layer has no norm.
 
     Raises:
-        EditError: if the remaining layers make no valid encoder, or if no layer with adapters remains.
+        EditError: if the remaining layers do not make a valid encoder, or if no layer with adapters remains.
     """
     with torch.device("meta"):
         built = AutoModel.from_config(shorter_config, trust_remote_code=False, **pooler_arguments(shorter_config))
@@ -124,12 +126,15 @@ def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new
         for name, parameter in model.encoder.named_parameters()
         if (plain := name_without_adapters(name)) in new_names and ADAPTER.search(name) is None
     }
-    differing = sorted(name for name in expected.keys() | remaining.keys() if expected.get(name) != remaining.get(name))
-    if differing:
+    mismatched = sorted(
+        name for name in expected.keys() | remaining.keys() if expected.get(name) != remaining.get(name)
+    )
+    if mismatched:
         raise EditError(
             f"The remaining layers of {shorter_config.model_type} do not make an encoder with "
-            f"{shorter_config.num_hidden_layers} layers: {', '.join(differing)} differ. Drop different layers: the "
-            "first layer may have a different structure."
+            f"{shorter_config.num_hidden_layers} layers. These parameters are missing, left over, or have a "
+            f"different shape: {', '.join(mismatched)}. Drop different layers: the first layer may have a different "
+            "structure."
         )
     targets = [] if model.config.adapters is None else model.config.adapters["targets"]
     if targets and not any(target in new_names for target in targets):
@@ -141,9 +146,9 @@ def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new
 def _keep_layers_in_config(config: object, kept_layers: list[int]) -> None:
     """Change an encoder's config so that it describes the encoder with only some of its layers."""
     config.num_hidden_layers = len(kept_layers)  # type: ignore[attr-defined]
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        config.layer_types = [kinds[index] for index in kept_layers]  # type: ignore[attr-defined]
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is not None:
+        config.layer_types = [layer_types[index] for index in kept_layers]  # type: ignore[attr-defined]
 
 
 def _check_head(model: EncoderWithHead, shorter_config: object) -> None:
@@ -157,7 +162,7 @@ def _check_head(model: EncoderWithHead, shorter_config: object) -> None:
         try:
             head = build_head(config.head, config.head_options, shorter_config, config.num_labels)  # type: ignore[arg-type]
             shapes = {name: tensor.shape for name, tensor in head.state_dict().items()}
-        except ValueError:
+        except ValueError:  # the head cannot be built for so few layers
             shapes = {}
     if shapes != {name: tensor.shape for name, tensor in model.head.state_dict().items()}:
         raise EditError(

@@ -14,8 +14,8 @@ from research.settings.config import Choice
 def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     """Change the objective. Losses before and after the edit are not comparable.
 
-    Everything that depends on earlier losses is reset: the schedule `plateau`, and if they use the loss, early
-    stopping, the best model and conditions.
+    Everything that depends on earlier losses is reset: the schedule `plateau`, and also early stopping, the
+    best model and conditions if they use the loss.
 
     Args:
         objective: registered name of the new objective, or a mapping with its `name` and options.
@@ -28,7 +28,7 @@ def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
 def set_max_length(run: Editable, length: int) -> None:
     """Change the maximum length of training inputs. Evaluation uses the largest maximum length so far.
 
-    Source: Li et al. 2021, The Stability-Efficiency Dilemma (as a warm-up).
+    Source: Li et al. 2021, The Stability-Efficiency Dilemma (sequence length warm-up).
 
     Args:
         length: maximum length of a training input in tokens, special tokens included.

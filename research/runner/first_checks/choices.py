@@ -10,7 +10,7 @@ from research.runner.first_checks.source_options import check_values, read_optio
 from research.settings.config import Choice, RunConfig
 from research.settings.flags import CHOICE_SETTINGS
 from research.settings.options import convert_options
-from research.settings.registries import GIVEN_BY_CALLER, read_registry
+from research.settings.registries import STEP_COUNT_PARAMETERS, read_registry
 
 
 def check_choices(config: RunConfig) -> None:
@@ -41,7 +41,7 @@ def check_choice(listing: str, kind: str, choice: Choice, *, allow_unregistered:
             return
         raise UnknownNameError(describe_unknown(kind, choice.name, known))
     function, owner = known[choice.name], f"{kind} '{choice.name}'"
-    options = [option for option in read_options(function) if option.name not in GIVEN_BY_CALLER]
+    options = [option for option in read_options(function) if option.name not in STEP_COUNT_PARAMETERS]
     values = convert_options(owner, options, choice.options)
     try:
         check_values(function, values)

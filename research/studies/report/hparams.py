@@ -12,7 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.results import as_plain, flat_metrics
-from research.system.durable import publish, reporting_failure
+from research.system.durable import converting_write_errors, publish
 
 TENSORBOARD = "tensorboard"
 
@@ -28,7 +28,7 @@ def write_hparams(study: StudyOutcomes, differing: Sequence[str]) -> None:
     """
     target = study.directory / TENSORBOARD
     temporary = target.with_name(f".{TENSORBOARD}.writing")
-    with reporting_failure(target, needed=1000 * len(study.finished)):  # about 1000 bytes per trial
+    with converting_write_errors(target, needed=1000 * len(study.finished)):  # about 1000 bytes per trial
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         for outcome in study.finished:

@@ -14,7 +14,7 @@ from research.model.encoders import load_tokenizer
 from research.settings.plugins import import_plugins
 from research.studies.grid import Trial
 from research.studies.report.rows import Array, StudyRows
-from research.system.messages import muted
+from research.system.messages import messages_muted
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_texts(trial: Trial) -> StudyTexts:
     """
     config = trial.config()
     import_plugins(config.plugin)
-    with muted():  # the trials have already reported messages about these data
+    with messages_muted():  # the trials have already reported messages about these data
         rows = load_splits(config)
         tokens = tokenize_splits(rows, load_tokenizer(config.encoder), allow_unknown=True)
     return StudyTexts(rows, tokens, config.encoder)

@@ -22,7 +22,7 @@ def restore_kept_files(run: TrainingRun) -> None:
     for name in kept_files(run.hooks):
         target = run.directory / name
         copy = None if run.start is None else run.start.checkpoint / KEPT / name
-        with durable.reporting_failure(target, needed=copy.stat().st_size if copy and copy.is_file() else 0):
+        with durable.converting_write_errors(target, needed=copy.stat().st_size if copy and copy.is_file() else 0):
             durable.remove(target)
             if copy is not None and copy.exists():
                 durable.copy(copy, target)

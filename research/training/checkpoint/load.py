@@ -23,7 +23,7 @@ from research.settings.flags import names_where
 from research.system import durable, random_states
 from research.system.errors import one_line
 from research.system.seeds import derived_seed
-from research.system.user_code import CodeOf
+from research.system.user_code import ErrorsAttributedTo
 from research.training.checkpoint.find import (
     CheckpointError,
     StartCheckpoint,
@@ -82,7 +82,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
         run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["asked_to_stop"]
     for hook, position in zip(hooks, positions, strict=True):
         if position is not None:
-            with CodeOf(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
+            with ErrorsAttributedTo(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
                 hook.load_state_dict(hook_states[position])
             run.hooks.resumed.append(hook)
     notes += _adapt_to_machine(run, state, same_launch=same_launch)

@@ -19,7 +19,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.settings.run_files import CHECKPOINTS
 from research.system import durable, random_states
 from research.system.manifest import write_manifest
-from research.system.user_code import CodeOf
+from research.system.user_code import ErrorsAttributedTo
 from research.training.checkpoint.find import CheckpointError, list_checkpoints
 from research.training.checkpoint.kept_files import kept_files
 from research.training.checkpoint.state import KEPT, STATE
@@ -138,7 +138,7 @@ def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed
     """Do some work on every process; if it fails on any process, raise an error on all of them."""
     error: ValueError | None = None
     try:
-        with durable.reporting_failure(target, needed=needed):
+        with durable.converting_write_errors(target, needed=needed):
             work()
     except ValueError as caught:
         error = caught
@@ -166,7 +166,7 @@ def _readable_state(hook: Hook) -> dict[str, Any]:
     Raises:
         CheckpointError: if the state contains pickled classes, which loading refuses.
     """
-    with CodeOf(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
+    with ErrorsAttributedTo(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
         state = hook.state_dict()
     buffer = io.BytesIO()
     torch.save(state, buffer)

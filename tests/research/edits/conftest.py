@@ -1,4 +1,4 @@
-"""Test edits on tiny models of all families, without a run."""
+"""Apply edits to tiny models of all families in tests, without a run."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ def test_apply_edit_records_trainable_parameters_before_and_after(start_rehearsa
     run.clock.advance(8)
     total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
     head = sum(parameter.numel() for parameter in run.encoder_with_head.head.parameters())
-    record = apply_edit(run, EditRequest("freeze", {"modules": "encoder"}, "the test", "at 1st: freeze"))
+    request = EditRequest("freeze", {"modules": "encoder"}, asked_by="the test", entry="at 1st: freeze")
+    record = apply_edit(run, request)
     assert (record.number, record.step, record.epoch, record.name) == (1, 1, 0.1, "freeze")
     assert (record.trainable_parameters, record.parameters) == ([total, head], [total, total])
     assert (record.arguments, record.asked_by, record.entry) == ({"modules": "encoder"}, "the test", "at 1st: freeze")
@@ -33,7 +34,7 @@ def test_apply_edit_records_trainable_parameters_before_and_after(start_rehearsa
     assert run.applying is None
 
 
-def test_apply_edit_sets_the_current_request_and_seeds_by_the_number_of_the_edit(
+def test_apply_edit_sets_run_applying_and_seeds_with_the_number_of_the_edit(
     start_rehearsal: StartRehearsal,
 ) -> None:
     draws_by_request = []
@@ -50,10 +51,11 @@ def test_apply_edit_sets_the_current_request_and_seeds_by_the_number_of_the_edit
     apply_edit(run, request)
     assert [applying for applying, _ in draws_by_request] == [request] * 4
     numbers = [number for _, number in draws_by_request]
-    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]  # the seed is the edit's number in the journal
+    # The seed depends on the number of edits in the journal, to which only the third record was added.
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]
 
 
-def test_apply_edit_error_names_step_request_and_origin(start_rehearsal: StartRehearsal) -> None:
+def test_apply_edit_error_contains_step_request_and_origin(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     run.clock.advance(8)
     with pytest.raises(EditError, match=r"step 1, set_dropout\(p=2\.0\) .*the test.* 2\.0\.$") as caught:
@@ -63,12 +65,12 @@ def test_apply_edit_error_names_step_request_and_origin(start_rehearsal: StartRe
 
 
 def test_apply_edit_does_not_wrap_library_errors(start_rehearsal: StartRehearsal) -> None:
-    @register_edit("converts")
-    def converts(run: Editable) -> None:
+    @register_edit("fails_in_torch")
+    def fails_in_torch(run: Editable) -> None:
         torch.device("no such device")
 
     with pytest.raises(RuntimeError, match="no such device"):
-        apply_edit(start_rehearsal("bert"), EditRequest("converts", {}, "the test"))
+        apply_edit(start_rehearsal("bert"), EditRequest("fails_in_torch", {}, "the test"))
 
 
 def test_check_has_trainable_parameters_refuses_a_model_with_everything_frozen(start_rehearsal: StartRehearsal) -> None:

@@ -32,9 +32,12 @@ EDIT_VALUES: dict[str, Any] = {
 }
 """A valid value for each edit, as in a timeline."""
 CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
-"""Families whose first layer cannot be dropped, with the error: all layers share weights, or the layer is special."""
+"""Families whose first layer cannot be dropped, with a part of the error.
+
+ALBERT's layers share their weights. ModernBERT's first layer has no norm, so that no other layer can replace it.
+"""
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
-"""Suffixes of parameters whose exact gradient is 0."""
+"""Suffixes of parameters whose exact gradient is 0: a bias of the keys does not change the attention weights."""
 
 
 def check_trains(run: Rehearsal) -> None:

@@ -9,7 +9,7 @@ import pytest
 from heads.registry import UnknownNameError
 from research.edits.conditions import parse_condition
 from research.edits.entries import Due, given_arguments, read_entry
-from research.settings.options import Option, options_of
+from research.settings.options import options_of
 from research.settings.times import Clock, parse_time
 
 EDITS = ("freeze", "unfreeze")
@@ -28,7 +28,7 @@ CLOCK = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
         ),
     ],
 )
-def test_read_entry_returns_time_and_edits(time: dict[str, Any], due: Due) -> None:
+def test_read_entry_returns_when_the_entry_is_due_and_its_edits(time: dict[str, Any], due: Due) -> None:
     edits = {"freeze": "encoder", "unfreeze": ["head"]}
     assert read_entry({**time, **edits}, EDITS) == (due, edits)
 
@@ -87,13 +87,9 @@ def test_due_steps_refuses_times_after_the_run() -> None:
 def test_check_evaluations_refuses_conditions_with_too_few_evaluations() -> None:
     due = Due(when=parse_condition("plateau(validation/loss, 3)"))
     due.check_evaluations(4)
-    with pytest.raises(ValueError, match=r"plateau\(.*\b4 evaluations .*\b3\..*--evaluate_every"):
+    with pytest.raises(ValueError, match=r"plateau\(.*\b4 or more evaluations .*\b3\..*--evaluate_every"):
         due.check_evaluations(3)
     Due(at=parse_time("1st")).check_evaluations(0)
-
-
-def options(function: Any) -> tuple[Option, ...]:
-    return options_of(function)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +108,7 @@ def test_given_arguments_reads_a_dict_of_arguments_or_the_first_argument_alone(
 ) -> None:
     def edit(*, size: int = 1, wide: bool = False) -> None: ...
 
-    assert given_arguments("edit", options(edit), value) == given
+    assert given_arguments("edit", options_of(edit), value) == given
 
 
 def test_given_arguments_passes_booleans_and_dicts_to_a_first_argument_that_accepts_them() -> None:
@@ -120,9 +116,9 @@ def test_given_arguments_passes_booleans_and_dicts_to_a_first_argument_that_acce
 
     def build(*, head: dict[str, Any] | str, width: int = 3) -> None: ...
 
-    assert given_arguments("switch", options(switch), True) == {"on": True}
-    assert given_arguments("build", options(build), {"name": "lstm"}) == {"head": {"name": "lstm"}}
-    assert given_arguments("build", options(build), {"head": "lstm", "width": 4}) == {"head": "lstm", "width": 4}
+    assert given_arguments("switch", options_of(switch), True) == {"on": True}
+    assert given_arguments("build", options_of(build), {"name": "lstm"}) == {"head": {"name": "lstm"}}
+    assert given_arguments("build", options_of(build), {"head": "lstm", "width": 4}) == {"head": "lstm", "width": 4}
 
 
 def test_given_arguments_refuses_a_value_for_an_edit_without_arguments() -> None:

@@ -49,6 +49,7 @@ def test_learning_rates_follow_the_schedule_through_edits(start_run: StartRun, s
     baseline, edited = RecordRates(), RecordRates()
     train(start_run([baseline], **settings))
     train(start_run([edited], **settings, timeline=TIMELINE))
+    # The timeline halves the head's rate after step 1. It drops layer 0 after step 5, so that layer 1 becomes layer 0.
     expected = [rates["head"] * (1.0 if step < 1 else 0.5) for step, rates in enumerate(baseline.rates)]
     assert [rates["head"] for rates in edited.rates] == pytest.approx(expected, rel=1e-12)
     layer_rates = [rates["layer.1" if step < 5 else "layer.0"] for step, rates in enumerate(edited.rates)]
@@ -68,7 +69,7 @@ def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRu
     use_scaler(run)
     train(run)
     assert recorder.skipped == [step in (1, 4) for step in range(8)]
-    assert len(run.journal) == 11
+    assert len(run.journal) == 11  # all edits of the timeline
     trained = {p for p in run.encoder_with_head.parameters() if p.requires_grad}
     assert set(run.optimizer.state) == trained
     assert all(torch.isfinite(p).all() for p in run.encoder_with_head.parameters())
@@ -78,7 +79,7 @@ def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRu
 def test_resumed_run_with_edits_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
-            if run.clock.step == step and run.start is None:
+            if run.clock.step == step and run.start is None:  # not in the resumed run
                 assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
@@ -104,7 +105,7 @@ def test_edits_do_not_change_the_random_numbers_of_training(start_run: StartRun)
     settings = {"max_steps": 2, "head": "linear"}
     train(start_run([RecordState()], **settings))
     train(start_run([RecordState()], **settings, timeline=[{"at": "1st", "replace_head": "linear"}]))
-    assert torch.equal(states[1], states[3])
+    assert torch.equal(states[1], states[3])  # after the second step of each run
 
 
 def test_dropout_is_disabled_only_in_frozen_blocks(start_run: StartRun) -> None:
@@ -114,8 +115,8 @@ def test_dropout_is_disabled_only_in_frozen_blocks(start_run: StartRun) -> None:
         def before_step(self, run: Run) -> None:
             dropouts = {
                 "embeddings": "encoder.embeddings.dropout",
-                "0": "encoder.encoder.layer.0.output.dropout",
-                "1": "encoder.encoder.layer.1.output.dropout",
+                "layer 0": "encoder.encoder.layer.0.output.dropout",
+                "layer 1": "encoder.encoder.layer.1.output.dropout",
                 "head": "head.dropout",
             }
             modes.append({name: run.encoder_with_head.get_submodule(path).training for name, path in dropouts.items()})
@@ -127,8 +128,8 @@ def test_dropout_is_disabled_only_in_frozen_blocks(start_run: StartRun) -> None:
     ]
     train(start_run([RecordModes()], timeline=timeline, evaluate_every="1st"))
     assert [[name for name, is_training in step.items() if is_training] for step in modes] == [
-        ["embeddings", "0", "1", "head"],
-        ["1", "head"],
+        ["embeddings", "layer 0", "layer 1", "head"],
+        ["layer 1", "head"],
         ["head"],
-        ["0", "1", "head"],
+        ["layer 0", "layer 1", "head"],
     ]

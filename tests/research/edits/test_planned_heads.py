@@ -21,14 +21,14 @@ from tests.research.edits.conftest import StartRehearsal
         ([{"when": "above(validation/f1, 1)", "replace_head": "max"}], ["linear", "max"]),
         (
             [{"at": "3st", "replace_head": "mean"}, {"when": "above(validation/f1, 1)", "merge_lora": True}],
-            ["linear", "mean"],  # the edits of the condition can never be applied
+            ["linear", "mean"],  # the conditional entry can never be applied
         ),
         (
             [
                 {"at": "3st", "add_lora": {}},
                 {"when": "above(validation/f1, 1)", "merge_lora": True, "replace_head": "max"},
             ],
-            ["linear", "linear", "max"],  # possible only after the planned edits
+            ["linear", "linear", "max"],  # the conditional entry can be applied only after the planned edits
         ),
     ],
 )

@@ -45,8 +45,8 @@ def adds_token(run: Editable) -> None:
     assert run.tokenizer.add_tokens(["[NEW]"]) == 1
 
 
-@register_edit("takes_rows")
-def takes_rows(run: Editable) -> None:
+@register_edit("uses_splits")
+def uses_splits(run: Editable) -> None:
     """Use a member that is not available to edits."""
     run.splits  # type: ignore[attr-defined]  # noqa: B018
 
@@ -73,14 +73,14 @@ def test_run_and_rehearsal_have_each_member(start_run: StartRun, start_rehearsal
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_have_the_same_parameters(name: str) -> None:
+def test_methods_of_run_and_rehearsal_have_the_parameters_in_the_protocol(name: str) -> None:
     expected = inspect.signature(vars(Editable)[name]).parameters
     for implementation in (TrainingRun, Rehearsal):
         assert inspect.signature(getattr(implementation, name)).parameters == expected, implementation
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
-def test_attributes_have_the_same_types(name: str) -> None:
+def test_attributes_of_run_and_rehearsal_have_the_types_in_the_protocol(name: str) -> None:
     for implementation in (TrainingRun, Rehearsal):
         types = {field.name: field.type for field in dataclasses.fields(implementation)}
         assert types[name] == ATTRIBUTES[name], implementation
@@ -88,7 +88,7 @@ def test_attributes_have_the_same_types(name: str) -> None:
 
 def test_rehearsed_processes_have_each_member(start_run: StartRun) -> None:
     accelerator = start_run().accelerator
-    rehearsed = RehearsedProcesses(torch.device("meta"), 2, 1, "bf16")
+    rehearsed = RehearsedProcesses(torch.device("meta"), num_processes=2, process_index=1, mixed_precision="bf16")
     for name in vars(Processes):
         if not name.startswith("_"):
             assert type(getattr(accelerator, name)) is type(getattr(rehearsed, name)), name
@@ -108,7 +108,7 @@ def test_edit_can_use_every_member_in_run_and_rehearsal(
 
 def test_rehearsal_lists_available_members_if_an_edit_uses_an_unavailable_one(start_rehearsal: StartRehearsal) -> None:
     with pytest.raises(AttributeError, match=r"run\.splits: .*encoder_with_head"):
-        edit(start_rehearsal("bert"), takes_rows=True)
+        edit(start_rehearsal("bert"), uses_splits=True)
 
 
 def test_shared_random_numbers_are_the_same_when_an_edit_is_replayed(start_run: StartRun) -> None:

@@ -19,7 +19,7 @@ RECORD = Record(
 )
 
 
-def test_record_returns_its_request() -> None:
+def test_record_returns_its_request_and_prints_only_changed_counts() -> None:
     request = EditRequest("set_objective", {"objective": "focal"}, "hook")
     assert RECORD.request == request
     assert str(request) == "set_objective(objective='focal')"

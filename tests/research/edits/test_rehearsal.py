@@ -62,7 +62,7 @@ def test_rehearsal_of_a_repeated_edit_is_not_quadratic(start_run: StartRun, monk
     monkeypatch.setattr("research.edits.rehearsal.apply_edit", count_and_apply)
     repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
     start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, CONDITIONAL_DROPS[0]])
-    assert 100 < len(applied_edits) < 500
+    assert 100 < len(applied_edits) < 500  # applying all later edits at each step would make about 5000
 
 
 def test_rehearsal_refuses_an_entry_that_can_never_be_applied(start_run: StartRun) -> None:

@@ -14,7 +14,7 @@ from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import SCHEDULES, Schedule
 from research.settings.config import Choice, RunConfig
 from research.settings.options import resolve_options
-from research.settings.registries import GIVEN_BY_CALLER
+from research.settings.registries import STEP_COUNT_PARAMETERS
 from tests.shipped import shipped_names
 
 UNCONDITIONAL = [name for name in shipped_names(SCHEDULES) if name != "plateau"]
@@ -57,7 +57,7 @@ def test_one_cycle_stepped_per_epoch_starts_at_its_peak_and_never_reaches_zero()
 @pytest.mark.parametrize("name", UNCONDITIONAL)
 def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
-    options = resolve_options(SCHEDULES, Choice(name), given_by_caller=GIVEN_BY_CALLER)
+    options = resolve_options(SCHEDULES, Choice(name), not_options=STEP_COUNT_PARAMETERS)
     scheduler = SCHEDULES[name](optimizer, num_warmup_steps=3, num_training_steps=20, **options)
     expected = []
     for step in range(20):

@@ -59,7 +59,7 @@ def test_read_flags_returns_names_options_and_values(
         (["--head.x"], ValueError, "--head.x needs a value"),
         (["stray"], ValueError, "'stray'"),
         (["--lr", "1", "2"], ValueError, "'2'"),
-        (["--quick", "null"], ValueError, "'null'"),
+        (["--quick", "null"], ValueError, "'null'"),  # unlike --cache, --quick cannot be null
         (["--hed", "1"], UnknownNameError, "'--hed'. Did you mean '--head'?"),
         (["--lr.x", "1"], UnknownNameError, "'--lr.x'. Did you mean '--lr'?"),
         (["--"], UnknownNameError, "'--'"),

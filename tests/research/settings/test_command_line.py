@@ -50,6 +50,7 @@ def test_parse_accepts_hyphens_instead_of_underscores() -> None:
 
 
 def test_parse_merges_options_into_the_choices_of_a_recipe(tmp_path: Path) -> None:
+    # The hooks a and b are not registered: parsing does not look up names.
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "head: {name: lstm, lstm_size: 3, dropout: 0.5}\nlr: 1e-5\nwarmup: 0.1ep\nhook: [{name: a, x: 1}]\n"
@@ -143,7 +144,7 @@ def test_help_is_grouped_and_complete() -> None:
         assert group in completed.stdout
     for name in RunConfig().to_dict():
         assert f"--{name}" in completed.stdout
-    assert "default: 0.0001" in completed.stdout
+    assert "default: 0.0001" in completed.stdout  # of --lr
 
 
 def test_parse_lets_recipes_and_flags_override_inherited_settings_of_a_fork(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from research.settings.comparison import compare_settings
 from research.settings.config import Choice
 from research.settings.declarations import Effect, declarations
 from research.settings.options import complete_choice
-from research.settings.registries import GIVEN_BY_CALLER
+from research.settings.registries import STEP_COUNT_PARAMETERS
 from research.training.hook import HOOKS
 
 SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]
@@ -45,7 +45,7 @@ def test_changed_setting_is_noted_or_refused_unless_it_belongs_to_a_single_call(
 def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[Any]) -> None:
     for name in registry:
         options = {"start": 8} if name == "length_warmup" else {}
-        choice = complete_choice(registry, Choice(name, options), given_by_caller=GIVEN_BY_CALLER).to_yaml()
+        choice = complete_choice(registry, Choice(name, options), not_options=STEP_COUNT_PARAMETERS).to_yaml()
         before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
         comparison = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
         assert (comparison.notes, comparison.refused) == ([], [])

@@ -58,7 +58,7 @@ def test_inherited_settings_are_the_settings_of_the_forked_run() -> None:
 
 
 @pytest.mark.parametrize("content", [b"lr: [", b"\xff\xfe", b"- lr", b"", None])
-def test_read_settings_names_the_run_and_its_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
+def test_read_settings_error_contains_the_run_and_its_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "config.yaml"
     if content is not None:
         path.write_bytes(content)

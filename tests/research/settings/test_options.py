@@ -91,7 +91,7 @@ def test_resolve_options_suggests_near_names() -> None:
         resolve_options(THINGS, Choice("tiped"))
 
 
-def test_resolve_options_names_missing_required_options() -> None:
+def test_missing_required_option_is_named_in_the_error() -> None:
     with pytest.raises(ValueError, match=r"thing 'needy' .*size"):
         resolve_options(THINGS, Choice("needy"))
     assert create(THINGS, Choice("needy", {"size": "4"})) == 4
@@ -99,11 +99,12 @@ def test_resolve_options_names_missing_required_options() -> None:
 
 def test_create_passes_positional_arguments_and_options() -> None:
     created = create(THINGS, Choice("typed", {"mode": "b"}), "here")
+    # The positional argument, then the options in the order of the constructor.
     assert created.arguments == ("here", 3, 0.5, False, (1, 2), None, "b")
 
 
 def test_options_of_omits_parameters_that_the_caller_provides() -> None:
-    assert options_of(needy, given_by_caller=("size",)) == ()
+    assert options_of(needy, not_options=("size",)) == ()
 
 
 def test_describe_entry_shows_summary_source_and_options() -> None:
@@ -121,7 +122,7 @@ def test_choice_round_trips_both_yaml_forms() -> None:
         Choice.of({"size": 3}, "head")
 
 
-def test_options_of_ignores_unknown_types_of_other_parameters() -> None:
+def test_options_of_ignores_unknown_types_of_parameters_that_are_not_options() -> None:
     def with_unknown_positional_type(run: Elsewhere, *, size: int = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
         raise AssertionError
 

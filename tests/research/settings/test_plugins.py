@@ -53,7 +53,7 @@ def test_plugin_module_is_found_in_the_working_directory(working_directory: Path
     (working_directory / "midway_test_plugin").mkdir()
     (working_directory / "midway_test_plugin" / "__init__.py").write_text("")
     (working_directory / "midway_test_plugin" / "heads.py").write_text(COUNT_IMPORTS)
-    check_plugins(["midway_test_plugin.heads", "json"])
+    check_plugins(["midway_test_plugin.heads", "json"])  # json stands for any installed module
     assert not (working_directory / "imports.txt").exists()
     import_plugins(["midway_test_plugin.heads"])
     assert (working_directory / "imports.txt").read_text() == "."
@@ -61,7 +61,7 @@ def test_plugin_module_is_found_in_the_working_directory(working_directory: Path
 
 @pytest.mark.usefixtures("working_directory")
 @pytest.mark.parametrize("plugin", ["no_such_module_here", "no_such_module_here.part", "missing.py", "~/missing.py"])
-def test_check_plugins_names_a_missing_plugin(plugin: str) -> None:
+def test_missing_plugin_is_named_when_it_is_checked_or_imported(plugin: str) -> None:
     for check in (check_plugins, import_plugins):
         with pytest.raises(ValueError, match=plugin):
             check([plugin])

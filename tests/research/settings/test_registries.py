@@ -15,7 +15,7 @@ from research.runner.first_checks.choices import check_choice
 from research.runner.first_checks.source_options import read_options
 from research.settings.config import Choice
 from research.settings.options import options_of
-from research.settings.registries import GIVEN_BY_CALLER, REGISTRIES, load_registry, read_registry
+from research.settings.registries import REGISTRIES, STEP_COUNT_PARAMETERS, load_registry, read_registry
 from research.system.errors import is_user_facing
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped_names
@@ -36,10 +36,10 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
 NOT_CHECKED_FIRST = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
 """Options without first checks, because their valid values depend on the encoder or on a constant of the module."""
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "heads": (EncoderSpec(8, 7), 2),
+    "heads": (EncoderSpec(hidden_size=8, num_hidden_states=7), 2),  # the encoder and the number of labels
     "hooks": (),
     "schedules": (SGD([torch.zeros(1)], lr=1.0),),
-    "objectives": (SingleLabel(("a", "b"), (1, 1), 2),),
+    "objectives": (SingleLabel(("a", "b"), label_counts=(1, 1), num_train=2),),
 }
 """Positional arguments for the entries of each registry."""
 STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
@@ -50,7 +50,7 @@ def test_first_checks_reject_exactly_the_values_that_the_entry_rejects(listing: 
     registry = load_registry(listing)
     outcomes = []
     for name in shipped_names(registry):
-        for option in options_of(registry[name], given_by_caller=GIVEN_BY_CALLER):
+        for option in options_of(registry[name], not_options=STEP_COUNT_PARAMETERS):
             if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):
                     option_values = {option.name: value}

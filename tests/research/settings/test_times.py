@@ -21,7 +21,7 @@ def clock_of_two_epochs() -> Clock:
         ("0.25ep", 3),
         ("1ep", 11),
         ("50%", 11),
-        ("20000ex", 2136),
+        ("20000ex", 2136),  # 194 epochs of 11 steps, and 18 examples
         ("100ex", 10),
         ("103ex", 11),
         ("206ex", 22),

@@ -22,7 +22,7 @@ TYPES: dict[str, Any] = {"lr": float, "optimizer": Literal["adamw", "sgd"], "see
         ("lr", "two\n\nlines", "float", None),
     ],
 )
-def test_describe_type_error_names_setting_type_value_and_nearest_valid_value(
+def test_message_gives_the_setting_the_expected_type_the_value_and_a_suggestion(
     name: str, value: str, expected_type: str, hint: str | None
 ) -> None:
     parser = ArgumentParser(exit_on_error=False)

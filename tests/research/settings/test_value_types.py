@@ -31,7 +31,7 @@ def test_accepts_checks_the_type_of_a_value(type_hint: Any, accepted: list[Any],
     assert [value for value in rejected if accepts(type_hint, value)] == []
 
 
-def test_describe_type_names_every_alternative() -> None:
+def test_describe_type_lists_every_alternative() -> None:
     assert describe_type(Literal["a", "b", "c"]) == "a, b or c"
-    assert describe_type(int | None).split()[2:] == ["int", "or", "null"]
+    assert describe_type(int | None).endswith(" int or null")
     assert describe_type(list[str]) == "a list"

@@ -28,7 +28,7 @@ def test_checksum_changes_with_any_bit(dtype: torch.dtype, shape: tuple[int, ...
 
 
 def test_checksum_depends_on_the_order_of_rows() -> None:
-    tensor = torch.randn(4, 512)
+    tensor = torch.randn(4, 512)  # each row is one block of 256 words of 8 bytes
     assert not torch.equal(checksum(tensor), checksum(tensor.flip(0)))
 
 

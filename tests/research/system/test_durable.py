@@ -13,7 +13,7 @@ from research.system import durable
 from research.system.durable import StorageError
 
 
-def test_write_text_replaces_a_file_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_text_keeps_the_old_content_if_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.json"
     durable.write_text(path, "old")
 
@@ -26,7 +26,7 @@ def test_write_text_replaces_a_file_atomically(tmp_path: Path, monkeypatch: pyte
     assert path.read_text() == "old"
 
 
-def test_publish_replaces_an_old_folder(tmp_path: Path) -> None:
+def test_publish_replaces_an_older_folder_with_the_final_name(tmp_path: Path) -> None:
     target, unpublished = tmp_path / "best", tmp_path / ".best.writing"
     for folder, content in ((target, "old"), (unpublished, "new")):
         folder.mkdir()
@@ -49,7 +49,7 @@ def test_remove_deletes_a_link_but_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     durable.remove(tmp_path / "link")
-    durable.remove(tmp_path / "link")
+    durable.remove(tmp_path / "link")  # removing it again does nothing
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
@@ -59,7 +59,7 @@ def test_remove_ignores_a_path_below_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints").exists()
 
 
-def test_copied_folder_uses_hard_links_and_outlives_the_original(
+def test_copied_folder_uses_hard_links_if_possible_and_outlives_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "best"
@@ -92,18 +92,21 @@ def test_copied_file_is_independent_of_the_original(tmp_path: Path) -> None:
         RuntimeError("[enforce fail at inline_container.cc:922] . PytorchStreamWriter failed writing file data/0"),
     ],
 )
-def test_reporting_failure_states_the_space_needed(tmp_path: Path, error: Exception) -> None:
+def test_converted_write_error_states_the_space_needed(tmp_path: Path, error: Exception) -> None:
     message = r"step-4: .*\b271\.0 MB .*B free"
-    with pytest.raises(StorageError, match=message), durable.reporting_failure(tmp_path / "step-4", needed=271_000_000):
+    with (
+        pytest.raises(StorageError, match=message),
+        durable.converting_write_errors(tmp_path / "step-4", needed=271_000_000),
+    ):
         raise error
 
 
-def test_reporting_failure_converts_only_write_errors(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="a defect"), durable.reporting_failure(tmp_path, needed=1):
+def test_only_write_errors_are_converted(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a defect"), durable.converting_write_errors(tmp_path, needed=1):
         raise RuntimeError("a defect")
 
 
 def test_check_space_rejects_a_file_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No space left"):
-        durable.check_space(tmp_path / "not" / "there", needed=2**60)
+        durable.check_space(tmp_path / "not" / "yet" / "created", needed=2**60)
     durable.check_space(tmp_path, needed=1)

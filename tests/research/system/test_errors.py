@@ -38,6 +38,7 @@ def fail_in_user_code(command: Arguments) -> int:
 
 
 def test_run_script_returns_the_exit_status_of_the_command() -> None:
+    # `len` stands for a command whose exit status is its number of arguments.
     assert run_script(["a", "b"], Arguments, len) == 2
     assert run_script([], Arguments, len) == 0
 
@@ -45,7 +46,7 @@ def test_run_script_returns_the_exit_status_of_the_command() -> None:
 def test_run_script_returns_2_for_errors_while_parsing_and_1_for_later_errors(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    reject: Any = check_plugins
+    reject: Any = check_plugins  # raises a user-facing error for missing.py
     assert run_script(["missing.py"], reject, len) == 2
     assert run_script(["missing.py"], Arguments, reject) == 1
     lines = capsys.readouterr().err.splitlines()
@@ -67,7 +68,7 @@ def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.Capture
 def test_unexpected_error_is_raised_and_reported_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
     with pytest.raises(IndexError):
-        run_script([], Arguments, operator.itemgetter(3))
+        run_script([], Arguments, operator.itemgetter(3))  # there is no fourth argument
     (event,) = read_events((tmp_path / "events.jsonl").read_bytes())
     assert event.kind == ERROR
     assert event.text.startswith("IndexError: ")
@@ -140,5 +141,6 @@ sys.exit(run_script([], Arguments, execute))
         else:
             process.stdout.read()
         printed = process.stderr.read()
+    # 141 is 128 + SIGPIPE.
     assert ("BrokenPipeError" in printed, process.returncode) == ((False, 141) if is_stdout else (True, 1))
     assert (printed == "") is is_stdout

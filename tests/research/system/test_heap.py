@@ -71,7 +71,7 @@ def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
-    growth = memory_growth(1 << 20, 300)
+    growth = memory_growth(size=1 << 20, num_blocks=300)  # more than MIN_GROWTH
     assert growth["after_freeing"] > 290 << 20
     assert growth["before_trimming"] > 290 << 20
     assert growth["after_trimming"] < 20 << 20
@@ -79,6 +79,6 @@ def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_keeps_small_amounts_of_freed_memory() -> None:
-    growth = memory_growth(1 << 20, 100)
+    growth = memory_growth(size=1 << 20, num_blocks=100)  # less than MIN_GROWTH
     assert growth["after_freeing"] > 90 << 20
     assert growth["after_trimming"] > 90 << 20

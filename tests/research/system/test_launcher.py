@@ -33,7 +33,7 @@ from tests.conftest import ROOT
 def test_check_launch_rejects_every_sharded_launch(monkeypatch: pytest.MonkeyPatch, switch: str, name: str) -> None:
     monkeypatch.setenv(switch, "true")
     with pytest.raises(ValueError, match=name) as caught:
-        resolve(RunConfig(data="missing.csv"))
+        resolve(RunConfig(data="missing.csv"))  # checks the launch before it looks for the data
     assert is_user_facing(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -47,10 +47,16 @@ def test_check_launch_rejects_an_unknown_precision(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("python -m accelerate.commands.launch --config_file {multi_gpu} run.py --head lstm", LaunchRequest(2, True)),
-        ("python /usr/bin/accelerate launch --config_file={cpu_2_processes} run.py", LaunchRequest(2, False)),
-        ("accelerate launch --multi-gpu --num-processes 3 run.py --num_processes 9", LaunchRequest(3, True)),
-        ("accelerate-launch --cpu --config_file {multi_gpu} run.py", LaunchRequest(2, False)),
+        (
+            "python -m accelerate.commands.launch --config_file {multi_gpu} run.py --head lstm",
+            LaunchRequest(num_processes=2, wants_gpu=True),
+        ),
+        ("python /usr/bin/accelerate launch --config_file={cpu_2_processes} run.py", LaunchRequest(num_processes=2)),
+        (
+            "accelerate launch --multi-gpu --num-processes 3 run.py --num_processes 9",
+            LaunchRequest(num_processes=3, wants_gpu=True),
+        ),
+        ("accelerate-launch --cpu --config_file {multi_gpu} run.py", LaunchRequest(num_processes=2)),
         ("accelerate launch run.py --num_processes 9 --mixed_precision no", LaunchRequest()),
         ("accelerate launch --mixed_precision no run.py", LaunchRequest(precision="no")),
         ("accelerate launch --mixed-precision=bf16 run.py", LaunchRequest(precision="bf16")),
@@ -58,13 +64,13 @@ def test_check_launch_rejects_an_unknown_precision(monkeypatch: pytest.MonkeyPat
         ("accelerate launch --use-deepspeed run.py", LaunchRequest(sharding="DeepSpeed")),
         ("accelerate launch --use_fsdp --use_parallelism_config run.py", LaunchRequest(sharding="FSDP")),
         ("accelerate launch --cpu --config_file {sharded} run.py", LaunchRequest(sharding="DeepSpeed")),
-        ("accelerate launch --multi_gpu --config_file {sharded} run.py", LaunchRequest(None, True)),
+        ("accelerate launch --multi_gpu --config_file {sharded} run.py", LaunchRequest(wants_gpu=True)),
         ("accelerate launch --config_file {parallel} run.py", LaunchRequest(sharding="a parallelism config")),
         ("torchrun --nproc_per_node 2 run.py", LaunchRequest()),
         ("bash", LaunchRequest()),
     ],
 )
-def test_parse_launch_lets_flags_override_the_config_file(
+def test_parse_launch_reads_flags_and_then_the_config_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, expected: LaunchRequest
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))  # no default config
@@ -87,7 +93,7 @@ def test_parse_launch_lets_flags_override_the_config_file(
         ({"WORLD_SIZE": "1", "PMI_SIZE": "2"}, 2),
     ],
 )
-def test_num_launched_is_the_largest_number_set_by_any_launcher(
+def test_num_launched_processes_is_the_largest_number_that_a_launcher_set(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], number: int
 ) -> None:
     for name in PROCESS_COUNT_VARIABLES:
@@ -100,7 +106,7 @@ def test_num_launched_is_the_largest_number_set_by_any_launcher(
 @pytest.mark.parametrize(
     ("value", "expected"), [("true", True), ("TRUE", True), ("1", True), ("0", False), ("", False)]
 )
-def test_is_on_reads_an_environment_variable(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+def test_is_switch_on_reads_environment_variables(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("MIDWAY_TEST_SWITCH", value)
     assert is_switch_on("MIDWAY_TEST_SWITCH") is expected
     monkeypatch.delenv("MIDWAY_TEST_SWITCH")

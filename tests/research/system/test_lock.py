@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -55,7 +56,7 @@ def test_lock_file_excludes_a_second_lock_in_the_same_process(tmp_path: Path) ->
 
 def test_locks_report_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, operation: int) -> None:
-        raise OSError(95, "Operation not supported")
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     warning = DirectoryLock().acquire(tmp_path)
@@ -65,14 +66,16 @@ def test_locks_report_a_file_system_without_locks(tmp_path: Path, monkeypatch: p
         LockFile(tmp_path / "lock").acquire()
 
 
-def test_lock_is_acquired_again_if_its_file_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_file_is_created_again_if_its_last_holder_deleted_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "lock"
     original_flock = fcntl.flock
     locked_inodes: list[int] = []
 
     def flock(descriptor: int, operation: int) -> None:
         original_flock(descriptor, operation)
-        if not locked_inodes:  # the previous holder releases the lock now
+        if not locked_inodes:  # as if the previous holder released the lock, which deletes the file
             path.unlink()
         locked_inodes.append(os.fstat(descriptor).st_ino)
 

@@ -35,13 +35,13 @@ def test_manifest_lists_all_files_except_itself(folder: Path) -> None:
 
 
 def test_file_sha256_hashes_files_longer_than_one_chunk(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 5000
+    content = bytes(range(256)) * 5000  # a chunk is 1 MiB
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("content", [b"abd", b"ab", b"abcd", None])
-def test_find_damage_names_the_changed_file(folder: Path, content: bytes | None) -> None:
+def test_find_damage_reports_the_changed_file(folder: Path, content: bytes | None) -> None:
     if content is None:
         (folder / "weights").unlink()
     else:
@@ -49,12 +49,15 @@ def test_find_damage_names_the_changed_file(folder: Path, content: bytes | None)
     assert "weights" in (find_damage(folder) or "")
 
 
-def test_find_damage_names_a_link(folder: Path) -> None:
+def test_find_damage_reports_a_link(folder: Path) -> None:
     (folder / "linked_weights").symlink_to(folder / "weights")
     assert "linked_weights" in (find_damage(folder) or "")
 
 
-@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"format": 3, "files": {"weights": {}}}', None])
+WITHOUT_SIZE_AND_HASH = json.dumps({"format": CHECKPOINT_FORMAT, "files": {"weights": {}}})
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", WITHOUT_SIZE_AND_HASH, None])
 def test_find_damage_reports_an_unreadable_manifest(folder: Path, manifest: str | None) -> None:
     if manifest is None:
         (folder / MANIFEST).unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research.system.messages import KEEP_LINE_BREAKS, WARNING, is_main_process, logger, muted
+from research.system.messages import KEEP_LINE_BREAKS, WARNING, is_main_process, logger, messages_muted
 
 
 def test_messages_are_printed_literally_and_warnings_have_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,9 +32,9 @@ def test_only_the_main_process_prints(
     assert capsys.readouterr().out == ("once\n" if is_main else "")
 
 
-def test_muted_prints_nothing_even_if_nested(capsys: pytest.CaptureFixture[str]) -> None:
-    with muted():
-        with muted():
+def test_muted_messages_are_not_printed_even_in_nested_contexts(capsys: pytest.CaptureFixture[str]) -> None:
+    with messages_muted():
+        with messages_muted():
             logger.info("inner")
         logger.warning("outer")
     logger.info("after")

@@ -84,7 +84,7 @@ def test_for_message_keeps_the_start_and_end_of_a_long_text() -> None:
     assert displayed.startswith("startx")
     assert displayed.endswith("xend")
     assert len(displayed) <= 130
-    assert "4,908 characters" in displayed
+    assert "4,908 characters" in displayed  # 60 characters are shown before, and 40 after
 
 
 def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
@@ -105,6 +105,7 @@ def test_for_markdown_text_is_rendered_literally(text: str) -> None:
     rendered = MarkdownIt("gfm-like", {"linkify": False}).render(for_markdown(text))
     page = VisibleText()
     page.feed(rendered)
+    # The only two tags are those of one paragraph.
     assert (page.text.strip(), rendered.startswith("<p>"), rendered.count("<")) == (text, True, 2)
 
 
@@ -122,8 +123,9 @@ def test_for_figure_escapes_formulas_and_shortens_names() -> None:
     figure = Figure()
     for name, displayed in {"$x_{$": "$x_{$", r"\$5$": r"\$5$", "$": "$", "two\nlines": "two lines"}.items():
         text = figure.text(0, 0, for_figure(name))
+        # matplotlib returns the text that it displays, and whether the text is a formula.
         assert text._preprocess_math(text.get_text()) == (displayed, False)  # type: ignore[attr-defined]
-    assert len(for_figure("very " * 1000)) <= LONGEST_IN_FIGURE + 3
+    assert len(for_figure("very " * 1000)) <= LONGEST_IN_FIGURE + 3  # with an ellipsis between spaces
     axes = figure.subplots()
     axes.plot([0], [0], label=for_figure("_hidden"))
     assert [text.get_text().strip() for text in axes.legend().get_texts()] == ["_hidden"]

@@ -14,18 +14,18 @@ from heads.mean import MeanHead
 from research.data.prepare.cache import fetch
 from research.settings.times import parse_time
 from research.system.user_code import (
-    CodeOf,
-    During,
-    add_plugin,
+    ErrorsAttributedTo,
+    ErrorsOccurring,
     describe,
     describe_location,
     describe_plainly,
-    find_frame,
+    find_user_frame,
     hash_user_code,
     is_product_code,
     is_raised_by_user_code,
     is_user_code,
     record_when,
+    treat_as_user_code,
 )
 
 
@@ -48,39 +48,39 @@ def call_and_catch(tmp_path: Path) -> CallAndCatch:
     return call
 
 
-def test_find_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
-    frame = find_frame(call_and_catch(user_function))
+def test_find_user_frame_returns_the_innermost_frame_of_user_code(call_and_catch: CallAndCatch) -> None:
+    frame = find_user_frame(call_and_catch(user_function))
     assert frame is not None
     assert (frame.filename, frame.name, frame.line) == (__file__, "user_function", 'raise KeyError("mine")')
-    caller = find_frame(call_and_catch(lambda: json.loads("{")))  # the line of user code that called the library
+    caller = find_user_frame(call_and_catch(lambda: json.loads("{")))  # the line of user code that called the library
     assert caller is not None
     assert (caller.filename, caller.name) == (__file__, "<lambda>")
 
 
-def test_find_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
+def test_find_user_frame_searches_the_causes(call_and_catch: CallAndCatch) -> None:
     error = RuntimeError("without a traceback of its own")
     error.__cause__ = call_and_catch(user_function)
-    frame = find_frame(error)
+    frame = find_user_frame(error)
     assert frame is not None
     assert frame.name == "user_function"
     error.__cause__ = error
-    assert find_frame(error) is None  # a cycle of causes ends the search
+    assert find_user_frame(error) is None  # a cycle of causes ends the search
 
 
 def test_describe_ignores_user_code_that_the_product_did_not_call() -> None:
     with pytest.raises(KeyError) as error_info:
         user_function()
-    assert find_frame(error_info.value) is None
+    assert find_user_frame(error_info.value) is None
     assert describe(error_info.value) is None
 
 
 def test_innermost_owner_and_time_are_described(call_and_catch: CallAndCatch) -> None:
     def inner() -> None:
-        with CodeOf("edit 'inner'"), During("in step 4"):
+        with ErrorsAttributedTo("edit 'inner'"), ErrorsOccurring("in step 4"):
             raise call_and_catch(user_function)
 
     def outer() -> None:
-        with CodeOf("hook 'outer'"), During("after step 4"):
+        with ErrorsAttributedTo("hook 'outer'"), ErrorsOccurring("after step 4"):
             inner()
 
     lines = (describe(call_and_catch(outer)) or "").splitlines()
@@ -98,7 +98,7 @@ def test_record_when_keeps_the_first_description(call_and_catch: CallAndCatch) -
 
 
 def test_owner_is_not_recorded_for_errors_raised_by_the_product(call_and_catch: CallAndCatch) -> None:
-    with pytest.raises(ValueError, match="'50'") as error_info, CodeOf("head 'mine'"):
+    with pytest.raises(ValueError, match="'50'") as error_info, ErrorsAttributedTo("head 'mine'"):
         parse_time("50")
     assert describe(error_info.value) is None
 
@@ -107,7 +107,7 @@ def test_failed_call_is_located_at_the_definition_of_the_function() -> None:
     def needs_two(first: int, second: int) -> None:
         """Never runs."""
 
-    with pytest.raises(TypeError) as error_info, CodeOf("hook 'mine'", needs_two):
+    with pytest.raises(TypeError) as error_info, ErrorsAttributedTo("hook 'mine'", needs_two):
         needs_two(1)  # type: ignore[call-arg]
     assert describe_location(needs_two).startswith(" (needs_two: file ")
     assert describe_location(math.sqrt) == describe_location(parse_time) == ""
@@ -132,10 +132,10 @@ def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Pat
         assert (is_product_code(path), is_user_code(path)) == (False, False)
 
 
-def test_add_plugin_makes_an_installed_file_user_code(tmp_path: Path) -> None:
+def test_treat_as_user_code_applies_to_installed_files(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "mine"
     assert not is_user_code(str(package / "head.py"))
-    add_plugin(package)
+    treat_as_user_code(package)
     assert is_user_code(str(package / "head.py"))
     assert not is_user_code(str(package.with_name("other") / "head.py"))
 

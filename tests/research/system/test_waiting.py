@@ -34,16 +34,16 @@ def test_waiting_message_is_repeated_during_a_long_wait(without_delay: None) -> 
     num_lines = len(lines)
     assert lines[0] == "Reading ..."
     assert lines[1].startswith("Reading: 0 min")
-    assert len(lines) == num_lines
+    assert len(lines) == num_lines  # no message after the end of the context
 
 
 def test_waiting_message_prints_nothing_for_short_waits_or_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     with collect_messages() as lines:
-        with WaitingMessage("Reading"), WaitingProgress("rows", 2, "row") as progress:
+        with WaitingMessage("Reading"), WaitingProgress("rows", total=2, unit="row") as progress:
             progress.update(1)
         monkeypatch.setenv("RANK", "1")
         monkeypatch.setattr(waiting, "FIRST_MESSAGE_AFTER", 0.0)
-        with WaitingProgress("rows", 2, "row") as progress_of_other_process:
+        with WaitingProgress("rows", total=2, unit="row") as progress_of_other_process:
             progress_of_other_process.update(2)
     assert lines == []
 
@@ -52,7 +52,7 @@ def test_waiting_progress_counts_up_to_the_total(
     without_delay: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "NEXT_MESSAGE_AFTER", 0.0)
-    with collect_messages() as lines, WaitingProgress("evaluating test", 1500, "row") as progress:
+    with collect_messages() as lines, WaitingProgress("evaluating test", total=1500, unit="row") as progress:
         for _ in range(2):
             progress.update(1000)
     assert lines == ["evaluating test: 1,000 of 1,500 rows", "evaluating test: 1,500 of 1,500 rows"]

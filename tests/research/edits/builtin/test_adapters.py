@@ -46,7 +46,9 @@ def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(start_rehearsa
     assert len(adapters) == 2 * 2 * 4  # A and B, two layers, query, key, value and output
 
 
-def test_drop_layers_removes_the_adapters_of_the_layers(start_rehearsal: StartRehearsal, tmp_path: Path) -> None:
+def test_drop_layers_renumbers_adapters_and_refuses_to_drop_all_of_them(
+    start_rehearsal: StartRehearsal, tmp_path: Path
+) -> None:
     run = start_rehearsal("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "modules": "encoder.layer[1]"})
     with pytest.raises(EditError, match="merge_lora"):
@@ -57,13 +59,14 @@ def test_drop_layers_removes_the_adapters_of_the_layers(start_rehearsal: StartRe
     assert all(".layer.0." in name for name in adapters)
     check_save_and_load(run, tmp_path)
     edit(run, merge_lora=True)
+    # The frozen layer was dropped.
     assert all(parameter.requires_grad for parameter in run.encoder_with_head.parameters())
 
 
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ([{"add_lora": {"r": 0}}], r"\b0, 16 and 0\.0"),
+        ([{"add_lora": {"r": 0}}], r"\b0, 16 and 0\.0"),  # r, alpha and dropout
         ([{"add_lora": {"dropout": 1.0}}], r"\b8, 16 and 1\.0"),
         ([{"add_lora": {}}, {"add_lora": {}}], "already has adapters.*merge_lora"),
         ([{"add_lora": {"modules": "encoder.embeddings"}}], "'encoder.embeddings' .*linear"),

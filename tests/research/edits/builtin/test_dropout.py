@@ -16,7 +16,7 @@ def test_set_dropout_changes_only_the_selected_parts(start_rehearsal: StartRehea
     edit(run, set_dropout={"p": 0.2, "modules": "head"})
     model = run.encoder_with_head
     probabilities = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
-    changed = {name: p for name, p in probabilities.items() if p != 0.1}
+    changed = {name: p for name, p in probabilities.items() if p != 0.1}  # 0.1 is the initial value
     assert {name for name, p in changed.items() if p == 0.4} == {
         "encoder.encoder.layer.1.attention.output.dropout",
         "encoder.encoder.layer.1.output.dropout",
@@ -36,7 +36,7 @@ def test_set_dropout_of_the_head_works_in_an_unknown_family(
         edit(run, set_dropout=0.3)
 
 
-def test_set_dropout_of_the_whole_model_changes_its_config(start_rehearsal: StartRehearsal) -> None:
+def test_only_set_dropout_of_the_whole_model_changes_its_config(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert", "mlp")
     edit(run, set_dropout={"p": 0.4, "modules": "encoder.layer[1]"})
     config = run.encoder_with_head.config

@@ -33,7 +33,7 @@ def test_unfreeze_changes_only_the_selected_parameters(start_rehearsal: StartReh
     assert trained == {name for name in named if ".layer.1." in name}
 
 
-def test_freeze_refuses_all_parameters_and_unknown_selectors(start_rehearsal: StartRehearsal) -> None:
+def test_freezing_everything_and_unknown_selectors_are_refused(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     with pytest.raises(EditError, match=r"step 0 .*--max_steps"):
         edit(run, freeze="all")

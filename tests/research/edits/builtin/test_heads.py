@@ -14,7 +14,7 @@ def test_replace_head_keeps_labels_and_learning_rates(start_rehearsal: StartRehe
     edit(run, set_lr={"lr": 0.25, "modules": "head"}, replace_head={"name": "lstm", "lstm_size": 4})
     model = run.encoder_with_head
     assert isinstance(model.head, LSTMHead)
-    assert model.head.out.weight.shape == (3, 8)
+    assert model.head.out.weight.shape == (3, 8)  # 3 labels; 4 units in each of 2 directions
     assert (model.config.head, model.config.head_options["lstm_size"]) == ("lstm", 4)
     assert run.new_parameters == set(model.head.parameters())
     groups = [group for group in run.optimizer.param_groups if group["block"] == "head"]

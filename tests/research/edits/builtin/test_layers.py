@@ -32,6 +32,7 @@ register_head("normalizing")(NormalizingHead)
 
 def test_reinitialize_resets_buffers_of_modules_that_are_selected_as_a_whole(start_rehearsal: StartRehearsal) -> None:
     def buffers_after(**edits: str) -> tuple[float, float]:
+        """Return the values of two buffers, which are 3 before the edits and 0 after a reset."""
         run = start_rehearsal("bert", "normalizing")
         head = run.encoder_with_head.head
         with torch.no_grad():
@@ -62,7 +63,7 @@ def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(start_rehea
             assert torch.equal(parameter, before[name] + 1), name
         elif parameter.ndim == 2:  # new values have the standard deviation of BERT's initialisation
             assert abs(float(parameter.detach().std()) - 0.02) < 0.004, name
-        else:
+        else:  # biases and norms start from constants
             assert torch.equal(parameter, before[name]), name
 
 

@@ -218,10 +218,7 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
 
 
 def _describe_overridden_flags(spec: StudySpec, flags: Set[str]) -> list[str]:
-    """Return a message for each flag that does not apply to all arms.
-
-    Recipes in the grid, arms and overrides may set different values.
-    """
+    """Return a message for each case in which a recipe of the grid, an arm or an override replaces a flag's value."""
     layers = [(f"The recipe {_join_recipes(recipes)}", {"recipe": recipes}) for recipes in spec.grid.get("recipe", [])]
     layers += [(f"The arm '{arm}'", settings) for arm, settings in spec.arms.items()]
     layers += [(f"The override of {entry['when']}", entry["set"]) for entry in spec.override]

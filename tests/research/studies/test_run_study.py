@@ -14,7 +14,7 @@ from research.studies.grid import StudySpec, expand
 from research.studies.run_study import check_comparable, check_forks
 
 
-def test_fork_with_a_different_seed_is_refused_while_planning(tmp_path: Path) -> None:
+def test_fork_with_a_different_seed_or_batch_size_is_refused_while_planning(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
     base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
     check_forks(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))

@@ -14,8 +14,8 @@ from research.studies.report.costs import ArmCost, find_costs
 from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
 from research.studies.report.disagreements import Disagreement, find_disagreements
 from research.studies.report.environment import find_environment
-from research.studies.report.examples import ModelsCompared, compare_models_of_arms
 from research.studies.report.missing import Missing, find_missing
+from research.studies.report.model_comparisons import ModelComparison, compare_models_of_arms
 from research.studies.report.ranking import RankedArm, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.settings import ComparedSettings, TrialCommand, find_settings, trial_commands
@@ -59,7 +59,7 @@ class Contents:
     """The compared metric on validation rows over the steps."""
     skipped_trials: Sequence[str] = ()
     """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
-    models: Sequence[ModelsCompared] = ()
+    models: Sequence[ModelComparison] = ()
     """Tests over rows."""
     breakdowns: Sequence[Breakdown] = ()
     """Results by length and by label."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from research.studies.report.contents import Contents
-from research.studies.report.examples import ModelsCompared
+from research.studies.report.model_comparisons import ModelComparison
 from research.studies.report.notation import count, decimal, interval, p_value, seconds
 from research.studies.report.ranking import RankedArm
-from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_rows import SCOPE
 from research.studies.statistics.over_seeds import Comparison
 from research.system.errors import one_line
 from research.system.plain_text import for_markdown
@@ -130,7 +130,7 @@ def _costs(contents: Contents) -> str:
     )
 
 
-def _models(models: Sequence[ModelsCompared]) -> str:
+def _models(models: Sequence[ModelComparison]) -> str:
     rows = []
     for each in models:
         tests = ", ".join(f"seed {seed}: {p_value(test.p)}" for seed, test in each.by_seed.items())

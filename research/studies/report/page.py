@@ -14,7 +14,7 @@ from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
 from research.studies.report.results import results_csv
 from research.studies.report.styles import arm_styles
-from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_rows import SCOPE
 from research.system.durable import write_text
 
 REPORT, MARKDOWN, RESULTS = "report.html", "report.md", "results.csv"

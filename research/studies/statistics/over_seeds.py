@@ -72,7 +72,8 @@ class Comparison:
     p: float | None
     """p value of the paired t test; 1 if both arms have the same values, None if there is no test."""
     p_holm: float | None
-    """p value after Holm's correction for all comparisons of the study, including those without a test."""
+    """p value after Holm's correction for all comparisons of the study, including those without a test; None if this
+    comparison has no test."""
     verdict: Verdict | None
     """Outcome of the test at the 5% level after Holm's correction; None if no verdict is given."""
     why_no_verdict: str

@@ -19,7 +19,7 @@ from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents, write_study_report
-from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_rows import SCOPE
 from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.builders.studies import (
     FAST_SETTINGS,

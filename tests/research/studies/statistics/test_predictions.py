@@ -43,7 +43,7 @@ def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path:
 
 
 class NearMiss(SingleLabel):
-    """A task of a user with labels like those of `SingleLabel`. Predictions that are off by one count as correct."""
+    """A user-defined task with the labels of `SingleLabel`; predictions that are off by one count as correct."""
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:

@@ -83,11 +83,11 @@ class StudyOutcomes:
         messages = self._inconsistent_hidden_states()
         token_settings = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
-            by_source: dict[str, dict[str, list[str]]] = {}
+            by_source: dict[str, dict[str, list[str]]] = {}  # source -> version -> ids of trials
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
                     names = token_settings if key == "rows_sha256" else ("plugin",)
-                    # Compared within an arm only: arms that were added later may use more of a plugin.
+                    # Plugins are compared within an arm only: arms that were added later may use more of a plugin.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
                     version = json.dumps(outcome.result[key], sort_keys=True)
@@ -102,9 +102,10 @@ class StudyOutcomes:
         return messages
 
     def _inconsistent_hidden_states(self) -> list[str]:
-        """Return a message if cached hidden states are rounded differently from those that other trials computed.
+        """Return a message, or none, that cached hidden states are rounded differently from computed ones.
 
-        In float32, cached and computed hidden states differ by about 1e-7, which is ignored.
+        This matters only if some trials read cached hidden states while others computed the same ones. In float32, the
+        difference is about 1e-7 and is ignored.
         """
         ids_by_computed: dict[bool, list[str]] = {True: [], False: []}  # True: the trial computed its hidden states
         remedies = set()
@@ -127,7 +128,7 @@ class StudyOutcomes:
         ]
 
     def is_unlabelled(self, split: str) -> bool:
-        """Return whether the rows of a split had no labels in a finished trial."""
+        """Return whether there is a finished trial in which the rows of a split had no labels."""
         return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
 
     def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:

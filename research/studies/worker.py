@@ -48,15 +48,15 @@ SAVE_EVERY = "10%"
 
 
 class TrialFailedError(Exception):
-    """A trial that ended with an error."""
+    """Raised if a trial ended with an error; the message is the error."""
 
 
 class TrialInterruptedError(Exception):
-    """A trial that was asked to stop and can continue later."""
+    """Raised if a trial was asked to stop; it can continue later."""
 
 
 class TrialDiedError(Exception):
-    """A trial whose process was killed."""
+    """Raised if the process of a trial was killed."""
 
 
 @dataclasses.dataclass
@@ -85,7 +85,7 @@ class Worker:
         self._is_interruptible = False
         self._timed_out = False
         self._timeout_seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
-        self._stored_hidden_states: set[str] = set()
+        self._prepared_hidden_states: set[str] = set()  # settings for which `_store_hidden_states` has been run
 
     def work(self) -> int:
         """Run trials until none is waiting or running, and return the exit status.
@@ -113,7 +113,7 @@ class Worker:
         run_directory = self.directory / TRIALS / claim.trial.id
         self.study.set_attributes(claim, directory=str(run_directory.resolve()))
         try:
-            with self.study.heartbeats(claim):
+            with self.study.sending_heartbeats(claim):
                 config = self._config(claim.trial, run_directory)
                 result = (
                     self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
@@ -171,9 +171,9 @@ class Worker:
                 self._is_interruptible = False
 
     def _store_hidden_states(self, config: RunConfig) -> None:
-        """Cache the hidden states of all layers if any unfinished trial reads them.
+        """Cache the hidden states of all layers if any unfinished trial with the same encoder and data reads them.
 
-        The run itself would only cache the layers that its own head reads.
+        The run itself would cache only the layers that its own head reads.
         """
         from heads import HEADS
         from research.runner.store_features import ensure_features
@@ -181,17 +181,17 @@ class Worker:
 
         import_plugins(config.plugin)  # registers the user's heads
         shared = hidden_states_settings(config)
-        if shared in self._stored_hidden_states:
+        if shared in self._prepared_hidden_states:
             return
-        self._stored_hidden_states.add(shared)
+        self._prepared_hidden_states.add(shared)
         # Trials of an earlier grid may have heads of a plugin that is not imported here.
-        open_configs = [
+        unfinished_configs = [
             entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
         ]
         heads = {
-            Choice.of(open_config.head, "head").name
-            for open_config in open_configs
-            if hidden_states_settings(open_config) == shared
+            Choice.of(unfinished_config.head, "head").name
+            for unfinished_config in unfinished_configs
+            if hidden_states_settings(unfinished_config) == shared
         }
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all")

@@ -241,7 +241,7 @@ class Study:
             return False
 
     @contextmanager
-    def heartbeats(self, claim: Claim) -> Iterator[None]:
+    def sending_heartbeats(self, claim: Claim) -> Iterator[None]:
         """Tell the storage regularly that this worker is alive while it works on a trial."""
         heartbeat = Heartbeat(lambda: self._storage.record_heartbeat(claim.key), HEARTBEAT_SECONDS)
         heartbeat.start()
@@ -277,7 +277,10 @@ class Study:
     def _finish_late(
         self, claim: Claim, state: TrialState, values: Sequence[float] | None, attributes: Mapping[str, Any]
     ) -> None:
-        """Store the result of a worker that was declared dead; by now, its trial may be open again or have failed."""
+        """Store the result of a worker that was declared dead, unless its trial has been finished by another worker.
+
+        The trial may be waiting or running again, or may have failed.
+        """
         entry = self.entries()[claim.trial.id]
         if entry.state in FINISHED_STATES:
             return

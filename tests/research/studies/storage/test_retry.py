@@ -17,7 +17,7 @@ from tests.limits import HANG_LIMIT
 from tests.messages import collect_messages
 
 
-def test_waiting_for_a_storage_stops_on_request(tmp_path: Path) -> None:
+def test_call_is_not_retried_if_the_process_should_stop(tmp_path: Path) -> None:
     policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:

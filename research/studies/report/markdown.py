@@ -40,7 +40,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield "## Costs\n"
         yield _costs(contents)
     for table in contents.breakdowns:
-        yield f"## By {for_markdown(table.title + table.extent)}\n"
+        yield f"## By {for_markdown(table.title + table.title_suffix)}\n"
         yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
         cells = (
             [name, count(rows), *(decimal(table.means[arm][i]) for arm in table.means)]

@@ -43,14 +43,14 @@ def write_contents(contents: Contents) -> Path:
     """
     study = contents.study
     path = study.directory / REPORT
-    write_text(path, _page(contents))
+    write_text(path, _render_page(contents))
     write_text(study.directory / MARKDOWN, markdown_report(contents))
     write_text(study.directory / RESULTS, results_csv(study))
     write_hparams(study, list(contents.settings.differing))
     return path
 
 
-def _page(contents: Contents) -> str:
+def _render_page(contents: Contents) -> str:
     environment = page_environment("research.studies.report")
     environment.filters |= {
         "decimal": notation.decimal,

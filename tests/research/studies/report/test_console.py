@@ -21,6 +21,7 @@ def print_ranking(study: StudyOutcomes, width: int = 300) -> list[str]:
 
 
 def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
+    """Return a finished study with these test accuracies: for each arm, one value per seed."""
     outcomes = [
         Outcome(
             make_trial(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}}

@@ -38,7 +38,10 @@ def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
 
 def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
     styles = arm_styles(ARMS)
-    edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
+    edits = [
+        ArmEdit(number=1, step=1, request="freeze()", arms=[(ARMS[3], 2)]),
+        ArmEdit(number=2, step=7, request="freeze()", arms=[(arm, 1) for arm in ARMS]),
+    ]
     curves_of_40_steps = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
     (axes,) = arm_curves_figure(curves_of_40_steps, edits, styles, "loss").axes
     edit_marks = [
@@ -82,9 +85,13 @@ def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
 
 @pytest.mark.parametrize(("longest", "scale"), [(5.0, "linear"), (50.0, "log")])
 def test_arm_with_cached_hidden_states_has_a_hollow_marker(longest: float, scale: str) -> None:
+    def cost(seconds: float, *, is_cached: bool, parameters: int) -> TrialCost:
+        return TrialCost(seconds, is_cached, trainable_parameters=parameters, mean_trainable_parameters=parameters)
+
+    uncached = [cost(seconds, is_cached=False, parameters=10) for seconds in (1.0, longest)]
     costs = [
-        ArmCost("arm 0", {0: TrialCost(1.0, False, 10, 10), 1: TrialCost(longest, False, 10, 10)}),
-        ArmCost("arm 1", {0: TrialCost(2.0, True, 20, 20)}),
+        ArmCost("arm 0", dict(enumerate(uncached))),
+        ArmCost("arm 1", {0: cost(2.0, is_cached=True, parameters=20)}),
     ]
     values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
     (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes

@@ -188,15 +188,15 @@ def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: Study
     assert f"Not shown: {contents.reasons['disagreements']}." in rendered.text
 
 
-def write_data(folder: Path, kind: str) -> Path:
-    """Write a data set whose labels can be learned from the words of its texts."""
+def write_data(folder: Path, task: str) -> Path:
+    """Write a data set for the task multi_label or regression."""
     folder.mkdir()
     for split, num_rows in (("train", 24), ("validation", 10), ("test", 12)):
         lines = []
         for row in range(num_rows):
             text = f"{split} {row} {'good great' if row % 2 else 'bad poor'} {'film ' * (row % 7)}"
             label: Any = (["<i>a</i>"] if row % 2 else []) + (["b"] if row % 3 else [])
-            lines.append(json.dumps({"text": text, "label": label if kind == "multi_label" else row % 5 + 0.5}))
+            lines.append(json.dumps({"text": text, "label": label if task == "multi_label" else row % 5 + 0.5}))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -204,18 +204,18 @@ def write_data(folder: Path, kind: str) -> Path:
 @needs_chromium
 @pytest.mark.usefixtures("session_cache")
 @pytest.mark.parametrize(
-    ("kind", "metric", "measure"),
+    ("task", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
 )
 def test_report_supports_multi_label_and_regression_tasks(
-    tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
+    tiny_encoder: Path, tmp_path: Path, task: str, metric: str, measure: str
 ) -> None:
     base: Mapping[str, Any] = {
         **FAST_SETTINGS,
         "encoder": str(tiny_encoder),
-        "data": str(write_data(tmp_path / "data", kind)),
+        "data": str(write_data(tmp_path / "data", task)),
     }
-    spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
+    spec = StudySpec(name=task, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
     page = write_study_report(study)
     rendered = open_page(page, width=390)
@@ -229,6 +229,6 @@ def test_report_supports_multi_label_and_regression_tasks(
     ranking = {row[0].split()[1]: row[1].split()[0] for row in table_cells("ranking", page.read_text())}
     assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
     assert len(table_cells("models", page.read_text())) == 1
-    assert ("not simply right" in rendered.text) == (kind == "regression")
-    if kind == "multi_label":
+    assert ("not simply right" in rendered.text) == (task == "regression")
+    if task == "multi_label":
         assert [row[0] for row in table_cells("by-label", page.read_text())] == ["<i>a</i>", "b"]

@@ -184,7 +184,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     spec = StudySpec(**content)
     directory = Path(invocation["output_dir"]) if invocation["output_dir"] is not None else Path("runs") / spec.name
     notes = [
-        f"The grid varies {axis}, so its value in the base, {base[axis]!r}, is not used."
+        f"The grid varies {axis}, so the value set for all trials, {base[axis]!r}, is not used."
         for axis in spec.grid
         if axis in explicit_names and axis in base
     ]
@@ -196,7 +196,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
 
 
 def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[Any]]) -> list[str]:
-    """Remove exclude and override entries of a study file that match no values of the grid given by flags.
+    """Remove exclude and override entries of a study file that match none of the values given by flags.
 
     Returns:
         A message for each removed entry.
@@ -206,11 +206,12 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
         remaining = []
         for entry in content.get(kind, []):
             wanted = entry.get("when") if kind == "override" and isinstance(entry, Mapping) else entry
-            if not isinstance(wanted, Mapping) or can_match(wanted, axes):  # malformed entries are refused later
+            if not isinstance(wanted, Mapping) or can_match(wanted, axes):  # an invalid entry is refused later
                 remaining.append(entry)
             else:
                 notes.append(
-                    f"The study's {kind} entry {dict(wanted)} is ignored: no value of the flags' grid matches."
+                    f"The study's {kind} entry {dict(wanted)} is ignored, because the values given by --heads, --seeds "
+                    "or --grid do not match it."
                 )
         if remaining or kind in content:
             content[kind] = remaining

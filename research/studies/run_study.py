@@ -60,8 +60,8 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
         logger.info(note)
     # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
     check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
-    check_forks(trials)
-    check_comparable(spec, trials)
+    check_fork_settings(trials)
+    check_split_and_metric(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
     higher = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
@@ -117,7 +117,7 @@ def work(settings: WorkerSettings) -> int:
         return worker.work()
 
 
-def check_forks(trials: Sequence[Trial]) -> None:
+def check_fork_settings(trials: Sequence[Trial]) -> None:
     """Check that the settings of each trial are compatible with the run that it forks.
 
     Raises:
@@ -137,7 +137,7 @@ def check_forks(trials: Sequence[Trial]) -> None:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
 
 
-def check_comparable(spec: StudySpec, trials: Sequence[Trial]) -> None:
+def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
     """Check before any trial runs that the compared split has labels, and that the task has the compared metric.
 
     Raises:

@@ -14,8 +14,8 @@ from research.training.hook import Hook, register_hook
 class Forgetful(Hook):
     """Change the head's weights after every step, in proportion to the number of steps.
 
-    The number is saved in checkpoints, but not restored, because `load_state_dict` is not overridden. A resumed run changes
-    the weights differently from a run without interruption.
+    The number is saved in checkpoints, but not restored, because `load_state_dict` is not overridden. So a resumed run
+    changes the weights differently from a run without interruption.
 
     Args:
         changes_weights: whether to change the weights; if not, the steps are only counted.

@@ -157,11 +157,11 @@ def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Conten
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
         contents.validation = read_arm_curves(study, f"validation/{metric}", smooth=False)
-    _compare_rows(contents, show_texts=show_texts)
+    _collect_row_comparisons(contents, show_texts=show_texts)
     return contents
 
 
-def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
+def _collect_row_comparisons(contents: Contents, *, show_texts: bool) -> None:
     """Collect the parts that need predictions and texts of single rows."""
     study, split = contents.study, contents.study.spec.split
     rows = contents.attempt("rows", lambda: read_rows(study, split), None)
@@ -180,14 +180,14 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
     else:
         parts.append(contents.attempt("by length", lambda: by_length(rows, texts), None))
         if show_texts:
-            _read_disagreements(contents, rows, texts)
+            _collect_disagreements(contents, rows, texts)
         else:
             contents.reasons["disagreements"] = "texts are hidden (--report_texts false)"
     parts.append(contents.attempt("by label", lambda: by_label(rows), None))
     contents.breakdowns = [part for part in parts if part is not None]
 
 
-def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) -> None:
+def _collect_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) -> None:
     study = contents.study
     if len(study.arms) < 2:
         contents.reasons["disagreements"] = "there is only one arm"

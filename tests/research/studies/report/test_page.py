@@ -175,7 +175,8 @@ def test_report_is_written_without_finished_trials(tmp_path: Path) -> None:
 
 @needs_chromium
 def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: StudyOutcomes, tmp_path: Path) -> None:
-    study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
+    seed_0_of_lstm = finished_study.outcomes[4]
+    study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=[seed_0_of_lstm])
     contents = collect_contents(study)
     rendered = open_page(write_contents(contents))
     assert rendered.errors == []

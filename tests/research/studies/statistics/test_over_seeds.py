@@ -245,7 +245,7 @@ def test_holm_keeps_the_order_and_never_lowers_p(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
-    arms = random_arms(2, 6, seed)
+    arms = random_arms(num_arms=2, num_seeds=6, seed=seed)
     (forward,) = compare_arms(arms, "arm 0", higher_is_better=True)
     (backward,) = compare_arms(arms, "arm 1", higher_is_better=True)
     assert forward.mean_difference == pytest.approx(-(backward.mean_difference or 0))
@@ -257,7 +257,7 @@ def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_constant_added_to_all_arms_changes_nothing(seed: int) -> None:
-    arms = random_arms(4, 6, seed)
+    arms = random_arms(num_arms=4, num_seeds=6, seed=seed)
     shifted = {arm: {key: value + 10 for key, value in values.items()} for arm, values in arms.items()}
     for original, moved in zip(
         *(compare_arms(values, "arm 0", higher_is_better=True) for values in (arms, shifted)), strict=True

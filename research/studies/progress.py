@@ -135,7 +135,7 @@ class StudyProgress:
         return Group(table, *below, self._times_line(num_ended))
 
     def _running_line(self, trial: Trial, entry: StorageEntry) -> str:
-        """Return a line with the current step of a run, or with its last event before the first step."""
+        """Return a line with the latest step of a run or, as long as there is none, with its latest event."""
         step = _latest_step(self._directory / TRIALS / trial.id)
         event = last_event(events_path(self._directory, trial.id))
         activity = f"step {step:,}" if step is not None else "starting" if event is None else event.text

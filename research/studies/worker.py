@@ -307,7 +307,10 @@ class Worker:
         return events_path(self.directory, Path(config.output_dir).name)
 
     def _should_stop(self) -> bool:
-        """Return whether to stop, because of a signal or because the process that started this worker is gone."""
+        """Return whether to stop, because of a signal or because the process that started this worker is gone.
+
+        In the second case, the worker stops as if it had received SIGTERM.
+        """
         supervisor = os.environ.get(SUPERVISOR)
         if supervisor is not None and not is_alive(int(supervisor)):
             self._stop_signal = self._stop_signal or signal.SIGTERM

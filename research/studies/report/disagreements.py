@@ -44,9 +44,9 @@ class Disagreement:
 def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagreement], int]:
     """Return the rows on which the arms differ most, and the number of all rows on which they differ.
 
-    Rows are ordered by the gap between the best and the worst arm in the share of an arm's models that are right (in
-    the mean distance if labels are numbers). Rows with equal gaps are ordered by the standard deviation over arms,
-    largest first.
+    An arm's value for a row is the share of the arm's models that are right or, if labels are numbers, their mean
+    distance from the label. Rows are ordered by the gap between the best and the worst arm, largest first; rows with
+    equal gaps by the standard deviation over arms, largest first.
 
     Args:
         rows: rows with the predictions of all models.

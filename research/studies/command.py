@@ -145,7 +145,7 @@ def parse_work(arguments: Sequence[str]) -> WorkerSettings | HelpRequest:
     if missing:
         raise ValueError(f"{WORK.name} requires {' and '.join(missing)}. Usage: {WORK.usage}")
     if settings.trial_timeout is not None:
-        parse_seconds(settings.trial_timeout)
+        parse_seconds(settings.trial_timeout)  # refuses an invalid time
     return settings
 
 
@@ -163,7 +163,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
         return build_help_request(STUDY, separated)
     settings = parse_group(StudySettings, given)
     if settings.trial_timeout is not None:
-        parse_seconds(settings.trial_timeout)
+        parse_seconds(settings.trial_timeout)  # refuses an invalid time
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
     if settings.quick and settings.study is None:
         raise ValueError("--quick requires --study: it runs the short version of a study file.")

@@ -45,7 +45,7 @@ class StudyOutcomes:
     """Directory of the study."""
     outcomes: Sequence[Outcome]
     """Outcomes of the trials of the current grid, in the order of the grid."""
-    num_outside_grid: int = 0
+    num_finished_outside_grid: int = 0
     """Number of finished trials in the storage that are not in the current grid."""
     failed_outside_grid: Sequence[Outcome] = ()
     """Failed trials of the current arms whose seeds are not in the current grid."""

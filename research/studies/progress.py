@@ -69,7 +69,7 @@ class StudyProgress:
         self._num_ended_at_start: int | None = None
         self._shown_events: set[str] = set()
         self._directory = directory
-        self._events = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
+        self._event_tails = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -107,12 +107,12 @@ class StudyProgress:
     def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
         """Show what trials report about caching hidden states; a message that several trials report is shown once."""
         for trial in self._trials:
-            events = self._events.get(trial.id)
-            if events is None:
+            event_tail = self._event_tails.get(trial.id)
+            if event_tail is None:
                 continue
             if _has_ended(entries.get(trial.id)):
-                del self._events[trial.id]  # its last events are read below
-            for event in events.new_events():
+                del self._event_tails[trial.id]  # its last events are read below
+            for event in event_tail.new_events():
                 if event.kind == HIDDEN_STATES and event.text not in self._shown_events:
                     self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")

@@ -164,7 +164,7 @@ class Worker:
                 self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # SystemExit must not end the worker
-                if not (isinstance(error, ValueError) and is_user_facing(error)):
+                if not (isinstance(error, ValueError) and is_user_facing(error)):  # else the message is enough
                     traceback.print_exc()
                 raise TrialFailedError(describe_failure(error)) from error
             finally:
@@ -184,7 +184,6 @@ class Worker:
         if shared in self._prepared_hidden_states:
             return
         self._prepared_hidden_states.add(shared)
-        # Trials of an earlier grid may have heads of a plugin that is not imported here.
         unfinished_configs = [
             entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
         ]
@@ -193,6 +192,7 @@ class Worker:
             for unfinished_config in unfinished_configs
             if hidden_states_settings(unfinished_config) == shared
         }
+        # A head is unknown if a trial of an earlier grid has it from a plugin that is not imported here.
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all")
 

@@ -83,8 +83,8 @@ class Contents:
             format_count(len(outcomes), "trial"),
         ]
         text = f"{', '.join(sizes)}: {states}."
-        if self.study.num_outside_grid:
-            outside = format_count(self.study.num_outside_grid, "more finished trial")
+        if self.study.num_finished_outside_grid:
+            outside = format_count(self.study.num_finished_outside_grid, "more finished trial")
             text += f" Not included: {outside} in the storage, outside the current grid."
         return text
 

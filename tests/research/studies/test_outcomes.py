@@ -106,7 +106,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     ]
     assert study.outcomes[0].result == {"metrics": metrics}
     assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
-    assert (study.outcomes[2].error, study.num_outside_grid) == ("too hot", 1)
+    assert (study.outcomes[2].error, study.num_finished_outside_grid) == ("too hot", 1)
     values = study.values("accuracy", "test")["linear"]
     assert values[0] == 0.5
     assert math.isnan(values[1])

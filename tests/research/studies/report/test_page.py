@@ -126,7 +126,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     result = finished_study.outcomes[3].result
     assert result is not None
     study = with_changed_outcomes(
-        dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
+        dataclasses.replace(finished_study, directory=tmp_path, num_finished_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},

@@ -18,6 +18,7 @@ def finished_entry(trial: Trial, seconds: float) -> StorageEntry:
 
 def test_estimate_uses_the_median_of_finished_trials() -> None:
     trials = expand(StudySpec(grid={"head": ["linear", "lstm"], "seed": [0, 1, 2, 3, 4]}))
+    # The first five trials are those of the linear head.
     entries = {
         trial.id: finished_entry(trial, seconds)
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)

@@ -40,7 +40,7 @@ def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) 
     assert "accuracy" in lines[0]
     rows = {line.split()[0]: line.split() for line in lines if line.strip().startswith(("linear", "lstm"))}
     assert list(rows) == ["lstm", "linear"]
-    assert rows["lstm"][1:3] == ["5", "0.7105"]
+    assert rows["lstm"][1:3] == ["5", "0.7105"]  # number of seeds, and mean
     assert "+0.2005" in rows["lstm"]
     assert rows["lstm"][-1] == "better"
     assert rows["linear"][1:3] == ["5", "0.5100"]

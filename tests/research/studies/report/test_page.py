@@ -66,6 +66,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
+    # The first cell of a row contains the arm's marker and its name.
     costs = {row[0].split(maxsplit=1)[1]: row for row in table_cells("costs", text)}
     assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
     mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4

@@ -1,4 +1,4 @@
-"""Studies in a file: trials are claimed once, and results are kept if workers die."""
+"""In a study's storage, each trial is claimed by one worker, and results count even if the worker was declared dead."""
 
 from __future__ import annotations
 

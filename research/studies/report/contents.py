@@ -49,18 +49,18 @@ class Contents:
     """Time and trainable parameters of each arm."""
     edits: Sequence[ArmEdit]
     """Edits in the journals of all trials."""
-    losses: Sequence[ArmCurves]
+    loss_curves: Sequence[ArmCurves]
     """Training loss of each arm."""
     metric: str | None = None
     """The compared metric; None if no trial is finished."""
     ranked: Sequence[RankedArm] = ()
     """The arms, best first."""
-    validation: Sequence[ArmCurves] = ()
+    validation_curves: Sequence[ArmCurves] = ()
     """The compared metric on validation rows over the steps."""
     skipped_trials: Sequence[str] = ()
     """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
-    models: Sequence[ModelComparison] = ()
-    """Tests over rows."""
+    model_comparisons: Sequence[ModelComparison] = ()
+    """Tests over rows, of the models of each arm against those of the baseline."""
     breakdowns: Sequence[Breakdown] = ()
     """Results by length and by label."""
     disagreements: Sequence[Disagreement] = ()
@@ -156,7 +156,7 @@ def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Conten
         )
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
-        contents.validation = read_arm_curves(study, f"validation/{metric}", smooth=False)
+        contents.validation_curves = read_arm_curves(study, f"validation/{metric}", smooth=False)
     _collect_row_comparisons(contents, show_texts=show_texts)
     return contents
 
@@ -170,7 +170,7 @@ def _collect_row_comparisons(contents: Contents, *, show_texts: bool) -> None:
             contents.reasons[part] = contents.reasons["rows"]
         return
     contents.skipped_trials = rows.skipped_trials
-    contents.models = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
+    contents.model_comparisons = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
     parts: list[Breakdown | None] = []
     # All trials read the same rows; the baseline's tokenizer is used for counting tokens.
     baseline_outcome = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])

@@ -51,9 +51,9 @@ def _blocks(contents: Contents) -> Iterator[str]:
     if omitted:
         yield "## Not shown\n"
         yield "".join(f"- {for_markdown(f'{part}: {contents.reasons[part]}')}\n" for part in omitted)
-    if contents.models:
+    if contents.model_comparisons:
         yield f"## Tests over rows: {SCOPE}\n"
-        yield _models(contents.models)
+        yield _model_comparisons(contents.model_comparisons)
 
 
 def _missing(contents: Contents) -> Iterator[str]:
@@ -130,9 +130,9 @@ def _costs(contents: Contents) -> str:
     )
 
 
-def _models(models: Sequence[ModelComparison]) -> str:
+def _model_comparisons(comparisons: Sequence[ModelComparison]) -> str:
     rows = []
-    for each in models:
+    for each in comparisons:
         tests = ", ".join(f"seed {seed}: {p_value(test.p)}" for seed, test in each.by_seed.items())
         bootstrap = each.over_all_seeds
         difference = (

@@ -86,12 +86,12 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
 
 
 def _draw_curves(contents: Contents, styles: Styles) -> Iterator[Picture]:
-    if contents.losses:
-        figure = arm_curves_figure(contents.losses, contents.edits, styles, "training loss")
+    if contents.loss_curves:
+        figure = arm_curves_figure(contents.loss_curves, contents.edits, styles, "training loss")
         yield embed_figure("Training loss", figure)
-    if contents.validation:
+    if contents.validation_curves:
         title = f"Validation {contents.metric}"
-        yield embed_figure(title, arm_curves_figure(contents.validation, contents.edits, styles, title))
+        yield embed_figure(title, arm_curves_figure(contents.validation_curves, contents.edits, styles, title))
 
 
 def _draw_costs(contents: Contents, styles: Styles) -> Iterator[Picture]:

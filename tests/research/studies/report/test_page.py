@@ -185,7 +185,7 @@ def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: Study
     assert all(rendered.images.values())
     assert "1 arm, 1 seed, 1 trial: 1 finished" in rendered.text
     assert [arm.comparison for arm in contents.ranked] == [None]
-    assert contents.models == []
+    assert contents.model_comparisons == []
     assert contents.reasons.keys() == {"disagreements"}
     assert f"Not shown: {contents.reasons['disagreements']}." in rendered.text
 

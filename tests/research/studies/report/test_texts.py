@@ -23,7 +23,7 @@ def test_only_parts_that_need_texts_are_omitted_if_the_data_are_deleted(
     assert contents.reasons.keys() == {"texts", "by length", "disagreements"}
     (reason,) = set(contents.reasons.values())
     assert f"'{data}'" in reason
-    assert len(contents.models) == 2
+    assert len(contents.model_comparisons) == 2
     (label_breakdown,) = contents.breakdowns
     assert len(label_breakdown.groups) == 2
 

@@ -78,7 +78,7 @@ def by_label(rows: StudyRows) -> Breakdown:
     """Return the results of each arm by label, or by score if labels are numbers."""
     task, labels = rows.task, rows.predictions.labels
     counts = task.count_labels(labels, labels)
-    if counts is None:
+    if counts is None:  # labels are numbers
         return _by_quantile(rows, "score", labels)
     means = {
         arm: np.mean(

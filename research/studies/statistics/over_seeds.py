@@ -172,6 +172,7 @@ def _compare(
 ) -> Comparison:
     """Return a comparison without the fields that depend on all comparisons: the corrected p value and the verdict."""
     common = arm_values.keys() & baseline_values.keys()
+    # The sum of two values is finite only if both are.
     seeds, undefined = _split_finite({seed: arm_values[seed] + baseline_values[seed] for seed in common})
     reasons = [
         f"{_list_seeds(sorted(failed_seeds))} of {shorten(name, LONGEST_IN_PAGE)} failed, so a verdict on the "

@@ -140,7 +140,7 @@ class Study:
         metric = first_values["metric"] or "the default metric"
         return (
             f"The study started with {metric} on {first_values['split']} rows. Its storage and its progress table keep "
-            "showing these values; only its report uses the new metric or split."
+            "showing the values of this metric on this split; only its report uses the new metric or split."
         )
 
     def spec(self) -> StudySpec:
@@ -309,7 +309,7 @@ class Study:
         try:
             return self._call(lambda: self._storage.set_trial_state_values(key, state, values))
         except UpdateFinishedTrialError:
-            # The state may also be set because this call was repeated after its first response was lost.
+            # The trial has the wanted state if an earlier attempt of this call succeeded, but its response was lost.
             return self._call(lambda: self._storage.get_trial(key)).state == state
 
     def _end_dead_trial(self, key: int) -> None:

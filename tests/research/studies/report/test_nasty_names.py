@@ -111,7 +111,7 @@ def test_terminal_output_has_no_control_sequences(output: StudyOutput) -> None:
     assert f"failed: {for_terminal(LONG_NAME)}, seed 1: {error}" in output.printed
 
 
-def test_pages_show_names_verbatim(output: StudyOutput) -> None:
+def test_pages_show_names_without_control_characters(output: StudyOutput) -> None:
     pages = [output.study.directory / "report.html"]
     pages += [outcome.directory / "report.html" for outcome in output.study.finished]
     for path in pages:
@@ -127,7 +127,7 @@ def test_pages_show_names_verbatim(output: StudyOutput) -> None:
     assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study))
 
 
-def test_markdown_and_csv_show_names_verbatim(output: StudyOutput) -> None:
+def test_markdown_and_csv_show_escaped_names(output: StudyOutput) -> None:
     markdown = (output.study.directory / "report.md").read_text(encoding="utf-8")
     assert CONTROL_CHARACTERS.findall(markdown) == []
     assert "$" not in markdown

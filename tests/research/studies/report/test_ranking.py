@@ -46,7 +46,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
 
 
-def test_failed_trial_removes_the_verdict_of_its_arm_or_all_verdicts_if_its_arm_is_the_baseline() -> None:
+def test_failed_trial_removes_the_verdict_of_its_arm_and_a_failed_baseline_all_verdicts() -> None:
     outcomes = []
     for arm, gain in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
         for seed in range(6):

@@ -32,11 +32,11 @@ def test_interval_above_a_lower_bound_is_on_the_log_scale() -> None:
     assert (low, high) == pytest.approx((0.2 * math.exp(-1.5), 0.2 * math.exp(1.5)))
 
 
-def test_interval_without_bounds_is_students_t() -> None:
+def test_interval_without_bounds_is_students_t_interval() -> None:
     assert bounded_interval(0.2, half_width=0.3, bounds=UNBOUNDED) == pytest.approx((-0.1, 0.5))
 
 
-def test_narrow_interval_is_close_to_students_t() -> None:
+def test_narrow_interval_is_close_to_students_t_interval() -> None:
     assert bounded_interval(0.85, half_width=0.01, bounds=(0.0, 1.0)) == pytest.approx((0.84, 0.86), abs=3e-4)
 
 
@@ -51,7 +51,7 @@ def test_interval_stays_within_the_bounds_and_contains_the_mean(bounds: tuple[fl
     assert (mean - 1e-12 <= high).all()
 
 
-def test_missing_interval_stays_missing() -> None:
+def test_undefined_half_width_gives_no_interval() -> None:
     assert np.isnan(bounded_interval(0.5, half_width=math.nan, bounds=(0.0, 1.0))).all()
 
 

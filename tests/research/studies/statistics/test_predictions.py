@@ -74,7 +74,7 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
         read_predictions([path])
 
 
-def test_correct_refuses_regression(tmp_path: Path) -> None:
+def test_regression_predictions_are_not_right_or_wrong(tmp_path: Path) -> None:
     predictions = read_predictions(
         [write_predictions(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])]
     )

@@ -21,7 +21,7 @@ from tests.builders.studies import accuracy_verdicts, make_trial, with_changed_o
 
 
 @pytest.mark.parametrize("key", ["rows_sha256", "plugins"])
-def test_data_or_plugins_that_changed_between_trials_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, key: str) -> None:
+def test_changed_data_or_plugins_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, key: str) -> None:
     assert finished_study.inconsistencies == []
     first = finished_study.outcomes[0]
     assert first.result is not None

@@ -40,7 +40,9 @@ NAMES = (
     *("<script>alert(1)</script>", "=1+1"),
     *("_hidden", "[/b]", ":smile:", "`code`", LONG_NAME),
 )
+"""Names that a terminal, a browser, Markdown, TeX or a spreadsheet would interpret."""
 ARM = "=" + " ".join(NAMES[:-1])
+"""Name of an arm: it starts like a formula and contains all NAMES except the long one."""
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -123,8 +125,8 @@ def test_pages_show_names_without_control_characters(output: StudyOutput) -> Non
         picture_texts = picture_texts_of(page)
         assert picture_texts
         assert not CONTROL_CHARACTERS.search("".join(picture_texts))
-    study = pages[0].read_text(encoding="utf-8")
-    assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study))
+    study_page = pages[0].read_text(encoding="utf-8")
+    assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study_page))
 
 
 def test_markdown_and_csv_show_escaped_names(output: StudyOutput) -> None:

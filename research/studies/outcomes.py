@@ -104,27 +104,27 @@ class StudyOutcomes:
     def _inconsistent_hidden_states(self) -> list[str]:
         """Return a message, or none, that cached hidden states are rounded differently from computed ones.
 
-        This matters only if some trials read cached hidden states while others computed the same ones. In float32, the
-        difference is about 1e-7 and is ignored.
+        This matters only if, of the trials with a frozen encoder, some read cached hidden states and others computed
+        them. In float32, the difference is about 1e-7 and is ignored.
         """
-        ids_by_computed: dict[bool, list[str]] = {True: [], False: []}  # True: the trial computed its hidden states
+        cached_ids: list[str] = []
+        computed_ids: list[str] = []
         remedies = set()
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
                 continue
-            ids_by_computed[not result["cached_features"]].append(outcome.trial.id)
+            (cached_ids if result["cached_features"] else computed_ids).append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):
                 remedies.add(f"--mixed_precision {precision} --cache_features false")
             elif config.cache_dtype != "float32":
                 remedies.add("--cache_dtype float32")
-        if not (remedies and all(ids_by_computed.values())):
+        if not (remedies and cached_ids and computed_ids):
             return []
-        ids = ", ".join(ids_by_computed[True])
         return [
-            f"the encoder ran in every epoch of {ids}, while the other trials read cached hidden states, which are "
-            f"rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"
+            f"the encoder ran in every epoch of {', '.join(computed_ids)}, while the other trials read cached hidden "
+            f"states, which are rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"
         ]
 
     def is_unlabelled(self, split: str) -> bool:

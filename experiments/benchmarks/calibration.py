@@ -52,7 +52,7 @@ from research.settings.forks import read_settings
 from research.settings.run_files import CONFIG, RESULT
 from research.studies.report.rows import find_task
 from research.studies.statistics.bounded import bounded_interval
-from research.studies.statistics.over_examples import Bools, bootstrap_examples, compare_models
+from research.studies.statistics.over_rows import Bools, bootstrap_rows, compare_models
 from research.studies.statistics.over_seeds import holm
 from research.studies.statistics.paired_t import LEVEL, Floats, paired_t
 from research.studies.statistics.power import MIN_SEEDS, seeds_needed
@@ -221,7 +221,7 @@ def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
 
 def _excludes_zero(correct: Bools) -> bool:
     """Return whether the bootstrap of two groups of runs, [2, num_runs, num_rows], finds a difference."""
-    low, high = bootstrap_examples(correct[0], correct[1], num_resamples=NUM_RESAMPLES).interval
+    low, high = bootstrap_rows(correct[0], correct[1], num_resamples=NUM_RESAMPLES).interval
     return not low <= 0 <= high
 
 

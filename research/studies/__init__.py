@@ -1,1 +1,1 @@
-"""Many runs, compared: a grid of trials, and workers that run them."""
+"""Studies: a grid of trials, the workers that run them, and the comparison of their results."""

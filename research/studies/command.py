@@ -145,7 +145,7 @@ def parse_work(arguments: Sequence[str]) -> WorkerSettings | HelpRequest:
     if missing:
         raise ValueError(f"{WORK.name} requires {' and '.join(missing)}. Usage: {WORK.usage}")
     if settings.trial_timeout is not None:
-        parse_seconds(settings.trial_timeout)
+        parse_seconds(settings.trial_timeout)  # refuses an invalid time
     return settings
 
 
@@ -163,7 +163,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
         return build_help_request(STUDY, separated)
     settings = parse_group(StudySettings, given)
     if settings.trial_timeout is not None:
-        parse_seconds(settings.trial_timeout)
+        parse_seconds(settings.trial_timeout)  # refuses an invalid time
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
     if settings.quick and settings.study is None:
         raise ValueError("--quick requires --study: it runs the short version of a study file.")
@@ -184,7 +184,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     spec = StudySpec(**content)
     directory = Path(invocation["output_dir"]) if invocation["output_dir"] is not None else Path("runs") / spec.name
     notes = [
-        f"The grid varies {axis}, so its value in the base, {base[axis]!r}, is not used."
+        f"The grid varies {axis}, so the value set for all trials, {base[axis]!r}, is not used."
         for axis in spec.grid
         if axis in explicit_names and axis in base
     ]
@@ -196,7 +196,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
 
 
 def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[Any]]) -> list[str]:
-    """Remove exclude and override entries of a study file that match no values of the grid given by flags.
+    """Remove exclude and override entries of a study file that match none of the values given by flags.
 
     Returns:
         A message for each removed entry.
@@ -206,11 +206,12 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
         remaining = []
         for entry in content.get(kind, []):
             wanted = entry.get("when") if kind == "override" and isinstance(entry, Mapping) else entry
-            if not isinstance(wanted, Mapping) or can_match(wanted, axes):  # malformed entries are refused later
+            if not isinstance(wanted, Mapping) or can_match(wanted, axes):  # an invalid entry is refused later
                 remaining.append(entry)
             else:
                 notes.append(
-                    f"The study's {kind} entry {dict(wanted)} is ignored: no value of the flags' grid matches."
+                    f"The study's {kind} entry {dict(wanted)} is ignored, because the values given by --heads, --seeds "
+                    "or --grid do not match it."
                 )
         if remaining or kind in content:
             content[kind] = remaining
@@ -218,10 +219,7 @@ def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[
 
 
 def _describe_overridden_flags(spec: StudySpec, flags: Set[str]) -> list[str]:
-    """Return a message for each flag that does not apply to all arms.
-
-    Recipes in the grid, arms and overrides may set different values.
-    """
+    """Return a message for each case in which a recipe of the grid, an arm or an override replaces a flag's value."""
     layers = [(f"The recipe {_join_recipes(recipes)}", {"recipe": recipes}) for recipes in spec.grid.get("recipe", [])]
     layers += [(f"The arm '{arm}'", settings) for arm, settings in spec.arms.items()]
     layers += [(f"The override of {entry['when']}", entry["set"]) for entry in spec.override]

@@ -56,9 +56,10 @@ def assign_devices(launcher: Launcher, num_workers: int) -> DeviceAssignment:
         launcher: how each trial is started.
         num_workers: number of trials that run at the same time.
     Raises:
-        ValueError: if a trial has more processes than there are GPUs.
+        ValueError: if GPUs are visible, but fewer than a trial has processes.
     """
     devices = visible_devices(launcher) if launcher.uses_gpus else []
+    # The number of existing GPUs is checked too: a list of GPUs has no effect on a machine that has none.
     if 0 < len(devices) < launcher.num_processes and _count_devices() > 0:
         raise ValueError(
             f"Each trial has {launcher.num_processes} processes and needs as many GPUs, but only {len(devices)} are "
@@ -68,7 +69,7 @@ def assign_devices(launcher: Launcher, num_workers: int) -> DeviceAssignment:
 
 
 def visible_devices(launcher: Launcher) -> list[str]:
-    """Return the names of the GPUs that trials may use: numbers, or names of GPUs or MIG slices.
+    """Return the names of the GPUs that trials may use: their indices, or the UUIDs of GPUs or MIG slices.
 
     The launcher's list takes precedence over CUDA_VISIBLE_DEVICES, as in `accelerate launch`. Schedulers such as SLURM
     set this variable to the GPUs of the job.

@@ -50,7 +50,7 @@ class Estimate:
 
 
 class Stopwatch(Hook):
-    """Measures the time of steps and evaluations."""
+    """Measures the time of each step, and the time per row of each evaluation."""
 
     def __init__(self) -> None:
         self.step_seconds: list[float] = []
@@ -68,7 +68,7 @@ class Stopwatch(Hook):
         self.row_seconds.append((time.perf_counter() - self._started) / len(getattr(run.splits, split)))
 
 
-def estimate(
+def estimate_time(
     missing: Sequence[Trial], entries: Mapping[str, StorageEntry], num_workers: int, accelerate_config: str | None
 ) -> Estimate:
     """Estimate how long trials will take.
@@ -105,21 +105,21 @@ def estimate(
 
 
 def _measure_encoder(config: RunConfig, num_processes: int) -> float:
-    """Return the time of the encoder per row, in seconds, and cache the hidden states that later probes read.
+    """Return the time of the encoder per row, in seconds, and cache hidden states for `_estimate_trial`.
 
     Args:
         config: settings of a trial.
         num_processes: number of training processes that will share the CPU cores.
     """
-    watch = _probe(config, num_processes, cached=False)
-    _probe(config, num_processes, cached=True)
+    watch = _probe(config, num_processes, cache_features=False)
+    _probe(config, num_processes, cache_features=True)  # caches the hidden states; its times are not needed
     return min(watch.row_seconds)  # the minimum, because the first forward passes also prepare kernels
 
 
 def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     """Return the time of one trial in seconds, and how it was estimated.
 
-    If hidden states are cached, computing them is not included.
+    If the trial trains only a head, its hidden states must already be cached, and computing them is not included.
     """
     num_rows = _num_rows(config)
     clock = Clock.of_run(
@@ -130,15 +130,17 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     )
     head_only = trains_head_only(config)
     started = time.perf_counter()
-    watch = _probe(config, num_processes, cached=head_only)
+    watch = _probe(config, num_processes, cache_features=head_only)
     # The first step is slower, because it also prepares kernels.
-    step, row = statistics.median(watch.step_seconds[1:] or watch.step_seconds), statistics.median(watch.row_seconds)
-    num_probed = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
-    overhead = time.perf_counter() - started - sum(watch.step_seconds) - row * num_probed
+    seconds_per_step = statistics.median(watch.step_seconds[1:] or watch.step_seconds)
+    seconds_per_row = statistics.median(watch.row_seconds)
+    num_evaluated = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
+    overhead = time.perf_counter() - started - sum(watch.step_seconds) - seconds_per_row * num_evaluated
     period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     num_validations = 1 if period is None else max(1, clock.total_steps // period)
-    evaluating = row * (num_validations * num_rows["validation"] + num_rows["test"])
-    seconds = clock.total_steps * step + evaluating + max(0.0, overhead)
+    evaluation_seconds = seconds_per_row * (num_validations * num_rows["validation"] + num_rows["test"])
+    seconds = clock.total_steps * seconds_per_step + evaluation_seconds + max(0.0, overhead)
+    # A trial that trains only a head runs in the worker's process, which has already started.
     seconds += (0.0 if head_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
     return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 
@@ -148,8 +150,14 @@ def _num_rows(config: RunConfig) -> dict[str, int]:
         return {split: len(rows) for split, rows in load_splits(config).items()}
 
 
-def _probe(config: RunConfig, num_processes: int, *, cached: bool) -> Stopwatch:
-    """Train for a few steps on a few rows in a temporary directory, and return the measured times."""
+def _probe(config: RunConfig, num_processes: int, *, cache_features: bool) -> Stopwatch:
+    """Train for a few steps on a few rows in a temporary directory, and return the measured times.
+
+    Args:
+        config: settings of a trial.
+        num_processes: number of training processes that will share the CPU cores.
+        cache_features: whether to read hidden states from the cache, after adding them if they are missing.
+    """
     watch = Stopwatch()
     num_rows = NUM_STEPS * config.batch_size
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -167,7 +175,7 @@ def _probe(config: RunConfig, num_processes: int, *, cached: bool) -> Stopwatch:
             patience=None,
             log_with=[],
             report=False,
-            cache_features=cached,
+            cache_features=cache_features,
             num_threads=config.num_threads or default_num_threads(num_processes),
         )
         run_experiment(short, hooks=[watch])

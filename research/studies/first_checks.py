@@ -8,10 +8,11 @@ from research.tasks.metric_names import check_metric_name
 
 
 def check_study(command: StudyCommand) -> None:
-    """Check the study's metric and the config file of the launcher.
+    """Check the study's metric and its config file for `accelerate launch`.
 
     Raises:
-        ValueError: if no task has the metric, or if the config file cannot be read.
+        ValueError: if the metric is unknown, if the task chosen for all trials does not have it, or if the config file
+            cannot be read.
     """
     if command.spec.metric is not None:
         check_metric_name(command.spec.metric, command.spec.base.get("task"))

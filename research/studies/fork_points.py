@@ -19,7 +19,8 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
     """Check that trials can start from the checkpoints that they fork.
 
     Args:
-        trials: the trials to run. Checkpoints of finished trials need not exist any more.
+        trials: the trials to check. Leave out trials that have been checked before: the checkpoints that they fork may
+            have been deleted since.
     Raises:
         ValueError: if a checkpoint does not exist or leaves no steps to train, or if the trial never reaches an edit of
             its timeline; the message names the trial.
@@ -38,7 +39,7 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
 
 
 def _check_fork_point(trial: Trial, fork: str, checkpoint: Path) -> None:
-    # "no" is a placeholder: the launcher may choose the precision, which is not known here.
+    # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
     config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
     saved = Clock(**read_state(checkpoint)["clock"])
     clock = Clock.of_run(

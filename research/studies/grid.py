@@ -61,10 +61,10 @@ class StudySpec:
     """The split on which the metric is measured."""
 
     def __post_init__(self) -> None:
-        for name, kind in _SPEC_TYPES.items():
+        for name, expected in _SPEC_TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, kind) and not (value is None and name in ("baseline", "metric")):
-                raise ValueError(f"Expected the study's {name} to be {_DESCRIPTIONS[kind]}; got {value!r}.")
+            if not isinstance(value, expected) and not (value is None and name in ("baseline", "metric")):
+                raise ValueError(f"Expected the study's {name} to be {_DESCRIPTIONS[expected]}; got {value!r}.")
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
@@ -85,19 +85,25 @@ class StudySpec:
                 )
             if not isinstance(settings, dict):
                 raise ValueError(f"Expected the arm '{arm}' to map settings to values, got {settings!r}.")
-            _refuse_shared(settings, f"The arm '{arm}'")
+            _refuse_fixed_settings(settings, f"The arm '{arm}'")
         for entry in self.override:
             if not isinstance(entry, Mapping) or entry.keys() != {"when", "set"}:
                 raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
             for part, values in entry.items():
                 if not isinstance(values, Mapping):
                     raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
-                _refuse_shared(values, f"`{part}` of an override")
+                _refuse_fixed_settings(values, f"`{part}` of an override")
 
     def compared_metric(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return the compared metric: the chosen one, or the first of `metrics` that is a task's main metric."""
-        main = {TASKS[kind].metrics[0].name for kind in TASKS}
-        return self.metric or next((name for name in metrics if name in main), None)
+        """Return the compared metric: the chosen one, or the first of `metrics` that is the main metric of a task.
+
+        Args:
+            metrics: a trial's metrics on the compared split.
+        Returns:
+            Name of the metric; None if none is chosen and no task's main metric is among the trial's.
+        """
+        main_metrics = {TASKS[name].metrics[0].name for name in TASKS}
+        return self.metric or next((name for name in metrics if name in main_metrics), None)
 
 
 _SPEC_TYPES: dict[str, type] = {
@@ -113,16 +119,16 @@ _DESCRIPTIONS: dict[type, str] = {
 _OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
-def _refuse_shared(settings: Mapping[str, Any], owner: str) -> None:
-    """Refuse settings that cannot differ between arms: those that all trials share, and the seed.
+def _refuse_fixed_settings(settings: Mapping[str, Any], owner: str) -> None:
+    """Refuse settings that cannot differ between arms: those that are fixed in studies, and the seed.
 
     Raises:
         ValueError: if there is such a setting; the message names the first.
     """
-    shared = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
+    fixed = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
     for name in settings:
-        if name in shared:
-            raise ValueError(f"{owner} cannot set '{name}', because this setting cannot differ between arms.")
+        if name in fixed:
+            raise ValueError(f"{owner} cannot contain '{name}', because this setting cannot differ between arms.")
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,8 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
         path: the file.
         quick: whether the section `quick` overrides the other sections.
     Raises:
-        ValueError: if the file cannot be read, is not a mapping, or has an unknown key.
+        ValueError: if the file cannot be read, is not a mapping, has an unknown key, or lacks a section `quick` that is
+            needed.
     """
     try:
         content = yaml.safe_load(expand_path(str(path)).read_text(encoding="utf-8"))
@@ -192,27 +199,28 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         options: options from the command line for the head, objective and so on of all trials, such as
             `head` -> `dropout` -> value.
     Raises:
-        ValueError: if a setting is invalid, an entry matches no trial, or two trials are identical.
+        ValueError: if a setting is invalid, an exclude or override entry matches no trial, two trials are identical or
+            cannot be told apart by arm and seed, no trial is left, or the baseline is not an arm.
     """
     axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
     # The seed is the last axis, so that the trials of an arm are consecutive.
     axes["seed"] = expand_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))
-    varying = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
+    varied_axes = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
     matched_ids: set[int] = set()  # `id()` of the exclude and override entries that match a combination
     trials = []
     defaults = {name: value for name, value in convert_settings({}).items() if name not in INSPECTION_FLAGS}
-    convert_value = _ValueConverter()
+    convert_once = _ValueConverter()
     for values in itertools.product(*axes.values()):
         combination = dict(zip(axes, values, strict=True))
         if _matching_entries(spec.exclude, combination, matched_ids):
             continue
-        settings = _settings_of(spec, combination, matched_ids, defaults, convert_value)
-        add_options_to_choices(settings, {kind: dict(given) for kind, given in (options or {}).items()})
+        settings = _settings_of(spec, combination, matched_ids, defaults, convert_once)
+        add_options_to_choices(settings, {component: dict(given) for component, given in (options or {}).items()})
         trial_settings = RunConfig(**settings).to_recipe()
         axis_values = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
-        arm = _arm_name(axis_values, varying) or Choice.of(trial_settings["head"], "head").name
+        arm = _arm_name(axis_values, varied_axes) or Choice.of(trial_settings["head"], "head").name
         trials.append(
-            Trial(_make_id(trial_settings, varying), arm, trial_settings["seed"], axis_values, trial_settings)
+            Trial(_make_id(trial_settings, varied_axes), arm, trial_settings["seed"], axis_values, trial_settings)
         )
     _check_entries_match(spec, matched_ids)
     _check_distinct(trials)
@@ -247,11 +255,18 @@ def _settings_of(
     combination: Mapping[str, Any],
     matched_ids: set[int],
     defaults: Mapping[str, Any],
-    convert_value: Callable[[str, Any], Any],
+    convert_once: Callable[[str, Any], Any],
 ) -> dict[str, Any]:
     """Return the typed settings of one combination: the base, overridden by the arm, the axes and the overrides.
 
-    A recipe in one of these layers is applied before the other settings of the layer.
+    If one of these layers has a recipe, the layer's own settings override those of the recipe.
+
+    Args:
+        spec: the study.
+        combination: value on each axis.
+        matched_ids: set to extend with the `id()` of each override entry that matches the combination.
+        defaults: default of each setting.
+        convert_once: function that converts the value of a setting to its type.
     """
     given = dict(combination)
     layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
@@ -268,7 +283,7 @@ def _settings_of(
             takes_list = typing.get_origin(types.get(name)) is list
             merged[name] = [value] if takes_list and not isinstance(value, list) else value
     check_setting_names(merged, "setting")
-    return {**defaults, **{name: convert_value(name, value) for name, value in merged.items()}}
+    return {**defaults, **{name: convert_once(name, value) for name, value in merged.items()}}
 
 
 def expand_seeds(values: Sequence[Any]) -> list[Any]:
@@ -285,7 +300,7 @@ def expand_seeds(values: Sequence[Any]) -> list[Any]:
             continue
         first, last = map(int, span.groups())
         if last < first:
-            raise ValueError(f"Expected seeds as first-last, such as 0-4, got '{value}'.")
+            raise ValueError(f"Expected a range of seeds from low to high, such as 0-4; got '{value}'.")
         seeds += range(first, last + 1)
     return seeds
 
@@ -318,7 +333,7 @@ def _matching_entries(
     for entry in entries:
         wanted = entry if key is None else entry.get(key)
         if not isinstance(wanted, Mapping):
-            raise ValueError(f"Expected an entry such as {{head: lstm, lr: 1e-3}}, got {entry!r}.")
+            raise ValueError(f"Expected an exclude entry such as {{head: lstm, lr: 1e-3}}, got {entry!r}.")
         for axis in wanted:
             if axis not in combination:
                 raise UnknownNameError(describe_unknown("axis", str(axis), combination, listed_as="Axes of the grid"))
@@ -340,7 +355,7 @@ def can_match(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bo
 
     Args:
         entry: values by axis.
-        axes: all values of some axes of the grid; other axes of the entry are ignored.
+        axes: all values of some axes of the grid. Axes of the entry that are missing here are ignored.
     """
     return all(any(_matches(wanted, value) for value in axes[axis]) for axis, wanted in entry.items() if axis in axes)
 
@@ -358,10 +373,13 @@ def _matches(wanted: Any, value: Any) -> bool:
         return bool(wanted == value)
 
 
-def _arm_name(axes: Mapping[str, Any], varying: Sequence[str]) -> str:
-    """Return the name of an arm: its values, each with the name of its setting unless the value is clear by itself."""
+def _arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
+    """Return the name of an arm: its value on each varied axis; empty if no axis is varied.
+
+    A value is preceded by the name of its setting unless it is clear by itself, such as the name of a head.
+    """
     without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
-    values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varying}
+    values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varied_axes}
     return ", ".join(value if axis in without_name else f"{axis}={value}" for axis, value in values.items())
 
 
@@ -378,20 +396,22 @@ def _describe_value(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _make_id(settings: Mapping[str, Any], varying: Sequence[str]) -> str:
+def _make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
     """Return an id that depends on the trial's settings only, so that a trial keeps its id if the grid grows.
 
     Args:
         settings: settings of the trial.
-        varying: axes of the grid with several values. Their values are always part of the id, even if the
-            setting does not normally distinguish trials.
+        varied_axes: axes of the grid with several values. These values are always part of the id, even if the setting
+            does not normally distinguish trials.
     """
     decisive = {
-        name: value for name, value in settings.items() if declaration_of(name).distinguishes_trials or name in varying
+        name: value
+        for name, value in settings.items()
+        if declaration_of(name).distinguishes_trials or name in varied_axes
     }
     if settings["cache_features"] is False and settings["mixed_precision"] in ("bf16", "fp16"):
-        # Without the cache, hidden states are computed in different batches. In half precision, the results
-        # then differ by more than rounding errors.
+        # Without the cache, hidden states are computed in different batches and so are rounded differently. In half
+        # precision, the differences are too large to be ignored.
         decisive["cache_features"] = False
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
     return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"

@@ -40,4 +40,7 @@ def read_launcher(accelerate_config: str | None) -> Launcher:
     except OSError as error:
         raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {error.strerror}.") from None
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"Cannot read --accelerate_config {accelerate_config}: {one_line(error)}") from None
+        raise ValueError(
+            f"Cannot read --accelerate_config {accelerate_config}: {one_line(error)}. Expected a file as written by "
+            "`accelerate config`, in which num_processes and num_machines, if given, are integers above 0."
+        ) from None

@@ -45,7 +45,7 @@ class StudyOutcomes:
     """Directory of the study."""
     outcomes: Sequence[Outcome]
     """Outcomes of the trials of the current grid, in the order of the grid."""
-    num_outside_grid: int = 0
+    num_finished_outside_grid: int = 0
     """Number of finished trials in the storage that are not in the current grid."""
     failed_outside_grid: Sequence[Outcome] = ()
     """Failed trials of the current arms whose seeds are not in the current grid."""
@@ -83,11 +83,11 @@ class StudyOutcomes:
         messages = self._inconsistent_hidden_states()
         token_settings = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
-            by_source: dict[str, dict[str, list[str]]] = {}
+            by_source: dict[str, dict[str, list[str]]] = {}  # source -> version -> ids of trials
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
                     names = token_settings if key == "rows_sha256" else ("plugin",)
-                    # Compared within an arm only: arms that were added later may use more of a plugin.
+                    # Plugins are compared within an arm only: arms that were added later may use more of a plugin.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
                     source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
                     version = json.dumps(outcome.result[key], sort_keys=True)
@@ -102,32 +102,33 @@ class StudyOutcomes:
         return messages
 
     def _inconsistent_hidden_states(self) -> list[str]:
-        """Return a message if cached hidden states are rounded differently from those that other trials computed.
+        """Return a message, or none, that cached hidden states are rounded differently from computed ones.
 
-        In float32, cached and computed hidden states differ by about 1e-7, which is ignored.
+        This matters only if, of the trials with a frozen encoder, some read cached hidden states and others computed
+        them. In float32, the difference is about 1e-7 and is ignored.
         """
-        ids_by_computed: dict[bool, list[str]] = {True: [], False: []}  # True: the trial computed its hidden states
+        cached_ids: list[str] = []
+        computed_ids: list[str] = []
         remedies = set()
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
                 continue
-            ids_by_computed[not result["cached_features"]].append(outcome.trial.id)
+            (cached_ids if result["cached_features"] else computed_ids).append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):
                 remedies.add(f"--mixed_precision {precision} --cache_features false")
             elif config.cache_dtype != "float32":
                 remedies.add("--cache_dtype float32")
-        if not (remedies and all(ids_by_computed.values())):
+        if not (remedies and cached_ids and computed_ids):
             return []
-        ids = ", ".join(ids_by_computed[True])
         return [
-            f"the encoder ran in every epoch of {ids}, while the other trials read cached hidden states, which are "
-            f"rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"
+            f"the encoder ran in every epoch of {', '.join(computed_ids)}, while the other trials read cached hidden "
+            f"states, which are rounded differently; to make the trials comparable, pass {' '.join(sorted(remedies))}"
         ]
 
     def is_unlabelled(self, split: str) -> bool:
-        """Return whether the rows of a split had no labels in a finished trial."""
+        """Return whether there is a finished trial in which the rows of a split had no labels."""
         return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
 
     def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:

@@ -22,7 +22,7 @@ from research.system.events import HIDDEN_STATES, Event, last_event, read_events
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
-NUM_RUNNING_SHOWN = 8
+MAX_RUNNING_SHOWN = 8
 """Maximum number of running trials that are listed below the table."""
 
 
@@ -51,7 +51,7 @@ class EventTail:
 
 
 class StudyProgress:
-    """Progress of a study: a live table on a terminal, otherwise one line when a trial starts and when it ends.
+    """Progress of a study: a live table on a terminal, otherwise a line when a trial starts and another when it ends.
 
     Args:
         trials: all trials of the grid.
@@ -66,10 +66,10 @@ class StudyProgress:
         self._started = time.monotonic()
         self._reported_ends: set[str] = set()
         self._reported_starts: set[str] = set()
-        self._done_at_start: int | None = None
+        self._num_ended_at_start: int | None = None
         self._shown_events: set[str] = set()
         self._directory = directory
-        self._events = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
+        self._event_tails = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -83,8 +83,8 @@ class StudyProgress:
     def show(self, entries: dict[str, StorageEntry]) -> None:
         """Show the current state of the trials."""
         ended = [trial for trial in self._trials if _has_ended(entries.get(trial.id))]
-        if self._done_at_start is None:
-            self._done_at_start = len(ended)
+        if self._num_ended_at_start is None:
+            self._num_ended_at_start = len(ended)
             self._reported_ends = {trial.id for trial in ended}
         self._show_hidden_states_events(entries)
         if self._live is not None:
@@ -107,12 +107,12 @@ class StudyProgress:
     def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
         """Show what trials report about caching hidden states; a message that several trials report is shown once."""
         for trial in self._trials:
-            events = self._events.get(trial.id)
-            if events is None:
+            event_tail = self._event_tails.get(trial.id)
+            if event_tail is None:
                 continue
             if _has_ended(entries.get(trial.id)):
-                del self._events[trial.id]  # its last events are read below
-            for event in events.new_events():
+                del self._event_tails[trial.id]  # its last events are read below
+            for event in event_tail.new_events():
                 if event.kind == HIDDEN_STATES and event.text not in self._shown_events:
                     self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
@@ -129,13 +129,13 @@ class StudyProgress:
             for trial in self._trials
             if (entry := entries.get(trial.id)) is not None and entry.state == TrialState.RUNNING
         ]
-        more = len(running) - NUM_RUNNING_SHOWN
-        lines = [*running[:NUM_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
+        more = len(running) - MAX_RUNNING_SHOWN
+        lines = [*running[:MAX_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
         below = [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
         return Group(table, *below, self._times_line(num_ended))
 
     def _running_line(self, trial: Trial, entry: StorageEntry) -> str:
-        """Return a line with the current step of a run, or with its last event before the first step."""
+        """Return a line with the latest step of a run or, as long as there is none, with its latest event."""
         step = _latest_step(self._directory / TRIALS / trial.id)
         event = last_event(events_path(self._directory, trial.id))
         activity = f"step {step:,}" if step is not None else "starting" if event is None else event.text
@@ -144,7 +144,7 @@ class StudyProgress:
     def _times_line(self, num_ended: int) -> str:
         elapsed = time.monotonic() - self._started
         line = f"{num_ended} of {len(self._trials)} trials, {format_duration(elapsed)}"
-        num_new = num_ended - (self._done_at_start or 0)
+        num_new = num_ended - (self._num_ended_at_start or 0)
         if num_new and num_ended < len(self._trials):
             line += f", about {format_duration(elapsed / num_new * (len(self._trials) - num_ended))} left"
         return line

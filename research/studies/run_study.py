@@ -21,7 +21,7 @@ from research.settings.forks import inherited_settings
 from research.settings.smoke import smoke_settings
 from research.studies.command import StudyCommand, WorkerSettings
 from research.studies.devices import assign_devices
-from research.studies.estimate import Estimate, estimate
+from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
@@ -58,10 +58,10 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     devices = assign_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
     for note in filter(None, [*command.notes, devices.describe_sharing()]):
         logger.info(note)
-    # "no" is a placeholder: the launcher may choose the precision, which is not known here.
+    # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
     check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
-    check_forks(trials)
-    check_comparable(spec, trials)
+    check_fork_settings(trials)
+    check_split_and_metric(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
     higher = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
@@ -69,6 +69,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
         if _has_storage(command):
             with Study(spec.name, address, higher_is_better=higher) as study:
                 stored = study.entries()
+        # Trials in the storage were checked when they were added.
         check_fork_points([trial for trial in trials if trial.id not in stored])
     if command.dry_run:
         entries: dict[str, StorageEntry] = {}
@@ -116,7 +117,7 @@ def work(settings: WorkerSettings) -> int:
         return worker.work()
 
 
-def check_forks(trials: Sequence[Trial]) -> None:
+def check_fork_settings(trials: Sequence[Trial]) -> None:
     """Check that the settings of each trial are compatible with the run that it forks.
 
     Raises:
@@ -136,12 +137,12 @@ def check_forks(trials: Sequence[Trial]) -> None:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
 
 
-def check_comparable(spec: StudySpec, trials: Sequence[Trial]) -> None:
+def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
     """Check before any trial runs that the compared split has labels, and that the task has the compared metric.
 
     Raises:
         ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
-            lists all metrics), or if the data cannot be read.
+            lists all metrics), or if `spec` has a metric and the data cannot be read.
     """
     if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
         return
@@ -215,11 +216,11 @@ def print_plan(
     if not missing:
         return
     logger.info("Estimating the time: measuring a few steps of each arm without finished trials.")
-    estimated: Estimate = estimate(missing, entries, command.settings.workers, command.settings.accelerate_config)
-    for line in estimated.lines:
+    estimate = estimate_time(missing, entries, command.settings.workers, command.settings.accelerate_config)
+    for line in estimate.lines:
         logger.info(line)
     logger.info(
-        f"About {format_duration(estimated.seconds)} in total, with "
+        f"About {format_duration(estimate.seconds)} in total, with "
         f"{format_count(command.settings.workers, 'trial')} at a time."
     )
 

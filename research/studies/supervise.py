@@ -73,39 +73,39 @@ class Supervisor:
         return 128 + self._stop_signal if self._stop_signal else 0
 
     def _supervise(self, progress: StudyProgress) -> None:
-        # Number of workers that died since the last progress, and the progress: ended trials and deaths during trials.
-        num_idle_deaths, previous_progress = 0, (-1, -1)
+        num_idle_deaths = 0  # number of workers that died since the last progress
+        previous_progress = (-1, -1)  # number of ended trials, and number of deaths during trials
         while True:
-            died = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
+            dead_workers = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
-            if died:
+            if dead_workers:
                 self.study.requeue_dead_trials()
             entries = self._grid_entries()
             progress.show(entries)
-            open_trials = [entry for entry in entries.values() if entry.state in UNFINISHED_STATES]
+            unfinished_entries = [entry for entry in entries.values() if entry.state in UNFINISHED_STATES]
             if self._stop_signal:
                 if not self._workers:
                     return
-            elif not open_trials and not self._workers:
+            elif not unfinished_entries and not self._workers:
                 return
             else:
                 # Deaths during a trial are counted against that trial, which fails after a few of them.
                 num_deaths_in_trials = sum(entry.attributes.get("deaths", 0) for entry in entries.values())
-                current_progress = (len(entries) - len(open_trials), num_deaths_in_trials)
-                num_idle_deaths = len(died) + num_idle_deaths if current_progress == previous_progress else 0
+                current_progress = (len(entries) - len(unfinished_entries), num_deaths_in_trials)
+                num_idle_deaths = len(dead_workers) + num_idle_deaths if current_progress == previous_progress else 0
                 previous_progress = current_progress
                 if num_idle_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
                     raise ValueError(
                         "Workers die before they claim a trial. Last lines of "
-                        f"{self._log_path(died[-1])}: {self._last_log_lines(died[-1])}"
+                        f"{self._log_path(dead_workers[-1])}: {self._last_log_lines(dead_workers[-1])}"
                     )
-                self._start_missing_workers(open_trials)
+                self._start_missing_workers(unfinished_entries)
             time.sleep(POLL_SECONDS)
 
-    def _start_missing_workers(self, open_trials: Sequence[StorageEntry]) -> None:
-        """Start workers as long as there are waiting trials."""
-        num_waiting = sum(entry.state == TrialState.WAITING for entry in open_trials)
+    def _start_missing_workers(self, unfinished_entries: Sequence[StorageEntry]) -> None:
+        """Start the workers that are not running, but at most one for each waiting trial."""
+        num_waiting = sum(entry.state == TrialState.WAITING for entry in unfinished_entries)
         for index in range(self.devices.num_workers):
             if index not in self._workers and num_waiting > 0:
                 self._workers[index] = self._start_worker(index)

@@ -48,15 +48,15 @@ SAVE_EVERY = "10%"
 
 
 class TrialFailedError(Exception):
-    """A trial that ended with an error."""
+    """Raised if a trial ended with an error; the message is the error."""
 
 
 class TrialInterruptedError(Exception):
-    """A trial that was asked to stop and can continue later."""
+    """Raised if a trial was asked to stop; it can continue later."""
 
 
 class TrialDiedError(Exception):
-    """A trial whose process was killed."""
+    """Raised if the process of a trial was killed."""
 
 
 @dataclasses.dataclass
@@ -85,7 +85,7 @@ class Worker:
         self._is_interruptible = False
         self._timed_out = False
         self._timeout_seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
-        self._stored_hidden_states: set[str] = set()
+        self._prepared_hidden_states: set[str] = set()  # settings for which `_store_hidden_states` has been run
 
     def work(self) -> int:
         """Run trials until none is waiting or running, and return the exit status.
@@ -113,7 +113,7 @@ class Worker:
         run_directory = self.directory / TRIALS / claim.trial.id
         self.study.set_attributes(claim, directory=str(run_directory.resolve()))
         try:
-            with self.study.heartbeats(claim):
+            with self.study.sending_heartbeats(claim):
                 config = self._config(claim.trial, run_directory)
                 result = (
                     self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
@@ -164,16 +164,16 @@ class Worker:
                 self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # SystemExit must not end the worker
-                if not (isinstance(error, ValueError) and is_user_facing(error)):
+                if not (isinstance(error, ValueError) and is_user_facing(error)):  # else the message is enough
                     traceback.print_exc()
                 raise TrialFailedError(describe_failure(error)) from error
             finally:
                 self._is_interruptible = False
 
     def _store_hidden_states(self, config: RunConfig) -> None:
-        """Cache the hidden states of all layers if any unfinished trial reads them.
+        """Cache the hidden states of all layers if any unfinished trial with the same encoder and data reads them.
 
-        The run itself would only cache the layers that its own head reads.
+        The run itself would cache only the layers that its own head reads.
         """
         from heads import HEADS
         from research.runner.store_features import ensure_features
@@ -181,18 +181,18 @@ class Worker:
 
         import_plugins(config.plugin)  # registers the user's heads
         shared = hidden_states_settings(config)
-        if shared in self._stored_hidden_states:
+        if shared in self._prepared_hidden_states:
             return
-        self._stored_hidden_states.add(shared)
-        # Trials of an earlier grid may have heads of a plugin that is not imported here.
-        open_configs = [
+        self._prepared_hidden_states.add(shared)
+        unfinished_configs = [
             entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
         ]
         heads = {
-            Choice.of(open_config.head, "head").name
-            for open_config in open_configs
-            if hidden_states_settings(open_config) == shared
+            Choice.of(unfinished_config.head, "head").name
+            for unfinished_config in unfinished_configs
+            if hidden_states_settings(unfinished_config) == shared
         }
+        # A head is unknown if a trial of an earlier grid has it from a plugin that is not imported here.
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
             ensure_features(config, "all")
 
@@ -307,7 +307,10 @@ class Worker:
         return events_path(self.directory, Path(config.output_dir).name)
 
     def _should_stop(self) -> bool:
-        """Return whether to stop, because of a signal or because the process that started this worker is gone."""
+        """Return whether to stop, because of a signal or because the process that started this worker is gone.
+
+        In the second case, the worker stops as if it had received SIGTERM.
+        """
         supervisor = os.environ.get(SUPERVISOR)
         if supervisor is not None and not is_alive(int(supervisor)):
             self._stop_signal = self._stop_signal or signal.SIGTERM

@@ -174,7 +174,7 @@ def test_calls_and_heartbeat_survive_an_outage_of_the_database(
         study.add(expand(StudySpec(grid={"seed": [0, 1]})))
         claim = study.claim("a worker")
         assert claim is not None
-        with study.heartbeats(claim):
+        with study.sending_heartbeats(claim):
             server.stop()
             restart_thread = restart_server_after_outage(supervisor)
             states = {entry.state for entry in supervisor.entries().values()}  # returns only after the restart

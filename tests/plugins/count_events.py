@@ -16,6 +16,7 @@ from research.training.hook import POINTS, Hook, register_hook
 
 FOLDER, RUN, RANK = Path(os.environ["PROGRESS"]), os.environ["RUN"], os.environ.get("RANK", "0")
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree")
+"""Python's audit events for operations on files; the first argument of each is the path."""
 
 (FOLDER / f"pid-{RANK}").write_text(str(os.getpid()))
 _events = os.open(FOLDER / "events", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -40,12 +41,9 @@ class CountEvents(Hook):
     """Record every point of the loop as an event."""
 
 
-def _make_method(point: str) -> Any:
-    def record(self: Hook, *arguments: Any) -> None:
-        _record_event()
-
-    return record
+def _record_point(hook: Hook, *arguments: Any) -> None:
+    _record_event()
 
 
 for _point in POINTS:
-    setattr(CountEvents, _point, _make_method(_point))
+    setattr(CountEvents, _point, _record_point)

@@ -12,10 +12,13 @@ from research.training.hook import Hook, register_hook
 
 @register_hook("forgetful")
 class Forgetful(Hook):
-    """Change the head's weights in every step, in proportion to a count of steps that is saved but not restored.
+    """Change the head's weights after every step, in proportion to the number of steps.
+
+    The number is saved in checkpoints, but not restored, because `load_state_dict` is not overridden. So a resumed run
+    changes the weights differently from a run without interruption.
 
     Args:
-        changes_weights: whether to change the weights, and not only the count.
+        changes_weights: whether to change the weights; if not, the steps are only counted.
     """
 
     def __init__(self, *, changes_weights: bool = True) -> None:

@@ -14,29 +14,29 @@ from research.training.hook import Hook, register_hook
 class Hold(Hook):
     """Pause at a step, or before the evaluation of the test split, if the environment variable HOLD is set to a folder.
 
-    A process that starts to wait writes its process id to the file `held-<process>` in this folder. Once a file `go`
+    A process that pauses writes its process id to the file `held-<process>` in this folder. Once a file `go`
     exists, all processes continue and do not pause again. A file `go-<process id>` does this for a single process.
 
     Args:
-        step: number of the step after which to wait; 0 means before the evaluation of the test split.
+        step: number of the step after which to pause; 0 means before the evaluation of the test split.
     """
 
     def __init__(self, *, step: int = 3) -> None:
         self.step = step
 
     def after_step(self, run: Run) -> None:
-        """Wait after the step."""
+        """Pause after the step."""
         if run.clock.step == self.step:
-            self._wait(run)
+            self._pause(run)
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        """Wait before the evaluation of the test split if `step` is 0."""
+        """Pause before the evaluation of the test split if `step` is 0."""
         if split == "test" and self.step == 0:
-            self._wait(run)
+            self._pause(run)
 
-    def _wait(self, run: Run) -> None:
+    def _pause(self, run: Run) -> None:
         folder = Path(os.environ.get("HOLD", "/nonexistent"))
-        if not folder.is_dir():
+        if not folder.is_dir():  # also if HOLD is not set
             return
         held = folder / f"held-{run.accelerator.process_index}"
         held.with_suffix(".writing").write_text(str(os.getpid()))

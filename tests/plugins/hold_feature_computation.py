@@ -1,7 +1,7 @@
 """A plugin for the tests: pauses a run in the middle of computing hidden states, until a file appears.
 
-The environment variable HOLD names a folder. When the plugin pauses, after the first hidden states of a split, it
-creates the file `<process id>-<split>` in this folder. All processes continue once a file `go` exists.
+The environment variable HOLD names a folder. A process pauses after the first hidden states of each split, and creates
+the file `<process id>-<split>` in this folder. All processes continue once the folder contains a file `go`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from research.features import compute
 from research.features.cache import Layers
 from research.training.run import TrainingRun
 
-original = compute.compute_hidden_states
+compute_without_holding = compute.compute_hidden_states
 
 
 def compute_and_hold(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[tuple[Tensor, ...]]:
     folder = Path(os.environ["HOLD"])
-    for number, states in enumerate(original(run, split, order, layers)):
-        if number == 1:
+    for num_yielded, states in enumerate(compute_without_holding(run, split, order, layers)):
+        if num_yielded == 1:
             (folder / f"{os.getpid()}-{split}").touch()
             end = time.monotonic() + 1800  # a guard against hanging
             while not (folder / "go").exists():

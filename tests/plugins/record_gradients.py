@@ -19,17 +19,17 @@ class RecordGradients(Hook):
 
     Args:
         folder: folder for the files of gradients.
-        divide_by_processes_again: whether to divide the gradients by the number of processes a second time. The test
-            must detect this mistake.
+        divide_by_processes_again: whether to divide the gradients by the number of processes a second time, a mistake
+            that the test must detect.
     """
 
     def __init__(self, *, folder: str, divide_by_processes_again: bool = False) -> None:
         self.folder = Path(folder)
-        self.divide_again = divide_by_processes_again
+        self.divide_by_processes_again = divide_by_processes_again
 
     def on_batch(self, run: Run, batch: Batch) -> None:
-        """Divide the loss, and so the gradients, by the number of processes if requested."""
-        if self.divide_again:
+        """Divide the loss, and so the gradients, by the number of processes if the option is set."""
+        if self.divide_by_processes_again:
             assert isinstance(run, TrainingRun)
             run.loss_scale /= run.accelerator.num_processes
 

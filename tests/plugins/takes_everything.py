@@ -1,4 +1,4 @@
-"""A plugin for the tests: a hook with options of all types."""
+"""A plugin for the tests: a hook with options of many types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from research import Hook, register_hook
 
 @register_hook("takes_everything")
 class TakesEverything(Hook):
-    """Accept options, and do nothing."""
+    """Do nothing, except to check the types of those options that JSON or YAML would change (tuples, integer keys)."""
 
     def __init__(
         self,

@@ -42,8 +42,8 @@ class Breakdown:
         return self.num_groups >= MANY_LABELS
 
     @property
-    def extent(self) -> str:
-        """Return a suffix of the title that describes which groups are shown; empty if all groups are shown."""
+    def title_suffix(self) -> str:
+        """Return a suffix of the title that says which groups a long table shows; empty for other tables."""
         if not self.is_long:
             return ""
         return f": the {len(self.groups):,} of {self.num_groups:,} with the lowest mean over all arms"
@@ -78,7 +78,7 @@ def by_label(rows: StudyRows) -> Breakdown:
     """Return the results of each arm by label, or by score if labels are numbers."""
     task, labels = rows.task, rows.predictions.labels
     counts = task.count_labels(labels, labels)
-    if counts is None:
+    if counts is None:  # labels are numbers
         return _by_quantile(rows, "score", labels)
     means = {
         arm: np.mean(
@@ -90,9 +90,9 @@ def by_label(rows: StudyRows) -> Breakdown:
 
 
 def _labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
-    """Return a table of labels in the order of the task.
+    """Return a table of labels in the order of the task, or the worst first if there are many labels.
 
-    If there are many labels, the worst come first, and labels without rows come last.
+    Of very many labels, only the first MAX_SHOWN are in the table. Labels without rows come last.
     """
     order = np.arange(len(names))
     if len(names) >= MANY_LABELS:
@@ -106,18 +106,23 @@ def _labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapp
 def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     """Return the results of each arm by quantiles of a value, in groups of about the same size."""
     bins = bin_scores(values.astype(np.float64), NUM_BINS)
-    members = [bins == each for each in np.unique(bins)]  # equal values share a bin, so some bins may be empty
-    groups = [(_describe_range(values[each]), int(each.sum())) for each in members]
-    means = _mean_correctness(rows, members)
+    masks = [bins == each for each in np.unique(bins)]  # fewer than NUM_BINS if many values are equal
+    groups = [(_describe_range(values[mask]), int(mask.sum())) for mask in masks]
+    means = _mean_correctness(rows, masks)
     return Breakdown(title, rows.task.correctness_title, groups, means, rows.task.correctness_is_distance, len(groups))
 
 
-def _mean_correctness(rows: StudyRows, members: Sequence[Array]) -> dict[str, list[float]]:
-    """Return by arm the mean correctness in each group, averaged over seeds; NaN for a group without rows."""
+def _mean_correctness(rows: StudyRows, masks: Sequence[Array]) -> dict[str, list[float]]:
+    """Return by arm the mean correctness in each group, averaged over seeds; NaN for a group without rows.
+
+    Args:
+        rows: rows with the predictions of all models.
+        masks: for each group, which rows belong to it, [num_rows].
+    """
     return {
         arm: [
-            float(np.mean([score[group].mean() for score in seeds.values()])) if group.any() else float("nan")
-            for group in members
+            float(np.mean([score[mask].mean() for score in seeds.values()])) if mask.any() else float("nan")
+            for mask in masks
         ]
         for arm, seeds in rows.scores.items()
     }

@@ -39,7 +39,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         if each.comparison is not None and each.comparison.why_no_verdict:
             arms_by_reason.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
     for reason, arms in arms_by_reason.items():
-        scope = "" if len(arms) == len(ranked) - 1 else f" for {', '.join(arms)}"
+        scope = "" if len(arms) == len(ranked) - 1 else f" for {', '.join(arms)}"  # all arms except the baseline
         yield f"No verdict{scope}: {reason}."
     for each in ranked:
         for note in each.earlier_failures:

@@ -14,8 +14,8 @@ from research.studies.report.costs import ArmCost, find_costs
 from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
 from research.studies.report.disagreements import Disagreement, find_disagreements
 from research.studies.report.environment import find_environment
-from research.studies.report.examples import ModelsCompared, compare_models_of_arms
 from research.studies.report.missing import Missing, find_missing
+from research.studies.report.model_comparisons import ModelComparison, compare_models_of_arms
 from research.studies.report.ranking import RankedArm, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.settings import ComparedSettings, TrialCommand, find_settings, trial_commands
@@ -49,18 +49,18 @@ class Contents:
     """Time and trainable parameters of each arm."""
     edits: Sequence[ArmEdit]
     """Edits in the journals of all trials."""
-    losses: Sequence[ArmCurves]
+    loss_curves: Sequence[ArmCurves]
     """Training loss of each arm."""
     metric: str | None = None
     """The compared metric; None if no trial is finished."""
     ranked: Sequence[RankedArm] = ()
     """The arms, best first."""
-    validation: Sequence[ArmCurves] = ()
+    validation_curves: Sequence[ArmCurves] = ()
     """The compared metric on validation rows over the steps."""
     skipped_trials: Sequence[str] = ()
     """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
-    models: Sequence[ModelsCompared] = ()
-    """Tests over rows."""
+    model_comparisons: Sequence[ModelComparison] = ()
+    """Tests over rows, of the models of each arm against those of the baseline."""
     breakdowns: Sequence[Breakdown] = ()
     """Results by length and by label."""
     disagreements: Sequence[Disagreement] = ()
@@ -83,8 +83,8 @@ class Contents:
             format_count(len(outcomes), "trial"),
         ]
         text = f"{', '.join(sizes)}: {states}."
-        if self.study.num_outside_grid:
-            outside = format_count(self.study.num_outside_grid, "more finished trial")
+        if self.study.num_finished_outside_grid:
+            outside = format_count(self.study.num_finished_outside_grid, "more finished trial")
             text += f" Not included: {outside} in the storage, outside the current grid."
         return text
 
@@ -156,12 +156,12 @@ def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Conten
         )
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
-        contents.validation = read_arm_curves(study, f"validation/{metric}", smooth=False)
-    _compare_rows(contents, show_texts=show_texts)
+        contents.validation_curves = read_arm_curves(study, f"validation/{metric}", smooth=False)
+    _collect_row_comparisons(contents, show_texts=show_texts)
     return contents
 
 
-def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
+def _collect_row_comparisons(contents: Contents, *, show_texts: bool) -> None:
     """Collect the parts that need predictions and texts of single rows."""
     study, split = contents.study, contents.study.spec.split
     rows = contents.attempt("rows", lambda: read_rows(study, split), None)
@@ -170,7 +170,7 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
             contents.reasons[part] = contents.reasons["rows"]
         return
     contents.skipped_trials = rows.skipped_trials
-    contents.models = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
+    contents.model_comparisons = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
     parts: list[Breakdown | None] = []
     # All trials read the same rows; the baseline's tokenizer is used for counting tokens.
     baseline_outcome = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
@@ -180,14 +180,14 @@ def _compare_rows(contents: Contents, *, show_texts: bool) -> None:
     else:
         parts.append(contents.attempt("by length", lambda: by_length(rows, texts), None))
         if show_texts:
-            _read_disagreements(contents, rows, texts)
+            _collect_disagreements(contents, rows, texts)
         else:
             contents.reasons["disagreements"] = "texts are hidden (--report_texts false)"
     parts.append(contents.attempt("by label", lambda: by_label(rows), None))
     contents.breakdowns = [part for part in parts if part is not None]
 
 
-def _read_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) -> None:
+def _collect_disagreements(contents: Contents, rows: StudyRows, texts: StudyTexts) -> None:
     study = contents.study
     if len(study.arms) < 2:
         contents.reasons["disagreements"] = "there is only one arm"

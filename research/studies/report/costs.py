@@ -90,7 +90,10 @@ def _cost(outcome: Outcome) -> TrialCost | None:
 
 
 def _steps_by_trainable_parameters(outcome: Outcome, num_steps: int) -> dict[int, int]:
-    """Return the number of steps by number of trainable parameters; empty without a journal, edits or steps."""
+    """Return how many steps were trained with each number of trainable parameters.
+
+    The result is empty if the trial has no journal, edits or steps.
+    """
     edits = read_journal(outcome.directory) if (outcome.directory / JOURNAL).exists() else []
     if not edits or num_steps == 0:
         return {}

@@ -68,14 +68,18 @@ def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[Ar
 
 def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:
     """Return the edits of all finished trials whose journals are on this machine."""
-    arms: dict[tuple[int, str], dict[str, int]] = {}
+    arms_by_edit: dict[tuple[int, str], dict[str, int]] = {}  # (step, request) -> arm -> number of seeds
     for outcome in study.finished:
         if (outcome.directory / JOURNAL).exists():
+            # Equal edits of one trial after the same step count once.
             for edit in dict.fromkeys((record.step, str(record.request)) for record in read_journal(outcome.directory)):
-                num_seeds = arms.setdefault(edit, {})
+                num_seeds = arms_by_edit.setdefault(edit, {})
                 num_seeds[outcome.trial.arm] = num_seeds.get(outcome.trial.arm, 0) + 1
-    in_order = sorted(arms, key=lambda edit: edit[0])
-    return [ArmEdit(number, *edit, list(arms[edit].items())) for number, edit in enumerate(in_order, start=1)]
+    edits = sorted(arms_by_edit, key=lambda edit: edit[0])
+    return [
+        ArmEdit(number, step, request, list(arms_by_edit[step, request].items()))
+        for number, (step, request) in enumerate(edits, start=1)
+    ]
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:

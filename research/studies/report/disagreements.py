@@ -44,9 +44,9 @@ class Disagreement:
 def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagreement], int]:
     """Return the rows on which the arms differ most, and the number of all rows on which they differ.
 
-    Rows are ordered by the gap between the best and the worst arm in the share of an arm's models that are right (in
-    the mean distance if labels are numbers). Rows with equal gaps are ordered by the standard deviation over arms,
-    largest first.
+    An arm's value for a row is the share of the arm's models that are right or, if labels are numbers, their mean
+    distance from the label. Rows are ordered by the gap between the best and the worst arm, largest first; rows with
+    equal gaps by the standard deviation over arms, largest first.
 
     Args:
         rows: rows with the predictions of all models.
@@ -54,9 +54,9 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     Raises:
         ValueError: if the texts belong to different rows.
     """
-    by_arm = rows.scores
-    arms = list(by_arm)
-    means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in by_arm.values()])
+    scores = rows.scores
+    arms = list(scores)
+    means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in scores.values()])
     gaps = np.ptp(means, axis=0)
     # Rounded, because gaps and deviations that are equal may differ by rounding errors.
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
@@ -68,7 +68,7 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
         for index, arm in enumerate(arms):
             mean = float(means[index, row])
             quality = (means[:, row].max() - mean) / gaps[row] if rows.task.correctness_is_distance else mean
-            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(by_arm[arm]))))
+            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(scores[arm]))))
         cells.sort(key=lambda cell: -cell.quality)
         label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)

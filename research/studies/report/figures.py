@@ -47,7 +47,8 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
                 summary.interval, [row, row], color=style.colour, linewidth=2.4, alpha=0.75, solid_capstyle="butt"
             )
         values = [each.values[seed] for seed in summary.seeds]
-        axes.plot(values, [row + 0.27] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
+        below = row + 0.27  # the dots are below the bar: the vertical axis points down
+        axes.plot(values, [below] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
         axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
     names = [for_figure(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
     axes.set_yticks(range(len(drawn)), names, fontsize=NAME_FONT_SIZE)
@@ -69,7 +70,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
         styles: style of each arm.
         label: label of the vertical axis.
     """
-    figure, axes = _axes_for_named_arms(len(arms))
+    figure, axes = _new_figure_and_axes(len(arms))
     for each in arms:
         style = styles[each.arm]
         for curve in each.seeds:
@@ -109,7 +110,7 @@ def cost_figure(
         label: label of the metric.
         quantity: the cost to draw, "seconds" or "parameters".
     """
-    figure, axes = _axes_for_named_arms(len(costs))
+    figure, axes = _new_figure_and_axes(len(costs))
     all_costs, ends = [], {}
     for each in costs:
         style, arm_values = styles[each.arm], values[each.arm]
@@ -166,7 +167,7 @@ def _cost(trial: TrialCost, quantity: str) -> float:
     return trial.seconds if quantity == "seconds" else trial.mean_trainable_parameters
 
 
-def _axes_for_named_arms(num_arms: int) -> tuple[Figure, Axes]:
+def _new_figure_and_axes(num_arms: int) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, max(2.9, 0.8 + 0.19 * num_arms)), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=True, color="#eeeeee")
@@ -218,8 +219,8 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
     """Mark edits with vertical lines and their numbers; numbers that would overlap are written as a range."""
     colours: dict[int, str] = {}
     for edit in edits:
-        has_own_colour = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
-        colours[edit.step] = styles[edit.arms[0][0]].colour if has_own_colour else "black"
+        has_arm_colour = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
+        colours[edit.step] = styles[edit.arms[0][0]].colour if has_arm_colour else "black"
     for step, colour in colours.items():
         axes.axvline(step + 0.5, color=colour, linestyle=":", linewidth=1)
     groups: list[list[ArmEdit]] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from research.studies.report.contents import Contents
-from research.studies.report.examples import ModelsCompared
+from research.studies.report.model_comparisons import ModelComparison
 from research.studies.report.notation import count, decimal, interval, p_value, seconds
 from research.studies.report.ranking import RankedArm
-from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_rows import SCOPE
 from research.studies.statistics.over_seeds import Comparison
 from research.system.errors import one_line
 from research.system.plain_text import for_markdown
@@ -40,7 +40,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield "## Costs\n"
         yield _costs(contents)
     for table in contents.breakdowns:
-        yield f"## By {for_markdown(table.title + table.extent)}\n"
+        yield f"## By {for_markdown(table.title + table.title_suffix)}\n"
         yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
         cells = (
             [name, count(rows), *(decimal(table.means[arm][i]) for arm in table.means)]
@@ -51,9 +51,9 @@ def _blocks(contents: Contents) -> Iterator[str]:
     if omitted:
         yield "## Not shown\n"
         yield "".join(f"- {for_markdown(f'{part}: {contents.reasons[part]}')}\n" for part in omitted)
-    if contents.models:
+    if contents.model_comparisons:
         yield f"## Tests over rows: {SCOPE}\n"
-        yield _models(contents.models)
+        yield _model_comparisons(contents.model_comparisons)
 
 
 def _missing(contents: Contents) -> Iterator[str]:
@@ -130,9 +130,9 @@ def _costs(contents: Contents) -> str:
     )
 
 
-def _models(models: Sequence[ModelsCompared]) -> str:
+def _model_comparisons(comparisons: Sequence[ModelComparison]) -> str:
     rows = []
-    for each in models:
+    for each in comparisons:
         tests = ", ".join(f"seed {seed}: {p_value(test.p)}" for seed, test in each.by_seed.items())
         bootstrap = each.over_all_seeds
         difference = (

@@ -14,7 +14,7 @@ from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
 from research.studies.report.results import results_csv
 from research.studies.report.styles import arm_styles
-from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_rows import SCOPE
 from research.system.durable import write_text
 
 REPORT, MARKDOWN, RESULTS = "report.html", "report.md", "results.csv"
@@ -43,14 +43,14 @@ def write_contents(contents: Contents) -> Path:
     """
     study = contents.study
     path = study.directory / REPORT
-    write_text(path, _page(contents))
+    write_text(path, _render_page(contents))
     write_text(study.directory / MARKDOWN, markdown_report(contents))
     write_text(study.directory / RESULTS, results_csv(study))
     write_hparams(study, list(contents.settings.differing))
     return path
 
 
-def _page(contents: Contents) -> str:
+def _render_page(contents: Contents) -> str:
     environment = page_environment("research.studies.report")
     environment.filters |= {
         "decimal": notation.decimal,
@@ -86,12 +86,12 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
 
 
 def _draw_curves(contents: Contents, styles: Styles) -> Iterator[Picture]:
-    if contents.losses:
-        figure = arm_curves_figure(contents.losses, contents.edits, styles, "training loss")
+    if contents.loss_curves:
+        figure = arm_curves_figure(contents.loss_curves, contents.edits, styles, "training loss")
         yield embed_figure("Training loss", figure)
-    if contents.validation:
+    if contents.validation_curves:
         title = f"Validation {contents.metric}"
-        yield embed_figure(title, arm_curves_figure(contents.validation, contents.edits, styles, title))
+        yield embed_figure(title, arm_curves_figure(contents.validation_curves, contents.edits, styles, title))
 
 
 def _draw_costs(contents: Contents, styles: Styles) -> Iterator[Picture]:

@@ -57,7 +57,7 @@ def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
     """
     if study.is_unlabelled(split):
         raise ValueError(describe_unlabelled(split))
-    _check_source(study)
+    _check_same_data(study)
     readable: list[tuple[Outcome, tuple[str, ...]]] = []
     skipped = []
     for outcome in study.finished:
@@ -97,7 +97,7 @@ def find_task(config: RunConfig, labels: Array) -> type[Task]:
     return TASKS[config.task]
 
 
-def _check_source(study: StudyOutcomes) -> None:
+def _check_same_data(study: StudyOutcomes) -> None:
     """Check that all trials read their rows from the same data, so that equal row numbers mean equal rows.
 
     Raises:
@@ -111,5 +111,6 @@ def _check_source(study: StudyOutcomes) -> None:
 
 
 def _label_names(outcome: Outcome, split: str) -> tuple[str, ...]:
+    # The predictions have a column `score_<label>` for each label.
     names = pq.read_schema(predictions_path(outcome.directory, split)).names
     return tuple(name.removeprefix("score_") for name in names if name.startswith("score_"))

@@ -60,8 +60,8 @@ class StudyTexts:
         data: Dataset = getattr(self.rows, study_rows.split)
         order = np.argsort(data.data.column("id").to_numpy())
         ids, labels = data.data.column("id").to_numpy()[order], _labels(data, study_rows)[order]
-        known = study_rows.predictions
-        if not (np.array_equal(ids, known.ids) and np.allclose(labels, known.labels)):
+        predictions = study_rows.predictions
+        if not (np.array_equal(ids, predictions.ids) and np.allclose(labels, predictions.labels)):
             raise ValueError("the data have changed since the trials predicted the rows")
         return order
 

@@ -72,7 +72,8 @@ class Comparison:
     p: float | None
     """p value of the paired t test; 1 if both arms have the same values, None if there is no test."""
     p_holm: float | None
-    """p value after Holm's correction for all comparisons of the study, including those without a test."""
+    """p value after Holm's correction for all comparisons of the study, including those without a test; None if this
+    comparison has no test."""
     verdict: Verdict | None
     """Outcome of the test at the 5% level after Holm's correction; None if no verdict is given."""
     why_no_verdict: str
@@ -171,6 +172,7 @@ def _compare(
 ) -> Comparison:
     """Return a comparison without the fields that depend on all comparisons: the corrected p value and the verdict."""
     common = arm_values.keys() & baseline_values.keys()
+    # The sum of two values is finite only if both are.
     seeds, undefined = _split_finite({seed: arm_values[seed] + baseline_values[seed] for seed in common})
     reasons = [
         f"{_list_seeds(sorted(failed_seeds))} of {shorten(name, LONGEST_IN_PAGE)} failed, so a verdict on the "

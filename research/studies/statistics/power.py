@@ -57,6 +57,7 @@ def seeds_needed(
     effect = abs(mean_difference) / std_difference
     assumption = f"assuming that the observed difference of {mean_difference:+.3g} and its spread are the true values"
     totals = range(MIN_SEEDS, MAX_SEEDS + 1)
+    # The power grows with the number of seeds, so the first sufficient number can be found by bisection.
     first = bisect_left(totals, POWER, key=lambda total: _power(effect, total, level))
     if first == len(totals):
         return SeedsNeeded(None, None, None, level, f"out of reach: more than {MAX_SEEDS:,} seeds, {assumption}")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from research.studies.statistics.over_examples import Bools
+from research.studies.statistics.over_rows import Bools
 from research.tasks.base import Task
 
 Array = NDArray[Any]

@@ -37,10 +37,13 @@ class RetryPolicy:
         """Time of the last known outage, by time.monotonic(); None if there was no outage."""
 
     def call(self, function: Callable[[], Returned]) -> Returned:
-        """Call a function and return its result. While the database cannot be reached, call the function again.
+        """Call a function and return its result; while the database cannot be reached, call the function again.
 
         Args:
             function: the function. It may be called several times, so a failed call must leave no harmful changes.
+        Raises:
+            StorageInternalError, DBAPIError: if the call is wrong, or if the database could not be reached within
+                RETRY_SECONDS or before `should_stop` returned True.
         """
         began, wait = time.monotonic(), FIRST_WAIT
         while True:
@@ -70,7 +73,7 @@ class RetryPolicy:
 
 
 class Heartbeat(threading.Thread):
-    """Thread that calls a function every few seconds until it is stopped; an outage only delays the next call.
+    """Thread that calls a function every few seconds until it is stopped. An error of the function is only logged.
 
     Args:
         beat: function that tells the storage that this worker is alive.

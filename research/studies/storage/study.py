@@ -140,7 +140,7 @@ class Study:
         metric = first_values["metric"] or "the default metric"
         return (
             f"The study started with {metric} on {first_values['split']} rows. Its storage and its progress table keep "
-            "showing these values; only its report uses the new metric or split."
+            "showing the values of this metric on this split; only its report uses the new metric or split."
         )
 
     def spec(self) -> StudySpec:
@@ -241,7 +241,7 @@ class Study:
             return False
 
     @contextmanager
-    def heartbeats(self, claim: Claim) -> Iterator[None]:
+    def sending_heartbeats(self, claim: Claim) -> Iterator[None]:
         """Tell the storage regularly that this worker is alive while it works on a trial."""
         heartbeat = Heartbeat(lambda: self._storage.record_heartbeat(claim.key), HEARTBEAT_SECONDS)
         heartbeat.start()
@@ -277,7 +277,10 @@ class Study:
     def _finish_late(
         self, claim: Claim, state: TrialState, values: Sequence[float] | None, attributes: Mapping[str, Any]
     ) -> None:
-        """Store the result of a worker that was declared dead; by now, its trial may be open again or have failed."""
+        """Store the result of a worker that was declared dead, unless its trial has been finished by another worker.
+
+        The trial may be waiting or running again, or may have failed.
+        """
         entry = self.entries()[claim.trial.id]
         if entry.state in FINISHED_STATES:
             return
@@ -306,7 +309,7 @@ class Study:
         try:
             return self._call(lambda: self._storage.set_trial_state_values(key, state, values))
         except UpdateFinishedTrialError:
-            # The state may also be set because this call was repeated after its first response was lost.
+            # The trial has the wanted state if an earlier attempt of this call succeeded, but its response was lost.
             return self._call(lambda: self._storage.get_trial(key)).state == state
 
     def _end_dead_trial(self, key: int) -> None:

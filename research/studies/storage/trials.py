@@ -27,7 +27,7 @@ class StorageEntry:
     state: TrialState
     """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED (complete, but the metric is not defined)."""
     attributes: dict[str, Any]
-    """Attributes stored with the trial: error, seconds, host, directory, devices, deaths."""
+    """Attributes stored with the trial, such as error, seconds, metrics, worker, host, directory, devices, deaths."""
     key: int
     """Id of the trial in the storage."""
     value: float | None = None
@@ -106,7 +106,7 @@ def _distributions(
         if isinstance(plain, bool) or not isinstance(plain, int | float):
             wanted = CategoricalDistribution(choices[axis])
         elif isinstance(plain, int):
-            wanted = IntDistribution(0, 2**32 - 1)
+            wanted = IntDistribution(0, 2**32 - 1)  # wide enough for later values too, and for any seed
         else:
             wanted = FloatDistribution(-1e9, 1e9)
         fixed = existing.get(axis, wanted)

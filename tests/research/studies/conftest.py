@@ -27,7 +27,7 @@ def session_cache(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
 def unlabelled_spec(
     session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> StudySpec:
-    """A study of two arms on data without test labels, which compares them on validation rows."""
+    """Specification of a study of two arms on data without test labels; it compares them on validation rows."""
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
     (data / "test.csv").write_text("\n".join(texts) + "\n")
@@ -39,7 +39,7 @@ def unlabelled_spec(
 def finished_study(
     session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> StudyOutcomes:
-    """A finished study of three arms. One has an edit during training; names and texts contain HTML."""
+    """A finished study of three arms; one, named HOSTILE, has an edit midway. All validation texts contain HOSTILE."""
     folder = tmp_path_factory.mktemp("finished_study")
     data = shutil.copytree(tiny_reviews, folder / "data")
     text = (data / "validation.csv").read_text()

@@ -92,7 +92,8 @@ def test_flag_overridden_in_some_arms_is_noted(tmp_path: Path) -> None:
     assert parse("--study", str(study)).notes == []
 
 
-def test_entries_that_match_nothing_in_the_grid_of_flags_are_dropped_and_noted() -> None:
+def test_entries_of_a_study_file_that_match_no_value_of_the_flags_are_dropped_and_noted() -> None:
+    # heads.yaml has overrides for cnn and gru.
     command = parse("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
     (note,) = command.notes
     assert re.search(r"override.*\{'head': 'cnn'\}", note)

@@ -38,8 +38,8 @@ def test_devices_are_split_among_workers_and_their_processes(
     [
         ("0,1,2,3", ["0", "1", "2", "3"]),
         (" 3, 1", ["3", "1"]),
-        ("2,-1,0", ["2"]),
-        ("1,1", []),
+        ("2,-1,0", ["2"]),  # CUDA ignores everything after a negative number
+        ("1,1", []),  # CUDA sees no device if one is repeated
         ("", []),
         ("-1", []),
         (f"{GPU},{MIG}", [GPU, MIG]),

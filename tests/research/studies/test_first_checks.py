@@ -24,6 +24,6 @@ def test_unknown_metric_is_refused() -> None:
         check_study(parse("--metric", "pearson", "--task", "single_label"))
 
 
-def test_unreadable_launcher_config_is_refused() -> None:
+def test_missing_launch_configuration_is_refused() -> None:
     with pytest.raises(ValueError, match=r"--accelerate_config missing\.yaml"):
         check_study(parse("--accelerate_config", "missing.yaml"))

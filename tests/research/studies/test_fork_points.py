@@ -1,4 +1,4 @@
-"""Trials whose fork cannot start are refused while the study is planned."""
+"""Forks without a checkpoint, without steps left to train, or with edits that they never reach are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.studies.grid import StudySpec, expand
 from research.system.manifest import write_manifest
 
 
-def test_fork_that_cannot_start_is_refused(tmp_path: Path) -> None:
+def test_impossible_fork_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("{}")
     checkpoint = tmp_path / "checkpoints" / "step-00000004"
     checkpoint.mkdir(parents=True)
@@ -29,11 +29,11 @@ def test_fork_that_cannot_start_is_refused(tmp_path: Path) -> None:
 
     check(timeline=[{"at": "4st", "freeze": "encoder"}])
     for settings, expected in (
-        ({"fork": f"{tmp_path}@5"}, "step 5"),
+        ({"fork": f"{tmp_path}@5"}, "step 5"),  # the only checkpoint is of step 4
         ({"epochs": 0.5}, "3 steps"),
         ({"max_steps": 4}, "4 steps"),
-        ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "2st"),
-        ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "9st"),
+        ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "2st"),  # before the checkpoint
+        ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "9st"),  # after the end of training
     ):
-        with pytest.raises(ValueError, match=rf"1e-05, seed 0: .*{expected}"):
+        with pytest.raises(ValueError, match=rf"lr=1e-05, seed 0: .*{expected}"):
             check(**settings)

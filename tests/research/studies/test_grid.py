@@ -43,7 +43,7 @@ def test_id_depends_on_settings_that_affect_the_result() -> None:
         id_of(cache_dtype="bf16"),
     ]
     assert len({id_of(), *different_ids}) == 6
-    # Cached and computed hidden states differ by rounding only: 1e-7 in float32, but more in half precision.
+    # Cached and computed hidden states are rounded differently: by about 1e-7 in float32, but more in half precision.
     assert id_of(cache_features=False) == id_of()
     assert id_of(mixed_precision="no", cache_features=False) == id_of(mixed_precision="no", cache_features=True)
     assert id_of(mixed_precision="bf16", cache_features=False) != id_of(mixed_precision="bf16", cache_features=True)
@@ -55,7 +55,7 @@ def test_trials_keep_their_ids_if_the_grid_grows() -> None:
     assert {trial.id for trial in small} == {trial.id for trial in large if trial.settings["lr"] == 1e-4}
 
 
-def test_base_recipe_arm_and_override_apply_in_this_order(tmp_path: Path) -> None:
+def test_override_takes_precedence_over_arm_then_recipe_then_base(tmp_path: Path) -> None:
     recipe = tmp_path / "slow.yaml"
     recipe.write_text("lr: 1.0e-6\nepochs: 7\nbatch_size: 8\n")
     spec = StudySpec(
@@ -94,7 +94,7 @@ def test_options_of_the_command_line_apply_to_all_trials() -> None:
     ]
 
 
-def test_trial_config_equals_a_run_config() -> None:
+def test_config_of_a_trial_equals_that_of_a_run_with_the_same_settings() -> None:
     trial = expand(StudySpec())[0]
     assert trial.config(output_dir="x").to_dict() == RunConfig(output_dir="x").to_dict()
 
@@ -151,7 +151,7 @@ def test_quick_section_overrides_the_other_sections(tmp_path: Path) -> None:
         ("gird: {}", r"study\.yaml.*'gird'.*'grid'"),
         ("[1]", "mapping"),
         ("a: [", r"study\.yaml.*YAML"),
-        ("grid: {}", r"--quick .*`quick`.*study\.yaml"),
+        ("grid: {}", r"--quick .*`quick`.*study\.yaml"),  # no section `quick`
         ("quick: []", r"study\.yaml.*`quick`.*mapping.*\[\]"),
     ],
 )

@@ -13,18 +13,18 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("cpu_2_processes", Launcher(2, False, None)),
-        ("single_gpu", Launcher(1, True, "0")),
-        ("multi_gpu", Launcher(2, True, None)),
-        ("multi_node", Launcher(8, True, None)),
+        ("cpu_2_processes", Launcher(num_processes=2, uses_gpus=False, gpu_ids=None)),
+        ("single_gpu", Launcher(num_processes=1, uses_gpus=True, gpu_ids="0")),
+        ("multi_gpu", Launcher(num_processes=2, uses_gpus=True, gpu_ids=None)),
+        ("multi_node", Launcher(num_processes=8, uses_gpus=True, gpu_ids=None)),
     ],
 )
-def test_launcher_config_files_are_read(name: str, expected: Launcher) -> None:
+def test_launch_configurations_of_the_repository_are_read(name: str, expected: Launcher) -> None:
     assert read_launcher(str(ROOT / "accelerate_configs" / f"{name}.yaml")) == expected
 
 
 @pytest.mark.parametrize("content", [": :", "- 1", "num_processes: many", "num_machines: 0"])
-def test_unreadable_launcher_config_is_refused(content: str, tmp_path: Path) -> None:
+def test_invalid_launch_configuration_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(content)
     with pytest.raises(ValueError, match="Cannot read --accelerate_config"):
         read_launcher(str(tmp_path / "a.yaml"))

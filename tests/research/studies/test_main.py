@@ -42,7 +42,7 @@ def test_invalid_worker_settings_are_refused(arguments: list[str], expected: str
     with pytest.raises(ValueError, match=expected):
         parse_work(arguments)
     with pytest.raises(UnknownNameError, match="--storage"):
-        parse_work([*arguments, "--storag", "b"])
+        parse_work([*arguments, "--storag", "b"])  # an unknown flag is reported before all other mistakes
 
 
 def test_worker_help_shows_only_its_own_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,10 +54,9 @@ def test_worker_help_shows_only_its_own_settings(capsys: pytest.CaptureFixture[s
     assert "--lr" not in printed
 
 
-def test_worker_without_storage_or_launcher_config_is_refused(tmp_path: Path) -> None:
-    without_storage = WorkerSettings(study="a", storage=f"sqlite:///{tmp_path / 'none.db'}")
+def test_worker_refuses_a_missing_storage_and_a_missing_launch_configuration(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.db"):
-        work(without_storage)
+        work(WorkerSettings(study="a", storage=f"sqlite:///{tmp_path / 'none.db'}"))
     with pytest.raises(ValueError, match=r"--accelerate_config missing\.yaml"):
         work(WorkerSettings(study="a", storage="b", accelerate_config="missing.yaml"))
     assert list(tmp_path.iterdir()) == []

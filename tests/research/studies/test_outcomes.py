@@ -1,4 +1,4 @@
-"""The outcomes of a study's trials are collected, and checked for differences that prevent accuracy_verdicts."""
+"""The outcomes of a study's trials are collected, and checked for differences that prevent verdicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.builders.studies import accuracy_verdicts, make_trial, with_changed_o
 
 
 @pytest.mark.parametrize("key", ["rows_sha256", "plugins"])
-def test_changes_between_trials_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, key: str) -> None:
+def test_changed_data_or_plugins_remove_the_verdicts(finished_study: StudyOutcomes, tmp_path: Path, key: str) -> None:
     assert finished_study.inconsistencies == []
     first = finished_study.outcomes[0]
     assert first.result is not None
@@ -64,11 +64,11 @@ def test_differently_rounded_hidden_states_remove_the_verdicts(
 
     frozen = {"freeze": ["encoder"]}
     outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
-    # These trials have no frozen encoder: they must run it, which is not an inconsistency.
+    # In these trials, the encoder is not frozen: they must run it, which is not an inconsistency.
     outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.inconsistencies == []
-    # Seed 5 of lstm ran the encoder although it is frozen.
+    # Seed 5 of lstm, at index 11, ran the encoder although it is frozen.
     study = dataclasses.replace(
         study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
     )
@@ -91,9 +91,12 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
         (trials[3], TrialState.RUNNING, {}),
         (trials[4], TrialState.WAITING, {}),
-        (make_trial("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),
-    ]
-    entries = {item[0].id: StorageEntry(*item, number) for number, item in enumerate(stored)}
+        (make_trial("linear", 9), TrialState.COMPLETE, {"metrics": metrics}),  # not in the current grid
+    ]  # trials[5] is not in the storage
+    entries = {
+        trial.id: StorageEntry(trial, state, attributes, key=key)
+        for key, (trial, state, attributes) in enumerate(stored)
+    }
     run_directory = tmp_path / "trials" / trials[1].id
     run_directory.mkdir(parents=True)
     (run_directory / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
@@ -103,7 +106,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     ]
     assert study.outcomes[0].result == {"metrics": metrics}
     assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
-    assert (study.outcomes[2].error, study.num_outside_grid) == ("too hot", 1)
+    assert (study.outcomes[2].error, study.num_finished_outside_grid) == ("too hot", 1)
     values = study.values("accuracy", "test")["linear"]
     assert values[0] == 0.5
     assert math.isnan(values[1])

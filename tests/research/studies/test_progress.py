@@ -1,4 +1,4 @@
-"""The progress of a study is printed line by line without a terminal."""
+"""Without a terminal, the progress of a study is printed line by line."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ def test_start_and_end_of_a_trial_print_one_line_each(tmp_path: Path) -> None:
     with StudyProgress([first, second], Terminal(file=printed), tmp_path) as progress:
         progress.show({})
         assert printed.getvalue() == ""
-        running = StorageEntry(first, TrialState.RUNNING, {}, 1)
+        running = StorageEntry(first, TrialState.RUNNING, {}, key=1)
+        waiting = StorageEntry(second, TrialState.WAITING, {}, key=2)
         for _ in range(3):
-            progress.show({first.id: running, second.id: StorageEntry(second, TrialState.WAITING, {}, 2)})
+            progress.show({first.id: running, second.id: waiting})
         (line,) = printed.getvalue().splitlines()
         assert "seed 3" in line
-        progress.show({first.id: StorageEntry(first, TrialState.COMPLETE, {"seconds": 2.0}, 1, 0.75)})
+        progress.show({first.id: StorageEntry(first, TrialState.COMPLETE, {"seconds": 2.0}, key=1, value=0.75)})
     assert len(printed.getvalue().splitlines()) == 2
     assert "0.7500" in printed.getvalue()
 
 
 def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [3, 4]}))
-    entries = {trial.id: StorageEntry(trial, TrialState.RUNNING, {}, number) for number, trial in enumerate(trials)}
+    entries = {trial.id: StorageEntry(trial, TrialState.RUNNING, {}, key=key) for key, trial in enumerate(trials)}
     message = "Hidden states are not cached: the encoder trains."
     printed = io.StringIO()
     with StudyProgress(trials, Terminal(file=printed), tmp_path) as progress:

@@ -32,12 +32,13 @@ def test_finished_study_starts_no_workers(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
 
 
-def test_study_fails_with_the_worker_log_if_workers_die_at_once(tmp_path: Path) -> None:
+def test_error_quotes_the_worker_log_if_workers_die_before_they_claim_a_trial(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     with Study("a", local_address(tmp_path)) as study:
         study.add(TRIALS)
-        supervisor = Supervisor(study, TRIALS, tmp_path, DEVICES, str(tmp_path / "missing.yaml"))
+        # Workers cannot start without this file.
+        supervisor = Supervisor(study, TRIALS, tmp_path, DEVICES, accelerate_config=str(tmp_path / "missing.yaml"))
         with pytest.raises(ValueError, match=r"--accelerate_config .*missing\.yaml"):
             supervisor.run(Terminal(file=io.StringIO()))
         assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING] * 2
-    assert signal.getsignal(signal.SIGTERM) == handler
+    assert signal.getsignal(signal.SIGTERM) == handler, "the signal handler was not restored"

@@ -29,8 +29,9 @@ class FixedLengths:
 
 
 def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
-    correct = [0] * 10
-    study = study_with_predictions(tmp_path, {"a": [[0] * 8 + [1] * 2, correct], "b": [[1] * 10]}, correct)
+    labels = [0] * 10
+    correct, two_wrong, all_wrong = labels, [0] * 8 + [1] * 2, [1] * 10
+    study = study_with_predictions(tmp_path, {"a": [two_wrong, correct], "b": [all_wrong]}, labels)
     rows = read_rows(study, "test")
     lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
     breakdown = by_length(rows, cast("StudyTexts", FixedLengths(lengths)))

@@ -21,6 +21,7 @@ def print_ranking(study: StudyOutcomes, width: int = 300) -> list[str]:
 
 
 def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
+    """Return a finished study with these test accuracies: for each arm, one value per seed."""
     outcomes = [
         Outcome(
             make_trial(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}}
@@ -39,7 +40,7 @@ def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) 
     assert "accuracy" in lines[0]
     rows = {line.split()[0]: line.split() for line in lines if line.strip().startswith(("linear", "lstm"))}
     assert list(rows) == ["lstm", "linear"]
-    assert rows["lstm"][1:3] == ["5", "0.7105"]
+    assert rows["lstm"][1:3] == ["5", "0.7105"]  # number of seeds, and mean
     assert "+0.2005" in rows["lstm"]
     assert rows["lstm"][-1] == "better"
     assert rows["linear"][1:3] == ["5", "0.5100"]

@@ -42,7 +42,7 @@ def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: Stu
     contents = collect_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
     (skipped_trials,) = contents.skipped_trials
     assert skipped_trials.startswith(f"{outcome.trial.id}: ")
-    assert (len(contents.models), contents.reasons) == (2, {})
+    assert (len(contents.model_comparisons), contents.reasons) == (2, {})
 
 
 def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyOutcomes) -> None:
@@ -80,7 +80,7 @@ def test_study_without_test_labels_can_be_compared_only_on_validation_rows(
 
     on_test = dataclasses.replace(study, spec=dataclasses.replace(unlabelled_spec, split="test"))
     contents = collect_contents(on_test)
-    assert [*contents.ranked, *contents.breakdowns, *contents.models] == []
+    assert [*contents.ranked, *contents.breakdowns, *contents.model_comparisons] == []
     assert set(contents.reasons.values()) == {contents.reasons["ranking"]}
     reason = contents.reasons["ranking"]
     assert re.search(r"test.*--split validation", reason)

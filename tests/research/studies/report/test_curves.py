@@ -30,7 +30,7 @@ def log_lines(steps: list[int], losses: list[float | None]) -> list[dict[str, An
 
 
 def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
-    # The second seed stopped early and logged a step that the first did not log.
+    # In arm a, the second seed stopped early and logged a step that the first did not log. Arm b logged nothing.
     study = study_of(
         tmp_path, {"a": [log_lines([1, 2, 4], [3.0, 2.0, 1.0]), log_lines([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]}
     )

@@ -45,6 +45,7 @@ def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
 
 
 def test_rows_with_equal_gaps_are_ordered_by_standard_deviation(tmp_path: Path) -> None:
+    # One of four arms is wrong in row 1, and two of four in row 2.
     arms = {"a": [[1, 0]], "b": [[0, 0]], "c": [[0, 1]], "d": [[0, 1]]}
     disagreements, _ = find_in_predictions(tmp_path, arms, [0, 0])
     assert [row.place for row in disagreements] == ["row 2", "row 1"]

@@ -12,6 +12,7 @@ from tests.builders.studies import make_trial
 
 
 def study_of(*results: dict[str, Any] | None) -> StudyOutcomes:
+    """Return a study with one trial for each result; None stands for a failed trial."""
     outcomes = [
         Outcome(make_trial("a", seed), Path("nowhere"), "failed" if result is None else "finished", result)
         for seed, result in enumerate(results)

@@ -20,12 +20,13 @@ from research.system.plain_text import for_figure
 ARMS = [f"arm {number}" for number in range(10)]
 
 
-def curves(arms: list[str], end: float = 0.5) -> list[ArmCurves]:
-    return [ArmCurves(arm, [([1, 2], [1.0, end])], ([1, 2], [1.0, end])) for arm in arms]
+def curves_of_one_seed(arms: list[str], steps: list[int], values: list[float]) -> list[ArmCurves]:
+    """Return equal curves for all arms; the mean of each arm is the curve of its only seed."""
+    return [ArmCurves(arm, seeds=[(steps, values)], mean=(steps, values)) for arm in arms]
 
 
 def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
-    figure = arm_curves_figure(curves(ARMS), [], arm_styles(ARMS), "loss")
+    figure = arm_curves_figure(curves_of_one_seed(ARMS, [1, 2], [1.0, 0.5]), [], arm_styles(ARMS), "loss")
     embed_figure("loss", figure)  # computes the layout
     (axes,) = figure.axes
     names = [text for text in axes.texts if text.get_text() in ARMS]
@@ -38,25 +39,30 @@ def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
 
 def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
     styles = arm_styles(ARMS)
-    edits = [ArmEdit(1, 1, "freeze()", [(ARMS[3], 2)]), ArmEdit(2, 7, "freeze()", [(arm, 1) for arm in ARMS])]
-    curves_of_40_steps = [ArmCurves(arm, [([1, 40], [1.0, 0.5])], ([1, 40], [1.0, 0.5])) for arm in ARMS]
-    (axes,) = arm_curves_figure(curves_of_40_steps, edits, styles, "loss").axes
+    edits = [
+        ArmEdit(number=1, step=1, request="freeze()", arms=[(ARMS[3], 2)]),
+        ArmEdit(number=2, step=7, request="freeze()", arms=[(arm, 1) for arm in ARMS]),
+    ]
+    curves = curves_of_one_seed(ARMS, [1, 40], [1.0, 0.5])
+    (axes,) = arm_curves_figure(curves, edits, styles, "loss").axes
     edit_marks = [
         (np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"
     ]
-    assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]
+    assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]  # halfway to the next step
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
 
 
 def test_spike_of_one_seed_is_clipped() -> None:
-    curve_with_spike = ArmCurves("arm 0", [([1, 2, 3], [1.0, 500.0, 0.5])], ([1, 2, 3], [1.0, 0.9, 0.5]))
+    steps = [1, 2, 3]
+    curve_with_spike = ArmCurves("arm 0", seeds=[(steps, [1.0, 500.0, 0.5])], mean=(steps, [1.0, 0.9, 0.5]))
     (axes,) = arm_curves_figure([curve_with_spike], [], arm_styles(ARMS), "loss").axes
     assert axes.get_ylim()[1] < 1.3
 
 
 def test_undefined_values_are_skipped() -> None:
-    undefined = ArmCurves("arm 1", [([1, 2], [math.nan, math.inf])], ([1, 2], [math.nan, math.inf]))
-    figure = arm_curves_figure([*curves(["arm 0"]), undefined], [], arm_styles(ARMS), "loss")
+    defined = curves_of_one_seed(["arm 0"], [1, 2], [1.0, 0.5])
+    undefined = curves_of_one_seed(["arm 1"], [1, 2], [math.nan, math.inf])
+    figure = arm_curves_figure([*defined, *undefined], [], arm_styles(ARMS), "loss")
     assert embed_figure("loss", figure).source.startswith("data:image/svg+xml")
     assert [text.get_text() for text in figure.axes[0].texts] == ["arm 0"]
 
@@ -74,17 +80,20 @@ def test_intervals_figure_has_a_dot_for_each_seed() -> None:
 
 
 def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
-    figure = arm_curves_figure(
-        curves(["$x_{$", "costs $5 or $6"]), [], arm_styles(["$x_{$", "costs $5 or $6"]), "$y_{$"
-    )
+    names = ["$x_{$", "costs $5 or $6"]
+    figure = arm_curves_figure(curves_of_one_seed(names, [1, 2], [1.0, 0.5]), [], arm_styles(names), "$y_{$")
     assert embed_figure("loss", figure).source.startswith("data:image/svg+xml")
 
 
 @pytest.mark.parametrize(("longest", "scale"), [(5.0, "linear"), (50.0, "log")])
 def test_arm_with_cached_hidden_states_has_a_hollow_marker(longest: float, scale: str) -> None:
+    def cost(seconds: float, *, is_cached: bool, parameters: int) -> TrialCost:
+        return TrialCost(seconds, is_cached, trainable_parameters=parameters, mean_trainable_parameters=parameters)
+
+    uncached = [cost(seconds, is_cached=False, parameters=10) for seconds in (1.0, longest)]
     costs = [
-        ArmCost("arm 0", {0: TrialCost(1.0, False, 10, 10), 1: TrialCost(longest, False, 10, 10)}),
-        ArmCost("arm 1", {0: TrialCost(2.0, True, 20, 20)}),
+        ArmCost("arm 0", dict(enumerate(uncached))),
+        ArmCost("arm 1", {0: cost(2.0, is_cached=True, parameters=20)}),
     ]
     values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
     (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes

@@ -20,7 +20,7 @@ def test_markdown_table_aligns_numbers_right() -> None:
     assert table.splitlines() == ["| seeds | verdict |", "| ---: | --- |", "| 5 | better |", "| 5 | - |"]
 
 
-def test_markdown_report_names_failed_and_waiting_trials(tmp_path: Path) -> None:
+def test_markdown_report_lists_failed_and_waiting_trials(tmp_path: Path) -> None:
     outcomes = [
         Outcome(make_trial("a|b", 0), tmp_path / "0", "failed", error="too hot\nat the end"),
         Outcome(make_trial("linear", 1), tmp_path / "1", "waiting"),

@@ -31,7 +31,7 @@ def test_unfinished_trials_are_listed_by_state(tmp_path: Path) -> None:
     assert (seeds, missing.with_missing_files, missing.is_empty) == ([[0], [2], [1, 4]], [], False)
 
 
-def test_missing_files_are_named(tmp_path: Path) -> None:
+def test_missing_files_are_listed(tmp_path: Path) -> None:
     study = study_of(tmp_path, "finished", "finished")
     assert find_missing(study).is_empty
     first = study.outcomes[0]

@@ -40,7 +40,9 @@ NAMES = (
     *("<script>alert(1)</script>", "=1+1"),
     *("_hidden", "[/b]", ":smile:", "`code`", LONG_NAME),
 )
+"""Names that a terminal, a browser, Markdown, TeX or a spreadsheet would interpret."""
 ARM = "=" + " ".join(NAMES[:-1])
+"""Name of an arm: it starts like a formula and contains all NAMES except the long one."""
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -111,7 +113,7 @@ def test_terminal_output_has_no_control_sequences(output: StudyOutput) -> None:
     assert f"failed: {for_terminal(LONG_NAME)}, seed 1: {error}" in output.printed
 
 
-def test_pages_show_names_verbatim(output: StudyOutput) -> None:
+def test_pages_show_names_without_control_characters(output: StudyOutput) -> None:
     pages = [output.study.directory / "report.html"]
     pages += [outcome.directory / "report.html" for outcome in output.study.finished]
     for path in pages:
@@ -123,15 +125,15 @@ def test_pages_show_names_verbatim(output: StudyOutput) -> None:
         picture_texts = picture_texts_of(page)
         assert picture_texts
         assert not CONTROL_CHARACTERS.search("".join(picture_texts))
-    study = pages[0].read_text(encoding="utf-8")
-    assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study))
+    study_page = pages[0].read_text(encoding="utf-8")
+    assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study_page))
 
 
-def test_markdown_and_csv_show_names_verbatim(output: StudyOutput) -> None:
+def test_markdown_and_csv_show_escaped_names(output: StudyOutput) -> None:
     markdown = (output.study.directory / "report.md").read_text(encoding="utf-8")
     assert CONTROL_CHARACTERS.findall(markdown) == []
     assert "$" not in markdown
-    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown
+    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown  # the study's question is not shown as a list
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
     with (output.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
@@ -149,14 +151,15 @@ def test_tensorboard_texts_escape_names(output: StudyOutput) -> None:
 
 def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
     labels = np.arange(len(NAMES))
-    matrix = confusion_matrix_figure(SingleLabel(NAMES, (1,) * len(NAMES), len(NAMES)), labels, labels)
+    task = SingleLabel(NAMES, label_counts=(1,) * len(NAMES), num_train=len(NAMES))
+    matrix = confusion_matrix_figure(task, labels, labels)
     config = output.study.outcomes[1].trial.config()
     plan = plan_and_rehearse(RunConfig(**{**config.to_dict(), "log_with": []}))
     edits = [dataclasses.replace(plan.edits[-1], arguments={"modules": NAMES[:4]})]
     printed = io.StringIO()
     Terminal(file=printed).print(describe_dry_run(dataclasses.replace(plan, edits=edits)))
     assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
-    for figure, text in ((matrix, "$x$"), (timeline_figure(plan.steps, edits), "$x$")):
+    for figure in (matrix, timeline_figure(plan.steps, edits)):
         (picture_text,) = picture_texts_of(f'src="{embed_figure("", figure).source}"')
-        assert text in picture_text
+        assert "$x$" in picture_text
         assert not CONTROL_CHARACTERS.search(picture_text)

@@ -19,7 +19,7 @@ from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.contents import Contents, collect_contents
 from research.studies.report.page import write_contents, write_study_report
-from research.studies.statistics.over_examples import SCOPE
+from research.studies.statistics.over_rows import SCOPE
 from tests.browser import needs_chromium, open_page, take_screenshot
 from tests.builders.studies import (
     FAST_SETTINGS,
@@ -66,6 +66,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
+    # The first cell of a row contains the arm's marker and its name.
     costs = {row[0].split(maxsplit=1)[1]: row for row in table_cells("costs", text)}
     assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
     mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
@@ -126,7 +127,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     result = finished_study.outcomes[3].result
     assert result is not None
     study = with_changed_outcomes(
-        dataclasses.replace(finished_study, directory=tmp_path, num_outside_grid=3),
+        dataclasses.replace(finished_study, directory=tmp_path, num_finished_outside_grid=3),
         {
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},
@@ -175,7 +176,8 @@ def test_report_is_written_without_finished_trials(tmp_path: Path) -> None:
 
 @needs_chromium
 def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: StudyOutcomes, tmp_path: Path) -> None:
-    study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=finished_study.outcomes[4:5])
+    seed_0_of_lstm = finished_study.outcomes[4]
+    study = dataclasses.replace(finished_study, directory=tmp_path, outcomes=[seed_0_of_lstm])
     contents = collect_contents(study)
     rendered = open_page(write_contents(contents))
     assert rendered.errors == []
@@ -183,20 +185,20 @@ def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: Study
     assert all(rendered.images.values())
     assert "1 arm, 1 seed, 1 trial: 1 finished" in rendered.text
     assert [arm.comparison for arm in contents.ranked] == [None]
-    assert contents.models == []
+    assert contents.model_comparisons == []
     assert contents.reasons.keys() == {"disagreements"}
     assert f"Not shown: {contents.reasons['disagreements']}." in rendered.text
 
 
-def write_data(folder: Path, kind: str) -> Path:
-    """Write a data set whose labels can be learned from the words of its texts."""
+def write_data(folder: Path, task: str) -> Path:
+    """Write a data set for the task multi_label or regression."""
     folder.mkdir()
     for split, num_rows in (("train", 24), ("validation", 10), ("test", 12)):
         lines = []
         for row in range(num_rows):
             text = f"{split} {row} {'good great' if row % 2 else 'bad poor'} {'film ' * (row % 7)}"
             label: Any = (["<i>a</i>"] if row % 2 else []) + (["b"] if row % 3 else [])
-            lines.append(json.dumps({"text": text, "label": label if kind == "multi_label" else row % 5 + 0.5}))
+            lines.append(json.dumps({"text": text, "label": label if task == "multi_label" else row % 5 + 0.5}))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -204,18 +206,18 @@ def write_data(folder: Path, kind: str) -> Path:
 @needs_chromium
 @pytest.mark.usefixtures("session_cache")
 @pytest.mark.parametrize(
-    ("kind", "metric", "measure"),
+    ("task", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
 )
 def test_report_supports_multi_label_and_regression_tasks(
-    tiny_encoder: Path, tmp_path: Path, kind: str, metric: str, measure: str
+    tiny_encoder: Path, tmp_path: Path, task: str, metric: str, measure: str
 ) -> None:
     base: Mapping[str, Any] = {
         **FAST_SETTINGS,
         "encoder": str(tiny_encoder),
-        "data": str(write_data(tmp_path / "data", kind)),
+        "data": str(write_data(tmp_path / "data", task)),
     }
-    spec = StudySpec(name=kind, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
+    spec = StudySpec(name=task, base={**base, "head_lr": 0.05}, grid={"head": ["linear", "mean"], "seed": [0]})
     study = run_study(tmp_path / "runs", spec)
     page = write_study_report(study)
     rendered = open_page(page, width=390)
@@ -229,6 +231,6 @@ def test_report_supports_multi_label_and_regression_tasks(
     ranking = {row[0].split()[1]: row[1].split()[0] for row in table_cells("ranking", page.read_text())}
     assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
     assert len(table_cells("models", page.read_text())) == 1
-    assert ("not simply right" in rendered.text) == (kind == "regression")
-    if kind == "multi_label":
+    assert ("not simply right" in rendered.text) == (task == "regression")
+    if task == "multi_label":
         assert [row[0] for row in table_cells("by-label", page.read_text())] == ["<i>a</i>", "b"]

@@ -28,6 +28,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
+    # The first cell of a row contains the arm's marker and its name.
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
         arm = row[0].split(maxsplit=1)[1]
@@ -45,21 +46,22 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
 
 
-def test_failed_trial_removes_the_verdicts_of_its_arm() -> None:
+def test_failed_trial_removes_the_verdict_of_its_arm_and_a_failed_baseline_all_verdicts() -> None:
     outcomes = []
     for arm, gain in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
         for seed in range(6):
-            value = 0.5 + gain + 0.01 * seed + 0.001 * gain * seed
+            value = 0.5 + gain + 0.01 * seed + 0.001 * gain * seed  # a constant difference would get no verdict
             metrics = {split: {"accuracy": value} for split in ("validation", "test")}
             outcomes.append(Outcome(make_trial(arm, seed), Path("nowhere"), "finished", {"metrics": metrics}))
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.failed_seeds == {"linear": (), "lstm": (), "gru": ()}
     assert accuracy_verdicts(study) == {"lstm": "better", "gru": "better"}
     failed = {"state": "failed", "result": None, "error": "the loss is nan"}
-    study_with_failure = with_changed_outcomes(study, {11: failed})
+    study_with_failure = with_changed_outcomes(study, {11: failed})  # seed 5 of lstm
     assert study_with_failure.failed_seeds["lstm"] == (5,)
     assert accuracy_verdicts(study_with_failure) == {"lstm": None, "gru": "better"}
-    assert accuracy_verdicts(with_changed_outcomes(study, {5: failed})) == {"lstm": None, "gru": None}
+    baseline_failed = with_changed_outcomes(study, {5: failed})
+    assert accuracy_verdicts(baseline_failed) == {"lstm": None, "gru": None}
     lstm = next(ranked for ranked in rank_arms(study_with_failure, "accuracy") if ranked.arm == "lstm")
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
 

@@ -18,7 +18,9 @@ from tests.builders.studies import study_with_predictions, with_changed_outcomes
 
 ORDINAL = Path(__file__).parents[2] / "tasks" / "ordinal.py"
 ARMS = {"a": [[0, 1, 1], [0, 0, 1]], "b": [[1, 1, 0]]}
+"""For each arm, one list of predictions per seed."""
 LABELS = [0, 1, 0]
+"""True labels of the three rows."""
 
 
 def rewrite_predictions(study: StudyOutcomes, index: int, **columns: Any) -> None:

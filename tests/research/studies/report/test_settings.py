@@ -15,6 +15,7 @@ from tests.builders.studies import make_trial
 
 
 def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
+    """Return a study with two waiting trials for each arm, which is given by its settings."""
     outcomes = []
     for arm, settings in arms.items():
         for seed in (0, 1):
@@ -24,13 +25,15 @@ def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
 
 
 def write_config(study: StudyOutcomes, index: int, **resolved: Any) -> None:
+    """Write the config.yaml of the trial with this index, in which some settings are resolved."""
     outcome = study.outcomes[index]
     outcome.directory.mkdir()
     (outcome.directory / "config.yaml").write_text(yaml.safe_dump({**outcome.trial.settings, **resolved}))
 
 
 def shared_values(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
-    return {name: (value, marked) for _, rows in settings.shared for name, value, marked in rows}
+    """Return each shared setting's value, and whether the value differs from the default."""
+    return {name: (value, differs) for _, rows in settings.shared for name, value, differs in rows}
 
 
 def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -> None:

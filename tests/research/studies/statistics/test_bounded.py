@@ -14,13 +14,13 @@ from research.tasks.metric_names import metric_bounds
 
 
 def test_bounded_interval_is_on_the_logit_scale() -> None:
-    low, high = bounded_interval(0.9, 0.05, (0.0, 1.0))
+    low, high = bounded_interval(0.9, half_width=0.05, bounds=(0.0, 1.0))
     slope = 1 / (0.9 * 0.1)
     assert (low, high) == pytest.approx((expit(logit(0.9) - 0.05 * slope), expit(logit(0.9) + 0.05 * slope)))
 
 
 def test_interval_of_a_correlation_matches_fishers_z() -> None:
-    low, high = bounded_interval(0.6, 0.1, (-1.0, 1.0))
+    low, high = bounded_interval(0.6, half_width=0.1, bounds=(-1.0, 1.0))
     slope = 1 / (1 - 0.6**2)
     assert (low, high) == pytest.approx(
         (math.tanh(math.atanh(0.6) - 0.1 * slope), math.tanh(math.atanh(0.6) + 0.1 * slope))
@@ -28,31 +28,31 @@ def test_interval_of_a_correlation_matches_fishers_z() -> None:
 
 
 def test_interval_above_a_lower_bound_is_on_the_log_scale() -> None:
-    low, high = bounded_interval(0.2, 0.3, (0.0, math.inf))
+    low, high = bounded_interval(0.2, half_width=0.3, bounds=(0.0, math.inf))
     assert (low, high) == pytest.approx((0.2 * math.exp(-1.5), 0.2 * math.exp(1.5)))
 
 
-def test_interval_without_bounds_is_students_t() -> None:
-    assert bounded_interval(0.2, 0.3, UNBOUNDED) == pytest.approx((-0.1, 0.5))
+def test_interval_without_bounds_is_students_t_interval() -> None:
+    assert bounded_interval(0.2, half_width=0.3, bounds=UNBOUNDED) == pytest.approx((-0.1, 0.5))
 
 
-def test_narrow_interval_is_close_to_students_t() -> None:
-    assert bounded_interval(0.85, 0.01, (0.0, 1.0)) == pytest.approx((0.84, 0.86), abs=3e-4)
+def test_narrow_interval_is_close_to_students_t_interval() -> None:
+    assert bounded_interval(0.85, half_width=0.01, bounds=(0.0, 1.0)) == pytest.approx((0.84, 0.86), abs=3e-4)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)])
 def test_interval_stays_within_the_bounds_and_contains_the_mean(bounds: tuple[float, float]) -> None:
     rng = np.random.default_rng(0)
     mean = bounds[0] + rng.uniform(1e-9, 1, 1000) * min(1, bounds[1] - bounds[0])
-    low, high = bounded_interval(mean, 10 ** rng.uniform(-9, 3, 1000), bounds)
+    low, high = bounded_interval(mean, half_width=10 ** rng.uniform(-9, 3, 1000), bounds=bounds)
     assert (bounds[0] <= low).all()
     assert (high <= bounds[1]).all()
     assert (low <= mean + 1e-12).all()
     assert (mean - 1e-12 <= high).all()
 
 
-def test_missing_interval_stays_missing() -> None:
-    assert np.isnan(bounded_interval(0.5, math.nan, (0.0, 1.0))).all()
+def test_undefined_half_width_gives_no_interval() -> None:
+    assert np.isnan(bounded_interval(0.5, half_width=math.nan, bounds=(0.0, 1.0))).all()
 
 
 def test_interval_of_accuracies_near_one_stays_below_one() -> None:

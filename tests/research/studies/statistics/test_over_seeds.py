@@ -17,7 +17,10 @@ from research.studies.statistics.power import MIN_SEEDS
 
 Values = dict[int, float]
 BASELINE: Values = {0: 0.88, 1: 0.91, 2: 0.91, 3: 0.92, 4: 0.90}
-ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}  # better by 0.018 on average, p = 0.037
+ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}
+"""Better than the baseline by 0.018 on average, p = 0.037."""
+NOISY_ARM: Values = {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}
+"""Not significantly different from the baseline."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +68,7 @@ def test_zero_is_a_valid_value() -> None:
     assert summarize_arm("lstm", {0: 0.0, 1: 0.0}).mean == 0
 
 
-def test_summary_names_undefined_seeds() -> None:
+def test_undefined_seeds_are_excluded_from_the_summary_and_listed() -> None:
     summary = summarize_arm("lstm", {0: 0.8, 1: math.nan, 2: 0.9, 3: math.inf})
     assert (summary.seeds, summary.undefined_seeds) == ((0, 2), (1, 3))
     assert summary.mean == pytest.approx(0.85)
@@ -99,22 +102,21 @@ def test_seeds_are_paired_by_number_not_by_order() -> None:
     assert compare(reordered) == compare(ARM)
 
 
-def test_lower_is_better_for_errors() -> None:
+def test_verdict_depends_on_whether_higher_is_better() -> None:
     assert compare(ARM, higher_is_better=False).verdict == "worse"
     assert compare(BASELINE, ARM, higher_is_better=False).verdict == "better"
     assert compare(BASELINE, ARM).verdict == "worse"
 
 
 def test_small_difference_is_not_significant() -> None:
-    noisy = {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}
-    comparison = compare(noisy)
+    comparison = compare(NOISY_ARM)
     assert comparison.p is not None
     assert comparison.p > 0.05
     assert comparison.verdict == "no significant difference"
 
 
 def test_verdict_uses_the_corrected_p_value() -> None:
-    arms = {"linear": BASELINE, "lstm": ARM, "gru": {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}}
+    arms = {"linear": BASELINE, "lstm": ARM, "gru": NOISY_ARM}
     lstm, gru = compare_arms(arms, "linear", higher_is_better=True)
     assert lstm.p is not None
     assert lstm.p < 0.05
@@ -145,7 +147,7 @@ def test_failed_seed_of_either_arm_blocks_the_verdict(failed_arm: str) -> None:
 
 
 def test_failed_seed_does_not_affect_verdicts_of_other_arms() -> None:
-    arms = {"linear": BASELINE, "lstm": ARM, "gru": {seed: value + 0.05 * (-1) ** seed for seed, value in ARM.items()}}
+    arms = {"linear": BASELINE, "lstm": ARM, "gru": NOISY_ARM}
     lstm, gru = compare_arms(arms, "linear", higher_is_better=True, failed={"lstm": [7]})
     assert lstm.verdict is None
     assert gru.verdict == "no significant difference"
@@ -164,7 +166,7 @@ def test_single_common_seed_has_only_a_difference() -> None:
 
 
 @pytest.mark.parametrize("arm", [{}, {9: 0.9}, {0: math.nan}])
-def test_missing_common_values_are_the_reason_for_no_verdict(arm: Values) -> None:
+def test_arm_without_values_in_common_with_the_baseline_has_no_verdict(arm: Values) -> None:
     comparison = compare(arm)
     assert (comparison.seeds, comparison.mean_difference, comparison.p, comparison.verdict) == ((), None, None, None)
     assert comparison.why_no_verdict.endswith("(found 0)")
@@ -235,13 +237,15 @@ def test_holm_keeps_the_order_and_never_lowers_p(seed: int) -> None:
     assert all(corrected >= p)
     assert max(corrected) <= 1
     assert min(corrected) == pytest.approx(min(1, 6 * min(p)))
-    for (p_first, first), (p_second, second) in itertools.permutations(zip(p, corrected, strict=True), 2):
-        assert first <= second or p_first > p_second
+    for (first_p, first_corrected), (second_p, second_corrected) in itertools.permutations(
+        zip(p, corrected, strict=True), 2
+    ):
+        assert first_corrected <= second_corrected or first_p > second_p
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
-    arms = random_arms(2, 6, seed)
+    arms = random_arms(num_arms=2, num_seeds=6, seed=seed)
     (forward,) = compare_arms(arms, "arm 0", higher_is_better=True)
     (backward,) = compare_arms(arms, "arm 1", higher_is_better=True)
     assert forward.mean_difference == pytest.approx(-(backward.mean_difference or 0))
@@ -253,7 +257,7 @@ def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_constant_added_to_all_arms_changes_nothing(seed: int) -> None:
-    arms = random_arms(4, 6, seed)
+    arms = random_arms(num_arms=4, num_seeds=6, seed=seed)
     shifted = {arm: {key: value + 10 for key, value in values.items()} for arm, values in arms.items()}
     for original, moved in zip(
         *(compare_arms(values, "arm 0", higher_is_better=True) for values in (arms, shifted)), strict=True

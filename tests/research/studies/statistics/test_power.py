@@ -53,7 +53,7 @@ def test_difference_that_needs_too_many_seeds_is_out_of_reach() -> None:
     assert f"{MAX_SEEDS:,}" in needed.description
 
 
-def test_seeds_needed_description_states_the_assumption() -> None:
+def test_description_states_the_assumed_difference_and_the_numbers_of_seeds() -> None:
     description = seeds_needed(0.01, 0.01, num_seeds=4).description
     assert description.startswith("10 in total (6 more)")
     assert "+0.01" in description

@@ -43,7 +43,7 @@ def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path:
 
 
 class NearMiss(SingleLabel):
-    """A task of a user with labels like those of `SingleLabel`. Predictions that are off by one count as correct."""
+    """A user-defined task with the labels of `SingleLabel`; predictions that are off by one count as correct."""
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[np.bool_]:
@@ -74,7 +74,7 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
         read_predictions([path])
 
 
-def test_correct_refuses_regression(tmp_path: Path) -> None:
+def test_regression_predictions_are_not_right_or_wrong(tmp_path: Path) -> None:
     predictions = read_predictions(
         [write_predictions(tmp_path / "1", id=[0, 1], label=[0.5, 1.0], prediction=[0.5, 2.0])]
     )

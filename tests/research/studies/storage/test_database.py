@@ -44,7 +44,7 @@ def test_database_error_is_one_line_without_the_password() -> None:
         raise UpdateFinishedTrialError
 
 
-def test_transaction_locks_the_file_when_it_begins(tmp_path: Path) -> None:
+def test_beginning_a_transaction_locks_the_file(tmp_path: Path) -> None:
     engines = [create_engine(local_address(tmp_path), connect_args={"timeout": 0}) for _ in range(2)]
     for engine in engines:
         lock_at_transaction_start(engine)

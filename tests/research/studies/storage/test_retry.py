@@ -17,7 +17,7 @@ from tests.limits import HANG_LIMIT
 from tests.messages import collect_messages
 
 
-def test_waiting_for_a_storage_stops_on_request(tmp_path: Path) -> None:
+def test_call_is_not_retried_if_the_process_should_stop(tmp_path: Path) -> None:
     policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
@@ -30,7 +30,7 @@ def test_waiting_for_a_storage_stops_on_request(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[sqlite3.Connection]:
+def locked_database(path: Path) -> Iterator[sqlite3.Connection]:
     """Keep a database locked by a second connection until that connection ends its transaction."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         connection.execute("create table a (b)")
@@ -41,7 +41,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 def test_call_is_retried_until_the_storage_responds(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
     num_calls = 0
-    with locked(tmp_path / "a.db") as connection, collect_messages() as lines:
+    with locked_database(tmp_path / "a.db") as connection, collect_messages() as lines:
 
         def call() -> int:
             nonlocal num_calls

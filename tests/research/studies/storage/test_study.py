@@ -1,4 +1,4 @@
-"""Studies in a file: trials are claimed once, and results are kept if workers die."""
+"""In a study's storage, each trial is claimed by one worker, and results count even if the worker was declared dead."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def age_heartbeats(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("second_attempt", ["waits", "runs", "failed", "finished"])
-def test_result_of_a_worker_declared_dead_is_kept(tmp_path: Path, second_attempt: str) -> None:
-    # `second_attempt` is the state of the requeued trial when the slow worker reports its result.
+def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_path: Path, second_attempt: str) -> None:
+    # `second_attempt` is what the requeued trial does when the slow worker reports its result.
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -121,7 +121,7 @@ def test_adding_trials_uses_few_transactions_and_polling_uses_few_statements(tmp
             study.entries()
             statements.clear()
             study.entries()
-            assert len(statements) == 2  # one transaction and one query
+            assert len(statements) == 2  # BEGIN and one SELECT
         finally:
             sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", record)
         claim = other_connection.claim("another worker")

@@ -23,7 +23,7 @@ def test_trial_survives_a_round_trip_through_optuna() -> None:
     assert entry is not None
     assert (entry.trial, entry.trial.axes, entry.trial.settings) == (trial, trial.axes, trial.settings)
     assert (entry.state, entry.value) == (TrialState.WAITING, None)
-    assert read_entry(create_trial(state=TrialState.WAITING)) is None
+    assert read_entry(create_trial(state=TrialState.WAITING)) is None  # a trial that another program added
 
 
 def test_distributions_contain_all_values_of_the_axes() -> None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from research.studies.report.rows import StudyRows
-from research.studies.statistics.over_examples import ExampleBootstrap, McNemar, bootstrap_examples, compare_examples
+from research.studies.statistics.over_rows import McNemar, RowBootstrap, bootstrap_rows, compare_over_rows
 
 
 @dataclass(frozen=True)
-class ModelsCompared:
+class ModelComparison:
     """Comparison of the models of one arm with those of the baseline, on the same rows."""
 
     arm: str
     """Name of the arm."""
     seeds: tuple[int, ...]
     """Common seeds with predictions on this machine."""
-    over_all_seeds: ExampleBootstrap | None
+    over_all_seeds: RowBootstrap | None
     """Difference in mean correctness, averaged over the seeds; None without a common seed."""
     by_seed: dict[int, McNemar]
     """McNemar's test of the two models of each seed; empty if labels are numbers, which are not simply right or
     wrong."""
 
 
-def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompared]:
+def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelComparison]:
     """Compare the models of each arm with those of the baseline, in the order of the arms.
 
     Raises:
@@ -38,11 +38,11 @@ def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelsCompare
         if arm == baseline:
             continue
         if not seeds:
-            comparisons.append(ModelsCompared(arm, (), None, {}))
+            comparisons.append(ModelComparison(arm, (), None, {}))
         elif rows.task.correctness_is_distance:
             pairs = ([each[seed] for seed in seeds] for each in (arm_scores, scores[baseline]))
-            comparisons.append(ModelsCompared(arm, seeds, bootstrap_examples(*pairs), {}))
+            comparisons.append(ModelComparison(arm, seeds, bootstrap_rows(*pairs), {}))
         else:
-            compared = compare_examples(arm_scores, scores[baseline])
-            comparisons.append(ModelsCompared(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
+            compared = compare_over_rows(arm_scores, scores[baseline])
+            comparisons.append(ModelComparison(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
     return comparisons

@@ -44,34 +44,34 @@ class McNemar:
 
 
 @dataclass(frozen=True)
-class ExampleBootstrap:
+class RowBootstrap:
     """Bootstrap over rows: how much would the difference between two sets of models vary with different rows?"""
 
     difference: float
     """Mean score of the arm's models minus mean score of the baseline's models."""
     interval: tuple[float, float]
     """95% percentile interval over resampled rows."""
-    num_examples: int
+    num_rows: int
     """Number of rows."""
     scope: str = SCOPE
     """What the interval is about."""
 
 
 @dataclass(frozen=True)
-class ExampleComparison:
+class RowComparison:
     """Comparison of the trained models of an arm and of the baseline on the same rows."""
 
     seeds: tuple[int, ...]
     """Common seeds, ascending."""
     by_seed: Mapping[int, McNemar]
     """McNemar's test of the two models of each seed. All tests use the same rows, so their counts must not be added."""
-    over_all_seeds: ExampleBootstrap
+    over_all_seeds: RowBootstrap
     """Difference in accuracy, averaged over the seeds."""
     scope: str = SCOPE
     """What the comparison is about."""
 
 
-def compare_examples(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) -> ExampleComparison:
+def compare_over_rows(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) -> RowComparison:
     """Compare the models of an arm with those of the baseline.
 
     Args:
@@ -85,10 +85,10 @@ def compare_examples(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) ->
         raise ValueError(
             f"Expected at least one common seed; the arm has seeds {sorted(arm)}, and the baseline {sorted(baseline)}."
         )
-    return ExampleComparison(
+    return RowComparison(
         seeds,
         {seed: compare_models(arm[seed], baseline[seed]) for seed in seeds},
-        bootstrap_examples([arm[seed] for seed in seeds], [baseline[seed] for seed in seeds]),
+        bootstrap_rows([arm[seed] for seed in seeds], [baseline[seed] for seed in seeds]),
     )
 
 
@@ -109,13 +109,13 @@ def compare_models(arm: Bools, baseline: Bools) -> McNemar:
     return McNemar(num_arm_only, num_baseline_only, exact, float(mcnemar(table, exact=exact, correction=True).pvalue))
 
 
-def bootstrap_examples(
+def bootstrap_rows(
     arm: Sequence[NDArray[Any]],
     baseline: Sequence[NDArray[Any]],
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
-) -> ExampleBootstrap:
+) -> RowBootstrap:
     """Compute a paired bootstrap over rows for the difference in a score, averaged over models.
 
     Args:
@@ -140,7 +140,7 @@ def bootstrap_examples(
         random_state=np.random.default_rng(seed),  # scipy before 1.15 has no argument `rng`
     )
     low, high = result.confidence_interval
-    return ExampleBootstrap(float(_mean_difference(*scores)), (float(low), float(high)), len(scores[0]))
+    return RowBootstrap(float(_mean_difference(*scores)), (float(low), float(high)), len(scores[0]))
 
 
 def _mean_difference(arm: Floats, baseline: Floats, axis: int = -1) -> Floats:
@@ -150,4 +150,6 @@ def _mean_difference(arm: Floats, baseline: Floats, axis: int = -1) -> Floats:
 def _check_rows(models: Sequence[NDArray[Any]]) -> None:
     numbers = [len(each) for each in models]
     if len(set(numbers)) != 1 or numbers[0] < 2:
-        raise ValueError(f"Expected predictions of all models for the same two or more rows; got {numbers} rows.")
+        raise ValueError(
+            f"Expected predictions of all models for the same rows, at least two; got {numbers} rows by model."
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from research.studies.outcomes import StudyOutcomes
-from research.studies.report.examples import compare_models_of_arms
+from research.studies.report.model_comparisons import compare_models_of_arms
 from research.studies.report.rows import read_rows
 from tests.builders.studies import study_with_predictions, with_changed_outcomes
 
@@ -34,7 +34,7 @@ def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
 
 def test_arm_without_a_common_seed_is_not_compared(tmp_path: Path) -> None:
     study = study_with_predictions(tmp_path, {"base": [HALF_CORRECT, HALF_CORRECT], "a": [CORRECT, CORRECT]}, LABELS)
-    study = with_failed_trials(study, 0, 3)  # seed 0 of the baseline and seed 1 of the other arm
+    study = with_failed_trials(study, 0, 3)  # seed 0 of the baseline and seed 1 of arm a
     (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert (comparison.arm, comparison.seeds, comparison.over_all_seeds, comparison.by_seed) == ("a", (), None, {})
 

@@ -97,7 +97,8 @@ def peak_memory() -> float:
 def print_table(results: list[dict[str, float]]) -> None:
     """Print a Markdown table with one line per data set."""
     print(
-        f"| rows | file, MB | seconds | peak before, MB | peak after preparing, MB | growth, MB | peak after {_NUM_BATCHES} batches, MB |"
+        "| rows | file, MB | seconds | peak before, MB | peak after preparing, MB | growth, MB "
+        f"| peak after {_NUM_BATCHES} batches, MB |"
     )
     print("|---|---|---|---|---|---|---|")
     for result in results:

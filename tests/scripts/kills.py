@@ -1,6 +1,8 @@
 """Kill runs at random times, resume them, and compare their files with those of an uninterrupted run.
 
 `python -m tests.scripts.kills FOLDER --encoder E --data D --kills 25` prints a table. Tests call `kill_and_compare`.
+Kills are timed by events. An event is a point of the loop or an operation on a file of the run, as counted by the
+plugin count_events.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def kill_and_compare(
 
     Args:
         folder: folder for the runs.
-        settings: flags for encoder and data.
+        settings: flags for the encoder and the data; all other settings are in SETTINGS.
         environment: environment variables for the commands.
         num_kills: number of runs to kill, at times spread over a whole run; every third run is killed twice.
         num_processes: processes of a run; 0 means plain `python`.
@@ -118,6 +120,7 @@ def _start_run(
     for path in progress.iterdir():
         path.unlink()
     arguments = [*settings, *SETTINGS, "--output_dir", str(run), *extra_flags]
+    # The plugin count_events reads PROGRESS and RUN.
     all_variables = {**os.environ, **environment, "PROGRESS": str(progress), "RUN": str(run)}
     command = command_line(arguments, num_processes=num_processes)
     return BackgroundCommand(command, run.parent, all_variables, run.with_suffix(".txt"))
@@ -155,7 +158,10 @@ def _kill_after(started: BackgroundCommand, run: Path, num_events: int, victims:
 
 
 def _read_start(printed: str) -> str:
-    """Return the name of the checkpoint from which a run says that it resumes, `finished` or `the beginning`."""
+    """Return from where a run resumed, according to its output: a checkpoint's name or "the beginning".
+
+    If the run had already finished before it was resumed, the result is "finished".
+    """
     if "is finished" in printed:
         return "finished"
     messages = [line for line in printed.splitlines() if line.startswith("Resuming from ")]

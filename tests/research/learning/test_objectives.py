@@ -20,8 +20,8 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped_names
 
-SINGLE_LABEL = SingleLabel(("a", "b"), (3, 1), 4)
-MULTI_LABEL = MultiLabel(("a", "b"), (1, 3), 4)
+SINGLE_LABEL = SingleLabel(("a", "b"), label_counts=(3, 1), num_train=4)
+MULTI_LABEL = MultiLabel(("a", "b"), label_counts=(1, 3), num_train=4)
 REGRESSION = Regression(("score",))
 
 
@@ -55,12 +55,14 @@ LOGITS = [[2.0, 0.0], [0.5, 1.5]]
 
 
 def output_units_of(task: Task, name: str, **options: Any) -> list[list[float]]:
+    """Return the shifts and the scales of the outputs."""
     return [values.tolist() for values in create(OBJECTIVES, Choice(name, options), task).output_units()]
 
 
 def test_output_units_follow_the_distribution_of_labels() -> None:
     assert output_units_of(SINGLE_LABEL, "cross_entropy") == [[0, 0], [1, 1]]
     shift, scale = output_units_of(MULTI_LABEL, "bce")
+    # The log odds of each label, with half a row added to both counts.
     assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
     assert scale == [1, 1]
     assert output_units_of(MULTI_LABEL, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]

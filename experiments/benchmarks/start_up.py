@@ -76,7 +76,9 @@ def main() -> None:
                 }
                 load = os.getloadavg()[0]
                 print(f"round {number}, load {load:.1f}, {repository}: {describe(measured)}", flush=True)
-                for name, duration in measured.items() if number > 0 else ():  # round 0 only fills the caches
+                if number == 0:  # this round only fills the caches
+                    continue
+                for name, duration in measured.items():
                     durations[repository][name].append(duration)
     print_table(durations)
 

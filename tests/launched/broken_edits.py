@@ -242,6 +242,7 @@ SCENARIOS = {
     "frozen parameter keeps its gradient": Scenario(
         [{"at": "0%", "freeze": "encoder.embeddings"}, *SCALE_LR], "after_step", give_gradient_to_frozen_parameter
     ),
+    # DDP's reducer averages the gradients.
     "reducer not updated": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}),
     "reducer updated only in name": Scenario(
         UNFREEZE, patches={"research.training.boundary.rewrap": replace_only_parameter_list}

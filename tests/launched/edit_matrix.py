@@ -100,11 +100,11 @@ def weight_decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
 
 
 CASES = {
-    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not layer_test(0)(name)),
+    "freeze": Case({"freeze": "encoder.layer[0]"}, trains=lambda name: not layer_test(0)(name)),
     "unfreeze": Case(
         {"unfreeze": "encoder.layer[-1:]"},
-        lambda name: name.startswith("head.") or layer_test(1)(name),
-        [{"at": "0%", "freeze": "encoder"}],
+        trains=lambda name: name.startswith("head.") or layer_test(1)(name),
+        earlier_entries=[{"at": "0%", "freeze": "encoder"}],
     ),
     "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
     "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, rates={**BASE_RATES, "head": 0.003}),
@@ -123,6 +123,7 @@ CASES = {
     "reinitialize": Case({"reinitialize": "encoder.layer[-1]"}),
     "drop_layers": Case(
         {"drop_layers": "encoder.layer[0]"},
+        # The remaining layer was layer.1 and keeps its rate.
         rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
         check=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
     ),
@@ -131,13 +132,13 @@ CASES = {
         check=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
     ),
     "set_max_length": Case({"set_max_length": 8}, check=lambda run, widths: max(widths) == 8),
-    "add_lora": Case({"add_lora": {"r": 2}}, is_adapter_or_head),
+    "add_lora": Case({"add_lora": {"r": 2}}, trains=is_adapter_or_head),
     "merge_lora": Case(
         {"merge_lora": True},
         earlier_entries=[{"at": "0%", "add_lora": {"r": 2}}],
         check=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
     ),
-    "shift_bias": Case({"shift_bias": 0.25}, lambda name: name != "head.out.bias"),
+    "shift_bias": Case({"shift_bias": 0.25}, trains=lambda name: name != "head.out.bias"),
 }
 
 

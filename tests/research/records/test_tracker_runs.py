@@ -21,7 +21,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the tracker lib
 
 
 class FailAfterStep3(Hook):
-    """Fails after the third step if `enabled` is set. The last checkpoint is from the second step."""
+    """Fails after the third step if `enabled` is set. The last checkpoint is from the second step.
+
+    Resumed runs must have the hooks of the checkpoint, so they have this hook without `enabled`.
+    """
 
     def __init__(self, *, enabled: bool = False) -> None:
         self.enabled = enabled

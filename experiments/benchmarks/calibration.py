@@ -300,7 +300,7 @@ def main() -> None:
     if len(runs) < (min_runs := max(options.comparisons + 1, 2 * MIN_SEEDS)):
         raise SystemExit(f"Expected at least {min_runs} finished runs in {options.folder}; got {len(runs)}.")
     correct = read_correct(runs, options.split)
-    # multipletests collects garbage in every call. This takes 30 ms with all imported modules, and 20 µs after freezing.
+    # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs if they are frozen.
     gc.freeze()
     rng = np.random.default_rng(options.seed)
     accuracies = sample_accuracies(correct, options.studies, rng)

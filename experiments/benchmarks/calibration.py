@@ -68,7 +68,7 @@ NUM_HALVES = 20
 MAX_PAIRS = 200
 """Maximum number of pairs of runs, or pairs of groups of runs, that the tests over rows compare."""
 NUM_RESAMPLES = 999
-"""Number of bootstrap samples of each bootstrap over rows."""
+"""Number of samples of each bootstrap over rows."""
 TOLERANCE = 0.05
 """Largest accepted difference between the measured and the promised power."""
 

@@ -39,7 +39,7 @@ def test_early_stopping_resets_the_count_in_a_fork_with_a_different_metric(start
     assert (different_metric.best, different_metric.num_without_improvement) == (None, 0)
 
 
-def test_early_stopping_refuses_metrics_that_the_task_lacks_and_a_patience_of_0(start_run: StartRun) -> None:
+def test_early_stopping_refuses_unknown_and_unsuitable_metrics_and_a_patience_of_0(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"'acuracy'.*'accuracy'"):
         EarlyStopping(metric="acuracy")
     with pytest.raises(ValueError, match="'pearson'"):  # a metric of regression only

@@ -80,7 +80,7 @@ def test_cross_entropy_smooths_labels() -> None:
     assert losses == pytest.approx([expected])
 
 
-def test_balanced_class_weights_have_a_mean_of_one() -> None:
+def test_balanced_class_weights_have_a_mean_of_one_over_the_training_rows() -> None:
     # Label a has 3 rows and label b has 1, so the weights have a ratio of 1/3 to 1, and 3 w_a + 1 w_b = 4.
     expected = [2 / 3 * cross_entropy(LOGITS[0], 0), 2.0 * cross_entropy(LOGITS[1], 1)]
     balanced = compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights="balanced")
@@ -150,7 +150,7 @@ def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
 
 
 @pytest.mark.parametrize("name", shipped_names(OBJECTIVES))
-def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
+def test_objective_accepts_only_the_tasks_that_it_lists(name: str) -> None:
     for task in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
         if task.name in OBJECTIVES[name].tasks:
             create(OBJECTIVES, Choice(name), task)

@@ -146,7 +146,7 @@ class Outcome:
     num_kills: int
     """How often the run was killed."""
     forked_at: int | None
-    """Step of the checkpoint that was chosen for the fork; None if the run was refused. From the checkpoint of the last
+    """Step of the checkpoint that was chosen for the fork; None if the run was refused. If it is the last
     step, no fork is made."""
     differences: tuple[str, ...]
     """Differences between the uninterrupted run and the killed or forked run."""

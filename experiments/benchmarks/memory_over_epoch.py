@@ -1,7 +1,7 @@
 """Measure a run's memory over an epoch: resident memory after every 50 steps, and the peak so far.
 
-The script runs an experiment with the given settings in this process. The peak is the one that the operating
-system records, so it includes memory that is used only within a step or an evaluation.
+The script runs an experiment with the given settings in this process. The operating system records the peak,
+so it includes memory that is used only within a step or an evaluation.
 """
 
 from __future__ import annotations

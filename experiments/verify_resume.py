@@ -2,8 +2,9 @@
 
 The script accepts the settings of run.py, including plugins. It makes the same run twice: once without interruption,
 and once with cuts. At a cut, the run is killed in the middle of a randomly drawn step, and then resumed. After every
-step, both runs record hashes of every weight, optimizer state, random number generator and hook. The script prints the
-first hash that differs, and any differences in the predictions and in metrics.jsonl.
+step, both runs record hashes of every weight, optimizer state, random number generator and hook. For each cut, the
+script prints the first hash that differs; at the end, it prints any differences in result.json, metrics.jsonl,
+journal.jsonl and the predictions.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Cut:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifySettings:
-    """Cuts"""
+    """Cuts"""  # the heading of the group in --help
 
     cuts: int = setting(3, effect=Effect.INVOCATION, at_least=0, unit="cuts")
     """Number of times that the run is killed and resumed."""
@@ -284,7 +285,7 @@ def compare_hashes(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
 
 
 def compare_files(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
-    """Yield the differences between the files in the directories of the two runs."""
+    """Yield the differences between the results, logs and predictions of the two runs."""
     import pyarrow.parquet as pq
 
     results = [json.loads((run / "result.json").read_text()) for run in (uninterrupted_run, cut_run)]

@@ -6,7 +6,7 @@ import configparser
 from collections.abc import Callable
 from pathlib import Path
 
-from drawing import Drawing
+from drawing import CHARACTER_WIDTH, Drawing
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
@@ -138,7 +138,9 @@ def draw_loop() -> str:
             frame, start = open_frames.pop()
             x = indent * (DEPTHS[frame] - 1) + 8
             drawing.frame(x, start, width - 16 - 2 * indent * (DEPTHS[frame] - 1), y - start + 2)
-            drawing.text(width - 8 - indent * (DEPTHS[frame] - 1) - 7.1 * len(FRAMES[frame]) - 28, start, FRAMES[frame])
+            caption = FRAMES[frame]
+            right_edge = width - 8 - indent * (DEPTHS[frame] - 1)
+            drawing.text(right_edge - CHARACTER_WIDTH * len(caption) - 28, start, caption)
             y += 12
 
     for frame, name, text in POINTS:

@@ -15,6 +15,8 @@ COLOURS = {
     "note": ("#eceff1", "#263238"),
 }
 """Background colour and text colour of each kind of box."""
+CHARACTER_WIDTH = 7.1
+"""Average width in pixels of a character at font size 13."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -46,7 +48,7 @@ class Drawing:
     def text(self, x: float, y: float, text: str, kind: str = "note") -> None:
         """Draw one line of text on a background box that fits it. `x` and `y` are the middle of the box's left side."""
         background, colour = COLOURS[kind]
-        width = 7.1 * len(text) + 16
+        width = CHARACTER_WIDTH * len(text) + 16
         self.parts.append(f'<rect x="{x}" y="{y - 12}" width="{width:.0f}" height="24" rx="4" fill="{background}"/>')
         self.parts.append(f'<text x="{x + 8}" y="{y + 4.5}" fill="{colour}" font-size="13">{escape(text)}</text>')
 

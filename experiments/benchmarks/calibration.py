@@ -5,31 +5,32 @@
 The folder must hold finished runs of one arm, which differ only in their seeds. The script trains nothing.
 
 False alarms: each simulated study compares the arm with itself. For each seed of a study, every arm gets a randomly
-drawn run, and no two arms get the same one. So no run is compared with itself, the draws for different seeds are
-independent, as the test assumes, and a study may have more seeds than there are runs. All arms of a study are measured
-on the same bootstrap sample of the test rows, and each study has its own sample. Otherwise all studies would use the
-same few accuracies, which are multiples of 1 / number of rows. The runs' accuracies differ more on bootstrapped rows
-than on the real rows, so the power below holds for this simulated arm and is not a forecast for the real one.
+drawn run, and no two arms get the same one, so no run is compared with itself. Runs are drawn anew for each seed, so
+the draws are independent, as the t test assumes. A study may also have more seeds than there are runs. All arms of a
+study are measured on the same bootstrap sample of the test rows, and each study has its own sample. On the real rows,
+all studies would use the same few accuracies, one per run. The runs' accuracies differ more on bootstrapped rows than
+on the real rows, so the power below holds only for the simulated studies and is not a forecast for real ones.
 
 Studies draw from a small number of runs. Two columns of the table show the effect of that:
 
-- `error with the pool`: the simulation is repeated on random halves of the runs. The standard deviation of these
-  results estimates the standard error that results from the choice of the runs, including the error of the simulation.
+- `error from the choice of runs`: the simulation is repeated on random halves of the runs. The standard deviation of
+  the results estimates the standard error due to the choice of runs and to the simulation.
 - `control`: the same simulation with normal random numbers instead of accuracies, one number per run and study. For
-  normal differences, the t test is exact. So if the control of one comparison differs from 5%, the cause is the small
-  number of runs (with 5 seeds: 0.4 points too many with 12 runs, 0.2 with 24, no visible difference with 50). With
-  several comparisons, Holm's correction contributes too, since it does not account for the shared baseline.
+  normally distributed differences, the t test is exact. So if the control of one comparison differs from 5% by more
+  than the error of the simulation, the cause is the small number of runs. (With 5 seeds, the control is 0.4 points too
+  high with 12 runs, 0.2 with 24, and not visibly too high with 50.) With several comparisons, Holm's correction
+  contributes too, since it does not account for the shared baseline.
 
-Intervals: how often the confidence interval of an arm's mean contains the mean of all runs. The table compares the
+Intervals: how often the 95% confidence interval of an arm's mean contains the mean of all runs. The table compares the
 interval by Student's t with the interval on the logit scale, which Midway uses for metrics from 0 to 1. The table also
 has lines for accuracies near 1, drawn from a beta distribution.
 
 Power: in the second arm of each study, every wrong prediction is corrected with probability q, so that its expected
-accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and the true standard deviation of paired
-differences (measured in as many additional studies), and returns a number of seeds and the power promised for it. The
+accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and the standard deviation of paired
+differences (measured in additional simulated studies), and returns a number of seeds and the power promised for it. The
 table compares the promised power with the share of simulated studies, each with that number of seeds, that find the
-effect. With several comparisons, an effect counts as found at the level that Holm's correction applies to the smallest
-p value.
+effect. With several comparisons, an effect counts as found if its p value is at most the level to which Holm's
+correction compares the smallest p value.
 
 The script calls Midway's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).
 """
@@ -65,9 +66,9 @@ EFFECTS = (0.5, 0.75, 1.0, 1.5)
 NUM_HALVES = 20
 """Number of random halves of the runs on which the simulation is repeated."""
 MAX_PAIRS = 200
-"""Maximum number of pairs of runs, or pairs of groups of runs, that the tests over examples compare."""
+"""Maximum number of pairs of runs, or pairs of groups of runs, that the tests over rows compare."""
 NUM_RESAMPLES = 999
-"""Number of bootstrap samples of each test over examples."""
+"""Number of samples of each bootstrap over rows."""
 TOLERANCE = 0.05
 """Largest accepted difference between the measured and the promised power."""
 
@@ -115,9 +116,9 @@ def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator
     """
     num_rows = correct.shape[1]
     uniform = np.full(num_rows, 1 / num_rows)
-    # In blocks, since the row counts of all studies at once would take gigabytes for tens of thousands of rows.
-    blocks = [rng.multinomial(num_rows, uniform, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
-    return np.concatenate([block @ correct.T.astype(np.float64) for block in blocks]) / num_rows
+    # In chunks, since the row counts of all studies at once would take gigabytes for tens of thousands of rows.
+    chunks = [rng.multinomial(num_rows, uniform, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
+    return np.concatenate([chunk @ correct.T.astype(np.float64) for chunk in chunks]) / num_rows
 
 
 def draw_studies(accuracies: Floats, num_arms: int, num_seeds: int, rng: np.random.Generator) -> Floats:
@@ -141,7 +142,8 @@ def find_alarms(accuracies: Floats, num_comparisons: int, num_seeds: int, rng: n
     studies = draw_studies(accuracies, num_comparisons + 1, num_seeds, rng)
     p = paired_t(studies[:, 1:], studies[:, :1]).p
     alarms = np.asarray((p <= LEVEL).any(axis=1))
-    alarms[alarms] = [min(holm(each)) <= LEVEL for each in p[alarms]]  # the correction never lowers a p value
+    # Holm's correction never lowers a p value, so it cannot change studies whose p values are all above the level.
+    alarms[alarms] = [min(holm(each)) <= LEVEL for each in p[alarms]]
     return alarms
 
 
@@ -154,21 +156,25 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
     """Yield the lines of a table: how often studies that compare the arm with itself find a difference."""
     num_studies, num_runs = accuracies.shape
     halves = [rng.permutation(num_runs)[: num_runs // 2] for _ in range(NUM_HALVES)]
-    yield "| comparisons | seeds | studies with an alarm | error of the simulation | error with the pool | control |"
+    yield (
+        "| comparisons | seeds | studies with an alarm | error of the simulation | error from the choice of runs "
+        "| control |"
+    )
     yield "|---|---|---|---|---|---|"
     for number, num_seeds in itertools.product((1, num_comparisons), SEED_COUNTS):
         share = find_alarms(accuracies, number, num_seeds, rng).mean()
         control = find_alarms(rng.normal(size=accuracies.shape), number, num_seeds, rng).mean()
-        pool = "-"
+        choice_error = "-"
         if number < num_runs // 2:  # otherwise a half has too few runs for the arms
             shares = [find_alarms(accuracies[:, half], number, num_seeds, rng).mean() for half in halves]
-            pool = f"{np.std(shares, ddof=1):.2%}"
+            choice_error = f"{np.std(shares, ddof=1):.2%}"
         error = standard_error(share, num_studies)
-        yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {pool} | {control:.2%} |"
+        yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {choice_error} | {control:.2%} |"
 
 
 def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often 95% intervals of an arm's mean contain the true mean or leave [0, 1].
+    """Yield the lines of a table: how often 95% intervals of an arm's mean contain the true mean, and how often the t
+    intervals leave [0, 1].
 
     Args:
         accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs]; the true mean of a
@@ -183,7 +189,7 @@ def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str
         "the runs": (np.take_along_axis(accuracies, runs, axis=1), accuracies.mean(axis=1)),
         "beta, 0.98 ± 0.02": (near_one, np.full(num_studies, 0.98)),
     }
-    yield "| accuracies | seeds | Student's t | outside of 0 to 1 | logit scale |"
+    yield "| accuracies | seeds | Student's t | t interval leaves [0, 1] | logit scale |"
     yield "|---|---|---|---|---|"
     for (name, (values, means)), num_seeds in itertools.product(populations.items(), (3, *SEED_COUNTS)):
         test = paired_t(values[:, :num_seeds], 0.0)
@@ -203,17 +209,19 @@ def _beta_parameters(mean: float, std: float) -> tuple[float, float]:
     return mean * concentration, (1 - mean) * concentration
 
 
-def examples_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often tests over examples find a difference between models of the same arm."""
+def rows_table(correct: Bools, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: how often tests over rows find a difference between runs of the same arm."""
     num_runs = len(correct)
     pairs = rng.permutation(list(itertools.combinations(range(num_runs), 2)))[:MAX_PAIRS]
     groups = [rng.permutation(num_runs)[: 2 * MIN_SEEDS].reshape(2, MIN_SEEDS) for _ in pairs]
     results = {
-        "McNemar, a run of each": [compare_models(*correct[pair]).p <= LEVEL for pair in pairs],
-        "bootstrap of rows, a run of each": [_excludes_zero(correct[pair][:, None]) for pair in pairs],
-        f"bootstrap of rows, {MIN_SEEDS} runs of each": [_excludes_zero(correct[group]) for group in groups],
+        "McNemar, 1 run against 1": [compare_models(*correct[pair]).p <= LEVEL for pair in pairs],
+        "bootstrap over rows, 1 run against 1": [_excludes_zero(correct[pair][:, None]) for pair in pairs],
+        f"bootstrap over rows, {MIN_SEEDS} runs against {MIN_SEEDS}": [
+            _excludes_zero(correct[group]) for group in groups
+        ],
     }
-    yield "| test over examples | comparisons with a difference |"
+    yield "| test over rows | comparisons with a difference |"
     yield "|---|---|"
     for name, alarms in results.items():
         yield f"| {name} | {np.mean(alarms):.1%} of {len(alarms)} |"
@@ -226,20 +234,20 @@ def _excludes_zero(correct: Bools) -> bool:
 
 
 def draw_differences(
-    accuracies: Floats, num_rows: int, corrected: float, num_seeds: int, rng: np.random.Generator
+    accuracies: Floats, num_rows: int, q: float, num_seeds: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return accuracies of the arm with corrections and of the unchanged arm, each [num_studies, num_seeds].
+    """Return accuracies of the arm with corrected predictions and of the unchanged arm, each [num_studies, num_seeds].
 
     Args:
         accuracies: accuracy of each run on each study's sample of rows, [num_studies, num_runs].
         num_rows: number of rows of a sample.
-        corrected: probability that a wrong prediction is corrected.
+        q: probability that a wrong prediction is corrected.
         num_seeds: number of seeds of a study.
         rng: generator that draws runs and corrections.
     """
     arm, baseline = np.moveaxis(draw_studies(accuracies, 2, num_seeds, rng), 1, 0)
     num_wrong = np.rint(num_rows * (1 - arm)).astype(np.int64)
-    return arm + rng.binomial(num_wrong, corrected) / num_rows, baseline
+    return arm + rng.binomial(num_wrong, q) / num_rows, baseline
 
 
 def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
@@ -247,28 +255,28 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
     yield "| effect | q | comparisons | seeds | power promised | found | error of the simulation | within 5 points |"
     yield "|---|---|---|---|---|---|---|---|"
     error_rate = 1 - accuracies.mean()
-    spread = _true_std(accuracies, num_rows, 0.0, rng)
+    spread = _std_of_differences(accuracies, num_rows, 0.0, rng)
     for effect, number in itertools.product(EFFECTS, (1, num_comparisons)):
-        corrected = effect * spread / error_rate
-        if corrected > 1:
+        q = effect * spread / error_rate
+        if q > 1:
             yield f"| {effect * spread:+.2%} | more than all errors | | | | | | |"
             continue
-        std = _true_std(accuracies, num_rows, corrected, rng)
+        std = _std_of_differences(accuracies, num_rows, q, rng)
         needed = seeds_needed(effect * spread, std, num_seeds=0, num_comparisons=number)
-        line = f"| {effect * spread:+.2%} | {corrected:.3f} | {number} |"
+        line = f"| {effect * spread:+.2%} | {q:.3f} | {number} |"
         if needed.total is None or needed.power is None:
             yield f"{line} {needed.description} | | | | |"
             continue
-        test = paired_t(*draw_differences(accuracies, num_rows, corrected, needed.total, rng))
+        test = paired_t(*draw_differences(accuracies, num_rows, q, needed.total, rng))
         power = ((test.p <= needed.level) & (test.mean > 0)).mean()
         error = standard_error(power, len(accuracies))
         is_close = "yes" if abs(power - needed.power) <= TOLERANCE else "NO"
         yield f"{line} {needed.total} | {needed.power:.1%} | {power:.1%} | {error:.1%} | {is_close} |"
 
 
-def _true_std(accuracies: Floats, num_rows: int, corrected: float, rng: np.random.Generator) -> float:
+def _std_of_differences(accuracies: Floats, num_rows: int, q: float, rng: np.random.Generator) -> float:
     """Return the standard deviation of paired differences within studies, measured in studies of 20 seeds."""
-    arm, baseline = draw_differences(accuracies, num_rows, corrected, 20, rng)
+    arm, baseline = draw_differences(accuracies, num_rows, q, 20, rng)
     return float(np.sqrt((arm - baseline).var(axis=1, ddof=1).mean()))
 
 
@@ -292,7 +300,8 @@ def main() -> None:
     if len(runs) < (min_runs := max(options.comparisons + 1, 2 * MIN_SEEDS)):
         raise SystemExit(f"Expected at least {min_runs} finished runs in {options.folder}; got {len(runs)}.")
     correct = read_correct(runs, options.split)
-    gc.freeze()  # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs without
+    # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs if they are frozen.
+    gc.freeze()
     rng = np.random.default_rng(options.seed)
     accuracies = sample_accuracies(correct, options.studies, rng)
     run_accuracies = correct.mean(axis=1)
@@ -304,9 +313,9 @@ def main() -> None:
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
     print("95% intervals of an arm's mean: how many contain the true mean:\n")
     print("\n".join(coverage_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
-    print("The arm compared with itself, tests over examples, which compare these trained models and not arms:\n")
-    print("\n".join(examples_table(correct, rng)), end="\n\n")
-    print("An effect of known size:\n")
+    print("Runs of the arm compared by tests over rows (these compare trained models, not arms):\n")
+    print("\n".join(rows_table(correct, rng)), end="\n\n")
+    print("Power to find an effect of known size:\n")
     print("\n".join(power_table(accuracies, correct.shape[1], options.comparisons, rng)))
 
 

@@ -2,13 +2,14 @@
 
     python experiments/benchmarks/edit_cost.py --rounds 3
 
-The script trains MiniLM on reviews of at least 512 tokens, on one process and on two (CPU), with an edit after every
+The script trains MiniLM on reviews of at least 512 tokens, on one CPU process and on two, with an edit after every
 step except the first. It reports three medians over rounds:
 
 - the time of everything that happens between two steps because of an edit (agreement of the processes, the edit,
   wrapping the model again, audit, journal)
-- the time of the four checks of the audit that need no communication
-- the time for computing the checksums that the audit's fifth check exchanges, without exchanging them
+- the time of the four checks of the audit that need no communication (the longest over all edits)
+- the time for computing the checksums that the audit's fifth check exchanges, without exchanging them (the longest
+  over all edits)
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def write_rows(folder: Path, num_rows: int) -> None:
     folder.mkdir()
 
     def balanced_sample(rows: list[Any], num_rows: int) -> list[Any]:
-        return [row for label in (0, 1) for row in [row for row in rows if row["label"] == label][: num_rows // 2]]
+        by_label = [[row for row in rows if row["label"] == label] for label in (0, 1)]
+        return [row for rows_of_label in by_label for row in rows_of_label[: num_rows // 2]]
 
     longest = balanced_sample([row for row in splits.train if len(row["text"].split()) >= MAX_LENGTH], num_rows)
     shortest = balanced_sample([row for row in splits.test if len(row["text"].split()) <= 60], 8)
@@ -155,7 +157,7 @@ def main() -> None:
     """Measure with one and two processes alternately, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of repetitions (default: 3)")
-    parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
+    parser.add_argument("--batch_size", type=int, default=32, help="rows per step (default: 32)")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:

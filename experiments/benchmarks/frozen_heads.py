@@ -112,6 +112,8 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
             batches = itertools.chain.from_iterable(batches_by_epoch)
 
             class NextEpoch(torch.utils.data.Sampler[list[int]]):
+                """A sampler that yields the batches of the next epoch each time it is iterated over."""
+
                 def __iter__(self) -> Any:
                     return (rows.tolist() for rows in itertools.islice(batches, len(batches_by_epoch[0])))
 

@@ -96,7 +96,10 @@ def peak_memory() -> float:
 
 def print_table(results: list[dict[str, float]]) -> None:
     """Print a Markdown table with one line per data set."""
-    print("| rows | file, MB | seconds | peak before, MB | peak prepared, MB | growth, MB | after 50 batches, MB |")
+    print(
+        "| rows | file, MB | seconds | peak before, MB | peak after preparing, MB | growth, MB "
+        f"| peak after {_NUM_BATCHES} batches, MB |"
+    )
     print("|---|---|---|---|---|---|---|")
     for result in results:
         print(

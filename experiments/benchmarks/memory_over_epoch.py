@@ -1,7 +1,7 @@
-"""Measure a run's memory over an epoch: resident memory after every 50 steps, and the peaks.
+"""Measure a run's memory over an epoch: resident memory after every 50 steps, and the peak so far.
 
-The script runs an experiment with the given settings in this process. The peaks are those that the operating system
-records, so they include memory that is used only within a step or an evaluation.
+The script runs an experiment with the given settings in this process. The operating system records the peak,
+so it includes memory that is used only within a step or an evaluation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import psutil
 from research import Hook, RunConfig, run_experiment
 from research.training.api import Run
 
-FIRST_STEPS = 50
+NUM_FIRST_STEPS = 50
+"""Number of steps whose peak is compared with the peak of the whole run."""
 
 
 class MemoryRecorder(Hook):
-    """Print the resident memory of this process, and remember the peaks.
+    """Print the resident memory of this process, and remember the peak, also that of the first steps.
 
     Args:
         every: steps between two lines.
@@ -33,7 +34,7 @@ class MemoryRecorder(Hook):
     def after_step(self, run: Run) -> None:
         """Print a line every `every` steps, and after the last step."""
         self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if run.clock.step <= FIRST_STEPS:
+        if run.clock.step <= NUM_FIRST_STEPS:
             self.peak_of_first_steps = self.peak
         if run.clock.step % self.every == 0 or run.clock.step == run.clock.total_steps:
             now = psutil.Process().memory_info().rss
@@ -61,7 +62,7 @@ def main() -> None:
             output_dir=str(Path(folder) / "run"), log_with=[], log_every=10**6, timeline=timeline, **settings
         )
         run_experiment(config, hooks=[recorder])
-    print(f"Peak / peak of the first {FIRST_STEPS} steps: {recorder.peak / recorder.peak_of_first_steps:.2f}")
+    print(f"Peak / peak of the first {NUM_FIRST_STEPS} steps: {recorder.peak / recorder.peak_of_first_steps:.2f}")
 
 
 if __name__ == "__main__":

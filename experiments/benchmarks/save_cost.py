@@ -28,13 +28,13 @@ SAVE_INTERVAL = 100
 
 
 class Stopwatch(Hook):
-    """Save a checkpoint after every step except the first, and measure the time."""
+    """Save a checkpoint after every step except the first, and measure the times of saves and steps."""
 
-    kept_files = (BEST,)
+    kept_files = (BEST,)  # so that checkpoints have the best model, as in a run with --best_metric
 
     def __init__(self) -> None:
-        self.steps: list[float] = []
-        self.saves: list[float] = []
+        self.step_seconds: list[float] = []
+        self.save_seconds: list[float] = []
         self.num_bytes = 0
         self.is_main = True
 
@@ -48,10 +48,10 @@ class Stopwatch(Hook):
                 run.save_model(run.directory / BEST)
             run.accelerator.wait_for_everyone()
             return
-        self.steps.append(run.last_step.seconds)
+        self.step_seconds.append(run.last_step.seconds)
         started = time.perf_counter()
         checkpoint = save_checkpoint(run, keep=2)
-        self.saves.append(time.perf_counter() - started)
+        self.save_seconds.append(time.perf_counter() - started)
         self.num_bytes = sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
 
 
@@ -78,8 +78,8 @@ def main() -> None:
         run_experiment(config, hooks=[stopwatch])
     if not stopwatch.is_main:
         return
-    save, step = (statistics.median(seconds) * 1000 for seconds in (stopwatch.saves, stopwatch.steps))
-    spread = f"{min(stopwatch.saves) * 1000:.0f} - {max(stopwatch.saves) * 1000:.0f}"
+    save, step = (statistics.median(seconds) * 1000 for seconds in (stopwatch.save_seconds, stopwatch.step_seconds))
+    spread = f"{min(stopwatch.save_seconds) * 1000:.0f} - {max(stopwatch.save_seconds) * 1000:.0f}"
     print(
         f"save {save:.0f} ms ({spread}), {stopwatch.num_bytes / 1e6:.0f} MB; step {step:.0f} ms; "
         f"saving every {SAVE_INTERVAL} steps takes {save / (save + SAVE_INTERVAL * step):.2%} of the time"

@@ -1,10 +1,11 @@
-"""Compare a one-cycle schedule stepped on every batch, the same schedule stepped on every epoch, and a constant rate.
+"""Compare a one-cycle schedule stepped after every batch, one stepped after every epoch, and a constant schedule.
 
     python experiments/benchmarks/schedules.py runs/schedules
 
-Each schedule runs at three learning rates with the first seed. The rate with the best validation accuracy runs with all
-seeds. The table shows the mean and standard deviation of the test accuracy over seeds. Runs take three epochs, since a
-schedule that is stepped per epoch is constant within an epoch. Encoder and head have the same learning rate.
+Each schedule first runs at three peak learning rates with the first seed. The rate with the best validation accuracy
+then runs with all seeds. The table shows the mean and standard deviation of the test accuracy over seeds. Runs take
+three epochs, since a schedule that is stepped per epoch is constant within an epoch. Encoder and head have the same
+learning rate.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ ARMS = {
     "constant": {"schedule": "constant", "warmup": "0st"},
 }
 RATES = (3e-5, 1e-4, 3e-4)
+"""Peak learning rates."""
 
 
 def main() -> None:
     """Run the trials and print the table."""
     parser = build_trial_parser(__doc__)
     parser.add_argument("--epochs", type=float, default=3.0, help="epochs of each run (default: 3)")
-    parser.add_argument("--max_length", type=int, default=128, help="tokens (default: %(default)s)")
+    parser.add_argument("--max_length", type=int, default=128, help="maximum tokens per text (default: %(default)s)")
     options = parser.parse_args()
     base = {
         "head": "mean",
@@ -40,7 +42,7 @@ def main() -> None:
         jobs=options.jobs,
         num_processes=options.num_processes,
     )
-    print("\n| schedule | rate | validation accuracy | test accuracy over seeds |\n|---|---|---|---|")
+    print("\n| schedule | peak learning rate | validation accuracy | test accuracy over seeds |\n|---|---|---|---|")
     lines = []
     for arm, settings in ARMS.items():
         arm_results = {trial: result for trial, result in tuning_results.items() if trial.arm == arm}

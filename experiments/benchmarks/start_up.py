@@ -11,7 +11,7 @@ Every round measures the following for each repository in turn (each with its ow
 - report: in the same run, from result.json to report.html; includes drawing all images, for the page and TensorBoard
 - run: the same run, from start to end
 
-The script reports medians over rounds of wall-clock time and of processor time, which is more reliable on a busy
+The script reports the median wall-clock time and the median CPU time over rounds. CPU time is more reliable on a busy
 machine. An additional first round fills the caches and is not counted.
 """
 
@@ -45,15 +45,15 @@ AutoModel.from_pretrained(sys.argv[1])
 
 @dataclass(frozen=True)
 class Duration:
-    """Wall-clock time and processor time of a part of a run or process."""
+    """Wall-clock time and CPU time of a part of a run or process."""
 
     wall: float
     """Seconds of wall-clock time."""
-    processor: float
-    """Seconds of processor time, over all threads."""
+    cpu: float
+    """Seconds of CPU time, over all threads."""
 
     def __sub__(self, earlier: Duration) -> Duration:
-        return Duration(self.wall - earlier.wall, self.processor - earlier.processor)
+        return Duration(self.wall - earlier.wall, self.cpu - earlier.cpu)
 
 
 def main() -> None:
@@ -76,7 +76,9 @@ def main() -> None:
                 }
                 load = os.getloadavg()[0]
                 print(f"round {number}, load {load:.1f}, {repository}: {describe(measured)}", flush=True)
-                for name, duration in measured.items() if number > 0 else ():  # round 0 only fills the caches
+                if number == 0:  # this round only fills the caches
+                    continue
+                for name, duration in measured.items():
                     durations[repository][name].append(duration)
     print_table(durations)
 
@@ -89,9 +91,9 @@ def interpreter_of(repository: Path) -> str:
 
 def time_libraries(python: str, encoder: Path) -> Duration:
     """Return the time for importing the libraries and reading the weights."""
-    started, before = time.time(), child_processor_time()
+    started, before = time.time(), child_cpu_time()
     subprocess.run([python, "-c", LIBRARIES_SCRIPT, str(encoder)], check=True, capture_output=True)
-    return Duration(time.time() - started, child_processor_time() - before)
+    return Duration(time.time() - started, child_cpu_time() - before)
 
 
 def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Duration]:
@@ -105,7 +107,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
         "START_UP_MARKS": str(marks_path),
         "MIDWAY_CACHE": str(folder / "cache" / repository.name),
     }
-    started, before = time.time(), child_processor_time()
+    started, before = time.time(), child_cpu_time()
     done = subprocess.run(
         [*command, "--hook", "start_up_marks", *options],
         cwd=folder,
@@ -116,10 +118,10 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     )
     if done.returncode != 0:
         raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
-    total = Duration(time.time() - started, child_processor_time() - before)
+    total = Duration(time.time() - started, child_cpu_time() - before)
     times = {
-        name: Duration(wall - started, processor)
-        for name, wall, processor in map(json.loads, marks_path.read_text(encoding="utf-8").splitlines())
+        name: Duration(wall - started, cpu)
+        for name, wall, cpu in map(json.loads, marks_path.read_text(encoding="utf-8").splitlines())
     }
     return {
         "training": times["training"],
@@ -129,30 +131,30 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     }
 
 
-def child_processor_time() -> float:
-    """Return the processor time of all finished child processes."""
+def child_cpu_time() -> float:
+    """Return the CPU time of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def describe(measured: Mapping[str, Duration]) -> str:
-    """Format the results of a round as one line: wall-clock time, and processor time in parentheses."""
-    return ", ".join(f"{name} {duration.wall:.2f} s ({duration.processor:.2f})" for name, duration in measured.items())
+    """Format the results of a round as one line: wall-clock time, and CPU time in parentheses."""
+    return ", ".join(f"{name} {duration.wall:.2f} s ({duration.cpu:.2f})" for name, duration in measured.items())
 
 
 def print_table(durations: Mapping[Path, Mapping[str, Sequence[Duration]]]) -> None:
     """Print the median durations, and their ratios to the time for importing the libraries."""
-    print("\nMedian seconds of wall-clock and processor time, and ratios to `libraries` in the same round.\n")
-    print("| repository | part | wall | processor | wall, ratio | processor, ratio |")
+    print("\nMedian seconds of wall-clock and CPU time, and ratios to `libraries` in the same round.\n")
+    print("| repository | part | wall | CPU | wall, ratio | CPU, ratio |")
     print("|---|---|---|---|---|---|")
     for repository, measured in durations.items():
         for name, rounds in measured.items():
             pairs = list(zip(rounds, measured["libraries"], strict=True))
             cells = (
                 statistics.median(each.wall for each in rounds),
-                statistics.median(each.processor for each in rounds),
+                statistics.median(each.cpu for each in rounds),
                 statistics.median(each.wall / libraries.wall for each, libraries in pairs),
-                statistics.median(each.processor / libraries.processor for each, libraries in pairs),
+                statistics.median(each.cpu / libraries.cpu for each, libraries in pairs),
             )
             print(f"| {repository} | {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
 

@@ -1,7 +1,7 @@
 """A plugin that records when a run starts training, has taken its first step, and has written its result and report.
 
-Each record, called a mark, is a line of JSON: a name, the time in seconds since 1970, and the process's processor time
-in seconds. The plugin uses only public names, so that it works with earlier commits too.
+Each record, called a mark, is a line of JSON: a name, the time in seconds since 1970, and the process's CPU time in
+seconds. The plugin uses only public names, so that it works with earlier commits too.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ MAX_LENGTH = 512
 PEAK_RATE = 1e-4
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 Measurement = tuple[float, int]
-"""Seconds from the first step to the last, and number of training examples."""
+"""Seconds from the first step to the last, and number of training rows, which are called examples in speeds."""
 
 
 def train_in_bare_loop(
@@ -342,7 +342,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of runs of every arm (default: 3)")
     parser.add_argument("--rows", type=int, default=256, help="training reviews (default: 256)")
-    parser.add_argument("--batch_size", type=int, default=32, help="examples per step (default: 32)")
+    parser.add_argument("--batch_size", type=int, default=32, help="rows per step (default: 32)")
     parser.add_argument(
         "--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="arms to measure (default: all)"
     )

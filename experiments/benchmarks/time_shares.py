@@ -32,8 +32,9 @@ KINDS = {
     "layer norms": ("native_layer_norm", "native_layer_norm_backward"),
     "optimizer and clipping": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "linalg_vector_norm"),
 }
-"""Kinds of operations, with the names of their operations without `aten::`. All remaining names count as "other
-operations"."""
+"""Kinds of operations, each with the names of its operations, without `aten::`. All remaining operations count as
+"other operations"."""
+NUM_WARMUP_STEPS = 3
 
 
 class ProfilerHook(Hook):
@@ -84,13 +85,13 @@ def main() -> None:
     """Train, profile, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--head", default="linear", help="name of the head (default: linear)")
-    parser.add_argument("--steps", type=int, default=20, help="steps to profile, after 3 warm-up steps (default: 20)")
+    parser.add_argument("--steps", type=int, default=20, help="steps to profile, after the warm-up (default: 20)")
     options = parser.parse_args()
-    profiler_hook = ProfilerHook(num_warmup_steps=3, num_steps=options.steps)
+    profiler_hook = ProfilerHook(num_warmup_steps=NUM_WARMUP_STEPS, num_steps=options.steps)
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
             head=options.head,
-            max_steps=3 + options.steps + 1,
+            max_steps=NUM_WARMUP_STEPS + options.steps + 1,
             evaluate_every=None,
             limit_validation=32,
             limit_test=32,

@@ -1,6 +1,7 @@
 """Run many small trials, each in new processes, and collect their results.
 
-Finished trials are not run again. A trial is recognised by the name of its directory, which contains the settings.
+Finished trials are not run again. A trial is recognised by the name of its directory, which contains its arm and its
+own settings, but not the settings that all trials share. After changing shared settings, use a new folder.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ UNFREEZE_AFTER = 6
 NUM_ROWS = 256
 MAX_LENGTH = 64
 BATCH_SIZE = 16
-"""Examples per step, over all processes."""
+"""Rows per step, over all processes."""
 PEAK_RATE = 1e-4
 """Learning rate of both the layers and the head."""
 CONFIG = Path(__file__).parents[2] / "accelerate_configs" / "cpu_2_processes.yaml"
@@ -397,7 +397,7 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
         errors = [line["error"] for lines in ranks for line in lines if "error" in line]
         reasons = errors or [failure or f"expected the files of {num_processes} processes, found {len(ranks)}"]
         step_text = f"in step {1 + min(map(len, steps), default=0)}"
-        print(f"{arm}, on {num_processes}, {step_text}: {' / '.join(dict.fromkeys(reasons))}")
+        print(f"{arm}, {num_processes} processes, {step_text}: {' / '.join(dict.fromkeys(reasons))}")
         return f"| {arm} | {process_cell} | {step_text}: {textwrap.shorten(reasons[0], 80)} | | | | | |"
     ends = [lines[-1] for lines in ranks]
     trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))

@@ -20,8 +20,11 @@ MOMENTUM_KEYS = ("betas", "momentum")
 """Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
 
-def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
-    """Return the peak learning rate of each block: multiplied by `layer_decay` for each layer further from the head.
+def base_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
+    """Return the base rate of each block, which is its peak learning rate.
+
+    The head has `head_lr`, or `lr` if `head_lr` is None. In the encoder, rates decrease from `lr` at the top layer by a
+    factor of `layer_decay` for each layer below.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 
@@ -52,9 +55,9 @@ def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
 
     Args:
         blocks: the model's blocks from `model_blocks`.
-        config: settings; uses weight_decay and the settings of `block_rates`.
+        config: settings; uses weight_decay and the settings of `base_rates`.
     """
-    rates = block_rates(blocks, config)
+    rates = base_rates(blocks, config)
     return [
         {
             "params": [parameter for _, parameter in parameters if (parameter.ndim >= 2) == decays],

@@ -17,7 +17,7 @@ OUTPUT_LANGUAGE = "text"
 TESTED_LANGUAGES = ("bash", "python", "yaml")
 """Languages of blocks that are tested: commands and programs are run, recipes and studies are checked."""
 NOTE_KINDS = ("not tested", "tested with", "exits with", "not printed")
-"""The part before the colon of a comment above a block: `<!-- not tested: needs a GPU -->`."""
+"""Kinds of comments above a block. The kind is the part before the colon: `<!-- not tested: needs a GPU -->`."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ INTERPRETERS = {
 }
 """Arguments that replace the first words of a command, so that the command runs in the environment of the tests."""
 SCRIPT = re.compile(r"\b(?:experiments/|research\.scripts\.)(run|ablate|verify_resume)\b(?!(?:\.py)? work\b)")
+"""Matches a script of Midway, except `ablate.py work`, which does not accept the settings of a run."""
 COMMAND_WITHOUT_TRAINING = re.compile(r"--(?:help|list|print_config)\b|\brun\b(?:\.py)?.*--dry_run\b")
 """Matches commands that train nothing. A dry run of a study does not match, because it trains to estimate the time."""
 SHELL_OPERATOR = re.compile(r"[|><;&]")

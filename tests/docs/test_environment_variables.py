@@ -24,15 +24,17 @@ def is_environ(node: ast.AST) -> bool:
 def name_expressions(tree: ast.Module) -> Iterator[ast.expr]:
     """Yield, for each use of os.environ, the expression that gives the variable's name."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and is_environ(node.value):
+        if isinstance(node, ast.Subscript) and is_environ(node.value):  # os.environ["NAME"]
             yield node.slice
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if is_environ(node.func.value) and node.args:
+            if is_environ(node.func.value) and node.args:  # os.environ.get("NAME")
                 yield node.args[0]
+            # {"NAME"}.isdisjoint(os.environ)
             elif any(is_environ(argument) for argument in node.args) and isinstance(node.func.value, ast.Set):
                 yield from node.func.value.elts
-        elif isinstance(node, ast.Compare) and is_environ(node.comparators[0]):
+        elif isinstance(node, ast.Compare) and is_environ(node.comparators[0]):  # "NAME" in os.environ
             yield node.left
+        # {**os.environ, "NAME": value}
         elif isinstance(node, ast.Dict) and any(
             key is None and is_environ(value) for key, value in key_value_pairs(node)
         ):

@@ -30,5 +30,7 @@ def test_page_describes_all_exit_codes() -> None:
         (["--list", "heads"], 0),
     ],
 )
-def test_command_returns_described_exit_code(launch: Launch, tmp_path: Path, arguments: list[str], status: int) -> None:
+def test_exit_codes_of_an_invalid_setting_a_missing_file_and_a_listing(
+    launch: Launch, tmp_path: Path, arguments: list[str], status: int
+) -> None:
     assert launch(arguments, check=False, cwd=tmp_path).returncode == status

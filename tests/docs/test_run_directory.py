@@ -56,7 +56,7 @@ def keys_of(objects: Iterable[Mapping[str, Any]]) -> set[str]:
     return {key for mapping in objects for key in mapping}
 
 
-def entries_of(folder: Path) -> set[str]:
+def names_in(folder: Path) -> set[str]:
     return {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
 
 
@@ -67,7 +67,7 @@ def check_described(anchor: str, header: str, actual_names: Iterable[str], *, ab
 
 
 def test_files_of_a_run_are_described(finished_run: Path) -> None:
-    check_described("files", "file", entries_of(finished_run))
+    check_described("files", "file", names_in(finished_run))
     assert TRACKER_RUNS in PAGE.read_text(encoding="utf-8")
 
 
@@ -93,17 +93,17 @@ def test_columns_of_predictions_are_described(finished_run: Path) -> None:
 
 def test_files_of_models_are_described(finished_run: Path) -> None:
     for folder in ("model", "best"):
-        check_described("models", "file", entries_of(finished_run / folder))
+        check_described("models", "file", names_in(finished_run / folder))
 
 
 def test_files_of_checkpoints_are_described(finished_run: Path) -> None:
     checkpoint = finished_run / "checkpoints" / LAST_CHECKPOINT
-    check_described("checkpoints", "file", entries_of(checkpoint))
-    assert entries_of(checkpoint / "kept") == {"metrics.jsonl", "best/"}
+    check_described("checkpoints", "file", names_in(checkpoint))
+    assert names_in(checkpoint / "kept") == {"metrics.jsonl", "best/"}
 
 
 def test_files_of_a_study_are_described(study_directory: Path) -> None:
-    check_described("study", "file", entries_of(study_directory))
+    check_described("study", "file", names_in(study_directory))
 
 
 def test_columns_of_results_csv_are_described(study_directory: Path) -> None:

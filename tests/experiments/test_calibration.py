@@ -33,7 +33,7 @@ NUM_RUNS, NUM_ROWS = 14, 80
 
 
 def wrong_rows(seed: int) -> np.ndarray:
-    """Return which rows a run with this seed predicts wrongly: about 30%."""
+    """Return which rows the run with this seed predicts wrongly, about 30% of them."""
     return np.random.default_rng(seed).random(NUM_ROWS) < 0.3
 
 
@@ -56,8 +56,8 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
-    options = ["--studies", "400", "--comparisons", "3"]
-    printed = launch([runs, *options], script="benchmarks/calibration.py").stdout
+    flags = ["--studies", "400", "--comparisons", "3"]
+    printed = launch([runs, *flags], script="benchmarks/calibration.py").stdout
     accuracies = [1 - wrong_rows(seed).mean() for seed in range(NUM_RUNS)]
     accuracy = f"accuracy {statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}"
     assert re.search(rf"^14 runs .*\b80 test rows, {accuracy}; 400 ", printed, flags=re.M)
@@ -69,7 +69,7 @@ def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
     powers = re.findall(
         r"^\| \+[\d.]+% \| 0\.\d+ \| [13] \| \d+ \| ([\d.]+)% \| ([\d.]+)% \| .* \|$", printed, flags=re.M
     )
-    assert len(powers) == 8
+    assert len(powers) == 8  # 4 effects, each with 1 and 3 comparisons
     for promised, found in powers:
         assert float(promised) >= 80
         assert abs(float(promised) - float(found)) < 10  # five standard errors
@@ -78,6 +78,7 @@ def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
     for _, by_t, _, by_logit in coverage[4:]:
         assert float(by_t) < float(by_logit)
         assert float(by_logit) > 89  # four standard errors below 94%
+    # There are 91 pairs of 14 runs.
     assert len(re.findall(r"^\| (?:McNemar|bootstrap).* \| [\d.]+% of 91 \|$", printed, flags=re.M)) == 3
 
 
@@ -113,10 +114,10 @@ def fast_garbage_collection() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fast_garbage_collection")
-def test_alarms_match_the_verdicts_of_compare_arms() -> None:
+def test_find_alarms_agrees_with_compare_arms() -> None:
     accuracies = np.random.default_rng(0).random((200, 6)) ** 3
-    alarms = find_alarms(accuracies, 3, 5, np.random.default_rng(1))
-    studies = draw_studies(accuracies, 4, 5, np.random.default_rng(1))
+    alarms = find_alarms(accuracies, num_comparisons=3, num_seeds=5, rng=np.random.default_rng(1))
+    studies = draw_studies(accuracies, num_arms=4, num_seeds=5, rng=np.random.default_rng(1))
     verdicts = [
         compare_arms({str(arm): dict(enumerate(each)) for arm, each in enumerate(study)}, "0", higher_is_better=True)
         for study in studies.tolist()
@@ -126,15 +127,15 @@ def test_alarms_match_the_verdicts_of_compare_arms() -> None:
 
 
 def test_arms_of_a_study_get_different_runs_for_each_seed() -> None:
-    numbers = np.tile(np.arange(7.0), (300, 1))
-    studies = draw_studies(numbers, 4, 5, np.random.default_rng(0))
+    run_numbers = np.tile(np.arange(7.0), (300, 1))  # in place of accuracies, to show which runs are drawn
+    studies = draw_studies(run_numbers, num_arms=4, num_seeds=5, rng=np.random.default_rng(0))
     assert studies.shape == (300, 4, 5)
     assert all(len(set(study[:, seed])) == 4 for study in studies for seed in range(5))
     assert np.bincount(studies.astype(int).ravel()) == pytest.approx(300 * 4 * 5 / 7, rel=0.15)
 
 
-def test_arms_of_a_study_share_their_sample_of_rows() -> None:
-    identical_runs = np.tile(np.arange(50) % 3 == 0, (6, 1))
+def test_arms_of_a_study_are_measured_on_the_same_sample_of_rows() -> None:
+    identical_runs = np.tile(np.arange(50) % 3 == 0, (6, 1))  # 17 of 50 rows are correct
     accuracies = sample_accuracies(identical_runs, 700, np.random.default_rng(0))
     assert accuracies.shape == (700, 6)
     assert np.ptp(accuracies, axis=1).max() == 0
@@ -142,12 +143,12 @@ def test_arms_of_a_study_share_their_sample_of_rows() -> None:
     assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)
 
 
-def test_corrections_raise_accuracy_by_the_expected_amount() -> None:
+def test_draw_differences_raises_the_accuracy_of_the_arm_by_q_times_the_error_rate() -> None:
     accuracies = np.full((2000, 3), 0.6)
-    arm, baseline = draw_differences(accuracies, 50, 0.25, 5, np.random.default_rng(0))
+    arm, baseline = draw_differences(accuracies, num_rows=50, q=0.25, num_seeds=5, rng=np.random.default_rng(0))
     assert (baseline == 0.6).all()
     assert (arm - baseline).mean() == pytest.approx(0.25 * 0.4, abs=0.002)
-    assert (arm - baseline).std() == pytest.approx(np.sqrt(20 * 0.25 * 0.75) / 50, rel=0.05)
+    assert (arm - baseline).std() == pytest.approx(np.sqrt(20 * 0.25 * 0.75) / 50, rel=0.05)  # 20 of 50 are wrong
 
 
 def test_runs_with_different_settings_are_refused(runs: Path) -> None:

@@ -19,11 +19,11 @@ def test_report_estimates_the_time_of_heads_that_the_trainer_did_not_train() -> 
         "floor": {"encoder": 10.0, "linear": 1.0, "lstm": 6.0},
         "trainer": {"linear": 101.0},
     }
-    text = format_report([seconds], ["linear", "lstm"], 2)
+    text = format_report([seconds], ["linear", "lstm"], num_seeds=2)
     assert "| linear | 101.0 | 1.0 |" in text
-    assert "| lstm | 106.0 (estimated) | 6.0 |" in text
-    assert "Midway 50 s, Trainer 414 s" in text
-    assert re.search(r"Midway 8\.3, .*floor 2\.08", text)
+    assert "| lstm | 106.0 (estimated) | 6.0 |" in text  # 6 s for the head, and 100 s of overhead as for linear
+    assert "Midway 50 s, Trainer 414 s" in text  # 2 x (101 s + 106 s)
+    assert re.search(r"Midway 8\.3, .*floor 2\.08", text)  # the floor is 10 s + 2 x (1 s + 6 s)
 
 
 @pytest.mark.slow  # half a minute

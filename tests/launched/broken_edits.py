@@ -52,13 +52,13 @@ def grows_on_process_1(run: Editable) -> None:
 
 @register_head("normalized")
 class Normalized(Head):
-    """Mean over tokens, normalization with or without running statistics, and a counter of calls."""
+    """Mean over tokens, then a batch norm with running statistics or a layer norm without. Counts its calls."""
 
     num_calls: torch.Tensor
 
-    def __init__(self, encoder: EncoderSpec, num_labels: int, *, track: bool = True) -> None:
+    def __init__(self, encoder: EncoderSpec, num_labels: int, *, running_statistics: bool = True) -> None:
         super().__init__()
-        self.norm = (torch.nn.BatchNorm1d if track else torch.nn.LayerNorm)(encoder.hidden_size)
+        self.norm = (torch.nn.BatchNorm1d if running_statistics else torch.nn.LayerNorm)(encoder.hidden_size)
         self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
         self.register_buffer("num_calls", torch.zeros((), dtype=torch.long))
 
@@ -126,6 +126,7 @@ class CallAtPoint(Hook):
         self._call("end_of_step", run, 2)
 
     def _call(self, point: str, run: Run, step: int) -> None:
+        # The clock counts finished steps: it shows 1 during the second step, and 2 from after_step on.
         assert isinstance(run, TrainingRun)
         if point == self.point and run.clock.step == step:
             self.action(run)
@@ -173,7 +174,7 @@ def skip_on_first_process(run: TrainingRun) -> None:
         run.skip_step("only this process")
 
 
-def give_gradient(run: TrainingRun) -> None:
+def give_gradient_to_frozen_parameter(run: TrainingRun) -> None:
     """Give a frozen parameter a gradient."""
     table = run.encoder_with_head.get_parameter("encoder.embeddings.word_embeddings.weight")
     table.grad = torch.zeros_like(table)
@@ -227,20 +228,21 @@ class Scenario:
     action: Callable[[TrainingRun], None] | None = None
     """Function that breaks an invariant."""
     patches: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Replacement of one of the product's functions, by the function's name."""
+    """At most one of Midway's functions, by its full name, and what replaces it."""
     compiled: bool = False
     """Whether the model is compiled."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Additional settings of the run."""
 
 
-UNTRACKED = {"name": "normalized", "track": False}
+WITHOUT_STATISTICS = {"name": "normalized", "running_statistics": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
     "optimizer not updated": Scenario(REPLACE_HEAD, patches={"research.edits.apply.regroup": lambda *_: None}),
     "frozen parameter keeps its gradient": Scenario(
-        [{"at": "0%", "freeze": "encoder.embeddings"}, *SCALE_LR], "after_step", give_gradient
+        [{"at": "0%", "freeze": "encoder.embeddings"}, *SCALE_LR], "after_step", give_gradient_to_frozen_parameter
     ),
+    # DDP's reducer averages the gradients.
     "reducer not updated": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}),
     "reducer updated only in name": Scenario(
         UNFREEZE, patches={"research.training.boundary.rewrap": replace_only_parameter_list}
@@ -259,8 +261,10 @@ SCENARIOS = {
     "one bit differs without edits": Scenario([], "after_step", flip_bit_on_last_process),
     "statistics of one process": Scenario(settings={"head": "normalized"}),
     "statistics of one process after an edit": Scenario([{"at": "2st", "replace_head": "normalized"}]),
-    "counter of all processes": Scenario(settings={"head": UNTRACKED}),
-    "buffer of one process": Scenario([], "after_step", change_buffer_differently, settings={"head": UNTRACKED}),
+    "counter of all processes": Scenario(settings={"head": WITHOUT_STATISTICS}),
+    "buffer of one process": Scenario(
+        [], "after_step", change_buffer_differently, settings={"head": WITHOUT_STATISTICS}
+    ),
     "no gradient": Scenario(settings={"head": "with_unused"}),
     "no gradient after an edit": Scenario([{"at": "2st", "replace_head": "with_unused"}]),
     "no gradient but frozen": Scenario(settings={"head": "with_unused", "freeze": ["name:head.unused.*"]}),
@@ -279,7 +283,7 @@ SCENARIOS = {
 
 @contextmanager
 def patched(patches: dict[str, Any]) -> Iterator[None]:
-    """Replace at most one function of the product inside the context."""
+    """Replace at most one of Midway's functions inside the context."""
     if not patches:
         yield
         return

@@ -33,7 +33,7 @@ class LossRecorder(Hook):
 
 
 def main() -> None:
-    """Train with and without the cache; write losses, logits, a hash of the weights, and the splits computed here."""
+    """Train with and without the cache; write losses, logits, a hash of the weights, and the computed splits."""
     arguments = script_parser().parse_args()
     computed_splits: list[str] = []
     original = compute.compute_hidden_states
@@ -68,7 +68,7 @@ def main() -> None:
                 "logits": logits,
                 "hash": hashlib.sha256(weights).hexdigest(),
                 "cached": run.batches.features is not None,
-                "computed_splits": list(computed_splits),
+                "computed_splits": list(computed_splits),  # those for which the encoder has computed hidden states
             }
         )
     write_by_rank(arguments.output, results)

@@ -32,8 +32,9 @@ from tests.launched.runs_in_process import prepare_run, script_parser, train_and
 STEP_OF_EDIT = 2
 NUM_STEPS_AFTER = 8
 BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
+"""Peak learning rates of the blocks before the edit. They follow from lr 0.01, layer_decay 0.9 and head_lr 0.02."""
 MAY_STAY_EQUAL = re.compile(r"\.key\.bias$")
-"""Key biases have a true gradient of 0, so they may or may not change."""
+"""Key biases have a true gradient of 0, so only rounding errors may change them."""
 
 NameTest = Callable[[str], bool]
 """Function that returns whether a parameter belongs to a group, given its name."""
@@ -41,7 +42,7 @@ NameTest = Callable[[str], bool]
 
 @register_edit("shift_bias")
 def shift_bias(run: Editable, amount: float = 0.5) -> None:
-    """Add a number to the biases of the head's output, as an example of a user's edit."""
+    """Add a number to the bias of the head's output layer and freeze it, as an example of a user's edit."""
     with torch.no_grad():
         run.encoder_with_head.get_parameter("head.out.bias").add_(amount)
     run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
@@ -60,7 +61,8 @@ class Case:
     rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Peak learning rates of the blocks after the edit."""
     check: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
-    """Function that returns whether the final run and the widths of the batches after the edit are as expected."""
+    """Function that returns whether the run at its end, and the widths of the batches after the edit (in tokens, with
+    padding), are as expected."""
 
 
 COMPILED_QUICKLY = ("freeze", "unfreeze", "set_dropout", "replace_head", "set_max_length", "add_lora")
@@ -93,15 +95,16 @@ def dropout_rates(run: TrainingRun) -> set[float]:
 
 
 def weight_decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
+    """Return weight decays by block and by whether the parameters may decay: matrices do, biases and norms do not."""
     return {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
 
 
 CASES = {
-    "freeze": Case({"freeze": "encoder.layer[0]"}, lambda name: not layer_test(0)(name)),
+    "freeze": Case({"freeze": "encoder.layer[0]"}, trains=lambda name: not layer_test(0)(name)),
     "unfreeze": Case(
         {"unfreeze": "encoder.layer[-1:]"},
-        lambda name: name.startswith("head.") or layer_test(1)(name),
-        [{"at": "0%", "freeze": "encoder"}],
+        trains=lambda name: name.startswith("head.") or layer_test(1)(name),
+        earlier_entries=[{"at": "0%", "freeze": "encoder"}],
     ),
     "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
     "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, rates={**BASE_RATES, "head": 0.003}),
@@ -109,9 +112,8 @@ CASES = {
     "set_weight_decay": Case(
         {"set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}},
         check=lambda run, widths: (
-            {decay for (block, is_matrix), decay in weight_decays(run).items() if is_matrix and block != "head"}
-            == {0.3}
-            and {decay for (block, is_matrix), decay in weight_decays(run).items() if not is_matrix} == {0.0}
+            {decay for (block, decays), decay in weight_decays(run).items() if decays and block != "head"} == {0.3}
+            and {decay for (block, decays), decay in weight_decays(run).items() if not decays} == {0.0}
         ),
     ),
     "replace_head": Case(
@@ -121,6 +123,7 @@ CASES = {
     "reinitialize": Case({"reinitialize": "encoder.layer[-1]"}),
     "drop_layers": Case(
         {"drop_layers": "encoder.layer[0]"},
+        # The remaining layer was layer.1 and keeps its rate.
         rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
         check=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
     ),
@@ -129,13 +132,13 @@ CASES = {
         check=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
     ),
     "set_max_length": Case({"set_max_length": 8}, check=lambda run, widths: max(widths) == 8),
-    "add_lora": Case({"add_lora": {"r": 2}}, is_adapter_or_head),
+    "add_lora": Case({"add_lora": {"r": 2}}, trains=is_adapter_or_head),
     "merge_lora": Case(
         {"merge_lora": True},
         earlier_entries=[{"at": "0%", "add_lora": {"r": 2}}],
         check=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
     ),
-    "shift_bias": Case({"shift_bias": 0.25}, lambda name: name != "head.out.bias"),
+    "shift_bias": Case({"shift_bias": 0.25}, trains=lambda name: name != "head.out.bias"),
 }
 
 
@@ -262,11 +265,11 @@ def main() -> None:
     results: dict[str, list[str]] = {}
     for backend in arguments.backends.split(","):
         for name in arguments.edits.split(","):
-            for accumulation, precision in UNCOMPILED if backend == "none" else UNCOMPILED[:1]:
+            for num_micro_batches, precision in UNCOMPILED if backend == "none" else UNCOMPILED[:1]:
                 settings: dict[str, Any] = {
                     "encoder": arguments.encoder,
                     "data": arguments.data,
-                    "micro_batch_size": 8 // arguments.num_processes // accumulation,
+                    "micro_batch_size": 8 // arguments.num_processes // num_micro_batches,
                     "mixed_precision": precision,
                 }
                 if backend != "none":
@@ -275,7 +278,7 @@ def main() -> None:
                 if backend != "none" and name != "set_max_length":
                     # Batches of one shape, since tracing takes longest and shapes do not matter for these edits.
                     settings |= {"max_length": 6, "limit_train": 40}
-                cell = f"{name}-{accumulation}-{precision}-{backend}"
+                cell = f"{name}-{num_micro_batches}-{precision}-{backend}"
                 try:
                     results[cell] = run_cell(CASES[name], settings, arguments.sabotage)
                 except Exception:  # run and report the remaining cells too

@@ -1,6 +1,6 @@
-"""A script for test_hooks_by_processes: trains with every built-in hook, and writes the resulting weights.
+"""A script for test_hooks_by_processes: trains without and with each built-in hook, and writes the weights.
 
-It is started once for each number of processes. Every hook has a separate run in the same processes.
+It is started once for each number of processes. Every entry of SETTINGS is a separate run in the same processes.
 """
 
 from __future__ import annotations

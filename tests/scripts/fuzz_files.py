@@ -1,8 +1,9 @@
 """Check that mutated data files are either read, with all rows accounted for, or refused with a one-line message.
 
 `python -m tests.scripts.fuzz_files --files 300 --seed 1` prints how many files were read and how many were refused. All
-other outcomes are faults and are printed with the number of the file. `--only NUMBER --keep FOLDER` writes that file
-again. Tests call `fuzz`. A forked child process reads each file, so that crashes and endless loops can be reported.
+other outcomes are faults and are printed with the number of the file. `--only NUMBER --keep FOLDER`, with the same
+`--seed`, writes that file again. Tests call `fuzz`. A forked child process reads each file, so that crashes and endless
+loops can be reported.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _INTERNAL_TEXT = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object
 """Text that is not meant for users: the `repr` of an exception, a class or an object."""
 _ROWS_COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
-"""File names of a data set, without suffixes. A single file is twice as likely."""
+"""File names of data sets, without suffixes. A single file is listed twice, so that it is chosen more often."""
 
 
 @dataclass
@@ -109,7 +110,8 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
     mutated_index = int(generator.integers(len(stems)))
     sheet = make_valid_sheet(generator, file_type.contents)
-    extra_levels = {"arrow": ["arrow"] * 2, "cells": []}  # workbooks are compressed, so they have no lines
+    # Arrow columns are mutated more often than bytes. Workbooks ("cells") are compressed, so they have no lines.
+    extra_levels = {"arrow": ["arrow"] * 2, "cells": []}
     levels = ["sheet", "bytes", *extra_levels.get(file_type.contents, ["lines"])]
     chosen_levels = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
@@ -119,7 +121,7 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
         part = Sheet({name: values[index :: len(stems)] for name, values in sheet.columns.items()}, sheet.label_names)
         path = folder / f"{stem}{suffix}"
         levels_of_part = chosen_levels if index == mutated_index else []
-        content = _write(part, file_type, levels_of_part, mutant, generator)
+        content = _build_content(part, file_type, levels_of_part, mutant, generator)
         path.write_bytes(content)
         if "file" in levels_of_part:
             mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
@@ -130,7 +132,7 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     return mutant
 
 
-def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Mutant, generator: Any) -> bytes:
+def _build_content(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Mutant, generator: Any) -> bytes:
     """Return the content of a file, mutated at the given levels, and add its number of rows to the mutant."""
 
     def mutate(level: str, mutations: Sequence[Any], content: Any) -> Any:
@@ -146,14 +148,14 @@ def _write(part: Sheet, file_type: FileType, levels: Sequence[str], mutant: Muta
         content = _write_arrow(mutate("arrow", ARROW_MUTATIONS, to_arrow_table(part)), file_type, mutant)
     else:
         content = mutate("lines", LINE_MUTATIONS, file_type.write(part))
-    if file_type.compress is bytes:
+    if file_type.compress is bytes:  # the default: no compression
         content = mutate("bytes", BYTE_MUTATIONS, content)
     num_rows = _count_rows(content, file_type, mutant.settings)
     mutant.num_rows = None if num_rows is None or mutant.num_rows is None else mutant.num_rows + num_rows
     if file_type.compress is not bytes:
-        wrapped = file_type.compress(content)
-        content = mutate("bytes", BYTE_MUTATIONS, wrapped)
-        mutant.num_rows = mutant.num_rows if content == wrapped else None
+        compressed = file_type.compress(content)
+        content = mutate("bytes", BYTE_MUTATIONS, compressed)
+        mutant.num_rows = mutant.num_rows if content == compressed else None
     return content
 
 
@@ -175,13 +177,14 @@ def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
 
 
 def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -> int | None:
-    """Count rows in a simple way; return None if a simple count would not be reliable."""
+    """Count the rows of a file without Midway's code; return None if such a simple count would not be reliable."""
     if file_type.contents == "arrow":
         try:
             return pq.read_metadata(io.BytesIO(content)).num_rows if content[:4] == b"PAR1" else None
         except (pa.ArrowException, OSError, UnicodeError):
             return None
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or "encoding" in settings or file_type.contents == "cells":
+    is_utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+    if is_utf_16 or "encoding" in settings or file_type.contents == "cells":
         return None
     if file_type.contents == "list":
         try:
@@ -363,15 +366,15 @@ def classify_outcome(status: int, out: str, error: str, *, trained: bool) -> str
         return f"still running after {TIMEOUT_SECONDS} s"
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
-    lines = error.removesuffix("\n")
+    printed = error.removesuffix("\n")
     if status == 0:
         if trained:
             return "read" if "result.json" in out else "no result"
         return "read" if not error else "read, with other messages"
     if "Traceback" in error:
         return "traceback"
-    message = lines.removeprefix("error: ")
-    if message == lines or not is_one_line(message):
+    message = printed.removeprefix("error: ")
+    if message == printed or not is_one_line(message):
         return "not one line"
     if _INTERNAL_TEXT.search(message):
         return "text of another library"
@@ -455,8 +458,9 @@ def run_in_child(execute: Callable[[], int], out: Path, error: Path) -> int:
             )
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(TIMEOUT_SECONDS)
-            size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (size + EXTRA_MEMORY_BYTES, size + EXTRA_MEMORY_BYTES))
+            virtual_memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            limit = virtual_memory + EXTRA_MEMORY_BYTES
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             status = execute()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1

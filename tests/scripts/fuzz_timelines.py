@@ -92,10 +92,12 @@ def random_settings(generator: np.random.Generator) -> dict[str, Any]:
     """Return random settings of a short run: head, hooks, schedule, saves, and a timeline of one to six entries."""
 
     def choose(choices: tuple[Any, ...]) -> Any:
+        # A choice that is listed twice is chosen twice as often.
         return choices[generator.integers(len(choices))]
 
     def random_time() -> str:
         step = int(generator.integers(1, NUM_STEPS))
+        # The same time in steps, epochs (of 6 steps) or percent of the run.
         return choose((f"{step}st", f"{step / 6:.6f}ep", f"{100 * step / NUM_STEPS:.6f}%"))
 
     def random_entry() -> dict[str, Any]:
@@ -144,7 +146,8 @@ class Outcome:
     num_kills: int
     """How often the run was killed."""
     forked_at: int | None
-    """Step of the checkpoint that was chosen for the fork; None if the run was refused."""
+    """Step of the checkpoint that was chosen for the fork; None if the run was refused. If it is the last
+    step, no fork is made."""
     differences: tuple[str, ...]
     """Differences between the uninterrupted run and the killed or forked run."""
 
@@ -160,15 +163,15 @@ class CallAtEveryPoint(Hook):
     """Call a function at every point of the loop.
 
     Args:
-        count: the function.
+        function: the function.
     """
 
-    def __init__(self, count: Callable[[], None]) -> None:
-        self._count = count
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
 
 
 for _point in POINTS:
-    setattr(CallAtEveryPoint, _point, lambda self, *arguments: self._count())
+    setattr(CallAtEveryPoint, _point, lambda self, *arguments: self._function())
 
 
 def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> Iterator[Outcome]:
@@ -188,12 +191,12 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
         workspace = folder / f"{number:03}"
         workspace.mkdir(parents=True)
         settings = _common_settings(encoder, data) | random_settings(generator)
-        fractions = generator.random(3)  # how far into the run the two kills and the fork come
+        fractions = generator.random(3)  # positions of the two kills and the fork, as fractions of the run
         num_kills = int(generator.integers(1, 3))
         uninterrupted_run = workspace / "whole"
         events = workspace / "events"
         if _run_in_child(settings, uninterrupted_run, count_into=events) == REFUSED:
-            yield Outcome(number, settings, True, 0, None, ())
+            yield Outcome(number, settings, refused=True, num_kills=0, forked_at=None, differences=())
             shutil.rmtree(workspace)
             continue
         num_trained += 1
@@ -214,7 +217,9 @@ def fuzz(folder: Path, encoder: str, data: str, *, num_runs: int, seed: int) -> 
             fork = workspace / "fork"
             _run_in_child(settings | {"fork": f"{uninterrupted_run}@{step}"}, fork)
             all_differences += _compare("forked", uninterrupted_run, fork)
-        yield Outcome(number, settings, False, num_kills, step, tuple(all_differences))
+        yield Outcome(
+            number, settings, refused=False, num_kills=num_kills, forked_at=step, differences=tuple(all_differences)
+        )
         if not all_differences:
             shutil.rmtree(workspace)
 

@@ -1,6 +1,8 @@
 """Kill runs at random times, resume them, and compare their files with those of an uninterrupted run.
 
 `python -m tests.scripts.kills FOLDER --encoder E --data D --kills 25` prints a table. Tests call `kill_and_compare`.
+Kills are timed by events. An event is a point of the loop or an operation on a file of the run, as counted by the
+plugin count_events.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def kill_and_compare(
 
     Args:
         folder: folder for the runs.
-        settings: flags for encoder and data.
+        settings: flags for the encoder and the data; all other settings are in SETTINGS.
         environment: environment variables for the commands.
         num_kills: number of runs to kill, at times spread over a whole run; every third run is killed twice.
         num_processes: processes of a run; 0 means plain `python`.
@@ -79,8 +81,8 @@ def kill_and_compare(
     """
     generator = np.random.default_rng(seed)
     uninterrupted_run = folder / "whole"
-    started = _start_run(uninterrupted_run, settings, environment, num_processes)
-    assert started.wait() == 0, started.read_output()
+    command = _start_run(uninterrupted_run, settings, environment, num_processes)
+    assert command.wait() == 0, command.read_output()
     num_events = _count_events(uninterrupted_run)
     for number in range(num_kills):
         run = folder / f"killed-{number}"
@@ -92,15 +94,15 @@ def kill_and_compare(
                 kill_event = int(generator.integers(num_events // 4))
             else:
                 kill_event = int(generator.integers(number * num_events, (number + 1) * num_events) // num_kills)
-            started = _start_run(
+            command = _start_run(
                 run, settings, environment, num_processes, *(["--resume", "auto"] if kill_events else [])
             )
-            _kill_after(started, run, kill_event, victims, generator.uniform(0, 0.03))
-            resumed_from += [_read_start(started.read_output())] if kill_events else []
+            _kill_after(command, run, kill_event, victims, generator.uniform(0, 0.03))
+            resumed_from += [_read_start(command.read_output())] if kill_events else []
             kill_events.append(kill_event)
-        started = _start_run(run, settings, environment, num_processes, "--resume", "auto")
-        assert started.wait() == 0, started.read_output()
-        resumed_from.append(_read_start(started.read_output()))
+        command = _start_run(run, settings, environment, num_processes, "--resume", "auto")
+        assert command.wait() == 0, command.read_output()
+        resumed_from.append(_read_start(command.read_output()))
         yield KilledRun(
             tuple(kill_events),
             num_events,
@@ -118,6 +120,7 @@ def _start_run(
     for path in progress.iterdir():
         path.unlink()
     arguments = [*settings, *SETTINGS, "--output_dir", str(run), *extra_flags]
+    # The plugin count_events reads PROGRESS and RUN.
     all_variables = {**os.environ, **environment, "PROGRESS": str(progress), "RUN": str(run)}
     command = command_line(arguments, num_processes=num_processes)
     return BackgroundCommand(command, run.parent, all_variables, run.with_suffix(".txt"))
@@ -128,34 +131,37 @@ def _count_events(run: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _kill_after(started: BackgroundCommand, run: Path, num_events: int, victims: str, delay: float) -> None:
+def _kill_after(command: BackgroundCommand, run: Path, num_events: int, victims: str, delay: float) -> None:
     """Kill processes after a number of events; do nothing if the run ends earlier.
 
     Args:
-        started: the run's command.
+        command: the run's command.
         run: the run directory.
         num_events: number of events to wait for.
         victims: `all`, or the rank of one process.
         delay: seconds to wait after the event.
     """
-    while started.process.poll() is None and _count_events(run) < max(1, num_events):
+    while command.process.poll() is None and _count_events(run) < max(1, num_events):
         time.sleep(0.001)
     time.sleep(delay)  # so that some kills come between events
-    if started.process.poll() is not None:
+    if command.process.poll() is not None:
         return
     if victims == "all":
-        started.kill()
+        command.kill()
         return
     try:
         os.kill(int((run.with_suffix(".progress") / f"pid-{victims}").read_text()), signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):
-        started.kill()  # the process has ended, or has not started yet
-    started.wait()
-    assert not started.running_processes(), "processes of the killed run are still running"
+        command.kill()  # the process has ended, or has not started yet
+    command.wait()
+    assert not command.running_processes(), "processes of the killed run are still running"
 
 
 def _read_start(printed: str) -> str:
-    """Return the name of the checkpoint from which a run says that it resumes, `finished` or `the beginning`."""
+    """Return from where a run resumed, according to its output: a checkpoint's name or "the beginning".
+
+    If the run had already finished before it was resumed, the result is "finished".
+    """
     if "is finished" in printed:
         return "finished"
     messages = [line for line in printed.splitlines() if line.startswith("Resuming from ")]

@@ -7,7 +7,7 @@
 `record` starts the scripts of a repository as users do, in an environment in which that repository is installed in
 editable mode. It does not import any of the repository's modules, so recordings of two commits can be compared even if
 modules have moved. Each recording uses a new folder with an empty cache. The cases are every shipped recipe with
-`--smoke`, and then with a tiny encoder: every recipe, head, hook, objective and schedule, edits, two processes, resumed
+`--smoke`; then, with a tiny encoder, every recipe, head, hook, objective and schedule, edits, two processes, resumed
 runs, forks, studies, and several kinds of tasks and data files. `--only 'head-*'` records the cases whose names match.
 
 Every file of every run directory is recorded; `DROPPED_FIELDS` and `CONTENT_NOT_RECORDED` list the exceptions.
@@ -47,20 +47,20 @@ TIMEOUT_SECONDS = 900
 NUM_PARALLEL_CASES = 2
 """Number of cases that run at the same time."""
 
-TIME = "differs between two runs of the same code"
+VARIES = "differs between two runs of the same code"
 MACHINE = "describes the machine or the checkout"
 DROPPED_FIELDS: dict[str, dict[str, str]] = {
     "result.json": {
-        "train_seconds": TIME,
-        "examples_per_second": TIME,
-        "peak_memory_bytes": TIME,
+        "train_seconds": VARIES,
+        "examples_per_second": VARIES,
+        "peak_memory_bytes": VARIES,
         "versions": MACHINE,
         "git_commit": MACHINE,
     },
-    "metrics.jsonl": {"examples_per_second": TIME},
-    "state.json": {"train_seconds": TIME, "environment": MACHINE},
+    "metrics.jsonl": {"examples_per_second": VARIES},
+    "state.json": {"train_seconds": VARIES, "environment": MACHINE},
     "manifest.json": {"sha256": "hashes of files that contain times", "bytes": "sizes of files that contain times"},
-    "results.csv": {"train_seconds": TIME},
+    "results.csv": {"train_seconds": VARIES},
 }
 """Fields that are not recorded, by file name, with the reason."""
 CONTENT_NOT_RECORDED = {
@@ -194,6 +194,7 @@ ALL_EDITS = [
     {"every": "30%", "scale_lr": {"factor": 0.9, "modules": "head"}},
     {"when": "below(validation/loss, 9)", "set_dropout": {"modules": "encoder", "p": 0.2}},
 ]
+"""A timeline with every edit. The time "2st" is the boundary after step 2."""
 SOME_EDITS = [
     {"at": "2st", "unfreeze": "encoder.layer[-1:]"},
     {"at": "5st", "replace_head": {"name": "lstm", "lstm_size": 16}},
@@ -257,8 +258,8 @@ def _sentence(split: str, row: int) -> str:
 # Cases.
 
 
-def _tiny(name: str, *settings: str, steps: int = 24) -> list[str]:
-    """Return arguments for a short run with the tiny encoder on some of the packaged reviews."""
+def _run_flags(name: str, *settings: str, steps: int = 24) -> list[str]:
+    """Return the flags of a short run with the tiny encoder on some of the packaged reviews."""
     return [
         *("--name", name, "--encoder", ENCODER, "--max_steps", str(steps), "--max_length", "80", "--batch_size", "8"),
         *("--limit_train", "120", "--limit_validation", "40", "--limit_test", "40", "--log_every", "1"),
@@ -267,8 +268,8 @@ def _tiny(name: str, *settings: str, steps: int = 24) -> list[str]:
     ]
 
 
-def _on_files(name: str, data: str, *settings: str) -> list[str]:
-    """Return arguments for a short run with the tiny encoder on files that `write_inputs` wrote."""
+def _file_flags(name: str, data: str, *settings: str) -> list[str]:
+    """Return the flags of a short run with the tiny encoder on files that `write_inputs` wrote."""
     return [
         *("--name", name, "--encoder", ENCODER, "--data", f"../../inputs/{data}", "--epochs", "2", "--batch_size", "8"),
         *(
@@ -306,26 +307,26 @@ def list_cases(checkout: Checkout) -> dict[str, list[Command]]:
         smoke = ["--recipe", str(recipe), "--smoke", "--name", "run", "--num_threads", "1"]
         cases[f"smoke-{recipe.stem}"] = [Command(smoke)]
     for recipe in recipes:
-        cases[f"recipe-{recipe.stem}"] = [Command(_tiny("run", "--recipe", str(recipe)))]
+        cases[f"recipe-{recipe.stem}"] = [Command(_run_flags("run", "--recipe", str(recipe)))]
     for head in checkout.registered_names("heads"):
-        cases[f"head-{head}"] = [Command(_tiny("run", "--head", head, *WITHOUT_TRACKERS, steps=8))]
+        cases[f"head-{head}"] = [Command(_run_flags("run", "--head", head, *WITHOUT_TRACKERS, steps=8))]
     for hook in checkout.registered_names("hooks"):
         options = ["--hook", hook, *HOOK_OPTIONS.get(hook, []), *WITHOUT_TRACKERS]
-        cases[f"hook-{hook}"] = [Command(_tiny("run", *options, steps=12))]
+        cases[f"hook-{hook}"] = [Command(_run_flags("run", *options, steps=12))]
     for objective in checkout.registered_names("objectives"):
         options = ["--objective", objective, "--head", "mean", *WITHOUT_TRACKERS]
         data = OBJECTIVE_DATA.get(objective)
-        arguments = _tiny("run", *options, steps=8) if data is None else _on_files("run", data, *options)
+        arguments = _run_flags("run", *options, steps=8) if data is None else _file_flags("run", data, *options)
         cases[f"objective-{objective}"] = [Command(arguments)]
     for schedule in checkout.registered_names("schedules"):
         options = ["--schedule", schedule, "--evaluate_every", "2st", *WITHOUT_TRACKERS]
-        cases[f"schedule-{schedule}"] = [Command(_tiny("run", *options, steps=12))]
-    return {**cases, **_cases_of_settings(), **_cases_of_data(), **_cases_of_continuations(), **_studies()}
+        cases[f"schedule-{schedule}"] = [Command(_run_flags("run", *options, steps=12))]
+    return {**cases, **_cases_of_settings(), **_cases_of_data(), **_cases_of_continuations(), **_cases_of_studies()}
 
 
 def _cases_of_settings() -> dict[str, list[Command]]:
     edits = ["--recipe", "../../inputs/all_edits.yaml", "--save_every", "8st", "--keep", "9", "--evaluate_every", "6st"]
-    rounding = [
+    micro_batches = [
         "--micro_batch_size",
         "3",
         "--optimizer",
@@ -337,29 +338,31 @@ def _cases_of_settings() -> dict[str, list[Command]]:
     ]
     compiled = ["--compile", "--compile_backend", "eager", "--timeline", "{at: 3st, replace_head: mlp}"]
     return {
-        "edits": [Command(_tiny("run", *edits))],
-        "micro-batches": [Command(_tiny("run", *rounding, "--head", "lstm", *WITHOUT_TRACKERS))],
-        "bf16": [Command(_tiny("run", "--mixed_precision", "bf16", "--head", "attention", *WITHOUT_TRACKERS, steps=8))],
-        "compiled": [Command(_tiny("run", *compiled, *WITHOUT_TRACKERS, steps=6))],
-        "two-processes": [Command(_tiny("run", *edits), num_processes=2)],
+        "edits": [Command(_run_flags("run", *edits))],
+        "micro-batches": [Command(_run_flags("run", *micro_batches, "--head", "lstm", *WITHOUT_TRACKERS))],
+        "bf16": [
+            Command(_run_flags("run", "--mixed_precision", "bf16", "--head", "attention", *WITHOUT_TRACKERS, steps=8))
+        ],
+        "compiled": [Command(_run_flags("run", *compiled, *WITHOUT_TRACKERS, steps=6))],
+        "two-processes": [Command(_run_flags("run", *edits), num_processes=2)],
     }
 
 
 def _cases_of_data() -> dict[str, list[Command]]:
     cleaned = ["--cleaning", "strip_html,collapse_whitespace,lowercase", "--bad_rows", "skip"]
     return {
-        "multi-label": [Command(_on_files("run", "multi_label", "--head", "attention"))],
-        "regression": [Command(_on_files("run", "scores", "--head", "mean"))],
-        "data-compressed": [Command(_on_files("run", "compressed", *cleaned))],
-        "data-no-header": [Command(_on_files("run", "no_header", "--columns", "label,text", "--quoting", "none"))],
-        "data-separated": [Command(_on_files("run", "separated", "--label_separator", "|", "--head", "mlp"))],
-        "data-folders": [Command(_on_files("run", "aclImdb", "--truncation", "head", "--validation_share", "0.2"))],
+        "multi-label": [Command(_file_flags("run", "multi_label", "--head", "attention"))],
+        "regression": [Command(_file_flags("run", "scores", "--head", "mean"))],
+        "data-compressed": [Command(_file_flags("run", "compressed", *cleaned))],
+        "data-no-header": [Command(_file_flags("run", "no_header", "--columns", "label,text", "--quoting", "none"))],
+        "data-separated": [Command(_file_flags("run", "separated", "--label_separator", "|", "--head", "mlp"))],
+        "data-folders": [Command(_file_flags("run", "aclImdb", "--truncation", "head", "--validation_share", "0.2"))],
     }
 
 
 def _cases_of_continuations() -> dict[str, list[Command]]:
     settings = ["--recipe", "../../inputs/some_edits.yaml", "--hook", "ema", "--save_every", "4st", "--keep", "3"]
-    cut = _tiny("run", *settings, "--plugin", "../../inputs/cut.py", "--hook", "cut", "--best_metric", "loss")
+    cut = _run_flags("run", *settings, "--plugin", "../../inputs/cut.py", "--hook", "cut", "--best_metric", "loss")
     resumed = Command([*cut, "--resume", "auto"])
     killed, stopped = {"CUT": "13:SIGKILL"}, {"CUT": "13:SIGTERM"}
     fork = ["--fork", "runs/parent@step-8"]
@@ -377,25 +380,27 @@ def _cases_of_continuations() -> dict[str, list[Command]]:
             Command(resumed.arguments, num_processes=2),
         ],
         "fork": [
-            Command(_tiny("parent", "--recipe", "../../inputs/some_edits.yaml", "--save_every", "8st", "--keep", "9")),
+            Command(
+                _run_flags("parent", "--recipe", "../../inputs/some_edits.yaml", "--save_every", "8st", "--keep", "9")
+            ),
             Command([*fork, "--name", "twin"]),
             Command([*fork, "--name", "changed", "--head_lr", "0.005"]),
             Command([*fork, "--name", "edited", "--timeline", "{at: 20st, reinitialize: head}"]),
         ],
         "fork-replaced-timeline": [
-            Command(_tiny("parent", "--head", "linear", "--save_every", "8st", "--keep", "9")),
+            Command(_run_flags("parent", "--head", "linear", "--save_every", "8st", "--keep", "9")),
             Command([*fork, "--name", "child", *replaced]),
         ],
         "init-from": [
-            Command(_tiny("first", "--head", "scalar_mix", "--best_metric", "accuracy", *WITHOUT_TRACKERS)),
+            Command(_run_flags("first", "--head", "scalar_mix", "--best_metric", "accuracy", *WITHOUT_TRACKERS)),
             Command(["--recipe", "runs/first/config.yaml", "--init_from", "runs/first", "--name", "second"]),
         ],
     }
 
 
-def _studies() -> dict[str, list[Command]]:
+def _cases_of_studies() -> dict[str, list[Command]]:
     def study(*settings: str) -> list[Command]:
-        return [Command(_tiny("study", "--head_lr", "0.02", *settings), script="ablate.py")]
+        return [Command(_run_flags("study", "--head_lr", "0.02", *settings), script="ablate.py")]
 
     frozen = ["--freeze", "encoder", "--cache_features", "true", "--heads", "linear,mean"]
     return {
@@ -409,7 +414,7 @@ def _studies() -> dict[str, list[Command]]:
 
 
 def read_files(folder: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
-    """Return the recorded content of every file in a folder, by its relative path.
+    """Return what is recorded of every file in a folder, by relative path.
 
     Args:
         folder: the working directory of a case.
@@ -430,7 +435,7 @@ def read_files(folder: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
 
 
 def read_file(path: Path, placeholders: Mapping[str, str]) -> Any:
-    """Return the recorded content of a file: its values if its type is known, otherwise its hash."""
+    """Return what is recorded of a file: its values if its type is known, otherwise its hash."""
     reader = READERS.get(path.suffix)
     if reader is None:
         return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -73,7 +73,7 @@ def try_wheel(wheel: Path, constraints: Path) -> tuple[str, str]:
         environment = Path(folder, "environment")
         venv.create(environment, with_pip=False)
         python = environment / "bin" / "python"
-        # The new environment has no pip; use that of the interpreter from which this environment was created.
+        # The new environment has no pip; use that of the interpreter from which the current environment was created.
         pip = [str(Path(sys.base_prefix, "bin", "python3")), "-m", "pip", "--python", str(python), "install"]
         requirement = f"midway[demo] @ {wheel.as_uri()}"
         subprocess.run([*pip, "--quiet", "--no-compile", "--constraint", str(constraints), requirement], check=True)

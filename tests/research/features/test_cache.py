@@ -17,8 +17,14 @@ from research.features.store import DamageError, FeatureStore, Layer, RowLayout,
 from tests.limits import HANG_LIMIT
 from tests.messages import collect_messages
 
-LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), 8)
+LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), max_length=8)
+"""Two rows with three tokens in total."""
 KEY = "0123abcd"
+
+
+def layer_file(number: int) -> Layer:
+    """Return the description of a layer's file, with hidden states of size 4."""
+    return Layer(f"layer-{number}.bin", width=4, stored="float32", given="float32")
 
 
 class RecordingBuilder:
@@ -31,7 +37,7 @@ class RecordingBuilder:
     def find_or_build(self, folder: Path, layers: Layers = "last", key: str = KEY) -> FeatureStore:
         def build(target: Path) -> None:
             self.built.append(layers)
-            contents = [Layer(f"layer-{number}.bin", 4, "float32", "float32") for number in range(3)]
+            contents = [layer_file(number) for number in range(3)]
             contents = contents if layers == "all" else contents[-1:]
             write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
 
@@ -77,7 +83,7 @@ def test_find_or_build_reports_and_rebuilds_a_damaged_entry(
     builder.find_or_build(tmp_path / "before", layers)
     folder = (tmp_path / "before").rename(tmp_path / "now")  # since hashes are compared only once per path and process
     entry = folder / f"features-{KEY}-{layers}"
-    (entry / "layer-2.bin").write_bytes(bytes(48))
+    (entry / "layer-2.bin").write_bytes(bytes(48))  # zeros, but as many bytes as before
     assert find_features(folder, KEY, layers, LAYOUT) is None
     builder.find_or_build(folder, layers)
     assert builder.built == [layers, layers]
@@ -129,7 +135,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
     def build(target: Path) -> None:
         builder.built.append("last")
         assert others_are_waiting.wait(HANG_LIMIT)
-        write_features(target, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
+        write_features(target, [layer_file(2)], [[torch.ones(3, 4)]])
 
     class CountedMessages(list[str]):
         def append(self, message: str) -> None:
@@ -172,7 +178,7 @@ def test_find_or_build_works_without_file_locks(
         """Write the entry twice, as if another process had finished first."""
         for folder in (target, tmp_path / "features-eeee-last"):
             folder.mkdir(exist_ok=True)
-            write_features(folder, [Layer("layer-2.bin", 4, "float32", "float32")], [[torch.ones(3, 4)]])
+            write_features(folder, [layer_file(2)], [[torch.ones(3, 4)]])
 
     find_or_build(tmp_path, "eeee", "last", LAYOUT, build_twice)
     assert [name for name in names_in(tmp_path) if "writing" in name] == []

@@ -138,35 +138,38 @@ def test_features_of_all_layers_serve_every_head(
     messages: list[str] = []
     settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "unused")}
     with collect_messages(messages):
-        assert ensure_features(RunConfig(**settings), "all")
+        can_use_features = ensure_features(RunConfig(**settings), "all")
+    assert can_use_features
     assert computed_splits == SPLITS
     assert sum("47 rows of train" in line for line in messages) == 1
     with collect_messages(messages):
-        assert ensure_features(RunConfig(**settings), "all")
+        can_use_features = ensure_features(RunConfig(**settings), "all")
+    assert can_use_features
     prepare_run(head="scalar_mix")
     prepare_run(head="linear")
     assert computed_splits == SPLITS
     assert not (tmp_path / "unused").exists()
     messages.clear()
     with collect_messages(messages):
-        assert not ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
+        can_use_features = ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
+    assert not can_use_features
     assert [line.partition(": ")[2] for line in messages if "idden states" in line] == ["the encoder trains."]
 
 
 def test_open_features_reports_the_size_before_computing(prepare_run: PrepareRun, tmp_path: Path) -> None:
     messages: list[str] = []
     run = prepare_run(messages=messages)
-    tokens = int(run.lengths_of("train").clip(max=32).sum())
-    kilobytes = tokens * 32 * 4 / 1e6
+    num_tokens = int(run.lengths_of("train").clip(max=32).sum())
+    megabytes = num_tokens * 32 * 4 / 1e6  # 32 numbers of 4 bytes for each token
     announcements = [line for line in messages if "47 rows of train" in line]
     assert len(announcements) == 1
-    values = [f"{kilobytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
+    values = [f"{megabytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
     assert re.search(".*".join(map(re.escape, values)), announcements[0])
     assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
     float32_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     prepare_run(cache_dtype="bf16", messages=messages)
     total_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
-    assert total_size == 1.5 * float32_size
+    assert total_size == 1.5 * float32_size  # the bf16 entries are half as large
     assert not any("--cache_dtype" in line for line in messages if "bfloat16" in line)
 
 
@@ -221,7 +224,7 @@ def test_batch_moves_its_hidden_states_to_a_device(prepare_run: PrepareRun) -> N
     assert batch.labels.device.type == "meta"
 
 
-def test_follow_requires_the_same_encoder(prepare_run: PrepareRun) -> None:
+def test_reattach_to_returns_a_reason_if_the_encoder_has_changed(prepare_run: PrepareRun) -> None:
     run = prepare_run()
     features = run.batches.features
     assert isinstance(features, compute.Features)
@@ -239,13 +242,14 @@ def test_features_format_matches_the_stored_values(prepare_run: PrepareRun, tiny
         weight.copy_(torch.sin(torch.arange(weight.numel(), dtype=torch.float64)).mul(0.3).view_as(weight))
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
     prepare_run(encoder=str(encoder), head="scalar_mix", max_length=12)
+    # The entry of the training split is the largest.
     (entry,) = [path for path in (tmp_path / "cache").glob("features-*") if (path / "layer-0.bin").stat().st_size > 5e4]
     content = json.loads((entry / "manifest.json").read_text())["content"]
     actual_values = {}
     for layer in content["layers"]:
-        assert list(layer.values())[1:] == [32, "float32", "float32"]
+        assert list(layer.values())[1:] == [32, "float32", "float32"]  # width, stored type, given type
         states = np.fromfile(entry / layer["name"], np.float32).reshape(content["num_tokens"], 32)
-        actual_values[layer["name"]] = states[[1, 100, 200, 300, 518], 3].tolist()
+        actual_values[layer["name"]] = states[[1, 100, 200, 300, 518], 3].tolist()  # a sample of the tokens
     expected_values = {
         "layer-0.bin": [0.02715, -0.01685, 0.10234, 0.02863, -0.01806],
         "layer-1.bin": [0.06759, 0.07106, 0.06969, 0.06756, 0.07049],

@@ -92,8 +92,8 @@ ALLOWED_TIMELINES: dict[str, Entries] = {
 
 
 @pytest.mark.parametrize("case", ALLOWED_TIMELINES)
-def test_decide_accepts_edits_that_do_not_change_the_encoder(decide_for: Decide, case: str) -> None:
-    assert decide_for(ALLOWED_TIMELINES[case]) == CachingDecision(None, True, "last")
+def test_decide_caching_accepts_edits_that_do_not_change_the_encoder(decide_for: Decide, case: str) -> None:
+    assert decide_for(ALLOWED_TIMELINES[case]) == CachingDecision(reason=None, starts_frozen=True, layers="last")
 
 
 REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
@@ -155,7 +155,7 @@ REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED_TIMELINES)
-def test_decide_names_edits_that_change_the_encoder(decide_for: Decide, case: str) -> None:
+def test_decide_caching_gives_an_edit_that_changes_the_encoder_as_reason(decide_for: Decide, case: str) -> None:
     timeline, reason = REFUSED_TIMELINES[case]
     decision = decide_for(timeline)
     assert decision.reason is not None
@@ -177,16 +177,16 @@ def user_edit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("user_edit")
 @pytest.mark.parametrize("when", [{"at": "0%"}, {"at": "3st"}, {"when": "below(validation/loss, 1)"}])
-def test_decide_refuses_edits_that_users_define(decide_for: Decide, when: dict[str, str]) -> None:
+def test_decide_caching_refuses_edits_that_users_define(decide_for: Decide, when: dict[str, str]) -> None:
     assert "'my_edit'" in (decide_for([{**when, "my_edit": True}]).reason or "")
 
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
-def test_decide_refuses_an_encoder_that_trains(decide_for: Decide, settings: dict[str, Any]) -> None:
-    assert decide_for([], **settings) == CachingDecision("the encoder trains", False, "last")
+def test_decide_caching_refuses_an_encoder_that_trains(decide_for: Decide, settings: dict[str, Any]) -> None:
+    assert decide_for([], **settings) == CachingDecision("the encoder trains", starts_frozen=False, layers="last")
 
 
-def test_decide_considers_planned_edits_of_hooks(decide_for: Decide) -> None:
+def test_decide_caching_considers_planned_edits_of_hooks(decide_for: Decide) -> None:
     unfreezing_hook = create(HOOKS, Choice("gradual_unfreezing"))
     length_hook = create(HOOKS, Choice("length_warmup", {"start": 8}))
     for hook, expected in (
@@ -204,12 +204,16 @@ class ChangesBatches(Hook):
 
 
 @pytest.mark.parametrize(("hook", "change"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
-def test_decide_names_hooks_that_change_the_forward_pass(decide_for: Decide, hook: Hook, change: str) -> None:
+def test_decide_caching_gives_a_hook_that_changes_the_forward_pass_as_reason(
+    decide_for: Decide, hook: Hook, change: str
+) -> None:
     assert re.search(rf"hook {type(hook).__name__} .*{change}", decide_for([], [hook]).reason or "")
 
 
 @pytest.mark.parametrize("name", shipped_names(HOOKS))
-def test_decide_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(decide_for: Decide, name: str) -> None:
+def test_decide_caching_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(
+    decide_for: Decide, name: str
+) -> None:
     reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
     assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
 
@@ -224,13 +228,13 @@ def test_decide_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(dec
         ("scalar_mix", [{"at": "0%", "replace_head": "linear"}], "last"),
     ],
 )
-def test_decide_returns_the_layers_that_planned_heads_read(
+def test_decide_caching_returns_the_layers_that_planned_heads_read(
     decide_for: Decide, head: str, timeline: Entries, layers: Layers
 ) -> None:
-    assert decide_for(timeline, head=head) == CachingDecision(None, True, layers)
+    assert decide_for(timeline, head=head) == CachingDecision(reason=None, starts_frozen=True, layers=layers)
 
 
-def test_decide_does_not_change_the_rehearsal(build_rehearsal: BuildRehearsal) -> None:
+def test_decide_caching_does_not_change_the_rehearsal(build_rehearsal: BuildRehearsal) -> None:
     rehearsal = build_rehearsal(freeze=["encoder"], timeline=[{"at": "3st", "drop_layers": "encoder.layer[0]"}])
     timeline = resolve_timeline(parse_timeline(rehearsal.config), rehearsal.clock)
     decide_caching(rehearsal, timeline, ())
@@ -248,7 +252,7 @@ def test_wants_caching_by_default_in_runs_longer_than_one_epoch() -> None:
 
 
 @pytest.fixture
-def frozen(build_rehearsal: BuildRehearsal) -> Rehearsal:
+def frozen_rehearsal(build_rehearsal: BuildRehearsal) -> Rehearsal:
     """Return a rehearsal with a frozen encoder, and the model in training mode."""
     run: Rehearsal = build_rehearsal()
     run.apply([EditRequest("freeze", {"modules": "encoder"})])
@@ -256,16 +260,16 @@ def frozen(build_rehearsal: BuildRehearsal) -> Rehearsal:
     return run
 
 
-def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> None:
-    model = frozen.encoder_with_head
-    assert Watch.of(frozen).why_unusable(model) is None
-    watch = Watch.of(frozen)
+def test_watch_detects_changes_of_the_encoder_by_hooks(frozen_rehearsal: Rehearsal) -> None:
+    model = frozen_rehearsal.encoder_with_head
+    assert Watch.of(frozen_rehearsal).why_unusable(model) is None
+    watch = Watch.of(frozen_rehearsal)
     with torch.no_grad():
         next(model.head.parameters()).mul_(2)
         assert watch.why_unusable(model) is None
         next(model.encoder.parameters()).mul_(2)
     assert watch.why_unusable(model) == "the encoder's weights change"
-    watch = Watch.of(frozen)
+    watch = Watch.of(frozen_rehearsal)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
         assert "forward hooks" in (watch.why_unusable(model) or "")
@@ -277,9 +281,9 @@ def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> Non
     assert watch.why_unusable(model) is None
 
 
-def test_watch_accepts_the_forward_hooks_of_transformers(frozen: Rehearsal) -> None:
-    model = frozen.encoder_with_head
-    watch = Watch.of(frozen)
+def test_watch_accepts_the_forward_hooks_of_transformers(frozen_rehearsal: Rehearsal) -> None:
+    model = frozen_rehearsal.encoder_with_head
+    watch = Watch.of(frozen_rehearsal)
     ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
     with contextlib.suppress(RuntimeError):  # fails since parameters have no values
         model.run_encoder(ids, torch.ones_like(ids), all_layers=True)

@@ -19,6 +19,7 @@ MAX_LENGTH = 6
 
 
 def make_layers(stored: str = "float32", given: str = "float32", numbers: tuple[int, ...] = (0, 1, 2)) -> list[Layer]:
+    """Return the descriptions of layer files."""
     return [Layer(f"layer-{number}.bin", WIDTH, stored, given) for number in numbers]
 
 
@@ -120,6 +121,7 @@ def test_read_batch_asserts_that_the_mask_has_the_stored_lengths(write_entry: Wr
 
 
 def flip_bit(file: Path, position: int) -> None:
+    """Flip a bit of the byte at a position."""
     content = bytearray(file.read_bytes())
     content[position] ^= 1
     file.write_bytes(content)
@@ -129,7 +131,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "flipped": (lambda folder: flip_bit(folder / "layer-1.bin", 77), r"layer-1\.bin does not match its hash"),
     "truncated": (
         lambda folder: (folder / "layer-2.bin").write_bytes((folder / "layer-2.bin").read_bytes()[:-1]),
-        r"layer-2\.bin .*\b399\b.*\b400\b",
+        r"layer-2\.bin .*\b399\b.*\b400\b",  # 20 tokens with 5 numbers of 4 bytes
     ),
     "zeros": (
         lambda folder: (folder / "layer-0.bin").write_bytes(bytes(400)),
@@ -174,12 +176,12 @@ def test_store_refuses_a_layout_with_different_lengths(write_entry: WriteEntry) 
         FeatureStore(folder, RowLayout.of(np.array([3, 9, 1, 3, 9], dtype=np.int32), MAX_LENGTH))
 
 
-def test_store_compares_hashes_once_per_process(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_store_compares_hashes_once_per_process_and_sizes_always(write_entry: WriteEntry, layout: RowLayout) -> None:
     checked, unchecked = write_entry(make_layers()), write_entry(make_layers(), "other")
     FeatureStore(checked, layout)
     for entry in (checked, unchecked):
         flip_bit(entry / "layer-1.bin", 77)
-    FeatureStore(checked, layout)  # gigabytes are not read twice in one process
+    FeatureStore(checked, layout)  # raises no error: gigabytes are not read twice in one process
     with pytest.raises(DamageError, match=r"layer-1\.bin"):
         FeatureStore(unchecked, layout)
     (checked / "layer-1.bin").write_bytes(b"")

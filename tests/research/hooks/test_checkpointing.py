@@ -23,7 +23,7 @@ def checkpoints_of(run: TrainingRun) -> list[str]:
     ("save_every", "keep", "expected"),
     [("2st", 9, ["step-00000002", "step-00000003"]), ("1st", 1, ["step-00000003"]), (None, 9, [])],
 )
-def test_checkpointing_saves_at_intervals_and_after_the_last_step(
+def test_checkpointing_saves_at_intervals_and_after_the_last_step_if_save_every_is_set(
     start_run: StartRun, save_every: str | None, keep: int, expected: list[str]
 ) -> None:
     run = start_run(save_every=save_every, keep=keep, max_steps=3)

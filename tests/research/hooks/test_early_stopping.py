@@ -8,7 +8,7 @@ from research.hooks.early_stopping import EarlyStopping
 from tests.research.conftest import StartRun
 
 
-def test_early_stopping_stops_after_patience_evaluations_without_improvement(start_run: StartRun) -> None:
+def test_early_stopping_stops_once_patience_is_exhausted_also_after_a_resume(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="accuracy", patience=2)
     for value in (0.5, 0.6, 0.6):
         hook.after_evaluate(run, "validation", {"accuracy": value})
@@ -17,7 +17,7 @@ def test_early_stopping_stops_after_patience_evaluations_without_improvement(sta
     resumed.after_evaluate(run, "test", {"accuracy": 0.0})
     assert not run.requested_stop_reason
     resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
-    assert [part in str(run.requested_stop_reason) for part in ("accuracy", " 2 ", "0.6000")] == [True] * 3
+    assert all(part in str(run.requested_stop_reason) for part in ("accuracy", " 2 ", "0.6000"))
 
 
 def test_early_stopping_resets_the_count_on_improvement(start_run: StartRun) -> None:
@@ -39,10 +39,10 @@ def test_early_stopping_resets_the_count_in_a_fork_with_a_different_metric(start
     assert (different_metric.best, different_metric.num_without_improvement) == (None, 0)
 
 
-def test_early_stopping_refuses_unknown_metrics(start_run: StartRun) -> None:
+def test_early_stopping_refuses_unknown_and_unsuitable_metrics_and_a_patience_of_0(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"'acuracy'.*'accuracy'"):
         EarlyStopping(metric="acuracy")
-    with pytest.raises(ValueError, match="'pearson'"):
+    with pytest.raises(ValueError, match="'pearson'"):  # a metric of regression only
         EarlyStopping(metric="pearson").on_train_start(start_run())
     with pytest.raises(ValueError, match=r"patience .*\b0\b"):
         EarlyStopping(patience=0)

@@ -63,6 +63,7 @@ def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -
 def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
     recorder, hook = RecordWeights(), ExponentialMovingAverage(decay=0.9)
     timeline = [{"at": "3st", "drop_layers": "encoder.layer[0]"}]
+    # With these learning rates, the weights hardly change, so an average is close to its layer's first weights.
     run = start_run([hook, recorder], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
     train(run)
     layer_0, layer_1 = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
@@ -116,4 +117,5 @@ def test_ema_converges_to_parameters_frozen_in_mid_run(start_run: StartRun) -> N
     assert torch.equal(frozen, recorder.steps[3][name])
     last_update = (frozen - recorder.steps[2][name]).abs().max()
     assert last_update > 0
+    # 12 updates of the average follow, each of which keeps 0.3 of the remaining difference.
     assert (weights_of(run)[name] - frozen).abs().max() < last_update * 0.3**10

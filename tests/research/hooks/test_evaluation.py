@@ -34,7 +34,7 @@ def test_evaluation_runs_at_intervals_and_once_at_the_end(
     start_run: StartRun, every: str | None, stop_at: int | None, expected: list[int]
 ) -> None:
     recorder = RecordEvaluations(stop_at)
-    run = start_run([recorder], evaluate_every=every)
+    run = start_run([recorder], evaluate_every=every, max_steps=4)
     train(run)
     assert recorder.steps == expected
     (hook,) = (hook for hook in run.hooks if isinstance(hook, Evaluation))
@@ -43,7 +43,7 @@ def test_evaluation_runs_at_intervals_and_once_at_the_end(
     assert resumed.evaluated_at == expected[-1]
 
 
-def test_best_model_has_the_best_validation_metric(start_run: StartRun) -> None:
+def test_best_model_is_saved_only_if_the_validation_metric_improves(start_run: StartRun) -> None:
     run, hook = start_run(), BestModel(metric="accuracy")
     best_file = run.directory / "best" / "model.safetensors"
     hook.after_evaluate(run, "test", {"accuracy": 1.0})

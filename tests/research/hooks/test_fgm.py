@@ -52,7 +52,7 @@ def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> N
                 loss = torch.nn.functional.cross_entropy(model(**inputs).logits, label)
                 handle.remove()
                 (gradient,) = torch.autograd.grad(loss, outputs[0])
-                move = 0.5 * gradient / gradient.norm()
+                move = 0.5 * gradient / gradient.norm()  # 0.5 is epsilon
                 handle = table.register_forward_hook(lambda m, i, out, move=move: out + move)
                 (torch.nn.functional.cross_entropy(model(**inputs).logits, label) / len(batch)).backward()
                 handle.remove()

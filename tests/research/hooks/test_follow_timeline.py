@@ -1,4 +1,4 @@
-"""Edits of a timeline are requested when they are due; edits that were never due are reported."""
+"""Edits of a timeline are requested when they are due; edits that were not applied by the end are reported."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_follow_timeline_requests_edits_at_their_steps_and_conditions(start_run:
     ]
 
 
-def test_follow_timeline_reports_edits_that_were_never_due(
+def test_follow_timeline_reports_edits_that_were_not_applied(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(start_run([StopAfter(3)], timeline=TIMELINE, evaluate_every="1st", max_steps=6))
-    messages = [line for line in capsys.readouterr().out.splitlines() if "not applied" in line]
-    assert [("step 3" in line, "step 4" in line, "scale_lr" in line) for line in messages[:1]] == [(True, True, True)]
-    assert ["above(validation/accuracy, 2)" in line and "unfreeze" in line for line in messages[1:]] == [True]
+    due_later, never_due = [line for line in capsys.readouterr().out.splitlines() if "not applied" in line]
+    assert all(part in due_later for part in ("step 3", "step 4", "scale_lr"))
+    assert all(part in never_due for part in ("above(validation/accuracy, 2)", "unfreeze"))
 
 
 def test_follow_timeline_restores_the_state_of_conditions(start_run: StartRun) -> None:

@@ -19,17 +19,14 @@ class RecordTrainedParts(Hook):
 
     def before_step(self, run: Run) -> None:
         named = run.encoder_with_head.named_parameters()
-        self.trained.append(
-            {
-                name.rpartition(".layer.")[2][0]
-                if ".layer." in name
-                else name.split(".")[0]
-                if name.startswith("head")
-                else "embeddings"
-                for name, p in named
-                if p.grad is not None
-            }
-        )
+        self.trained.append({part_of(name) for name, p in named if p.grad is not None})
+
+
+def part_of(name: str) -> str:
+    """Return the part of the model to which a parameter belongs, given the parameter's name."""
+    if ".layer." in name:
+        return name.rpartition(".layer.")[2][0]
+    return "head" if name.startswith("head") else "embeddings"
 
 
 def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> None:

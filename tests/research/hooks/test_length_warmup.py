@@ -13,7 +13,7 @@ from tests.research.conftest import StartRun
 
 
 class RecordBatches(Hook):
-    """Records the row ids and the number of tokens per row of each batch."""
+    """Records the width (tokens per row, with padding) and the row ids of each batch."""
 
     def __init__(self) -> None:
         self.widths: list[int] = []
@@ -31,11 +31,8 @@ def test_length_warmup_truncates_inputs_and_keeps_the_order_of_rows(start_run: S
     train(run)
     assert recorder.ids == baseline.ids
     assert [min(width, limit) for width, limit in zip(baseline.widths, [8, 16, 32, 32], strict=True)] == recorder.widths
-    assert [record.arguments["length"] for record in run.journal] == [
-        8,
-        16,
-        32,
-    ]  # the second stage, 20, is rounded to a multiple of 8
+    # The second of the stages 8, 20 and 32 is rounded to a multiple of 8.
+    assert [record.arguments["length"] for record in run.journal] == [8, 16, 32]
 
 
 def test_length_warmup_does_not_affect_evaluation(start_run: StartRun) -> None:
@@ -45,7 +42,7 @@ def test_length_warmup_does_not_affect_evaluation(start_run: StartRun) -> None:
     assert run.encoder_with_head.config.max_input_length == 32
 
 
-def test_length_warmup_refuses_to_start_at_the_full_length(start_run: StartRun) -> None:
+def test_length_warmup_refuses_to_start_at_the_full_length_and_0_stages(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"--max_length 32, got a start of 32"):
         start_run(hook=[{"name": "length_warmup", "start": 32}])
     with pytest.raises(ValueError, match=r"num_stages .*start .*\b0 and 64\b"):

@@ -29,7 +29,7 @@ def lines_of(run: TrainingRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_metrics_are_written_after_the_first_step_every_interval_the_last_step_and_each_log_call(
+def test_metrics_are_written_at_intervals_after_the_first_and_last_step_and_when_a_hook_logs(
     start_run: StartRun,
 ) -> None:
     run = start_run([LogAfterStep2AndAtTheEnd()], log_every=4, max_steps=6)

@@ -13,5 +13,5 @@ def test_check_reserved_names_rejects_names_that_the_run_itself_logs(name: str) 
         check_reserved_names(["mine", name])
 
 
-def test_check_reserved_names_accepts_other_names() -> None:
+def test_check_reserved_names_accepts_names_that_are_not_reserved() -> None:
     check_reserved_names(["mine", "learning_rates", "losses"])

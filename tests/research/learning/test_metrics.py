@@ -11,8 +11,8 @@ from tests.shipped import shipped_names
 
 
 @pytest.mark.parametrize("task_name", shipped_names(TASKS))
-def test_metrics_are_computed_by_the_task(task_name: str) -> None:
-    task = TASKS[task_name](("a", "b"), (1, 1), 2)
+def test_compute_metrics_returns_the_metrics_of_the_task(task_name: str) -> None:
+    task = TASKS[task_name](label_names=("a", "b"), label_counts=(1, 1), num_train=2)
     logits = np.array([[1.0, -1.0], [-2.0, 3.0], [0.5, 0.0]])
     labels = task.label_array([[0], [1], [1]] if task.several_per_row else [0, 1, 1])
     assert compute_metrics(task, logits, labels) == task.compute_metrics(logits, labels)

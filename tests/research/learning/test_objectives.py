@@ -20,8 +20,8 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 from tests.shipped import shipped_names
 
-SINGLE_LABEL = SingleLabel(("a", "b"), (3, 1), 4)
-MULTI_LABEL = MultiLabel(("a", "b"), (1, 3), 4)
+SINGLE_LABEL = SingleLabel(("a", "b"), label_counts=(3, 1), num_train=4)
+MULTI_LABEL = MultiLabel(("a", "b"), label_counts=(1, 3), num_train=4)
 REGRESSION = Regression(("score",))
 
 
@@ -55,12 +55,14 @@ LOGITS = [[2.0, 0.0], [0.5, 1.5]]
 
 
 def output_units_of(task: Task, name: str, **options: Any) -> list[list[float]]:
+    """Return the shifts and the scales of the outputs."""
     return [values.tolist() for values in create(OBJECTIVES, Choice(name, options), task).output_units()]
 
 
 def test_output_units_follow_the_distribution_of_labels() -> None:
     assert output_units_of(SINGLE_LABEL, "cross_entropy") == [[0, 0], [1, 1]]
     shift, scale = output_units_of(MULTI_LABEL, "bce")
+    # The log odds of each label, with half a row added to both counts.
     assert shift == pytest.approx([math.log(1.5 / 3.5), math.log(3.5 / 1.5)])
     assert scale == [1, 1]
     assert output_units_of(MULTI_LABEL, "bce", pos_weight="balanced") == [[0, 0], [1, 1]]
@@ -78,7 +80,7 @@ def test_cross_entropy_smooths_labels() -> None:
     assert losses == pytest.approx([expected])
 
 
-def test_balanced_class_weights_have_a_mean_of_one() -> None:
+def test_balanced_class_weights_have_a_mean_of_one_over_the_training_rows() -> None:
     # Label a has 3 rows and label b has 1, so the weights have a ratio of 1/3 to 1, and 3 w_a + 1 w_b = 4.
     expected = [2 / 3 * cross_entropy(LOGITS[0], 0), 2.0 * cross_entropy(LOGITS[1], 1)]
     balanced = compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights="balanced")
@@ -148,7 +150,7 @@ def test_r_drop_uses_one_pass_in_evaluation_mode() -> None:
 
 
 @pytest.mark.parametrize("name", shipped_names(OBJECTIVES))
-def test_objective_rejects_tasks_that_it_does_not_fit(name: str) -> None:
+def test_objective_accepts_only_the_tasks_that_it_lists(name: str) -> None:
     for task in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):
         if task.name in OBJECTIVES[name].tasks:
             create(OBJECTIVES, Choice(name), task)

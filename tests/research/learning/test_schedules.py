@@ -35,7 +35,7 @@ def compute_factors(name: str, warmup: int, total: int, **options: object) -> li
 @pytest.mark.parametrize(
     ("warmup", "total"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (0, 10), (1, 10), (10, 10), (10, 100)]
 )
-def test_schedule_factor_stays_between_zero_and_one(name: str, warmup: int, total: int) -> None:
+def test_schedule_factor_is_between_zero_and_one_and_peaks_after_the_warmup(name: str, warmup: int, total: int) -> None:
     # With a single step, some schedules would have no factor above 0.
     if total == 1 and (name == "triangular" or (warmup == 1 and name not in ("one_cycle", "plateau"))):
         with pytest.raises(ValueError, match=f"schedule '{name}' .* 0"):
@@ -50,8 +50,9 @@ def test_schedule_factor_stays_between_zero_and_one(name: str, warmup: int, tota
 
 
 def test_one_cycle_stepped_per_epoch_starts_at_its_peak_and_never_reaches_zero() -> None:
-    assert compute_factors("one_cycle", 0, 1) == pytest.approx([1.0])
-    assert compute_factors("one_cycle", 0, 3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
+    # With --schedule_interval epoch, a schedule has one step per epoch.
+    assert compute_factors("one_cycle", warmup=0, total=1) == pytest.approx([1.0])
+    assert compute_factors("one_cycle", warmup=0, total=3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
@@ -65,12 +66,12 @@ def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None
         optimizer.step()
         if step < 19:
             scheduler.step()
-    assert compute_factors(name, 3, 20) == expected
+    assert compute_factors(name, warmup=3, total=20) == expected
 
 
 @pytest.mark.parametrize("name", UNCONDITIONAL)
 def test_schedule_restores_its_state(name: str) -> None:
-    uninterrupted = compute_factors(name, 2, 12)
+    uninterrupted = compute_factors(name, warmup=2, total=12)
     interrupted = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
     for _ in range(5):
         interrupted.step()
@@ -85,18 +86,18 @@ def test_schedule_restores_its_state(name: str) -> None:
 
 def test_schedule_rejects_a_warmup_longer_than_the_run() -> None:
     with pytest.raises(ValueError, match=r"\b11\b.*\b10\b.*--warmup"):
-        compute_factors("linear", 11, 10)
+        compute_factors("linear", warmup=11, total=10)
 
 
 def test_one_cycle_rises_and_falls() -> None:
-    values = compute_factors("one_cycle", 4, 20)
+    values = compute_factors("one_cycle", warmup=4, total=20)
     assert values[0] == pytest.approx(1 / 25)
     assert values[:5] == sorted(values[:5])
     assert values[4:] == sorted(values[4:], reverse=True)
     assert 1 / 25 / 1e4 < values[-1] < 0.02
 
 
-def test_one_cycle_changes_momentum_opposite_to_the_rate() -> None:
+def test_one_cycle_moves_momentum_inversely_to_the_learning_rate() -> None:
     momentum_readers: dict[Literal["sgd", "adamw"], Callable[[dict[str, Any]], float]] = {
         "sgd": lambda group: group["momentum"],
         "adamw": lambda group: group["betas"][0],
@@ -150,4 +151,4 @@ def test_plateau_lowers_the_factor_when_the_validation_loss_stops_improving() ->
 )
 def test_schedule_rejects_invalid_options(name: str, options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        compute_factors(name, 1, 10, **options)
+        compute_factors(name, warmup=1, total=10, **options)

@@ -16,7 +16,8 @@ from research.tasks.single_label import SingleLabel
 
 @pytest.mark.parametrize("num_labels", [2, 6, 28])
 def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
-    task = SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
+    names = tuple(f"label {index}" for index in range(num_labels))
+    task = SingleLabel(names, label_counts=(1,) * num_labels, num_train=num_labels)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, num_labels, 300)
     scores = generator.dirichlet(np.ones(num_labels), 300)
@@ -34,8 +35,8 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
         assert png.getvalue().startswith(b"\x89PNG")
 
 
-def test_pr_curve_supports_multi_label_tasks() -> None:
-    task = MultiLabel(("a", "b", "never"), (1, 1, 0), 4)
+def test_pr_curves_of_a_multi_label_task_omit_labels_without_rows() -> None:
+    task = MultiLabel(("a", "b", "never"), label_counts=(1, 1, 0), num_train=4)
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
     figure = pr_curve_figure(task, labels, np.random.default_rng(0).normal(size=(4, 3)))
     assert figure is not None
@@ -47,7 +48,7 @@ def test_regression_has_no_pr_curve() -> None:
 
 
 def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
-    task = SingleLabel(("$x_{$", "costs $5 or $6"), (1, 1), 2)
+    task = SingleLabel(("$x_{$", "costs $5 or $6"), label_counts=(1, 1), num_train=2)
     labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
     regression = Regression(("$y_{$",))
     figures = [
@@ -61,5 +62,6 @@ def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
 
 def test_names_with_missing_glyphs_cause_no_warning() -> None:
     labels = np.array([0, 1])
-    figure = confusion_matrix_figure(SingleLabel(("正面", "负面"), (1, 1), 2), labels, labels)
+    task = SingleLabel(("正面", "负面"), label_counts=(1, 1), num_train=2)
+    figure = confusion_matrix_figure(task, labels, labels)
     assert embed_figure("matrix", figure).source.startswith("data:image/svg+xml;base64,")

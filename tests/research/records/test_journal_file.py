@@ -10,10 +10,27 @@ from research.edits.records import Record
 from research.records.journal_file import append_journal, read_journal, rewrite_journal
 
 APPLIED = Record(
-    1, 4, 0.5, "unfreeze", {"modules": "encoder"}, "timeline entry 1", [10, 20], [20, 20], entry="{at: 4st}"
+    number=1,
+    step=4,
+    epoch=0.5,
+    name="unfreeze",
+    arguments={"modules": "encoder"},
+    asked_by="timeline entry 1",
+    trainable_parameters=[10, 20],
+    parameters=[20, 20],
+    entry="{at: 4st}",
 )
 SKIPPED = Record(
-    2, 6, 0.75, "scale_lr", {"factor": 0.5}, "hook é", [20, 20], [20, 20], skipped="why", clock={"step": 6, "end": None}
+    number=2,
+    step=6,
+    epoch=0.75,
+    name="scale_lr",
+    arguments={"factor": 0.5},
+    asked_by="hook é",
+    trainable_parameters=[20, 20],
+    parameters=[20, 20],
+    skipped="why",
+    clock={"step": 6, "end": None},
 )
 
 

@@ -59,7 +59,7 @@ def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
     ("task", "logits", "labels", "expected"),
     [
         (
-            SingleLabel(("no", "yes"), (1, 1), 2),
+            SingleLabel(("no", "yes"), label_counts=(1, 1), num_train=2),
             [[0.0, 0.0], [-100.0, 100.0]],
             np.array([0, 1]),
             {
@@ -72,7 +72,7 @@ def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
             },
         ),
         (
-            MultiLabel(("a", "b"), (1, 1), 2),
+            MultiLabel(("a", "b"), label_counts=(1, 1), num_train=2),
             [[100.0, -100.0], [100.0, 100.0]],
             np.array([[1.0, 0.0], [0.0, 1.0]]),
             {
@@ -92,11 +92,15 @@ def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_predictions_have_one_score_per_class(
+def test_write_predictions_writes_the_place_labels_and_scores_of_each_row(
     tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[Any]]
 ) -> None:
-    predictions = Predictions(np.arange(2), np.array(logits, dtype=np.float32), labels, 0.0, {})
-    write_predictions(tmp_path, "test", task, predictions, [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)])
+    predictions = Predictions(
+        ids=np.arange(2), logits=np.array(logits, dtype=np.float32), labels=labels, loss=0.0, metrics={}
+    )
+    # Each file of the split, with the id of its first row: the file in the middle has no rows.
+    files = [("one.csv", 0), ("empty.csv", 1), ("two.csv", 1)]
+    write_predictions(tmp_path, "test", task, predictions, files)
     table = pq.read_table(tmp_path / "predictions" / "test.parquet").to_pydict()
     assert table.pop("id") == [0, 1]
     assert table.pop("file") == ["one.csv", "two.csv"]

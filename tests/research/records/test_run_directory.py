@@ -18,7 +18,7 @@ def test_run_directory_depends_on_output_dir_then_name_then_settings_and_time() 
     assert run_directory(RunConfig(name="c")) == Path("runs/c")
     default = run_directory(RunConfig(head="lstm", data="some/reviews.csv", encoder="org/model"))
     assert default.parent == Path("runs")
-    assert default.name.startswith("model-lstm-reviews-2")
+    assert default.name.startswith("model-lstm-reviews-2")  # 2 is the first digit of the year
 
 
 def test_default_name_is_a_valid_file_name() -> None:
@@ -65,6 +65,7 @@ def test_overwriting_files_that_the_run_reads_is_refused(tmp_path: Path, monkeyp
             (name,) = settings
             with pytest.raises(ValueError, match=rf"--overwrite .*--{name}\b"):
                 check_directory(directory, RunConfig(**settings, overwrite=True))
+    # The path of a different run may begin with the same characters.
     check_directory(run, RunConfig(overwrite=True, data="reviews.csv", init_from="runs/selfish"))
     check_directory(run, RunConfig(resume="auto", init_from="runs/self"))
     (run / "child").mkdir()

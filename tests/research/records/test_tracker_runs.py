@@ -21,7 +21,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the tracker lib
 
 
 class FailAfterStep3(Hook):
-    """Fails after the third step if `enabled` is set. The last checkpoint is from the second step."""
+    """Fails after the third step if `enabled` is set. The last checkpoint is from the second step.
+
+    Resumed runs must have the hooks of the checkpoint, so they have this hook without `enabled`.
+    """
 
     def __init__(self, *, enabled: bool = False) -> None:
         self.enabled = enabled
@@ -105,7 +108,7 @@ def test_comet_accepts_the_arguments_that_continue_an_experiment() -> None:
     assert hasattr(comet_ml.Experiment, "get_key")
 
 
-def test_damaged_tracker_ids_are_refused(tmp_path: Path) -> None:
+def test_read_tracker_runs_ignores_unknown_trackers_and_refuses_a_damaged_file(tmp_path: Path) -> None:
     assert read_tracker_runs(tmp_path) == {}
     (tmp_path / "trackers.json").write_text(json.dumps({"wandb": "a", "unknown": "b"}))
     assert read_tracker_runs(tmp_path) == {"wandb": "a"}

@@ -40,9 +40,11 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
         accelerator = create_accelerator(config, str(tmp_path))
         start_trackers(accelerator, tmp_path, config, first_step)
         for step in range(first_step + 1, last_step + 1):
-            track_values(accelerator, {"loss": step + first_step / 10}, step)
+            track_values(accelerator, {"loss": step + first_step / 10}, step)  # after the resume, 0.2 more
+        # A text also marks its step in the scalar edits/applied.
         track_text(accelerator, "edits", "**freeze**", last_step)
         track_final_metrics(accelerator, "test", predictions_with({"accuracy": 0.5, "auroc": math.nan}), last_step)
+        # Ignored, since validation metrics are logged during training.
         track_final_metrics(accelerator, "validation", predictions_with({"accuracy": 0.5}), last_step)
         close_trackers(accelerator)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -61,11 +63,11 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
 
 def test_tensorboard_error_filter_hides_only_os_errors_of_tensorboard_threads() -> None:
     reported: list[threading.ExceptHookArgs] = []
-    quiet = TensorBoardErrorFilter(reported.append)
+    error_filter = TensorBoardErrorFilter(reported.append)
     writer_thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
     other_thread = threading.Thread()
     for source, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):
-        quiet(threading.ExceptHookArgs((type(error), error, None, source)))
+        error_filter(threading.ExceptHookArgs((type(error), error, None, source)))
     assert [(args.thread, type(args.exc_value)) for args in reported] == [
         (writer_thread, ValueError),
         (other_thread, OSError),

@@ -1,4 +1,4 @@
-"""A task with a given number of labels."""
+"""A builder of a task with a given number of labels."""
 
 from __future__ import annotations
 
@@ -7,4 +7,5 @@ from research.tasks.single_label import SingleLabel
 
 
 def task_with_labels(num_labels: int) -> Task:
-    return SingleLabel(tuple(f"label {index}" for index in range(num_labels)), (1,) * num_labels, num_labels)
+    names = tuple(f"label {index}" for index in range(num_labels))
+    return SingleLabel(names, label_counts=(1,) * num_labels, num_train=num_labels)

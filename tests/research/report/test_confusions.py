@@ -20,7 +20,7 @@ def test_most_confused_equals_hand_computed_pairs() -> None:
     ]
 
 
-def test_confusions_name_labels_without_training_rows() -> None:
-    task = SingleLabel(("a", "b"), (1, 1), 2, unseen_labels=("new",))
+def test_confusions_include_labels_without_training_rows() -> None:
+    task = SingleLabel(("a", "b"), label_counts=(1, 1), num_train=2, unseen_labels=("new",))
     (pair,) = most_confused(task, np.array([0, 2, 2]), np.array([0, 1, 1]))
     assert (pair.label, pair.predicted, pair.num_rows, pair.share) == ("new", "b", 2, 1.0)

@@ -9,20 +9,26 @@ from research.report.mistakes import LabelledPredictions
 from tests.research.report.labels import task_with_labels
 
 
+def without_logits(labels: np.ndarray, predicted: np.ndarray) -> LabelledPredictions:
+    """Return predictions without logits, which the table does not use."""
+    return LabelledPredictions(np.arange(len(labels)), labels, predicted, logits=np.empty((len(labels), 0)))
+
+
 def test_long_label_table_starts_with_the_worst_labels() -> None:
     labels = np.arange(45).repeat(2)[:-2]  # the last label has no rows
     predicted = labels.copy()
     predicted[[20, 21]] = 0  # label 10 has recall 0; label 0 is predicted too often
     predicted[40] = 0  # label 20 has recall 0.5
-    table = label_table(task_with_labels(45), LabelledPredictions(labels, labels, predicted, labels))
+    table = label_table(task_with_labels(45), without_logits(labels, predicted))
     assert (table.is_long, table.num_labels) == (True, 45)
     names = [row.name for row in table.labels]
     assert names[:3] == ["label 10", "label 0", "label 20"]
     assert names[-1] == "label 44"
+    # Label 0 is predicted for 5 rows, 2 of which have it.
     assert (table.labels[1].precision, table.labels[1].recall, table.labels[1].num_rows) == (0.4, 1.0, 2)
 
 
 def test_label_table_is_limited_to_max_shown() -> None:
     labels = np.arange(2 * MAX_SHOWN)
-    table = label_table(task_with_labels(len(labels)), LabelledPredictions(labels, labels, labels, labels))
+    table = label_table(task_with_labels(len(labels)), without_logits(labels, labels))
     assert (len(table.labels), table.num_labels) == (MAX_SHOWN, 2 * MAX_SHOWN)

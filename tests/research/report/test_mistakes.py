@@ -14,6 +14,7 @@ from research.tasks.single_label import SingleLabel
 
 
 def make_rows(num_rows: int) -> Dataset:
+    """Return rows with the ids 0, 10, 20 and so on."""
     return Dataset.from_dict(
         {"id": [10 * row for row in range(num_rows)], "text": [f"text {row}" for row in range(num_rows)]}
     )
@@ -23,7 +24,10 @@ def test_single_label_mistakes_are_ordered_by_confidence() -> None:
     task = SingleLabel(("no", "yes"))
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
     predictions = LabelledPredictions(
-        np.array([0, 10, 20, 30]), np.array([0, 0, 0, 1]), scores.argmax(axis=1), np.log(scores)
+        ids=np.array([0, 10, 20, 30]),
+        labels=np.array([0, 0, 0, 1]),
+        predicted=scores.argmax(axis=1),
+        logits=np.log(scores),
     )
     mistakes, total = worst_mistakes(task, predictions, make_rows(4))
     assert total == 2
@@ -34,7 +38,7 @@ def test_single_label_mistakes_are_ordered_by_confidence() -> None:
     assert [mistake.severity for mistake in mistakes] == pytest.approx([0.8, 0.6])
 
 
-def test_multi_label_severity_considers_wrong_labels_only() -> None:
+def test_multi_label_severity_is_the_highest_confidence_in_a_wrong_label() -> None:
     task = MultiLabel(("a", "b", "c"))
     scores = np.array([[0.99, 0.7, 0.2], [0.6, 0.1, 0.05], [0.9, 0.1, 0.1]])
     labels = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]])

@@ -17,7 +17,7 @@ def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     return tiny_settings | {"max_steps": 2, "log_with": [], "output_dir": str(tmp_path / "run")}
 
 
-@pytest.mark.filterwarnings("error:Attempting to set identical")
+@pytest.mark.filterwarnings("error:Attempting to set identical")  # matplotlib's warning about an axis without length
 def test_page_is_written_for_a_run_without_steps(settings: dict[str, Any]) -> None:
     class StopAtStart(Hook):
         def on_train_start(self, run: Run) -> None:

@@ -65,7 +65,7 @@ _COMPRESSIONS = {
     ".gz": _Compression("gzip", re.compile(rb"\x1f\x8b"), gzip.open),
     ".bz2": _Compression("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
     ".xz": _Compression("xz", re.compile(rb"\xfd7zXZ\0"), lzma.open),
-    # The second alternative matches a skippable frame. The output of parallel compressors begins with one.
+    # The second alternative matches a skippable frame, with which the output of parallel compressors begins.
     ".zst": _Compression(
         "zstd",
         re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
@@ -138,7 +138,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
 
 
 def check_text(path: Path, name: str) -> None:
-    """Raise ValueError unless `path` is a readable file that is not empty, even after decompression."""
+    """Raise ValueError if a file cannot be read, or is empty before or after decompression."""
     check_file(path, name)
     with open_bytes(path) as stream:
         if not stream.peek(1):

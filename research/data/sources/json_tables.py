@@ -89,14 +89,14 @@ class JsonLinesTable(JsonTable):
             if content.isspace():
                 continue
             if lines.pop_undecoded():
-                yield lines.line, self._format.undecoded_reason
+                yield lines.line_number, self._format.undecoded_reason
                 continue
             try:
                 parsed = json.loads(content, object_pairs_hook=_build_object)
             except (ValueError, RecursionError) as error:
-                yield lines.line, f"invalid JSON ({error})"
+                yield lines.line_number, f"invalid JSON ({error})"
                 continue
-            yield lines.line, parsed if isinstance(parsed, dict) else _NOT_AN_OBJECT
+            yield lines.line_number, parsed if isinstance(parsed, dict) else _NOT_AN_OBJECT
 
 
 class JsonListTable(JsonLinesTable):

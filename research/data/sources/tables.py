@@ -18,7 +18,7 @@ class Table(ABC):
     """The rows of one file.
 
     Args:
-        name: its name in messages.
+        name: name of the file in messages.
     """
 
     fixed_columns = False

@@ -21,7 +21,7 @@ def test_label_that_occurs_only_in_test_rows_is_refused(load: Loader, write_csv:
     write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
     with pytest.raises(
         BadRowsError,
-        match=in_order("1", "12", "test.csv, row 2 (line 3): ", "'label 7'", "--unseen_labels"),
+        match=in_order("1 bad row of 12: ", "test.csv, row 2 (line 3): ", "'label 7'", "--unseen_labels"),
     ):
         load(folder)
     assert len(load(folder, bad_rows="skip").test) == 1
@@ -34,7 +34,7 @@ def test_unseen_labels_setting_overrides_bad_rows(load: Loader, write_csv: Write
     with pytest.raises(BadRowsError, match=r"label 7.*unseen_labels=skip"):
         load(folder, bad_rows="skip", unseen_labels="error")
     write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
-    with pytest.raises(BadRowsError, match=in_order("1", "13", "empty text", "bad_rows=skip")):
+    with pytest.raises(BadRowsError, match=in_order("1 bad row of 13: ", "empty text", "bad_rows=skip")):
         load(folder, unseen_labels="skip")
 
 

@@ -57,7 +57,7 @@ def test_raw_release_has_the_same_rows_as_the_packaged_reviews(load: Loader, tmp
     packaged = PackagedReviews(find_packaged_reviews(), "imdb")
     sample = [row for row in packaged.rows(["text", "label"], report=print) if row[0] % 250 == 0]
     for row, _, (text, label) in sample:
-        path = tmp_path / "aclImdb" / "train" / label[:3] / f"{row}_5.txt"
+        path = tmp_path / "aclImdb" / "train" / label[:3] / f"{row}_5.txt"  # in the folder neg or pos
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")
     splits = load(tmp_path / "aclImdb")

@@ -1,4 +1,4 @@
-"""Warn of labels that have more than one plausible interpretation, and say how to select the other one."""
+"""Warn of labels that have a second plausible interpretation, and name the setting that selects it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def warn_of_other_interpretations(
     Args:
         task_class: the task that was guessed.
         forms: how the labels are written in the files.
-        counts: number of training rows per label name or, for scores, per value. Of many scores, only
-            some are counted.
+        counts: number of training rows per label name or, for scores, per value. If there are many different scores,
+            only some of them are counted.
         column: name of the label column.
     """
     warnings = task_class.other_interpretations(forms, counts, column)
@@ -47,8 +47,8 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
     notes = []
     if spellings:
         merged = [
-            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are read as the "
-            f"label {name!r}"
+            f"{' and '.join(f'{value!r} ({_count_rows(count)})' for value, count in sorted(counts.items()))} are read "
+            f"as the label {name!r}"
             for name, counts in sorted(spellings.items())
         ]
         notes.append(f"Warning: Merged labels of column '{column}': {_list_first(merged)}.")
@@ -112,6 +112,10 @@ def _warn_of_names_in_text(names: Sequence[str], column: str) -> list[str]:
             "each is read as one class. Store them as lists in jsonl or parquet, or as names joined by label_separator."
         ]
     return []
+
+
+def _count_rows(num_rows: int) -> str:
+    return f"{num_rows:,} {'row' if num_rows == 1 else 'rows'}"
 
 
 def _list_first(items: Sequence[str]) -> str:

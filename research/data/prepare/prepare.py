@@ -48,7 +48,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         clean: function to apply to each text.
         target: existing directory for the files. Temporary files are written to its sibling directory `scratch`.
     Returns:
-        JSON-serialisable facts about the splits, among them the problem type, label names, label counts, mean and
+        JSON-serialisable facts about the splits, among them the task, label names, label counts, mean and
         standard deviation of scores, numbers of rows, and messages to log.
     Raises:
         ValueError: if the data cannot be used.
@@ -58,7 +58,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     log: list[str] = []
     bad = BadRows(settings.bad_rows)
     policy = settings.unseen_labels
-    # Rows with unseen labels are ordinary bad rows, unless unseen_labels is error or skip, a policy of their own.
+    # If unseen_labels is error or skip, it applies to rows with unseen labels instead of bad_rows.
     unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
     columns, rows, notes = _read_splits(source, settings, clean, bad, scratch)
     log += notes

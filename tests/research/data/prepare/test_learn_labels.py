@@ -15,7 +15,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.prepare.labelled_rows import labels_by_row_number, rows_with_labels
 
 
-def test_load_refuses_data_with_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_refuses_data_with_only_one_distinct_label(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=r"'label' .*2 labels.*'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
 

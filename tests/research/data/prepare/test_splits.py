@@ -184,4 +184,4 @@ def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, 
         rows_per_tenth = Counter(int(score * 3 // 80) for score in splits.train["label"])
         assert rows_per_tenth == dict.fromkeys(range(10), 8)
     else:
-        assert splits.task.label_counts[1] == 20
+        assert splits.task.label_counts[1] == 20  # a quarter of all rows have the label "rare"

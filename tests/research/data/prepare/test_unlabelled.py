@@ -109,6 +109,7 @@ def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
 
 
 def test_label_far_from_the_start_of_a_json_file_is_found(load: Loader, write_jsonl: WriteJsonl) -> None:
+    # The columns are found by reading only 100 rows, and the test file's label is in row 150.
     rows: list[dict[str, Any]] = [{"text": f"text {row}", "label": "ab"[row % 2]} for row in range(150)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     unlabelled = [{"text": row["text"]} for row in rows[:149]]
@@ -167,7 +168,9 @@ def test_collator_uses_placeholders_for_missing_labels(
 
 
 @pytest.mark.parametrize("mark", ["NA", "None", "null"])
-def test_test_rows_with_only_missing_value_marks_are_unlabelled(load: Loader, write_csv: WriteCsv, mark: str) -> None:
+def test_missing_value_marks_in_all_test_rows_mean_unlabelled_unless_training_rows_have_them(
+    load: Loader, write_csv: WriteCsv, mark: str
+) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     write_csv(*(f"test {row},{mark}" for row in range(5)), name="data/test.csv")
     assert load(folder).unlabelled == ("test",)

@@ -67,7 +67,7 @@ def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
     with tempfile.TemporaryDirectory() as folder:
         probed = Path(folder) / page.name
         probed.write_text(
-            _put_in_frame_if_narrow(text.replace("</head>", f"{PROBE}</head>", 1), width, 900), encoding="utf-8"
+            _put_in_frame_if_narrow(text.replace("</head>", f"{PROBE}</head>", 1), width, height=900), encoding="utf-8"
         )
         size = f"--window-size={max(width, MIN_WINDOW_WIDTH)},900"
         done = _run_chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)

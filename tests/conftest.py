@@ -211,8 +211,10 @@ class BackgroundCommand:
         running = [process for process, _ in self.forked_processes()]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # the process has ended, or belongs to another user
-                is_own = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
-                if is_own and process not in running and process.status() != psutil.STATUS_ZOMBIE:
+                belongs_to_command = process.pid == self.process.pid or process.environ().get("STARTED") == str(
+                    self.output
+                )
+                if belongs_to_command and process not in running and process.status() != psutil.STATUS_ZOMBIE:
                     running.append(process)
         return running
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from heads.registry import Registry
 from research.data.sources.compression import check_text, find_content_suffix, is_compressed
-from research.data.sources.folders import describe_other_shards
+from research.data.sources.folders import warn_of_unread_shards
 from research.data.sources.tables import Table, check_file
 from research.data.sources.text_format import TextFormat
 from research.system.paths import expand_path
@@ -158,7 +158,7 @@ class FileSource(PathSource):
             path.name,
             identify_files([path]),
             lambda _: {"train": [self.open_table(path, path.name, text_format)]},
-            tuple(describe_other_shards(path)),
+            tuple(warn_of_unread_shards(path)),
             frozenset(self.format_settings),
         )
 

@@ -31,7 +31,7 @@ def find_split_files(
     Args:
         folder: the folder.
         suffixes: extensions of the files that can be read, in lower case.
-        metadata_suffixes: those of the `suffixes` that metadata files may also have.
+        metadata_suffixes: subset of `suffixes` that metadata files may have too.
     Raises:
         ValueError: if it is unclear which split a file belongs to, if a file that is named after a split cannot be
             read, if a shard is missing, or if several subfolders have splits.
@@ -49,7 +49,7 @@ def find_split_files(
     return files, notes
 
 
-def describe_other_shards(path: Path) -> list[str]:
+def warn_of_unread_shards(path: Path) -> list[str]:
     """Return a warning if a file is one of several shards, because only this shard is read."""
     shard = _SHARD.fullmatch(_stem(path))
     if shard is None or int(shard["total"]) == 1:

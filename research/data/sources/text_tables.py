@@ -188,7 +188,7 @@ class DelimitedTable(Table):
 
         Args:
             fields: fields of the record.
-            label_index: index of the label column.
+            label_index: index of the last label column, or of the last text column if there are no labels.
             first_line: number of the record's first line.
             last_line: number of the record's last line.
         Raises:
@@ -208,14 +208,14 @@ class DelimitedTable(Table):
         """Return whether a line of a field looks like a record: it has all columns, and its label fits.
 
         The first line of the field lacks the columns before the field, and the last line lacks the columns after it. If
-        the field itself is in the label column (or in the last text column, if there are no labels), a line also looks
-        like a record if its values fit all other columns.
+        the field itself is in the column `label_index`, a line also looks like a record if its values fit all other
+        columns.
 
         Args:
             field: the field, which has several lines.
             index: index of its column.
             num_fields: number of columns.
-            label_index: index of the label column.
+            label_index: index of the last label column, or of the last text column if there are no labels.
         """
         other_columns = [column for column in range(num_fields) if column != index]
         lines = field.split("\n")

@@ -43,6 +43,7 @@ def pytest_configure() -> None:
 
 
 WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film", "plot", "the", "was", "and", "very"]
+"""Vocabulary of the tiny encoder: four positive words, four negative words, and six neutral words."""
 
 
 @pytest.fixture(scope="session")

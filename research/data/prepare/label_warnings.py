@@ -32,7 +32,7 @@ def warn_of_other_interpretations(
     if not task_class.labels_are_numbers:
         if not forms.in_lists:
             warnings += _warn_of_ids(counts, column)
-        warnings += _warn_of_names_in_text(list(counts), column) + _warn_of_missing_marks(counts, column)
+        warnings += _warn_of_several_names_in_one_string(list(counts), column) + _warn_of_missing_marks(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
 
 
@@ -87,7 +87,7 @@ def _warn_of_missing_marks(counts: Mapping[str, int], column: str) -> list[str]:
     ]
 
 
-def _warn_of_names_in_text(names: Sequence[str], column: str) -> list[str]:
+def _warn_of_several_names_in_one_string(names: Sequence[str], column: str) -> list[str]:
     """Warn if labels seem to be several names in one string.
 
     These are names joined by a separator, such as `joy,anger` (if the parts of most such labels also occur in another

@@ -62,7 +62,7 @@ class BadRows:
         Args:
             table: number of the row's file, in the order in which files are read.
             row: number of the row in its file, from 1.
-            place: file and row, as text for messages.
+            place: file and row, as a string for messages.
             reason: what is wrong with the row.
         """
         reason = for_message(reason, longest=_MAX_REASON_LENGTH)

@@ -178,8 +178,9 @@ class DelimitedTable(Table):
         # Quotes that are doubled inside a quoted field of the file are meant as part of the text. To recognise such a
         # field, its last line is searched for in the last line of the record, the only line that is still known.
         for index in indices:
-            last_field_line = _quote(fields[index]).split("\n")[-1]
-            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and last_field_line not in last_content:
+            if not _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
+                continue
+            if _quote(fields[index]).split("\n")[-1] not in last_content:
                 return f"column '{header[index]}' has a space before its quotes, so the quotes are read as text"
         return None
 

@@ -47,9 +47,7 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
     notes = []
     if spellings:
         merged = [
-            f"{' and '.join(f'{value!r} ({_count_rows(count)})' for value, count in sorted(counts.items()))} are read "
-            f"as the label {name!r}"
-            for name, counts in sorted(spellings.items())
+            f"{_list_spellings(counts)} are read as the label {name!r}" for name, counts in sorted(spellings.items())
         ]
         notes.append(f"Warning: Merged labels of column '{column}': {_list_first(merged)}.")
     alike = [" and ".join(map(repr, sorted(group))) for group in group_lookalikes(names)]
@@ -114,8 +112,11 @@ def _warn_of_several_names_in_one_string(names: Sequence[str], column: str) -> l
     return []
 
 
-def _count_rows(num_rows: int) -> str:
-    return f"{num_rows:,} {'row' if num_rows == 1 else 'rows'}"
+def _list_spellings(counts: Mapping[str, int]) -> str:
+    """Join the spellings of a label into one string, each with its number of rows."""
+    return " and ".join(
+        f"{value!r} ({count:,} {'row' if count == 1 else 'rows'})" for value, count in sorted(counts.items())
+    )
 
 
 def _list_first(items: Sequence[str]) -> str:

@@ -210,11 +210,10 @@ class BackgroundCommand:
     def running_processes(self) -> list[psutil.Process]:
         """Return all running processes of the command, including those that torchrun started in new sessions."""
         running = [process for process, _ in self.forked_processes()]
+        started = str(self.output)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # the process has ended, or belongs to another user
-                belongs_to_command = process.pid == self.process.pid or process.environ().get("STARTED") == str(
-                    self.output
-                )
+                belongs_to_command = process.pid == self.process.pid or process.environ().get("STARTED") == started
                 if belongs_to_command and process not in running and process.status() != psutil.STATUS_ZOMBIE:
                     running.append(process)
         return running

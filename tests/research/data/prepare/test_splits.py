@@ -135,7 +135,7 @@ def test_missing_splits_are_carved_from_train(load: Loader, write_csv: WriteCsv)
     assert all(not first & second for first, second in itertools.combinations(distinct_texts, 2))
     assert sum(len(split) for _, split in splits.items()) == 200
     assert 36 <= len(splits.test) <= 40
-    assert load.reported("validation rows", "test rows", "200", "50 rows")
+    assert load.reported("validation rows", "test rows", "200 training rows", "50 rows that repeat")
 
 
 def test_only_the_missing_split_is_carved(load: Loader, write_csv: WriteCsv) -> None:

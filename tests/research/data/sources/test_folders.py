@@ -32,7 +32,9 @@ def write_shards(write_csv: WriteCsv, names: list[str]) -> Path:
         ("reviews.csv.gz", "which split .*reviews.csv.gz'"),
     ],
 )
-def test_unreadable_split_file_is_refused(load: Loader, write_csv: WriteCsv, name: str, message: str) -> None:
+def test_file_that_is_unreadable_or_has_no_split_is_refused(
+    load: Loader, write_csv: WriteCsv, name: str, message: str
+) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / name).write_bytes(gzip.compress(b"text,label\nx,y\n"))
     with pytest.raises(ValueError, match=message):
@@ -86,7 +88,7 @@ def test_folder_named_after_a_split_is_read_as_that_split(load: Loader, write_cs
         (["val/b.csv", "dev/b.csv"], "more than one validation file: dev, val"),
     ],
 )
-def test_ambiguous_folder_named_after_a_split_is_refused(
+def test_ambiguous_or_unusable_folder_named_after_a_split_is_refused(
     load: Loader, write_csv: WriteCsv, names: list[str], message: str
 ) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
@@ -161,7 +163,9 @@ def test_shards_are_read_in_numerical_order(load: Loader, write_csv: WriteCsv) -
         (["train-0-of-2.csv", "train-1-of-3.csv"], "more than one train file"),
     ],
 )
-def test_incomplete_shards_are_refused(load: Loader, write_csv: WriteCsv, names: list[str], message: str) -> None:
+def test_incomplete_or_inconsistent_shards_are_refused(
+    load: Loader, write_csv: WriteCsv, names: list[str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_shards(write_csv, names))
 

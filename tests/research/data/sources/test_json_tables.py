@@ -138,7 +138,7 @@ def test_invalid_json_file_is_refused_with_a_one_line_message(
     assert not isinstance(caught.value, BadRowsError)
 
 
-def test_jsonl_refuses_an_array(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_jsonl_refuses_a_list_of_objects(load: Loader, write_jsonl: WriteJsonl) -> None:
     with pytest.raises(ValueError, match=r"reviews\.jsonl .*\(line 1: .*\.json"):
         load(write_jsonl(['[{"text": "a", "label": 1}]']))
 

@@ -10,7 +10,7 @@ from enum import Enum
 from research.data.sources.tables import Table
 
 _NUM_ROWS = 500
-"""Number of rows that are read to classify columns."""
+"""Maximum number of rows that are read to classify columns."""
 _MIN_ID_SHARE = 0.9
 """Minimum share of values that are ids or numbers in a column of ids."""
 _MIN_WORDS = 3

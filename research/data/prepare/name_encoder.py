@@ -72,7 +72,7 @@ class NameEncoder(LabelEncoder):
     def _read_values(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
         """Return the code of each row's rarest label, and which rows are unusable, each [num_rows].
 
-        For a row without a label, the number of labels is returned instead of a code.
+        A row without labels gets the first unused code.
         """
         row_labels = self._reader.read(labels)
         row_of_code = np.repeat(np.arange(len(labels)), row_labels.lengths)

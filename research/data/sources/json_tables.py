@@ -19,7 +19,7 @@ from research.data.sources.tables import Report, Table
 from research.data.sources.text_format import TextFormat
 
 _NUM_PROBED = 100
-"""Number of objects that are read to find the columns."""
+"""Maximum number of objects that are read to find the columns."""
 _NOT_AN_OBJECT = "not a JSON object"
 
 

@@ -124,7 +124,7 @@ def _find_in_folder(
 
 
 def _find_folders_with_splits(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the nested folders that have splits, such as data/ or one folder per configuration."""
+    """Yield folders with splits, up to `depth` levels below a folder: data/, for example, or one per configuration."""
     for path in _list_visible(folder):
         if not path.is_dir():
             continue

@@ -33,7 +33,10 @@ class SplitFolder(PathSource):
         if not names:
             return None
         if not files["train"]:
-            raise ValueError(f"The folder '{path}' has no train file; it has {', '.join(names.values())}.")
+            raise ValueError(
+                f"The folder '{path}' has no train file; found {', '.join(names.values())}. Rename the file "
+                "that holds the training rows, for example to train.csv."
+            )
         sources = {file: types[find_content_suffix(file)] for file in names if file.is_file()}
         for file, source in sources.items():
             source.check(file)

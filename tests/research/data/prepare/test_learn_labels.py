@@ -109,7 +109,7 @@ def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJs
     ],
 )
 def test_labels_that_do_not_fit_the_task_are_refused(
-    load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str, message: str
+    load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_jsonl(rows_with_labels(*labels)), task=task)

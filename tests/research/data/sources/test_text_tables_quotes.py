@@ -49,7 +49,7 @@ def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> 
 
 
 @pytest.mark.parametrize(
-    ("header", "row"),
+    ("header", "row_template"),
     [
         ("text,label", "review {number},0.0{number}"),  # all scores differ
         ("label,text", "label {label},review {number}"),
@@ -59,9 +59,9 @@ def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> 
 )
 @pytest.mark.parametrize("num_enclosed", [1, 2])
 def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
-    load: Loader, write_csv: WriteCsv, header: str, row: str, num_enclosed: int
+    load: Loader, write_csv: WriteCsv, header: str, row_template: str, num_enclosed: int
 ) -> None:
-    lines = [row.format(number=number, label=number % 2) for number in range(50)]
+    lines = [row_template.format(number=number, label=number % 2) for number in range(50)]
     lines[10] = lines[10].replace("review", '"tis review')
     last = 10 + num_enclosed
     before, after = lines[last].split(f"review {last}")
@@ -71,7 +71,7 @@ def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
 
 
 @pytest.mark.parametrize(
-    ("header", "row"),
+    ("header", "row_template"),
     [
         ("text,label", "review {number},label {label}"),
         ("text,label,note", "{number} is good,label {label},review {number}"),  # the quote is in an unread column
@@ -81,10 +81,12 @@ def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
     ],
 )
 def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
-    load: Loader, write_csv: WriteCsv, header: str, row: str
+    load: Loader, write_csv: WriteCsv, header: str, row_template: str
 ) -> None:
     # The rows are sorted: first all rows with label 0, then label 1; the scores rise from 0.5 to 8.5.
-    lines = [row.format(number=number, label=number // 1500, score=9 * number // 3000) for number in range(3000)]
+    lines = [
+        row_template.format(number=number, label=number // 1500, score=9 * number // 3000) for number in range(3000)
+    ]
     lines[2000] = lines[2000].replace("review", '"tis review')
     lines[2003] = lines[2003].replace("review 2003", 'review 2003"').replace("label 1|label 2", "label 2|label 0")
     with pytest.raises(BadRowsError, match=in_order("lines 2,002 to 2,005: ", "other rows", ".jsonl")):

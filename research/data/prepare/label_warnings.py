@@ -12,7 +12,7 @@ _SEPARATORS = (",", ";", "|", "/")
 """Characters that may separate several label names in one string."""
 _MIN_ROWS_TO_DETECT_IDS = 20
 """Minimum number of training rows for a warning about ids."""
-_NUM_SHOWN = 3
+_MAX_SHOWN = 3
 """Maximum number of labels in a warning."""
 
 
@@ -121,5 +121,5 @@ def _list_spellings(counts: Mapping[str, int]) -> str:
 
 def _list_first(items: Sequence[str]) -> str:
     """Join the first items into one string, and add how many more there are."""
-    more = f"; and {len(items) - _NUM_SHOWN:,} more" if len(items) > _NUM_SHOWN else ""
-    return "; ".join(items[:_NUM_SHOWN]) + more
+    more = f"; and {len(items) - _MAX_SHOWN:,} more" if len(items) > _MAX_SHOWN else ""
+    return "; ".join(items[:_MAX_SHOWN]) + more

@@ -18,7 +18,7 @@ from research.data.sources.lines import Lines, open_text, refuse_undecodable
 from research.data.sources.tables import Report, Table
 from research.data.sources.text_format import TextFormat
 
-_NUM_PROBED = 100
+_MAX_PROBED = 100
 """Maximum number of objects that are read to find the columns."""
 _NOT_AN_OBJECT = "not a JSON object"
 
@@ -58,7 +58,7 @@ class JsonTable(Table):
             for name, value in parsed.items():
                 columns[name] = columns.get(name, False) or isinstance(value, str)
             num_objects += 1
-            if num_objects == _NUM_PROBED:
+            if num_objects == _MAX_PROBED:
                 break
         if not columns:
             raise ValueError(f"{self.name} has no JSON objects{problem or ''}; {self._expected}")

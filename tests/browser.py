@@ -62,12 +62,13 @@ class RenderedPage:
 
 def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
     """Open an HTML file in a window of the given width in pixels (a phone has 390), and return the rendered page."""
-    text = page.read_text(encoding="utf-8")
-    assert "</head>" in text
+    content = page.read_text(encoding="utf-8")
+    assert "</head>" in content
     with tempfile.TemporaryDirectory() as folder:
         probed = Path(folder) / page.name
         probed.write_text(
-            _put_in_frame_if_narrow(text.replace("</head>", f"{PROBE}</head>", 1), width, 900), encoding="utf-8"
+            _put_in_frame_if_narrow(content.replace("</head>", f"{PROBE}</head>", 1), width, height=900),
+            encoding="utf-8",
         )
         size = f"--window-size={max(width, MIN_WINDOW_WIDTH)},900"
         done = _run_chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)
@@ -95,11 +96,11 @@ def take_screenshot(page: Path, image: Path, *, width: int = 1200, height: int =
         _run_chromium(folder, size, f"--screenshot={image.resolve()}", framed)
 
 
-def _put_in_frame_if_narrow(text: str, width: int, height: int) -> str:
-    """Return the page unchanged, or inside a frame if it must be narrower than any window."""
+def _put_in_frame_if_narrow(content: str, width: int, height: int) -> str:
+    """Return the HTML of a page or, if the page must be narrower than any window, of a frame that holds it."""
     if width >= MIN_WINDOW_WIDTH:
-        return text
-    frame = f'<iframe style="border: 0; width: {width}px; height: {height}px" srcdoc="{html.escape(text)}"></iframe>'
+        return content
+    frame = f'<iframe style="border: 0; width: {width}px; height: {height}px" srcdoc="{html.escape(content)}"></iframe>'
     return f'<!DOCTYPE html><html><head></head><body style="margin: 0">{frame}</body></html>'
 
 

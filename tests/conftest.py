@@ -18,7 +18,7 @@ import psutil
 import pytest
 from jaxtyping import install_import_hook
 
-from tests.forked import MEMBERS_VARIABLE, ForkedProcess, can_fork
+from tests.forked import PROCESSES_VARIABLE, ForkedProcess, can_fork
 from tests.limits import HANG_LIMIT
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +43,7 @@ def pytest_configure() -> None:
 
 
 WORDS = ["good", "great", "fine", "warm", "bad", "poor", "dull", "cold", "film", "plot", "the", "was", "and", "very"]
+"""Vocabulary of the tiny encoder: four positive words, four negative words, and six neutral words."""
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +120,10 @@ def run_forked(
 def run_command(
     command: Sequence[str], cwd: Path, environment: dict[str, str], timeout: float, *, forks: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command until it ends. At the time limit, kill it and all processes that it started."""
+    """Run a command until it ends, and kill it at the time limit with all processes that it started.
+
+    The command runs in a forked process if `forks` is true and the command can be forked.
+    """
     if forks and can_fork(command):
         return run_forked(command, cwd, environment, timeout)
     with subprocess.Popen(
@@ -142,7 +146,7 @@ def run_command(
 def command_line(
     arguments: Sequence[object], *, num_processes: int = 0, script: str = "run.py", launcher_options: Sequence[str] = ()
 ) -> list[str]:
-    """Return a command as a user types it: with `accelerate launch`, or with plain `python` if num_processes is 0."""
+    """Return a command as a user would type it: with `accelerate launch`, or with `python` if num_processes is 0."""
     launcher: list[object] = [sys.executable]
     if num_processes:
         config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
@@ -169,8 +173,9 @@ class BackgroundCommand:
     def __init__(self, command: Sequence[str], cwd: Path, environment: dict[str, str], output: Path) -> None:
         self.output = output
         self.process: subprocess.Popen[bytes] | ForkedProcess
-        self._members = output.with_suffix(".members")
-        environment = {**environment, "STARTED": str(output), MEMBERS_VARIABLE: str(self._members)}
+        self._processes_file = output.with_suffix(".processes")
+        # STARTED marks all processes that the command starts, so that `running_processes` recognises them.
+        environment = {**environment, "STARTED": str(output), PROCESSES_VARIABLE: str(self._processes_file)}
         with output.open("w") as file:
             if can_fork(command):
                 descriptor = file.fileno()
@@ -205,22 +210,24 @@ class BackgroundCommand:
     def running_processes(self) -> list[psutil.Process]:
         """Return all running processes of the command, including those that torchrun started in new sessions."""
         running = [process for process, _ in self.forked_processes()]
+        started = str(self.output)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # the process has ended, or belongs to another user
-                is_member = process.pid == self.process.pid or process.environ().get("STARTED") == str(self.output)
-                if is_member and process not in running and process.status() != psutil.STATUS_ZOMBIE:
+                belongs_to_command = process.pid == self.process.pid or process.environ().get("STARTED") == started
+                if belongs_to_command and process not in running and process.status() != psutil.STATUS_ZOMBIE:
                     running.append(process)
         return running
 
     def forked_processes(self) -> list[tuple[psutil.Process, list[str]]]:
-        """Return the running forked processes of the command, with their command lines."""
-        lines = self._members.read_text(encoding="utf-8").splitlines() if self._members.exists() else []
+        """Return the running forked processes of the command, each with its arguments (without the interpreter)."""
+        exists = self._processes_file.exists()
+        lines = self._processes_file.read_text(encoding="utf-8").splitlines() if exists else []
         running = []
-        for process_id, command in map(json.loads, lines):
+        for process_id, arguments in map(json.loads, lines):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(process_id)
                 if process.status() != psutil.STATUS_ZOMBIE:
-                    running.append((process, command))
+                    running.append((process, arguments))
         return running
 
     def read_output(self) -> str:
@@ -228,12 +235,12 @@ class BackgroundCommand:
         return self.output.read_text(errors="replace")
 
     def kill(self) -> None:
-        """Kill the command and all processes that it started, all at once."""
-        while members := self.running_processes():  # a process may have started another one before it was killed
-            for process in members:
+        """Kill the command and all processes that it started."""
+        while running := self.running_processes():  # a process may have started another one before it was killed
+            for process in running:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(members, timeout=10)
+            psutil.wait_procs(running, timeout=10)
         self.process.wait(10)
 
 

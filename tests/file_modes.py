@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _VERSION_3 = 0x20080522
-"""Version of the data structure of capget and capset."""
+"""_LINUX_CAPABILITY_VERSION_3, which selects the format of the data for the system calls capget and capset."""
 _FIELDS = "IIIIII"  # effective, permitted and inheritable capabilities, lower and upper halves
 
 

@@ -32,8 +32,9 @@ PYTEST_FOLDERS = (ROOT, ROOT / "experiments" / "benchmarks")
 """Folders that pytest adds to the import path."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.preloaded"])
-MEMBERS_VARIABLE = "FORKED_MEMBERS"
-"""Environment variable with the path of a file to which a command and its children append their ids and commands.
+PROCESSES_VARIABLE = "FORKED_PROCESSES"
+"""Environment variable with the path of a file to which a command and its children append their process ids and
+arguments.
 
 The file is needed because /proc shows the fork server's environment and command for every forked process.
 """
@@ -141,7 +142,13 @@ class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
 
 
 def _descriptor(stream: IO[Any] | int | None, default: int, stdout: int) -> int:
-    """Return the file descriptor for an argument `stdout` or `stderr` of Popen."""
+    """Return the file descriptor for an argument `stdout` or `stderr` of Popen.
+
+    Args:
+        stream: the argument.
+        default: file descriptor if the argument is None.
+        stdout: file descriptor of stdout, for `stderr=subprocess.STDOUT`.
+    """
     if stream is None:
         return default
     if stream == subprocess.STDOUT:
@@ -153,7 +160,7 @@ def _descriptor(stream: IO[Any] | int | None, default: int, stdout: int) -> int:
 
 @contextlib.contextmanager
 def _hide_main_module() -> Iterator[None]:
-    """Prevent a new process from importing this process's main module, which is the command that this process runs."""
+    """Prevent a new process from importing the main module of this process, which would run this process's command."""
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
         yield
@@ -162,10 +169,10 @@ def _hide_main_module() -> Iterator[None]:
 
 
 class _Command:
-    """When called, runs a command in the current process as `python ...` would."""
+    """When called, runs a script or module in the current process as `python ARGUMENTS` would."""
 
-    def __init__(self, command: list[str], cwd: str, environment: dict[str, str], stdout: int, stderr: int) -> None:
-        self.command, self.cwd, self.environment = command, cwd, environment
+    def __init__(self, arguments: list[str], cwd: str, environment: dict[str, str], stdout: int, stderr: int) -> None:
+        self.arguments, self.cwd, self.environment = arguments, cwd, environment
         self.streams = (stdout, stderr)
         self.parent = os.getpid()
 
@@ -175,14 +182,15 @@ class _Command:
 
     def __call__(self) -> None:
         os.setsid()
-        if MEMBERS_VARIABLE in self.environment:
-            with Path(self.environment[MEMBERS_VARIABLE]).open("a", encoding="utf-8") as file:
-                file.write(json.dumps([os.getpid(), self.command]) + "\n")
-            if not is_alive(self.parent):  # killed before this child was recorded, so kill it too
+        if PROCESSES_VARIABLE in self.environment:
+            with Path(self.environment[PROCESSES_VARIABLE]).open("a", encoding="utf-8") as file:
+                file.write(json.dumps([os.getpid(), self.arguments]) + "\n")
+            if not is_alive(self.parent):
+                # Whoever killed the parent may not have seen this process in the file, so end this process too.
                 os.kill(os.getpid(), signal.SIGKILL)
         # The real os.getppid would return the fork server's id. As usual, the result is 1 once the parent has ended.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
-        # These modules have read the id of the parent on import, when the parent was that of the fork server.
+        # These modules were imported in the fork server, and stored the id of its parent. Replace it.
         for module in (launcher, signals):
             vars(module)["PARENT_PID"] = self.parent
         # Children of this process use the same fork server. By default, Python would start a new one.
@@ -196,16 +204,16 @@ class _Command:
             if vars(module).get("Popen") is subprocess.Popen and module is not subprocess:
                 module.Popen = _ForkingPopen  # type: ignore[attr-defined]
         subprocess.Popen = _ForkingPopen  # type: ignore[misc]
-        is_module = self.command[0] == "-m"
-        script_folder = self.cwd if is_module else str(Path(self.command[0]).parent)
+        is_module = self.arguments[0] == "-m"
+        script_folder = self.cwd if is_module else str(Path(self.arguments[0]).parent)
         # Remove the folders that pytest added to the path of the fork server.
         sys.path[:] = [script_folder, *(path for path in sys.path if Path(path) not in PYTEST_FOLDERS)]
         try:
             if is_module:
-                sys.argv = self.command[1:]
-                runpy.run_module(self.command[1], run_name="__main__", alter_sys=True)
+                sys.argv = self.arguments[1:]
+                runpy.run_module(self.arguments[1], run_name="__main__", alter_sys=True)
             else:
-                sys.argv = self.command
-                runpy.run_path(self.command[0], run_name="__main__")
+                sys.argv = self.arguments
+                runpy.run_path(self.arguments[0], run_name="__main__")
         finally:
             atexit._run_exitfuncs()

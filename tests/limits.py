@@ -1,4 +1,4 @@
-"""The only time limit of the tests. It guards against hanging, and is far above what the slowest machine needs."""
+"""A time limit for commands and waits. It guards against hanging, and is far above what the slowest machine needs."""
 
 import time
 from collections.abc import Callable

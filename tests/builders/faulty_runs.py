@@ -37,7 +37,7 @@ SHORT_RUN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RunResults:
-    """Results that a run that recovered from a fault must share, bit for bit, with a run without faults."""
+    """Results that must be the same, bit for bit, for a run that recovered from a fault and a run without faults."""
 
     weights_sha256: object
     metrics: object

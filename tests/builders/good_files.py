@@ -61,7 +61,7 @@ class FileType:
 
 
 def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
-    """Return texts and labels for a random kind of task, and two more columns that no task reads.
+    """Return texts, labels of a random kind, and the columns id and day, which no task reads.
 
     Args:
         generator: generator for all random choices.

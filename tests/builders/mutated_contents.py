@@ -242,10 +242,8 @@ def _replace_with_special_file(path: Path, generator: np.random.Generator) -> Pa
 
 
 def _make_socket(path: Path) -> None:
-    with (
-        socket.socket(socket.AF_UNIX) as server,
-        contextlib.chdir(path.parent),
-    ):  # the full path may be too long for the address of a socket
+    # Bind to the file's name in its folder, because the full path may be too long for the address of a socket.
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
         server.bind(path.name)
 
 

@@ -59,7 +59,7 @@ class Workplace:
 
     def run(self, *arguments: object, status: int = 0) -> str:
         """Run the study, check the exit status, and return everything that was printed."""
-        completed = run_command(self.command(*arguments), self.folder, self.environment, 300)
+        completed = run_command(self.command(*arguments), self.folder, self.environment, timeout=300)
         assert completed.returncode == status, completed.stdout + completed.stderr
         return completed.stdout + completed.stderr
 

@@ -21,8 +21,7 @@ class Batch:
     """Labels as returned by `Task.label_array`: [batch] int64 or float, or [batch, num_labels] float. For rows without
     labels, which are only predicted, the placeholders returned by `Task.missing_labels`."""
     weights: Tensor
-    """Weight of each row: 1 for an example, 0 for a padding row that gives all processes equally many rows, [batch]
-    float."""
+    """Weight of each row: 0 for a copy added to give all processes equally many rows, otherwise 1, [batch] float."""
     ids: Tensor
     """Id of each row, which is its number in the files of its split, [batch] int64."""
 

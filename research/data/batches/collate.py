@@ -71,7 +71,7 @@ class Collator:
 
         Args:
             rows: columns of a tokenized split (`dataset[indices]`, which is fastest), or a list of its rows.
-            weights: 1 for an example and 0 for a padding row; all 1 by default, [batch].
+            weights: weight of each row (see `Batch.weights`); all 1 by default, [batch].
             max_length: maximum length of a row in tokens; `self.max_length` by default.
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}

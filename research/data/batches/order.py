@@ -1,6 +1,6 @@
-"""Order the examples of an epoch into global batches, and split these among processes into micro-batches.
+"""Order the rows of an epoch into global batches, and split these among processes into micro-batches.
 
-The order of examples is a pure function of the seed and the epoch. It does not depend on the number of processes, the
+The order of rows is a pure function of the seed and the epoch. It does not depend on the number of processes, the
 micro-batch size, edits, or whether the run was resumed.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 RowIndices = NDArray[np.int64]
 
 NUM_BATCHES_PER_POOL = 50
-"""Number of batches whose examples are sorted by length together. Larger pools need less padding but shuffle less."""
+"""Number of batches whose rows are sorted by length together. Larger pools need less padding but shuffle less."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class MicroBatch:
     rows: RowIndices
     """Indices of the rows in their split, [micro_batch]."""
     weights: NDArray[np.float32]
-    """1 for an example, 0 for a padding row that gives all processes equally many rows, [micro_batch]."""
+    """0 for a copy added to give all processes equally many rows, otherwise 1, [micro_batch]."""
 
 
 def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[RowIndices]:
-    """Return the global batches of an epoch, each with examples of similar length.
+    """Return the global batches of an epoch, each with rows of similar length.
 
-    Examples are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, and cut into batches. The
+    Rows are shuffled, sorted by length within pools of `NUM_BATCHES_PER_POOL` batches, and cut into batches. The
     batches are then shuffled, except that an incomplete batch is always last.
 
     Args:
-        lengths: untruncated length of each example in tokens, [num_examples].
-        batch_size: number of examples per batch.
+        lengths: untruncated length of each row in tokens, [num_rows].
+        batch_size: number of rows per batch.
         seed: seed of the run.
         epoch: number of the epoch, from 0.
     """
@@ -85,7 +85,7 @@ def evaluation_batches(
     Each row of the split has weight 1 in the batches of exactly one process.
 
     Args:
-        lengths: untruncated length of each example in tokens, [num_examples].
+        lengths: untruncated length of each row in tokens, [num_rows].
         process: index of the process.
         num_processes: number of processes that share the split.
         batch_size: maximum number of rows in one batch.

@@ -90,7 +90,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a data set in order. If the data set is exactly one file, its rows are read from the file."""
+    """Yield the rows of a data set in batches, in order. If it is exactly one file, the file's own batches are read."""
     files = dataset.cache_files
     if len(files) == 1 and dataset._indices is None:
         yield from read_batches(Path(files[0]["filename"]))

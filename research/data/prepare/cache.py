@@ -1,6 +1,7 @@
 """Cache of prepared data. An entry is a directory that is built once and identified by a fingerprint.
 
-Only complete entries are visible to other processes.
+The manifest of an entry stores facts about its content, and the sizes of its files. Only complete entries are visible
+to other processes.
 """
 
 from __future__ import annotations

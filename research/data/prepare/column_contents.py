@@ -9,8 +9,8 @@ from enum import Enum
 
 from research.data.sources.tables import Table
 
-_NUM_ROWS = 500
-"""Number of rows that are read to classify columns."""
+_MAX_ROWS_READ = 500
+"""Maximum number of rows that are read to classify columns."""
 _MIN_ID_SHARE = 0.9
 """Minimum share of values that are ids or numbers in a column of ids."""
 _MIN_WORDS = 3
@@ -44,7 +44,7 @@ def classify_columns(table: Table, columns: Sequence[str]) -> dict[str, Content]
     """
     if not columns:
         return {}
-    rows = [values for _, _, values in itertools.islice(table.rows(columns, _ignore), _NUM_ROWS)]
+    rows = [values for _, _, values in itertools.islice(table.rows(columns, _ignore), _MAX_ROWS_READ)]
     return {column: _classify(column, [row[index] for row in rows]) for index, column in enumerate(columns)}
 
 

@@ -34,8 +34,8 @@ class Columns:
         return [self.text, *([self.text_pair] if self.text_pair else [])]
 
     @property
-    def label_name(self) -> str:
-        """Names of the label columns, joined for messages."""
+    def joined_label_columns(self) -> str:
+        """Names of the label columns in one string, for messages."""
         return ", ".join(self.label)
 
     def names(self) -> list[str]:

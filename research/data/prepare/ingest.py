@@ -54,7 +54,7 @@ class IngestedRows:
     num_read: int
     """Number of rows read, including bad rows."""
     forms: LabelForms
-    """Forms of the labels."""
+    """How the labels are written in the files."""
     hashes: Hashes
     """Hash of each row's text (or pair of texts), [num_rows]. Texts with the same hash are treated as equal."""
 

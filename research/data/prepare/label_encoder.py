@@ -17,7 +17,7 @@ from research.data.prepare.splits import Strata
 from research.data.sources.bad_rows import BadRows
 from research.tasks.base import Task
 
-NUM_NAMES_SHOWN = 10
+MAX_NAMES_SHOWN = 10
 """Maximum number of label names in a message."""
 
 

@@ -1,4 +1,4 @@
-"""Warn of labels that have more than one plausible interpretation, and say how to select the other one."""
+"""Warn of labels that have a second plausible interpretation, and name the setting that selects it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEPARATORS = (",", ";", "|", "/")
 """Characters that may separate several label names in one string."""
 _MIN_ROWS_TO_DETECT_IDS = 20
 """Minimum number of training rows for a warning about ids."""
-_NUM_SHOWN = 3
+_MAX_SHOWN = 3
 """Maximum number of labels in a warning."""
 
 
@@ -24,15 +24,15 @@ def warn_of_other_interpretations(
     Args:
         task_class: the task that was guessed.
         forms: how the labels are written in the files.
-        counts: number of training rows per label name or, for scores, per value. Of many scores, only
-            some are counted.
+        counts: number of training rows per label name or, for scores, per value. If there are many different scores,
+            only some of them are counted.
         column: name of the label column.
     """
     warnings = task_class.other_interpretations(forms, counts, column)
     if not task_class.labels_are_numbers:
         if not forms.in_lists:
             warnings += _warn_of_ids(counts, column)
-        warnings += _warn_of_names_in_text(list(counts), column) + _warn_of_missing_marks(counts, column)
+        warnings += _warn_of_several_names_in_one_string(list(counts), column) + _warn_of_missing_marks(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
 
 
@@ -47,9 +47,7 @@ def warn_of_spellings(spellings: Mapping[str, Mapping[str, int]], names: Sequenc
     notes = []
     if spellings:
         merged = [
-            f"{' and '.join(f'{value!r} ({count:,} rows)' for value, count in sorted(counts.items()))} are read as the "
-            f"label {name!r}"
-            for name, counts in sorted(spellings.items())
+            f"{_list_spellings(counts)} are read as the label {name!r}" for name, counts in sorted(spellings.items())
         ]
         notes.append(f"Warning: Merged labels of column '{column}': {_list_first(merged)}.")
     alike = [" and ".join(map(repr, sorted(group))) for group in group_lookalikes(names)]
@@ -87,7 +85,7 @@ def _warn_of_missing_marks(counts: Mapping[str, int], column: str) -> list[str]:
     ]
 
 
-def _warn_of_names_in_text(names: Sequence[str], column: str) -> list[str]:
+def _warn_of_several_names_in_one_string(names: Sequence[str], column: str) -> list[str]:
     """Warn if labels seem to be several names in one string.
 
     These are names joined by a separator, such as `joy,anger` (if the parts of most such labels also occur in another
@@ -114,7 +112,14 @@ def _warn_of_names_in_text(names: Sequence[str], column: str) -> list[str]:
     return []
 
 
+def _list_spellings(counts: Mapping[str, int]) -> str:
+    """Join the spellings of a label into one string, each with its number of rows."""
+    return " and ".join(
+        f"{value!r} ({count:,} {'row' if count == 1 else 'rows'})" for value, count in sorted(counts.items())
+    )
+
+
 def _list_first(items: Sequence[str]) -> str:
     """Join the first items into one string, and add how many more there are."""
-    more = f"; and {len(items) - _NUM_SHOWN:,} more" if len(items) > _NUM_SHOWN else ""
-    return "; ".join(items[:_NUM_SHOWN]) + more
+    more = f"; and {len(items) - _MAX_SHOWN:,} more" if len(items) > _MAX_SHOWN else ""
+    return "; ".join(items[:_MAX_SHOWN]) + more

@@ -112,11 +112,12 @@ class LabelCodes:
 
     @classmethod
     def learn(cls, values: Iterable[str]) -> LabelCodes:
-        """Return label codes for the labels in the training rows, in sorted order.
+        """Return label codes for the labels in the training rows.
 
-        The rules are the same for all file types: spaces around a label are ignored, and if all labels are whole
-        numbers, `+1`, `1.0` and `1` are the same label. If any of the numbers has leading zeros, or all have the same
-        width, they are treated as codes and kept unchanged.
+        The label names are sorted, as numbers if all of them are numbers. The rules for names are the same for all file
+        types: spaces around a label are ignored, and if all labels are whole numbers, `+1`, `1.0` and `1` are the same
+        label. If any of the numbers has leading zeros, or all have the same width, they are treated as identifiers
+        (such as postcodes) and kept unchanged.
         """
         stripped = {value.strip() for value in values}
         are_numbers = _are_numbers(stripped)
@@ -127,8 +128,8 @@ class LabelCodes:
             text = value.strip()
             return text if text in names or (name := _simplify_number(text)) not in names else name
 
-        sortable = all(NUMBER.fullmatch(name) for name in names)
-        return cls(sorted(names, key=(lambda name: (float(name), name)) if sortable else None), to_name)
+        are_numeric = all(NUMBER.fullmatch(name) for name in names)
+        return cls(sorted(names, key=(lambda name: (float(name), name)) if are_numeric else None), to_name)
 
     @classmethod
     def from_declared(cls, names: Sequence[str]) -> LabelCodes:
@@ -168,7 +169,7 @@ class LabelCodes:
 
 
 def _are_numbers(values: set[str]) -> bool:
-    """Return whether all values are whole numbers rather than codes, which have leading zeros or all the same width."""
+    """Return whether all values are whole numbers, and not identifiers with leading zeros or all of the same width."""
     are_whole = all(WHOLE_NUMBER.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
         return False

@@ -32,9 +32,9 @@ def learn_labels(train: IngestedRows, columns: Columns, task_class: type[Task] |
         columns: the columns that were read.
         task_class: task; None to guess it.
     Raises:
-        ValueError: if the labels do not fit the task, or there is only one label.
+        ValueError: if the labels do not fit the task, or there are fewer different labels than the task needs.
     """
-    column = columns.label_name
+    column = columns.joined_label_columns
     if task_class is not None:
         task_class.check_forms(train.forms, column)
     if train.forms.indicator_length is not None:
@@ -76,20 +76,20 @@ def _learn_indicators(train: IngestedRows, columns: Columns, task_class: type[Ta
         is_one_hot &= bool((labels.lengths[~labels.invalid] == 1).all())
     task_class = task_class or guess_from_indicators(is_one_hot=is_one_hot)
     try:
-        _check_num_labels(counts, reader.names, task_class, columns.label_name)
+        _check_num_labels(counts, reader.names, task_class, columns.joined_label_columns)
     except ValueError:
         if first_invalid is None:
             raise
         # Too few labels may result from invalid rows, so the message is about the first of these.
-        raise ValueError(f"Columns '{columns.label_name}': {reader.explain(first_invalid)}.") from None
+        raise ValueError(f"Columns '{columns.joined_label_columns}': {reader.explain(first_invalid)}.") from None
     form = "one-hot" if is_one_hot else "multi-hot"
     source = "Columns" if in_columns else "Lists in column"
     naming = "" if in_columns else "; labels are named by their position, from 0"
     note = (
-        f"{source} '{columns.label_name}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
+        f"{source} '{columns.joined_label_columns}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
         f"{task_class.name}{naming}."
     )
-    return _create_name_encoder(task_class, columns.label_name, reader, counts, [note])
+    return _create_name_encoder(task_class, columns.joined_label_columns, reader, counts, [note])
 
 
 def _create_name_encoder(

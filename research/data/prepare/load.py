@@ -61,7 +61,7 @@ class Splits:
         return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
 
     def place_of(self, split: str, row_id: int) -> str:
-        """Return the place of a row as text: its file, and its number in the file, from 1."""
+        """Return the place of a row as a string: its file, and its number in the file, from 1."""
         # The last file that starts at or before the row. An empty file starts at the same row as the next file.
         name, first_id = [file for file in self.files[split] if file[1] <= row_id][-1]
         return f"{name}, row {row_id - first_id + 1:,}"

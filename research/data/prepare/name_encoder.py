@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from research.data.prepare.ingest import IngestedRows
-from research.data.prepare.label_encoder import NUM_NAMES_SHOWN, LabelEncoder
+from research.data.prepare.label_encoder import MAX_NAMES_SHOWN, LabelEncoder
 from research.data.prepare.label_lists import LabelReader, NameReader, RowLabels
 from research.data.prepare.label_tally import NameTally
 from research.data.prepare.labels import distinct
@@ -43,7 +43,7 @@ class NameEncoder(LabelEncoder):
 
     def _describe_labels(self) -> str:
         names = self.label_names
-        shown = ", ".join(names[:NUM_NAMES_SHOWN]) + (", ..." if len(names) > NUM_NAMES_SHOWN else "")
+        shown = ", ".join(names[:MAX_NAMES_SHOWN]) + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
         return f"{len(names)} labels: {shown}"
 
     def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
@@ -72,7 +72,7 @@ class NameEncoder(LabelEncoder):
     def _read_values(self, labels: pa.ListArray) -> tuple[Integers, NDArray[np.bool_]]:
         """Return the code of each row's rarest label, and which rows are unusable, each [num_rows].
 
-        For a row without a label, the number of labels is returned instead of a code.
+        A row without labels gets the first unused code.
         """
         row_labels = self._reader.read(labels)
         row_of_code = np.repeat(np.arange(len(labels)), row_labels.lengths)
@@ -176,7 +176,7 @@ class MultiLabelEncoder(NameEncoder):
         if names:
             raise ValueError(
                 "unseen_labels=count_as_wrong requires one label per row, but rows of this data set may have several. "
-                f"Labels that do not occur in the training rows: {', '.join(map(repr, names[:NUM_NAMES_SHOWN]))}. Set "
+                f"Labels that do not occur in the training rows: {', '.join(map(repr, names[:MAX_NAMES_SHOWN]))}. Set "
                 "unseen_labels=skip."
             )
 

@@ -48,7 +48,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         clean: function to apply to each text.
         target: existing directory for the files. Temporary files are written to its sibling directory `scratch`.
     Returns:
-        JSON-serialisable facts about the splits, among them the problem type, label names, label counts, mean and
+        JSON-serialisable facts about the splits, among them the task, label names, label counts, mean and
         standard deviation of scores, numbers of rows, and messages to log.
     Raises:
         ValueError: if the data cannot be used.
@@ -58,7 +58,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     log: list[str] = []
     bad = BadRows(settings.bad_rows)
     policy = settings.unseen_labels
-    # Rows with unseen labels are ordinary bad rows, unless unseen_labels is error or skip, a policy of their own.
+    # If unseen_labels is error or skip, it applies to rows with unseen labels instead of bad_rows.
     unseen = bad if policy is None or policy == "count_as_wrong" else BadRows(policy, "unseen_labels")
     columns, rows, notes = _read_splits(source, settings, clean, bad, scratch)
     log += notes
@@ -74,17 +74,17 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     if policy == "count_as_wrong":
         evaluated = [split_rows for name, split_rows in rows.items() if name not in ("train", *unlabelled)]
         encoder.admit_unseen_labels(evaluated)
-    checked = {
+    usable_and_strata = {
         name: _accept_all(split_rows) if name in unlabelled else encoder.check_and_stratify(split_rows, bad, unseen)
         for name, split_rows in rows.items()
     }
     collectors = [bad] if unseen is bad else [bad, unseen]
     log += [message for collector in collectors if (message := collector.raise_or_summarize(num_read)) is not None]
-    for name, (usable, _) in checked.items():
+    for name, (usable, _) in usable_and_strata.items():
         _check_not_empty(source, int(usable.sum()), name)
 
     try:
-        final_splits, notes = _assign_splits(rows, checked, settings)
+        final_splits, notes = _assign_splits(rows, usable_and_strata, settings)
     except ValueError as error:  # the notes on how labels are read may explain why there are too few rows
         raise ValueError(" ".join([str(error), *encoder.notes])) from None
     tally, num_rows = _write_splits(
@@ -191,7 +191,9 @@ def _check_not_empty(source: Source, num_rows: int, split: str) -> None:
 
 
 def _assign_splits(
-    rows: dict[str, IngestedRows], checked: dict[str, tuple[NDArray[np.bool_], Strata]], settings: DataSettings
+    rows: dict[str, IngestedRows],
+    usable_and_strata: dict[str, tuple[NDArray[np.bool_], Strata]],
+    settings: DataSettings,
 ) -> tuple[dict[str, NDArray[np.int8]], list[str]]:
     """Assign each row of each split in the data set to its final split, or to none.
 
@@ -200,13 +202,13 @@ def _assign_splits(
     """
     final_splits = {}
     notes = []
-    for name, (usable, _) in checked.items():
+    for name, (usable, _) in usable_and_strata.items():
         final_splits[name] = np.where(usable, SPLIT_NAMES.index(name), _NO_SPLIT).astype(np.int8)
-    hashes = {name: _usable_hashes(split_rows, checked[name][0]) for name, split_rows in rows.items()}
+    hashes = {name: _usable_hashes(split_rows, usable_and_strata[name][0]) for name, split_rows in rows.items()}
     shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
     missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
     if missing:
-        usable, strata = checked["train"]
+        usable, strata = usable_and_strata["train"]
         existing = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
         carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, existing)
         final_splits["train"][usable] = carved
@@ -219,7 +221,7 @@ def _assign_splits(
         )
         notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){copies}.")
     notes += _describe_leaks(hashes)
-    notes += _apply_limits(final_splits, {name: strata for name, (_, strata) in checked.items()}, settings)
+    notes += _apply_limits(final_splits, {name: strata for name, (_, strata) in usable_and_strata.items()}, settings)
     return final_splits, notes
 
 

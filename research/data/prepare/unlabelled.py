@@ -31,6 +31,7 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
     Raises:
         ValueError: if a column with a different name may hold the labels.
     """
+    expected = columns.joined_label_columns
     train_columns = train.columns()
     for table in tables:
         with convert_read_errors(table.name):
@@ -40,8 +41,8 @@ def lacks_label_columns(tables: Sequence[Table], columns: Columns, train: Table)
         for column in table_columns:
             if column not in train_columns and _resembles_label(column, columns):
                 raise ValueError(
-                    f"{table.name} has no column '{columns.label_name}', but '{column}' may hold labels. Rename it to "
-                    f"'{columns.label_name}', or remove it if the rows have no labels."
+                    f"{table.name} has no column '{expected}', but '{column}' may hold labels. Rename it to "
+                    f"'{expected}', or remove it if the rows have no labels."
                 )
     return True
 

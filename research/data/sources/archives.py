@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from research.data.sources.base import PathSource, Source, identify, register_data
+from research.data.sources.base import PathSource, Source, identify_files, register_data
 from research.data.sources.imdb import RAW_SPLITS, ReviewFiles, review_path
 from research.data.sources.tables import check_file
 from research.data.sources.text_format import TextFormat
@@ -29,7 +29,7 @@ class ReleaseArchive(PathSource):
         if path.is_dir() or not path.name.lower().endswith(ARCHIVE_SUFFIXES):
             return None
         check_file(path, path.name)
-        return Source(path.name, identify([path]), lambda scratch: _open_splits(path, scratch))
+        return Source(path.name, identify_files([path]), lambda scratch: _open_splits(path, scratch))
 
 
 def _open_splits(path: Path, scratch: Path) -> dict[str, list[ReviewFiles]]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from research.system.plain_text import for_message
 
-NUM_DESCRIBED = 5
+MAX_DESCRIBED = 5
 """Maximum number of bad rows that a message describes individually."""
 MAX_REASONS = 20
 """Maximum number of reasons that are counted separately for each file. All further reasons are counted together."""
@@ -23,7 +23,7 @@ INVALID_UTF8_ADVICE = f"{INVALID_UTF8}; if the file has a different encoding, se
 
 @dataclass(frozen=True)
 class SkippedRows:
-    """Rows of a split that were skipped for one reason."""
+    """Rows of a split that were skipped for one reason. The field names are keys in result.json."""
 
     split: str
     """The split that the rows were read from: train, validation or test."""
@@ -62,7 +62,7 @@ class BadRows:
         Args:
             table: number of the row's file, in the order in which files are read.
             row: number of the row in its file, from 1.
-            place: file and row, as text for messages.
+            place: file and row, as a string for messages.
             reason: what is wrong with the row.
         """
         reason = for_message(reason, longest=_MAX_REASON_LENGTH)
@@ -70,7 +70,7 @@ class BadRows:
         reasons = self.reasons.setdefault(table, Counter())
         reasons[reason if reason in reasons or len(reasons) < MAX_REASONS else OTHER_REASONS] += 1
         bisect.insort(self._first, (table, row, f"{place}: {reason}"))
-        del self._first[NUM_DESCRIBED:]
+        del self._first[MAX_DESCRIBED:]
 
     def raise_or_summarize(self, num_rows: int) -> str | None:
         """Raise an error about the bad rows or, if they are skipped, return a message; None if there are none.

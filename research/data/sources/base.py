@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 from heads.registry import Registry
 from research.data.sources.compression import check_text, find_content_suffix, is_compressed
-from research.data.sources.folders import describe_other_shards
+from research.data.sources.folders import warn_of_unread_shards
 from research.data.sources.tables import Table, check_file
 from research.data.sources.text_format import TextFormat
 from research.system.paths import expand_path
 
 Tables = Mapping[str, Sequence[Table]]
+"""Tables of each split, by the name of the split."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ class FileSource(PathSource):
         self.check(path)
         return Source(
             path.name,
-            identify([path]),
+            identify_files([path]),
             lambda _: {"train": [self.open_table(path, path.name, text_format)]},
-            tuple(describe_other_shards(path)),
+            tuple(warn_of_unread_shards(path)),
             frozenset(self.format_settings),
         )
 
@@ -168,7 +169,7 @@ def list_sources() -> list[DataSource]:
 
 
 def list_file_sources() -> dict[str, FileSource]:
-    """Return the data source that reads files with each extension.
+    """Return the data sources that read files, by the extension of the files.
 
     Raises:
         ValueError: if two data sources read the same extension.
@@ -184,7 +185,7 @@ def list_file_sources() -> dict[str, FileSource]:
     return by_suffix
 
 
-def identify(paths: Iterable[Path]) -> list[Any]:
+def identify_files(paths: Iterable[Path]) -> list[Any]:
     """Return values that change whenever a file is written or replaced, even by an older copy. No file is read.
 
     Raises:

@@ -36,9 +36,9 @@ _DECOMPRESSION_ERRORS = (
 """Errors that the decompressors raise for damaged files; pyarrow raises OSError."""
 _BUFFER_SIZE = 2**17
 """Bytes of decompressed content that are buffered."""
-_NUM_MAGIC = 10
+_NUM_MAGIC_BYTES = 10
 """Number of bytes at the start of a file that identify its compression."""
-_NUM_LISTED = 5
+_MAX_LISTED = 5
 """Maximum number of files in an archive that an error message lists."""
 
 
@@ -65,7 +65,7 @@ _COMPRESSIONS = {
     ".gz": _Compression("gzip", re.compile(rb"\x1f\x8b"), gzip.open),
     ".bz2": _Compression("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
     ".xz": _Compression("xz", re.compile(rb"\xfd7zXZ\0"), lzma.open),
-    # The second alternative matches a skippable frame. The output of parallel compressors begins with one.
+    # The second alternative matches a skippable frame, with which the output of parallel compressors begins.
     ".zst": _Compression(
         "zstd",
         re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
@@ -138,7 +138,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
 
 
 def check_text(path: Path, name: str) -> None:
-    """Raise ValueError unless `path` is a readable file that is not empty, even after decompression."""
+    """Raise ValueError if a file cannot be read, or is empty before or after decompression."""
     check_file(path, name)
     with open_bytes(path) as stream:
         if not stream.peek(1):
@@ -176,7 +176,7 @@ class _Decompressed(io.RawIOBase):
 
 def _detect(stream: io.BufferedReader) -> _Compression | None:
     """Return the compression of a stream's content, or None if it is not compressed."""
-    start = stream.peek(_NUM_MAGIC)
+    start = stream.peek(_NUM_MAGIC_BYTES)
     return next((compression for compression in _COMPRESSIONS.values() if compression.magic.match(start)), None)
 
 
@@ -195,8 +195,8 @@ def _find_member(path: Path) -> zipfile.ZipInfo:
             f"'{path}' is not a readable zip archive: {describe_briefly(error)}. Download it again."
         ) from error
     if len(members) != 1:
-        names = ", ".join(repr(member.filename) for member in members[:_NUM_LISTED])
-        more = f" and {len(members) - _NUM_LISTED:,} more" if len(members) > _NUM_LISTED else ""
+        names = ", ".join(repr(member.filename) for member in members[:_MAX_LISTED])
+        more = f" and {len(members) - _MAX_LISTED:,} more" if len(members) > _MAX_LISTED else ""
         listing = f"{names}{more}" if members else "none"
         raise ValueError(
             f"Expected one data file in '{path}'; found {listing}. Unpack it, and pass the file or folder as --data."

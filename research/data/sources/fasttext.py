@@ -48,14 +48,14 @@ class FastTextTable(Table):
             row += 1
             labels, text = _split(content)
             if lines.pop_undecoded():
-                report(row, lines.line, self._format.undecoded_reason)
+                report(row, lines.line_number, self._format.undecoded_reason)
             elif not labels:
-                report(row, lines.line, f"does not begin with {_PREFIX}")
+                report(row, lines.line_number, f"does not begin with {_PREFIX}")
             elif "" in labels:
-                report(row, lines.line, f"no label name after {_PREFIX}")
+                report(row, lines.line_number, f"no label name after {_PREFIX}")
             else:
                 record = {"text": text, "label": labels if has_lists else labels[0]}
-                yield row, lines.line, [record[column] for column in columns]
+                yield row, lines.line_number, [record[column] for column in columns]
 
     @functools.cached_property
     def _max_labels_per_line(self) -> int:

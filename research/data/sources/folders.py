@@ -31,15 +31,15 @@ def find_split_files(
     Args:
         folder: the folder.
         suffixes: extensions of the files that can be read, in lower case.
-        metadata_suffixes: those of the `suffixes` that metadata files may also have.
+        metadata_suffixes: subset of `suffixes` that metadata files may have too.
     Raises:
         ValueError: if it is unclear which split a file belongs to, if a file that is named after a split cannot be
-            read, or if a shard is missing.
+            read, if a shard is missing, or if several subfolders have splits.
     """
     files, notes = _find_in_folder(folder, suffixes, metadata_suffixes)
     if any(files.values()):
         return files, notes + _warn_of_unread_splits(folder, [split for split, paths in files.items() if not paths])
-    nested = list(_find_nested(folder, _MAX_DEPTH))
+    nested = list(_find_folders_with_splits(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
         raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
@@ -49,7 +49,7 @@ def find_split_files(
     return files, notes
 
 
-def describe_other_shards(path: Path) -> list[str]:
+def warn_of_unread_shards(path: Path) -> list[str]:
     """Return a warning if a file is one of several shards, because only this shard is read."""
     shard = _SHARD.fullmatch(_stem(path))
     if shard is None or int(shard["total"]) == 1:
@@ -60,8 +60,8 @@ def describe_other_shards(path: Path) -> list[str]:
     ]
 
 
-def is_named_after_split(path: Path) -> bool:
-    """Return whether a file or folder is named after a split and could hold its data."""
+def may_hold_split(path: Path) -> bool:
+    """Return whether a file or folder is named after a split and may hold data."""
     is_data = bool(_list_visible(path)) if path.is_dir() else path.suffix.lower() not in NOT_DATA
     return is_data and find_named_split(path) is not None
 
@@ -123,15 +123,15 @@ def _find_in_folder(
     return files, notes
 
 
-def _find_nested(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the nested folders that have splits, such as data/ or one folder per configuration."""
+def _find_folders_with_splits(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield folders with splits, up to `depth` levels below a folder: data/, for example, or one per configuration."""
     for path in _list_visible(folder):
         if not path.is_dir():
             continue
-        if any(is_named_after_split(entry) for entry in _list_visible(path)):
+        if any(may_hold_split(entry) for entry in _list_visible(path)):
             yield path
         elif depth > 1:
-            yield from _find_nested(path, depth - 1)
+            yield from _find_folders_with_splits(path, depth - 1)
 
 
 def _warn_of_unread_splits(folder: Path, missing: Sequence[str]) -> list[str]:
@@ -145,10 +145,10 @@ def _warn_of_unread_splits(folder: Path, missing: Sequence[str]) -> list[str]:
     """
     unread = [
         path.relative_to(folder).as_posix()
-        for subfolder in _find_nested(folder, 1)
-        if not is_named_after_split(subfolder)
+        for subfolder in _find_folders_with_splits(folder, 1)
+        if not may_hold_split(subfolder)
         for path in _list_visible(subfolder)
-        if is_named_after_split(path) and find_named_split(path) in missing
+        if may_hold_split(path) and find_named_split(path) in missing
     ]
     return [f"Warning: Not read, because {folder} itself has other splits: {', '.join(unread)}."] if unread else []
 
@@ -245,7 +245,7 @@ def _order_shards(folder: Path, split: str, paths: list[Path]) -> list[Path]:
     """Return the files of a split, with shards in numerical order.
 
     Raises:
-        ValueError: if there are several files and they are not a complete series of shards.
+        ValueError: if the files are neither one unnumbered file nor a complete series of shards.
     """
     shards = [_SHARD.fullmatch(_stem(path)) for path in paths]
     numbered = [(int(shard["number"]), path) for shard, path in zip(shards, paths, strict=True) if shard]

@@ -18,7 +18,7 @@ _PREFIX = "hub:"
 
 @register_data("hub")
 class HubSource(DataSource):
-    """A data set of the Hugging Face Hub: `hub:<dataset>[:config]`."""
+    """A data set on the Hugging Face Hub: `hub:<dataset>[:config]`."""
 
     precedence = 20
     expected = f"{_PREFIX}<dataset>[:config]"
@@ -48,7 +48,7 @@ def load_from_hub(spec: str) -> DatasetDict:
     if not name:
         raise ValueError(f"Expected hub:<dataset>[:config]; got 'hub:{spec}'.")
     if not constants.HF_HUB_OFFLINE:
-        _check_reachable(name)
+        _check_available(name)
     try:
         loaded = load_dataset(name, config or None)
     except Exception as error:  # the library raises a dozen kinds of errors; each becomes one line
@@ -56,11 +56,11 @@ def load_from_hub(spec: str) -> DatasetDict:
     return DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
 
 
-def _check_reachable(name: str) -> None:
-    """Check that the Hub is reachable; if it is not, `load_dataset` would retry for 23 seconds.
+def _check_available(name: str) -> None:
+    """Check that the Hub has a data set, because `load_dataset` retries for 23 seconds if the Hub cannot be reached.
 
     Raises:
-        ValueError: if the request fails.
+        ValueError: if the Hub cannot be reached, or the data set is missing or not accessible.
     """
     try:
         HfApi().dataset_info(name, timeout=HUB_TIMEOUT)

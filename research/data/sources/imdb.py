@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from research.data.sources.bad_rows import INVALID_UTF8
-from research.data.sources.base import PathSource, Source, identify, register_data
-from research.data.sources.folders import is_named_after_split
+from research.data.sources.base import PathSource, Source, identify_files, register_data
+from research.data.sources.folders import may_hold_split
 from research.data.sources.tables import Report, Table, refuse_lfs_pointer
 from research.data.sources.text_format import TextFormat
 
@@ -34,9 +34,7 @@ class ReleaseFolder(PathSource):
         root = find_raw_release(path)
         if root is None:
             return None
-        unread = [
-            path.name for path in sorted(root.iterdir()) if path.name not in RAW_SPLITS and is_named_after_split(path)
-        ]
+        unread = [path.name for path in sorted(root.iterdir()) if path.name not in RAW_SPLITS and may_hold_split(path)]
         if unread:
             raise ValueError(
                 f"'{root}' is an aclImdb folder. Only its folders {'/ and '.join(RAW_SPLITS)}/ are read, but it also "
@@ -45,7 +43,7 @@ class ReleaseFolder(PathSource):
         reviews = list_reviews(root)
         return Source(
             root.resolve().name,
-            identify(review for split in reviews.values() for _, review in sorted(split)),
+            identify_files(review for split in reviews.values() for _, review in sorted(split)),
             lambda _: {
                 split: [ReviewFiles(split, list(paths), Path.read_bytes)] for split, paths in reviews.items() if paths
             },
@@ -78,6 +76,7 @@ class ReviewFiles(Table):
 
     def place(self, row: int, line: int) -> str:
         del line
+        # Each file has a single row.
         return f"{self._reviews[row - 1][0]}, row 1"
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:

@@ -18,8 +18,8 @@ from research.data.sources.lines import Lines, open_text, refuse_undecodable
 from research.data.sources.tables import Report, Table
 from research.data.sources.text_format import TextFormat
 
-_NUM_PROBED = 100
-"""Number of objects that are read to find the columns."""
+_MAX_PROBED = 100
+"""Maximum number of objects that are read to find the columns."""
 _NOT_AN_OBJECT = "not a JSON object"
 
 
@@ -58,7 +58,7 @@ class JsonTable(Table):
             for name, value in parsed.items():
                 columns[name] = columns.get(name, False) or isinstance(value, str)
             num_objects += 1
-            if num_objects == _NUM_PROBED:
+            if num_objects == _MAX_PROBED:
                 break
         if not columns:
             raise ValueError(f"{self.name} has no JSON objects{problem or ''}; {self._expected}")
@@ -89,14 +89,14 @@ class JsonLinesTable(JsonTable):
             if content.isspace():
                 continue
             if lines.pop_undecoded():
-                yield lines.line, self._format.undecoded_reason
+                yield lines.line_number, self._format.undecoded_reason
                 continue
             try:
                 parsed = json.loads(content, object_pairs_hook=_build_object)
             except (ValueError, RecursionError) as error:
-                yield lines.line, f"invalid JSON ({error})"
+                yield lines.line_number, f"invalid JSON ({error})"
                 continue
-            yield lines.line, parsed if isinstance(parsed, dict) else _NOT_AN_OBJECT
+            yield lines.line_number, parsed if isinstance(parsed, dict) else _NOT_AN_OBJECT
 
 
 class JsonListTable(JsonLinesTable):

@@ -81,9 +81,9 @@ class Lines:
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self._path = path
         self._encoding = encoding
-        self.line = 0
-        """Number of the last line that was read, from 1."""
-        self.last_line = ""
+        self.line_number = 0
+        """Number of the last line that was read, from 1; 0 if no line has been read."""
+        self.last_content = ""
         """Content of the last line that was read."""
         self._has_undecoded = False
 
@@ -95,9 +95,9 @@ class Lines:
                 except StopIteration:
                     return
                 except UnicodeError as error:
-                    refuse_undecodable(self._path, file.encoding, self.line, error)
-                self.line += 1
-                self.last_line = content
+                    refuse_undecodable(self._path, file.encoding, self.line_number, error)
+                self.line_number += 1
+                self.last_content = content
                 if has_undecoded(content):
                     self._has_undecoded = True
                 yield content

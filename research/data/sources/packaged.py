@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from research.data.sources.base import NamedSource, Source, identify, register_data
+from research.data.sources.base import NamedSource, Source, identify_files, register_data
 from research.data.sources.imdb import SENTIMENTS
 from research.data.sources.tables import Report
 from research.data.sources.text_tables import CsvTable
@@ -56,7 +56,7 @@ class _PackagedSource(NamedSource):
         name = self.expected  # the value of --data is also the data set's name in the file
         return Source(
             name,
-            [name, *identify([path])],
+            [name, *identify_files([path])],
             lambda _: {"train": [PackagedReviews(path, name)]},
             # All text format settings, so that no warning says that the data set has no csv file.
             format_settings=frozenset({"columns", "quoting", "encoding"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from research.data.sources.arrow_tables import LoadedTable
-from research.data.sources.base import PathSource, Source, identify, register_data
+from research.data.sources.base import PathSource, Source, identify_files, register_data
 from research.data.sources.saved import is_saved_dataset, is_saved_dict, list_saved_files, load_saved, read_split_names
 from research.data.sources.split_names import choose_splits
 from research.data.sources.text_format import TextFormat
@@ -24,7 +24,7 @@ class SavedSplits(PathSource):
         splits, notes = choose_splits(str(path), read_split_names(path))
         return Source(
             path.resolve().name,
-            [[split, identify(list_saved_files(path / name))] for name, split in splits.items()],
+            [[split, identify_files(list_saved_files(path / name))] for name, split in splits.items()],
             lambda _: {split: [LoadedTable(load_saved(path / name), name)] for name, split in splits.items()},
             notes,
         )
@@ -41,6 +41,6 @@ class SavedDataset(PathSource):
             return None
         return Source(
             path.resolve().name,
-            identify(list_saved_files(path)),
+            identify_files(list_saved_files(path)),
             lambda _: {"train": [LoadedTable(load_saved(path), "train")]},
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from research.data.sources.arrow_tables import LoadedTable
-from research.data.sources.base import FileSource, PathSource, Source, identify, list_file_sources, register_data
+from research.data.sources.base import FileSource, PathSource, Source, identify_files, list_file_sources, register_data
 from research.data.sources.compression import find_content_suffix
 from research.data.sources.folders import find_split_files
 from research.data.sources.saved import list_saved_files, load_saved
@@ -33,11 +33,16 @@ class SplitFolder(PathSource):
         if not names:
             return None
         if not files["train"]:
-            raise ValueError(f"The folder '{path}' has no train file; it has {', '.join(names.values())}.")
+            raise ValueError(
+                f"The folder '{path}' has no train file; found {', '.join(names.values())}. Rename the file "
+                "that holds the training rows, for example to train.csv."
+            )
         sources = {file: types[find_content_suffix(file)] for file in names if file.is_file()}
         for file, source in sources.items():
             source.check(file)
-        identity: list[Any] = [[split, identify(_list_files(split_files))] for split, split_files in files.items()]
+        identity: list[Any] = [
+            [split, identify_files(_list_files(split_files))] for split, split_files in files.items()
+        ]
         return Source(
             path.resolve().name,
             identity + _hash_user_defined(sources.values()),

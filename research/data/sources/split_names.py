@@ -37,6 +37,7 @@ def choose_splits(spec: str, names: Sequence[str]) -> tuple[dict[str, str], tupl
         if split is not None:
             splits[name] = split
     if "train" not in splits.values():
-        raise ValueError(f"'{spec}' has no train split; it has {', '.join(names)}.")
+        found = ", ".join(names) or "no splits"
+        raise ValueError(f"'{spec}' has no train split; expected a split named train or training, found {found}.")
     unused = [name for name in names if name not in splits]
     return splits, (f"Unused splits of {spec}: {', '.join(unused)}.",) if unused else ()

@@ -18,7 +18,7 @@ class Table(ABC):
     """The rows of one file.
 
     Args:
-        name: its name in messages.
+        name: name of the file in messages.
     """
 
     fixed_columns = False
@@ -65,7 +65,7 @@ class Table(ABC):
         """
 
     def place(self, row: int, line: int) -> str:
-        """Return the place of a row, as text for messages."""
+        """Return the place of a row as a string for messages."""
         return f"{self.name}, row {row}" + (f" (line {line})" if line not in (0, row) else "")
 
 

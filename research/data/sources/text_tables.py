@@ -60,7 +60,7 @@ class DelimitedTable(Table):
         self._values_by_column: dict[int, frozenset[str]] = {}
         """Values of each column that `_known_values` has read, by the index of the column."""
         self._names_by_column: dict[int, set[str]] = {}
-        """Label names that these values consist of, by the index of the column."""
+        """Label names that the values in `_values_by_column` consist of, by the index of the column."""
 
     @property
     def separator(self) -> str:
@@ -107,12 +107,12 @@ class DelimitedTable(Table):
                 report(row, line, self._format.undecoded_reason)
             elif len(fields) != len(header):
                 report(row, line, f"{len(fields)} fields, expected {len(header)}")
-            elif reason := self._explain_unusable(fields, header, indices, lines.last_line):
+            elif reason := self._explain_unusable(fields, header, indices, lines.last_content):
                 report(row, line, reason)
             else:
-                if lines.line > line:
+                if lines.line_number > line:
                     label_index = indices[-1]  # label columns are read last
-                    self._check_swallowed_rows(fields, label_index, line, lines.line)
+                    self._check_swallowed_rows(fields, label_index, line, lines.line_number)
                 yield row, line, [fields[index] for index in indices]
 
     def _lines(self) -> Lines:
@@ -127,12 +127,12 @@ class DelimitedTable(Table):
         if not self.is_quoted:
             for content in lines:
                 if record := content.rstrip("\r\n"):
-                    yield lines.line, record.split(self.separator)
+                    yield lines.line_number, record.split(self.separator)
             return
         # strict: otherwise, a quote that is never closed silently swallows all following rows.
         reader = csv.reader(iter(lines), strict=True, delimiter=self.separator)
         while True:
-            line = lines.line + 1
+            line = lines.line_number + 1
             fields: list[str] | str
             # The csv module rejects fields over 128 KiB, but a text may be longer. The limit is global, so restore it.
             limit = csv.field_size_limit(sys.maxsize)
@@ -142,12 +142,12 @@ class DelimitedTable(Table):
                 return
             except csv.Error as error:
                 fields = f"invalid csv ({error})"
-                if '\\"' in lines.last_line:
+                if '\\"' in lines.last_content:
                     fields += f"; quotes escaped by a backslash are not supported. {_R_ADVICE}"
-                if lines.line > line:
+                if lines.line_number > line:
                     raise BadRowsError(
-                        f"{self.name}, lines {line:,} to {lines.line:,}: a quote in line {line:,} encloses all of "
-                        f"these lines ({error}). The lines cannot be skipped because they contain other rows. Close "
+                        f"{self.name}, lines {line:,} to {lines.line_number:,}: a quote in line {line:,} encloses all "
+                        f"of these lines ({error}). The lines cannot be skipped because they contain other rows. Close "
                         "the quote, double the quotes within the field, or set --quoting none if quotes are ordinary "
                         "characters."
                     ) from None
@@ -157,7 +157,7 @@ class DelimitedTable(Table):
                 yield line, fields
 
     def _explain_unusable(
-        self, fields: Sequence[str], header: Sequence[str], indices: Sequence[int], last_line: str
+        self, fields: Sequence[str], header: Sequence[str], indices: Sequence[int], last_content: str
     ) -> str | None:
         """Return the reason why a record cannot be used as a row; None if it can.
 
@@ -165,7 +165,7 @@ class DelimitedTable(Table):
             fields: fields of the record.
             header: column names.
             indices: indices of the fields that are read.
-            last_line: the last line of the record, as in the file.
+            last_content: content of the last line of the record, as in the file.
         """
         if self._format.columns:
             values = [fields[index] for index in indices]
@@ -175,9 +175,12 @@ class DelimitedTable(Table):
             return "repeats the header, as in a file concatenated from several files"
         if not self.is_quoted:
             return None
-        # If the quotes are doubled inside a quoted field of the file, they are meant as part of the text.
+        # Quotes that are doubled inside a quoted field of the file are meant as part of the text. To recognise such a
+        # field, its last line is searched for in the last line of the record, the only line that is still known.
         for index in indices:
-            if _QUOTED_AFTER_SPACE.fullmatch(fields[index]) and _quote(fields[index]).split("\n")[-1] not in last_line:
+            if not _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
+                continue
+            if _quote(fields[index]).split("\n")[-1] not in last_content:
                 return f"column '{header[index]}' has a space before its quotes, so the quotes are read as text"
         return None
 
@@ -186,7 +189,7 @@ class DelimitedTable(Table):
 
         Args:
             fields: fields of the record.
-            label_index: index of the label column.
+            label_index: index of the last label column, or of the last text column if there are no labels.
             first_line: number of the record's first line.
             last_line: number of the record's last line.
         Raises:
@@ -206,14 +209,14 @@ class DelimitedTable(Table):
         """Return whether a line of a field looks like a record: it has all columns, and its label fits.
 
         The first line of the field lacks the columns before the field, and the last line lacks the columns after it. If
-        the field itself is in the label column (or in the last text column, if there are no labels), a line also looks
-        like a record if its values fit all other columns.
+        the field itself is in the column `label_index`, a line also looks like a record if its values fit all other
+        columns.
 
         Args:
             field: the field, which has several lines.
             index: index of its column.
             num_fields: number of columns.
-            label_index: index of the label column.
+            label_index: index of the last label column, or of the last text column if there are no labels.
         """
         other_columns = [column for column in range(num_fields) if column != index]
         lines = field.split("\n")
@@ -269,7 +272,7 @@ class DelimitedTable(Table):
         lines = self._lines()
         known: set[str] = set()
         for line, fields in itertools.islice(self._records(lines), 1, None):
-            if line == lines.line and not isinstance(fields, str) and index < len(fields):
+            if line == lines.line_number and not isinstance(fields, str) and index < len(fields):
                 if len(fields[index]) <= _MAX_KNOWN_LENGTH and (value := fields[index].strip()):
                     known.add(value)
                 if len(known) >= _MAX_KNOWN_VALUES:
@@ -290,9 +293,9 @@ def _quote(field: str) -> str:
 
 
 def _repeats_names(fields: Sequence[str], header: Sequence[str], indices: Sequence[int]) -> bool:
-    """Return whether the fields of a record that are read (text and label) all equal their column names.
+    """Return whether all fields of a record that are read, at least two of them, equal their column names.
 
-    The other columns may be named differently in the repeated header.
+    Columns that are not read may have different names in the repeated header.
     """
     return len(indices) > 1 and all(
         len(fields[index]) <= len(header[index]) + _MAX_EXTRA_LENGTH
@@ -374,7 +377,7 @@ class TsvTable(DelimitedTable):
         limit = csv.field_size_limit(sys.maxsize)
         try:
             for fields in csv.reader(collect_lines(), strict=True, delimiter="\t"):
-                record, line = "".join(record_lines), lines.line - len(record_lines) + 1
+                record, line = "".join(record_lines), lines.line_number - len(record_lines) + 1
                 record_lines.clear()
                 num_fields = num_fields or len(fields)
                 if not fields:
@@ -387,7 +390,7 @@ class TsvTable(DelimitedTable):
             else:
                 return needs_quotes or num_quoted == num_records, num_with_quotes
         except csv.Error:  # a quote where csv does not allow one
-            line = lines.line - len(record_lines) + 1
+            line = lines.line_number - len(record_lines) + 1
         finally:
             csv.field_size_limit(limit)
         self._refuse_mixed_quotes(num_with_quotes, line)

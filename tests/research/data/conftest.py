@@ -60,7 +60,7 @@ def minilm() -> PreTrainedTokenizerBase:
 
 @pytest.fixture
 def write_csv(tmp_path: Path) -> WriteCsv:
-    """Return a function that writes a csv file with a header and the given lines. It writes bytes unchanged."""
+    """Return a function that writes a csv file with a header and the given lines. Lines of bytes are not encoded."""
 
     def write(*lines: str | bytes, name: str = "reviews.csv", header: str = "text,label") -> Path:
         path = tmp_path / name

@@ -12,7 +12,7 @@ def test_batch_to_moves_all_tensors() -> None:
         "input_ids": torch.tensor([[1, 2], [3, 0]]),
         "hidden_states": (torch.zeros(2, 2, 4), torch.ones(2, 2, 4)),  # for a head that reads all layers
     }
-    batch = Batch(inputs, torch.tensor([0, 1]), torch.tensor([1.0, 0.0]), torch.tensor([7, 9]))
+    batch = Batch(inputs, labels=torch.tensor([0, 1]), weights=torch.tensor([1.0, 0.0]), ids=torch.tensor([7, 9]))
     assert len(batch) == 2
     moved = batch.to(torch.device("meta"))
     tensors = [moved.inputs["input_ids"], *moved.inputs["hidden_states"], moved.labels, moved.weights, moved.ids]

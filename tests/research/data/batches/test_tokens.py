@@ -35,7 +35,7 @@ def test_tokens_are_not_truncated_and_have_no_special_tokens(
         assert split["label"][:] == rows["label"][:]
         for ids, length, text in zip(split["input_ids"], split["length"], rows["text"], strict=True):
             assert ids == minilm(text, add_special_tokens=False, verbose=False)["input_ids"]
-            assert length == len(ids) + 2
+            assert length == len(ids) + 2  # [CLS] and [SEP]
     assert max(max(split["length"]) for _, split in tokens.items()) == 6002
 
 
@@ -61,7 +61,7 @@ def test_pairs_have_two_lists_of_tokens(load: Loader, write_csv: WriteCsv, minil
     row = tokens.train[0]
     assert minilm.decode(row["input_ids"]) == splits.train[0]["text"]
     assert minilm.decode(row["pair_ids"]) == splits.train[0]["text_pair"]
-    assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3
+    assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3  # [CLS] and two [SEP]
 
 
 def test_lengths_are_read_as_one_array(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
@@ -95,6 +95,7 @@ def test_texts_without_known_tokens_are_reported(
 def test_too_many_texts_without_known_tokens_are_refused(
     load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
 ) -> None:
+    # Gothic letters are not in the vocabulary; three of eight rows hold nothing else.
     splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
     with pytest.raises(ValueError, match=in_order("22 of 62 train rows", "text_column", "allow_unknown_tokens=true")):
         tokenize_splits(splits, minilm)

@@ -19,7 +19,7 @@ from tests.research.data.sources.small_files import SUFFIXES_THAT_ALLOW_ANY_LABE
 
 WriteLabels = Callable[..., Path]
 """Function that takes labels, writes a file of rows with these labels, and returns its path."""
-COLUMNS = Columns("text", None, ("label",))
+COLUMNS = Columns(text="text", text_pair=None, label=("label",))
 """Columns of the ingested rows."""
 
 
@@ -48,9 +48,9 @@ def ingest_labels(write_jsonl: WriteJsonl, tmp_path: Path) -> IngestLabels:
         )
         return ingest(
             [JsonLinesTable(path, path.name)],
-            SPLIT_NAMES.index(split),
+            SPLIT_NAMES.index(split),  # number of the table: each split has one
             COLUMNS,
-            str,
+            str,  # no cleaning: texts are returned unchanged
             label_separator=None,
             keep_unlabelled=True,
             bad=BadRows("error"),

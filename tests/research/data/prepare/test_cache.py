@@ -94,6 +94,7 @@ def test_changed_file_with_the_same_size_and_modification_time_is_read_again(loa
 
 @pytest.fixture
 def isolated_cleaning() -> Iterator[None]:
+    """Remove the cleaning steps that a test registers after the test."""
     with CLEANING.isolated():
         yield
 

@@ -48,7 +48,7 @@ def test_texts_that_are_equal_after_cleaning_stay_in_one_split(load: Loader, wri
     lines = [f"{'TEXT' if row % 2 else 'text'} {row // 2},label {row // 2 % 2}" for row in range(200)]
     splits = load(write_csv(*lines), cleaning=["lowercase"])
     assert not set(splits.train["text"]) & set(splits.test["text"])
-    assert load.reported("200", "100 rows")
+    assert load.reported("200 training rows", "100 rows that repeat")
 
 
 def test_cleaning_step_must_return_a_string() -> None:

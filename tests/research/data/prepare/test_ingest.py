@@ -36,7 +36,7 @@ def test_unusable_row_is_reported_with_the_reason(
     load: Loader, write_jsonl: WriteJsonl, bad_row: str, reason: str
 ) -> None:
     rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
-    with pytest.raises(BadRowsError, match=in_order("1", "10", "reviews.jsonl, row 6: ", reason)):
+    with pytest.raises(BadRowsError, match=in_order("1 bad row of 10: ", "reviews.jsonl, row 6: ", reason)):
         load(write_jsonl([*rows[:5], bad_row, *rows[5:]]))
 
 
@@ -76,7 +76,7 @@ def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Pat
     rows = ingest(
         [JsonLinesTable(path, path.name) for path in (first, second)],
         num_earlier_tables,
-        Columns("first_text", "second_text", ("answer",)),
+        Columns(text="first_text", text_pair="second_text", label=("answer",)),
         str.lower,
         label_separator=None,
         keep_unlabelled=True,
@@ -91,10 +91,11 @@ def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Pat
         {"text": "one", "text_pair": "x", "label": None, "id": 4, "table": 4, "row": 2, "line": 3},
     ]
     assert (len(rows), rows.num_read, rows.first_ids) == (4, 5, [0, 3])
+    # Only the second row has a different hash; which of the two hashes is smaller does not matter.
     assert np.unique(rows.hashes, return_inverse=True)[1].tolist() in ([0, 1, 0, 0], [1, 0, 1, 1])
     assert rows.forms.is_mixed
     assert rows.forms.has_fractions
-    assert {table: sum(reasons.values()) for table, reasons in bad.reasons.items()} == {3: 1}
+    assert {table: sum(reasons.values()) for table, reasons in bad.reasons.items()} == {3: 1}  # "broken"
     rows.report(bad, batch, 2, "odd")
     assert bad.reasons[4] == {"odd": 1}
     assert re.search(

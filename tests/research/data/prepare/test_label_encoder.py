@@ -13,7 +13,7 @@ from tests.messages import in_order
 from tests.research.data.prepare.conftest import COLUMNS, IngestLabels
 
 
-def test_encode_rows_reports_unusable_rows_with_the_reason(ingest_labels: IngestLabels) -> None:
+def test_check_and_stratify_reports_unusable_rows_with_the_reason(ingest_labels: IngestLabels) -> None:
     encoder = learn_labels(ingest_labels("a", "b", "b"), COLUMNS, None)
     bad, unseen = BadRows("skip"), BadRows("skip", "unseen_labels")
     usable, strata = encoder.check_and_stratify(ingest_labels("b", "c", None, "a", "a", split="test"), bad, unseen)

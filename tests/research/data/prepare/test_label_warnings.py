@@ -1,4 +1,4 @@
-"""Warn about labels that can be read in a second way, and name the setting that selects the second way."""
+"""Warn of labels that have a second plausible interpretation, and name the setting that selects it."""
 
 from __future__ import annotations
 
@@ -98,6 +98,6 @@ def test_list_elements_that_may_hold_several_names_are_reported(load: Loader, wr
 def test_warn_of_spellings_shortens_a_long_list() -> None:
     spellings = {str(number): {str(number): 1200, f"+{number}": 1} for number in range(5)}
     (message,) = warn_of_spellings(spellings, list(spellings), "stars")
-    assert re.search(in_order("Warning:", "'stars'", "'+0' (1 rows)", "'0' (1,200 rows)", "'2'", "2 more"), message)
+    assert re.search(in_order("Warning:", "'stars'", "'+0' (1 row)", "'0' (1,200 rows)", "'2'", "2 more"), message)
     assert "'3'" not in message
     assert warn_of_spellings({}, ["a", "b"], "stars") == []

@@ -15,7 +15,7 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.prepare.labelled_rows import labels_by_row_number, rows_with_labels
 
 
-def test_load_refuses_data_with_a_single_label(load: Loader, write_csv: WriteCsv) -> None:
+def test_load_refuses_data_with_only_one_distinct_label(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=r"'label' .*2 labels.*'label 0'"):
         load(write_csv(*reviews(10, num_labels=1)))
 
@@ -109,7 +109,7 @@ def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJs
     ],
 )
 def test_labels_that_do_not_fit_the_task_are_refused(
-    load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str, message: str
+    load: Loader, write_jsonl: WriteJsonl, labels: tuple[Any, ...], task: str | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_jsonl(rows_with_labels(*labels)), task=task)
@@ -120,7 +120,7 @@ def test_invalid_list_among_indicator_lists_is_a_bad_row(
     load: Loader, write_jsonl: WriteJsonl, invalid: list[int]
 ) -> None:
     rows = [*rows_with_labels([1, 0], [0, 1]), {"text": "odd", "label": invalid}]
-    with pytest.raises(ValueError, match=in_order("1", "41", "row 41: ", "expected")):
+    with pytest.raises(ValueError, match=in_order("1 bad row of 41: ", "row 41: ", "expected")):
         load(write_jsonl(rows))
     splits = load(write_jsonl(rows), bad_rows="skip")
     assert (splits.task.name, splits.task.label_names) == ("single_label", ("0", "1"))

@@ -21,7 +21,7 @@ def test_label_that_occurs_only_in_test_rows_is_refused(load: Loader, write_csv:
     write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
     with pytest.raises(
         BadRowsError,
-        match=in_order("1", "12", "test.csv, row 2 (line 3): ", "'label 7'", "--unseen_labels"),
+        match=in_order("1 bad row of 12: ", "test.csv, row 2 (line 3): ", "'label 7'", "--unseen_labels"),
     ):
         load(folder)
     assert len(load(folder, bad_rows="skip").test) == 1
@@ -34,7 +34,7 @@ def test_unseen_labels_setting_overrides_bad_rows(load: Loader, write_csv: Write
     with pytest.raises(BadRowsError, match=r"label 7.*unseen_labels=skip"):
         load(folder, bad_rows="skip", unseen_labels="error")
     write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
-    with pytest.raises(BadRowsError, match=in_order("1", "13", "empty text", "bad_rows=skip")):
+    with pytest.raises(BadRowsError, match=in_order("1 bad row of 13: ", "empty text", "bad_rows=skip")):
         load(folder, unseen_labels="skip")
 
 
@@ -80,7 +80,7 @@ def test_declared_label_without_training_rows_is_unseen(load: Loader, tmp_path: 
     assert load(tmp_path / "data", bad_rows="skip").task.label_names == ("a", "b", "c")
 
 
-def test_encode_rows_uses_the_rarest_label_as_stratum(ingest_labels: IngestLabels) -> None:
+def test_check_and_stratify_uses_the_rarest_label_as_stratum(ingest_labels: IngestLabels) -> None:
     train = ingest_labels(["a"], ["a"], ["a", "b"], ["b", "c"], [])
     encoder = learn_labels(train, COLUMNS, None)
     usable, strata = encoder.check_and_stratify(train, BadRows("error"), BadRows("error"))
@@ -88,7 +88,7 @@ def test_encode_rows_uses_the_rarest_label_as_stratum(ingest_labels: IngestLabel
     assert strata.tolist() == [0, 0, 1, 2, 3]  # rows without labels form a separate stratum
 
 
-def test_tally_counts_the_codes_that_encode_labels_returns(ingest_labels: IngestLabels) -> None:
+def test_encoded_labels_can_be_counted_by_a_tally(ingest_labels: IngestLabels) -> None:
     single_label = learn_labels(ingest_labels("a", "b"), COLUMNS, None)
     codes = single_label.encode_labels(pa.array([["b"], ["a"], ["b"]]))
     assert codes.to_pylist() == [1, 0, 1]
@@ -101,7 +101,7 @@ def test_tally_counts_the_codes_that_encode_labels_returns(ingest_labels: Ingest
         assert tally.facts(3)["label_counts"] == counts
 
 
-def test_may_be_labels_accepts_missing_value_marks_that_are_training_labels(ingest_labels: IngestLabels) -> None:
+def test_missing_value_marks_may_be_real_labels_only_if_training_rows_have_them(ingest_labels: IngestLabels) -> None:
     train = ingest_labels("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
     assert encoder.may_be_real_labels({"none", "null"}, train)

@@ -48,7 +48,7 @@ def test_labels_that_are_not_finite_numbers_are_bad_rows(load: Loader, write_csv
     lines = [f"text {row},{row}" for row in range(30)]
     path = write_csv(*lines, "x,four", "y,1e999", "z,inf")
     with pytest.raises(
-        ValueError, match=in_order("3", "33", "row 31 ", "'four'", "row 32 ", "'1e999'", "row 33 ", "'inf'")
+        ValueError, match=in_order("3 bad rows of 33: ", "row 31 ", "'four'", "row 32 ", "'1e999'", "row 33 ", "'inf'")
     ):
         load(path, task="regression")
     assert sum(len(split) for _, split in load(path, task="regression", bad_rows="skip").items()) == 30

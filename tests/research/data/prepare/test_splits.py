@@ -135,7 +135,7 @@ def test_missing_splits_are_carved_from_train(load: Loader, write_csv: WriteCsv)
     assert all(not first & second for first, second in itertools.combinations(distinct_texts, 2))
     assert sum(len(split) for _, split in splits.items()) == 200
     assert 36 <= len(splits.test) <= 40
-    assert load.reported("validation rows", "test rows", "200", "50 rows")
+    assert load.reported("validation rows", "test rows", "200 training rows", "50 rows that repeat")
 
 
 def test_only_the_missing_split_is_carved(load: Loader, write_csv: WriteCsv) -> None:
@@ -184,4 +184,4 @@ def test_limits_take_a_stratified_sample(load: Loader, write_jsonl: WriteJsonl, 
         rows_per_tenth = Counter(int(score * 3 // 80) for score in splits.train["label"])
         assert rows_per_tenth == dict.fromkeys(range(10), 8)
     else:
-        assert splits.task.label_counts[1] == 20
+        assert splits.task.label_counts[1] == 20  # a quarter of all rows have the label "rare"

@@ -36,14 +36,14 @@ def test_bad_rows_error_counts_all_bad_rows_and_describes_the_first_five(load: L
         ("5", "7", "missing label"),
         ("6", "8", "missing label"),
     ]
-    assert re.search(in_order("8 ", "39", "--encoding cp1252", "3 more"), str(caught.value))
+    assert re.search(in_order("8 bad rows of 39: ", "--encoding cp1252", "3 more"), str(caught.value))
     assert "skip" not in str(caught.value)  # skipping would remove exactly the rows with accents
 
 
 def test_skipped_rows_are_reported(load: Loader, write_csv: WriteCsv) -> None:
     splits = load(write_csv(*reviews(40), ",label 1"), bad_rows="skip")
     assert sum(len(split) for _, split in splits.items()) == 40
-    assert load.reported("1 ", "41", "reviews.csv, row 41 (line 42): empty text")
+    assert load.reported("1 bad row of 41: ", "reviews.csv, row 41 (line 42): empty text")
 
 
 def test_skipped_rows_are_counted_by_split_and_reason(load: Loader, write_csv: WriteCsv) -> None:
@@ -66,7 +66,7 @@ def test_skipped_rows_are_counted_by_split_and_reason(load: Loader, write_csv: W
     assert cached.skipped_rows == splits.skipped_rows
 
 
-def test_skipped_rows_with_more_than_20_reasons_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
+def test_skipped_rows_with_reasons_beyond_the_first_20_are_counted_together(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", *[f"text {row},new {row}" for row in range(30)], name="data/test.csv")
     skipped_rows = load(folder, bad_rows="skip").skipped_rows
@@ -93,7 +93,7 @@ def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
 def test_bad_rows_error_names_the_setting_that_skips_rows() -> None:
     bad = BadRows("error", "unseen_labels")
     bad.add(0, 1, "a.csv, row 1", "first\nline" + "x" * 1000)
-    with pytest.raises(BadRowsError, match=in_order("1 ", "2: ", "a.csv, row 1: ", "unseen_labels=skip")) as caught:
+    with pytest.raises(BadRowsError, match=in_order("1 bad row of 2: a.csv, row 1: ", "unseen_labels=skip")) as caught:
         bad.raise_or_summarize(2)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500

@@ -40,7 +40,7 @@ def write_saved_splits(folder: Path, rows: Sequence[Row]) -> Path:
 
 def write_imdb_release(folder: Path, rows: Sequence[Row]) -> Path:
     for number, (text, label) in enumerate(rows):
-        path = folder / "aclImdb" / "train" / label[:3] / f"{number}_5.txt"
+        path = folder / "aclImdb" / "train" / label[:3] / f"{number}_5.txt"  # in the folder neg or pos
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder / "aclImdb"
@@ -104,7 +104,7 @@ def test_files_of_any_type_are_refused_if_unreadable(load: Loader, tmp_path: Pat
         load(path)
 
 
-def test_register_data_does_not_invalidate_existing_cache_entries(load: Loader, tmp_path: Path) -> None:
+def test_new_file_type_is_read_and_does_not_invalidate_existing_cache_entries(load: Loader, tmp_path: Path) -> None:
     path = write_file(tmp_path / "data.csv", ROWS)
     load(path)
     entries = sorted(entry.name for entry in load.cache_dir.iterdir())
@@ -161,7 +161,7 @@ def test_data_is_read_again_if_the_code_of_a_users_data_source_changes(load: Loa
         load(tmp_path / "data.mine")
 
 
-def test_register_data_refuses_duplicate_extensions_and_names(load: Loader, tmp_path: Path) -> None:
+def test_duplicate_extensions_and_names_of_data_sources_are_refused(load: Loader, tmp_path: Path) -> None:
     folder = write_file(tmp_path / "data" / "train.csv", ROWS).parent
     with SOURCES.isolated():
 

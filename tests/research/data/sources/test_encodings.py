@@ -25,7 +25,7 @@ def test_check_encoding_accepts_text_encodings(encoding: str) -> None:
         ("a\0b", ""),
     ],
 )
-def test_check_encoding_refuses_unknown_and_binary_encodings(encoding: str, reason: str) -> None:
+def test_check_encoding_refuses_unknown_encodings_and_those_that_are_not_of_text(encoding: str, reason: str) -> None:
     with pytest.raises(ValueError, match=in_order(f"'{encoding}'", reason, "utf-8, utf-16, latin-1")):
         check_encoding(encoding)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from research.data.sources.folders import find_named_split, is_named_after_split
+from research.data.sources.folders import find_named_split, may_hold_split
 from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
@@ -32,14 +32,16 @@ def write_shards(write_csv: WriteCsv, names: list[str]) -> Path:
         ("reviews.csv.gz", "which split .*reviews.csv.gz'"),
     ],
 )
-def test_unreadable_split_file_is_refused(load: Loader, write_csv: WriteCsv, name: str, message: str) -> None:
+def test_file_that_is_unreadable_or_has_no_split_is_refused(
+    load: Loader, write_csv: WriteCsv, name: str, message: str
+) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / name).write_bytes(gzip.compress(b"text,label\nx,y\n"))
     with pytest.raises(ValueError, match=message):
         load(folder)
 
 
-def test_dangling_link_named_like_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
+def test_dangling_link_named_after_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "test.csv").symlink_to(folder / "gone.csv")
     with pytest.raises(ValueError, match=in_order("test.csv'", "test split", "gone.csv'")):
@@ -62,7 +64,7 @@ SPARK_SUFFIX = "-0a1b2c3d-0000-1111-2222-333344445555-c000.csv"
         [f"v2-{number}.csv" for number in range(1, 12)],
     ],
 )
-def test_folder_named_like_a_split_is_read_as_that_split(load: Loader, write_csv: WriteCsv, names: list[str]) -> None:
+def test_folder_named_after_a_split_is_read_as_that_split(load: Loader, write_csv: WriteCsv, names: list[str]) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     for number, name in enumerate(names):
         write_csv(f"only in test {number},label 1", name=f"data/test/{name}")
@@ -86,7 +88,7 @@ def test_folder_named_like_a_split_is_read_as_that_split(load: Loader, write_csv
         (["val/b.csv", "dev/b.csv"], "more than one validation file: dev, val"),
     ],
 )
-def test_ambiguous_folder_named_like_a_split_is_refused(
+def test_ambiguous_or_unusable_folder_named_after_a_split_is_refused(
     load: Loader, write_csv: WriteCsv, names: list[str], message: str
 ) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
@@ -96,7 +98,7 @@ def test_ambiguous_folder_named_like_a_split_is_refused(
         load(folder)
 
 
-def test_scripts_named_like_a_split_are_reported_and_ignored(load: Loader, write_csv: WriteCsv) -> None:
+def test_scripts_named_after_a_split_are_reported_and_ignored(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "train.py").write_text("pass")
     (folder / "README.md").write_text("x")
@@ -128,7 +130,7 @@ def test_files_that_may_be_data_but_are_not_read_are_reported(load: Loader, writ
     assert not [line for line in load.messages if "._train" in line]
 
 
-def test_empty_folder_named_like_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
+def test_empty_folder_named_after_a_split_is_refused(load: Loader, write_csv: WriteCsv) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent
     (folder / "test").mkdir()
     with pytest.raises(ValueError, match=in_order("data/test'", "test split", "no data", ".csv")):
@@ -161,7 +163,9 @@ def test_shards_are_read_in_numerical_order(load: Loader, write_csv: WriteCsv) -
         (["train-0-of-2.csv", "train-1-of-3.csv"], "more than one train file"),
     ],
 )
-def test_incomplete_shards_are_refused(load: Loader, write_csv: WriteCsv, names: list[str], message: str) -> None:
+def test_incomplete_or_inconsistent_shards_are_refused(
+    load: Loader, write_csv: WriteCsv, names: list[str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_shards(write_csv, names))
 
@@ -173,14 +177,14 @@ def test_shard_numbers_can_start_at_one_and_names_can_contain_a_hash(load: Loade
     assert len(splits.test) == 10
 
 
-def test_is_named_like_split_requires_a_file_that_may_be_data(tmp_path: Path) -> None:
+def test_may_hold_split_requires_the_name_of_a_split_and_possible_data(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
-    assert not is_named_after_split(tmp_path / "test")  # an empty folder
+    assert not may_hold_split(tmp_path / "test")  # an empty folder
     (tmp_path / "test" / ".hidden").touch()
-    assert not is_named_after_split(tmp_path / "test")
+    assert not may_hold_split(tmp_path / "test")
     (tmp_path / "test" / "a.csv").touch()
     names = ("test", "train.csv", "Dev-0-of-2.csv.gz", "val", "train.py", "test.md", "testing.csv", "more.csv")
-    assert [name for name in names if is_named_after_split(tmp_path / name)] == list(names[:4])
+    assert [name for name in names if may_hold_split(tmp_path / name)] == list(names[:4])
     assert [find_named_split(Path(name)) for name in ("DEV-0-of-2.csv.gz", "training.json", "tests")] == [
         "validation",
         "train",

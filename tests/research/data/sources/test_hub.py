@@ -1,4 +1,4 @@
-"""Load data sets of the Hugging Face Hub, as far as this can be tested without a network."""
+"""Load data sets from the Hugging Face Hub, as far as this can be tested without a network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ except ValueError as error:
 def try_to_load(
     cache_dir: Path, name: str = "nobody/no-such-data:config", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Load a data set of the Hub in a new process, which prints the error if loading fails.
+    """Load a data set from the Hub in a new process, which prints the error if loading fails.
 
     The `datasets` library reads its environment variables when it is imported, so changing them requires a new process.
     """
@@ -72,7 +72,7 @@ def test_offline_mode_sends_no_request(tmp_path: Path) -> None:
 
 
 def test_hub_source_loads_a_data_set(tmp_path: Path) -> None:
-    # The library loads a local folder like a data set of the Hub; offline mode prevents the request to the Hub.
+    # The library loads a local folder like a data set on the Hub; offline mode prevents the request to the Hub.
     (tmp_path / "reviews").mkdir()
     for name in ("train", "validation", "extra"):
         rows = {"text": [f"{name} {row}" for row in range(40)], "label": ["a", "b"] * 20}

@@ -31,7 +31,7 @@ def test_unusable_reviews_are_reported_with_their_paths(load: Loader, imdb_relea
     (imdb_release / "test" / "neg" / "0_2.txt").write_text(" ")
     with pytest.raises(
         ValueError,
-        match=in_order("2 ", "16", "train/pos/9_8.txt, row 1: invalid", "test/neg/0_2.txt, row 1: empty"),
+        match=in_order("2 bad rows of 16: ", "train/pos/9_8.txt, row 1: invalid", "test/neg/0_2.txt, row 1: empty"),
     ):
         load(imdb_release)
 

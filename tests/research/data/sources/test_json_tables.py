@@ -102,6 +102,7 @@ def test_bad_line_of_a_json_file_is_reported(load: Loader, tmp_path: Path) -> No
 
 
 LIST_CONTENT = json.dumps(ROWS, indent=0)
+"""A list of 362 lines: the opening bracket, nine lines for each of the 40 rows, and the closing bracket."""
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_invalid_json_file_is_refused_with_a_one_line_message(
     assert not isinstance(caught.value, BadRowsError)
 
 
-def test_jsonl_refuses_an_array(load: Loader, write_jsonl: WriteJsonl) -> None:
+def test_jsonl_refuses_a_list_of_objects(load: Loader, write_jsonl: WriteJsonl) -> None:
     with pytest.raises(ValueError, match=r"reviews\.jsonl .*\(line 1: .*\.json"):
         load(write_jsonl(['[{"text": "a", "label": 1}]']))
 
@@ -162,5 +163,5 @@ def test_bad_line_of_a_jsonl_file_is_reported_with_the_reason(
     load: Loader, write_jsonl: WriteJsonl, bad_row: str, reason: str
 ) -> None:
     rows = [{"text": f"review {row}", "label": row % 2} for row in range(9)]
-    with pytest.raises(BadRowsError, match=in_order("1 ", "10", "reviews.jsonl, row 6: ", reason)):
+    with pytest.raises(BadRowsError, match=in_order("1 bad row of 10: ", "reviews.jsonl, row 6: ", reason)):
         load(write_jsonl([*rows[:5], bad_row, *rows[5:]]))

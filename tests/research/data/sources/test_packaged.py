@@ -33,7 +33,7 @@ def test_packaged_imdb_is_balanced_and_complete(load: Loader) -> None:
     for _, split in splits.items():
         labels = split.with_format("numpy")["label"][:]
         assert abs(labels.mean() - 0.5) < 0.001
-    assert load.reported("1,250 validation", "5,000 test", "25,000", "96 rows")
+    assert load.reported("1,250 validation", "5,000 test", "25,000 training rows", "96 rows that repeat")
     texts_by_split = [set(split["text"]) for _, split in splits.items()]
     assert all(not first & second for first, second in itertools.combinations(texts_by_split, 2))
     assert sum(len(texts) for texts in texts_by_split) == 25_000 - 96  # 96 rows repeat a text
@@ -57,7 +57,7 @@ def test_raw_release_has_the_same_rows_as_the_packaged_reviews(load: Loader, tmp
     packaged = PackagedReviews(find_packaged_reviews(), "imdb")
     sample = [row for row in packaged.rows(["text", "label"], report=print) if row[0] % 250 == 0]
     for row, _, (text, label) in sample:
-        path = tmp_path / "aclImdb" / "train" / label[:3] / f"{row}_5.txt"
+        path = tmp_path / "aclImdb" / "train" / label[:3] / f"{row}_5.txt"  # in the folder neg or pos
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")
     splits = load(tmp_path / "aclImdb")

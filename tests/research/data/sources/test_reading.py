@@ -42,13 +42,13 @@ def test_convert_read_errors_does_not_change_errors_unrelated_to_files() -> None
         raise KeyError("text")
 
 
-def test_describe_returns_one_line_without_full_stop() -> None:
+def test_describe_briefly_returns_one_line_without_full_stop() -> None:
     assert describe_briefly(FileNotFoundError(errno.ENOENT, "ignored", "file")) == os.strerror(errno.ENOENT)
     assert describe_briefly(ValueError("first\nsecond.")).count("\n") == 0
     assert describe_briefly(ValueError("it is odd.")) == "it is odd"
 
 
-def test_printable_errors_keeps_the_error_class() -> None:
+def test_make_errors_printable_keeps_the_error_class() -> None:
     class CustomError(ValueError):
         pass
 

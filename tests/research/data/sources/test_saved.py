@@ -58,7 +58,9 @@ def test_saved_dict_splits_are_listed(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
-def test_saved_dict_with_unknown_or_missing_splits_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_saved_dict_with_an_unreadable_list_of_splits_or_missing_splits_is_refused(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     DatasetDict(train=make_dataset("train", 4)).save_to_disk(tmp_path)
     (tmp_path / "dataset_dict.json").write_bytes(content)
     with pytest.raises(ValueError, match=in_order(tmp_path / "dataset_dict.json", expected)) as caught:

@@ -26,6 +26,8 @@ def test_choose_splits_reports_unused_parts() -> None:
         ([], ("my data", "train")),
     ],
 )
-def test_choose_splits_refuses_ambiguous_parts(names: list[str], expected: tuple[str, ...]) -> None:
+def test_choose_splits_refuses_duplicate_splits_and_a_missing_train_split(
+    names: list[str], expected: tuple[str, ...]
+) -> None:
     with pytest.raises(ValueError, match=in_order(*expected)):
         choose_splits("my data", names)

@@ -49,19 +49,19 @@ def test_csv_reads_texts_of_several_lines(load: Loader, write_csv: WriteCsv) -> 
 
 
 @pytest.mark.parametrize(
-    ("header", "row"),
+    ("header", "row_template"),
     [
-        ("text,label", "review {0},0.0{0}"),  # all scores differ
-        ("label,text", "label {1},review {0}"),
-        ("id,text,label", "{0},review {0},label {1}"),
-        ("label,text,id", "label {1},review {0},{0}"),
+        ("text,label", "review {number},0.0{number}"),  # all scores differ
+        ("label,text", "label {label},review {number}"),
+        ("id,text,label", "{number},review {number},label {label}"),
+        ("label,text,id", "label {label},review {number},{number}"),
     ],
 )
 @pytest.mark.parametrize("num_enclosed", [1, 2])
 def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
-    load: Loader, write_csv: WriteCsv, header: str, row: str, num_enclosed: int
+    load: Loader, write_csv: WriteCsv, header: str, row_template: str, num_enclosed: int
 ) -> None:
-    lines = [row.format(number, number % 2) for number in range(50)]
+    lines = [row_template.format(number=number, label=number % 2) for number in range(50)]
     lines[10] = lines[10].replace("review", '"tis review')
     last = 10 + num_enclosed
     before, after = lines[last].split(f"review {last}")
@@ -71,20 +71,22 @@ def test_quote_closed_in_a_later_row_is_detected_in_any_column_order(
 
 
 @pytest.mark.parametrize(
-    ("header", "row"),
+    ("header", "row_template"),
     [
-        ("text,label", "review {0},label {1}"),
-        ("text,label,note", "{0} is good,label {1},review {0}"),  # the quote is in a column that is not read
-        ("note,text,label", "review {0},{0} is good,label {1}"),
-        ("text,score", "review {0},{2}.5"),  # few different scores
-        ("text,label", "review {0},label {1}|label 2"),  # several labels in one field
+        ("text,label", "review {number},label {label}"),
+        ("text,label,note", "{number} is good,label {label},review {number}"),  # the quote is in an unread column
+        ("note,text,label", "review {number},{number} is good,label {label}"),
+        ("text,score", "review {number},{score}.5"),  # few different scores
+        ("text,label", "review {number},label {label}|label 2"),  # several labels in one field
     ],
 )
 def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
-    load: Loader, write_csv: WriteCsv, header: str, row: str
+    load: Loader, write_csv: WriteCsv, header: str, row_template: str
 ) -> None:
     # The rows are sorted: first all rows with label 0, then label 1; the scores rise from 0.5 to 8.5.
-    lines = [row.format(number, number // 1500, 9 * number // 3000) for number in range(3000)]
+    lines = [
+        row_template.format(number=number, label=number // 1500, score=9 * number // 3000) for number in range(3000)
+    ]
     lines[2000] = lines[2000].replace("review", '"tis review')
     lines[2003] = lines[2003].replace("review 2003", 'review 2003"').replace("label 1|label 2", "label 2|label 0")
     with pytest.raises(BadRowsError, match=in_order("lines 2,002 to 2,005: ", "other rows", ".jsonl")):
@@ -101,7 +103,7 @@ def test_quote_closed_in_a_later_row_is_detected_in_unlabelled_rows(load: Loader
         load(write_csv(*lines, name="test.csv", header="id,text").parent)
 
 
-def test_quote_after_a_space_is_a_bad_row(load: Loader, write_csv: WriteCsv) -> None:
+def test_quote_after_a_space_is_a_bad_row_unless_it_is_doubled(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(BadRowsError, match=in_order("row 11 ", "'label'", "space")):
         load(write_csv(*reviews(10), 'foo, "label 1"'))
     splits = load(write_csv(*reviews(30), '" ""Great film"" ",label 1', '" ""and\nof two lines"" ",label 0'))

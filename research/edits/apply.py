@@ -24,14 +24,14 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
     try:
         with (
             seeded(run.config.seed, number, model.device),
-            ErrorsAttributedTo(f"edit '{request.name}' ({request.asked_by})", EDITS[request.name]),
+            ErrorsAttributedTo(f"edit '{request.name}' ({request.requested_by})", EDITS[request.name]),
         ):
             EDITS[request.name](run, **request.arguments)
     except ValueError as error:
         if not is_user_facing(error):
             raise
         raise EditError(
-            f"After step {run.clock.step}, {request} (requested by {request.asked_by}): {one_line(error)}"
+            f"After step {run.clock.step}, {request} (requested by {request.requested_by}): {one_line(error)}"
         ) from error
     finally:
         run.applying = None

@@ -171,29 +171,29 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
     return decorate
 
 
-def parse_request(name: str, value: Any, asked_by: str) -> EditRequest:
+def parse_request(name: str, value: Any, requested_by: str) -> EditRequest:
     """Parse an edit written as `name: value` in a timeline, and return the request for it.
 
     Args:
         name: registered name of the edit.
         value: a dict of arguments, or the first argument alone; true or null to give no arguments.
-        asked_by: origin of the request, for messages and the journal.
+        requested_by: origin of the request, for messages and the journal.
     Raises:
         UnknownNameError: if there is no such edit or argument.
         ValueError: if an argument is missing or has the wrong type.
     """
     given = given_arguments(name, arguments_of(name), value)
-    return _build_request(name, given, asked_by)
+    return _build_request(name, given, requested_by)
 
 
-def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], asked_by: str) -> EditRequest:
+def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], requested_by: str) -> EditRequest:
     """Return the request for an edit called from Python.
 
     Args:
         name: registered name of the edit.
         positional: positional arguments of the call.
         named: keyword arguments of the call.
-        asked_by: origin of the request, for messages and the journal.
+        requested_by: origin of the request, for messages and the journal.
     Raises:
         UnknownNameError: if there is no such edit or argument.
         ValueError: if an argument is missing, given twice or has the wrong type.
@@ -204,10 +204,10 @@ def bind_request(name: str, positional: tuple[Any, ...], named: dict[str, Any], 
     given = dict(zip(names, positional, strict=False))
     if twice := sorted(given.keys() & named.keys()):
         raise ValueError(f"The edit '{name}' got its argument {twice[0]} twice: by position and by name.")
-    return _build_request(name, given | named, asked_by)
+    return _build_request(name, given | named, requested_by)
 
 
-def _build_request(name: str, given: dict[str, Any], asked_by: str) -> EditRequest:
+def _build_request(name: str, given: dict[str, Any], requested_by: str) -> EditRequest:
     arguments = convert_options(f"edit '{name}'", arguments_of(name), given, "argument")
     for argument, value in arguments.items():
         if not _survives_json(value):
@@ -215,7 +215,7 @@ def _build_request(name: str, given: dict[str, Any], asked_by: str) -> EditReque
                 f"The edit '{name}' got {value!r} for its argument {argument}, which the journal cannot store for a "
                 "resumed run: annotate the argument with int, float, bool, str, Literal, or a list or dict of these."
             )
-    return EditRequest(name, arguments, asked_by)
+    return EditRequest(name, arguments, requested_by)
 
 
 def _survives_json(value: Any) -> bool:
@@ -241,12 +241,12 @@ class EditProxy:
 
     Args:
         submit: function that receives the request.
-        asked_by: function that returns the origin of the request.
+        requested_by: function that returns the origin of the request.
     """
 
-    def __init__(self, submit: Callable[[EditRequest], None], asked_by: Callable[[], str]) -> None:
+    def __init__(self, submit: Callable[[EditRequest], None], requested_by: Callable[[], str]) -> None:
         self._submit = submit
-        self._asked_by = asked_by
+        self._requested_by = requested_by
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("__"):
@@ -255,7 +255,7 @@ class EditProxy:
             raise UnknownNameError(describe_unknown("edit", name, EDITS))
 
         def submit(*positional: Any, **named: Any) -> None:
-            self._submit(bind_request(name, positional, named, self._asked_by()))
+            self._submit(bind_request(name, positional, named, self._requested_by()))
 
         return submit
 

@@ -18,7 +18,7 @@ class EditRequest:
     """Registered name of the edit."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """All arguments, including defaults."""
-    asked_by: str = "Python"
+    requested_by: str = "Python"
     """Origin of the request: a setting, a timeline entry, a hook, or Python code outside hooks."""
     entry: str | None = None
     """The timeline entry as a string, including its time; None if a hook requested the edit during training."""
@@ -42,7 +42,7 @@ class Record:
     """Registered name of the edit."""
     arguments: dict[str, Any]
     """All arguments, including defaults."""
-    asked_by: str
+    requested_by: str
     """Origin of the request: a setting, a timeline entry, a hook, or Python code outside hooks."""
     trainable_parameters: list[int]
     """Number of trainable parameters before and after the edit."""
@@ -81,7 +81,7 @@ class Record:
             round(now.epochs_done, 6),
             request.name,
             request.arguments,
-            request.asked_by,
+            request.requested_by,
             [*trainable],
             [*parameters],
             request.entry,
@@ -91,13 +91,13 @@ class Record:
     @property
     def request(self) -> EditRequest:
         """The request for the edit."""
-        return EditRequest(self.name, self.arguments, self.asked_by, self.entry)
+        return EditRequest(self.name, self.arguments, self.requested_by, self.entry)
 
     def __str__(self) -> str:
         if self.skipped is not None:
-            return f"skipped {self.request}, requested by {self.asked_by}: {self.skipped}"
+            return f"skipped {self.request}, requested by {self.requested_by}: {self.skipped}"
         trainable = " -> ".join(f"{count:,}" for count in dict.fromkeys(self.trainable_parameters))
-        return f"{self.request}, requested by {self.asked_by}; trainable parameters {trainable}"
+        return f"{self.request}, requested by {self.requested_by}; trainable parameters {trainable}"
 
 
 @dataclass(frozen=True)

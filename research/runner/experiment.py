@@ -246,7 +246,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
-        "rows_left_out": [dataclasses.asdict(item) for item in run.texts.skipped_rows],
+        "skipped_rows": [dataclasses.asdict(item) for item in run.texts.skipped_rows],
         "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
         "rows_sha256": rows_sha256,
         "plugins": hash_plugins(config.plugin),

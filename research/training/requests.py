@@ -19,11 +19,11 @@ class EditRequests:
     """The edits requested since the last boundary."""
 
     def __init__(self) -> None:
-        self.edit = EditProxy(lambda request: self.request_edits([request]), lambda: self.asked_by)
+        self.edit = EditProxy(lambda request: self.request_edits([request]), lambda: self.requested_by)
         """Requests edits by name: `edit.unfreeze("encoder.layer[-2:]")`."""
         self.takes_edits = True
         """Whether another boundary follows at which edits can be applied."""
-        self.asked_by = "Python"
+        self.requested_by = "Python"
         """Who requests edits at present: the hook that is being called, or "Python" for code outside hooks."""
         self.point: str | None = None
         """The point that is being called; None outside a hook."""
@@ -33,7 +33,7 @@ class EditRequests:
     @property
     def caller_hash(self) -> int:
         """A hash of the hook and the point that are being called, the same on every process."""
-        return int.from_bytes(hashlib.sha256(f"{self.asked_by} {self.point}".encode()).digest()[:4], "big")
+        return int.from_bytes(hashlib.sha256(f"{self.requested_by} {self.point}".encode()).digest()[:4], "big")
 
     @property
     def pending(self) -> Sequence[EditRequest]:
@@ -49,11 +49,11 @@ class EditRequests:
         for request in requests:
             if self._closed_by is not None:
                 raise EditError(
-                    f"{request} was requested in {self._closed_by} (by {request.asked_by}), where edits are not "
+                    f"{request} was requested in {self._closed_by} (by {request.requested_by}), where edits are not "
                     "allowed: a checkpoint would miss it. Request edits, or evaluate, in after_step instead."
                 )
             if not self.takes_edits:  # in the final evaluations
-                logger.info(f"The run is over: {request}, requested by {request.asked_by}, is not applied.")
+                logger.info(f"The run is over: {request}, requested by {request.requested_by}, is not applied.")
                 continue
             self._pending.append(request)
 
@@ -63,14 +63,14 @@ class EditRequests:
         return requests
 
     @contextlib.contextmanager
-    def calling(self, asked_by: str, point: str) -> Iterator[None]:
+    def calling(self, requested_by: str, point: str) -> Iterator[None]:
         """Return a context in which requests are attributed to a hook and the point that is being called."""
-        before = self.asked_by, self.point, self._closed_by
-        self.asked_by, self.point = asked_by, point
+        before = self.requested_by, self.point, self._closed_by
+        self.requested_by, self.point = requested_by, point
         # An evaluation that starts at such a point calls more points. Edits cannot be requested there either.
         if self._closed_by is None and point in POINTS_WITHOUT_EDITS:
             self._closed_by = point
         try:
             yield
         finally:
-            self.asked_by, self.point, self._closed_by = before
+            self.requested_by, self.point, self._closed_by = before

@@ -278,7 +278,7 @@ def test_rows_skipped_or_counted_as_wrong_are_reported(
     write_file(tmp_path / "data" / "test.csv", test_rows)
     flags = [*valid_flags, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
     result = run_experiment(config_of([*flags, "--overwrite"]))
-    assert result["rows_left_out"] == [{"split": "train", "reason": "empty text", "rows": 1}]
+    assert result["skipped_rows"] == [{"split": "train", "reason": "empty text", "rows": 1}]
     assert result["rows_counted_as_wrong"] == {"test": 1}
     assert result["rows"]["test"] == 3
     predictions = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet")
@@ -289,7 +289,7 @@ def test_rows_skipped_or_counted_as_wrong_are_reported(
     skipped = run_experiment(config_of([*flags, "--unseen_labels=skip", "--overwrite", "--report=true"]))
     assert skipped["metrics"]["test"]["loss"] == result["metrics"]["test"]["loss"]
     assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_correct / 2)
-    assert {item["split"]: item["rows"] for item in skipped["rows_left_out"]} == {"train": 1, "test": 1}
+    assert {item["split"]: item["rows"] for item in skipped["skipped_rows"]} == {"train": 1, "test": 1}
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     table = report[report.index('id="rows-left-out">') :].partition("</table>")[0]
     assert re.findall(r"<td[^>]*>(train|test)</td>", table) == ["train", "test"]

@@ -110,7 +110,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target))
     for message in facts["log"]:
         _log_message(message)
-    task = TASKS[facts["problem_type"]](
+    task = TASKS[facts["task"]](
         tuple(facts["label_names"]),
         tuple(facts["label_counts"]),
         facts["num_rows"]["train"],
@@ -119,7 +119,7 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    skipped_rows = tuple(SkippedRows(*item) for item in facts["left_out"])
+    skipped_rows = tuple(SkippedRows(*item) for item in facts["skipped_rows"])
     files = {split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()}
     unlabelled = tuple(facts["unlabelled"])
     return Splits(train, validation, test, task, skipped_rows, facts["num_unseen"], files, directory, unlabelled)

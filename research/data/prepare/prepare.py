@@ -31,7 +31,7 @@ from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
 from research.tasks.base import TASKS
 
-ROWS_FORMAT = 1
+ROWS_FORMAT = 2
 """Version of the prepared rows. Increase it by one whenever the same data and settings result in different rows or
 facts, because code that reads, checks, cleans, labels or splits rows has changed. Cached rows of other versions are not
 used."""
@@ -102,14 +102,14 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     ]
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
-        "problem_type": encoder.task_class.name,
+        "task": encoder.task_class.name,
         "label_names": list(encoder.label_names),
         **label_facts,
         "unseen_labels": list(encoder.unseen_names),
         "unlabelled": list(unlabelled),
         "num_rows": num_rows,
         "files": _list_files(rows),
-        "left_out": [dataclasses.astuple(item) for item in _count_skipped_rows(rows, collectors)],
+        "skipped_rows": [dataclasses.astuple(item) for item in _count_skipped_rows(rows, collectors)],
         "log": log,
     }
 

@@ -79,7 +79,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
     # A stop recorded in the checkpoint also holds for a resumed run, and for a fork that does not change training.
     if not differences.alters_training:
-        run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["asked_to_stop"]
+        run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["requested_stop_reason"]
     for hook, position in zip(hooks, positions, strict=True):
         if position is not None:
             with ErrorsAttributedTo(f"hook {type(hook).__name__} (load_state_dict)", hook.load_state_dict):
@@ -93,7 +93,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     ]
     cache_settings = names_where(lambda declared: declared.affects_feature_cache)
     if all(getattr(run.config, name) == state["settings"].get(name) for name in cache_settings):
-        run.batches.cache_disabled = state.get("gave_features_up", False)  # named as in existing checkpoints
+        run.batches.cache_disabled = state["cache_disabled"]
         run.origin.features_digest = state.get("features")
     for note in notes:
         run.print(f"Changed since the checkpoint: {note}.")

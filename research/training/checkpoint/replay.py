@@ -62,8 +62,8 @@ def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -
     for what, before, now in counts:
         if before != now:
             raise EditError(
-                f"After step {original.step}, {original.request} (requested by {original.asked_by}) left {before:,} "
-                f"{what}; applied again, it left {now:,}. The result of an edit must not depend on the values of "
+                f"After step {original.step}, {original.request} (requested by {original.requested_by}) left "
+                f"{before:,} {what}; applied again, it left {now:,}. The result of an edit must not depend on the values of "
                 "weights, since a resumed run or a fork applies the edit before it loads the weights."
             )
 

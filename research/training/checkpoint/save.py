@@ -63,7 +63,8 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
             save_file(_collect_weights(run.encoder_with_head), temporary / "model.safetensors")
             torch.save(run.optimizer.state_dict(), temporary / "optimizer.pt")
             (temporary / STATE).write_text(
-                json.dumps(_collect_state(run) | {"asked_to_stop": requested_stop_reason}, indent=2), encoding="utf-8"
+                json.dumps(_collect_state(run) | {"requested_stop_reason": requested_stop_reason}, indent=2),
+                encoding="utf-8",
             )
             (temporary / KEPT).mkdir()
             for name in kept_files(run.hooks):
@@ -107,7 +108,7 @@ def _collect_state(run: TrainingRun) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         "environment": rounding_environment(run.accelerator.device),
         "features": None if run.batches.features is None else run.batches.features.digest,
-        "gave_features_up": run.batches.cache_disabled,
+        "cache_disabled": run.batches.cache_disabled,
         "rows_sha256": run.batches.rows_sha256,
         "settings": run.config.to_dict(),
     }

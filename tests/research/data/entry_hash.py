@@ -27,5 +27,5 @@ def hash_entry(cache_dir: Path, kind: str) -> str:
         content[path.name] = columns, [row for batch in batches for row in batch.to_pylist()]
     facts = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))["facts"]
     facts["log"] = len(facts.get("log", []))
-    facts["left_out"] = [(split, rows) for split, _, rows in facts.get("left_out", [])]
+    facts["skipped_rows"] = [(split, rows) for split, _, rows in facts.get("skipped_rows", [])]
     return hashlib.sha256(json.dumps([content, facts], sort_keys=True).encode()).hexdigest()[:16]

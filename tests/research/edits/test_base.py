@@ -109,7 +109,10 @@ def test_edit_proxy_submits_requests_with_the_current_origin() -> None:
     edit = EditProxy(requests.append, lambda: f"hook {len(requests)}")
     edit.freeze("encoder")
     edit.scale_lr(factor=2)
-    assert [(request.name, request.asked_by) for request in requests] == [("freeze", "hook 0"), ("scale_lr", "hook 1")]
+    assert [(request.name, request.requested_by) for request in requests] == [
+        ("freeze", "hook 0"),
+        ("scale_lr", "hook 1"),
+    ]
     assert requests[1].arguments == {"factor": 2.0, "modules": "all"}
     with pytest.raises(UnknownNameError, match=r"'freze'.*'freeze'"):
         edit.freze("encoder")
@@ -118,11 +121,11 @@ def test_edit_proxy_submits_requests_with_the_current_origin() -> None:
 
 def test_hash_requests_depends_on_edits_and_their_order() -> None:
     freeze_head, freeze_all = (
-        EditRequest("freeze", {"modules": "head"}, asked_by="a"),
-        EditRequest("freeze", {"modules": "all"}, asked_by="a"),
+        EditRequest("freeze", {"modules": "head"}, requested_by="a"),
+        EditRequest("freeze", {"modules": "all"}, requested_by="a"),
     )
     assert hash_requests([]) == 0
-    freeze_head_again = EditRequest("freeze", {"modules": "head"}, asked_by="b")
+    freeze_head_again = EditRequest("freeze", {"modules": "head"}, requested_by="b")
     assert hash_requests([freeze_head]) == hash_requests([freeze_head_again])
     hashes = {
         hash_requests(requests)

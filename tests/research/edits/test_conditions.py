@@ -68,7 +68,7 @@ def test_conditional_edit_waits_for_its_condition_with_and_without_a_resume(
     }
     uninterrupted = start_run([Save()], **settings)
     train(uninterrupted)
-    assert [(record.step, record.name, record.asked_by) for record in uninterrupted.journal] == [
+    assert [(record.step, record.name, record.requested_by) for record in uninterrupted.journal] == [
         (4, "freeze", "timeline entry 1"),
         (4, "set_lr", "timeline entry 1"),
     ]

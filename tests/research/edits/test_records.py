@@ -13,7 +13,7 @@ RECORD = Record(
     epoch=0.5,
     name="set_objective",
     arguments={"objective": "focal"},
-    asked_by="hook",
+    requested_by="hook",
     trainable_parameters=[1000, 2000],
     parameters=[2000, 2000],
 )

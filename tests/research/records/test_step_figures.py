@@ -16,7 +16,7 @@ def edit_record(number: int, step: int) -> Record:
         epoch=step / 10,
         name="scale_lr",
         arguments={"factor": 0.5},
-        asked_by="Python",
+        requested_by="Python",
         trainable_parameters=[1, 1],
         parameters=[1, 1],
     )

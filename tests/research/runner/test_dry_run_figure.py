@@ -35,7 +35,7 @@ def make_edit(number: int, step: int) -> Record:
         epoch=0.0,
         name="scale_lr",
         arguments={"factor": 0.5},
-        asked_by="timeline entry 1",
+        requested_by="timeline entry 1",
         trainable_parameters=[2, 2],
         parameters=[2, 2],
     )

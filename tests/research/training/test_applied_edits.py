@@ -18,8 +18,8 @@ from tests.messages import collect_messages
 from tests.research.model.tiny_encoders import tiny_model
 
 REQUESTS = [
-    EditRequest("freeze", {"modules": "encoder"}, asked_by="timeline entry 1", entry="at 3st: freeze"),
-    EditRequest("scale_lr", {"factor": 0.5}, asked_by="hook Requesting"),
+    EditRequest("freeze", {"modules": "encoder"}, requested_by="timeline entry 1", entry="at 3st: freeze"),
+    EditRequest("scale_lr", {"factor": 0.5}, requested_by="hook Requesting"),
 ]
 
 
@@ -39,7 +39,7 @@ def make_record(number: int, name: str) -> Record:
         epoch=0.5,
         name=name,
         arguments={},
-        asked_by="hook Requesting",
+        requested_by="hook Requesting",
         trainable_parameters=[10, 5],
         parameters=[10, 10],
     )

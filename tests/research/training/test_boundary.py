@@ -59,7 +59,7 @@ def make_requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
 def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -> None:
     run = start_run([make_requesting_hook(point, freeze="encoder")], max_steps=8, evaluate_every="2st")
     train(run)
-    assert [(record.step, record.name, record.asked_by) for record in run.journal] == [
+    assert [(record.step, record.name, record.requested_by) for record in run.journal] == [
         (STEP_OF_EDIT[point], "freeze", "hook Requesting")
     ]
     before, after = run.journal[0].trainable_parameters
@@ -91,7 +91,7 @@ def test_edits_of_one_boundary_are_applied_in_order(start_run: StartRun) -> None
     run = start_run([hook], timeline=[{"at": "1st", "freeze": "encoder.embeddings"}])
     train(run)
     assert [record.name for record in run.journal] == ["freeze", "replace_head", "reinitialize", "scale_lr"]
-    assert [record.asked_by for record in run.journal] == ["timeline entry 1", *["hook Requesting"] * 3]
+    assert [record.requested_by for record in run.journal] == ["timeline entry 1", *["hook Requesting"] * 3]
 
 
 def test_reinitialised_layer_loses_its_optimizer_state_even_if_it_is_renumbered(start_run: StartRun) -> None:

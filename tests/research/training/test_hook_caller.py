@@ -26,7 +26,7 @@ class Recorder(Hook):
 
     def _record(self, run: Run, *arguments: object) -> None:
         assert isinstance(run, TrainingRun)
-        self.calls.append((self.name, run.requests.asked_by, run.requests.point, *arguments))
+        self.calls.append((self.name, run.requests.requested_by, run.requests.point, *arguments))
 
     def on_train_start(self, run: Run) -> None:
         self._record(run)
@@ -72,7 +72,7 @@ def test_call_calls_hooks_in_order_and_attributes_requests(start_run: StartRun) 
     hooks = HookCaller([Recorder("a", calls), Hook(), Recorder("b", calls)])
     hooks.call(run, "after_evaluate", "test", {"loss": 0.5})
     assert calls == [(name, "hook Recorder", "after_evaluate", "test", {"loss": 0.5}) for name in "ab"]
-    assert (run.requests.asked_by, run.requests.point) == ("Python", None)
+    assert (run.requests.requested_by, run.requests.point) == ("Python", None)
 
 
 def test_begin_calls_on_train_start_or_on_resume(start_run: StartRun) -> None:

@@ -24,10 +24,10 @@ def test_take_returns_requests_once_and_in_order() -> None:
 def test_calling_attributes_only_requests_inside_its_context() -> None:
     requests = EditRequests()
     with requests.calling("hook", "after_step"):
-        assert (requests.asked_by, requests.point) == ("hook", "after_step")
+        assert (requests.requested_by, requests.point) == ("hook", "after_step")
         requests.edit.scale_lr(0.5)
-    assert (requests.asked_by, requests.point) == ("Python", None)
-    assert [request.asked_by for request in requests.take()] == ["hook"]
+    assert (requests.requested_by, requests.point) == ("Python", None)
+    assert [request.requested_by for request in requests.take()] == ["hook"]
 
 
 @pytest.mark.parametrize("point", POINTS_WITHOUT_EDITS)
@@ -57,8 +57,8 @@ def test_request_edits_reports_and_drops_requests_after_the_last_boundary(
 def test_caller_hash_depends_on_hook_and_point() -> None:
     requests = EditRequests()
     numbers = [requests.caller_hash]
-    for asked_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
-        with requests.calling(asked_by, point):
+    for requested_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
+        with requests.calling(requested_by, point):
             numbers.append(requests.caller_hash)
     assert len(set(numbers)) == 4
     with requests.calling("hook A", "after_step"):

@@ -24,7 +24,7 @@ def write_trials_and_find_cost(
             lines = []
             for number, (step, before, after) in enumerate(edits, start=1):
                 record = {"number": number, "step": step, "epoch": 0.0, "name": "freeze", "arguments": {}}
-                record |= {"asked_by": "Python", "trainable_parameters": [before, after], "parameters": [0, 0]}
+                record |= {"requested_by": "Python", "trainable_parameters": [before, after], "parameters": [0, 0]}
                 lines.append(json.dumps(record) + "\n")
             (directory / "journal.jsonl").write_text("".join(lines))
         outcomes.append(Outcome(make_trial("a", seed), directory, "finished", {"metrics": {}, **result}))

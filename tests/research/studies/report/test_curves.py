@@ -62,7 +62,7 @@ def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:
         lines = []
         for number, step in enumerate(sorted(steps), start=1):
             record = {"number": number, "step": step, "epoch": 0.0, "name": "freeze", "arguments": {"modules": "head"}}
-            record |= {"asked_by": "Python", "trainable_parameters": [2, 1], "parameters": [2, 2]}
+            record |= {"requested_by": "Python", "trainable_parameters": [2, 1], "parameters": [2, 2]}
             lines.append(json.dumps(record) + "\n")
         (outcome.directory / "journal.jsonl").write_text("".join(lines))
     edits = [(edit.number, edit.step, edit.request, edit.arms) for edit in read_arm_edits(study)]

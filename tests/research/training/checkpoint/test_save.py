@@ -43,7 +43,7 @@ def test_save_checkpoint_writes_all_parts_and_a_manifest(start_run: StartRun) ->
     }
     assert find_damage(checkpoint) is None
     state = json.loads((checkpoint / "state.json").read_text())
-    assert (state["clock"]["step"], state["asked_to_stop"], state["journal"]) == (1, "enough", [])
+    assert (state["clock"]["step"], state["requested_stop_reason"], state["journal"]) == (1, "enough", [])
     hook_state = torch.load(checkpoint / "hooks-0.pt", weights_only=True)[state["hooks"].index("Keeps")]
     assert torch.equal(hook_state["state"], torch.arange(3))
 

@@ -28,7 +28,7 @@ RECORD = Record(
     epoch=0.5,
     name="freeze",
     arguments={"modules": "encoder"},
-    asked_by="timeline entry 1",
+    requested_by="timeline entry 1",
     trainable_parameters=[20, 5],
     parameters=[20, 20],
 )

@@ -50,7 +50,7 @@ class Registry(Generic[Entry]):
     def _entries(self) -> dict[str, Entry]:
         """All entries; the first access imports the built-in ones."""
         if self._built_in is not None:
-            package, self._built_in = self._built_in, None  # cleared first: the modules use this registry when imported
+            package, self._built_in = self._built_in, None  # cleared first: the import itself uses this registry
             importlib.import_module(package)
         return self._registered
 

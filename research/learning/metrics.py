@@ -41,12 +41,12 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
 
     def _info(self) -> evaluate.MetricInfo:
         logits = datasets.Sequence(datasets.Value("float64"))
-        no_labels = self.task.missing_labels(0)
-        value = datasets.Value(str(no_labels.dtype))
+        empty_labels = self.task.missing_labels(0)  # shows the dtype and the number of dimensions
+        value = datasets.Value(str(empty_labels.dtype))
         return evaluate.MetricInfo(
             description=", ".join(self.task.metric_names),
             citation="",
             features=datasets.Features(
-                {"predictions": logits, "references": datasets.Sequence(value) if no_labels.ndim == 2 else value}
+                {"predictions": logits, "references": datasets.Sequence(value) if empty_labels.ndim == 2 else value}
             ),
         )

@@ -20,8 +20,8 @@ MOMENTUM_KEYS = ("betas", "momentum")
 """Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
 
 
-def block_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
-    """Return the peak learning rate of each block: multiplied by `layer_decay` for each layer further from the head.
+def base_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
+    """Return each block's base learning rate, lowered by `layer_decay` for each layer between the block and the head.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 
@@ -52,9 +52,9 @@ def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
 
     Args:
         blocks: the model's blocks from `model_blocks`.
-        config: settings; uses weight_decay and the settings of `block_rates`.
+        config: settings; uses weight_decay and the settings of `base_rates`.
     """
-    rates = block_rates(blocks, config)
+    rates = base_rates(blocks, config)
     return [
         {
             "params": [parameter for _, parameter in parameters if (parameter.ndim >= 2) == decays],
@@ -97,7 +97,7 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: 
         parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters
     }
     kept_groups: dict[tuple[str, bool], dict[str, Any]] = {}
-    emptied = []
+    emptied_groups = []
     for group in optimizer.param_groups:
         keys = {group_keys[parameter] for parameter in group["params"] if parameter in group_keys}
         assert len(keys) <= 1, f"an edit split a group over {keys}"
@@ -105,9 +105,9 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: 
             group["block"], group["decays"] = key = keys.pop()
             kept_groups[key] = group
         else:
-            emptied.append(group)
+            emptied_groups.append(group)
     names = [block for block, _ in blocks]
-    for group in emptied:  # keep the group if its block still exists, because the block may have new parameters
+    for group in emptied_groups:  # keep the group if its block still exists, because the block may have new parameters
         if group["block"] in names:
             kept_groups.setdefault((group["block"], group["decays"]), group)
     for (block, decays), group in kept_groups.items():

@@ -10,7 +10,7 @@ import torch
 from research.learning.optimizer import (
     GROUP_SETTINGS,
     apply_schedule,
-    block_rates,
+    base_rates,
     create_optimizer,
     learning_rates,
     parameter_groups,
@@ -27,9 +27,9 @@ def tiny_blocks(family: str = "bert") -> list[tuple[str, list[tuple[str, torch.n
 
 
 def test_block_rates_decrease_with_the_distance_from_the_head() -> None:
-    rates = block_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
+    rates = base_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
     assert rates == {"embeddings": 0.25, "layer.0": 0.5, "layer.1": 1.0, "head": 5.0}
-    assert block_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)
+    assert base_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -67,7 +67,7 @@ class RecordingSettings:
 
 def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
     rate_settings, group_settings = RecordingSettings(), RecordingSettings()
-    block_rates(tiny_blocks(), cast("RunConfig", rate_settings))
+    base_rates(tiny_blocks(), cast("RunConfig", rate_settings))
     assert rate_settings.read == {*GROUP_SETTINGS["base_lr"]}
     groups = parameter_groups(tiny_blocks(), cast("RunConfig", group_settings))
     assert group_settings.read == {name for names in GROUP_SETTINGS.values() for name in names}

@@ -19,11 +19,11 @@ def test_label_forms_collect_the_forms_of_all_rows() -> None:
     forms = LabelForms()
     forms.add([("1", "int")], is_list=False)
     forms.add([("2.0", "float")], is_list=False)
-    assert (forms.type_names, forms.in_lists, forms.is_mixed) == ({"int", "float"}, False, False)
-    assert (forms.has_fractions, forms.has_single_values, forms.share_of_indicators) == (False, True, 0)
+    assert (forms.type_names, forms.has_lists, forms.is_mixed) == ({"int", "float"}, False, False)
+    assert (forms.has_fractions, forms.has_one_value_per_row, forms.share_of_indicators) == (False, True, 0)
     forms.add([], is_list=True)
     assert forms.forms == {Form("int", False), Form("float", False), Form(None, True)}
-    assert (forms.is_mixed, forms.has_single_values) == (True, False)
+    assert (forms.is_mixed, forms.has_one_value_per_row) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class EarlyStopping(Hook):
         check_metric(self.metric, run.task)
 
     def on_resume(self, run: Run) -> None:
-        """Reset the count if a fork's metric is not comparable with its parent's."""
+        """Reset the best value and the count if a fork's metric is not comparable with its parent's."""
         check_metric(self.metric, run.task)
         reason = why_not_comparable(run, self.metric, self.metric_of_best)
         if reason is not None:
@@ -61,7 +61,7 @@ class EarlyStopping(Hook):
             run.stop(f"{self.metric} has not improved for {self.patience} evaluations ({best})")
 
     def after_edits(self, run: Run) -> None:
-        """Reset the count when losses are no longer comparable."""
+        """Reset the best value and the count if they are about losses that are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best, self.num_without_improvement = None, 0
 

@@ -114,7 +114,7 @@ class EncoderWithHead(PreTrainedModel):
         assert encoder.config is config.encoder
         if config.adapters is not None:
             inject_adapters(encoder, AdapterSettings(**config.adapters))
-        self.mask_before_adapters: dict[str, bool] | None = None
+        self.trainable_before_adapters: dict[str, bool] | None = None
         """Whether each parameter of the encoder was trainable before add_lora; None without added adapters."""
         assert config.num_labels is not None
         config.head_options = resolve_head(config.head, config.head_options)
@@ -339,7 +339,7 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
 
 
 def code_of_head(head: Head, name: str) -> CodeOf:
-    """Return the context in which a head is called. Errors raised inside name the head.
+    """Return the context in which a head is called. The message of an error raised inside it names the head.
 
     Args:
         head: the head.
@@ -370,7 +370,7 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
 
 
 def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:
-    """Return the first name of each parameter with several names, by the parameter's additional names."""
+    """Map each additional name of a parameter with several names to the parameter's first name."""
     first_names: dict[nn.Parameter, str] = {}
     named = list(module.named_parameters(prefix, remove_duplicate=False))
     for name, parameter in named:

@@ -32,7 +32,7 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
         raise ValueError(f"The directory {encoder} does not exist. {ENCODER_HINT}")
     if difflib.get_close_matches(encoder, registered, n=1):
         raise UnknownNameError(describe_unknown("encoder", encoder, registered))
-    from huggingface_hub.errors import HFValidationError  # here, since it is needed only for encoders of the Hub
+    from huggingface_hub.errors import HFValidationError  # here, because only Hub encoders need it
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:

@@ -52,7 +52,7 @@ def add_lora(
     settings = AdapterSettings(_find_targets(model, modules, targets), r, alpha, dropout)
     inject_adapters(model.encoder, settings)
     model.config.adapters = asdict(settings)
-    model.mask_before_adapters = mask
+    model.trainable_before_adapters = mask
     for name, parameter in model.encoder.named_parameters():
         is_adapter = ADAPTER.search(name) is not None
         parameter.requires_grad_(is_adapter or (not freeze_base and mask[name_without_adapters(name)]))
@@ -79,7 +79,7 @@ def merge_lora(run: Editable) -> None:
     # The optimizer's state belongs to the weights without the adapters, not to the merged weights.
     run.new_parameters |= {model.encoder.get_submodule(target).get_parameter("weight") for target in targets}
     model.config.adapters = None
-    mask, model.mask_before_adapters = model.mask_before_adapters, None
+    mask, model.trainable_before_adapters = model.trainable_before_adapters, None
     for name, parameter in model.encoder.named_parameters():
         parameter.requires_grad_(mask is None or mask[name])
 

@@ -89,9 +89,9 @@ def drop_layers(run: Editable, modules: str) -> None:
         model.config.adapters["targets"] = [
             new_names[target] for target in model.config.adapters["targets"] if target in new_names
         ]
-    if model.mask_before_adapters is not None:
-        model.mask_before_adapters = {
-            new_names[name]: trains for name, trains in model.mask_before_adapters.items() if name in new_names
+    if model.trainable_before_adapters is not None:
+        model.trainable_before_adapters = {
+            new_names[name]: trains for name, trains in model.trainable_before_adapters.items() if name in new_names
         }
 
 

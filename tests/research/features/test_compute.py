@@ -225,9 +225,9 @@ def test_follow_requires_the_same_encoder(prepare_run: PrepareRun) -> None:
     run = prepare_run()
     features = run.batches.features
     assert isinstance(features, compute.Features)
-    before = features.watch
+    before = features.snapshot
     assert features.reattach_to(run) is None
-    assert features.watch is not before
+    assert features.snapshot is not before
     run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
     assert features.reattach_to(run) == "the encoder's weights have changed"
 

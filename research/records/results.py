@@ -25,7 +25,7 @@ from research.system.durable import reporting_failure, write_text
 from research.tasks.base import Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
-"""Size of the scores in one block of predictions, in bytes."""
+"""Maximum size of the scores in one block of predictions, in bytes."""
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
@@ -57,14 +57,14 @@ def write_predictions(
     """
     path = predictions_path(directory, split)
     num_rows, num_labels = predictions.logits.shape
-    block_rows = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
-    first_block = _predictions_table(task, predictions, slice(0, block_rows), files)
+    rows_per_block = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
+    first_block = _predictions_table(task, predictions, slice(0, rows_per_block), files)
     with reporting_failure(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
         with pq.ParquetWriter(path, first_block.schema, use_dictionary=False) as writer:
             writer.write_table(first_block)
-            for start in range(block_rows, num_rows, block_rows):
-                writer.write_table(_predictions_table(task, predictions, slice(start, start + block_rows), files))
+            for start in range(rows_per_block, num_rows, rows_per_block):
+                writer.write_table(_predictions_table(task, predictions, slice(start, start + rows_per_block), files))
 
 
 def _predictions_table(task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:

@@ -18,7 +18,7 @@ from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
 _MAX_PART_LENGTH = 40
-"""Maximum number of characters of the encoder, the head and the data in a default name."""
+"""Maximum number of characters of each part of a default name: the encoder, the head and the data."""
 
 
 def run_directory(config: RunConfig) -> Path:

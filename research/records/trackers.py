@@ -156,12 +156,12 @@ def track_figures(
         writer.add_figure(f"{split}/precision_recall", curves, step)
 
 
-def track_text(accelerator: Accelerator, name: str, text: str, step: int) -> None:
-    """Add a Markdown text to TensorBoard, and mark its step in the scalar `<name>/applied`."""
+def track_edits(accelerator: Accelerator, text: str, step: int) -> None:
+    """Add a Markdown description of applied edits to TensorBoard, and mark their step in the scalar `edits/applied`."""
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
-        writer.add_text(name, text, step)
-        writer.add_scalar(f"{name}/applied", 1, step)
+        writer.add_text("edits", text, step)
+        writer.add_scalar("edits/applied", 1, step)
 
 
 def _tensorboard_writer(accelerator: Accelerator) -> SummaryWriter | None:

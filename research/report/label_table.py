@@ -22,9 +22,9 @@ class LabelScores:
     name: str
     """Name of the label."""
     precision: float
-    """Share of the rows predicted as this label that have the label."""
+    """Share of the rows for which this label is predicted that have it."""
     recall: float
-    """Share of the rows with this label that are predicted as it."""
+    """Share of the rows with this label for which it is predicted."""
     f1: float
     """Harmonic mean of precision and recall."""
     num_rows: int

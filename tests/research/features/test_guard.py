@@ -256,7 +256,7 @@ def frozen(build_rehearsal: BuildRehearsal) -> Rehearsal:
     return run
 
 
-def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> None:
+def test_snapshot_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> None:
     model = frozen.encoder_with_head
     assert EncoderSnapshot.of(frozen).why_unusable(model) is None
     snapshot = EncoderSnapshot.of(frozen)
@@ -277,7 +277,7 @@ def test_watch_detects_changes_of_the_encoder_by_hooks(frozen: Rehearsal) -> Non
     assert snapshot.why_unusable(model) is None
 
 
-def test_watch_accepts_the_forward_hooks_of_transformers(frozen: Rehearsal) -> None:
+def test_snapshot_accepts_the_forward_hooks_of_transformers(frozen: Rehearsal) -> None:
     model = frozen.encoder_with_head
     snapshot = EncoderSnapshot.of(frozen)
     ids = torch.zeros(1, 2, dtype=torch.long, device="meta")

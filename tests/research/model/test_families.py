@@ -71,7 +71,7 @@ def test_embeddings_block_contains_the_projection_of_the_embeddings(family: str)
 
 def test_blocks_distinguish_layer_1_from_layer_10() -> None:
     blocks = dict(encoder_blocks(tiny_encoder("bert", num_hidden_layers=11)))
-    assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16
+    assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16  # parameters of a BERT layer
 
 
 def test_blocks_of_albert_are_its_groups_of_layers() -> None:
@@ -90,7 +90,7 @@ def test_blocks_of_an_unknown_family_are_guessed_and_reported(caplog: pytest.Log
     assert re.search("'gpt2'.*'h' .*'wte'", caplog.text)
 
 
-def test_blocks_of_an_encoder_without_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_family_refuses_an_unknown_family_without_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = tiny_encoder("bert")
     encoder.encoder = nn.Identity()
     monkeypatch.setattr(encoder.config, "model_type", "no_such_family")
@@ -140,7 +140,7 @@ def test_set_dropout_of_an_unknown_family_uses_known_field_names() -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_refuses_unknown_field_names_unless_the_value_is_the_default(
+def test_set_dropout_refuses_a_family_without_known_fields_but_only_warns_for_attention_dropout_0(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = AutoConfig.for_model("gpt2")

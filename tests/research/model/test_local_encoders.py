@@ -16,7 +16,8 @@ def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, m
     assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
     monkeypatch.chdir(tiny_encoder.parent)
     monkeypatch.setenv("HOME", str(tiny_encoder.parent))
-    for path in ("tiny", "./tiny", "~/tiny"):
+    name = tiny_encoder.name
+    for path in (name, f"./{name}", f"~/{name}"):
         folder = find_local_encoder(path, REGISTERED)
         assert folder is not None
         assert folder.samefile(tiny_encoder)
@@ -30,7 +31,7 @@ def test_find_local_encoder_returns_none_for_a_hub_id(encoder: str) -> None:
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
+    """Make an empty directory the working directory, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

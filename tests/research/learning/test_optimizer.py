@@ -26,7 +26,7 @@ def tiny_blocks(family: str = "bert") -> list[tuple[str, list[tuple[str, torch.n
     return model_blocks(model.encoder, model.head)
 
 
-def test_block_rates_decrease_with_the_distance_from_the_head() -> None:
+def test_base_rates_decrease_with_the_distance_from_the_head() -> None:
     rates = base_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
     assert rates == {"embeddings": 0.25, "layer.0": 0.5, "layer.1": 1.0, "head": 5.0}
     assert base_rates(tiny_blocks(), RunConfig(lr=1.0, head_lr=None, layer_decay=1.0)) == dict.fromkeys(rates, 1.0)

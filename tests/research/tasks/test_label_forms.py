@@ -1,4 +1,4 @@
-"""Forms of labels over all rows of a column."""
+"""Forms of the labels of all rows of a split."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_has_fractions_ignores_strings() -> None:
     [
         (["01", "10"], 2),
         (["011", "100"], 3),
-        (["0", "1", "01", ""], None),  # lists of label ids, not indicators
+        (["0", "1", "01", ""], None),  # lists of the label names 0 and 1
         (["01", "10", "1"], None),
         (["12", "02"], None),
         (["011"] * 19 + ["12"], 3),  # one list in twenty may be malformed

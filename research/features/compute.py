@@ -155,8 +155,8 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
 def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | None:
     folder = cache.find_cache_dir(run.splits.cache_dir)
     with WaitingMessage("Looking for stored hidden states"):
-        encoder_influences = _list_encoder_influences(run)
-        keys = {split: _fingerprint(run, encoder_influences, rows) for split, rows in run.splits.items()}
+        encoder_description = _describe_encoder(run)
+        keys = {split: _fingerprint(run, encoder_description, rows) for split, rows in run.splits.items()}
     layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
 
     @functools.cache
@@ -186,7 +186,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
         return None
 
 
-def _list_encoder_influences(run: TrainingRun) -> list[Any]:
+def _describe_encoder(run: TrainingRun) -> list[Any]:
     """Return everything that determines the encoder's outputs for given inputs, with dropout disabled."""
     encoder = run.encoder_with_head.encoder
     excluded = ("_name_or_path", "transformers_version")
@@ -204,18 +204,17 @@ def _list_encoder_influences(run: TrainingRun) -> list[Any]:
     ]
 
 
-def _fingerprint(run: TrainingRun, encoder_influences: list[Any], rows: Dataset) -> str:
+def _fingerprint(run: TrainingRun, encoder_description: list[Any], rows: Dataset) -> str:
     """Return the cache key of a split's hidden states. It does not depend on which layers are stored.
 
     Args:
         run: the run.
-        encoder_influences: result of `_list_encoder_influences`.
+        encoder_description: result of `_describe_encoder`.
         rows: the split's rows.
     """
     columns = [name for name in ("input_ids", "pair_ids") if name in rows.column_names]
-    return cache.fingerprint(
-        FEATURES_FORMAT, encoder_influences, hash_rows([rows], columns), run.collator.settings(), run.config.cache_dtype
-    )
+    inputs = [hash_rows([rows], columns), run.collator.settings()]
+    return cache.fingerprint(FEATURES_FORMAT, encoder_description, *inputs, run.config.cache_dtype)
 
 
 def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:

@@ -32,8 +32,8 @@ class Schedule:
 
     Args:
         choice: name and options of a registered schedule.
-        num_warmup_steps: number of steps in which the factor rises.
-        num_training_steps: number of steps of the whole run.
+        num_warmup_steps: number of calls of `step` in which the factor rises.
+        num_training_steps: number of calls of `step` in the whole run, one per optimizer step or one per epoch.
     Raises:
         ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is invalid.
     """
@@ -64,7 +64,7 @@ class Schedule:
             )
         self._dummy.step()  # prevents a warning at the scheduler's first step; has no effect, as there is no gradient
         self._num_steps = 0
-        self._metrics: list[float | None] = []
+        self._metrics: list[float | None] = []  # validation losses; None for each call of forget_metrics
 
     @property
     def follows_validation_loss(self) -> bool:

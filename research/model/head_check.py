@@ -66,9 +66,9 @@ class Findings:
     """The findings of one process."""
 
     padding_fault: str | None = None
-    """Verb phrase that tells how the logits depend on padding; None if they do not."""
+    """Phrase such as "depends on padding: ..." or "returns nan for a row without tokens"; None without a fault."""
     row_fault: str | None = None
-    """Verb phrase that tells how the logits of a row depend on other rows; None if they do not."""
+    """Phrase such as "depends on the other rows of a batch: ..."; None if the logits do not depend on them."""
     is_random: bool = False
     """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
     unused_parameters: tuple[str, ...] = ()
@@ -98,8 +98,8 @@ class HeadCheck:
         assert model.config.num_labels is not None
         self._num_labels: int = model.config.num_labels
         self._passed: list[PlannedHead] = []
-        self._tokens = self._run_encoder(model)  # [rows, tokens, hidden]
-        self._scale = float(self._tokens.float().std())
+        self._token_states = self._run_encoder(model)  # [rows, tokens, hidden]
+        self._scale = float(self._token_states.float().std())  # of the noise
 
     def check(self, heads: Sequence[PlannedHead]) -> None:
         """Check heads that have not been checked yet; called on every process.
@@ -205,12 +205,12 @@ class HeadCheck:
         reference = self._run(head, name, *self._make_rows(head, width, seed=0))
         if not reference.isfinite().all():
             return Findings()  # logits that are not finite end the run in the first step
-        with_other_tokens = self._run(head, name, *self._make_rows(head, width, seed=2, uses_encoder=False))
-        change_by_tokens = _difference(with_other_tokens, reference)
-        is_exact = self._accelerator.mixed_precision == "no" and self._tokens.dtype == torch.float32
-        share = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
+        with_different_tokens = self._run(head, name, *self._make_rows(head, width, seed=2, uses_encoder=False))
+        change_by_tokens = _difference(with_different_tokens, reference)
+        is_exact = self._accelerator.mixed_precision == "no" and self._token_states.dtype == torch.float32
+        tolerance = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
         # The second term is a small change relative to the logits, for heads that hardly depend on the tokens.
-        max_change = share * (change_by_tokens + float(reference.abs().max()) / 100)
+        max_change = tolerance * (change_by_tokens + float(reference.abs().max()) / 100)
         if _difference(self._run(head, name, *self._make_rows(head, width, seed=0)), reference) > max_change:
             return Findings(is_random=True)
         return Findings(
@@ -221,7 +221,7 @@ class HeadCheck:
     def _find_padding_fault(
         self, head: Head, name: str, reference: Tensor, max_change: float, change_by_tokens: float
     ) -> str | None:
-        """Return how the logits of a head depend on padding, as in `Findings.padding_fault`.
+        """Return the `padding_fault` of a head, see `Findings`.
 
         Args:
             head: the head, in evaluation mode.
@@ -244,14 +244,14 @@ class HeadCheck:
                 return f"depends on padding: {how}: {type(error).__name__}: {one_line(error)}"
             change = _difference(padded, reference)
             if change > max_change or not padded.isfinite().all():
-                how = f"padding changes logits by up to {change:.2g}, other tokens by up to {change_by_tokens:.2g}"
+                how = f"padding changes logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on padding: {how}"
         return None
 
     def _find_row_fault(
         self, head: Head, name: str, reference: Tensor, max_change: float, change_by_tokens: float
     ) -> str | None:
-        """Return how the logits of a row depend on other rows; see `_find_padding_fault` for the arguments."""
+        """Return the `row_fault` of a head, see `Findings`. The arguments are those of `_find_padding_fault`."""
         states, mask = self._make_rows(head, self._widths()[0], seed=0)
         for row in (0, len(mask) - 1):
             single = slice(row, row + 1)
@@ -262,7 +262,7 @@ class HeadCheck:
                 return f"depends on the other rows of a batch: {how}"
             change = _difference(alone, reference[single])
             if change > max_change or not alone.isfinite().all():
-                how = f"other rows change logits by up to {change:.2g}, other tokens by up to {change_by_tokens:.2g}"
+                how = f"they change logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
         return None
 
@@ -296,18 +296,18 @@ class HeadCheck:
         """
         generator = torch.Generator().manual_seed(seed)
         num_layers = self._encoder_config.num_hidden_layers + 1 if head.wants == "all_hidden_states" else 1
-        num_rows, _, hidden = self._tokens.shape
-        mask = torch.zeros(num_rows, width, dtype=torch.long, device=self._tokens.device)
+        num_rows, _, hidden = self._token_states.shape
+        mask = torch.zeros(num_rows, width, dtype=torch.long, device=self._token_states.device)
         layers = []
         for layer in range(num_layers):
             states = self._scale * torch.randn(num_rows, width, hidden, generator=generator)
-            states = states.to(self._tokens.device, self._tokens.dtype)
+            states = states.to(self._token_states.device, self._token_states.dtype)
             for row in range(len(NUM_TOKENS)):
                 num_tokens = self._num_tokens(row)
                 positions = slice(width - num_tokens, width) if self._pads_left else slice(num_tokens)
                 mask[row, positions] = 1
                 if uses_encoder:
-                    states[row, positions] = self._tokens[row, :num_tokens].roll(layer, dims=-1)
+                    states[row, positions] = self._token_states[row, :num_tokens].roll(layer, dims=-1)
             layers.append(states)
         return layers, mask
 

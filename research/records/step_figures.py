@@ -36,7 +36,7 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
             each.axvline(step + 0.5, color="black", linestyle=":", linewidth=1)  # edits come between two steps
     groups: list[list[Record]] = []
     for record in edits:
-        if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:
+        if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:  # the numbers would overlap
             groups[-1].append(record)
         else:
             groups.append([record])

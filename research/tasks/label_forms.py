@@ -11,8 +11,8 @@ from research.tasks.numbers import WHOLE_NUMBER, without_exponent
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """Lower-case values that a file may use to mark whether a label applies."""
 _MAX_SHARE_OF_BAD_LISTS = 0.05
-"""If most lists contain only zeros and ones, up to this share of the lists may contain other values. Their rows then
-count as bad rows."""
+"""Lists are read as a 0 or 1 for each label if at most this share of them contains other values. The rows of the lists
+with other values then count as bad rows."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,10 @@ class Form:
 
 @dataclass
 class LabelForms:
-    """How the labels of all rows of a split are written, in one label column or several."""
+    """How the labels of all rows of a split are written, in one label column or several.
+
+    An *indicator* is a 0 or 1 (or false or true) that says whether one label applies.
+    """
 
     forms: set[Form] = field(default_factory=set)
     """Forms that occur."""

@@ -34,7 +34,7 @@ from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 
-WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
+FAMILIES_WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_load_encoder_loads_all_weights_except_the_pooler(family: str, tmp_path:
     expected = with_pooler(**batch).last_hidden_state
     torch.testing.assert_close(encoder(**batch).last_hidden_state, expected, rtol=0, atol=0)
     missing = {name for name, _ in with_pooler.named_parameters()} - {name for name, _ in encoder.named_parameters()}
-    assert bool(missing) is (family in WITH_POOLER)
+    assert bool(missing) is (family in FAMILIES_WITH_POOLER)
     assert all(name.startswith("pooler") for name in missing)
 
 

@@ -238,7 +238,7 @@ def test_head_check_refuses_dependence_on_padding(
     lenient_check = build_head_check(accelerator, tiny_encoder, padding_side, allow_padding_sensitive=True)
     with collect_messages(messages):
         lenient_check.check([planned_head(head.__name__)])
-    assert [head.__name__ in line for line in messages] == [True]
+    assert [head.__name__ in line for line in messages] == [True]  # one message, which names the head
 
 
 @pytest.mark.parametrize("head", DEPENDENT_ON_OTHER_ROWS)

@@ -57,7 +57,10 @@ def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
 
 
 class Probe(Head):
-    """A linear layer on the mean over tokens, with an unusual initialisation and a buffer."""
+    """A linear layer on the mean over tokens, with an unusual initialisation.
+
+    `shift` is an option of type bool: whether a buffer adds 1 to all logits.
+    """
 
     shift: Tensor
 

@@ -1,4 +1,4 @@
-"""Compute a run's hidden states before training, exactly as the run would, and add them to its batches."""
+"""Compute a run's hidden states before training, with the results that the run itself would get, and use them in it."""
 
 from __future__ import annotations
 

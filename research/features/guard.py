@@ -39,12 +39,12 @@ class CachingDecision:
 def wants_caching(config: RunConfig, clock: Clock) -> bool:
     """Return whether a run's hidden states should be stored if possible."""
     if config.cache_features is None:
-        return clock.total_steps > clock.steps_per_epoch  # with one epoch, they would be read only once
+        return clock.total_steps > clock.steps_per_epoch  # in a single epoch, each row is read only once
     return config.cache_features
 
 
 def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> CachingDecision:
-    """Decide whether hidden states can be stored: the encoder must give the same ones for a row in every step.
+    """Decide whether hidden states can be stored: the encoder's output for a row must be the same in every step.
 
     Args:
         rehearsal: the run's rehearsal before its first step (for a fork: at its start).
@@ -64,7 +64,7 @@ def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hoo
             reasons.append(_apply_edits(run, snapshot, requests))
             reads_all_layers.append(_reads_all_layers(run.encoder_with_head))
     for entry in timeline.conditional:
-        edited, reason = _apply_at_any_time((at_start, run), entry)
+        edited, reason = _apply_where_possible((at_start, run), entry)
         reasons.append(reason)
         reads_all_layers.append(edited is not None and _reads_all_layers(edited.encoder_with_head))
     reasons += [_why_hook_prevents_caching(hook) for hook in hooks]
@@ -119,17 +119,18 @@ class EncoderSnapshot:
 
 
 def _apply_edits(run: Rehearsal, snapshot: EncoderSnapshot, requests: Sequence[EditRequest]) -> str | None:
-    """Apply edits to a rehearsal; return why stored hidden states are not valid after them, or None."""
+    """Apply edits to a rehearsal, and return why they make stored hidden states invalid; None if they do not."""
     run.apply(requests)
     reason = _why_unusable_after(run, snapshot, requests)
     return reason and f"{reason} after step {run.clock.step} ({list_edits(requests)})"
 
 
-def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
+def _apply_where_possible(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
     """Apply a conditional entry to the first rehearsal in which this is possible.
 
     Returns:
-        The rehearsal after the edits, and why stored hidden states are not valid after them. Either may be None.
+        The rehearsal after the edits, or None if no rehearsal accepts them; and why stored hidden states may be invalid
+        after them, or None if they stay valid.
     """
     for rehearsal in rehearsals:
         run = copy.deepcopy(rehearsal)

@@ -32,7 +32,7 @@ class EarlyStopping(Hook):
         self.best: float | None = None
         self.num_without_improvement = 0
         self.metric_of_best = metric
-        """Name of the metric that `best` is a value of; in a fork, it may differ from `metric` until `on_resume`."""
+        """Name of the metric of `best`. In a fork, this is the parent's metric until `on_resume`."""
 
     def on_train_start(self, run: Run) -> None:
         """Check that the task has the metric."""
@@ -66,7 +66,7 @@ class EarlyStopping(Hook):
             self.best, self.num_without_improvement = None, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value and the count."""
+        """Return the best value, the name of its metric, and the count."""
         return {
             "best": self.best,
             "metric": self.metric,
@@ -74,6 +74,6 @@ class EarlyStopping(Hook):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the best value and the count."""
+        """Restore the best value, the name of its metric, and the count."""
         self.best, self.metric_of_best = state["best"], state["metric"]
         self.num_without_improvement = state["num_without_improvement"]

@@ -103,7 +103,7 @@ class Schedule:
             self._scheduler.num_bad_epochs = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the calls made so far; `load_state_dict` repeats them to reach the same factor."""
+        """Return the number of steps and the validation losses, with which `load_state_dict` repeats all calls."""
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

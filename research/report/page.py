@@ -1,4 +1,4 @@
-"""Build the report page of a run from the files in its directory and the texts that it read."""
+"""Build the report page of a run from the files in its directory and the texts that the run read."""
 
 from __future__ import annotations
 

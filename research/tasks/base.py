@@ -211,7 +211,7 @@ class Task(ABC):
         """Return the mean `correctness` of several models on one row as text for a report."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts | None:
-        """Return how many rows have each label and for how many it is predicted; None if labels have no names."""
+        """Return how many rows have each label, and how many are predicted to have it; None if labels have no names."""
         return None
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:

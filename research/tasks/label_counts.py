@@ -20,9 +20,9 @@ class LabelCounts:
     """
 
     correct: Counts
-    """Rows that have the label and for which it is predicted."""
+    """Rows that have the label and are predicted to have it."""
     predicted: Counts
-    """Rows for which the label is predicted."""
+    """Rows that are predicted to have the label."""
     present: Counts
     """Rows that have the label."""
 
@@ -44,12 +44,12 @@ class LabelCounts:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share of the rows for which the label is predicted that have it; 0 if it is never predicted."""
+        """Of the rows predicted to have a label, the share that do have it; 0 if there are no such rows."""
         return np.asarray(self.correct / np.maximum(self.predicted, 1))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Share of the rows with the label for which it is predicted; 0 if no row has it."""
+        """Of the rows that have a label, the share predicted to have it; 0 if there are no such rows."""
         return np.asarray(self.correct / np.maximum(self.present, 1))
 
     @property

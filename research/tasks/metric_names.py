@@ -45,7 +45,7 @@ def _check_known(name: str, names: list[str]) -> None:
 
 
 def find_metric(name: str) -> Metric | None:
-    """Return the metric that has this name in any registered task; None for other, user-defined metrics."""
+    """Return the metric with this name of any registered task; None if there is none, as for user-defined metrics."""
     if name == LOSS.name:
         return LOSS
     for task in (TASKS[each] for each in TASKS):

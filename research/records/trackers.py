@@ -124,9 +124,9 @@ class TensorBoardErrorFilter:
 
 
 def track_final_metrics(accelerator: Accelerator, split: str, predictions: Predictions, step: int) -> None:
-    """Log the metrics of a split at the end of a run; a split without labels has none."""
+    """Log the metrics of a split at the end of a run, except for validation metrics, which are already logged."""
     defined = {f"{split}/{name}": value for name, value in predictions.metrics.items() if not math.isnan(value)}
-    if defined and split != "validation":  # validation metrics were logged during training
+    if defined and split != "validation":  # a split without labels has no metrics
         track_values(accelerator, defined, step)
 
 

@@ -81,7 +81,7 @@ class Task(ABC):
     several_per_row: ClassVar[bool] = False
     """Whether a row may have any number of labels; otherwise, it has exactly one."""
     fewest_labels: ClassVar[int] = 2
-    """Minimum number of labels in the training rows."""
+    """Minimum number of distinct labels in the training rows."""
     has_confusion_matrix: ClassVar[bool] = False
     """Whether predictions can be shown in a confusion matrix, which needs one true and one predicted label per row."""
 

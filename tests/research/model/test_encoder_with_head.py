@@ -22,9 +22,9 @@ from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
 from tests.research.model.tiny_encoders import FAMILY_NAMES, ProbeHead, tiny_batch, tiny_model
 
-# Parameters whose exact gradient is 0: the bias of a key adds the same number to all scores of a query, and softmax
-# does not depend on that number.
-WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
+# Endings of the names of parameters whose exact gradient is 0: the bias of a key adds the same number to all scores of
+# a query, and softmax does not depend on that number.
+WITH_ZERO_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_forward_and_backward_reach_every_parameter(family: str) -> None:
     model(**batch, labels=torch.tensor([0, 1, 2])).loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
-        if not name.endswith(WITHOUT_GRADIENT):
+        if not name.endswith(WITH_ZERO_GRADIENT):
             assert parameter.grad.abs().max() > 0, name
 
 

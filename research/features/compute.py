@@ -153,6 +153,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
 
 
 def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | None:
+    """Return the stored hidden states of each split, computed if they are missing; None if they cannot be stored."""
     folder = cache.find_cache_dir(run.splits.cache_dir)
     with WaitingMessage("Looking for stored hidden states"):
         encoder_description = _describe_encoder(run)

@@ -113,7 +113,7 @@ class EncoderSnapshot:
             return ENCODER_TRAINS
         if _versions(self.tensors) != self.versions:
             return "the encoder's weights change"
-        if any(_has_forward_hooks(module) for module in self.modules):
+        if any(_has_foreign_forward_hooks(module) for module in self.modules):
             return "forward hooks are registered on the encoder"
         return None
 
@@ -174,7 +174,7 @@ def _lengths(run: Editable) -> tuple[int, int]:
     return run.collator.max_length, run.encoder_with_head.config.max_input_length
 
 
-def _has_forward_hooks(module: nn.Module) -> bool:
+def _has_foreign_forward_hooks(module: nn.Module) -> bool:
     return any(
         getattr(hook, "__module__", type(hook).__module__).partition(".")[0] not in HARMLESS_PACKAGES
         for hooks in (module._forward_hooks, module._forward_pre_hooks)

@@ -138,6 +138,7 @@ class Task(ABC):
 
     @classmethod
     def _check_one_value(cls, forms: LabelForms, column: str) -> None:
+        """Check that each row has one value, or a 0 or 1 for each label. For the arguments, see `check_forms`."""
         if forms.has_lists and forms.indicator_length is None and not forms.has_one_value_per_row:
             raise ValueError(
                 f"task={cls.name} needs one value per row; column '{column}' holds lists of several values. "

@@ -196,6 +196,7 @@ for head_class in (
 
 
 def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str, **settings: Any) -> HeadCheck:
+    """Return a check on a tiny BERT, with the tokenizer of `encoder`, which then pads on `padding_side`."""
     tokenizer = load_tokenizer(str(encoder))
     tokenizer.padding_side = padding_side
     config = RunConfig(**{"max_length": 32, **settings})

@@ -95,7 +95,7 @@ def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJs
     [
         ((1, 2), "multi_label", "task=multi_label .* lists .*label_separator.*'label'"),
         ((["a", "c"], ["b"]), "single_label", "task=single_label .*'label' holds lists.*task=multi_label"),
-        (("a", "b"), "regression", "task=regression .*'label' holds none"),
+        (("a", "b"), "regression", "task=regression .*'label' holds no numbers"),
         ((["a"], "b"), None, "'label' holds lists .* single labels"),
         ((0.5, "b"), None, r"'label' .*\('b'\).*task=regression.*task=single_label"),
         (([], []), None, "'label' .*1 label .*none"),

@@ -107,7 +107,8 @@ class HeadCheck:
         Args:
             heads: the heads, the same on every process.
         Raises:
-            HeadError: on every process, if a head has a fault; the message names the head and the fault.
+            HeadError: if a head has a fault, on every process, or if a head raises an error on a different process. The
+                message names the head.
         """
         for planned in heads:
             if planned not in self._passed:
@@ -115,6 +116,7 @@ class HeadCheck:
                 self._passed.append(planned)
 
     def _check(self, planned: PlannedHead) -> None:
+        """Check one head; see `check`. An error that the head raises is raised again on its process."""
         error: Exception | None = None
         try:
             local = self._examine(planned)
@@ -166,8 +168,8 @@ class HeadCheck:
         if unused:
             raise HeadError(
                 f"The head '{planned.name}' has parameters that get no gradient ({', '.join(unused)}); with several "
-                "processes, DDP would wait for it. Use them in forward, remove them, or freeze them: --freeze "
-                f"{','.join(f'name:head.{name}' for name in unused)}."
+                "processes, DDP would wait for their gradients. Use them in forward, remove them, or freeze them: "
+                f"--freeze {','.join(f'name:head.{name}' for name in unused)}."
             )
 
     def _report_sensitivity(self, planned: PlannedHead, fault: str | None, advice: str) -> None:

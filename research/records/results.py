@@ -72,16 +72,16 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
     ids, predicted = predictions.ids[rows], task.predicted_labels(predictions.logits[rows])
     is_integer = np.issubdtype(predicted.dtype, np.integer)
     prediction = pa.array(list(predicted.astype(np.int64) if is_integer else predicted))
-    names = task.name_column(predicted)
+    prediction_names = task.name_column(predicted)
     if predictions.labels is None:
         label = pa.nulls(len(ids), prediction.type)
-        label_names = None if names is None else pa.nulls(len(ids), names.type)
+        label_names = None if prediction_names is None else pa.nulls(len(ids), prediction_names.type)
     else:
         label = pa.array(list(predictions.labels[rows]))
         label_names = task.name_column(predictions.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
-    # A row belongs to the last of the files whose first id is at most the row's id: an empty file has the same first id
-    # as the next file.
+    # A row belongs to the last file whose first id is at most the row's id. (An empty file has the same first id as the
+    # next file, so the last such file is the one that contains the row.)
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
     columns: dict[str, Any] = {
         "id": ids,
@@ -89,7 +89,7 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
         "row": ids - first_ids[file_of_row] + 1,
         "label": label,
         "prediction": prediction,
-        **({} if names is None else {"label_name": label_names, "prediction_name": names}),
+        **({} if prediction_names is None else {"label_name": label_names, "prediction_name": prediction_names}),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
     return pa.table(columns)

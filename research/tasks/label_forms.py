@@ -11,7 +11,7 @@ from research.tasks.numbers import WHOLE_NUMBER, without_exponent
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """Lower-case values that a file may use to mark whether a label applies."""
 _MAX_SHARE_OF_BAD_LISTS = 0.05
-"""Lists are read as a 0 or 1 for each label if at most this share of them contains other values. The rows of the lists
+"""Lists are read as a 0 or 1 for each label only if at most this share contains other values. The rows of the lists
 with other values then count as bad rows."""
 
 

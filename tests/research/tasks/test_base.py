@@ -237,7 +237,7 @@ def forms_of(values: list[tuple[str, str]]) -> LabelForms:
     return forms
 
 
-def test_check_forms_accepts_labels_of_the_task_and_rejects_other_labels(example: Example) -> None:
+def test_check_forms_accepts_labels_of_the_task_and_rejects_labels_that_do_not_fit(example: Example) -> None:
     for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
         for warning in example.task.other_interpretations(forms_of(values), {text: 30 for text, _ in values}, "label"):

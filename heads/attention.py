@@ -52,7 +52,8 @@ class AttentionHead(Head):
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
         batch, _, hidden = hidden_states.shape
-        per_head = (self.num_heads, hidden // self.num_heads)  # shape of the features: [heads, width]
+        # A token's features, split evenly over the attention heads: [heads, width]
+        per_head = (self.num_heads, hidden // self.num_heads)
         keys = self.key(hidden_states).tanh().unflatten(-1, per_head)  # [batch, seq, heads, width]
         queries = self.queries.unflatten(-1, per_head).to(keys.dtype)  # [queries, heads, width]
         scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / per_head[1] ** 0.5

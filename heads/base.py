@@ -32,7 +32,7 @@ class Head(nn.Module):
     """
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "last_hidden_state"
-    """What `forward` receives: the last layer's hidden states, or a tuple of the hidden states of all layers."""
+    """What `forward` receives: the last layer's hidden states, or a tuple of the embedding layer's and each layer's."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

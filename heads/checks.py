@@ -1,4 +1,4 @@
-"""Checks of the values of head options."""
+"""Checks that heads make of their options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def require_probability(**probabilities: float) -> None:
     """Check that dropout probabilities are at least 0 and below 1. A probability of 1 would drop every feature.
 
     Raises:
-        ValueError: if a value is below 0, or 1 or more.
+        ValueError: if a value is negative, or 1 or more.
     """
     for name, probability in probabilities.items():
         if not 0 <= probability < 1:

@@ -44,9 +44,9 @@ class RecurrentHead(Head):
         pooling: Pooling,
     ) -> None:
         super().__init__()
-        widths = [encoder.hidden_size] + [2 * state_size] * (num_layers - 1)
-        self.forwards = nn.ModuleList(network_class(width, state_size, batch_first=True) for width in widths)
-        self.backwards = nn.ModuleList(network_class(width, state_size, batch_first=True) for width in widths)
+        input_sizes = [encoder.hidden_size] + [2 * state_size] * (num_layers - 1)  # of each layer
+        self.forwards = nn.ModuleList(network_class(size, state_size, batch_first=True) for size in input_sizes)
+        self.backwards = nn.ModuleList(network_class(size, state_size, batch_first=True) for size in input_sizes)
         for network in (*self.forwards, *self.backwards):
             _initialise(network)
         self.pooling = pooling

@@ -14,7 +14,14 @@ Registered = TypeVar("Registered")
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str], *, listed_as: str = "Registered") -> str:
-    """Return an error message for an unknown name, with the nearest known name and a list of all known names."""
+    """Return an error message for an unknown name, with the nearest known name and a list of all known names.
+
+    Args:
+        kind: what the name should name, in the singular ("head").
+        name: the unknown name.
+        known: the known names.
+        listed_as: heading of the list.
+    """
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
@@ -50,7 +57,7 @@ class Registry(Generic[Entry]):
     def _entries(self) -> dict[str, Entry]:
         """All entries; the first access imports the built-in ones."""
         if self._built_in is not None:
-            package, self._built_in = self._built_in, None  # cleared first: the modules use this registry when imported
+            package, self._built_in = self._built_in, None  # cleared first: the import itself uses this registry
             importlib.import_module(package)
         return self._registered
 

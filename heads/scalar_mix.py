@@ -19,7 +19,7 @@ class ScalarMixHead(Head):
     """Learned weighted sum of all layers' hidden states, then the mean over tokens, dropout and a linear layer.
 
     Source: Peters et al. 2018, Deep Contextualized Word Representations (ELMo), eq. 1. Differs: the result is averaged
-    over tokens. Each layer is averaged before the sum, which is equivalent.
+    over tokens. The code averages each layer first and then sums the layers, which is equivalent.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.
@@ -30,9 +30,8 @@ class ScalarMixHead(Head):
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         require_probability(dropout=dropout)
-        self.mixture = nn.Parameter(
-            torch.zeros(encoder.num_hidden_states)
-        )  # the weights s of the paper, before the softmax
+        # The paper's weights s, before the softmax
+        self.mixture = nn.Parameter(torch.zeros(encoder.num_hidden_states))
         self.gamma = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(encoder.hidden_size, num_labels)

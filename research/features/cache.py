@@ -64,8 +64,8 @@ def find_or_build(
         with durable.deleting_on_failure(temporary):
             temporary.mkdir()
             build(temporary)
-            # Not synced, because gigabytes would take long. If a power cut damages them, the hashes reveal it, and they
-            # are computed again.
+            # The files are not synced, because that would take long for gigabytes. If a power cut damages them, their
+            # hashes reveal it, and the hidden states are computed again.
             try:
                 temporary.rename(target)
             except OSError:
@@ -118,7 +118,7 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
 
 
 def _remove_leftovers(folder: Path, locked_key: str) -> None:
-    """Delete the files of processes that were killed while computing. This process must hold the lock of a key."""
+    """Delete the files of processes that were killed while computing. This process must hold `locked_key`'s lock."""
     for path in [*folder.glob(".features-*.writing"), *folder.glob(".features-*.removing")]:
         key = path.name.removeprefix(".features-").partition(".")[0].partition("-")[0]
         if key == locked_key:

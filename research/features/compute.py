@@ -1,4 +1,4 @@
-"""Compute a run's hidden states before training, exactly as the run would, and add them to its batches."""
+"""Compute a run's hidden states before training, with the results that the run itself would get, and use them in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, find_features, find_or_build
-from research.features.guard import CachingDecision, Watch
+from research.features.guard import CachingDecision, EncoderSnapshot
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, RowLayout, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
@@ -52,7 +52,7 @@ class Features:
         self.stores = stores
         self.digest = hashlib.sha256("".join(store.last_hash for store in stores.values()).encode()).hexdigest()
         """Hash of the stored hidden states of the last layer. It changes with any difference in rounding."""
-        self.watch = Watch.of(run)
+        self.snapshot = EncoderSnapshot.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
 
     def why_unusable(self, model: EncoderWithHead) -> str | None:
@@ -60,11 +60,11 @@ class Features:
         wants_all = model.head.wants == "all_hidden_states"
         if wants_all and not all(store.has_all_layers for store in self.stores.values()):
             return f"the head '{model.config.head}' reads all layers, but only the last is stored"
-        return self.watch.why_unusable(model)
+        return self.snapshot.why_unusable(model)
 
     def why_unusable_after_edits(self, run: Editable) -> str | None:
         """Return why the stored hidden states cannot be used after the edits just applied; None if they can."""
-        return self.watch.why_unusable_after_edits(run)
+        return self.snapshot.why_unusable_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
         """Return the batch with the hidden states that the head reads."""
@@ -94,7 +94,7 @@ class Features:
         """Use the stored hidden states with the run's new model; return the reason if this is impossible, else None."""
         if checksums(run.encoder_with_head.encoder) != self._checksums:
             return "the encoder's weights have changed"
-        self.watch = Watch.of(run)
+        self.snapshot = EncoderSnapshot.of(run)
         return None
 
 
@@ -135,7 +135,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
         run: the run.
         layers: the layers that its heads read.
     Returns:
-        The hidden states; None if they cannot be stored, which a message reports.
+        The hidden states; None if they cannot be stored. A message then reports the reason.
     """
     accelerator = run.accelerator
     stores = _open_splits(run, layers) if accelerator.is_main_process else None
@@ -143,7 +143,7 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
     broadcast_object_list(is_usable)
     if not is_usable[0]:
         return None
-    if stores is None:  # the other processes; on another machine, they may have another cache and compute again
+    if stores is None:  # not the main process; on a different machine, the cache may lack what the main process stored
         stores = _open_splits(run, layers)
     if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
         report_hidden_states("Not every process can store hidden states. The run continues without stored ones.")
@@ -153,10 +153,11 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
 
 
 def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | None:
+    """Return the stored hidden states of each split, computed if they are missing; None if they cannot be stored."""
     folder = cache.find_cache_dir(run.splits.cache_dir)
     with WaitingMessage("Looking for stored hidden states"):
-        encoder = _fingerprint_encoder(run)
-        keys = {split: _fingerprint(run, encoder, rows) for split, rows in run.splits.items()}
+        encoder_description = _describe_encoder(run)
+        keys = {split: _fingerprint(run, encoder_description, rows) for split, rows in run.splits.items()}
     layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
 
     @functools.cache
@@ -186,7 +187,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
         return None
 
 
-def _fingerprint_encoder(run: TrainingRun) -> list[Any]:
+def _describe_encoder(run: TrainingRun) -> list[Any]:
     """Return everything that determines the encoder's outputs for given inputs, with dropout disabled."""
     encoder = run.encoder_with_head.encoder
     excluded = ("_name_or_path", "transformers_version")
@@ -204,12 +205,17 @@ def _fingerprint_encoder(run: TrainingRun) -> list[Any]:
     ]
 
 
-def _fingerprint(run: TrainingRun, encoder: list[Any], rows: Dataset) -> str:
-    """Return the cache key of a split's hidden states. It does not depend on which layers are stored."""
+def _fingerprint(run: TrainingRun, encoder_description: list[Any], rows: Dataset) -> str:
+    """Return the cache key of a split's hidden states. It does not depend on which layers are stored.
+
+    Args:
+        run: the run.
+        encoder_description: result of `_describe_encoder`.
+        rows: the split's rows.
+    """
     columns = [name for name in ("input_ids", "pair_ids") if name in rows.column_names]
-    return cache.fingerprint(
-        FEATURES_FORMAT, encoder, hash_rows([rows], columns), run.collator.settings(), run.config.cache_dtype
-    )
+    inputs = [hash_rows([rows], columns), run.collator.settings()]
+    return cache.fingerprint(FEATURES_FORMAT, encoder_description, *inputs, run.config.cache_dtype)
 
 
 def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:

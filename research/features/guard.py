@@ -1,4 +1,4 @@
-"""Decide from a run's plan whether hidden states can be stored, and detect changes that invalidate them in training."""
+"""Decide from a run's plan whether hidden states can be stored, and detect changes in training that invalidate them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class CachingDecision:
 def wants_caching(config: RunConfig, clock: Clock) -> bool:
     """Return whether a run's hidden states should be stored if possible."""
     if config.cache_features is None:
-        return clock.total_steps > clock.steps_per_epoch  # a single pass gains nothing
+        return clock.total_steps > clock.steps_per_epoch  # in a single epoch, each row is read only once
     return config.cache_features
 
 
 def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hook]) -> CachingDecision:
-    """Decide whether hidden states can be stored: if the encoder gives the same ones for each row in every step.
+    """Decide whether hidden states can be stored: the encoder's output for a row must be the same in every step.
 
     Args:
         rehearsal: the run's rehearsal before its first step (for a fork: at its start).
@@ -52,29 +52,29 @@ def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hoo
         hooks: all hooks of the run.
     """
     run = copy.deepcopy(rehearsal)
-    watch = Watch.of(run)
-    first = run.clock.step
-    reasons = [_apply(run, watch, timeline.due.get(first, ()))]
+    snapshot = EncoderSnapshot.of(run)
+    first_step = run.clock.step
+    reasons = [_apply_edits(run, snapshot, timeline.due.get(first_step, ()))]
     starts_frozen = not _encoder_trains(run.encoder_with_head)
     at_start = copy.deepcopy(run)
-    read_all = [_reads_all_layers(run.encoder_with_head)]
+    reads_all_layers = [_reads_all_layers(run.encoder_with_head)]
     for step, requests in timeline.due.items():
-        if step > first:
+        if step > first_step:
             run.clock.set_step(step)
-            reasons.append(_apply(run, watch, requests))
-            read_all.append(_reads_all_layers(run.encoder_with_head))
+            reasons.append(_apply_edits(run, snapshot, requests))
+            reads_all_layers.append(_reads_all_layers(run.encoder_with_head))
     for entry in timeline.conditional:
-        edited, reason = _apply_at_any_time((at_start, run), entry)
+        edited, reason = _apply_where_possible((at_start, run), entry)
         reasons.append(reason)
-        read_all.append(edited is not None and _reads_all_layers(edited.encoder_with_head))
-    reasons += [_reason_of_hook(hook) for hook in hooks]
+        reads_all_layers.append(edited is not None and _reads_all_layers(edited.encoder_with_head))
+    reasons += [_why_hook_prevents_caching(hook) for hook in hooks]
     reason = next(filter(None, reasons), None) if starts_frozen else ENCODER_TRAINS
-    return CachingDecision(reason, starts_frozen, "all" if any(read_all) else "last")
+    return CachingDecision(reason, starts_frozen, "all" if any(reads_all_layers) else "last")
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What hidden states depend on and a run may change, as it was when the hidden states were stored."""
+class EncoderSnapshot:
+    """The encoder and the maximum length of its inputs when its hidden states were stored; detects later changes."""
 
     tensors: tuple[Tensor, ...]
     """The encoder's parameters and buffers."""
@@ -86,7 +86,7 @@ class Watch:
     """Maximum length of inputs in training and in evaluations, in tokens."""
 
     @classmethod
-    def of(cls, run: Editable) -> Watch:
+    def of(cls, run: Editable) -> EncoderSnapshot:
         """Return the current state of a run or a rehearsal."""
         encoder = run.encoder_with_head.encoder
         tensors = (*encoder.parameters(), *encoder.buffers())
@@ -95,8 +95,8 @@ class Watch:
     def why_unusable_after_edits(self, run: Editable) -> str | None:
         """Return why the stored hidden states are no longer valid after edits; None if they are."""
         encoder = run.encoder_with_head.encoder
-        now = (*encoder.parameters(), *encoder.buffers())
-        if len(now) != len(self.tensors) or any(a is not b for a, b in zip(now, self.tensors, strict=True)):
+        tensors = (*encoder.parameters(), *encoder.buffers())
+        if len(tensors) != len(self.tensors) or any(a is not b for a, b in zip(tensors, self.tensors, strict=True)):
             return "the encoder's structure changes"
         if _encoder_trains(run.encoder_with_head):
             return ENCODER_TRAINS
@@ -113,41 +113,44 @@ class Watch:
             return ENCODER_TRAINS
         if _versions(self.tensors) != self.versions:
             return "the encoder's weights change"
-        if any(_has_forward_hooks(module) for module in self.modules):
+        if any(_has_foreign_forward_hooks(module) for module in self.modules):
             return "forward hooks are registered on the encoder"
         return None
 
 
-def _apply(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str | None:
-    """Apply edits to a rehearsal; return why stored hidden states are not valid after them, or None."""
+def _apply_edits(run: Rehearsal, snapshot: EncoderSnapshot, requests: Sequence[EditRequest]) -> str | None:
+    """Apply edits to a rehearsal, and return why they make stored hidden states invalid; None if they do not."""
     run.apply(requests)
-    reason = _reason_of(run, watch, requests)
+    reason = _why_unusable_after(run, snapshot, requests)
     return reason and f"{reason} after step {run.clock.step} ({list_edits(requests)})"
 
 
-def _apply_at_any_time(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
+def _apply_where_possible(rehearsals: Sequence[Rehearsal], entry: TimelineEntry) -> tuple[Rehearsal | None, str | None]:
     """Apply a conditional entry to the first rehearsal in which this is possible.
 
     Returns:
-        The rehearsal after the edits, and why stored hidden states are not valid after them. Either may be None.
+        The rehearsal after the edits, or None if no rehearsal accepts them; and why stored hidden states may be invalid
+        after them, or None if they stay valid.
     """
     for rehearsal in rehearsals:
         run = copy.deepcopy(rehearsal)
-        watch = Watch.of(run)
+        snapshot = EncoderSnapshot.of(run)
         with suppress(EditError):  # the edits may need a head that the timeline sets later
             run.apply(entry.requests)
-            reason = _reason_of(run, watch, entry.requests)
+            reason = _why_unusable_after(run, snapshot, entry.requests)
             return run, reason and f"{reason} once {entry.when} ({list_edits(entry.requests)})"
     # With on_conflict skip, the edits may be possible only between two planned edits, or never.
     return None, f"it is not known what changes once {entry.when} ({list_edits(entry.requests)})"
 
 
-def _reason_of(run: Rehearsal, watch: Watch, requests: Sequence[EditRequest]) -> str | None:
-    own = [request.name for request in requests if not EDITS[request.name].__module__.startswith("research.")]
-    return f"the edit '{own[0]}' may change anything" if own else watch.why_unusable_after_edits(run)
+def _why_unusable_after(run: Rehearsal, snapshot: EncoderSnapshot, requests: Sequence[EditRequest]) -> str | None:
+    user_defined = [request.name for request in requests if not EDITS[request.name].__module__.startswith("research.")]
+    if user_defined:
+        return f"the edit '{user_defined[0]}' may change anything"
+    return snapshot.why_unusable_after_edits(run)
 
 
-def _reason_of_hook(hook: Hook) -> str | None:
+def _why_hook_prevents_caching(hook: Hook) -> str | None:
     if type(hook).on_batch is not Hook.on_batch:
         return f"the hook {type(hook).__name__} changes batches"
     if not hook.works_compiled:
@@ -171,7 +174,7 @@ def _lengths(run: Editable) -> tuple[int, int]:
     return run.collator.max_length, run.encoder_with_head.config.max_input_length
 
 
-def _has_forward_hooks(module: nn.Module) -> bool:
+def _has_foreign_forward_hooks(module: nn.Module) -> bool:
     return any(
         getattr(hook, "__module__", type(hook).__module__).partition(".")[0] not in HARMLESS_PACKAGES
         for hooks in (module._forward_hooks, module._forward_pre_hooks)

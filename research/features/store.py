@@ -161,17 +161,20 @@ class FeatureStore:
         lengths = self.layout.lengths[rows]
         assert np.array_equal(attention_mask.sum(dim=1).numpy(), lengths), "lengths of rows differ from the stored ones"
         starts = self.layout.starts[rows]
-        firsts = attention_mask.argmax(dim=1).numpy()
-        ends, lasts = starts + lengths, firsts + lengths
+        ends = starts + lengths
+        batch_starts = attention_mask.argmax(dim=1).numpy()  # position of each row's first token in the batch
+        batch_ends = batch_starts + lengths
 
         def pad(layer: Layer, states: NDArray[np.uint8]) -> Tensor:
             batch = torch.empty(*attention_mask.shape, layer.width, dtype=DTYPES[layer.stored])
             # Copied as bytes by numpy: torch would split every row among all threads and wait for the slowest.
             rows_of_bytes = batch.view(torch.uint8).numpy()
-            for row, start, end, first, last in zip(rows_of_bytes, starts, ends, firsts, lasts, strict=True):
-                row[:first] = 0
-                row[first:last] = states[start:end]
-                row[last:] = 0
+            for row, start, end, batch_start, batch_end in zip(
+                rows_of_bytes, starts, ends, batch_starts, batch_ends, strict=True
+            ):
+                row[:batch_start] = 0
+                row[batch_start:batch_end] = states[start:end]
+                row[batch_end:] = 0
             return batch.to(DTYPES[layer.given])
 
         if not all_layers:

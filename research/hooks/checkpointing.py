@@ -38,7 +38,7 @@ class Checkpointing(Hook):
             return
         try:
             with WaitingMessage("Saving a checkpoint"):
-                assert isinstance(run, TrainingRun), "a checkpoint holds all parts of a run"
+                assert isinstance(run, TrainingRun), "save_checkpoint saves all parts of a TrainingRun"
                 save_checkpoint(run, self.keep)
         except StorageError as error:
             if self.on_save_error == "stop" or run.signal:

@@ -32,14 +32,14 @@ class EarlyStopping(Hook):
         self.best: float | None = None
         self.num_without_improvement = 0
         self.metric_of_best = metric
-        """Name of the metric that `best` is a value of; in a fork, it may differ from `metric` until `on_resume`."""
+        """Name of the metric of `best`. In a fork, this is the parent's metric until `on_resume`."""
 
     def on_train_start(self, run: Run) -> None:
         """Check that the task has the metric."""
         check_metric(self.metric, run.task)
 
     def on_resume(self, run: Run) -> None:
-        """Reset the count if a fork's metric is not comparable with its parent's."""
+        """Reset the best value and the count if a fork's metric is not comparable with its parent's."""
         check_metric(self.metric, run.task)
         reason = why_not_comparable(run, self.metric, self.metric_of_best)
         if reason is not None:
@@ -61,12 +61,12 @@ class EarlyStopping(Hook):
             run.stop(f"{self.metric} has not improved for {self.patience} evaluations ({best})")
 
     def after_edits(self, run: Run) -> None:
-        """Reset the count when losses are no longer comparable."""
+        """Reset the best value and the count if they are about losses that are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best, self.num_without_improvement = None, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value and the count."""
+        """Return the best value, the name of its metric, and the count."""
         return {
             "best": self.best,
             "metric": self.metric,
@@ -74,6 +74,6 @@ class EarlyStopping(Hook):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the best value and the count."""
+        """Restore the best value, the name of its metric, and the count."""
         self.best, self.metric_of_best = state["best"], state["metric"]
         self.num_without_improvement = state["num_without_improvement"]

@@ -36,7 +36,7 @@ class ExponentialMovingAverage(Hook):
         # Keyed by parameter, not by name, because drop_layers renames the remaining layers.
         self.averages: dict[nn.Parameter, Tensor] = {}
         self._names: dict[nn.Parameter, str] = {}
-        self._averages_by_name: dict[str, Tensor] = {}
+        self._averages_by_name: dict[str, Tensor] = {}  # from a checkpoint, until on_resume
         self._training_weights: dict[nn.Parameter, Tensor] | None = None
         self._training_is_over = False
 
@@ -73,7 +73,7 @@ class ExponentialMovingAverage(Hook):
             self._training_weights = self._swap(self.averages)
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Restore the weights."""
+        """Load the training weights again."""
         if self._training_weights is not None:
             self._swap(self._training_weights)
             self._training_weights = None

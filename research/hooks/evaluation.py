@@ -66,7 +66,7 @@ class BestModel(Hook):
         self.metric = metric
         self.best: float | None = None
         self.metric_of_best = metric
-        """Name of the metric that `best` is a value of; in a fork, it may differ from `metric` until `on_resume`."""
+        """Name of the metric of `best`. In a fork, this is the parent's metric until `on_resume`."""
 
     def on_resume(self, run: Run) -> None:
         """Drop the best model of a fork's parent if its metric is not comparable with the fork's."""
@@ -75,7 +75,7 @@ class BestModel(Hook):
             run.print(f"The best model so far is dropped: {reason}.")
             self.best = None
         if self.best is None:
-            self._remove(run)
+            self._remove_saved_model(run)
         self.metric_of_best = self.metric
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
@@ -90,19 +90,19 @@ class BestModel(Hook):
         """Drop the best model if it was chosen by the loss and losses are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best = None
-            self._remove(run)
+            self._remove_saved_model(run)
 
-    def _remove(self, run: Run) -> None:
+    def _remove_saved_model(self, run: Run) -> None:
         """Delete best/, so that a model chosen by a different measure is not tested at the end."""
         if run.is_main:
             durable.remove(run.directory / BEST)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value so far."""
+        """Return the best value so far and the name of its metric."""
         return {"best": self.best, "metric": self.metric}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the best value so far."""
+        """Restore the best value so far and the name of its metric."""
         self.best, self.metric_of_best = state["best"], state["metric"]
 
 

@@ -66,11 +66,11 @@ class FastGradientMethod(Hook):
 
     def on_train_end(self, run: Run) -> None:
         """Remove the forward hook."""
-        self._remove()
+        self._remove_forward_hook()
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         """Remove the forward hook."""
-        self._remove()
+        self._remove_forward_hook()
 
     def _keep_or_move(self, module: nn.Module, inputs: Any, embedded: Tensor) -> Tensor | None:
         """In the first pass, keep the embedded tokens; in the second pass, move them."""
@@ -84,6 +84,6 @@ class FastGradientMethod(Hook):
         self._embedded = embedded
         return None
 
-    def _remove(self) -> None:
+    def _remove_forward_hook(self) -> None:
         if self._handle is not None:
             self._handle.remove()

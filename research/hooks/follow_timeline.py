@@ -20,7 +20,7 @@ class FollowTimeline(Hook):
     """
 
     def __init__(self, timeline: Timeline) -> None:
-        self.due = timeline.due
+        self.due = timeline.due  # requests by step
         # Copied, because the conditions change: they store the values that they have observed.
         self.conditional = [replace(entry, when=replace(entry.when)) for entry in timeline.conditional if entry.when]
 
@@ -49,8 +49,8 @@ class FollowTimeline(Hook):
             assert entry.when is not None
             if entry.when.observe(metrics):
                 if entry.on_conflict == "skip":
-                    later = [requests for step, requests in self.due.items() if step > run.clock.step]
-                    run.request_edits_or_skip(entry.requests, later)
+                    later_requests = [requests for step, requests in self.due.items() if step > run.clock.step]
+                    run.request_edits_or_skip(entry.requests, later_requests)
                 else:
                     run.request_edits(entry.requests)
 

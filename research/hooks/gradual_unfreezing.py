@@ -23,7 +23,7 @@ class GradualUnfreezing(Hook):
     def __init__(self, *, over: str = "50%") -> None:
         self.over = parse_time(over)
         if self.over.value == 0:
-            raise ValueError(f"Expected a time above 0 for over, got '{over}'.")
+            raise ValueError(f"Expected the option 'over' to be a time above 0, got '{over}'.")
 
     def timeline(self, config: RunConfig, blocks: Sequence[str]) -> list[dict[str, Any]]:
         """Return an entry that freezes the encoder, and one for each part that is unfrozen."""

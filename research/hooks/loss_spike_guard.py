@@ -39,6 +39,7 @@ class LossSpikeGuard(Hook):
         self.max_skips = max_skips
         self.losses: list[float] = []
         self.num_skips = 0
+        """Number of steps skipped in a row."""
 
     def before_step(self, run: Run) -> None:
         """Skip the step if its loss is a spike."""

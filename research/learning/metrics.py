@@ -12,7 +12,7 @@ from research.tasks.base import Array, Floats, Task
 
 
 def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, float]:
-    """Return all metrics of a task; NaN for metrics that are undefined on these rows, such as AUROC of a single class.
+    """Return all metrics of a task; NaN for those that these rows do not define, such as AUROC if all have one label.
 
     Args:
         task: the task, which computes the metrics.
@@ -41,12 +41,12 @@ class TaskMetric(evaluate.Metric):  # type: ignore[misc]
 
     def _info(self) -> evaluate.MetricInfo:
         logits = datasets.Sequence(datasets.Value("float64"))
-        no_labels = self.task.missing_labels(0)
-        value = datasets.Value(str(no_labels.dtype))
+        empty_labels = self.task.missing_labels(0)  # shows the dtype and the number of dimensions
+        value = datasets.Value(str(empty_labels.dtype))
         return evaluate.MetricInfo(
             description=", ".join(self.task.metric_names),
             citation="",
             features=datasets.Features(
-                {"predictions": logits, "references": datasets.Sequence(value) if no_labels.ndim == 2 else value}
+                {"predictions": logits, "references": datasets.Sequence(value) if empty_labels.ndim == 2 else value}
             ),
         )

@@ -1,4 +1,4 @@
-"""Training objectives: functions of a model and a batch that return logits and a loss per example."""
+"""Training objectives: functions of a model and a batch that return logits and a loss per row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ObjectiveOutput:
     """Output of an objective for a batch."""
 
     losses: Float[Tensor, batch]
-    """One loss per example, in float32; the training loop weights and sums them."""
+    """One loss per row, in float32; the training loop weights and sums them."""
     logits: Float[Tensor, "batch labels"]
     """Unnormalised outputs of the model."""
 
@@ -56,7 +56,7 @@ class Objective:
         return task.name in cls.tasks or OBJECTIVES.name_of(cls) in task.more_objectives
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
-        """Return the losses and logits of the batch's examples."""
+        """Return the losses and logits of the batch's rows."""
         raise NotImplementedError
 
     def output_units(self) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,7 @@ class CrossEntropy(Objective):
 
 @OBJECTIVES.register("focal")
 class Focal(Objective):
-    """Focal loss: cross entropy with less weight on examples that are already classified well.
+    """Focal loss: cross entropy with less weight on rows that are already classified well.
 
     Source: Lin et al. 2017, Focal Loss for Dense Object Detection, eq. 4.
 
@@ -259,10 +259,12 @@ class RDrop(Objective):
             return ObjectiveOutput(F.cross_entropy(logits.float(), batch.labels, reduction="none"), logits)
         passes = (logits, model(**batch.inputs).logits)
         first, second = (F.log_softmax(each.float(), dim=-1) for each in passes)
-        entropy = F.nll_loss(first, batch.labels, reduction="none") + F.nll_loss(second, batch.labels, reduction="none")
-        forward = F.kl_div(first, second, reduction="none", log_target=True).sum(dim=-1)
-        backward = F.kl_div(second, first, reduction="none", log_target=True).sum(dim=-1)
-        return ObjectiveOutput(entropy / 2 + self.alpha * (forward + backward) / 4, logits)
+        first_entropy = F.nll_loss(first, batch.labels, reduction="none")
+        second_entropy = F.nll_loss(second, batch.labels, reduction="none")
+        first_divergence = F.kl_div(first, second, reduction="none", log_target=True).sum(dim=-1)
+        second_divergence = F.kl_div(second, first, reduction="none", log_target=True).sum(dim=-1)
+        entropy, divergence = first_entropy + second_entropy, first_divergence + second_divergence
+        return ObjectiveOutput(entropy / 2 + self.alpha * divergence / 4, logits)
 
 
 def _class_weights(task: Task, class_weights: str | Sequence[float] | None) -> Tensor | None:

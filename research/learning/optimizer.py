@@ -100,7 +100,7 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: 
         parameter: (block, parameter.ndim >= 2) for block, parameters in blocks for _, parameter in parameters
     }
     kept_groups: dict[tuple[str, bool], dict[str, Any]] = {}
-    emptied = []
+    emptied_groups = []
     for group in optimizer.param_groups:
         keys = {group_keys[parameter] for parameter in group["params"] if parameter in group_keys}
         assert len(keys) <= 1, f"an edit split a group over {keys}"
@@ -108,9 +108,9 @@ def regroup(optimizer: torch.optim.Optimizer, blocks: Blocks, reset_parameters: 
             group["block"], group["decays"] = key = keys.pop()
             kept_groups[key] = group
         else:
-            emptied.append(group)
+            emptied_groups.append(group)
     names = [block for block, _ in blocks]
-    for group in emptied:  # keep the group if its block still exists, because the block may have new parameters
+    for group in emptied_groups:  # keep the group if its block still exists, because the block may have new parameters
         if group["block"] in names:
             kept_groups.setdefault((group["block"], group["decays"]), group)
     for (block, decays), group in kept_groups.items():

@@ -32,8 +32,8 @@ class Schedule:
 
     Args:
         choice: name and options of a registered schedule.
-        num_warmup_steps: number of steps in which the factor rises.
-        num_training_steps: number of steps of the whole run.
+        num_warmup_steps: number of calls of `step` in which the factor rises.
+        num_training_steps: number of calls of `step` in the whole run, one per optimizer step or one per epoch.
     Raises:
         ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is invalid.
     """
@@ -64,10 +64,10 @@ class Schedule:
             )
         self._dummy.step()  # prevents a warning at the scheduler's first step; has no effect, as there is no gradient
         self._num_steps = 0
-        self._metrics: list[float | None] = []
+        self._metrics: list[float | None] = []  # validation losses; None for each call of forget_metrics
 
     @property
-    def is_conditional(self) -> bool:
+    def follows_validation_loss(self) -> bool:
         """Whether the factor depends on the validation loss instead of the step."""
         return isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau)
 
@@ -85,13 +85,13 @@ class Schedule:
     def step(self) -> None:
         """Advance by one step; after the last one, the factor no longer changes."""
         self._num_steps += 1
-        if not self.is_conditional and self._num_steps < self._num_training_steps:
+        if not self.follows_validation_loss and self._num_steps < self._num_training_steps:
             with self._attribute_errors:
                 self._scheduler.step()
 
     def step_on_metric(self, value: float) -> None:
-        """Pass the validation loss to a conditional schedule."""
-        assert self.is_conditional
+        """Pass the validation loss to a schedule that follows it."""
+        assert self.follows_validation_loss
         self._metrics.append(value)
         self._scheduler.step(value)
 
@@ -103,16 +103,16 @@ class Schedule:
             self._scheduler.num_bad_epochs = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the calls made so far; `load_state_dict` repeats them to reach the same factor."""
+        """Return the number of steps and the validation losses, with which `load_state_dict` repeats all calls."""
         return {"num_steps": self._num_steps, "metrics": self._metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Repeat, on a new schedule, the calls that `state_dict` returned; metrics only if the schedule uses them."""
+        """Repeat the recorded calls on this new schedule; validation losses only if the schedule uses them."""
         assert self._num_steps == 0
         self._metrics.clear()  # discard the metrics that replayed edits have added
         for _ in range(state["num_steps"]):
             self.step()
-        for value in state["metrics"] if self.is_conditional else ():
+        for value in state["metrics"] if self.follows_validation_loss else ():
             if value is None:
                 self.forget_metrics()
             else:

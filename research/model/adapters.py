@@ -23,7 +23,7 @@ class AdapterSettings:
 
 def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None:
     """Add adapters to linear layers. New adapters do not change the outputs."""
-    from peft import LoraConfig, inject_adapter_in_model  # here, since it takes a second or two
+    from peft import LoraConfig, inject_adapter_in_model  # here, because importing it takes a second or two
 
     inject_adapter_in_model(
         LoraConfig(

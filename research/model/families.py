@@ -74,14 +74,14 @@ def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dr
 
     Raises:
         ValueError: if a probability is given and the config has no known field for it. For an attention dropout of 0,
-            the default, a warning is logged instead.
+            which is the default of --attention_dropout, a warning is logged instead.
     """
     family = FAMILIES.get(config.model_type)
     for kind, probability in (("dropout", dropout), ("attention_dropout", attention_dropout)):
         if probability is None:
             continue
         names = getattr(family, kind) if family else _usual_names(kind, config)
-        if not names and kind == "attention_dropout" and probability == 0:  # the default, so not set by the user
+        if not names and kind == "attention_dropout" and probability == 0:  # the setting's default
             logger.warning("Unknown family '%s': its attention dropout is not changed.", config.model_type)
         elif not names:
             raise ValueError(
@@ -148,17 +148,17 @@ def find_family(encoder: PreTrainedModel) -> Family:
     model_type = encoder.config.model_type
     if model_type in FAMILIES:
         return FAMILIES[model_type]
-    lists = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.ModuleList)}
-    if not lists:
+    module_lists = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.ModuleList)}
+    if not module_lists:
         raise ValueError(
             f"Found no layers in an encoder of the family '{model_type}'. Add the family to "
             "research.model.families.FAMILIES in a plugin."
         )
-    layers = max(lists, key=lambda name: len(lists[name]))
+    layers = max(module_lists, key=lambda name: len(module_lists[name]))
     table = encoder.get_input_embeddings()
     # The word embeddings themselves if they are a direct child, otherwise the direct child that contains them.
     embeddings = next(name for name, module in encoder.named_children() if table in list(module.modules()))
-    if layers.startswith(f"{embeddings}."):
+    if layers.startswith(f"{embeddings}."):  # that child contains the layers, too
         embeddings = next(name for name, module in encoder.named_modules() if module is table)
     logger.warning(
         "Unknown family '%s': assuming that '%s' are its layers and '%s' its embeddings.",

@@ -65,15 +65,15 @@ class PlannedHead:
 class Findings:
     """The findings of one process."""
 
-    padding: str | None = None
-    """How the logits depend on padding; None if they do not."""
-    rows: str | None = None
-    """How the logits of a row depend on other rows; None if they do not."""
+    padding_fault: str | None = None
+    """Phrase such as "depends on padding: ..." or "returns nan for a row without tokens"; None without a fault."""
+    row_fault: str | None = None
+    """Phrase such as "depends on the other rows of a batch: ..."; None if the logits do not depend on them."""
     is_random: bool = False
     """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
-    unused: tuple[str, ...] = ()
+    unused_parameters: tuple[str, ...] = ()
     """Names of the parameters that get no gradient."""
-    buffers: Mapping[str, int] | None = None
+    buffer_checksums: Mapping[str, int] | None = None
     """Checksums of the buffers after a forward pass in training mode; None with one process."""
     error: str | None = None
     """The error that the head raised; None if it raised none."""
@@ -98,8 +98,8 @@ class HeadCheck:
         assert model.config.num_labels is not None
         self._num_labels: int = model.config.num_labels
         self._passed: list[PlannedHead] = []
-        self._tokens = self._run_encoder(model)  # [rows, tokens, hidden]
-        self._scale = float(self._tokens.float().std())
+        self._token_states = self._run_encoder(model)  # [rows, tokens, hidden]
+        self._scale = float(self._token_states.float().std())  # of the noise
 
     def check(self, heads: Sequence[PlannedHead]) -> None:
         """Check heads that have not been checked yet; called on every process.
@@ -107,7 +107,8 @@ class HeadCheck:
         Args:
             heads: the heads, the same on every process.
         Raises:
-            HeadError: on every process, if a head has a fault; the message names the head and the fault.
+            HeadError: if a head has a fault, on every process, or if a head raises an error on a different process. The
+                message names the head.
         """
         for planned in heads:
             if planned not in self._passed:
@@ -115,6 +116,7 @@ class HeadCheck:
                 self._passed.append(planned)
 
     def _check(self, planned: PlannedHead) -> None:
+        """Check one head; see `check`. An error that the head raises is raised again on its process."""
         error: Exception | None = None
         try:
             local = self._examine(planned)
@@ -123,9 +125,9 @@ class HeadCheck:
         findings = gather_object([local]) if self._accelerator.num_processes > 1 else [local]
         if error is not None:
             raise error
-        for rank, of_process in enumerate(findings):
-            if of_process.error is not None:
-                raise HeadError(f"Process {rank} could not run the head '{planned.name}': {of_process.error}")
+        for rank, each in enumerate(findings):
+            if each.error is not None:
+                raise HeadError(f"Process {rank} could not run the head '{planned.name}': {each.error}")
         self._report_faults(planned, findings)
 
     def _report_faults(self, planned: PlannedHead, findings: Sequence[Findings]) -> None:
@@ -136,12 +138,12 @@ class HeadCheck:
         """
         self._report_sensitivity(
             planned,
-            next((each.padding for each in findings if each.padding is not None), None),
+            next((each.padding_fault for each in findings if each.padding_fault is not None), None),
             "Use the attention_mask so that padding is ignored (heads.masking contains the usual ways of pooling)",
         )
         self._report_sensitivity(
             planned,
-            next((each.rows for each in findings if each.rows is not None), None),
+            next((each.row_fault for each in findings if each.row_fault is not None), None),
             "Compute the logits of each row from that row alone (normalize with torch.nn.LayerNorm, or with "
             "torch.nn.BatchNorm1d and running statistics)",
         )
@@ -151,7 +153,9 @@ class HeadCheck:
                 "evaluation mode; whether they depend on padding was not checked."
             )
         differing = [
-            name for name in findings[0].buffers or {} if len({(each.buffers or {})[name] for each in findings}) > 1
+            name
+            for name in findings[0].buffer_checksums or {}
+            if len({(each.buffer_checksums or {})[name] for each in findings}) > 1
         ]
         if differing and planned.trainable:  # a frozen head is in evaluation mode
             raise HeadError(
@@ -160,12 +164,12 @@ class HeadCheck:
                 "torch.nn.SyncBatchNorm (on GPUs) or a normalization without running statistics (torch.nn.LayerNorm, "
                 "torch.nn.GroupNorm), or train with one process."
             )
-        unused = [name for name in findings[0].unused if name in planned.trainable]
+        unused = [name for name in findings[0].unused_parameters if name in planned.trainable]
         if unused:
             raise HeadError(
                 f"The head '{planned.name}' has parameters that get no gradient ({', '.join(unused)}); with several "
-                "processes, DDP would wait for it. Use them in forward, remove them, or freeze them: --freeze "
-                f"{','.join(f'name:head.{name}' for name in unused)}."
+                "processes, DDP would wait for their gradients. Use them in forward, remove them, or freeze them: "
+                f"--freeze {','.join(f'name:head.{name}' for name in unused)}."
             )
 
     def _report_sensitivity(self, planned: PlannedHead, fault: str | None, advice: str) -> None:
@@ -192,63 +196,65 @@ class HeadCheck:
             findings = self._find_sensitivity(head.eval(), planned.name)
             if self._accelerator.num_processes == 1:
                 return findings
-            unused = self._find_unused(head.train(), planned.name)
-            buffers = {name: int(checksum(buffer)) for name, buffer in head.named_buffers()}
-            return replace(findings, unused=unused, buffers=buffers)
+            unused = self._find_unused_parameters(head.train(), planned.name)
+            checksums = {name: int(checksum(buffer)) for name, buffer in head.named_buffers()}
+            return replace(findings, unused_parameters=unused, buffer_checksums=checksums)
 
     @torch.no_grad()
     def _find_sensitivity(self, head: Head, name: str) -> Findings:
         """Find out whether the logits of a row depend on anything but its tokens, in evaluation mode."""
         width, _ = self._widths()
-        reference = self._run(head, name, *self._rows(head, width, seed=0))
+        reference = self._run(head, name, *self._make_rows(head, width, seed=0))
         if not reference.isfinite().all():
             return Findings()  # logits that are not finite end the run in the first step
-        with_other_tokens = self._run(head, name, *self._rows(head, width, seed=2, has_tokens=False))
-        change_by_tokens = _difference(with_other_tokens, reference)
-        is_exact = self._accelerator.mixed_precision == "no" and self._tokens.dtype == torch.float32
-        share = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
+        with_different_tokens = self._run(head, name, *self._make_rows(head, width, seed=2, uses_encoder=False))
+        change_by_tokens = _difference(with_different_tokens, reference)
+        is_exact = self._accelerator.mixed_precision == "no" and self._token_states.dtype == torch.float32
+        tolerance = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
         # The second term is a small change relative to the logits, for heads that hardly depend on the tokens.
-        max_change = share * (change_by_tokens + float(reference.abs().max()) / 100)
-        if _difference(self._run(head, name, *self._rows(head, width, seed=0)), reference) > max_change:
+        max_change = tolerance * (change_by_tokens + float(reference.abs().max()) / 100)
+        if _difference(self._run(head, name, *self._make_rows(head, width, seed=0)), reference) > max_change:
             return Findings(is_random=True)
-        padding = self._describe_padding(head, name, reference, max_change, change_by_tokens)
-        return Findings(padding, self._describe_rows(head, name, reference, max_change, change_by_tokens))
+        return Findings(
+            padding_fault=self._find_padding_fault(head, name, reference, max_change, change_by_tokens),
+            row_fault=self._find_row_fault(head, name, reference, max_change, change_by_tokens),
+        )
 
-    def _describe_padding(
+    def _find_padding_fault(
         self, head: Head, name: str, reference: Tensor, max_change: float, change_by_tokens: float
     ) -> str | None:
-        """Return how the logits of a head depend on padding; None if they do not.
+        """Return the `padding_fault` of a head, see `Findings`.
 
         Args:
             head: the head, in evaluation mode.
             name: registered name of the head.
-            reference: logits of the rows with the usual width and noise.
+            reference: logits of the rows of the smaller width, with noise of seed 0 in the padding.
             max_change: largest accepted change.
             change_by_tokens: largest change by different tokens.
         """
         width, wide = self._widths()
-        states, mask = self._rows(head, width, seed=0)
+        states, mask = self._make_rows(head, width, seed=0)
         mask[1:] = 0
         without_tokens = self._run(head, name, states, mask)[1:]
         if not without_tokens.isfinite().all():
             return f"returns {without_tokens[~without_tokens.isfinite()][0].item()} for a row without tokens"
         for other_width in (wide, self._num_tokens(0)):  # in the second case, the first row has no padding at all
             try:
-                padded = self._run(head, name, *self._rows(head, other_width, seed=1))
+                padded = self._run(head, name, *self._make_rows(head, other_width, seed=1))
             except Exception as error:
                 how = f"it accepts rows of width {width}, but not {other_width}"
                 return f"depends on padding: {how}: {type(error).__name__}: {one_line(error)}"
             change = _difference(padded, reference)
             if change > max_change or not padded.isfinite().all():
-                how = f"padding changes logits by up to {change:.2g}, other tokens by up to {change_by_tokens:.2g}"
+                how = f"padding changes logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on padding: {how}"
         return None
 
-    def _describe_rows(
+    def _find_row_fault(
         self, head: Head, name: str, reference: Tensor, max_change: float, change_by_tokens: float
     ) -> str | None:
-        """Return how the logits of a row depend on other rows, or None; see `_describe_padding` for the arguments."""
-        states, mask = self._rows(head, self._widths()[0], seed=0)
+        """Return the `row_fault` of a head, see `Findings`. The arguments are those of `_find_padding_fault`."""
+        states, mask = self._make_rows(head, self._widths()[0], seed=0)
         for row in (0, len(mask) - 1):
             single = slice(row, row + 1)
             try:
@@ -258,14 +264,14 @@ class HeadCheck:
                 return f"depends on the other rows of a batch: {how}"
             change = _difference(alone, reference[single])
             if change > max_change or not alone.isfinite().all():
-                how = f"other rows change logits by up to {change:.2g}, other tokens by up to {change_by_tokens:.2g}"
+                how = f"they change logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
         return None
 
-    def _find_unused(self, head: Head, name: str) -> tuple[str, ...]:
+    def _find_unused_parameters(self, head: Head, name: str) -> tuple[str, ...]:
         """Return the names of parameters that get no gradient in training mode, on rows specific to this process."""
         seed = 3 + self._accelerator.process_index
-        logits = self._run(head, name, *self._rows(head, self._widths()[0], seed, has_tokens=False))
+        logits = self._run(head, name, *self._make_rows(head, self._widths()[0], seed, uses_encoder=False))
         named = {each: parameter for each, parameter in head.named_parameters() if parameter.requires_grad}
         if not named or not logits.requires_grad:
             return tuple(named)
@@ -279,29 +285,31 @@ class HeadCheck:
         check_logits(logits, name, len(mask), self._num_labels, head)
         return logits.float()
 
-    def _rows(self, head: Head, width: int, seed: int, *, has_tokens: bool = True) -> tuple[list[Tensor], Tensor]:
+    def _make_rows(
+        self, head: Head, width: int, seed: int, *, uses_encoder: bool = True
+    ) -> tuple[list[Tensor], Tensor]:
         """Return hidden states and attention mask of the rows. The hidden states of padding are noise.
 
         Args:
             head: the head; if it reads all layers, those below the last are made by rolling the last layer's features.
             width: width of the rows in positions.
             seed: seed of the noise.
-            has_tokens: whether tokens have the encoder's hidden states; otherwise, theirs are noise, too.
+            uses_encoder: whether tokens have the encoder's hidden states; otherwise, these are noise, too.
         """
         generator = torch.Generator().manual_seed(seed)
         num_layers = self._encoder_config.num_hidden_layers + 1 if head.wants == "all_hidden_states" else 1
-        num_rows, _, hidden = self._tokens.shape
-        mask = torch.zeros(num_rows, width, dtype=torch.long, device=self._tokens.device)
+        num_rows, _, hidden = self._token_states.shape
+        mask = torch.zeros(num_rows, width, dtype=torch.long, device=self._token_states.device)
         layers = []
         for layer in range(num_layers):
             states = self._scale * torch.randn(num_rows, width, hidden, generator=generator)
-            states = states.to(self._tokens.device, self._tokens.dtype)
+            states = states.to(self._token_states.device, self._token_states.dtype)
             for row in range(len(NUM_TOKENS)):
-                num = self._num_tokens(row)
-                positions = slice(width - num, width) if self._pads_left else slice(num)
+                num_tokens = self._num_tokens(row)
+                positions = slice(width - num_tokens, width) if self._pads_left else slice(num_tokens)
                 mask[row, positions] = 1
-                if has_tokens:
-                    states[row, positions] = self._tokens[row, :num].roll(layer, dims=-1)
+                if uses_encoder:
+                    states[row, positions] = self._token_states[row, :num_tokens].roll(layer, dims=-1)
             layers.append(states)
         return layers, mask
 

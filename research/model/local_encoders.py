@@ -28,11 +28,11 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
         return path
     if path.exists():
         raise ValueError(f"Expected the directory of an encoder, got the file {path}.")
-    if must_be_path(encoder):
+    if can_only_be_path(encoder):
         raise ValueError(f"The directory {encoder} does not exist. {ENCODER_HINT}")
     if difflib.get_close_matches(encoder, registered, n=1):
         raise UnknownNameError(describe_unknown("encoder", encoder, registered))
-    from huggingface_hub.errors import HFValidationError  # here, since it is needed only for encoders of the Hub
+    from huggingface_hub.errors import HFValidationError  # here, because only Hub encoders need it
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
@@ -42,6 +42,6 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
     return None
 
 
-def must_be_path(encoder: str) -> bool:
+def can_only_be_path(encoder: str) -> bool:
     """Return whether an encoder can only be a path: a Hub id has at most one slash."""
     return encoder.startswith((".", "/", "~")) or encoder.count("/") > 1

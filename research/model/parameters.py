@@ -21,4 +21,4 @@ def trainable_parameters(model: nn.Module) -> tuple[nn.Parameter, ...]:
 def count_parameters(model: EncoderWithHead) -> tuple[int, int]:
     """Return the number of trainable parameters and the number of all parameters."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+    return sum(size for size, is_trainable in sizes if is_trainable), sum(size for size, _ in sizes)

@@ -17,7 +17,7 @@ def find_saved_model(source: Path) -> Path:
         ValueError: if it contains no model.
     """
     folders = [folder for folder in (source / BEST, source / MODEL, source) if (folder / "config.json").exists()]
-    if (source / MANIFEST).exists():
+    if (source / MANIFEST).exists():  # a checkpoint
         folders.append(source)
     if not folders:
         raise ValueError(

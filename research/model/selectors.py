@@ -55,10 +55,10 @@ def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str
     """Return selectors that match these parameters and no other trainable ones, whole blocks if possible."""
     wanted, selectors = set(names), []
     for block, parameters in model_blocks(model.encoder, model.head):
-        training = {name for name, parameter in parameters if parameter.requires_grad}
-        if training and training <= wanted:
+        trainable = {name for name, parameter in parameters if parameter.requires_grad}
+        if trainable and trainable <= wanted:
             selectors.append(_selector_of(model, block))
-            wanted -= training
+            wanted -= trainable
     return selectors + [f"name:{name}" for name in names if name in wanted]
 
 
@@ -112,11 +112,11 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
             prefixes += ["encoder", "head"] if each == "all" else [each]
         elif each == "encoder.rest":
             select_parameters(model, each)  # raises an error if the selector matches nothing
-            inside = tuple(f"{name}." for name in modules_of_blocks)
-            prefixes += [
+            prefixes_of_blocks = tuple(f"{name}." for name in modules_of_blocks)
+            prefixes += [  # modules without submodules, outside all blocks
                 name
                 for name, module in model.encoder.named_modules(prefix="encoder")
-                if not any(True for _ in module.children()) and not f"{name}.".startswith(inside)
+                if not any(True for _ in module.children()) and not f"{name}.".startswith(prefixes_of_blocks)
             ]
         else:
             blocks = {block for block, names in _names_by_block(model).items() if names & _matching_names(model, each)}
@@ -145,7 +145,8 @@ def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
 def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
     """Return the largest modules whose parameters are all frozen: the whole encoder or head, embeddings, layers.
 
-    Parts of a layer are not considered: a layer with adapters trains, and its dropout stays enabled.
+    Parts of a layer are not considered, so a layer with frozen weights and trainable adapters is not frozen. Its
+    dropout stays enabled.
     """
     if not any(parameter.requires_grad for parameter in model.encoder.parameters()):
         candidates: list[nn.Module] = [model.encoder, model.head]

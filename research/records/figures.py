@@ -28,7 +28,7 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     counts = confusion_matrix(labels, predicted, labels=range(task.num_labels))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.5 + 0.45 * task.num_labels, 20)
-    small = task.num_labels > 20
+    font_size = 6 if task.num_labels > 20 else 8
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
@@ -39,9 +39,7 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     axes.set_ylabel("label")
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(
-            column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=6 if small else 8
-        )
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font_size)
     figure.colorbar(image, ax=axes, label="share of the label's rows", shrink=0.8)
     return figure
 

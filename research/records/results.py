@@ -25,7 +25,7 @@ from research.system.durable import converting_write_errors, write_text
 from research.tasks.base import Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
-"""Size of the scores in one block of predictions, in bytes."""
+"""Maximum size of the scores in one block of predictions, in bytes."""
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
@@ -57,14 +57,14 @@ def write_predictions(
     """
     path = predictions_path(directory, split)
     num_rows, num_labels = predictions.logits.shape
-    block_rows = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
-    first_block = _predictions_table(task, predictions, slice(0, block_rows), files)
+    rows_per_block = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
+    first_block = _predictions_table(task, predictions, slice(0, rows_per_block), files)
     with converting_write_errors(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
         with pq.ParquetWriter(path, first_block.schema, use_dictionary=False) as writer:
             writer.write_table(first_block)
-            for start in range(block_rows, num_rows, block_rows):
-                writer.write_table(_predictions_table(task, predictions, slice(start, start + block_rows), files))
+            for start in range(rows_per_block, num_rows, rows_per_block):
+                writer.write_table(_predictions_table(task, predictions, slice(start, start + rows_per_block), files))
 
 
 def _predictions_table(task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
@@ -72,16 +72,16 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
     ids, predicted = predictions.ids[rows], task.predicted_labels(predictions.logits[rows])
     is_integer = np.issubdtype(predicted.dtype, np.integer)
     prediction = pa.array(list(predicted.astype(np.int64) if is_integer else predicted))
-    names = task.name_column(predicted)
+    prediction_names = task.name_column(predicted)
     if predictions.labels is None:
         label = pa.nulls(len(ids), prediction.type)
-        label_names = None if names is None else pa.nulls(len(ids), names.type)
+        label_names = None if prediction_names is None else pa.nulls(len(ids), prediction_names.type)
     else:
         label = pa.array(list(predictions.labels[rows]))
         label_names = task.name_column(predictions.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
-    # A row belongs to the last of the files whose first id is at most the row's id: an empty file has the same first id
-    # as the next file.
+    # A row belongs to the last file whose first id is at most the row's id. (An empty file has the same first id as the
+    # next file, so the last such file is the one that contains the row.)
     file_of_row = np.searchsorted(first_ids, ids, side="right") - 1
     columns: dict[str, Any] = {
         "id": ids,
@@ -89,7 +89,7 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
         "row": ids - first_ids[file_of_row] + 1,
         "label": label,
         "prediction": prediction,
-        **({} if names is None else {"label_name": label_names, "prediction_name": names}),
+        **({} if prediction_names is None else {"label_name": label_names, "prediction_name": prediction_names}),
         **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
     }
     return pa.table(columns)

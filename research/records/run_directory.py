@@ -18,11 +18,11 @@ from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
 _MAX_PART_LENGTH = 40
-"""Maximum number of characters of the encoder, the head and the data in a default name."""
+"""Maximum number of characters of each part of a default name: the encoder, the head and the data."""
 
 
 def run_directory(config: RunConfig) -> Path:
-    """Return the directory of a run: --output_dir if it is set, otherwise runs/<name>, by default with a timestamp."""
+    """Return the directory of a run: --output_dir if set, otherwise runs/<name>. A default name ends in a timestamp."""
     if config.output_dir is not None:
         return Path(config.output_dir)
     return Path("runs") / (config.name or default_name(config))
@@ -92,8 +92,8 @@ def _is_inside(path: str, directory: Path) -> bool:
     """Return whether a path exists and is `directory` or lies in it, with or without resolving symbolic links."""
     expanded = Path(path).expanduser()
     folders = os.path.abspath(directory), os.path.realpath(directory)
-    names = os.path.abspath(expanded), os.path.realpath(expanded)
-    return os.path.lexists(expanded) and any(Path(name).is_relative_to(folder) for name in names for folder in folders)
+    paths = os.path.abspath(expanded), os.path.realpath(expanded)
+    return os.path.lexists(expanded) and any(Path(each).is_relative_to(folder) for each in paths for folder in folders)
 
 
 def make_directory(directory: Path) -> bool:

@@ -36,7 +36,7 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
             each.axvline(step + 0.5, color="black", linestyle=":", linewidth=1)  # edits come between two steps
     groups: list[list[Record]] = []
     for record in edits:
-        if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:
+        if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:  # the numbers would overlap
             groups[-1].append(record)
         else:
             groups.append([record])
@@ -80,7 +80,7 @@ def loss_figure(
     _draw_parent(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])  # the first is the training loss
     steps, losses = thin_out(training)
     axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
-    window = _window(losses)
+    window = _window_size(losses)
     if window > 1:
         means = running_mean((steps, losses))
         axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"running mean,\n{window} logged steps")
@@ -152,11 +152,11 @@ def _draw_parent(axes: Axes, curves: Sequence[Curve]) -> None:
 def running_mean(curve: Curve) -> Curve:
     """Return the trailing running mean of a curve, which shows the trend of a noisy curve."""
     steps, values = thin_out(curve)
-    window = _window(values)
+    window = _window_size(values)
     return steps, [statistics.fmean(values[max(0, i - window + 1) : i + 1]) for i in range(len(values))]
 
 
-def _window(values: Sequence[float]) -> int:
+def _window_size(values: Sequence[float]) -> int:
     """Return the number of logged steps that each value of the running mean covers."""
     return max(1, len(values) // 25)
 

@@ -124,9 +124,9 @@ class TensorBoardErrorFilter:
 
 
 def track_final_metrics(accelerator: Accelerator, split: str, predictions: Predictions, step: int) -> None:
-    """Log the metrics of a split at the end of a run; a split without labels has none."""
+    """Log the metrics of a split at the end of a run, except for validation metrics, which are already logged."""
     defined = {f"{split}/{name}": value for name, value in predictions.metrics.items() if not math.isnan(value)}
-    if defined and split != "validation":  # validation metrics were logged during training
+    if defined and split != "validation":  # a split without labels has no metrics
         track_values(accelerator, defined, step)
 
 
@@ -156,12 +156,12 @@ def track_figures(
         writer.add_figure(f"{split}/precision_recall", curves, step)
 
 
-def track_text(accelerator: Accelerator, name: str, text: str, step: int) -> None:
-    """Add a Markdown text to TensorBoard, and mark its step in the scalar `<name>/applied`."""
+def track_edits(accelerator: Accelerator, text: str, step: int) -> None:
+    """Add a Markdown description of applied edits to TensorBoard, and mark their step in the scalar `edits/applied`."""
     writer = _tensorboard_writer(accelerator)
     if writer is not None:
-        writer.add_text(name, text, step)
-        writer.add_scalar(f"{name}/applied", 1, step)
+        writer.add_text("edits", text, step)
+        writer.add_scalar("edits/applied", 1, step)
 
 
 def _tensorboard_writer(accelerator: Accelerator) -> SummaryWriter | None:

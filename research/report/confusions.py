@@ -19,7 +19,7 @@ class Confusion:
     label: str
     """True label of the rows."""
     predicted: str
-    """Label predicted for them."""
+    """Wrong label that is predicted for the rows."""
     num_rows: int
     """Number of rows with this label and this prediction."""
     share: float

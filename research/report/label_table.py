@@ -22,9 +22,9 @@ class LabelScores:
     name: str
     """Name of the label."""
     precision: float
-    """Share of the rows predicted as this label that have the label."""
+    """Of the rows predicted to have this label, the share that do have it."""
     recall: float
-    """Share of the rows with this label that are predicted as it."""
+    """Of the rows that have this label, the share predicted to have it."""
     f1: float
     """Harmonic mean of precision and recall."""
     num_rows: int

@@ -1,4 +1,4 @@
-"""Build the report page of a run from the files in its directory and the texts that it read."""
+"""Build the report page of a run from the files in its directory and the texts that the run read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MISTAKES_SPLIT = "validation"
 def write_report(
     directory: Path,
     result: dict[str, Any],
-    texts: Splits,
+    splits: Splits,
     predictions: Mapping[str, Predictions],
     matrices: Mapping[str, Figure],
     defaults: Mapping[str, Any],
@@ -50,7 +50,7 @@ def write_report(
     Args:
         directory: run directory.
         result: content of result.json.
-        texts: the rows that the run read.
+        splits: the rows that the run read, with their texts.
         predictions: predictions for each split, which may have no labels.
         matrices: confusion matrix of each split that has one.
         defaults: default value of each setting.
@@ -58,11 +58,11 @@ def write_report(
     result = as_json(result)
     config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
     labelled = {
-        split: LabelledPredictions.of(texts.task, predictions[split])
+        split: LabelledPredictions.of(splits.task, predictions[split])
         for split in SHOWN_SPLITS
         if predictions[split].labels is not None
     }
-    mistakes, num_mistakes = worst_mistakes(texts.task, labelled[MISTAKES_SPLIT], getattr(texts, MISTAKES_SPLIT))
+    mistakes, num_mistakes = worst_mistakes(splits.task, labelled[MISTAKES_SPLIT], getattr(splits, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)
     parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
     page = (
@@ -74,7 +74,7 @@ def write_report(
             recipe=shlex.quote(str(directory / CONFIG)),
             result=result,
             config=config,
-            task=texts.task,
+            task=splits.task,
             settings=_settings(config, defaults),
             curves=list(_draw_curves(curves, parent, edits, result["steps"])),
             has_parent=bool(parent),
@@ -82,15 +82,15 @@ def write_report(
                 name: f"{values[0]:,.12g}" for name, (_, values) in _separate_curves(curves) if len(set(values)) == 1
             },
             edits=edits,
-            pictures=list(_prediction_pictures(texts.task, labelled, matrices)),
+            pictures=list(_prediction_pictures(splits.task, labelled, matrices)),
             confusions={
-                split: most_confused(texts.task, each.labels, each.predicted)
+                split: most_confused(splits.task, each.labels, each.predicted)
                 for split, each in labelled.items()
-                if texts.task.has_confusion_matrix and texts.task.num_labels >= MANY_LABELS
+                if splits.task.has_confusion_matrix and splits.task.num_labels >= MANY_LABELS
             },
-            labels={split: label_table(texts.task, each) for split, each in labelled.items()},
+            labels={split: label_table(splits.task, each) for split, each in labelled.items()},
             mistakes=mistakes,
-            place_of_mistake=lambda mistake: texts.place_of(MISTAKES_SPLIT, mistake.id),
+            place_of_mistake=lambda mistake: splits.place_of(MISTAKES_SPLIT, mistake.id),
             num_mistakes=num_mistakes,
             mistakes_split=MISTAKES_SPLIT,
         )

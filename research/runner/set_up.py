@@ -18,7 +18,7 @@ from research.features.guard import CachingDecision, decide_caching, wants_cachi
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
 from research.model.encoder_with_head import build_model
-from research.model.encoders import load_tokenizer, warn_of_shadowed_folder
+from research.model.encoders import load_tokenizer, shadowed_folder_warning
 from research.model.families import model_blocks
 from research.model.head_check import HeadCheck, PlannedHead
 from research.model.saved_models import find_saved_model
@@ -62,7 +62,7 @@ def set_up(
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
-    if (warning := warn_of_shadowed_folder(config.encoder)) is not None:
+    if (warning := shadowed_folder_warning(config.encoder)) is not None:
         logger.warning(warning)
     with fail_together(accelerator):
         texts = load_splits(config) if accelerator.is_main_process else None

@@ -1,4 +1,4 @@
-"""Kinds of labels, one file each. Only these files depend on the kind of labels."""
+"""Tasks (kinds of labels), one file each. No other code depends on the kind of labels."""
 
 from research.tasks import multi_label, regression, single_label
 

@@ -33,10 +33,10 @@ def mean_auroc(
     rows_of = {label: rows for label, rows in rows_of.items() if 0 < len(rows) < num_rows}
     if not rows_of:
         return float("nan")
-    width = max(1, BLOCK_BYTES // (8 * num_rows))  # labels per block; a score has 8 bytes
+    labels_per_block = max(1, BLOCK_BYTES // (8 * num_rows))  # a score has 8 bytes
     areas = []
-    for start in range(0, max(rows_of) + 1, width):
-        block_labels = [label for label in range(start, start + width) if label in rows_of]
+    for start in range(0, max(rows_of) + 1, labels_per_block):
+        block_labels = [label for label in range(start, start + labels_per_block) if label in rows_of]
         if block_labels:
             scores = np.ascontiguousarray(scores_of_block(slice(start, block_labels[-1] + 1)).T)
             areas += [_area(scores[label - start], rows_of[label]) for label in block_labels]

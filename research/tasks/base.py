@@ -54,7 +54,7 @@ class Task(ABC):
     num_train: int = 0
     """Number of training rows."""
     score_mean: float = 0.0
-    """Mean score of the training rows (regression)."""
+    """Mean score of the training rows. The labels of a regression task are called scores."""
     score_std: float = 1.0
     """Standard deviation of the training rows' scores (regression)."""
     unseen_labels: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Task(ABC):
     """Objectives that also fit this kind, although they do not list it in their `tasks`."""
 
     metrics: ClassVar[tuple[Metric, ...]]
-    """Metrics returned by `compute_metrics`, in this order. By default, a study compares the first one."""
+    """Metrics returned by `compute_metrics`, in this order. By default, a study compares arms by the first one."""
     label_metric: ClassVar[Metric | None] = None
     """Metric that `compute_metrics` also returns for each label; the label's name is appended to the metric's name."""
 
@@ -81,7 +81,7 @@ class Task(ABC):
     several_per_row: ClassVar[bool] = False
     """Whether a row may have any number of labels; otherwise, it has exactly one."""
     fewest_labels: ClassVar[int] = 2
-    """Minimum number of labels in the training rows."""
+    """Minimum number of distinct labels in the training rows."""
     has_confusion_matrix: ClassVar[bool] = False
     """Whether predictions can be shown in a confusion matrix, which needs one true and one predicted label per row."""
 
@@ -94,7 +94,7 @@ class Task(ABC):
     mistakes_title: ClassVar[str] = "Most confident mistakes"
     """Heading of the rows with the largest `mistake_severity` in reports of runs."""
     mistakes_name: ClassVar[str] = "mistakes"
-    """Noun for these rows in sentences of the report, in the plural."""
+    """Plural noun for the rows with a positive `mistake_severity` in sentences of the report."""
     severity_title: ClassVar[str] = "probability"
     """Name of the quantity that `mistake_severity` returns."""
 
@@ -138,7 +138,8 @@ class Task(ABC):
 
     @classmethod
     def _check_one_value(cls, forms: LabelForms, column: str) -> None:
-        if forms.in_lists and forms.indicator_length is None and not forms.has_single_values:
+        """Check that each row has one value, or a 0 or 1 for each label. For the arguments, see `check_forms`."""
+        if forms.has_lists and forms.indicator_length is None and not forms.has_one_value_per_row:
             raise ValueError(
                 f"task={cls.name} needs one value per row; column '{column}' holds lists of several values. "
                 "Set task=multi_label."
@@ -169,7 +170,7 @@ class Task(ABC):
 
     @abstractmethod
     def probabilities(self, logits: Floats) -> Floats:
-        """Return a float64 score per output, [num_rows, num_labels]: a probability, or the predicted number."""
+        """Return a float64 number per output, [num_rows, num_labels]: a probability, or the predicted score."""
 
     @abstractmethod
     def predicted_labels(self, logits: Floats) -> Array:
@@ -211,7 +212,7 @@ class Task(ABC):
         """Return the mean `correctness` of several models on one row as text for a report."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts | None:
-        """Count, for each label, its rows, the rows predicted as it, and the overlap; None if labels have no names."""
+        """Return how many rows have each label, and how many are predicted to have it; None if labels have no names."""
         return None
 
     def label_quality(self, labels: Array, predicted: Array) -> Floats:
@@ -236,15 +237,15 @@ TaskClass = TypeVar("TaskClass", bound=type[Task])
 
 
 def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Return a decorator that registers a kind of labels under `name`, which becomes its `name`.
+    """Return a decorator that registers a task under `name`, and sets the class variable `name`.
 
     Raises:
         ValueError: see `Registry.register`.
     """
     register = TASKS.register(name)
 
-    def decorate(kind: TaskClass) -> TaskClass:
-        registered = register(kind)
+    def decorate(task: TaskClass) -> TaskClass:
+        registered = register(task)
         registered.name = name
         return registered
 

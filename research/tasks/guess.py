@@ -29,7 +29,7 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
         raise ValueError(
             f"Column '{column}' holds lists in some rows and single labels in others; use the same form in all rows."
         )
-    if forms.in_lists:
+    if forms.has_lists:
         if forms.has_fractions:
             raise ValueError(
                 f"Column '{column}' holds lists of numbers with a fraction; expected lists of label names, or of zeros "
@@ -57,7 +57,7 @@ def guess_from_indicators(*, is_one_hot: bool) -> type[Task]:
 
 
 def recognise_task(labels: NDArray[Any]) -> type[Task]:
-    """Return the kind of labels in a file of predictions, given as [num_rows] or [num_rows, num_labels]."""
+    """Return the kind of the labels of a file of predictions, [num_rows] or [num_rows, num_labels]."""
     if labels.ndim == 2:
         return MultiLabel
     return Regression if labels.dtype.kind == "f" else SingleLabel

@@ -20,9 +20,9 @@ class LabelCounts:
     """
 
     correct: Counts
-    """Rows that have the label and are predicted as it."""
+    """Rows that have the label and are predicted to have it."""
     predicted: Counts
-    """Rows that are predicted as the label."""
+    """Rows that are predicted to have the label."""
     present: Counts
     """Rows that have the label."""
 
@@ -33,7 +33,8 @@ class LabelCounts:
         Args:
             labels: [num_rows], or [num_rows, num_labels] of zeros and ones.
             predicted: predictions of the same shape.
-            num_labels: number of outputs of the model; labels without an output are not counted.
+            num_labels: number of outputs of the model. Larger label codes are not counted: these labels occur in no
+                training row, so the model has no output for them.
         """
         if labels.ndim == 1:
             correct = labels[labels == predicted]
@@ -43,12 +44,12 @@ class LabelCounts:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Of the rows predicted as a label, the share that have it; 0 if no row is predicted as the label."""
+        """Of the rows predicted to have a label, the share that do have it; 0 if there are no such rows."""
         return np.asarray(self.correct / np.maximum(self.predicted, 1))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Of the rows with a label, the share that are predicted as it; 0 if no row has the label."""
+        """Of the rows that have a label, the share predicted to have it; 0 if there are no such rows."""
         return np.asarray(self.correct / np.maximum(self.present, 1))
 
     @property

@@ -1,4 +1,4 @@
-"""How the labels of a column are written in a file, before their kind is known."""
+"""How labels are written in a file, before their kind is known."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from research.tasks.numbers import WHOLE_NUMBER, without_exponent
 ZEROS_AND_ONES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """Lower-case values that a file may use to mark whether a label applies."""
 _MAX_SHARE_OF_BAD_LISTS = 0.05
-"""If most lists contain only zeros and ones, up to this share of the lists may contain other values. Their rows then
-count as bad rows."""
+"""Lists are read as a 0 or 1 for each label only if at most this share contains other values. The rows of the lists
+with other values then count as bad rows."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,10 @@ class Form:
 
 @dataclass
 class LabelForms:
-    """How the labels of a column are written, over all rows of a split."""
+    """How the labels of all rows of a split are written, in one label column or several.
+
+    An *indicator* is a 0 or 1 (or false or true) that says whether one label applies.
+    """
 
     forms: set[Form] = field(default_factory=set)
     """Forms that occur."""
@@ -40,14 +43,14 @@ class LabelForms:
     has_repeats: bool = False
     """Whether a list counted in `indicator_lengths` contains a value twice."""
     num_columns: int = 1
-    """Number of label columns; if there are several, each contains a 0 or 1."""
+    """Number of label columns. If there are several, each stands for one label and contains 0 or 1."""
 
     def add(self, values: Sequence[tuple[str, str]], *, is_list: bool) -> None:
         """Record the label of a row.
 
         Args:
             values: the value, or the values in a list; each as text, with the name of its type.
-            is_list: whether the file contains a list.
+            is_list: whether the row's label is a list in the file.
         """
         texts = [text for text, _ in values]
         self.forms |= {Form(type_name, is_list) for _, type_name in values} or {Form(None, is_list)}
@@ -66,8 +69,8 @@ class LabelForms:
         return {form.type_name for form in self.forms}
 
     @property
-    def in_lists(self) -> bool:
-        """Whether some rows have a list."""
+    def has_lists(self) -> bool:
+        """Whether at least one row has a list."""
         return any(form.in_list for form in self.forms)
 
     @property
@@ -86,17 +89,18 @@ class LabelForms:
         return sum(self.indicator_lengths.values()) / max(sum(self.list_lengths.values()), 1)
 
     @property
-    def has_single_values(self) -> bool:
+    def has_one_value_per_row(self) -> bool:
         """Whether every row has exactly one value, in a list or not."""
         return set(self.list_lengths) <= {1}
 
     @property
     def indicator_length(self) -> int | None:
-        """Length of the lists if they contain a 0 or 1 per label; None if they contain the names of labels.
+        """Number of zeros and ones per row if each row has a 0 or 1 for each label; None if rows have label names.
 
-        Lists contain indicators if a list repeats a value, or if all lists have length 2: lists of names would neither
-        repeat a name nor contain both of two names in every row. A few lists with other values count as bad rows;
-        otherwise, they would turn 0 and 1 into label names in all other rows.
+        With one column, nearly all lists must contain only 0 and 1. These could still be label names. They are not if a
+        list repeats a value, because a row has a label only once. They are not if all these lists have length 2 either,
+        because then every row would have both labels. The few lists with other values count as bad rows; otherwise, 0
+        and 1 would become label names in all rows.
         """
         if self.num_columns > 1:
             return self.num_columns

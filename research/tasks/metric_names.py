@@ -45,7 +45,7 @@ def _check_known(name: str, names: list[str]) -> None:
 
 
 def find_metric(name: str) -> Metric | None:
-    """Return the metric that has this name in any registered task; None for other, user-defined metrics."""
+    """Return the metric with this name of any registered task; None if there is none, as for user-defined metrics."""
     if name == LOSS.name:
         return LOSS
     for task in (TASKS[each] for each in TASKS):
@@ -63,14 +63,14 @@ def higher_is_better(name: str) -> bool:
     return metric is None or not metric.lower_is_better
 
 
-def is_better(metric: str, value: float, best: float | None) -> bool:
+def is_better(name: str, value: float, best: float | None) -> bool:
     """Return whether a metric's value is better than the best previous value; NaN never is."""
     if best is None:
         return not math.isnan(value)
-    return value > best if higher_is_better(metric) else value < best
+    return value > best if higher_is_better(name) else value < best
 
 
 def metric_bounds(name: str) -> tuple[float, float]:
-    """Return the smallest and largest value of a metric; infinite for the loss and for user-defined metrics."""
+    """Return the bounds of a metric's values; infinite for the loss and for user-defined metrics."""
     metric = find_metric(name)
     return ANY_NUMBER if metric is None else metric.bounds

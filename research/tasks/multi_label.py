@@ -41,7 +41,7 @@ class MultiLabel(LabelledTask):
 
     @classmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
-        if not forms.in_lists:
+        if not forms.has_lists:
             raise ValueError(
                 f"task={cls.name} needs lists of labels (in jsonl or parquet), or text that label_separator "
                 f"splits into labels; column '{column}' holds single values."
@@ -49,7 +49,7 @@ class MultiLabel(LabelledTask):
 
     @classmethod
     def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        if forms.has_single_values:
+        if forms.has_one_value_per_row:
             return [
                 f"Column '{column}' holds lists of one label each, read as multi-label data. If every row has exactly "
                 "one label, set task=single_label."
@@ -158,6 +158,7 @@ def _mean_log_loss(logits: Floats, has_label: NDArray[np.bool_]) -> float:
 
     total = 0.0
     for rows in row_blocks(*logits.shape):
-        towards_label = np.where(has_label[rows], logits[rows], -logits[rows]).astype(np.float64)
-        total -= float(np.log(np.clip(expit(towards_label), 1e-15, None)).sum())
+        # The sigmoid of -logit is the probability that the row lacks the label.
+        logits_of_truth = np.where(has_label[rows], logits[rows], -logits[rows]).astype(np.float64)
+        total -= float(np.log(np.clip(expit(logits_of_truth), 1e-15, None)).sum())
     return total / logits.size

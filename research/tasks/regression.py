@@ -39,10 +39,10 @@ class Regression(Task):
     @classmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
         if forms.indicator_length is not None:
-            raise ValueError(f"task={cls.name} needs numbers; '{column}' holds zeros and ones for several labels.")
+            raise ValueError(f"task={cls.name} needs numbers; column '{column}' holds a 0 or 1 for each label.")
         cls._check_one_value(forms, column)
         if forms.type_names.isdisjoint(("int", "float")):
-            raise ValueError(f"task={cls.name} needs numbers; column '{column}' holds none.")
+            raise ValueError(f"task={cls.name} needs numbers; column '{column}' holds no numbers.")
 
     @classmethod
     def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:

@@ -12,7 +12,7 @@ from research.edits.records import EditRequest, Record
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.parameters import count_parameters
 from research.records.journal_file import append_journal
-from research.records.trackers import track_text
+from research.records.trackers import track_edits
 from research.settings.times import Clock
 from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.plain_text import for_markdown
@@ -91,4 +91,4 @@ class AppliedEdits:
         for record in records:
             logger.info(f"after step {record.step}: {record}", extra=KEEP_LINE_BREAKS)
         text = "\n".join(f"- {for_markdown(str(record))}" for record in records)
-        track_text(self._accelerator, "edits", text, records[0].step)
+        track_edits(self._accelerator, text, records[0].step)

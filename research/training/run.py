@@ -234,7 +234,7 @@ class TrainingRun:
 
     def step_schedule_on_metric(self, value: float) -> None:
         """See `api.Run`."""
-        if self.schedule.is_conditional:
+        if self.schedule.follows_validation_loss:
             self.schedule.step_on_metric(value)
             apply_schedule(self.optimizer, self.schedule)
 

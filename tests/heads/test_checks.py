@@ -1,4 +1,4 @@
-"""Checks of the values of head options."""
+"""Checks that heads make of their options."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def test_checks_accept_values_within_bounds() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -3])
-def test_require_positive_names_the_option_and_its_value(size: int) -> None:
+def test_error_of_require_positive_contains_the_option_and_its_value(size: int) -> None:
     with pytest.raises(ValueError, match=rf"num_layers .*1.* {size}\.$"):
         require_positive(lstm_size=4, num_layers=size)
 
 
 @pytest.mark.parametrize("probability", [1.0, -0.1, float("nan")])
-def test_require_probability_names_the_option_and_its_value(probability: float) -> None:
+def test_error_of_require_probability_contains_the_option_and_its_value(probability: float) -> None:
     with pytest.raises(ValueError, match=rf"dropout .*0.*1.* {probability}\.$"):
         require_probability(other=0.5, dropout=probability)
 
 
-def test_require_one_of_names_the_option_its_choices_and_its_value() -> None:
+def test_error_of_require_one_of_contains_the_option_its_choices_and_its_value() -> None:
     with pytest.raises(ValueError, match=r"pooling .*last, mean.*'median'\.$"):
         require_one_of(("last", "mean"), pooling="median")

@@ -256,7 +256,7 @@ def test_head_does_not_branch_on_tensor_values(variant: Variant) -> None:
     assert compute_logits(head, states, torch.ones(2, 5, dtype=torch.long, device="meta")).shape == (2, NUM_LABELS)
 
 
-def test_head_documents_source_and_options(name: str) -> None:
+def test_docstring_of_a_head_contains_its_source_and_options(name: str) -> None:
     docstring = inspect.getdoc(HEADS[name]) or ""
     assert "Source: " in docstring
     documented = {item.arg_name: item.description for item in docstring_parser.parse(docstring).params}

@@ -14,11 +14,12 @@ from tests.heads.by_hand import ENCODER_SPEC, set_output_layer
 
 
 def test_gru_head_matches_logits_computed_by_hand() -> None:
-    head = GRUHead(EncoderSpec(1, 2), 1, gru_size=1, pooling="last").eval()
+    spec = EncoderSpec(hidden_size=1, num_hidden_states=2)
+    head = GRUHead(spec, 1, gru_size=1, pooling="last").eval()
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
-    set_output_layer(head, [[1.0, 0.0]], [0.0])
+    set_output_layer(head, [[1.0, 0.0]], [0.0])  # the logit is the final state of the forward network
     hidden = 0.0
     for value in (0.5, -1.0):
         # With all weights and biases 1, the reset gate and the update gate are equal.

@@ -16,11 +16,12 @@ from tests.heads.by_hand import ENCODER_SPEC, set_output_layer
 
 @pytest.mark.parametrize("pooling", ["last", "max", "mean"])
 def test_lstm_head_matches_logits_computed_by_hand(pooling: Literal["last", "mean", "max"]) -> None:
-    head = LSTMHead(EncoderSpec(1, 2), 1, lstm_size=1, pooling=pooling).eval()
+    spec = EncoderSpec(hidden_size=1, num_hidden_states=2)
+    head = LSTMHead(spec, 1, lstm_size=1, pooling=pooling).eval()
     for network in (head.forwards[0], head.backwards[0]):
         for parameter in network.parameters():
             parameter.data.fill_(1.0)
-        network.get_parameter("bias_hh_l0").data.zero_()
+        network.get_parameter("bias_hh_l0").data.zero_()  # the sum of both biases is 1
     set_output_layer(head, [[1.0, 100.0]], [0.0])
 
     def run_lstm(inputs: list[float]) -> list[float]:
@@ -40,7 +41,7 @@ def test_lstm_head_matches_logits_computed_by_hand(pooling: Literal["last", "mea
         "max": max(forward_states) + 100 * max(backward_states),
         "mean": sum(forward_states) / 2 + 100 * sum(backward_states) / 2,
     }[pooling]
-    states = torch.tensor([[[7.0], [0.5], [-1.0], [8.0]]])
+    states = torch.tensor([[[7.0], [0.5], [-1.0], [8.0]]])  # padding, two tokens, padding
     assert head(states, torch.tensor([[0, 1, 1, 0]])).item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -19,10 +19,11 @@ class LastPosition(PooledHead):
 def test_pooled_head_is_linear_in_the_pooled_vector() -> None:
     head = LastPosition(ENCODER_SPEC, 2, dropout=0.5).eval()
     set_output_layer(head, [[1.0, 10.0], [0.0, 2.0]], [0.5, 0.0])
+    # The last position is the token (3, 4).
     assert head(HIDDEN_STATES, MASK).tolist() == [[3 + 10 * 4 + 0.5, 2 * 4]]
 
 
-def test_pooled_head_drops_features_of_the_pooled_vector() -> None:
+def test_pooled_head_drops_features_of_the_pooled_vector_in_training_mode() -> None:
     head = LastPosition(ENCODER_SPEC, 1, dropout=0.5).train()
     set_output_layer(head, [[1.0, 10.0]], [0.0])
     torch.manual_seed(0)

@@ -9,15 +9,16 @@ from heads.base import EncoderSpec
 from heads.gru import GRUHead
 from heads.lstm import LSTMHead
 
+SPEC = EncoderSpec(hidden_size=6, num_hidden_states=2)
+
 
 def test_recurrent_heads_match_bidirectional_networks_on_packed_sequences() -> None:
-    spec = EncoderSpec(6, 2)
     states = torch.randn(3, 8, 6)
     lengths = torch.tensor([8, 3, 1])
     mask = (torch.arange(8) < lengths[:, None]).long()
     for head, network_class in (
-        (LSTMHead(spec, 2, lstm_size=8, num_layers=2, pooling="last"), nn.LSTM),
-        (GRUHead(spec, 2, gru_size=8, num_layers=2, pooling="last"), nn.GRU),
+        (LSTMHead(SPEC, 2, lstm_size=8, num_layers=2, pooling="last"), nn.LSTM),
+        (GRUHead(SPEC, 2, gru_size=8, num_layers=2, pooling="last"), nn.GRU),
     ):
         head.eval()
         hidden_size = head.out.in_features // 2
@@ -35,7 +36,7 @@ def test_recurrent_heads_match_bidirectional_networks_on_packed_sequences() -> N
 
 def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
     """The reason is that cuDNN cannot propagate gradients through a recurrent network in evaluation mode."""
-    head = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8, num_layers=2).eval()
+    head = LSTMHead(SPEC, 2, lstm_size=8, num_layers=2).eval()
     assert not head.dropout.training
     assert not head.out.training
     networks = [*head.forwards, *head.backwards]
@@ -43,10 +44,10 @@ def test_frozen_recurrent_head_keeps_its_networks_in_training_mode() -> None:
 
 
 def test_recurrent_networks_start_with_orthogonal_weights_and_forget_biases_of_one() -> None:
-    (network,) = LSTMHead(EncoderSpec(6, 2), 2, lstm_size=8).forwards
+    (network,) = LSTMHead(SPEC, 2, lstm_size=8).forwards
     for gate in network.get_parameter("weight_hh_l0").chunk(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=0, atol=1e-5)
     bias = network.get_parameter("bias_ih_l0") + network.get_parameter("bias_hh_l0")
     assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16  # gates: input, forget, cell, output
-    (network,) = GRUHead(EncoderSpec(6, 2), 2, gru_size=8).forwards
+    (network,) = GRUHead(SPEC, 2, gru_size=8).forwards
     assert (network.get_parameter("bias_ih_l0") + network.get_parameter("bias_hh_l0")).abs().sum() == 0

@@ -14,7 +14,7 @@ def test_registry_suggests_the_nearest_name() -> None:
 def test_registry_suggests_nothing_if_no_name_is_similar() -> None:
     with pytest.raises(UnknownNameError, match="head 'zzz'") as caught:
         HEADS["zzz"]
-    assert str(caught.value).count("'") == 2
+    assert str(caught.value).count("'") == 2  # only 'zzz' is quoted
 
 
 def test_registry_rejects_a_taken_name() -> None:

@@ -30,7 +30,7 @@ def warn_of_other_interpretations(
     """
     warnings = task_class.other_interpretations(forms, counts, column)
     if not task_class.labels_are_numbers:
-        if not forms.in_lists:
+        if not forms.has_lists:
             warnings += _warn_of_ids(counts, column)
         warnings += _warn_of_several_names_in_one_string(list(counts), column) + _warn_of_missing_marks(counts, column)
     return [f"Warning: {warning}" for warning in warnings]

@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from research.model.local_encoders import find_local_encoder, must_be_path
+from research.model.local_encoders import can_only_be_path, find_local_encoder
 from research.model.saved_models import find_saved_model
 from research.records.run_directory import check_directory, run_directory
 from research.settings.config import RunConfig
@@ -64,7 +64,7 @@ def _check_encoder(encoder: str, *, allow_unregistered: bool) -> None:
         if encoder in DEMO_ENCODERS:
             find_package(DEMO_ENCODERS[encoder])
         return
-    if must_be_path(encoder):
+    if can_only_be_path(encoder):
         _check_path("encoder", encoder)
     find_local_encoder(encoder, () if allow_unregistered else registered)
 

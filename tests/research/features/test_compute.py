@@ -228,9 +228,9 @@ def test_reattach_to_returns_a_reason_if_the_encoder_has_changed(prepare_run: Pr
     run = prepare_run()
     features = run.batches.features
     assert isinstance(features, compute.Features)
-    before = features.watch
+    before = features.snapshot
     assert features.reattach_to(run) is None
-    assert features.watch is not before
+    assert features.snapshot is not before
     run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
     assert features.reattach_to(run) == "the encoder's weights have changed"
 

@@ -19,7 +19,7 @@ from research.edits.records import EditRequest
 from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import parse_timeline, resolve_timeline
 from research.features.cache import Layers
-from research.features.guard import CachingDecision, Watch, decide_caching, wants_caching
+from research.features.guard import CachingDecision, EncoderSnapshot, decide_caching, wants_caching
 from research.hooks.fgm import FastGradientMethod
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
@@ -260,32 +260,32 @@ def frozen_rehearsal(build_rehearsal: BuildRehearsal) -> Rehearsal:
     return run
 
 
-def test_watch_detects_changes_of_the_encoder_by_hooks(frozen_rehearsal: Rehearsal) -> None:
+def test_snapshot_detects_changes_of_the_encoder_by_hooks(frozen_rehearsal: Rehearsal) -> None:
     model = frozen_rehearsal.encoder_with_head
-    assert Watch.of(frozen_rehearsal).why_unusable(model) is None
-    watch = Watch.of(frozen_rehearsal)
+    assert EncoderSnapshot.of(frozen_rehearsal).why_unusable(model) is None
+    snapshot = EncoderSnapshot.of(frozen_rehearsal)
     with torch.no_grad():
         next(model.head.parameters()).mul_(2)
-        assert watch.why_unusable(model) is None
+        assert snapshot.why_unusable(model) is None
         next(model.encoder.parameters()).mul_(2)
-    assert watch.why_unusable(model) == "the encoder's weights change"
-    watch = Watch.of(frozen_rehearsal)
+    assert snapshot.why_unusable(model) == "the encoder's weights change"
+    snapshot = EncoderSnapshot.of(frozen_rehearsal)
     for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
         handle = register(model.encoder.get_input_embeddings(), lambda *arguments: None)
-        assert "forward hooks" in (watch.why_unusable(model) or "")
+        assert "forward hooks" in (snapshot.why_unusable(model) or "")
         handle.remove()
-        assert watch.why_unusable(model) is None
+        assert snapshot.why_unusable(model) is None
     next(model.encoder.parameters()).requires_grad_(True)
-    assert watch.why_unusable(model) == "the encoder trains"
+    assert snapshot.why_unusable(model) == "the encoder trains"
     model.eval()  # a frozen encoder is required only in training mode
-    assert watch.why_unusable(model) is None
+    assert snapshot.why_unusable(model) is None
 
 
-def test_watch_accepts_the_forward_hooks_of_transformers(frozen_rehearsal: Rehearsal) -> None:
+def test_snapshot_accepts_the_forward_hooks_of_transformers(frozen_rehearsal: Rehearsal) -> None:
     model = frozen_rehearsal.encoder_with_head
-    watch = Watch.of(frozen_rehearsal)
+    snapshot = EncoderSnapshot.of(frozen_rehearsal)
     ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
     with contextlib.suppress(RuntimeError):  # fails since parameters have no values
         model.run_encoder(ids, torch.ones_like(ids), all_layers=True)
     assert any(module._forward_hooks for module in model.encoder.modules())
-    assert watch.why_unusable(model) is None
+    assert snapshot.why_unusable(model) is None

@@ -126,7 +126,7 @@ def test_momentum_is_constant_by_default() -> None:
 
 def test_plateau_lowers_the_factor_when_the_validation_loss_stops_improving() -> None:
     schedule = Schedule(Choice("plateau", {"factor": 0.1, "patience": 1}), num_warmup_steps=0, num_training_steps=9)
-    assert schedule.is_conditional
+    assert schedule.follows_validation_loss
     for loss, factor in ((1.0, 1.0), (0.5, 1.0), (0.6, 1.0), (0.6, 0.1), (0.4, 0.1)):
         schedule.step()
         schedule.step_on_metric(loss)

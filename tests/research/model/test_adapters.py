@@ -43,7 +43,7 @@ def test_new_adapters_change_no_outputs_and_are_merged_with_their_scale() -> Non
     torch.testing.assert_close(compute_last_hidden_state(encoder), adapted, rtol=1e-4, atol=1e-5)
 
 
-def test_plain_name_removes_the_wrapper_of_adapters() -> None:
+def test_name_without_adapters_removes_the_part_that_adapters_add() -> None:
     encoder = tiny_model("bert").encoder
     names = [name for name, _ in encoder.named_parameters()]
     inject_adapters(encoder, SETTINGS)

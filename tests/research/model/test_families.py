@@ -22,7 +22,7 @@ REST = {
 """Prefixes of the parameters in the block `rest`, for families that have one."""
 
 
-def tiny_encoder(family: str, **changed: Any) -> PreTrainedModel:
+def build_tiny_encoder(family: str, **changed: Any) -> PreTrainedModel:
     config = tiny_config(family, **changed)
     encoder: PreTrainedModel = AutoModel.from_config(config, **pooler_arguments(config))
     return encoder
@@ -54,7 +54,7 @@ def test_blocks_are_named_and_ordered_from_embeddings_to_head(family: str) -> No
 
 @pytest.mark.parametrize("family", sorted(REST))
 def test_rest_block_contains_parameters_outside_embeddings_and_layers(family: str) -> None:
-    encoder = tiny_encoder(family)
+    encoder = build_tiny_encoder(family)
     rest = [name for name, _ in dict(encoder_blocks(encoder))["rest"]]
     assert {part for part in REST[family] if any(name.startswith(part) for name in rest)} == REST[family]
     assert all(name.startswith(tuple(REST[family])) for name in rest)
@@ -62,7 +62,7 @@ def test_rest_block_contains_parameters_outside_embeddings_and_layers(family: st
 
 @pytest.mark.parametrize("family", ["albert", "electra"])
 def test_embeddings_block_contains_the_projection_of_the_embeddings(family: str) -> None:
-    encoder = tiny_encoder(family)
+    encoder = build_tiny_encoder(family)
     projections = [
         parameter for _, parameter in dict(encoder_blocks(encoder))["embeddings"] if parameter.shape == (32, 16)
     ]
@@ -70,12 +70,12 @@ def test_embeddings_block_contains_the_projection_of_the_embeddings(family: str)
 
 
 def test_blocks_distinguish_layer_1_from_layer_10() -> None:
-    blocks = dict(encoder_blocks(tiny_encoder("bert", num_hidden_layers=11)))
-    assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16
+    blocks = dict(encoder_blocks(build_tiny_encoder("bert", num_hidden_layers=11)))
+    assert len(blocks["layer.1"]) == len(blocks["layer.10"]) == 16  # parameters of a BERT layer
 
 
 def test_blocks_of_albert_are_its_groups_of_layers() -> None:
-    blocks = dict(encoder_blocks(tiny_encoder("albert", num_hidden_groups=2)))
+    blocks = dict(encoder_blocks(build_tiny_encoder("albert", num_hidden_groups=2)))
     assert list(blocks) == ["embeddings", "layer.0", "layer.1"]
 
 
@@ -90,8 +90,8 @@ def test_blocks_of_an_unknown_family_are_guessed_and_reported(caplog: pytest.Log
     assert re.search("'gpt2'.*'h' .*'wte'", caplog.text)
 
 
-def test_blocks_of_an_encoder_without_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = tiny_encoder("bert")
+def test_find_family_refuses_an_unknown_family_without_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = build_tiny_encoder("bert")
     encoder.encoder = nn.Identity()
     monkeypatch.setattr(encoder.config, "model_type", "no_such_family")
     with pytest.raises(ValueError, match=r"layers .*'no_such_family'"):
@@ -140,7 +140,7 @@ def test_set_dropout_of_an_unknown_family_uses_known_field_names() -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.2)
 
 
-def test_set_dropout_refuses_unknown_field_names_unless_the_value_is_the_default(
+def test_set_dropout_refuses_a_family_without_known_fields_but_only_warns_for_attention_dropout_0(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = AutoConfig.for_model("gpt2")
@@ -153,7 +153,7 @@ def test_set_dropout_refuses_unknown_field_names_unless_the_value_is_the_default
 
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])
 def test_longest_input_is_the_longest_accepted_by_the_encoder(family: str) -> None:
-    encoder = tiny_encoder(family).eval()
+    encoder = build_tiny_encoder(family).eval()
     longest = longest_input(encoder.config)
     assert longest is not None
     encoder(**tiny_batch((longest,)))

@@ -51,8 +51,8 @@ class ZeroInitialised(MeanWithPadding):
         nn.init.zeros_(self.out.bias)
 
 
-class SumByWidth(MeanWithPadding):
-    """The sum over tokens, divided by the number of positions."""
+class SumDividedByPositions(MeanWithPadding):
+    """The sum over tokens, divided by the number of positions, including padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).mean(1)
@@ -72,7 +72,7 @@ class MaxWithPadding(MeanWithPadding):
         return states.amax(1)
 
 
-class DividesByLength(MeanWithPadding):
+class NaNWithoutTokens(MeanWithPadding):
     """The mean over tokens, which divides by 0 for a row without tokens."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class DividesByLength(MeanWithPadding):
 
 
 class FixedWidth(MeanWithPadding):
-    """A weighted sum with one weight for each of 16 positions."""
+    """A weighted sum with one weight for each of 16 positions, the width of rows without additional padding."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -102,8 +102,8 @@ class ReversedGRU(MeanWithPadding):
         return (outputs * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
-class LastTokenByPadding(MeanWithPadding):
-    """The token before the first padding, or the first token if a row has no padding on the right."""
+class BeforeFirstPadding(MeanWithPadding):
+    """The position before the first padding, or position 0 if there is none."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         end = (mask.squeeze(-1) == 0).int().argmax(1) - 1
@@ -169,15 +169,16 @@ class SqueezesSingleRow(MaskedMean):
         return super().pool(states, mask).squeeze()
 
 
-SENSITIVE_TO_RIGHT_PADDING = [LastPosition, ReversedGRU, LastTokenByPadding]
+SENSITIVE_TO_RIGHT_PADDING = [LastPosition, ReversedGRU]
 """Heads that depend on padding on the right, but not on the left."""
 SENSITIVE_TO_PADDING = [
     MeanWithPadding,
     ZeroInitialised,
-    SumByWidth,
+    SumDividedByPositions,
     MaxWithPadding,
-    DividesByLength,
+    NaNWithoutTokens,  # its other logits do not depend on padding
     FixedWidth,
+    BeforeFirstPadding,
     *SENSITIVE_TO_RIGHT_PADDING,
 ]
 DEPENDENT_ON_OTHER_ROWS = [BatchStatistics, MinusFirstRow, SqueezesSingleRow]
@@ -195,6 +196,7 @@ for head_class in (
 
 
 def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str, **settings: Any) -> HeadCheck:
+    """Return a check on a tiny BERT, with the tokenizer of `encoder`, which then pads on `padding_side`."""
     tokenizer = load_tokenizer(str(encoder))
     tokenizer.padding_side = padding_side
     config = RunConfig(**{"max_length": 32, **settings})
@@ -207,7 +209,7 @@ def planned_head(name: str, **options: Any) -> PlannedHead:
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
-def test_head_check_accepts_every_registered_head(
+def test_head_check_accepts_every_shipped_head_that_fits_the_encoder(
     accelerator: Accelerator, tiny_encoder: Path, padding_side: str
 ) -> None:
     messages: list[str] = []
@@ -237,7 +239,7 @@ def test_head_check_refuses_dependence_on_padding(
     lenient_check = build_head_check(accelerator, tiny_encoder, padding_side, allow_padding_sensitive=True)
     with collect_messages(messages):
         lenient_check.check([planned_head(head.__name__)])
-    assert [head.__name__ in line for line in messages] == [True]
+    assert [head.__name__ in line for line in messages] == [True]  # one message, which names the head
 
 
 @pytest.mark.parametrize("head", DEPENDENT_ON_OTHER_ROWS)
@@ -247,6 +249,7 @@ def test_head_check_refuses_dependence_on_other_rows(
     with pytest.raises(HeadError, match=rf"{head.__name__}.*other rows"):
         build_head_check(accelerator, tiny_encoder, "right").check([planned_head(head.__name__)])
     messages: list[str] = []
+    # The setting also allows dependence on other rows.
     lenient_check = build_head_check(accelerator, tiny_encoder, "right", allow_padding_sensitive=True)
     with collect_messages(messages):
         lenient_check.check([planned_head(head.__name__)])
@@ -281,9 +284,9 @@ def test_head_check_restores_the_model_and_the_random_state(accelerator: Acceler
     [
         {"head": "MeanWithPadding"},
         {"head": "MeanWithPadding", "freeze": ["encoder"], "cache_features": True},
-        {"timeline": [{"at": "2st", "replace_head": "DividesByLength"}]},
+        {"timeline": [{"at": "2st", "replace_head": "NaNWithoutTokens"}]},
         {
-            "timeline": [{"when": "plateau(validation/loss, 1)", "replace_head": "DividesByLength"}],
+            "timeline": [{"when": "plateau(validation/loss, 1)", "replace_head": "NaNWithoutTokens"}],
             "evaluate_every": "1st",
         },
     ],
@@ -312,7 +315,7 @@ def test_head_requested_by_a_hook_is_checked_when_it_is_applied(start_run: Start
 def test_head_replaced_before_the_first_step_is_not_checked(start_run: StartRun) -> None:
     run = start_run(head="MeanWithPadding", timeline=[{"at": "0%", "replace_head": "MaskedMean"}])
     train(run)
-    assert run.clock.step == 4
+    assert run.clock.step == run.clock.total_steps
 
 
 def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heads.registry import UnknownNameError
-from research.model.local_encoders import find_local_encoder, must_be_path
+from research.model.local_encoders import can_only_be_path, find_local_encoder
 
 REGISTERED = ("minilm",)
 
@@ -16,7 +16,8 @@ def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, m
     assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
     monkeypatch.chdir(tiny_encoder.parent)
     monkeypatch.setenv("HOME", str(tiny_encoder.parent))
-    for path in ("tiny", "./tiny", "~/tiny"):
+    name = tiny_encoder.name
+    for path in (name, f"./{name}", f"~/{name}"):
         folder = find_local_encoder(path, REGISTERED)
         assert folder is not None
         assert folder.samefile(tiny_encoder)
@@ -30,7 +31,7 @@ def test_find_local_encoder_returns_none_for_a_hub_id(encoder: str) -> None:
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
+    """Make an empty directory the working directory, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -44,14 +45,14 @@ def test_find_local_encoder_suggests_a_similar_registered_name() -> None:
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("path", ["./encoder", "/no/such/encoder", "~/no_such_encoder", "runs/a/model"])
 def test_find_local_encoder_refuses_a_missing_path(path: str) -> None:
-    assert must_be_path(path)
+    assert can_only_be_path(path)
     with pytest.raises(ValueError, match=rf" {path} does not exist\..*--list encoders"):
         find_local_encoder(path, REGISTERED)
 
 
 @pytest.mark.usefixtures("empty_folder")
 def test_find_local_encoder_refuses_an_invalid_hub_id() -> None:
-    assert not must_be_path("my encoder")
+    assert not can_only_be_path("my encoder")
     with pytest.raises(ValueError, match=r"'my encoder' .*Hub id"):
         find_local_encoder("my encoder", REGISTERED)
 

@@ -31,7 +31,7 @@ def test_read_layers_returns_a_number_or_a_slice(selector: str, expected: int | 
 @pytest.mark.parametrize(
     "selector", ["encoder.layers", "encoder.layer[]", "encoder.layer[1.5]", "encoder.layer[1:2:3]", "encoder.layer[1"]
 )
-def test_read_layers_refuses_invalid_layers_with_examples(selector: str) -> None:
+def test_check_syntax_gives_an_example_for_invalid_layers(selector: str) -> None:
     with pytest.raises(SelectorError) as caught:
         check_syntax(["head", selector])
     assert f"'{selector}'" in str(caught.value)
@@ -46,7 +46,7 @@ def test_check_syntax_lists_all_forms_for_unknown_selectors(selector: list[str] 
     assert ("'encoder'?" in str(caught.value)) == ("encodr" in selector)
 
 
-def test_suggest_names_the_most_similar_selector_or_is_empty() -> None:
+def test_suggest_returns_the_most_similar_selector_or_an_empty_string() -> None:
     assert "'head'" in suggest("haed")
     assert "'layer.0'" in suggest("layer.o", ["layer.0", "embeddings"])
     assert suggest("zzz") == suggest("haed", ["zzz"]) == ""

@@ -15,7 +15,7 @@ VOCABULARY_SIZE = 50
 PAD = 1
 
 BERT_LIKE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}
-SIZES: dict[str, dict[str, Any]] = {
+CONFIG_FIELDS: dict[str, dict[str, Any]] = {
     "albert": {**BERT_LIKE, "embedding_size": 16},
     "bert": BERT_LIKE,
     "deberta-v2": {
@@ -44,20 +44,23 @@ SIZES: dict[str, dict[str, Any]] = {
     "roberta": BERT_LIKE,
     "xlm-roberta": BERT_LIKE,
 }
-FAMILY_NAMES = sorted(SIZES)
+FAMILY_NAMES = sorted(CONFIG_FIELDS)
 
 
 def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
     """Return the config of a tiny encoder; `changed` overrides some of its values."""
-    sizes = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": PAD, "hidden_size": 32, **SIZES[family], **changed}
+    fields = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": PAD, "hidden_size": 32, **CONFIG_FIELDS[family], **changed}
     if family == "distilbert":
-        del sizes["hidden_size"]
-    config: PretrainedConfig = AutoConfig.for_model(family, **sizes)
+        del fields["hidden_size"]
+    config: PretrainedConfig = AutoConfig.for_model(family, **fields)
     return config
 
 
 class Probe(Head):
-    """A linear layer on the mean over tokens, with an unusual initialisation and a buffer."""
+    """A linear layer on the mean over tokens, with an unusual initialisation.
+
+    `shift` is an option of type bool: whether a buffer adds 1 to all logits.
+    """
 
     shift: Tensor
 

@@ -16,8 +16,8 @@ from research.records.trackers import (
     TensorBoardErrorFilter,
     check_trackers,
     start_trackers,
+    track_edits,
     track_final_metrics,
-    track_text,
     track_values,
 )
 from research.settings.config import RunConfig
@@ -41,8 +41,7 @@ def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None
         start_trackers(accelerator, tmp_path, config, first_step)
         for step in range(first_step + 1, last_step + 1):
             track_values(accelerator, {"loss": step + first_step / 10}, step)  # after the resume, 0.2 more
-        # A text also marks its step in the scalar edits/applied.
-        track_text(accelerator, "edits", "**freeze**", last_step)
+        track_edits(accelerator, "**freeze**", last_step)
         track_final_metrics(accelerator, "test", predictions_with({"accuracy": 0.5, "auroc": math.nan}), last_step)
         # Ignored, since validation metrics are logged during training.
         track_final_metrics(accelerator, "validation", predictions_with({"accuracy": 0.5}), last_step)

@@ -37,6 +37,7 @@ class Ordinal(SingleLabel):
 
     @classmethod
     def correctness(cls, labels: Array, predicted: Array) -> NDArray[Any]:
+        """Return by how many levels each prediction is off."""
         return np.abs(predicted - labels)
 
     @classmethod

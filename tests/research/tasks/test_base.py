@@ -48,7 +48,7 @@ class Example:
     mean_correctness: str
     """Description of a mean correctness of 0.5 for two models on one row."""
     counts: list[list[int]] | None
-    """Per label: the numbers of rows predicted correctly, predicted as the label, and with the label."""
+    """The fields `correct`, `predicted` and `present` of LabelCounts, with one number per label."""
     label_quality: list[float]
     """Quality of the predictions per label, NaN for labels without rows."""
     one_versus_rest: tuple[list[tuple[str, list[bool], list[float]]], int] | None
@@ -64,7 +64,7 @@ MULTI_LABEL_LOGITS = np.log([[3.0, 1 / 4], [4.0, 1.5], [1 / 4, 1 / 9]])
 MULTI_LABEL_PROBABILITIES = np.array([[0.75, 0.2], [0.8, 0.6], [0.2, 0.1]])
 EXAMPLES = {
     "single_label": Example(
-        task=SingleLabel(("a", "b", "c"), (2, 1, 1), 4),
+        task=SingleLabel(("a", "b", "c"), label_counts=(2, 1, 1), num_train=4),
         stored=[0, 0, 2],
         column_type=pa.int64(),
         labels=np.array([0, 0, 2]),
@@ -85,7 +85,7 @@ EXAMPLES = {
         rejected_forms=[[("a", "str"), ("b", "str")]],
     ),
     "multi_label": Example(
-        task=MultiLabel(("a", "b"), (2, 1), 4),
+        task=MultiLabel(("a", "b"), label_counts=(2, 1), num_train=4),
         stored=[[0], [0], []],
         column_type=pa.list_(pa.int64()),
         labels=np.array([[1, 0], [1, 0], [0, 0]], dtype=np.float32),
@@ -230,14 +230,14 @@ def test_one_versus_rest_matches_the_example(example: Example) -> None:
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
-    """Return the label forms of a column that has these values in every row."""
+    """Return the label forms of a column with this value in every row; several values form a list."""
     forms = LabelForms()
     for _ in range(30):
         forms.add(values, is_list=len(values) > 1)
     return forms
 
 
-def test_check_forms_accepts_labels_of_the_task_and_rejects_other_labels(example: Example) -> None:
+def test_check_forms_accepts_labels_of_the_task_and_rejects_labels_that_do_not_fit(example: Example) -> None:
     for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
         for warning in example.task.other_interpretations(forms_of(values), {text: 30 for text, _ in values}, "label"):

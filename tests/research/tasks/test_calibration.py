@@ -11,6 +11,7 @@ from research.tasks.calibration import calibration_error
 def test_calibration_error_weights_bins_by_number_of_rows() -> None:
     confidence = np.array([0.9, 0.9, 0.9, 0.5])
     correct = np.array([True, True, False, True])
+    # In each bin, the number of correct rows is compared with the sum of their confidences.
     assert calibration_error(confidence, correct) == pytest.approx((abs(2 - 2.7) + abs(1 - 0.5)) / 4)
 
 

@@ -17,10 +17,11 @@ Row = list[tuple[str, str]]
 """Label values of a row, with the names of their types."""
 
 
-def forms_of(*rows: Row, in_lists: bool = False) -> LabelForms:
+def forms_of(*rows: Row, are_lists: bool = False) -> LabelForms:
+    """Return the forms of the labels of some rows, which may be lists."""
     forms = LabelForms()
     for row in rows:
-        forms.add(row, is_list=in_lists)
+        forms.add(row, is_list=are_lists)
     return forms
 
 
@@ -41,7 +42,7 @@ def test_guess_task_distinguishes_labels_from_scores(rows: list[Row], task: type
 
 
 def test_guess_task_of_lists_is_multi_label() -> None:
-    forms = forms_of([("a", "str"), ("b", "str")], [], in_lists=True)
+    forms = forms_of([("a", "str"), ("b", "str")], [], are_lists=True)
     assert guess_task(forms, ["a", "b"], "label") is MultiLabel
 
 
@@ -50,7 +51,7 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
     mixed.add([("b", "str")], is_list=True)
     with pytest.raises(ValueError, match=in_order("'stars'", "lists", "single")):
         guess_task(mixed, ["a", "b"], "stars")
-    probabilities = forms_of([("0.2", "float"), ("0.8", "float")], in_lists=True)
+    probabilities = forms_of([("0.2", "float"), ("0.8", "float")], are_lists=True)
     with pytest.raises(ValueError, match=in_order("'stars'", "fraction", "task=multi_label")):
         guess_task(probabilities, ["0.2", "0.8"], "stars")
 
@@ -61,6 +62,7 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
 def test_guess_task_rejects_non_numbers_among_scores_and_suggests_two_tasks(
     non_number: tuple[str, str], description: str
 ) -> None:
+    # Without a string among the values, the message describes booleans in words.
     values = ["0.5", *([non_number[0]] if non_number[1] == "str" else [])]
     with pytest.raises(ValueError, match=in_order("'stars'", description, "task=regression", "task=single_label")):
         guess_task(forms_of([("0.5", "float")], [non_number]), values, "stars")

@@ -1,4 +1,4 @@
-"""Forms of labels over all rows of a column."""
+"""Forms of the labels of all rows of a split."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def test_label_forms_collect_the_forms_of_all_rows() -> None:
     forms = LabelForms()
     forms.add([("1", "int")], is_list=False)
     forms.add([("2.0", "float")], is_list=False)
-    assert (forms.type_names, forms.in_lists, forms.is_mixed) == ({"int", "float"}, False, False)
-    assert (forms.has_fractions, forms.has_single_values, forms.share_of_indicators) == (False, True, 0)
+    assert (forms.type_names, forms.has_lists, forms.is_mixed) == ({"int", "float"}, False, False)
+    assert (forms.has_fractions, forms.has_one_value_per_row, forms.share_of_indicators) == (False, True, 0)
     forms.add([], is_list=True)
     assert forms.forms == {Form("int", False), Form("float", False), Form(None, True)}
-    assert (forms.is_mixed, forms.has_single_values) == (True, False)
+    assert (forms.is_mixed, forms.has_one_value_per_row) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_has_fractions_ignores_strings() -> None:
     [
         (["01", "10"], 2),
         (["011", "100"], 3),
-        (["0", "1", "01", ""], None),  # lists of label ids, not indicators
+        (["0", "1", "01", ""], None),  # lists of the label names 0 and 1
         (["01", "10", "1"], None),
         (["12", "02"], None),
         (["011"] * 19 + ["12"], 3),  # one list in twenty may be malformed

@@ -15,8 +15,8 @@ from research.tasks.single_label import SingleLabel
 def test_one_versus_rest_returns_the_most_frequent_labels_first() -> None:
     task = SingleLabel(("a", "b", "c", "d"))
     labels = np.array([2, 1, 1, 3, 2, 1])
-    logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))
-    one_versus_rest, num_labels = task.one_versus_rest(labels, logits, 2)
+    logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))  # each probability is a number from 1 to 24 / its row's sum
+    one_versus_rest, num_labels = task.one_versus_rest(labels, logits, max_labels=2)
     assert ([label.name for label in one_versus_rest], num_labels) == (["b", "c"], 3)
     assert one_versus_rest[0].has_label.tolist() == [False, True, True, False, False, True]
     np.testing.assert_allclose(one_versus_rest[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
@@ -25,12 +25,12 @@ def test_one_versus_rest_returns_the_most_frequent_labels_first() -> None:
 def test_one_versus_rest_keeps_the_order_of_equally_frequent_labels() -> None:
     task = MultiLabel(("a", "b", "c"))
     labels = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
-    one_versus_rest, num_labels = task.one_versus_rest(labels, np.zeros((2, 3)), 8)
+    one_versus_rest, num_labels = task.one_versus_rest(labels, np.zeros((2, 3)), max_labels=8)
     assert ([label.name for label in one_versus_rest], num_labels) == (["b", "c"], 2)
     assert one_versus_rest[1].scores.tolist() == [0.5, 0.5]
 
 
-def test_count_labels_ignores_labels_without_a_logit() -> None:
+def test_count_labels_ignores_label_codes_without_an_output() -> None:
     counts = SingleLabel(("a", "b"), unseen_labels=("c",)).count_labels(np.array([0, 1, 2]), np.array([0, 0, 1]))
     assert (counts.correct.tolist(), counts.predicted.tolist(), counts.present.tolist()) == ([1, 0], [2, 1], [1, 1])
 
@@ -40,7 +40,8 @@ def test_describe_correctness_counts_the_models_that_are_right() -> None:
 
 
 def test_one_versus_rest_uses_only_the_second_of_two_labels() -> None:
-    one_versus_rest, num_labels = SingleLabel(("no", "yes")).one_versus_rest(np.array([0, 1, 0]), np.zeros((3, 2)), 8)
+    task, labels, logits = SingleLabel(("no", "yes")), np.array([0, 1, 0]), np.zeros((3, 2))
+    one_versus_rest, num_labels = task.one_versus_rest(labels, logits, max_labels=8)
     assert ([label.name for label in one_versus_rest], num_labels) == (["yes"], 1)
 
 
@@ -48,7 +49,8 @@ def test_one_versus_rest_uses_only_the_second_of_two_labels() -> None:
 def test_metrics_of_many_labels_use_less_memory_than_their_probabilities(task_type: type[LabelledTask]) -> None:
     num_rows, num_labels = 1500, 10_000
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
-    task = task_type(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    names = tuple(map(str, range(num_labels)))
+    task = task_type(names, label_counts=(1,) * num_labels, num_train=num_labels)
     row_numbers = np.arange(num_rows)
     labels = row_numbers if task_type is SingleLabel else row_numbers[:, None] == range(num_labels)
     tracemalloc.start()

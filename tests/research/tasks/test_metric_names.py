@@ -40,7 +40,7 @@ def test_is_better_depends_on_the_metric_and_is_false_for_nan() -> None:
     assert not is_better("accuracy", math.nan, 0.5)
 
 
-def test_check_metric_name_rejects_metrics_of_other_tasks() -> None:
+def test_check_metric_name_rejects_unknown_metrics_and_metrics_of_another_task() -> None:
     for name, task_name in (("mse", None), ("f1/joy", None), ("mse", "regression"), ("f1/joy", "multi_label")):
         check_metric_name(name, task_name)
     check_metric_name("anything", "a plugin's")

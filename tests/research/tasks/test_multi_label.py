@@ -10,7 +10,7 @@ import sklearn.metrics
 
 from research.tasks.multi_label import MultiLabel
 
-TASK = MultiLabel(("a", "b"), (1, 1), 2)
+TASK = MultiLabel(("a", "b"), label_counts=(1, 1), num_train=2)
 
 
 def test_metrics_match_values_computed_by_hand() -> None:
@@ -27,8 +27,8 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert metrics["log_loss"] == pytest.approx(-(5 * math.log(probability) + math.log(1 - probability)) / 6)
 
 
-def test_task_accepts_a_single_label_named_macro() -> None:
-    task = MultiLabel(("macro",), (1,), 2)
+def test_only_label_of_a_task_may_be_named_macro() -> None:
+    task = MultiLabel(("macro",), label_counts=(1,), num_train=2)
     metrics = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
     assert metrics["f1/macro"] == metrics["f1_macro"] == metrics["f1_micro"] == pytest.approx(0.5)
     assert metrics["auroc"] == 0.0
@@ -40,7 +40,7 @@ def test_auroc_is_nan_if_all_rows_have_all_labels() -> None:
 
 def test_absent_label_lowers_f1_as_in_scikit_learn() -> None:
     labels = np.array([[1, 0], [1, 0]])
-    metrics = TASK.compute_metrics(labels - 0.5, labels)
+    metrics = TASK.compute_metrics(labels - 0.5, labels)  # these logits predict every label correctly
     expected = sklearn.metrics.f1_score(labels, labels, average="macro", zero_division=0.0)
     assert metrics["f1_macro"] == 0.5 == expected
 
@@ -50,7 +50,7 @@ def test_metrics_match_scikit_learn() -> None:
     labels = (generator.random((300, 60)) < 0.05).astype(float)
     labels[:, 7] = 0  # a label that never applies
     logits = np.round(generator.normal(size=(300, 60)) - 1 + 2 * labels, 1)
-    task = MultiLabel(tuple(map(str, range(60))), (1,) * 60, 300)
+    task = MultiLabel(tuple(map(str, range(60))), label_counts=(1,) * 60, num_train=300)
     metrics = task.compute_metrics(logits, labels)
     f1_scores = sklearn.metrics.f1_score(labels, logits > 0, average=None, zero_division=0.0)
     assert [metrics[f"f1/{name}"] for name in task.label_names] == pytest.approx(f1_scores)

@@ -21,10 +21,10 @@ from research.tasks.numbers import NUMBER, WHOLE_NUMBER, without_exponent
         ("", False, False),
     ],
 )
-def test_patterns_of_numbers_and_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
+def test_patterns_match_numbers_and_whole_numbers(text: str, is_number: bool, is_whole: bool) -> None:
     assert (NUMBER.fullmatch(text) is not None, WHOLE_NUMBER.fullmatch(text) is not None) == (is_number, is_whole)
 
 
-def test_without_exponent_expands_whole_numbers() -> None:
+def test_without_exponent_expands_only_whole_numbers() -> None:
     expanded = {" 1e+18 ": "1000000000000000000", "2.5e1": "25", "2.55e1": "2.55e1", " 7 ": "7", "eve": "eve"}
     assert {text: without_exponent(text) for text in expanded} == expanded

@@ -21,7 +21,7 @@ ORDINAL = Path(__file__).parent / "ordinal.py"
 
 @pytest.fixture
 def stars(tmp_path: Path) -> Path:
-    """A folder of reviews with one to five stars."""
+    """Write csv files of reviews with one to five stars, and return their folder."""
     folder = tmp_path / "stars"
     folder.mkdir()
     for split, num_rows in (("train", 30), ("validation", 15), ("test", 15)):

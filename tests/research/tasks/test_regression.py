@@ -19,7 +19,7 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert metrics["mse"] == pytest.approx((0 + 1 + 4) / 3)
 
 
-def test_correlations_of_a_constant_are_nan() -> None:
+def test_correlations_with_constant_predictions_are_nan() -> None:
     metrics = TASK.compute_metrics(np.ones((3, 1)), np.array([1.0, 2.0, 3.0]))
     assert math.isnan(metrics["pearson"])
     assert math.isnan(metrics["spearman"])

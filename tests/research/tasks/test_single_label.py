@@ -10,8 +10,8 @@ import sklearn.metrics
 
 from research.tasks.single_label import SingleLabel
 
-TWO_LABELS = SingleLabel(("no", "yes"), (1, 1), 2)
-THREE_LABELS = SingleLabel(("a", "b", "c"), (1, 1, 1), 3)
+TWO_LABELS = SingleLabel(("no", "yes"), label_counts=(1, 1), num_train=2)
+THREE_LABELS = SingleLabel(("a", "b", "c"), label_counts=(1, 1, 1), num_train=3)
 
 
 def two_label_logits(*probabilities: float) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_auroc_is_the_mean_over_labels_that_occur_in_the_rows() -> None:
 
 
 def test_f1_macro_matches_scikit_learn() -> None:
-    task = SingleLabel(("a", "b", "c", "d"), (1, 1, 1, 1), 4)
+    task = SingleLabel(("a", "b", "c", "d"), label_counts=(1, 1, 1, 1), num_train=4)
     labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
     metrics = task.compute_metrics(np.eye(4)[predicted], labels)
     # a: 2/3. b: 1. c: 0, because it is predicted but not present. d is neither, so it is not counted.
@@ -61,7 +61,7 @@ def test_f1_macro_matches_scikit_learn() -> None:
 
 
 def test_rows_with_unseen_labels_count_as_wrong() -> None:
-    task = SingleLabel(("no", "yes"), (1, 1), 2, unseen_labels=("maybe", "never"))
+    task = SingleLabel(("no", "yes"), label_counts=(1, 1), num_train=2, unseen_labels=("maybe", "never"))
     labels, logits = np.array([0, 1, 2, 3]), two_label_logits(0.2, 0.6, 0.7, 0.9)
     metrics = task.compute_metrics(logits, labels)
     assert metrics["accuracy"] == metrics["f1_micro"] == 0.5
@@ -99,7 +99,8 @@ def test_metrics_match_scikit_learn(num_labels: int) -> None:
     # Rounded, so that many rows have equal scores.
     logits = np.round(generator.normal(size=(400, num_labels)) + 2 * np.eye(num_labels)[labels], 1).astype(np.float32)
     logits[0, labels[0]] = -1000  # a probability of 0
-    task = SingleLabel(tuple(map(str, range(num_labels))), (1,) * num_labels, num_labels)
+    names = tuple(map(str, range(num_labels)))
+    task = SingleLabel(names, label_counts=(1,) * num_labels, num_train=num_labels)
     metrics = task.compute_metrics(logits, labels)
     scores, predicted = task.probabilities(logits), logits.argmax(axis=1)
     one_hot = np.eye(num_labels)[labels]

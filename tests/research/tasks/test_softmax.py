@@ -14,7 +14,7 @@ from research.tasks.softmax import BlockSoftmax, row_blocks
 
 @pytest.mark.parametrize("rows_per_block", [1, 3, 100])
 def test_block_softmax_matches_scipy(rows_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "BLOCK_BYTES", 8 * 4 * rows_per_block)
+    monkeypatch.setattr(softmax, "BLOCK_BYTES", 8 * 4 * rows_per_block)  # 4 probabilities of 8 bytes per row
     generator = np.random.default_rng(0)
     logits = (100 * generator.normal(size=(7, 4))).astype(np.float32)
     expected = scipy.special.softmax(logits.astype(np.float64), axis=1)
@@ -33,8 +33,8 @@ def test_block_softmax_of_nonfinite_logits_is_nan_without_a_warning() -> None:
     assert block_softmax.rows(slice(2, 3)).tolist() == [[0.5, 0.5]]
 
 
-def test_row_blocks_cover_all_rows_with_at_least_one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "BLOCK_BYTES", 8 * 4 * 3)
+def test_row_blocks_cover_all_rows_and_contain_at_least_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softmax, "BLOCK_BYTES", 8 * 4 * 3)  # 3 rows with 4 probabilities of 8 bytes
     assert list(row_blocks(7, 4)) == [slice(0, 3), slice(3, 6), slice(6, 7)]
     assert list(row_blocks(2, 1000)) == [slice(0, 1), slice(1, 2)]
     assert list(row_blocks(0, 4)) == []

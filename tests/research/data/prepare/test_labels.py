@@ -150,7 +150,7 @@ def test_read_label_returns_strings_and_records_the_form(
 ) -> None:
     forms = LabelForms()
     assert read_label(value, forms, typed=typed) == expected
-    assert (forms.type_names, forms.in_lists) == (scalar_types, isinstance(value, list))
+    assert (forms.type_names, forms.has_lists) == (scalar_types, isinstance(value, list))
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "NaN", "<NA>", "#N/A", float("nan"), [None, ""]])

@@ -95,7 +95,7 @@ def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJs
     [
         ((1, 2), "multi_label", "task=multi_label .* lists .*label_separator.*'label'"),
         ((["a", "c"], ["b"]), "single_label", "task=single_label .*'label' holds lists.*task=multi_label"),
-        (("a", "b"), "regression", "task=regression .*'label' holds none"),
+        (("a", "b"), "regression", "task=regression .*'label' holds no numbers"),
         ((["a"], "b"), None, "'label' holds lists .* single labels"),
         ((0.5, "b"), None, r"'label' .*\('b'\).*task=regression.*task=single_label"),
         (([], []), None, "'label' .*1 label .*none"),
@@ -103,7 +103,7 @@ def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJs
         (([0, 0, 1], [1, 2, 0]), None, "label is listed twice"),
         (([0, 1, 0], [1, 0, 0], [1, 0]), None, "expected 3 zeros and ones, found 2"),
         (([0.2, 0.8], [0.9, 0.1]), None, "'label' .* fraction.*task=multi_label"),
-        (([0, 1], [1, 0]), "regression", "task=regression .*'label' holds zeros and ones"),
+        (([0, 1], [1, 0]), "regression", "task=regression .*'label' holds a 0 or 1"),
         (([["a"]], ["b"]), None, "the label has the type list"),
         (([None], ["b"]), None, "missing label"),
     ],

@@ -63,8 +63,8 @@ def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -
         if before != now:
             raise EditError(
                 f"After step {original.step}, {original.request} (requested by {original.requested_by}) left "
-                f"{before:,} {what}; applied again, it left {now:,}. The result of an edit must not depend on the values "
-                "of weights, since a resumed run or a fork applies the edit before it loads the weights."
+                f"{before:,} {what}; applied again, it left {now:,}. The result of an edit must not depend on the "
+                "values of weights, since a resumed run or a fork applies the edit before it loads the weights."
             )
 
 

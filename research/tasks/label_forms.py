@@ -1,4 +1,4 @@
-"""How labels are written in a file, before their kind is known."""
+"""How labels are written in a file, before the task is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LabelForms:
     forms: set[Form] = field(default_factory=set)
     """Forms that occur."""
     has_fractions: bool = False
-    """Whether a number has a fraction."""
+    """Whether at least one number has a fraction."""
     list_lengths: Counter[int] = field(default_factory=Counter)
     """Number of rows with a list, by its length."""
     indicator_lengths: Counter[int] = field(default_factory=Counter)

@@ -38,8 +38,8 @@ class BlockSoftmax:
         """Probability of the most likely label, [num_rows]."""
         return 1 / self._sums[:, 0]
 
-    def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Return the probability of one given label per row, [num_rows]."""
+    def probabilities_of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return the probability of each row's label in `labels`, [num_rows]."""
         return self._normalise(np.take_along_axis(self._logits, labels[:, None], axis=1), slice(None))[:, 0]
 
     def rows(self, rows: slice) -> NDArray[np.float64]:

@@ -90,9 +90,9 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a data set in batches, in order. If it is exactly one file, the file's own batches are read."""
+    """Yield the rows of a data set in batches, in order. If the rows are a whole file, its own batches are read."""
     files = dataset.cache_files
-    if len(files) == 1 and dataset._indices is None:
+    if len(files) == 1 and dataset._indices is None:  # no selection or order of rows
         yield from read_batches(Path(files[0]["filename"]))
         return
     for table in dataset.with_format("arrow").iter(BATCH_ROWS):

@@ -63,7 +63,7 @@ class NameReader(LabelReader):
         codes = self.codes.encode(labels.flatten())
         lengths = count_values_per_list(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
-        order = np.lexsort((codes, rows))
+        order = np.lexsort((codes, rows))  # by row, then by code, so that repeated codes of a row are neighbours
         is_repeated = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
         invalid = np.zeros(len(labels), dtype=np.bool_)
         invalid[rows[order][1:][is_repeated]] = True

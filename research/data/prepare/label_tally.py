@@ -56,7 +56,7 @@ class ScoreTally(LabelTally):
             "num_unseen": dict.fromkeys(SPLIT_NAMES, 0),
             "label_counts": [],
             "score_mean": mean,
-            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,  # scores are divided by it
+            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,  # never 0, because scores are divided by it
         }
 
 

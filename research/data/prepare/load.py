@@ -33,7 +33,7 @@ class Splits:
 
     Columns: id (number of the row, from 0, over all files that the split was read from; see `files`), text, text_pair
     (only if rows are pairs of texts), and label (a label code, a list of label codes, or a score; null if the split is
-    `unlabelled`).
+    `unlabelled`). Tokenized splits have other columns; see `tokenize_splits`.
     """
 
     train: Dataset
@@ -58,6 +58,7 @@ class Splits:
     @property
     def has_pairs(self) -> bool:
         """Whether rows are pairs of texts."""
+        # pair_ids is the column of a tokenized split.
         return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
 
     def place_of(self, split: str, row_id: int) -> str:
@@ -157,7 +158,7 @@ def _log_message(message: str) -> None:
 
     Messages are cached as strings, so a warning is recognised by its prefix.
     """
-    text = for_message(message)
+    text = for_message(message)  # printable, on one line
     if text.startswith(WARNING):
         logger.warning(text.removeprefix(WARNING))
     else:

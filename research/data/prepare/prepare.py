@@ -137,7 +137,7 @@ def _read_splits(
                     check_columns_exist(split_columns.names(), table)
                     notes += table.notes()
             if all(table.sampled_columns for table in tables[name]):
-                split_columns = columns  # a later row may still have a label
+                split_columns = columns  # only the first rows were inspected: a later row may still have a label
             rows[name] = ingest(
                 tables[name],
                 num_tables,

@@ -72,7 +72,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     Args:
         hashes: hash of each row's text, [num_rows].
         strata: stratum of each row, [num_rows].
-        shares: for the number of each missing split, the share of the rows to move to it.
+        shares: share of the rows to move to each missing split, by the number of the split (VALIDATION or TEST).
         seed: seed of the random choice.
         existing: hashes of the texts in the existing validation or test split.
     Returns:

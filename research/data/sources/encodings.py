@@ -18,7 +18,7 @@ def check_encoding(name: str) -> None:
     """
     try:
         io.TextIOWrapper(io.BytesIO(), name)
-    except (LookupError, ValueError):  # ValueError for a NUL character
+    except (LookupError, ValueError):  # ValueError for a NUL character in the name
         raise ValueError(f"{_describe_problem(name)} Common encodings: {', '.join(_COMMON)}.") from None
 
 

@@ -42,7 +42,9 @@ def find_split_files(
     nested = list(_find_folders_with_splits(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
-        raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
+        raise ValueError(
+            f"'{folder}' holds more than one data set: {names}. Choose one, for example: --data '{nested[0]}'."
+        )
     for path in nested:
         files, notes = _find_in_folder(path, suffixes, metadata_suffixes)
         notes = [f"The data of {folder} are read from its subfolder {path.relative_to(folder)}/.", *notes]
@@ -118,6 +120,7 @@ def _find_in_folder(
     if not_data:
         notes.append(f"Files of {folder} that are named after splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
+        # A name such as train2.csv suggests that the file should belong to a split.
         prefix = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
         notes.append(f"{prefix}Not read, because they are not named after a split: {', '.join(unread)} (in {folder}).")
     return files, notes

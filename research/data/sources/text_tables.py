@@ -26,9 +26,9 @@ _R_ADVICE = 'In R, write the file with write.table(qmethod = "double", row.names
 _LABEL_SEPARATOR = re.compile(r"[,;|/]")
 """Possible separators of several labels in one field."""
 _MAX_KNOWN_VALUES = 100_000
-"""Maximum number of distinct values of a column that are kept for comparison."""
+"""Maximum number of distinct values of a column that are kept to recognise rows inside a quoted field."""
 _MAX_KNOWN_LENGTH = 200
-"""Maximum length in characters of a value that is kept for comparison."""
+"""Maximum length in characters of a value that is kept for this purpose."""
 _MAX_EXTRA_LENGTH = 8
 """Maximum number of extra characters per column in a repeated header: spaces, quotes, a byte order mark."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'

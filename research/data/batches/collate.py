@@ -93,7 +93,7 @@ class Collator:
         Raises:
             ValueError: if one of them is not.
         """
-        self._compute_room(self.max_length)
+        self._compute_room(self.max_length)  # raises the error
 
     def _compute_room(self, max_length: int | None) -> int:
         """Return the number of tokens that a row has room for, excluding special tokens.

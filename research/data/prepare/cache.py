@@ -111,7 +111,7 @@ def _describe_unwritable(cache_dir: Path, error: OSError) -> str:
 
 
 def _read_facts(target: Path) -> dict[str, Any] | None:
-    """Return the facts of an entry; None if it does not exist or a file does not have the size that was written.
+    """Return the facts of an entry; None if it does not exist, its manifest is damaged, or a file has a different size.
 
     Raises:
         OSError: if a file of the entry cannot be read.

@@ -30,7 +30,7 @@ class LabelTally(ABC):
             num_train: number of training rows.
         """
 
-    def present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+    def find_present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
         """Return for each split which labels occur in it, [num_labels]; for scores, an empty dictionary.
 
         Args:
@@ -91,5 +91,5 @@ class NameTally(LabelTally):
             "score_std": 1.0,
         }
 
-    def present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+    def find_present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
         return {name: self._counts[name] > 0 for name in SPLIT_NAMES if name in splits}

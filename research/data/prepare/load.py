@@ -112,18 +112,25 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     for message in facts["log"]:
         _log_message(message)
     task = TASKS[facts["task"]](
-        tuple(facts["label_names"]),
-        tuple(facts["label_counts"]),
-        facts["num_rows"]["train"],
-        facts["score_mean"],
-        facts["score_std"],
-        tuple(facts["unseen_labels"]),
+        label_names=tuple(facts["label_names"]),
+        label_counts=tuple(facts["label_counts"]),
+        num_train=facts["num_rows"]["train"],
+        score_mean=facts["score_mean"],
+        score_std=facts["score_std"],
+        unseen_labels=tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    skipped_rows = tuple(SkippedRows(*item) for item in facts["skipped_rows"])
-    files = {split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()}
-    unlabelled = tuple(facts["unlabelled"])
-    return Splits(train, validation, test, task, skipped_rows, facts["num_unseen"], files, directory, unlabelled)
+    return Splits(
+        train=train,
+        validation=validation,
+        test=test,
+        task=task,
+        skipped_rows=tuple(SkippedRows(*item) for item in facts["skipped_rows"]),
+        num_unseen=facts["num_unseen"],
+        files={split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()},
+        cache_dir=directory,
+        unlabelled=tuple(facts["unlabelled"]),
+    )
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

@@ -17,7 +17,7 @@ def check_encoding(name: str) -> None:
         ValueError: if the encoding is unknown, or does not encode text; the message suggests similar names.
     """
     try:
-        io.TextIOWrapper(io.BytesIO(), name)
+        io.TextIOWrapper(io.BytesIO(), name)  # raises an error unless `name` is an encoding of text
     except (LookupError, ValueError):  # ValueError for a NUL character in the name
         raise ValueError(f"{_describe_problem(name)} Common encodings: {', '.join(_COMMON)}.") from None
 

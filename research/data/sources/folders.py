@@ -79,7 +79,9 @@ def find_named_split(path: Path) -> str | None:
 def _find_in_folder(
     folder: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the files of each split that are directly in a folder, and messages to log."""
+    """Return the files of each split that are directly in a folder or in a subfolder named after the split, and
+    messages to log.
+    """
     files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
     not_data = []
     unread = []
@@ -93,6 +95,7 @@ def _find_in_folder(
                 unread.append(f"{path.name}/" if path.is_dir() else path.name)
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
+        # Names such as train.v2.csv are refused: `find_named_split` only sees the part before the first dot.
         elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_STEM.get(_shard_stem(_stem(path))) == split):
             files[split].append(path)
         else:

@@ -102,7 +102,7 @@ def sort_key(path: str) -> tuple[str, float, str]:
     return folder, int(number.group()) if number else float("inf"), name
 
 
-def review_path(path: str) -> str | None:
+def extract_review_path(path: str) -> str | None:
     """Return `split/sentiment/name` for the path of a review inside the release, None for any other file."""
     parts = path.split("/")[-3:]
     if len(parts) < 3 or parts[0] not in RAW_SPLITS or parts[1] not in _FOLDERS:
@@ -128,7 +128,7 @@ def list_reviews(root: Path) -> dict[str, list[tuple[str, Path]]]:
             for folder in _FOLDERS
             if (root / split / folder).is_dir()
             for name in os.listdir(root / split / folder)
-            if (path := review_path(f"{split}/{folder}/{name}"))
+            if (path := extract_review_path(f"{split}/{folder}/{name}"))
         ]
         for split in RAW_SPLITS
     }

@@ -194,7 +194,7 @@ def _enter_object(stream: JsonStream) -> bool:
     stream.expect("{")
     if stream.peek() != '"':
         return False
-    stream.read_value()
+    stream.read_value()  # the key
     stream.expect(":")
     return True
 

@@ -260,7 +260,7 @@ class DelimitedTable(Table):
         return len(names) > 1 and all(name.strip() in self._names_by_column[index] for name in names)
 
     def _known_values(self, index: int) -> frozenset[str]:
-        """Return the values of a column in all rows that consist of one line.
+        """Return the values of a column in all rows that consist of one line, without long values and up to a limit.
 
         Reading only the first rows would not be enough, because a file may be sorted by its labels.
         """

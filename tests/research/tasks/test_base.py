@@ -244,6 +244,7 @@ def forms_of(values: list[tuple[str, str]]) -> LabelForms:
 def test_check_forms_accepts_labels_of_the_task_and_rejects_labels_that_do_not_fit(example: Example) -> None:
     for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
+        # Any warning names the column.
         counts = {text: NUM_ROWS_OF_FORMS for text, _ in values}
         for warning in example.task.other_interpretations(forms_of(values), counts, "label"):
             assert "'label'" in warning

@@ -34,11 +34,13 @@ def test_task_of_a_plugin_is_trained_evaluated_and_reported(
     stars: Path, tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    # A plugin file is imported only once, so use a new copy.
+    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")
     config = RunConfig(
         encoder=str(tiny_encoder),
         data=str(stars),
         task="ordinal",
-        plugin=[str(shutil.copy(ORDINAL, tmp_path / "ordinal.py"))],
+        plugin=[str(plugin)],
         max_length=32,
         max_steps=3,
         batch_size=8,

@@ -100,8 +100,7 @@ class SingleLabel(LabelledTask):
         """Return accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error.
 
         As in scikit-learn, f1_macro is the mean over the labels that occur in `labels` or are predicted for some row;
-        all remaining labels are ignored. Rows whose label occurs in no training row count as wrong, but are left out of
-        AUROC and log loss.
+        all remaining labels are ignored. Rows with unseen labels count as wrong, but AUROC and log loss leave them out.
         """
         from sklearn.metrics import f1_score
 

@@ -28,7 +28,7 @@ class SpecialTokens:
     between_types: tuple[int, ...]
     """Token type ids of the special tokens between the texts."""
     second_type: int
-    """Token type id of the second text."""
+    """Token type id of the second text; `first_type` if there is only one text."""
     suffix_types: tuple[int, ...]
     """Token type ids of the suffix."""
     has_types: bool

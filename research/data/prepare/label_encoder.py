@@ -76,7 +76,7 @@ class LabelEncoder(ABC):
         Args:
             rows: rows of a split.
             bad: collects the rows whose label cannot be read.
-            unseen: collects the rows with a label that does not occur in the training rows.
+            unseen: collects the rows with unseen labels.
         """
         usable = np.ones(len(rows), dtype=np.bool_)
         values: NDArray[Any] = np.zeros(len(rows), dtype=self._value_type)

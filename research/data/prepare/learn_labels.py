@@ -32,7 +32,7 @@ def learn_labels(train: IngestedRows, columns: Columns, task_class: type[Task] |
         columns: the columns that were read.
         task_class: task; None to guess it.
     Raises:
-        ValueError: if the labels do not fit the task, or there are fewer different labels than the task needs.
+        ValueError: if the labels are inconsistent or do not fit the task, or there are fewer labels than it needs.
     """
     column = columns.joined_label_columns
     if task_class is not None:

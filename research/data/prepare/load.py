@@ -47,7 +47,7 @@ class Splits:
     skipped_rows: tuple[SkippedRows, ...] = ()
     """Number of bad rows that were skipped, by split and reason."""
     num_unseen: Mapping[str, int] = field(default_factory=dict)
-    """Number of rows in each split with a label that does not occur in the training rows; these rows count as wrong."""
+    """Number of rows with unseen labels in each split; these rows count as wrong."""
     files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """Files that each split was read from, each with the id of its first row."""
     cache_dir: Path | None = None

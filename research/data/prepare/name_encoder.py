@@ -129,7 +129,7 @@ class NameEncoder(LabelEncoder):
         """Return all label codes in an array that `encode_labels` returned."""
 
     def _count_unseen(self, labels: pa.Array) -> int:
-        """Return the number of rows with a label that does not occur in the training rows; 0 if no such row is kept.
+        """Return the number of rows with an unseen label; 0 if no such row is kept.
 
         Args:
             labels: array that `encode_labels` returned.

@@ -110,7 +110,7 @@ class NameEncoder(LabelEncoder):
         return self._reader.read(pa.array([label], pa.list_(pa.string())))
 
     def _explain_unreadable(self, label: list[str]) -> str | None:
-        return self._reader.explain(label)
+        return self._reader.explain_unreadable(label)
 
     def _explain_unseen(self, label: list[str]) -> str:
         row_labels = self._read_one(label)

@@ -13,7 +13,7 @@ from datasets import Dataset
 
 # A batch is written as soon as it has this many rows or bytes. Batches must not be too small: opening a memory-mapped
 # file reads the header of every batch, and the kernel also maps the pages around each header, so that with batches of a
-# few kilobytes the whole file would become resident.
+# few kilobytes the whole file would become resident in memory.
 BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 

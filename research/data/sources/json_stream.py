@@ -23,7 +23,7 @@ class JsonError(ValueError):
 
 @dataclass(frozen=True)
 class Element:
-    """An element of a list."""
+    """A decoded value, such as an element of a list."""
 
     line: int
     """Number of its first line, from 1."""

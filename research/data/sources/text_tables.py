@@ -75,7 +75,7 @@ class DelimitedTable(Table):
     def columns(self) -> list[str]:
         check_text(self.path, self.name)
         lines = self._lines()
-        _, header = next(self._records(lines), (1, []))
+        _, header = next(self._records(lines), (1, []))  # with --columns, this is the first row
         if isinstance(header, str):
             raise ValueError(f"The header of {self.name} cannot be read: {header}.")
         if lines.pop_undecoded():

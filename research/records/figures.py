@@ -61,8 +61,8 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for label in drawn:
-        precision, recall, _ = precision_recall_curve(label.has_label, label.scores)
-        average = average_precision_score(label.has_label, label.scores)
+        precision, recall, _ = precision_recall_curve(label.has_label, label.probabilities)
+        average = average_precision_score(label.has_label, label.probabilities)
         axes.plot(recall, precision, label=f"{for_figure(label.name)} (AP {average:.3f})", drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     if len(drawn) < num_labels:

@@ -72,13 +72,13 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
     ids, predicted = predictions.ids[rows], task.predicted_labels(predictions.logits[rows])
     is_integer = np.issubdtype(predicted.dtype, np.integer)
     prediction = pa.array(list(predicted.astype(np.int64) if is_integer else predicted))
-    prediction_names = task.name_column(predicted)
+    prediction_names = task.label_name_column(predicted)
     if predictions.labels is None:
         label = pa.nulls(len(ids), prediction.type)
         label_names = None if prediction_names is None else pa.nulls(len(ids), prediction_names.type)
     else:
         label = pa.array(list(predictions.labels[rows]))
-        label_names = task.name_column(predictions.labels[rows])
+        label_names = task.label_name_column(predictions.labels[rows])
     first_ids = np.array([first for _, first in files], dtype=np.int64)
     # A row belongs to the last file whose first id is at most the row's id. (An empty file has the same first id as the
     # next file, so the last such file is the one that contains the row.)

@@ -1,4 +1,4 @@
-"""Tasks (kinds of labels), one file each. No other code depends on the kind of labels."""
+"""Tasks (kinds of labels), one file each. No other code depends on which task a run has."""
 
 from research.tasks import multi_label, regression, single_label
 

@@ -20,7 +20,7 @@ def mean_auroc(
     Scores are computed for a block of labels at a time, so that memory use does not grow with the number of labels.
 
     Args:
-        scores_of_block: returns the scores of a block of labels, [num_rows, labels of the block].
+        scores_of_block: returns the scores of the labels whose codes are in a slice, [num_rows, labels of the slice].
         labels: the label code of each row, [num_rows], or a mask of each row's labels, [num_rows, num_labels].
     """
     num_rows = len(labels)

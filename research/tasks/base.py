@@ -1,4 +1,4 @@
-"""Base class of tasks: the labels of a data set, and everything that depends on their kind."""
+"""Base class of tasks: the labels of a data set, and everything that depends on the task."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class OneVersusRest:
     """Name of the label."""
     has_label: NDArray[np.bool_]
     """Mask of the rows with the label, [num_rows]."""
-    scores: Floats
+    probabilities: Floats
     """Predicted probability of the label, [num_rows]."""
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """The labels of a data set.
+    """A task, with the labels of one data set.
 
-    Each kind of labels is a subclass in a file of its own, registered with `@register_task`. A subclass adds no fields,
-    and sets the class variables that have no default here. All other code uses only the interface defined here, and
-    never checks the kind.
+    Each task is a subclass in a file of its own, registered with `@register_task`. An instance holds the labels of a
+    data set. A subclass adds no fields, and sets the class variables that have no default here. All other code uses
+    only the interface defined here, and never checks which task it is given.
 
     In all methods, `logits` are the model's outputs, [num_rows, num_labels]; `labels` are returned by `label_array`,
-    and `predicted` by `predicted_labels`. `labels` and `predicted` have the same shape, which depends on the kind:
+    and `predicted` by `predicted_labels`. `labels` and `predicted` have the same shape, which depends on the task:
     [num_rows] or [num_rows, num_labels].
     """
 
@@ -69,7 +69,7 @@ class Task(ABC):
     default_objective: ClassVar[str]
     """Name of the default objective."""
     more_objectives: ClassVar[tuple[str, ...]] = ()
-    """Objectives that also fit this kind, although they do not list it in their `tasks`."""
+    """Objectives that also fit this task, although they do not list it in their `tasks`."""
 
     metrics: ClassVar[tuple[Metric, ...]]
     """Metrics returned by `compute_metrics`, in this order. By default, a study compares arms by the first one."""
@@ -116,22 +116,23 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
-        """Check that labels that are written in this way can be of this kind.
+        """Check that the task fits labels that are written in this way.
 
         Args:
             forms: how the labels are written.
             column: name of the label column.
         Raises:
-            ValueError: if they cannot; the message says what is expected and what the column contains.
+            ValueError: if it does not; the message says what is expected and what the column contains.
         """
 
     @classmethod
     def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
-        """Return a warning for each other plausible interpretation of labels that were guessed to be of this kind.
+        """Return a warning for each other plausible interpretation of labels for which this task was guessed.
 
         Args:
             forms: how the labels are written.
-            counts: number of training rows per label name or, for numbers, per value; values may be missing.
+            counts: number of training rows per label name or, for numbers, per value. If there are many
+                different numbers, only some of them are counted.
             column: name of the label column.
         """
         return []
@@ -183,7 +184,7 @@ class Task(ABC):
     # Output for reports
 
     @abstractmethod
-    def name_column(self, labels: Array) -> pa.Array | None:
+    def label_name_column(self, labels: Array) -> pa.Array | None:
         """Return label names for a file of predictions, [num_rows]; None if labels have no names."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Guess the kind of labels if the settings do not specify it."""
+"""Guess the task if the settings do not specify it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.tasks.single_label import SingleLabel
 
 
 def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Task]:
-    """Guess the kind of labels from how they are written.
+    """Guess the task from how the labels are written.
 
     Args:
         forms: how the labels are written.
@@ -48,7 +48,7 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
 
 
 def guess_from_indicators(*, is_one_hot: bool) -> type[Task]:
-    """Return the kind of labels that are written as a 0 or 1 for each label name.
+    """Return the task of labels that are written as a 0 or 1 for each label name.
 
     Args:
         is_one_hot: whether every row contains exactly one 1.
@@ -57,7 +57,7 @@ def guess_from_indicators(*, is_one_hot: bool) -> type[Task]:
 
 
 def recognise_task(labels: NDArray[Any]) -> type[Task]:
-    """Return the kind of the labels of a file of predictions, [num_rows] or [num_rows, num_labels]."""
+    """Return the task of the labels in a file of predictions, [num_rows] or [num_rows, num_labels]."""
     if labels.ndim == 2:
         return MultiLabel
     return Regression if labels.dtype.kind == "f" else SingleLabel

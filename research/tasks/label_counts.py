@@ -33,8 +33,8 @@ class LabelCounts:
         Args:
             labels: [num_rows], or [num_rows, num_labels] of zeros and ones.
             predicted: predictions of the same shape.
-            num_labels: number of outputs of the model. Larger label codes are not counted: these labels occur in no
-                training row, so the model has no output for them.
+            num_labels: number of outputs of the model. Label codes from this number on are not counted: they are the
+                codes of unseen labels, for which the model has no output.
         """
         if labels.ndim == 1:
             correct = labels[labels == predicted]

@@ -1,4 +1,4 @@
-"""How labels are written in a file, before their kind is known."""
+"""How labels are written in a file, before the task is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LabelForms:
     forms: set[Form] = field(default_factory=set)
     """Forms that occur."""
     has_fractions: bool = False
-    """Whether a number has a fraction."""
+    """Whether at least one number has a fraction."""
     list_lengths: Counter[int] = field(default_factory=Counter)
     """Number of rows with a list, by its length."""
     indicator_lengths: Counter[int] = field(default_factory=Counter)
@@ -97,8 +97,8 @@ class LabelForms:
     def indicator_length(self) -> int | None:
         """Number of zeros and ones per row if each row has a 0 or 1 for each label; None if rows have label names.
 
-        With one column, nearly all lists must contain only 0 and 1. These could still be label names. They are not if a
-        list repeats a value, because a row has a label only once. They are not if all these lists have length 2 either,
+        With one column, nearly all lists must contain only 0 and 1. Even then, 0 and 1 could be label names. They are
+        not if a list repeats a value, because a row has a label only once; nor if all these lists have length 2,
         because then every row would have both labels. The few lists with other values count as bad rows; otherwise, 0
         and 1 would become label names in all rows.
         """

@@ -13,7 +13,7 @@ from research.tasks.label_counts import LabelCounts
 
 
 class LabelledTask(Task):
-    """Labels with names; the model has one output per label, which determines the label's probability."""
+    """Labels with names and predicted probabilities; the model has one output per label."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts:
         return LabelCounts.of(labels, predicted, self.num_labels)
@@ -24,7 +24,7 @@ class LabelledTask(Task):
 
     @abstractmethod
     def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:
-        """Return a function that returns the predicted probabilities of a label code, [num_rows]."""
+        """Return a function from a label code to the predicted probability of this label in each row, [num_rows]."""
 
     def one_versus_rest_candidates(self) -> range:
         """Return the codes of the labels that `one_versus_rest` chooses from."""

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 
 def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
-    """Return the Matthews correlation of labels and predictions; NaN if all rows have the same label.
+    """Return the Matthews correlation of labels and predictions.
 
-    scikit-learn computes a matrix of all pairs of labels, which does not fit into memory for many labels.
+    The result is NaN if all rows have the same label; otherwise, it is 0 if all predictions are the same.
+
+    scikit-learn's function is not used, because it computes a matrix of all pairs of labels, which does not fit into
+    memory for many labels.
 
     Args:
         labels: label codes, [num_rows].

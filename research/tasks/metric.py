@@ -16,7 +16,7 @@ class Metric:
     """A measure of the quality of predictions."""
 
     name: str
-    """Name in metrics.jsonl and --best_metric."""
+    """Name in metrics.jsonl and --best_metric; for `Task.label_metric`, the beginning of the name."""
     bounds: tuple[float, float]
     """Smallest and largest possible value."""
     lower_is_better: bool = False

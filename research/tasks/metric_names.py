@@ -25,7 +25,8 @@ def check_metric_name(name: str, task_name: str | None = None) -> None:
         name: name of the metric.
         task_name: name of the task, if known; a task that is not (yet) registered may have any metric.
     Raises:
-        UnknownNameError: if no task has it; the message suggests the nearest metric and lists all metrics.
+        UnknownNameError: if no task (or, with `task_name`, this task) has it; the message suggests the nearest metric
+            and lists all metrics.
     """
     if task_name is not None and task_name not in TASKS:
         return

@@ -112,7 +112,7 @@ class MultiLabel(LabelledTask):
             **{f"f1/{name}": float(value) for name, value in zip(self.label_names, f1, strict=True)},
         }
 
-    def name_column(self, labels: Array) -> pa.Array:
+    def label_name_column(self, labels: Array) -> pa.Array:
         """Return lists of the names of the labels that apply."""
         import pyarrow as pa
 
@@ -160,5 +160,5 @@ def _mean_log_loss(logits: Floats, has_label: NDArray[np.bool_]) -> float:
     for rows in row_blocks(*logits.shape):
         # The sigmoid of -logit is the probability that the row lacks the label.
         logits_of_truth = np.where(has_label[rows], logits[rows], -logits[rows]).astype(np.float64)
-        total -= float(np.log(np.clip(expit(logits_of_truth), 1e-15, None)).sum())
+        total -= float(np.log(np.clip(expit(logits_of_truth), 1e-15, None)).sum())  # avoid log(0)
     return total / logits.size

@@ -6,6 +6,7 @@ import re
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?(\d+)(\.0*)?")
+"""Matches whole numbers without an exponent; `without_exponent` removes it."""
 MAX_WHOLE_NUMBER_CLASSES = 20
 """Maximum number of distinct whole numbers stored as floats (1.0, 2.0) that are treated as classes."""
 

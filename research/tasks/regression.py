@@ -90,7 +90,7 @@ class Regression(Task):
             "mse": float(np.square(outputs - scores).mean()),
         }
 
-    def name_column(self, labels: Array) -> None:
+    def label_name_column(self, labels: Array) -> None:
         """Return None: scores have no names."""
 
     def describe_label(self, label: Any) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NO_LABEL = -100
-"""Placeholder for a missing label, which cross entropy ignores."""
+"""Placeholder for a missing label, which cross-entropy ignores."""
 _LOG_LOSS_BOUNDS = (np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
 """Probabilities are clipped to this range, as in scikit-learn."""
 
@@ -100,37 +100,34 @@ class SingleLabel(LabelledTask):
         """Return accuracy, F1, Matthews correlation, AUROC, log loss and expected calibration error.
 
         As in scikit-learn, f1_macro is the mean over the labels that occur in `labels` or are predicted for some row;
-        all remaining labels are ignored. Rows whose label occurs in no training row count as wrong, but are left out of
-        AUROC and log loss.
+        all remaining labels are ignored. Rows with unseen labels count as wrong, but AUROC and log loss leave them out.
         """
         from sklearn.metrics import f1_score
 
         scores, predicted = BlockSoftmax(logits), self.predicted_labels(logits)
         correct = predicted == labels
         # AUROC and log loss use only the rows whose label has an output; usually, these are all rows.
-        seen = labels < self.num_labels
-        known, scores_of_known = (labels, scores) if seen.all() else (labels[seen], BlockSoftmax(logits[seen]))
+        is_seen = labels < self.num_labels
+        seen, seen_scores = (labels, scores) if is_seen.all() else (labels[is_seen], BlockSoftmax(logits[is_seen]))
         return {
             "accuracy": float(correct.mean()),
             "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
             "f1_micro": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
             "mcc": matthews_correlation(labels, predicted),
             "auroc": (
-                mean_auroc(scores_of_known.columns, known)
-                if self.num_labels > 2
-                else _binary_auroc(scores_of_known, known)
+                mean_auroc(seen_scores.columns, seen) if self.num_labels > 2 else _binary_auroc(seen_scores, seen)
             ),
-            "log_loss": float(-np.log(np.clip(scores_of_known.of(known), *_LOG_LOSS_BOUNDS)).mean()),
+            "log_loss": float(-np.log(np.clip(seen_scores.probabilities_of(seen), *_LOG_LOSS_BOUNDS)).mean()),
             "calibration_error": calibration_error(scores.confidence, correct),
         }
 
-    def name_column(self, labels: Array) -> pa.Array:
+    def label_name_column(self, labels: Array) -> pa.Array:
         import pyarrow as pa
 
         return pa.array(self.names_of(labels.tolist()), pa.string())
 
     def names_of(self, labels: Iterable[int]) -> list[str]:
-        """Return the names of labels, including those that occur in no training row."""
+        """Return the names of label codes, including unseen labels; a placeholder for codes that have no name."""
         names = (*self.label_names, *self.unseen_labels, "label unknown to the training rows")
         return [names[min(label, len(names) - 1)] for label in labels]
 
@@ -170,4 +167,5 @@ def _are_fractions_as_text(names: Iterable[str]) -> bool:
 
 def _binary_auroc(scores: BlockSoftmax, labels: Array) -> float:
     """Return the area under the ROC curve of the second of two labels."""
+    # The mask has a single column, so the area is computed only for the second label.
     return mean_auroc(lambda _: scores.columns(slice(1, 2)), (labels == 1)[:, None])

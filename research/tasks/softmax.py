@@ -13,7 +13,7 @@ BLOCK_BYTES = 2**24
 
 
 def row_blocks(num_rows: int, num_labels: int) -> Iterator[slice]:
-    """Yield blocks of rows whose float64 probabilities stay within BLOCK_BYTES."""
+    """Yield blocks of at least one row whose float64 probabilities stay within BLOCK_BYTES if possible."""
     rows_per_block = max(1, BLOCK_BYTES // (8 * num_labels))
     return (slice(start, min(start + rows_per_block, num_rows)) for start in range(0, num_rows, rows_per_block))
 
@@ -36,10 +36,10 @@ class BlockSoftmax:
     @property
     def confidence(self) -> NDArray[np.float64]:
         """Probability of the most likely label, [num_rows]."""
-        return 1 / self._sums[:, 0]
+        return 1 / self._sums[:, 0]  # the highest logit is subtracted from all, so its exponential is 1
 
-    def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Return the probability of one given label per row, [num_rows]."""
+    def probabilities_of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return the probability of each row's label in `labels`, [num_rows]."""
         return self._normalise(np.take_along_axis(self._logits, labels[:, None], axis=1), slice(None))[:, 0]
 
     def rows(self, rows: slice) -> NDArray[np.float64]:

@@ -302,7 +302,7 @@ def test_command_line_prints_one_line_about_a_bad_row_and_works_once_it_is_remov
     flags = [*valid_flags, "--data", reviews]
     done = launch(flags, check=False)
     assert done.returncode == 1
-    assert re.fullmatch(r"error: 1 bad row of 41: reviews\.csv, row 41 .*: empty text.*bad_rows=skip\.\n", done.stderr)
+    assert re.fullmatch(r"error: 1 bad row of 41: reviews\.csv, row 41 .*: empty text.*bad_rows skip\.\n", done.stderr)
     write_file(reviews, f"text,label\n{CSV_ROWS}")
     launch(flags)
 

@@ -25,7 +25,7 @@ Ids = NDArray[np.int64]
 
 WIDTH_MULTIPLE = 32
 """Batches are padded to a multiple of this number of tokens, or to max_length if that is shorter. On a CPU, every new
-width fragments the heap and compiles another kernel, so that memory would grow throughout an epoch."""
+width fragments the heap and compiles another kernel; without rounding, memory would grow throughout an epoch."""
 
 
 class Collator:
@@ -93,7 +93,7 @@ class Collator:
         Raises:
             ValueError: if one of them is not.
         """
-        self._compute_room(self.max_length)
+        self._compute_room(self.max_length)  # raises the error
 
     def _compute_room(self, max_length: int | None) -> int:
         """Return the number of tokens that a row has room for, excluding special tokens.
@@ -134,8 +134,8 @@ class Collator:
         values = np.asarray(ids, dtype=np.int64)
         if len(values) <= num_kept:
             return values
-        num_first = {"head": num_kept, "tail": 0, "head_tail": (num_kept + 1) // 2}[self.truncation]
-        return np.concatenate([values[:num_first], values[len(values) - (num_kept - num_first) :]])
+        num_from_start = {"head": num_kept, "tail": 0, "head_tail": (num_kept + 1) // 2}[self.truncation]
+        return np.concatenate([values[:num_from_start], values[len(values) - (num_kept - num_from_start) :]])
 
     def _pad(self, texts: list[tuple[Ids, Ids]], *, max_width: int) -> dict[str, Tensor]:
         """Add special tokens to the texts of each row, and return the padded inputs of the model."""

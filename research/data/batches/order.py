@@ -1,7 +1,7 @@
 """Order the rows of an epoch into global batches, and split these among processes into micro-batches.
 
-The order of rows is a pure function of the seed and the epoch. It does not depend on the number of processes, the
-micro-batch size, edits, or whether the run was resumed.
+The order of rows is determined by their lengths, the batch size, the seed and the epoch. It does not depend
+on the number of processes, the micro-batch size, edits, or whether the run was resumed.
 """
 
 from __future__ import annotations

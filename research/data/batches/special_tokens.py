@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-# Texts to tokenize. The first pair that the tokenizer knows is used, because a vocabulary may cover only one script.
-_MARKERS = (("one", "two"), ("a", "b"), ("1", "2"), ("的", "是"), (".", ","))
+# The first pair of texts that the tokenizer knows is tokenized. A vocabulary may cover only one script, so there are
+# pairs for several.
+_SAMPLE_PAIRS = (("one", "two"), ("a", "b"), ("1", "2"), ("的", "是"), (".", ","))
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SpecialTokens:
     between_types: tuple[int, ...]
     """Token type ids of the special tokens between the texts."""
     second_type: int
-    """Token type id of the second text."""
+    """Token type id of the second text; `first_type` if there is only one text."""
     suffix_types: tuple[int, ...]
     """Token type ids of the suffix."""
     has_types: bool
@@ -46,7 +47,7 @@ def find_special_tokens(tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> Sp
     Raises:
         ValueError: if the tokenizer's output does not contain the token ids of the texts.
     """
-    for first, second in _MARKERS:
+    for first, second in _SAMPLE_PAIRS:
         texts = [first, second] if pair else [first]
         text_ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in texts]
         if not all(text_ids):

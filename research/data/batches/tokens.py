@@ -74,7 +74,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _write_tokens(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
-    """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
+    """Write the tokenized rows of each split to a file. Return how many rows per split have no known token."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
     num_unknown = dict.fromkeys(SPLIT_NAMES, 0)
@@ -120,7 +120,10 @@ def _check_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool
 def _tokenize_batches(
     data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: list[str], scratch: Path
 ) -> Iterator[tuple[pa.RecordBatch, list[pa.ListArray]]]:
-    """Yield batches of rows and, for each text column, the token ids of the rows."""
+    """Yield batches of rows and, for each text column, the token ids of the rows.
+
+    The token ids of a slow tokenizer are first written to the new directory `scratch`.
+    """
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         return {f"{column}_ids": _tokenize_texts(tokenizer, batch[column]) for column in columns}
@@ -138,7 +141,7 @@ def _tokenize_batches(
         batch_size=100,
         num_proc=num_processes if num_processes > 1 else None,
         cache_file_name=str(scratch / "ids.arrow"),
-        new_fingerprint="tokens",
+        new_fingerprint="tokens",  # not used; without it, the library would hash the tokenizer
         desc="Tokenizing",
     )
     for rows in read_dataset(mapped):

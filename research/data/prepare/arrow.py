@@ -13,7 +13,7 @@ from datasets import Dataset
 
 # A batch is written as soon as it has this many rows or bytes. Batches must not be too small: opening a memory-mapped
 # file reads the header of every batch, and the kernel also maps the pages around each header, so that with batches of a
-# few kilobytes the whole file would become resident.
+# few kilobytes the whole file would become resident in memory.
 BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 
@@ -90,9 +90,9 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_dataset(dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a data set in batches, in order. If it is exactly one file, the file's own batches are read."""
+    """Yield the rows of a data set in batches, in order. If the rows are a whole file, its own batches are read."""
     files = dataset.cache_files
-    if len(files) == 1 and dataset._indices is None:
+    if len(files) == 1 and dataset._indices is None:  # no selection or order of rows
         yield from read_batches(Path(files[0]["filename"]))
         return
     for table in dataset.with_format("arrow").iter(BATCH_ROWS):

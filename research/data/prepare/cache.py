@@ -1,7 +1,7 @@
-"""Cache of prepared data. An entry is a directory that is built once and identified by a fingerprint.
+"""Cache of prepared data and tokenized rows.
 
-The manifest of an entry stores facts about its content, and the sizes of its files. Only complete entries are visible
-to other processes.
+An entry is a directory that is built once and identified by a fingerprint. The manifest of an entry stores
+facts about its content, and the sizes of its files. Only complete entries are visible to other processes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def fingerprint(format_version: int, *parts: Any) -> str:
 
 
 def fetch(cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """Return the directory and the facts of an entry, and build the entry first if it does not exist.
+    """Return the directory and the facts of an entry, and build the entry first if it does not exist or is damaged.
 
     Two processes may build the same entry at the same time. Each writes to a temporary directory; the first to finish
     renames its directory to that of the entry, and the other process discards its own.
@@ -111,7 +111,7 @@ def _describe_unwritable(cache_dir: Path, error: OSError) -> str:
 
 
 def _read_facts(target: Path) -> dict[str, Any] | None:
-    """Return the facts of an entry; None if it does not exist or a file does not have the size that was written.
+    """Return the facts of an entry; None if it does not exist, or its manifest or the size of a file is wrong.
 
     Raises:
         OSError: if a file of the entry cannot be read.

@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 @register_cleaning("strip_html")
 def strip_html(text: str) -> str:
-    """Replace `<br>` by a line break, remove tags and comments, and unescape entities."""
+    """Replace `<br>` with a line break, remove tags and comments, and unescape entities."""
     return html.unescape(_TAG.sub("", _LINE_BREAK.sub("\n", text)))
 
 
@@ -41,7 +41,7 @@ def strip_control(text: str) -> str:
 
 @register_cleaning("collapse_whitespace")
 def collapse_whitespace(text: str) -> str:
-    """Replace every run of whitespace by one space, and remove whitespace at both ends."""
+    """Replace every run of whitespace with one space, and remove whitespace at both ends."""
     return " ".join(text.split())
 
 

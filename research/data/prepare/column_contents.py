@@ -30,9 +30,9 @@ class Content(Enum):
     TEXT = "text"
     """Most values have several words."""
     ID = "id"
-    """Most values are numbers, ids or codes, which are not useful as text."""
+    """Nearly all values are numbers, ids or codes, which are not useful as text, or the column's name says so."""
     OTHER = "other"
-    """Most values are short strings, or there are no values."""
+    """Most values are short strings, or no value is a string."""
 
 
 def classify_columns(table: Table, columns: Sequence[str]) -> dict[str, Content]:

@@ -29,7 +29,7 @@ class Columns:
     if rows have no labels."""
 
     @property
-    def texts(self) -> list[str]:
+    def text_columns(self) -> list[str]:
         """The text column, or both text columns of a pair."""
         return [self.text, *([self.text_pair] if self.text_pair else [])]
 
@@ -40,11 +40,14 @@ class Columns:
 
     def names(self) -> list[str]:
         """Return all columns: the text columns, then the label columns."""
-        return [*self.texts, *self.label]
+        return [*self.text_columns, *self.label]
 
 
 def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
-    """Choose the columns that the settings name, and guess the remaining columns from their names and contents.
+    """Choose the columns that the settings name, and guess the label column and the text column if they are not named.
+
+    The label column is guessed from its name; the text column is guessed from its name and contents, together with the
+    column of a second text, if there is one.
 
     Returns:
         The columns, and messages about guesses.
@@ -58,10 +61,10 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
     if len(set(named)) < len(named):
         raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(named)}.")
 
-    notes = []
+    guesses = []
     if not label:
         label = (_guess_label([column for column in columns if column not in named], table),)
-        notes.append(f"label_column: '{label[0]}'")
+        guesses.append(f"label_column: '{label[0]}'")
     text, text_pair = settings.text_column, settings.text_pair_column
     warnings: list[str] = []
     if text is None:
@@ -69,13 +72,13 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
         contents = {} if table.fixed_columns else classify_columns(table, candidates)
         text, guessed_pair = _guess_text(candidates, contents, table, text_only=text_pair is not None)
         text_pair = text_pair or guessed_pair
-        notes.append(f"text_column: '{text}'")
-        notes += [f"text_pair_column: '{guessed_pair}'"] if guessed_pair else []
+        guesses.append(f"text_column: '{text}'")
+        guesses += [f"text_pair_column: '{guessed_pair}'"] if guessed_pair else []
         if text_pair is None:
             warnings = _warn_of_unused_texts(text, contents)
-    if not notes or table.fixed_columns:
+    if not guesses or table.fixed_columns:
         return Columns(text, text_pair, label), []
-    return Columns(text, text_pair, label), [f"Guessed {', '.join(sorted(notes))}.", *warnings]
+    return Columns(text, text_pair, label), [f"Guessed {', '.join(sorted(guesses))}.", *warnings]
 
 
 def check_columns_exist(names: Sequence[str], table: Table) -> None:

@@ -61,6 +61,8 @@ class LabelEncoder(ABC):
     def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
         """Assign label codes to labels that occur only in validation or test rows, so that these rows are kept.
 
+        Args:
+            rows: rows of the validation and test splits that have labels.
         Raises:
             ValueError: if rows may have several labels, and some of them do not occur in the training rows.
         """
@@ -68,13 +70,13 @@ class LabelEncoder(ABC):
     def check_and_stratify(self, rows: IngestedRows, bad: BadRows, unseen: BadRows) -> tuple[NDArray[np.bool_], Strata]:
         """Report rows with unusable labels. Return which rows are usable, and the stratum of each row, both [num_rows].
 
-        The stratum is the label, the quantile of the score or, if a row has several labels, the label that is rarest in
-        the training rows.
+        The stratum is the label; in regression, the quantile of the score; if a row may have several labels, its label
+        that is rarest in the training rows.
 
         Args:
             rows: rows of a split.
             bad: collects the rows whose label cannot be read.
-            unseen: collects the rows with a label that does not occur in the training rows.
+            unseen: collects the rows with unseen labels.
         """
         usable = np.ones(len(rows), dtype=np.bool_)
         values: NDArray[Any] = np.zeros(len(rows), dtype=self._value_type)
@@ -115,7 +117,7 @@ class LabelEncoder(ABC):
 
     @abstractmethod
     def _explain_unseen(self, label: list[str]) -> str:
-        """Return a message that a readable label is unusable because it does not occur in the training rows."""
+        """Return a message saying that a readable label is unusable because it does not occur in the training rows."""
 
     @abstractmethod
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
@@ -129,7 +131,8 @@ class LabelEncoder(ABC):
     def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
         """Return whether any mark for missing labels may be a real label of this data set.
 
-        This is the case if the mark is also a label in the training rows, or a number in the range of their scores.
+        This is the case if the mark is also a label in the training rows, or, in regression, a number in the range of
+        the training rows' scores.
 
         Args:
             missing_marks: marks that occur in a split, such as NA or -1.

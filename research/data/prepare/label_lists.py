@@ -16,8 +16,8 @@ from research.data.prepare.splits import Integers
 from research.tasks.label_forms import ZEROS_AND_ONES
 
 _LISTED_TWICE = (
-    "a label is listed twice (lists hold the labels that apply; they are read as a 0 or 1 for each label only if all "
-    "lists in the column consist of zeros and ones)"
+    "a label is listed twice (lists hold the labels that apply; they are read as a 0 or 1 for each label only if "
+    "nearly all lists in the column consist of zeros and ones)"
 )
 
 
@@ -37,14 +37,14 @@ class LabelReader(ABC):
     """Reads the list of labels of each row."""
 
     names: tuple[str, ...]
-    """Label names in the order of the model's outputs."""
+    """Label names in the order of their codes."""
 
     @abstractmethod
     def read(self, labels: pa.ListArray) -> RowLabels:
         """Return the label codes of several rows."""
 
     @abstractmethod
-    def explain(self, label: list[str]) -> str | None:
+    def explain_unreadable(self, label: list[str]) -> str | None:
         """Return the reason why a row's list of labels cannot be read; None if it can be read."""
 
 
@@ -63,13 +63,13 @@ class NameReader(LabelReader):
         codes = self.codes.encode(labels.flatten())
         lengths = count_values_per_list(labels)
         rows = np.repeat(np.arange(len(labels)), lengths)
-        order = np.lexsort((codes, rows))
+        order = np.lexsort((codes, rows))  # by row, then by code, so that repeated codes of a row are neighbours
         is_repeated = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0) & (codes[order][1:] >= 0)
         invalid = np.zeros(len(labels), dtype=np.bool_)
         invalid[rows[order][1:][is_repeated]] = True
         return RowLabels(codes, lengths, invalid)
 
-    def explain(self, label: list[str]) -> str | None:
+    def explain_unreadable(self, label: list[str]) -> str | None:
         ids = [value for value in label if self.codes.is_undeclared_integer(value)]
         plural = "s" if len(ids) > 1 else ""
         if ids and all(0 <= int(value) < self.codes.num_declared for value in ids):
@@ -111,7 +111,7 @@ class IndicatorReader(LabelReader):
         applies = _is_in(values, self._ONES) & ~invalid[rows]
         return RowLabels(positions[applies], np.bincount(rows[applies], minlength=len(labels)), invalid)
 
-    def explain(self, label: list[str]) -> str | None:
+    def explain_unreadable(self, label: list[str]) -> str | None:
         if len(label) != len(self.names):
             return f"expected {len(self.names)} zeros and ones, found {len(label)} values"
         wrong = [repr(value) for value in label if value.strip().lower() not in ZEROS_AND_ONES]

@@ -30,7 +30,7 @@ class LabelTally(ABC):
             num_train: number of training rows.
         """
 
-    def present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+    def find_present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
         """Return for each split which labels occur in it, [num_labels]; for scores, an empty dictionary.
 
         Args:
@@ -56,7 +56,7 @@ class ScoreTally(LabelTally):
             "num_unseen": dict.fromkeys(SPLIT_NAMES, 0),
             "label_counts": [],
             "score_mean": mean,
-            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,  # scores are divided by it
+            "score_std": math.sqrt(max(mean_square - mean**2, 0.0)) or 1.0,  # never 0, because scores are divided by it
         }
 
 
@@ -91,5 +91,5 @@ class NameTally(LabelTally):
             "score_std": 1.0,
         }
 
-    def present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
+    def find_present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
         return {name: self._counts[name] > 0 for name in SPLIT_NAMES if name in splits}

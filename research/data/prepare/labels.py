@@ -60,7 +60,8 @@ def read_label(value: Any, forms: LabelForms, *, typed: bool) -> list[str]:
 
 
 NO_LABEL_MARKS = {"na", "n/a", "none", "null"}
-"""Marks that programs write for missing values, in lower case. Any of them may also be a real label name."""
+"""Marks that programs write for missing values, in lower case. Unlike the marks that `is_missing` recognises, any of
+them may also be a real label name."""
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
@@ -80,7 +81,7 @@ def is_missing(value: Any, *, typed: bool) -> bool:
 
 def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     """Return a label that is not a list as a string, and the name of its form: str, int, float or bool."""
-    if is_missing(value, typed=typed):
+    if is_missing(value, typed=typed):  # one of several values in a list: the row is bad, not unlabelled
         raise BadLabelError(MISSING)
     if isinstance(value, str):
         text = value.strip()
@@ -99,7 +100,7 @@ class LabelCodes:
     """Mapping from labels as written in the files to label codes.
 
     Args:
-        names: label names in the order of the model's outputs.
+        names: label names in the order of their codes.
         to_name: function that returns the label name for a label as written in the file.
         num_declared: number of label names that the file declares.
     """
@@ -120,16 +121,16 @@ class LabelCodes:
         (such as postcodes) and kept unchanged.
         """
         stripped = {value.strip() for value in values}
-        are_numbers = _are_numbers(stripped)
-        names = {_simplify_number(value) if are_numbers else value for value in stripped}
+        are_whole_numbers = _are_whole_numbers(stripped)
+        names = {_simplify_number(value) if are_whole_numbers else value for value in stripped}
 
         def to_name(value: str) -> str:
             """Return the label name of a value. One file may write a number as 1, and another file as 1.0."""
             text = value.strip()
             return text if text in names or (name := _simplify_number(text)) not in names else name
 
-        are_numeric = all(NUMBER.fullmatch(name) for name in names)
-        return cls(sorted(names, key=(lambda name: (float(name), name)) if are_numeric else None), to_name)
+        are_numbers = all(NUMBER.fullmatch(name) for name in names)
+        return cls(sorted(names, key=(lambda name: (float(name), name)) if are_numbers else None), to_name)
 
     @classmethod
     def from_declared(cls, names: Sequence[str]) -> LabelCodes:
@@ -149,7 +150,7 @@ class LabelCodes:
         return LabelCodes([*self.names, *names], self._to_name, self.num_declared)
 
     def find_unknown(self, values: Iterable[str]) -> set[str]:
-        """Return the label names of the values that have no label code."""
+        """Return the label names of values without a label code, except for undeclared integers (invalid labels)."""
         return {self._to_name(value) for value in values if not self.is_undeclared_integer(value)} - self._codes.keys()
 
     def is_undeclared_integer(self, value: str) -> bool:
@@ -168,7 +169,7 @@ class LabelCodes:
         return {name: spellings for name, spellings in by_name.items() if len(spellings) > 1}
 
 
-def _are_numbers(values: set[str]) -> bool:
+def _are_whole_numbers(values: set[str]) -> bool:
     """Return whether all values are whole numbers, and not identifiers with leading zeros or all of the same width."""
     are_whole = all(WHOLE_NUMBER.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
@@ -221,7 +222,7 @@ def _parse_score(value: str) -> float:
     return float(value) if NUMBER.fullmatch(value) else math.nan
 
 
-def distinct(values: pa.StringArray) -> list[str]:
+def find_distinct_values(values: pa.StringArray) -> list[str]:
     """Return the distinct values."""
     unique: list[str] = pc.unique(values).to_pylist()
     return unique

@@ -32,7 +32,7 @@ def learn_labels(train: IngestedRows, columns: Columns, task_class: type[Task] |
         columns: the columns that were read.
         task_class: task; None to guess it.
     Raises:
-        ValueError: if the labels do not fit the task, or there are fewer different labels than the task needs.
+        ValueError: if the labels are inconsistent or do not fit the task, or there are fewer labels than it needs.
     """
     column = columns.joined_label_columns
     if task_class is not None:
@@ -81,7 +81,8 @@ def _learn_indicators(train: IngestedRows, columns: Columns, task_class: type[Ta
         if first_invalid is None:
             raise
         # Too few labels may result from invalid rows, so the message is about the first of these.
-        raise ValueError(f"Columns '{columns.joined_label_columns}': {reader.explain(first_invalid)}.") from None
+        reason = reader.explain_unreadable(first_invalid)
+        raise ValueError(f"Columns '{columns.joined_label_columns}': {reason}.") from None
     form = "one-hot" if is_one_hot else "multi-hot"
     source = "Columns" if in_columns else "Lists in column"
     naming = "" if in_columns else "; labels are named by their position, from 0"

@@ -33,7 +33,7 @@ class Splits:
 
     Columns: id (number of the row, from 0, over all files that the split was read from; see `files`), text, text_pair
     (only if rows are pairs of texts), and label (a label code, a list of label codes, or a score; null if the split is
-    `unlabelled`).
+    `unlabelled`). Tokenized splits have other columns; see `tokenize_splits`.
     """
 
     train: Dataset
@@ -47,7 +47,7 @@ class Splits:
     skipped_rows: tuple[SkippedRows, ...] = ()
     """Number of bad rows that were skipped, by split and reason."""
     num_unseen: Mapping[str, int] = field(default_factory=dict)
-    """Number of rows in each split with a label that does not occur in the training rows; these rows count as wrong."""
+    """Number of rows with unseen labels in each split; these rows count as wrong."""
     files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """Files that each split was read from, each with the id of its first row."""
     cache_dir: Path | None = None
@@ -58,6 +58,7 @@ class Splits:
     @property
     def has_pairs(self) -> bool:
         """Whether rows are pairs of texts."""
+        # pair_ids is the column of a tokenized split.
         return not {"text_pair", "pair_ids"}.isdisjoint(self.train.column_names)
 
     def place_of(self, split: str, row_id: int) -> str:
@@ -111,18 +112,25 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     for message in facts["log"]:
         _log_message(message)
     task = TASKS[facts["task"]](
-        tuple(facts["label_names"]),
-        tuple(facts["label_counts"]),
-        facts["num_rows"]["train"],
-        facts["score_mean"],
-        facts["score_std"],
-        tuple(facts["unseen_labels"]),
+        label_names=tuple(facts["label_names"]),
+        label_counts=tuple(facts["label_counts"]),
+        num_train=facts["num_rows"]["train"],
+        score_mean=facts["score_mean"],
+        score_std=facts["score_std"],
+        unseen_labels=tuple(facts["unseen_labels"]),
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    skipped_rows = tuple(SkippedRows(*item) for item in facts["skipped_rows"])
-    files = {split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()}
-    unlabelled = tuple(facts["unlabelled"])
-    return Splits(train, validation, test, task, skipped_rows, facts["num_unseen"], files, directory, unlabelled)
+    return Splits(
+        train=train,
+        validation=validation,
+        test=test,
+        task=task,
+        skipped_rows=tuple(SkippedRows(*item) for item in facts["skipped_rows"]),
+        num_unseen=facts["num_unseen"],
+        files={split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()},
+        cache_dir=directory,
+        unlabelled=tuple(facts["unlabelled"]),
+    )
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:
@@ -157,7 +165,7 @@ def _log_message(message: str) -> None:
 
     Messages are cached as strings, so a warning is recognised by its prefix.
     """
-    text = for_message(message)
+    text = for_message(message)  # printable, on one line
     if text.startswith(WARNING):
         logger.warning(text.removeprefix(WARNING))
     else:

@@ -14,7 +14,7 @@ from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import MAX_NAMES_SHOWN, LabelEncoder
 from research.data.prepare.label_lists import LabelReader, NameReader, RowLabels
 from research.data.prepare.label_tally import NameTally
-from research.data.prepare.labels import distinct
+from research.data.prepare.labels import find_distinct_values
 from research.data.prepare.splits import Integers, Strata
 from research.tasks.base import Task
 
@@ -49,11 +49,11 @@ class NameEncoder(LabelEncoder):
     def admit_unseen_labels(self, rows: Iterable[IngestedRows]) -> None:
         self._keeps_unseen = True
         if not isinstance(self._reader, NameReader):
-            return
+            return  # with a 0 or 1 for each label, all labels have codes already
         unseen: set[str] = set()
         for split_rows in rows:
             for batch in split_rows.batches():
-                unseen |= self._reader.codes.find_unknown(distinct(batch.column("label").flatten()))
+                unseen |= self._reader.codes.find_unknown(find_distinct_values(batch.column("label").flatten()))
         self._check_unseen(sorted(unseen))
         self.unseen_names = tuple(sorted(unseen))
         self._reader = NameReader(self._reader.codes.with_names(self.unseen_names))
@@ -61,7 +61,7 @@ class NameEncoder(LabelEncoder):
 
     @abstractmethod
     def _check_unseen(self, names: Sequence[str]) -> None:
-        """Check that rows with labels that do not occur in training rows can count as wrong.
+        """Check that rows with unseen labels can count as wrong.
 
         Args:
             names: label names that occur only in validation or test rows.
@@ -110,7 +110,7 @@ class NameEncoder(LabelEncoder):
         return self._reader.read(pa.array([label], pa.list_(pa.string())))
 
     def _explain_unreadable(self, label: list[str]) -> str | None:
-        return self._reader.explain(label)
+        return self._reader.explain_unreadable(label)
 
     def _explain_unseen(self, label: list[str]) -> str:
         row_labels = self._read_one(label)
@@ -129,7 +129,7 @@ class NameEncoder(LabelEncoder):
         """Return all label codes in an array that `encode_labels` returned."""
 
     def _count_unseen(self, labels: pa.Array) -> int:
-        """Return the number of rows with a label that does not occur in the training rows; 0 if no such row is kept.
+        """Return the number of rows with an unseen label; 0 if no such row is kept.
 
         Args:
             labels: array that `encode_labels` returned.

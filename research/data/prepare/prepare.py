@@ -94,7 +94,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     label_facts = tally.facts(num_rows["train"])
     log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen_names)
     labelled = [name for name in SPLIT_NAMES if name not in unlabelled]
-    log += _describe_missing_labels(tally.present_labels(labelled), encoder.label_names)
+    log += _describe_missing_labels(tally.find_present_labels(labelled), encoder.label_names)
     log += [
         f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, but no metrics "
         "are computed on them."
@@ -137,7 +137,7 @@ def _read_splits(
                     check_columns_exist(split_columns.names(), table)
                     notes += table.notes()
             if all(table.sampled_columns for table in tables[name]):
-                split_columns = columns  # a later row may still have a label
+                split_columns = columns  # only the first rows were inspected: a later row may still have a label
             rows[name] = ingest(
                 tables[name],
                 num_tables,

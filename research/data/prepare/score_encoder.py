@@ -42,7 +42,7 @@ class ScoreEncoder(LabelEncoder):
         single = count_values_per_list(labels) == 1
         scores = np.full(len(labels), np.nan)
         scores[single] = parse_scores(labels.filter(pa.array(single)).flatten())
-        return scores, ~(np.abs(scores) <= _LARGEST_SCORE)
+        return scores, ~(np.abs(scores) <= _LARGEST_SCORE)  # also true for NaN
 
     def _assign_strata(self, values: NDArray[Any], usable: NDArray[np.bool_]) -> Strata:
         strata = np.zeros(len(values), dtype=np.int32)
@@ -63,7 +63,7 @@ class ScoreEncoder(LabelEncoder):
         return ScoreTally()
 
     def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
-        if not any(mark.startswith(MINUS_ONE) for mark in missing_marks):
+        if not any(mark.startswith(MINUS_ONE) for mark in missing_marks):  # -1 or -1.0
             return False
         scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
         return bool(np.nanmin(scores) <= float(MINUS_ONE) <= np.nanmax(scores))

@@ -72,7 +72,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     Args:
         hashes: hash of each row's text, [num_rows].
         strata: stratum of each row, [num_rows].
-        shares: for the number of each missing split, the share of the rows to move to it.
+        shares: share of the rows to move to each missing split, by the number of the split (VALIDATION or TEST).
         seed: seed of the random choice.
         existing: hashes of the texts in the existing validation or test split.
     Returns:
@@ -80,20 +80,20 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     Raises:
         ValueError: if a split would be empty.
     """
-    texts, text_of_row, num_copies = _group(hashes)
+    text_hashes, text_of_row, num_copies = _group(hashes)
     _, stratum_of_row, sizes = _group(strata)
     # Strata are numbered by size, so that the minimum over the rows with a text is the smallest of their strata.
     by_rarity = np.argsort(sizes, kind="stable")
     rarity = np.empty(len(sizes), dtype=np.int32)
     rarity[by_rarity] = np.arange(len(sizes))
-    stratum_of_text = np.full(len(texts), len(sizes), dtype=np.int32)
+    stratum_of_text = np.full(len(text_hashes), len(sizes), dtype=np.int32)
     np.minimum.at(stratum_of_text, text_of_row, rarity[stratum_of_row])
     del stratum_of_row
 
-    num_texts = len(texts)
+    num_texts = len(text_hashes)
     split_of_text = np.full(num_texts, TRAIN, dtype=np.int8)
-    free = ~np.isin(texts, existing)
-    del texts
+    free = ~np.isin(text_hashes, existing)
+    del text_hashes
     order = np.arange(num_texts, dtype=np.int32)
     np.random.default_rng(seed).shuffle(order)
     text_strata = _split_by(stratum_of_text[order], order, len(sizes))
@@ -105,10 +105,11 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
                 f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
                 f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
-        movables = [_find_movable(members[split_of_text[members] == TRAIN], free) for members in text_strata]
-        has_movable = np.array([len(movable) > 0 for movable in movables])
+        movable_texts = [_find_movable(members[split_of_text[members] == TRAIN], free) for members in text_strata]
+        has_movable = np.array([len(movable) > 0 for movable in movable_texts])
         targets = allocate(max(round(shares[split] * len(hashes)), 1), num_rows * has_movable, seed)
-        for movable, target in zip(movables, targets, strict=True):
+        for movable, target in zip(movable_texts, targets, strict=True):
+            # Move the first texts whose rows do not exceed the target in total.
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
         if not (split_of_text == split).any():

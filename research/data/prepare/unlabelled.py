@@ -10,7 +10,7 @@ from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import count_values_per_list
-from research.data.prepare.labels import NO_LABEL_MARKS, distinct
+from research.data.prepare.labels import NO_LABEL_MARKS, find_distinct_values
 from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import convert_read_errors
 from research.data.sources.tables import Table
@@ -66,7 +66,7 @@ def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEn
         labels = batch.column("label").drop_null()
         if len(labels) and (count_values_per_list(labels) == 0).any():
             return None  # an empty list is a label: it means that no label applies
-        values = distinct(labels.flatten())
+        values = find_distinct_values(labels.flatten())
         if not all(_MISSING_MARK.fullmatch(value.strip()) for value in values):
             return None
         missing_marks |= {value.strip() for value in values}

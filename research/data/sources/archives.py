@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from research.data.sources.base import PathSource, Source, identify_files, register_data
-from research.data.sources.imdb import RAW_SPLITS, ReviewFiles, review_path
+from research.data.sources.imdb import RAW_SPLITS, ReviewFiles, extract_review_path
 from research.data.sources.tables import check_file
 from research.data.sources.text_format import TextFormat
 
@@ -55,7 +55,7 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
         with _open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive, spool.open("wb") as file:
             for member in archive:
                 _check_member(member, path.name)
-                review = review_path(member.name)
+                review = extract_review_path(member.name)
                 content = archive.extractfile(member) if review and member.isfile() else None
                 if review is not None and content is not None:
                     offset = file.tell()

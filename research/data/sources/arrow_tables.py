@@ -55,7 +55,8 @@ class ArrowTable(Table):
                 if unreadable is not None:
                     report(row, 0, unreadable.reason)
                 else:
-                    yield row, 0, [_name_label(value, names) for value, names in zip(record, label_names, strict=True)]
+                    labelled = zip(record, label_names, strict=True)
+                    yield row, 0, [_to_label_name(value, names) for value, names in labelled]
 
 
 class ParquetTable(ArrowTable):
@@ -164,7 +165,7 @@ def _read_value(scalar: pa.Scalar) -> Any:
         return _Unreadable(f"a value of type {scalar.type} that cannot be read ({describe_briefly(error)})")
 
 
-def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
+def _to_label_name(value: Any, names: tuple[str, ...] | None) -> Any:
     """Return the label name for an id of a ClassLabel, and None for -1, which marks a missing label.
 
     A list is converted element by element. Ids without a name are returned unchanged.
@@ -172,7 +173,7 @@ def _name_label(value: Any, names: tuple[str, ...] | None) -> Any:
     if names is None or value is None:
         return value
     if isinstance(value, list):
-        return [_name_label(element, names) for element in value]
+        return [_to_label_name(element, names) for element in value]
     if isinstance(value, float) and value.is_integer():  # pandas stores ids as floats if one is missing
         value = int(value)
     if not isinstance(value, int):

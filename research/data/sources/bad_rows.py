@@ -18,7 +18,7 @@ _MAX_REASON_LENGTH = 300
 OTHER_REASONS = "other reasons"
 """Reason that stands for all further reasons."""
 INVALID_UTF8 = "invalid UTF-8"
-INVALID_UTF8_ADVICE = f"{INVALID_UTF8}; if the file has a different encoding, set it (such as --encoding cp1252)"
+INVALID_UTF8_ADVICE = f"{INVALID_UTF8}; if the file has a different encoding, set it (for example, --encoding cp1252)"
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class BadRows:
         self.setting = setting
         self.count = 0
         self.reasons: dict[int, Counter[str]] = {}
-        """Number of rows per reason, for each table."""
+        """Number of bad rows per reason, by the number of the file."""
         self._first: list[tuple[int, int, str]] = []
-        """Table, row and description of each of the first bad rows."""
+        """Number of the file, number of the row in it, and description, for each of the first bad rows."""
 
     def add(self, table: int, row: int, place: str, reason: str) -> None:
         """Count one bad row.
 
         Args:
-            table: number of the row's file, in the order in which files are read.
+            table: number of the row's file (each file is one table), in the order in which files are read.
             row: number of the row in its file, from 1.
             place: file and row, as a string for messages.
             reason: what is wrong with the row.
@@ -90,4 +90,4 @@ class BadRows:
         summary = f"{self.count:,} bad {rows} of {num_rows:,}: {described}{more}."
         if any(INVALID_UTF8_ADVICE in reasons for reasons in self.reasons.values()):
             raise BadRowsError(summary)  # do not suggest skipping: that would remove exactly the rows with accents
-        raise BadRowsError(f"{summary} Correct them, or skip them with {self.setting}=skip.")
+        raise BadRowsError(f"{summary} Correct them, or skip them with --{self.setting} skip.")

@@ -17,8 +17,8 @@ def check_encoding(name: str) -> None:
         ValueError: if the encoding is unknown, or does not encode text; the message suggests similar names.
     """
     try:
-        io.TextIOWrapper(io.BytesIO(), name)
-    except (LookupError, ValueError):  # ValueError for a NUL character
+        io.TextIOWrapper(io.BytesIO(), name)  # raises an error unless `name` is an encoding of text
+    except (LookupError, ValueError):  # ValueError for a NUL character in the name
         raise ValueError(f"{_describe_problem(name)} Common encodings: {', '.join(_COMMON)}.") from None
 
 

@@ -129,7 +129,7 @@ class ExcelSource(FileSource):
 
     def check(self, path: Path) -> None:
         super().check(path)
-        import_openpyxl()
+        import_openpyxl()  # raises an error if it is not installed
 
     def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
         return ExcelTable(path, name)

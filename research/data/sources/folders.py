@@ -42,7 +42,9 @@ def find_split_files(
     nested = list(_find_folders_with_splits(folder, _MAX_DEPTH))
     if len(nested) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in nested)
-        raise ValueError(f"'{folder}' holds more than one data set: {names}. Choose one, such as --data '{nested[0]}'.")
+        raise ValueError(
+            f"'{folder}' holds more than one data set: {names}. Choose one, for example: --data '{nested[0]}'."
+        )
     for path in nested:
         files, notes = _find_in_folder(path, suffixes, metadata_suffixes)
         notes = [f"The data of {folder} are read from its subfolder {path.relative_to(folder)}/.", *notes]
@@ -77,7 +79,9 @@ def find_named_split(path: Path) -> str | None:
 def _find_in_folder(
     folder: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the files of each split that are directly in a folder, and messages to log."""
+    """Return the files of each split that are directly in a folder or in a subfolder named after the split, and
+    messages to log.
+    """
     files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
     not_data = []
     unread = []
@@ -91,6 +95,7 @@ def _find_in_folder(
                 unread.append(f"{path.name}/" if path.is_dir() else path.name)
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
+        # Names such as train.v2.csv are refused: `find_named_split` only sees the part before the first dot.
         elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_STEM.get(_shard_stem(_stem(path))) == split):
             files[split].append(path)
         else:
@@ -118,6 +123,7 @@ def _find_in_folder(
     if not_data:
         notes.append(f"Files of {folder} that are named after splits but are not data: {', '.join(not_data)}.")
     if unread and any(files.values()):
+        # A name such as train2.csv suggests that the file should belong to a split.
         prefix = "Warning: " if any(map(_SPLIT_PREFIX.match, unread)) else ""
         notes.append(f"{prefix}Not read, because they are not named after a split: {', '.join(unread)} (in {folder}).")
     return files, notes

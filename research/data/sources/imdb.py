@@ -18,7 +18,8 @@ from research.data.sources.tables import Report, Table, refuse_lfs_pointer
 from research.data.sources.text_format import TextFormat
 
 SENTIMENTS = ("negative", "positive")
-_FOLDERS = {"neg": "negative", "pos": "positive"}
+"""Label names, ordered by label code."""
+_SENTIMENT_OF_FOLDER = {"neg": "negative", "pos": "positive"}
 RAW_SPLITS = ("train", "test")
 """Splits of the raw release, each in the folder of that name."""
 
@@ -88,7 +89,7 @@ class ReviewFiles(Table):
             except UnicodeDecodeError:
                 report(row, 0, INVALID_UTF8)
                 continue
-            record = {"text": text, "label": _FOLDERS[path.split("/")[1]]}
+            record = {"text": text, "label": _SENTIMENT_OF_FOLDER[path.split("/")[1]]}
             yield row, 0, [record[column] for column in columns]
 
 
@@ -102,10 +103,10 @@ def sort_key(path: str) -> tuple[str, float, str]:
     return folder, int(number.group()) if number else float("inf"), name
 
 
-def review_path(path: str) -> str | None:
+def extract_review_path(path: str) -> str | None:
     """Return `split/sentiment/name` for the path of a review inside the release, None for any other file."""
     parts = path.split("/")[-3:]
-    if len(parts) < 3 or parts[0] not in RAW_SPLITS or parts[1] not in _FOLDERS:
+    if len(parts) < 3 or parts[0] not in RAW_SPLITS or parts[1] not in _SENTIMENT_OF_FOLDER:
         return None
     # The shadow files that macOS adds start with a dot.
     return "/".join(parts) if parts[2].endswith(".txt") and not parts[2].startswith(".") else None
@@ -125,10 +126,10 @@ def list_reviews(root: Path) -> dict[str, list[tuple[str, Path]]]:
     return {
         split: [
             (path, root / path)
-            for folder in _FOLDERS
+            for folder in _SENTIMENT_OF_FOLDER
             if (root / split / folder).is_dir()
             for name in os.listdir(root / split / folder)
-            if (path := review_path(f"{split}/{folder}/{name}"))
+            if (path := extract_review_path(f"{split}/{folder}/{name}"))
         ]
         for split in RAW_SPLITS
     }

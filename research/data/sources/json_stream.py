@@ -13,7 +13,7 @@ from research.data.sources.lines import has_undecoded
 _CHUNK_SIZE = 2**16
 """Minimum number of characters per read."""
 _MAX_TOKEN_LENGTH = 12
-"""Characters at the end of the buffer that may belong to an incomplete number, literal or escape sequence."""
+"""Number of characters at the end of the buffer that may belong to an incomplete number, literal or escape sequence."""
 _SPACES = re.compile(r"[ \t\r\n]*")
 
 
@@ -23,7 +23,7 @@ class JsonError(ValueError):
 
 @dataclass(frozen=True)
 class Element:
-    """An element of a list."""
+    """A decoded value, such as an element of a list."""
 
     line: int
     """Number of its first line, from 1."""

@@ -194,7 +194,7 @@ def _enter_object(stream: JsonStream) -> bool:
     stream.expect("{")
     if stream.peek() != '"':
         return False
-    stream.read_value()
+    stream.read_value()  # the key
     stream.expect(":")
     return True
 
@@ -208,7 +208,10 @@ def _parse(content: str) -> Any:
 
 
 def _holds_rows(parsed: Mapping[str, Any]) -> bool:
-    """Return whether the only object of a file contains rows or columns, and is not a row itself."""
+    """Return whether the only object of a file contains rows or columns, and is not a row itself.
+
+    A row has at least one string and no nested objects.
+    """
     nested = any(
         isinstance(value, dict) or (isinstance(value, list) and any(isinstance(element, dict) for element in value))
         for value in parsed.values()

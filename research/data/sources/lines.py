@@ -71,7 +71,7 @@ def refuse_undecodable(path: Path, encoding: str, line: int, error: UnicodeError
 
 
 class Lines:
-    """Iterator over the lines of a file. It counts the lines and records whether some bytes could not be decoded.
+    """The lines of a file. Iteration counts the lines and records whether some bytes could not be decoded.
 
     Args:
         path: the file.

@@ -15,7 +15,7 @@ from research.system.plain_text import for_message
 
 @contextmanager
 def convert_read_errors(name: str | Path) -> Iterator[None]:
-    """Turn errors of the operating system, of Arrow or of decoding into a ValueError that names the file.
+    """Turn operating system errors, Arrow errors and decoding errors into a ValueError that names the file.
 
     Args:
         name: name of the file, used unless the error itself contains a path.

@@ -62,7 +62,7 @@ def _open(path: Path, name: str, source: FileSource | None, text_format: TextFor
 
 
 def _list_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the paths of files, and replace each folder written by save_to_disk by the files in it."""
+    """Yield the paths of files, and replace each folder written by save_to_disk with the files in it."""
     for path in paths:
         yield from list_saved_files(path) if path.is_dir() else [path]
 

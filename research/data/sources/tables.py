@@ -24,7 +24,7 @@ class Table(ABC):
     fixed_columns = False
     """Whether the file type determines the columns, so that they are not guessed."""
     typed = True
-    """Whether numbers are read as numbers. In csv and tsv files, every value is a string."""
+    """Whether the file distinguishes numbers from strings. If not, as in csv files, every value is read as a string."""
     sampled_columns = False
     """Whether `columns` returns only the columns of the first rows. If a row lacks a column, its value is None."""
 

@@ -17,7 +17,8 @@ class TextFormat:
     encoding: str | None = None
     """Character encoding. None means UTF-8, or UTF-16 if the file starts with a UTF-16 byte order mark."""
     quoting: Quoting = "auto"
-    """How csv and tsv files use quotes: to enclose fields (csv), or as ordinary characters (none)."""
+    """How csv and tsv files use quotes: to enclose fields (csv), or as ordinary characters (none). With auto, csv files
+    are read as with csv; for tsv files, the content of the file decides."""
     columns: tuple[str, ...] = ()
     """Column names of csv and tsv files without a header."""
 

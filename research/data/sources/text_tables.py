@@ -26,9 +26,9 @@ _R_ADVICE = 'In R, write the file with write.table(qmethod = "double", row.names
 _LABEL_SEPARATOR = re.compile(r"[,;|/]")
 """Possible separators of several labels in one field."""
 _MAX_KNOWN_VALUES = 100_000
-"""Maximum number of distinct values of a column that are kept for comparison."""
+"""Maximum number of distinct values of a column that are kept to recognise rows inside a quoted field."""
 _MAX_KNOWN_LENGTH = 200
-"""Maximum length in characters of a value that is kept for comparison."""
+"""Maximum length in characters of a value that is kept for this purpose."""
 _MAX_EXTRA_LENGTH = 8
 """Maximum number of extra characters per column in a repeated header: spaces, quotes, a byte order mark."""
 _FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
@@ -75,7 +75,7 @@ class DelimitedTable(Table):
     def columns(self) -> list[str]:
         check_text(self.path, self.name)
         lines = self._lines()
-        _, header = next(self._records(lines), (1, []))
+        _, header = next(self._records(lines), (1, []))  # with --columns, this is the first row
         if isinstance(header, str):
             raise ValueError(f"The header of {self.name} cannot be read: {header}.")
         if lines.pop_undecoded():
@@ -260,7 +260,7 @@ class DelimitedTable(Table):
         return len(names) > 1 and all(name.strip() in self._names_by_column[index] for name in names)
 
     def _known_values(self, index: int) -> frozenset[str]:
-        """Return the values of a column in all rows that consist of one line.
+        """Return the values of a column in all rows that consist of one line, without long values and up to a limit.
 
         Reading only the first rows would not be enough, because a file may be sorted by its labels.
         """

@@ -187,9 +187,9 @@ def test_computed_metrics_match_their_declarations(example: Example) -> None:
 
 
 def test_label_names_and_descriptions_match_the_example(example: Example) -> None:
-    column = example.task.name_column(example.labels)
+    column = example.task.label_name_column(example.labels)
     assert (None if column is None else column.to_pylist()) == example.names
-    empty_column = example.task.name_column(example.labels[:0])
+    empty_column = example.task.label_name_column(example.labels[:0])
     assert (empty_column is None) == (column is None)
     assert column is None or empty_column is None or column.type == empty_column.type
     assert [example.task.describe_label(label) for label in example.labels] == example.descriptions
@@ -219,20 +219,24 @@ def test_label_counts_and_quality_match_the_example(example: Example) -> None:
 
 
 def test_one_versus_rest_matches_the_example(example: Example) -> None:
-    result = example.task.one_versus_rest(example.labels, example.logits, 1)
+    result = example.task.one_versus_rest(example.labels, example.logits, max_labels=1)
     if example.one_versus_rest is None or result is None:
         assert result is None
         assert example.one_versus_rest is None
         return
     assert result[1] == example.one_versus_rest[1]
-    for label, (name, has_label, scores) in zip(result[0], example.one_versus_rest[0], strict=True):
-        assert (label.name, label.has_label.tolist(), label.scores.tolist()) == (name, has_label, pytest.approx(scores))
+    for label, (name, has_label, probabilities) in zip(result[0], example.one_versus_rest[0], strict=True):
+        assert (label.name, label.has_label.tolist()) == (name, has_label)
+        assert label.probabilities.tolist() == pytest.approx(probabilities)
+
+
+NUM_ROWS_OF_FORMS = 30
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
     """Return the label forms of a column with this value in every row; several values form a list."""
     forms = LabelForms()
-    for _ in range(30):
+    for _ in range(NUM_ROWS_OF_FORMS):
         forms.add(values, is_list=len(values) > 1)
     return forms
 
@@ -240,7 +244,9 @@ def forms_of(values: list[tuple[str, str]]) -> LabelForms:
 def test_check_forms_accepts_labels_of_the_task_and_rejects_labels_that_do_not_fit(example: Example) -> None:
     for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
-        for warning in example.task.other_interpretations(forms_of(values), {text: 30 for text, _ in values}, "label"):
+        # Any warning names the column.
+        counts = {text: NUM_ROWS_OF_FORMS for text, _ in values}
+        for warning in example.task.other_interpretations(forms_of(values), counts, "label"):
             assert "'label'" in warning
     for values in example.rejected_forms:
         with pytest.raises(ValueError, match="'label'"):

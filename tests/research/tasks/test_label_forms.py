@@ -22,7 +22,11 @@ def test_label_forms_collect_the_forms_of_all_rows() -> None:
     assert (forms.type_names, forms.has_lists, forms.is_mixed) == ({"int", "float"}, False, False)
     assert (forms.has_fractions, forms.has_one_value_per_row, forms.share_of_indicators) == (False, True, 0)
     forms.add([], is_list=True)
-    assert forms.forms == {Form("int", False), Form("float", False), Form(None, True)}
+    assert forms.forms == {
+        Form("int", in_list=False),
+        Form("float", in_list=False),
+        Form(None, in_list=True),
+    }
     assert (forms.is_mixed, forms.has_one_value_per_row) == (True, False)
 
 
@@ -47,11 +51,11 @@ def test_has_fractions_ignores_strings() -> None:
         (["01", "10"], 2),
         (["011", "100"], 3),
         (["0", "1", "01", ""], None),  # lists of the label names 0 and 1
-        (["01", "10", "1"], None),
+        (["01", "10", "1"], None),  # neither a repeated value nor the same length in all lists
         (["12", "02"], None),
         (["011"] * 19 + ["12"], 3),  # one list in twenty may be malformed
         (["011"] * 18 + ["12"], None),
-        (["011", "100", "10"] * 20, 3),
+        (["011", "100", "10"] * 20, 3),  # the most frequent length
         ([], None),
     ],
 )

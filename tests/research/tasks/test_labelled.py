@@ -15,11 +15,12 @@ from research.tasks.single_label import SingleLabel
 def test_one_versus_rest_returns_the_most_frequent_labels_first() -> None:
     task = SingleLabel(("a", "b", "c", "d"))
     labels = np.array([2, 1, 1, 3, 2, 1])
-    logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))  # each probability is a number from 1 to 24 / its row's sum
+    # The probabilities of the rows are [1, 2, 3, 4] / 10, [5, 6, 7, 8] / 26, and so on.
+    logits = np.log(np.arange(1.0, 25.0).reshape(6, 4))
     one_versus_rest, num_labels = task.one_versus_rest(labels, logits, max_labels=2)
     assert ([label.name for label in one_versus_rest], num_labels) == (["b", "c"], 3)
     assert one_versus_rest[0].has_label.tolist() == [False, True, True, False, False, True]
-    np.testing.assert_allclose(one_versus_rest[0].scores, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
+    np.testing.assert_allclose(one_versus_rest[0].probabilities, [2 / 10, 6 / 26, 10 / 42, 14 / 58, 18 / 74, 22 / 90])
 
 
 def test_one_versus_rest_keeps_the_order_of_equally_frequent_labels() -> None:
@@ -27,7 +28,7 @@ def test_one_versus_rest_keeps_the_order_of_equally_frequent_labels() -> None:
     labels = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
     one_versus_rest, num_labels = task.one_versus_rest(labels, np.zeros((2, 3)), max_labels=8)
     assert ([label.name for label in one_versus_rest], num_labels) == (["b", "c"], 2)
-    assert one_versus_rest[1].scores.tolist() == [0.5, 0.5]
+    assert one_versus_rest[1].probabilities.tolist() == [0.5, 0.5]
 
 
 def test_count_labels_ignores_label_codes_without_an_output() -> None:

@@ -23,11 +23,11 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert metrics["f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
     assert metrics["f1_micro"] == pytest.approx(4 / 5)
     assert metrics["auroc"] == pytest.approx((0.75 + 1) / 2)
-    probability = 1 / (1 + math.exp(-1))
+    probability = 1 / (1 + math.exp(-1))  # of each prediction; 5 of the 6 are right
     assert metrics["log_loss"] == pytest.approx(-(5 * math.log(probability) + math.log(1 - probability)) / 6)
 
 
-def test_only_label_of_a_task_may_be_named_macro() -> None:
+def test_f1_of_a_label_named_macro_does_not_replace_f1_macro() -> None:
     task = MultiLabel(("macro",), label_counts=(1,), num_train=2)
     metrics = task.compute_metrics(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [1.0], [0.0]]))
     assert metrics["f1/macro"] == metrics["f1_macro"] == metrics["f1_micro"] == pytest.approx(0.5)

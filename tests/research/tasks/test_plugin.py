@@ -34,11 +34,13 @@ def test_task_of_a_plugin_is_trained_evaluated_and_reported(
     stars: Path, tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
+    # A plugin file is imported only once, so use a new copy.
+    plugin = shutil.copy(ORDINAL, tmp_path / "ordinal.py")
     config = RunConfig(
         encoder=str(tiny_encoder),
         data=str(stars),
         task="ordinal",
-        plugin=[str(shutil.copy(ORDINAL, tmp_path / "ordinal.py"))],
+        plugin=[str(plugin)],
         max_length=32,
         max_steps=3,
         batch_size=8,
@@ -56,8 +58,8 @@ def test_task_of_a_plugin_is_trained_evaluated_and_reported(
         result = json.loads((tmp_path / "run" / "result.json").read_text())
         assert StudySpec().compared_metric(result["metrics"]["test"]) == "levels_off"
     predictions = pq.read_table(tmp_path / "run" / "predictions" / "test.parquet").to_pydict()
-    scores = np.log(np.stack([predictions[f"score_{name}"] for name in task.label_names], axis=1))
-    assert predictions["prediction"] == task.predicted_labels(scores).tolist()
+    logits = np.log(np.stack([predictions[f"score_{name}"] for name in task.label_names], axis=1))
+    assert predictions["prediction"] == task.predicted_labels(logits).tolist()
     distances = np.abs(np.subtract(predictions["prediction"], predictions["label"]))
     assert result["metrics"]["test"]["levels_off"] == pytest.approx(distances.mean())
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -73,9 +73,9 @@ def test_rows_with_unseen_labels_count_as_wrong() -> None:
         assert metrics[name] == metrics_of_seen_labels[name]
 
 
-def test_unseen_labels_have_names() -> None:
+def test_unseen_labels_have_names_and_codes_without_a_name_a_placeholder() -> None:
     task = SingleLabel(("no", "yes"), unseen_labels=("maybe",))
-    names = task.name_column(np.array([1, 2, 3])).to_pylist()
+    names = task.label_name_column(np.array([1, 2, 3])).to_pylist()  # 3 is a code without a name
     assert names[:2] == ["yes", "maybe"]
     assert task.describe_label(3) == names[2]
 
@@ -104,7 +104,7 @@ def test_metrics_match_scikit_learn(num_labels: int) -> None:
     metrics = task.compute_metrics(logits, labels)
     scores, predicted = task.probabilities(logits), logits.argmax(axis=1)
     one_hot = np.eye(num_labels)[labels]
-    columns = [1] if num_labels == 2 else np.unique(labels)
+    columns = [1] if num_labels == 2 else np.unique(labels)  # of two labels, AUROC is that of the second
     areas = [sklearn.metrics.roc_auc_score(one_hot[:, index], scores[:, index]) for index in columns]
     assert metrics["auroc"] == pytest.approx(np.mean(areas), rel=1e-12)
     assert metrics["mcc"] == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, predicted), rel=1e-12)

@@ -22,7 +22,7 @@ def test_block_softmax_matches_scipy(rows_per_block: int, monkeypatch: pytest.Mo
     block_softmax = BlockSoftmax(logits)
     np.testing.assert_allclose(block_softmax.rows(slice(2, 5)), expected[2:5], rtol=1e-12)
     np.testing.assert_allclose(block_softmax.columns(slice(1, 3)), expected[:, 1:3], rtol=1e-12)
-    np.testing.assert_allclose(block_softmax.of(labels), expected[range(7), labels], rtol=1e-12)
+    np.testing.assert_allclose(block_softmax.probabilities_of(labels), expected[range(7), labels], rtol=1e-12)
     np.testing.assert_allclose(block_softmax.confidence, expected.max(axis=1), rtol=1e-12)
     assert block_softmax.rows(slice(0, 1)).dtype == np.float64
 

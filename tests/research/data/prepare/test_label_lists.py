@@ -27,8 +27,8 @@ def test_name_reader_returns_label_codes() -> None:
     assert parsed.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
     assert parsed.lengths.tolist() == [2, 0, 1, 2, 2, 2]
     assert parsed.invalid.tolist() == [False, False, False, False, True, False]
-    assert reader.explain(["b", "d", "b"]) is not None
-    assert reader.explain(["a", "d", "d"]) is None
+    assert reader.explain_unreadable(["b", "d", "b"]) is not None
+    assert reader.explain_unreadable(["a", "d", "d"]) is None
 
 
 def test_indicator_reader_returns_the_codes_of_labels_marked_with_1() -> None:
@@ -39,9 +39,9 @@ def test_indicator_reader_returns_the_codes_of_labels_marked_with_1() -> None:
     assert parsed.codes.tolist() == [1, 2, 1]
     assert parsed.lengths.tolist() == [2, 1, 0, 0, 0]
     assert parsed.invalid.tolist() == [False, False, False, True, True]
-    assert reader.explain(["0", "1", "1"]) is None
+    assert reader.explain_unreadable(["0", "1", "1"]) is None
     for label, expected in ((["1", "0"], ("3", "2")), (["1", "2", "x"], ("'2', 'x'",))):
-        assert re.search(in_order(*expected), str(reader.explain(label)))
+        assert re.search(in_order(*expected), str(reader.explain_unreadable(label)))
 
 
 @pytest.mark.parametrize("unseen_labels", [None, "skip", "count_as_wrong"])

@@ -17,7 +17,7 @@ def test_score_tally_computes_the_mean_and_standard_deviation_of_training_scores
     facts = tally.facts(num_train=3)
     assert (facts["score_mean"], facts["score_std"]) == pytest.approx((3.0, np.std([1, 2, 6])))
     assert (facts["label_counts"], set(facts["num_unseen"].values())) == ([], {0})
-    assert tally.present_labels(["train", "test"]) == {}
+    assert tally.find_present_labels(["train", "test"]) == {}
 
 
 def test_score_tally_of_equal_scores_has_standard_deviation_one() -> None:
@@ -37,5 +37,5 @@ def test_name_tally_counts_labels_by_split() -> None:
     assert facts["label_counts"] == [2, 0, 2]
     assert facts["num_unseen"] == {"train": 0, "validation": 0, "test": 2}
     assert (facts["score_mean"], facts["score_std"]) == (0.0, 1.0)
-    present = {split: has_rows.tolist() for split, has_rows in tally.present_labels(["train", "test"]).items()}
+    present = {split: has_rows.tolist() for split, has_rows in tally.find_present_labels(["train", "test"]).items()}
     assert present == {"train": [True, False, True], "test": [False, True, False]}

@@ -31,10 +31,10 @@ def test_unseen_labels_setting_overrides_bad_rows(load: Loader, write_csv: Write
     folder = write_csv(*reviews(10), name="data/train.csv").parent
     write_csv("known,label 0", "unknown,label 7", name="data/test.csv")
     assert len(load(folder, unseen_labels="skip").test) == 1
-    with pytest.raises(BadRowsError, match=r"label 7.*unseen_labels=skip"):
+    with pytest.raises(BadRowsError, match=r"label 7.*--unseen_labels skip"):
         load(folder, bad_rows="skip", unseen_labels="error")
     write_csv("known,label 0", "unknown,label 7", ",label 0", name="data/test.csv")
-    with pytest.raises(BadRowsError, match=in_order("1 bad row of 13: ", "empty text", "bad_rows=skip")):
+    with pytest.raises(BadRowsError, match=in_order("1 bad row of 13: ", "empty text", "--bad_rows skip")):
         load(folder, unseen_labels="skip")
 
 

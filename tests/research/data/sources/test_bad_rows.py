@@ -93,7 +93,8 @@ def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
 def test_bad_rows_error_names_the_setting_that_skips_rows() -> None:
     bad = BadRows("error", "unseen_labels")
     bad.add(0, 1, "a.csv, row 1", "first\nline" + "x" * 1000)
-    with pytest.raises(BadRowsError, match=in_order("1 bad row of 2: a.csv, row 1: ", "unseen_labels=skip")) as caught:
+    expected = in_order("1 bad row of 2: a.csv, row 1: ", "--unseen_labels skip")
+    with pytest.raises(BadRowsError, match=expected) as caught:
         bad.raise_or_summarize(2)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500

@@ -140,7 +140,7 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     num_validations = 1 if period is None else max(1, clock.total_steps // period)
     evaluation_seconds = seconds_per_row * (num_validations * num_rows["validation"] + num_rows["test"])
     seconds = clock.total_steps * seconds_per_step + evaluation_seconds + max(0.0, overhead)
-    # A trial that trains only a head runs in the worker's process, which has already started.
+    # Without a launcher, a trial that trains only a head runs in the worker's process, which has already started.
     seconds += (0.0 if head_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
     return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 

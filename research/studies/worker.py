@@ -140,7 +140,7 @@ class Worker:
         return config
 
     def runs_in_process(self, config: RunConfig) -> bool:
-        """Return whether a trial runs in this process, because it only trains a head on cached features."""
+        """Return whether a trial runs in this process: it only trains a head on cached features, without a launcher."""
         return self.accelerate_config is None and trains_head_only(config)
 
     def _run_in_process(self, config: RunConfig) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Worker:
             self._open_log(config) as log,
             _redirect_output(log),
             recording_events(self._events_path(config)),
-            self._time_limit(),
+            self._enforcing_time_limit(),
         ):
             try:
                 self._is_interruptible = True
@@ -232,7 +232,7 @@ class Worker:
             )
             if self._stop_signal:
                 self._forward_signal(self._stop_signal)
-            with self._time_limit():
+            with self._enforcing_time_limit():
                 status = self._process.wait()
             self._process = None
         if self._stop_signal:
@@ -252,8 +252,8 @@ class Worker:
         )
 
     @contextlib.contextmanager
-    def _time_limit(self) -> Iterator[None]:
-        """Interrupt a trial that exceeds the time limit; the trial saves a checkpoint, as after any SIGTERM."""
+    def _enforcing_time_limit(self) -> Iterator[None]:
+        """Interrupt a trial that exceeds the time limit. The trial saves a checkpoint, as after any SIGTERM."""
         self._timed_out = False
         if self._timeout_seconds is None:
             yield
@@ -321,7 +321,7 @@ class Worker:
             self._stop_signal = number
         if self._process is not None:
             self._forward_signal(number)
-        elif self._is_interruptible:  # during training, the run handles signals itself
+        elif self._is_interruptible:  # before and after training; during training, the run's own handler is installed
             raise KeyboardInterrupt
 
     def _forward_signal(self, number: int) -> None:

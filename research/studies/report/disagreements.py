@@ -54,9 +54,9 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     Raises:
         ValueError: if the texts belong to different rows.
     """
-    scores = rows.scores
-    arms = list(scores)
-    means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in scores.values()])
+    correctness = rows.correctness_by_arm
+    arms = list(correctness)
+    means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in correctness.values()])
     gaps = np.ptp(means, axis=0)
     # Rounded, because gaps and deviations that are equal may differ by rounding errors.
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
@@ -68,7 +68,7 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
         for index, arm in enumerate(arms):
             mean = float(means[index, row])
             quality = (means[:, row].max() - mean) / gaps[row] if rows.task.correctness_is_distance else mean
-            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(scores[arm]))))
+            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(correctness[arm]))))
         cells.sort(key=lambda cell: -cell.quality)
         label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)

@@ -103,6 +103,8 @@ def cost_figure(
 ) -> Figure:
     """Draw a metric against a cost: a large marker for each arm's mean, and a dot for each seed.
 
+    White markers and dots stand for times that do not include the encoder.
+
     Args:
         costs: costs of the arms.
         values: the metric by arm and seed.
@@ -117,17 +119,17 @@ def cost_figure(
         seeds = [seed for seed in each.trials if math.isfinite(arm_values[seed])]
         if not seeds:
             continue
-        spent = [_cost(each.trials[seed], quantity) for seed in seeds]
-        scored = [arm_values[seed] for seed in seeds]
+        seed_costs = [_cost(each.trials[seed], quantity) for seed in seeds]
+        metric_values = [arm_values[seed] for seed in seeds]
         faces = ["white" if quantity == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
-        axes.scatter(spent, scored, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
+        axes.scatter(seed_costs, metric_values, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
         face = "white" if quantity == "seconds" and each.num_cached == len(each.trials) else style.colour
-        mean = statistics.fmean(scored)
+        mean = statistics.fmean(metric_values)
         axes.plot(
-            [statistics.fmean(spent)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
+            [statistics.fmean(seed_costs)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
         )
         ends[each.arm] = mean
-        all_costs += spent
+        all_costs += seed_costs
     _set_cost_axis(axes, all_costs, quantity)
     axes.set(
         xlabel="time of all steps (s)" if quantity == "seconds" else "trainable parameters (mean over steps)",
@@ -221,7 +223,7 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
     for edit in edits:
         has_arm_colour = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
         colours[edit.step] = styles[edit.arms[0][0]].colour if has_arm_colour else "black"
-    for step, colour in colours.items():
+    for step, colour in colours.items():  # an edit lies between this step and the next
         axes.axvline(step + 0.5, color=colour, linestyle=":", linewidth=1)
     groups: list[list[ArmEdit]] = []
     for edit in edits:

@@ -211,8 +211,8 @@ class Study:
         num_dropped = 0
         for entry in self.entries().values():
             # Claim the trial first, so that no worker can start it in the meantime.
-            is_dropped = entry.state == TrialState.WAITING and entry.trial.id not in ids_to_keep
-            if is_dropped and self._call(partial(self._try_claim, entry.key)):
+            is_droppable = entry.state == TrialState.WAITING and entry.trial.id not in ids_to_keep
+            if is_droppable and self._call(partial(self._try_claim, entry.key)):
                 self._set_attributes(entry.key, {"dropped": True})
                 self._set_state(entry.key, TrialState.FAIL)
                 num_dropped += 1
@@ -256,7 +256,7 @@ class Study:
 
     def _set_attributes(self, key: int, attributes: Mapping[str, Any]) -> None:
         for name, value in attributes.items():
-            with suppress(UpdateFinishedTrialError):
+            with suppress(UpdateFinishedTrialError):  # Optuna adds no attributes to a trial that was declared dead
                 self._call(partial(self._storage.set_trial_user_attr, key, name, value))
 
     def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **attributes: Any) -> None:

@@ -15,7 +15,7 @@ from research.report.label_table import MAX_SHOWN
 from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts
 
-NUM_BINS = 5
+MAX_BINS = 5
 """Maximum number of groups for lengths and scores."""
 
 
@@ -106,8 +106,8 @@ def _build_labels_table(measure: str, names: Sequence[str], counts: Array, means
 
 def _break_down_by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     """Return the results of each arm by quantiles of a value, in groups of about the same size."""
-    bins = bin_scores(values.astype(np.float64), NUM_BINS)
-    masks = [bins == each for each in np.unique(bins)]  # fewer than NUM_BINS if many values are equal
+    bins = bin_scores(values.astype(np.float64), MAX_BINS)
+    masks = [bins == each for each in np.unique(bins)]  # fewer than MAX_BINS if many values are equal
     groups = [(_describe_range(values[mask]), int(mask.sum())) for mask in masks]
     means = _mean_correctness(rows, masks)
     return Breakdown(title, rows.task.correctness_title, groups, means, rows.task.correctness_is_distance, len(groups))

@@ -10,7 +10,7 @@ import numpy as np
 from research.studies.report.rows import StudyRows
 from research.studies.report.texts import StudyTexts
 
-NUM_SHOWN = 20
+MAX_SHOWN = 20
 """Maximum number of rows in the report."""
 
 
@@ -61,7 +61,7 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     # Rounded, because gaps and deviations that are equal may differ by rounding errors.
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
     differing = order[gaps[order] > 0]
-    shown = differing[:NUM_SHOWN]
+    shown = differing[:MAX_SHOWN]
     disagreements = []
     for row, text in zip(shown, texts.texts(rows, shown), strict=True):
         cells = []

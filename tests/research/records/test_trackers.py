@@ -31,7 +31,8 @@ def test_check_trackers_refuses_unknown_trackers() -> None:
 
 
 def predictions_with(metrics: dict[str, float]) -> Predictions:
-    return Predictions(np.arange(1), np.zeros((1, 2), np.float32), None, math.nan, metrics)
+    logits = np.zeros((1, 2), np.float32)
+    return Predictions(ids=np.arange(1), logits=logits, labels=None, loss=math.nan, metrics=metrics)
 
 
 def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
@@ -65,8 +66,8 @@ def test_tensorboard_error_filter_hides_only_os_errors_of_tensorboard_threads() 
     error_filter = TensorBoardErrorFilter(reported.append)
     writer_thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
     other_thread = threading.Thread()
-    for source, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):
-        error_filter(threading.ExceptHookArgs((type(error), error, None, source)))
+    for thread, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):
+        error_filter(threading.ExceptHookArgs((type(error), error, None, thread)))
     assert [(args.thread, type(args.exc_value)) for args in reported] == [
         (writer_thread, ValueError),
         (other_thread, OSError),

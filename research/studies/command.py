@@ -253,12 +253,12 @@ def _merge_base(
     """
     recipes = file_base.pop("recipe", [])
     check_setting_names(file_base, "setting in the base")
-    layers = merge_recipes(recipes) | file_base
-    from_recipes = build_base_recipe(separated)
-    names = {*layers, *from_recipes, *_names_of_flags(separated)}
-    if "fork" in layers:
-        layers = inherited_settings(str(layers["fork"])) | layers
-    settings = convert_settings(layers | from_recipes, separated.arguments)
+    file_settings = merge_recipes(recipes) | file_base
+    recipe_settings = build_base_recipe(separated)
+    names = {*file_settings, *recipe_settings, *_names_of_flags(separated)}
+    if "fork" in file_settings:
+        file_settings = inherited_settings(str(file_settings["fork"])) | file_settings
+    settings = convert_settings(file_settings | recipe_settings, separated.arguments)
     invocation = {
         name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)
     }

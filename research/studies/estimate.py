@@ -88,7 +88,7 @@ def estimate_time(
     for arm in dict.fromkeys(trial.arm for trial in missing):
         arm_trials = [trial for trial in missing if trial.arm == arm]
         if arm in finished_seconds:
-            trial_seconds, source = statistics.median(finished_seconds[arm]), "median of its finished trials"
+            trial_seconds, basis = statistics.median(finished_seconds[arm]), "median of its finished trials"
         else:
             config, num_processes = arm_trials[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
@@ -98,9 +98,9 @@ def estimate_time(
                 encoder_seconds = row_seconds[encoder_settings] * sum(_num_rows(config).values())
                 total += encoder_seconds
                 lines.append(f"  running the encoder once: about {format_duration(encoder_seconds)}")
-            trial_seconds, source = _estimate_trial(config, num_processes)
+            trial_seconds, basis = _estimate_trial(config, num_processes)
         total += trial_seconds * len(arm_trials)
-        lines.append(f"  {arm}: {len(arm_trials)} x about {format_duration(trial_seconds)} ({source})")
+        lines.append(f"  {arm}: {len(arm_trials)} x about {format_duration(trial_seconds)} ({basis})")
     return Estimate(total / min(num_workers, len(missing)), lines)
 
 

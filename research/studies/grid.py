@@ -398,7 +398,9 @@ def _describe_value(value: Any) -> str:
 
 
 def _make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
-    """Return an id that depends on the trial's settings only, so that a trial keeps its id if the grid grows.
+    """Return an id derived from the trial's settings and not from its position in the grid.
+
+    A trial therefore keeps its id if the grid grows.
 
     Args:
         settings: settings of the trial.

@@ -135,7 +135,7 @@ class StudyOutcomes:
         """Return whether there is a finished trial in which the rows of a split had no labels."""
         return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
 
-    def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
+    def metric_values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
         """Return a metric of the finished trials by arm and seed, NaN if it is not defined.
 
         Raises:

@@ -86,9 +86,9 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     lock.acquire(directory)
     try:
         with Study(spec.name, address, higher_is_better=is_higher_better) as study:
-            note = study.save_spec(dataclasses.asdict(spec))
-            if note is not None:
-                logger.info(note)
+            message = study.save_spec(dataclasses.asdict(spec))
+            if message is not None:
+                logger.info(message)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, content)
             logger.info(_update_storage(study, trials, command))

@@ -180,17 +180,17 @@ class Worker:
         from research.settings.plugins import import_plugins
 
         import_plugins(config.plugin)  # registers the user's heads
-        shared = hidden_states_settings(config)
-        if shared in self._prepared_hidden_states:
+        encoder_settings = hidden_states_settings(config)
+        if encoder_settings in self._prepared_hidden_states:
             return
-        self._prepared_hidden_states.add(shared)
+        self._prepared_hidden_states.add(encoder_settings)
         unfinished_configs = [
             entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
         ]
         heads = {
             Choice.of(unfinished_config.head, "head").name
             for unfinished_config in unfinished_configs
-            if hidden_states_settings(unfinished_config) == shared
+            if hidden_states_settings(unfinished_config) == encoder_settings
         }
         # A head is unknown if a trial of an earlier grid has it from a plugin that is not imported here.
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):

@@ -75,7 +75,7 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     Raises:
         ValueError: if a trial does not have the metric, or if the baseline is not one of the arms.
     """
-    values = study.values(metric, study.spec.split)
+    values = study.metric_values(metric, study.spec.split)
     is_higher_better = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
     compared = compare_arms(values, study.baseline, higher_is_better=is_higher_better, failed=failed, bounds=bounds)

@@ -42,6 +42,7 @@ def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], existing: Sequen
         grid: all trials of the grid.
         existing: trials that are already in the storage.
     """
+    # Each axis keeps the distribution of the first trial that has it.
     distributions: dict[str, BaseDistribution] = {}
     for trial in existing:
         distributions = {**trial.distributions, **distributions}

@@ -104,7 +104,7 @@ class WorkerSettings:
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default, each trial is a single plain process."""
     num_workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="workers")
-    """Number of workers that share this machine."""
+    """Number of workers on this machine, including this one; they share its CPU cores."""
     trial_timeout: str | None = setting(None, effect=Effect.INVOCATION, unit="time: 2h, 90m, 1h30m")
     """Time limit for one attempt at a trial: 2h, 90m; by default there is no limit."""
     traceback: bool = setting(False, effect=Effect.INVOCATION)

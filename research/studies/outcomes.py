@@ -117,7 +117,7 @@ class StudyOutcomes:
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
-                continue  # a trial that could not have read cached hidden states
+                continue  # ran on another machine, or could not have read cached hidden states
             (cached_ids if result["cached_features"] else computed_ids).append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):

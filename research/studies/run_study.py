@@ -238,8 +238,8 @@ def _has_storage(command: StudyCommand) -> bool:
 def _update_storage(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
     """Update the storage for the current grid, and return a message about what will be run.
 
-    Dead trials are requeued, missing trials are added and, with --drop_waiting, waiting trials of an earlier grid are
-    removed.
+    Dead trials are requeued. Trials that are missing or whose run directories were deleted are added, with
+    --retry_failed also failed trials. With --drop_waiting, waiting trials of an earlier grid are removed.
     """
     settings = command.settings
     study.requeue_dead_trials()

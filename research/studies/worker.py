@@ -68,7 +68,7 @@ class Worker:
         spec: specification of the study.
         directory: directory of the study on this machine.
         accelerate_config: config file of `accelerate launch`; None starts each trial with plain Python.
-        num_workers: number of workers that share this machine.
+        num_workers: number of workers on this machine, including this one; they share its CPU cores.
         trial_timeout: time limit for one attempt at a trial, such as 2h; None for no limit.
     """
 
@@ -140,7 +140,7 @@ class Worker:
         return config
 
     def runs_in_process(self, config: RunConfig) -> bool:
-        """Return whether a trial runs in this process: it only trains a head on cached features, without a launcher."""
+        """Return whether a trial runs in this process: if it only trains a head on cached features and needs no launcher."""
         return self.accelerate_config is None and trains_head_only(config)
 
     def _run_in_process(self, config: RunConfig) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def build_label_table(task: Task, predictions: LabelledPredictions) -> LabelTabl
         return LabelTable([], 0)
     order = np.arange(task.num_labels)
     if task.num_labels >= MANY_LABELS:
+        # The last key takes precedence.
         order = np.lexsort((-counts.present, counts.f1, counts.present == 0))[:MAX_SHOWN]
     columns = (counts.precision, counts.recall, counts.f1, counts.present)
     rows = zip((task.label_names[index] for index in order), *(each[order].tolist() for each in columns), strict=True)

@@ -110,6 +110,7 @@ def _draw_curves(
     parent_curves = [parent[name] for name in ("loss", "validation/loss") if name in parent]
     figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, parent_curves)
     yield embed_figure("Loss", figure)
+    # Metrics of single labels, which have a slash in their names, are not drawn.
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if bounded:
         parent_curves = [parent[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent]

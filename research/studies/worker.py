@@ -140,7 +140,7 @@ class Worker:
         return config
 
     def runs_in_process(self, config: RunConfig) -> bool:
-        """Return whether a trial runs in this process: if it only trains a head on cached features and needs no launcher."""
+        """Return whether a trial runs in this process: if it only trains a head on cached features, without a launcher."""
         return self.accelerate_config is None and trains_head_only(config)
 
     def _run_in_process(self, config: RunConfig) -> dict[str, Any]:

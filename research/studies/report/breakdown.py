@@ -98,7 +98,7 @@ def _build_labels_table(measure: str, names: Sequence[str], counts: Array, means
     order = np.arange(len(names))
     if len(names) >= MANY_LABELS:
         overall = np.mean(list(means.values()), axis=0)
-        order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]
+        order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]  # the last key takes precedence
     groups = [(names[index], int(counts[index])) for index in order.tolist()]
     shown = {arm: arm_means[order].tolist() for arm, arm_means in means.items()}
     return Breakdown("label", measure, groups, shown, lower_is_better=False, num_groups=len(names))

@@ -58,7 +58,7 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     arms = list(correctness)
     means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in correctness.values()])
     gaps = np.ptp(means, axis=0)
-    # Rounded, because gaps and deviations that are equal may differ by rounding errors.
+    # The last key takes precedence. Rounded, because gaps and deviations that are equal may differ by rounding errors.
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
     differing = order[gaps[order] > 0]
     shown = differing[:MAX_SHOWN]

@@ -267,7 +267,7 @@ def _merge_base(
         if value and alternative is not None:
             raise ValueError(f"--{name} is not available in a study: {alternative}.")
     if settings["cache_features"] is None:
-        settings["cache_features"] = True  # many trials read the same features
+        settings["cache_features"] = True  # many trials read the same hidden states
     return settings, invocation, names
 
 

@@ -140,7 +140,7 @@ class Worker:
         return config
 
     def runs_in_process(self, config: RunConfig) -> bool:
-        """Return whether a trial runs in this process: if it only trains a head on cached features, without a launcher."""
+        """Return whether a trial runs in this process. Without a launcher, it does if it trains only a head."""
         return self.accelerate_config is None and trains_head_only(config)
 
     def _run_in_process(self, config: RunConfig) -> dict[str, Any]:
@@ -351,7 +351,7 @@ def events_path(directory: Path, trial_id: str) -> Path:
 
 
 def trains_head_only(config: RunConfig) -> bool:
-    """Return whether a run only trains a head on cached features, judged by its settings."""
+    """Return whether a run trains only a head, on cached hidden states, judged by its settings."""
     return (
         "encoder" in config.freeze
         and config.cache_features is not False

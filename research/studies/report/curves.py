@@ -22,7 +22,7 @@ class ArmCurves:
 
     arm: str
     """Name of the arm."""
-    seeds: Sequence[Curve]
+    seed_curves: Sequence[Curve]
     """Curve of each seed."""
     mean: Curve
     """Mean over the seeds, at the steps that all seeds logged."""

@@ -76,7 +76,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
     figure, axes = _new_figure_and_axes(len(arms))
     for each in arms:
         style = styles[each.arm]
-        for curve in each.seeds:
+        for curve in each.seed_curves:
             axes.plot(*curve, color=style.colour, linewidth=0.7, alpha=0.4)
     for each in arms:
         style = styles[each.arm]
@@ -91,7 +91,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
             markersize=4,
             markevery=marker_interval,
         )
-    last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
+    last = max((step for each in arms for curve in (each.mean, *each.seed_curves) for step in curve[0]), default=1)
     axes.set(xlabel="step", ylabel=for_figure(label, MAX_METRIC_LENGTH), xlim=(0.5, last + 0.5))
     _clip_to_means(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -145,7 +145,7 @@ def cost_figure(
 def _clip_to_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
     """Limit the vertical axis to a range around the means, because a single spike would flatten all curves."""
     means = [value for each in arms for value in each.mean[1] if math.isfinite(value)]
-    values = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
+    values = [value for each in arms for curve in each.seed_curves for value in curve[1] if math.isfinite(value)]
     if not means or max(means) == min(means):
         return
     margin = 0.25 * (max(means) - min(means))

@@ -23,7 +23,10 @@ def format_interval(bounds: tuple[float, float] | None, *, signed: bool = False)
 
 
 def format_p_value(value: float | None) -> str:
-    """Format a p value; None is shown as a dash."""
+    """Format a p value; None is shown as a dash.
+
+    Below 0.1, there are four decimals, so that 0.0499 is not shown as 0.050.
+    """
     if value is None:
         return "-"
     if value < 0.0001:
@@ -32,10 +35,10 @@ def format_p_value(value: float | None) -> str:
 
 
 def format_thousands(value: float | None) -> str:
-    """Format a count with thousands separators; None is shown as a dash."""
+    """Format a rounded count with thousands separators; None is shown as a dash."""
     return "-" if value is None else f"{round(value):,}"
 
 
 def format_seconds(value: float) -> str:
-    """Format a time in seconds with at least three significant digits."""
+    """Format a time in seconds with up to three significant digits, or from 100 s on without decimals."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

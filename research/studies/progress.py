@@ -99,10 +99,8 @@ class StudyProgress:
             if trial.id not in self._reported_ends:
                 self._reported_ends.add(trial.id)
                 number = f"[{len(self._reported_ends)}/{len(self._trials)}]"
-                outcome = (
-                    f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
-                )
-                self._console.print_line(outcome, keep_lines=True)
+                line = f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
+                self._console.print_line(line, keep_lines=True)
 
     def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
         """Show what trials report about caching hidden states; a message that several trials report is shown once."""

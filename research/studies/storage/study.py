@@ -189,7 +189,7 @@ class Study:
         last_key = max((entry.key for entry in self.entries().values()), default=-1)
 
         def add_missing() -> int:
-            # After an outage, the storage may already have trials that the previous attempt added.
+            # After an outage, the storage may have trials that a previous attempt added. Their keys are above `last_key`.
             known = self.entries()
             new = [
                 trial
@@ -219,7 +219,7 @@ class Study:
         return num_dropped
 
     def claim(self, worker: str) -> Claim | None:
-        """Claim the first waiting trial in the order of the grid, or return None if no trial is waiting.
+        """Claim the waiting trial that was added first, or return None if no trial is waiting.
 
         Args:
             worker: name of the worker that claims the trial.

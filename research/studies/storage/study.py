@@ -189,7 +189,7 @@ class Study:
         last_key = max((entry.key for entry in self.entries().values()), default=-1)
 
         def add_missing() -> int:
-            # After an outage, the storage may have trials that a previous attempt added. Their keys are above `last_key`.
+            # After an outage, the storage may have trials from a previous attempt. Their keys are above `last_key`.
             known = self.entries()
             new = [
                 trial

@@ -33,7 +33,13 @@ from research.studies.storage.database import (
     without_password,
 )
 from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
-from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry, read_entry, waiting_trials
+from research.studies.storage.trials import (
+    FINISHED_STATES,
+    UNFINISHED_STATES,
+    StorageEntry,
+    make_waiting_trials,
+    read_entry,
+)
 from research.system.processes import is_alive
 
 HEARTBEAT_SECONDS = 10
@@ -196,7 +202,7 @@ class Study:
                 for trial in trials
                 if trial.id not in known or (trial.id in rerun_ids and known[trial.id].key <= last_key)
             ]
-            waiting = waiting_trials(new, trials, self._storage.get_all_trials(self._id, deepcopy=False))
+            waiting = make_waiting_trials(new, trials, self._storage.get_all_trials(self._id, deepcopy=False))
             insert_trials(self._storage, self._id, waiting)
             return len(new)
 

@@ -37,11 +37,11 @@ def predictions_with(metrics: dict[str, float]) -> Predictions:
 
 def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
     config = RunConfig(log_with=["tensorboard"], mixed_precision="no", num_threads=1)
-    for first_step, last_step in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
+    for steps_before, last_step in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
         accelerator = create_accelerator(config, str(tmp_path))
-        start_trackers(accelerator, tmp_path, config, first_step)
-        for step in range(first_step + 1, last_step + 1):
-            track_values(accelerator, {"loss": step + first_step / 10}, step)  # after the resume, 0.2 more
+        start_trackers(accelerator, tmp_path, config, steps_before)
+        for step in range(steps_before + 1, last_step + 1):
+            track_values(accelerator, {"loss": step + steps_before / 10}, step)  # after the resume, 0.2 more
         track_edits(accelerator, "**freeze**", last_step)
         track_final_metrics(accelerator, "test", predictions_with({"accuracy": 0.5, "auroc": math.nan}), last_step)
         # Ignored, since validation metrics are logged during training.

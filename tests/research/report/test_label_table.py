@@ -1,4 +1,4 @@
-"""The table of scores per label."""
+"""The table of precision, recall and F1 per label."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def read_correct(runs: list[Path], split: str) -> Bools:
     """
     predictions = read_predictions([predictions_path(run, split) for run in runs])
     config = RunConfig(**read_settings(runs[0] / CONFIG, "a run of the arm"))
-    return predictions.correct(find_task(config, predictions.labels))
+    return predictions.are_correct(find_task(config, predictions.labels))
 
 
 def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator) -> Floats:

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 from research.system.plain_text import for_figure
 from research.tasks.base import Task
 
-NUM_CURVES = 8
+MAX_CURVES = 8
 """Maximum number of precision-recall curves in a figure. If there are more labels, only the most frequent are drawn,
 as the title states."""
 
@@ -54,20 +54,20 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
     Returns:
         The figure, or None if the task's labels have no probabilities.
     """
-    curves = task.one_versus_rest(labels, logits, NUM_CURVES)
+    curves = task.one_versus_rest(labels, logits, MAX_CURVES)
     if curves is None:
         return None
-    drawn, num_labels = curves
+    drawn_labels, num_labels = curves
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for label in drawn:
+    for label in drawn_labels:
         precision, recall, _ = precision_recall_curve(label.has_label, label.probabilities)
         average = average_precision_score(label.has_label, label.probabilities)
         axes.plot(recall, precision, label=f"{for_figure(label.name)} (AP {average:.3f})", drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    if len(drawn) < num_labels:
-        axes.set_title(f"the {len(drawn)} most frequent of {num_labels} labels")
-    if drawn:
+    if len(drawn_labels) < num_labels:
+        axes.set_title(f"the {len(drawn_labels)} most frequent of {num_labels} labels")
+    if drawn_labels:
         figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

@@ -1,4 +1,4 @@
-"""Files that a run writes at its end: settings, predictions and result, with hashes and versions."""
+"""The files with a run's settings, predictions and result, and the hash and versions that the result contains."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def write_predictions(
     """Write predictions/<split>.parquet.
 
     Columns: `id`; `file` and `row` (from 1) that the text was read from; `label`; `prediction`; `label_name` and
-    `prediction_name` if the labels have names; and one score per output. In a split without labels, `label` and
-    `label_name` are null. The rows are written in blocks, because the scores of all rows may not fit into memory if
-    there are many labels.
+    `prediction_name` if the labels have names; and `score_<label name>` for each output of the model. In a split
+    without labels, `label` and `label_name` are null. The rows are written in blocks, because the scores of all rows
+    may not fit into memory if there are many labels.
 
     Args:
         directory: run directory.
@@ -59,6 +59,7 @@ def write_predictions(
     num_rows, num_labels = predictions.logits.shape
     rows_per_block = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
     first_block = _predictions_table(task, predictions, slice(0, rows_per_block), files)
+    # 8 bytes for each score and for `id`, `label` and `prediction`, as an estimate
     with converting_write_errors(path, needed=8 * num_rows * (num_labels + 3)):
         path.parent.mkdir(exist_ok=True)
         with pq.ParquetWriter(path, first_block.schema, use_dictionary=False) as writer:

@@ -40,9 +40,10 @@ def check_directory(directory: Path, config: RunConfig) -> None:
     """Check that the run may use a directory, without changing anything.
 
     Raises:
-        ValueError: if the directory cannot be read, if it is not empty and neither --resume nor --overwrite is set, or
-            if --overwrite would delete something other than an earlier run.
+        ValueError: if the directory is a file or cannot be read, if it is not empty and neither --resume nor
+            --overwrite is set, or if --overwrite would delete something other than an earlier run.
     """
+    # `expand_path` raises an error if the system cannot look up the path.
     if expand_path(str(directory)).exists() and not directory.is_dir():
         raise ValueError(f"The run directory {directory} is a file. Choose another --name or --output_dir.")
     try:

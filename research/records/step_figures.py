@@ -157,7 +157,7 @@ def running_mean(curve: Curve) -> Curve:
 
 
 def _window_size(values: Sequence[float]) -> int:
-    """Return the number of logged steps that each value of the running mean covers."""
+    """Return the number of points that each value of the running mean covers."""
     return max(1, len(values) // 25)
 
 

@@ -100,7 +100,7 @@ def track_values(accelerator: Accelerator, values: dict[str, float], step: int) 
     Raises:
         StorageError: if the disk is full.
     """
-    with converting_write_errors(Path(accelerator.project_dir), needed=0):
+    with converting_write_errors(Path(accelerator.project_dir), needed=0):  # only a few bytes
         accelerator.log(values, step=step)
 
 

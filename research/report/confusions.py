@@ -8,7 +8,7 @@ import numpy as np
 
 from research.tasks.base import Array, Task
 
-NUM_SHOWN = 30
+MAX_SHOWN = 30
 """Maximum number of pairs in the table."""
 
 
@@ -26,7 +26,7 @@ class Confusion:
     """Share of the true label's rows that have this prediction."""
 
 
-def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion]:
+def find_confusions(task: Task, labels: Array, predicted: Array) -> list[Confusion]:
     """Return the most frequently confused pairs of labels, the most frequent first.
 
     Args:
@@ -35,10 +35,11 @@ def most_confused(task: Task, labels: Array, predicted: Array) -> list[Confusion
         predicted: predicted label code of each row, [num_rows].
     """
     wrong = labels != predicted
+    # Each pair of labels is one number, which `divmod` splits again below.
     pairs, counts = np.unique(labels[wrong] * task.num_labels + predicted[wrong], return_counts=True)
     num_rows = np.bincount(labels, minlength=task.num_labels)
     confusions = []
-    for index in np.argsort(-counts, kind="stable")[:NUM_SHOWN]:
+    for index in np.argsort(-counts, kind="stable")[:MAX_SHOWN]:
         label, wrong_label = divmod(int(pairs[index]), task.num_labels)
         count = int(counts[index])
         names = (task.describe_label(label), task.describe_label(wrong_label))

@@ -16,8 +16,8 @@ MAX_SHOWN = 500
 
 
 @dataclass(frozen=True)
-class LabelScores:
-    """Scores of one label."""
+class LabelMetrics:
+    """Precision, recall and F1 of one label."""
 
     name: str
     """Name of the label."""
@@ -33,30 +33,32 @@ class LabelScores:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Scores of the labels on one split."""
+    """Precision, recall and F1 of the labels on one split."""
 
-    labels: Sequence[LabelScores]
-    """The labels to show, in the order of the task. With MANY_LABELS labels or more: the worst labels, worst first."""
+    labels: Sequence[LabelMetrics]
+    """The labels to show, in the order of the task; if there are MANY_LABELS or more, those with the lowest F1, lowest
+    first."""
     num_labels: int
     """Number of all labels."""
 
     @property
     def is_long(self) -> bool:
-        """Whether the table is collapsed and shows the worst labels first."""
+        """Whether the table is collapsed and shows the labels with the lowest F1 first."""
         return self.num_labels >= MANY_LABELS
 
 
-def label_table(task: Task, predictions: LabelledPredictions) -> LabelTable:
-    """Return the scores of each label; the table is empty if the labels have no names.
+def build_label_table(task: Task, predictions: LabelledPredictions) -> LabelTable:
+    """Return precision, recall and F1 of each label; the table is empty if the labels have no names.
 
-    In long tables, labels without rows in the split come last, because their scores are unknown.
+    In long tables, labels without rows in the split come last, because these values say nothing about them.
     """
     counts = task.count_labels(predictions.labels, predictions.predicted)
     if counts is None:
         return LabelTable([], 0)
     order = np.arange(task.num_labels)
     if task.num_labels >= MANY_LABELS:
+        # The last key takes precedence.
         order = np.lexsort((-counts.present, counts.f1, counts.present == 0))[:MAX_SHOWN]
     columns = (counts.precision, counts.recall, counts.f1, counts.present)
     rows = zip((task.label_names[index] for index in order), *(each[order].tolist() for each in columns), strict=True)
-    return LabelTable([LabelScores(*row) for row in rows], task.num_labels)
+    return LabelTable([LabelMetrics(*row) for row in rows], task.num_labels)

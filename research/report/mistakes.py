@@ -10,7 +10,7 @@ from datasets import Dataset
 from research.learning.predictions import Predictions
 from research.tasks.base import Array, Task
 
-NUM_SHOWN = 20
+MAX_SHOWN = 20
 """Maximum number of mistakes in the table."""
 
 
@@ -50,7 +50,7 @@ class Mistake:
     """The text, or both texts of a pair."""
 
 
-def worst_mistakes(task: Task, predictions: LabelledPredictions, rows: Dataset) -> tuple[list[Mistake], int]:
+def find_worst_mistakes(task: Task, predictions: LabelledPredictions, rows: Dataset) -> tuple[list[Mistake], int]:
     """Return the most severe mistakes, and the number of all mistakes.
 
     Args:
@@ -71,5 +71,5 @@ def worst_mistakes(task: Task, predictions: LabelledPredictions, rows: Dataset) 
             float(severity[row]),
             tuple(rows[int(row)][name] for name in columns),
         )
-        for row in order[:NUM_SHOWN]
+        for row in order[:MAX_SHOWN]
     ], len(order)

@@ -20,10 +20,10 @@ from research.records.journal_file import read_journal
 from research.records.many_labels import MANY_LABELS
 from research.records.results import as_json
 from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
-from research.report.confusions import most_confused
+from research.report.confusions import find_confusions
 from research.report.curves import read_curves
-from research.report.label_table import label_table
-from research.report.mistakes import LabelledPredictions, worst_mistakes
+from research.report.label_table import build_label_table
+from research.report.mistakes import LabelledPredictions, find_worst_mistakes
 from research.report.rendering import Picture, embed_figure, page_environment
 from research.settings.config import SETTING_GROUPS
 from research.settings.run_files import CONFIG, REPORT
@@ -52,7 +52,7 @@ def write_report(
         result: content of result.json.
         splits: the rows that the run read, with their texts.
         predictions: predictions for each split, which may have no labels.
-        matrices: confusion matrix of each split that has one.
+        matrices: figure of the confusion matrix, for each split that has one.
         defaults: default value of each setting.
     """
     result = as_json(result)
@@ -62,7 +62,7 @@ def write_report(
         for split in SHOWN_SPLITS
         if predictions[split].labels is not None
     }
-    mistakes, num_mistakes = worst_mistakes(splits.task, labelled[MISTAKES_SPLIT], getattr(splits, MISTAKES_SPLIT))
+    mistakes, num_mistakes = find_worst_mistakes(splits.task, labelled[MISTAKES_SPLIT], getattr(splits, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)
     parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
     page = (
@@ -75,20 +75,22 @@ def write_report(
             result=result,
             config=config,
             task=splits.task,
-            settings=_settings(config, defaults),
+            settings=_group_settings(config, defaults),
             curves=list(_draw_curves(curves, parent, edits, result["steps"])),
             has_parent=bool(parent),
             constant={
-                name: f"{values[0]:,.12g}" for name, (_, values) in _separate_curves(curves) if len(set(values)) == 1
+                name: f"{values[0]:,.12g}"
+                for name, (_, values) in _curves_in_separate_figures(curves)
+                if len(set(values)) == 1
             },
             edits=edits,
-            pictures=list(_prediction_pictures(splits.task, labelled, matrices)),
+            pictures=list(_draw_predictions(splits.task, labelled, matrices)),
             confusions={
-                split: most_confused(splits.task, each.labels, each.predicted)
+                split: find_confusions(splits.task, each.labels, each.predicted)
                 for split, each in labelled.items()
                 if splits.task.has_confusion_matrix and splits.task.num_labels >= MANY_LABELS
             },
-            labels={split: label_table(splits.task, each) for split, each in labelled.items()},
+            labels={split: build_label_table(splits.task, each) for split, each in labelled.items()},
             mistakes=mistakes,
             place_of_mistake=lambda mistake: splits.place_of(MISTAKES_SPLIT, mistake.id),
             num_mistakes=num_mistakes,
@@ -103,18 +105,19 @@ def write_report(
 def _draw_curves(
     curves: dict[str, Curve], parent: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
-    validation, rates = _with_prefix(curves, "validation/"), _with_prefix(curves, "learning_rate/")
+    validation, rates = _select_by_prefix(curves, "validation/"), _select_by_prefix(curves, "learning_rate/")
     empty: Curve = ([], [])
     parent_curves = [parent[name] for name in ("loss", "validation/loss") if name in parent]
     figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, parent_curves)
     yield embed_figure("Loss", figure)
+    # Metrics of single labels, which have a slash in their names, are not drawn.
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if bounded:
         parent_curves = [parent[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent]
         yield embed_figure("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, parent_curves))
     if rates:  # a run that was stopped before its first step has none
         yield embed_figure("Learning rates", rates_figure(rates, edits, num_steps))
-    for name, curve in _separate_curves(curves):
+    for name, curve in _curves_in_separate_figures(curves):
         if len(set(curve[1])) > 1:
             label = name.replace("_", " ")
             yield embed_figure(label.capitalize(), curves_figure({label: curve}, label, edits, num_steps))
@@ -126,17 +129,18 @@ def _is_unbounded(name: str) -> bool:
     return metric is not None and math.isinf(metric.bounds[1])
 
 
-def _with_prefix(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
+def _select_by_prefix(curves: dict[str, Curve], prefix: str) -> dict[str, Curve]:
+    """Return the curves whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): curve for name, curve in curves.items() if name.startswith(prefix)}
 
 
-def _separate_curves(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
-    """Return the curves that are drawn in separate figures."""
+def _curves_in_separate_figures(curves: dict[str, Curve]) -> list[tuple[str, Curve]]:
+    """Return the curves that get a figure each, or are listed as constants if all of their values are equal."""
     shared = ("validation/", "learning_rate/")
     return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
 
 
-def _prediction_pictures(
+def _draw_predictions(
     task: Task, labelled: Mapping[str, LabelledPredictions], matrices: Mapping[str, Figure]
 ) -> Iterator[Picture]:
     for split, each in labelled.items():
@@ -146,7 +150,9 @@ def _prediction_pictures(
             yield embed_figure(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
 
 
-def _settings(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
+def _group_settings(
+    config: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[tuple[str, list[tuple[str, Any, bool]]]]:
     """Return the settings by group: name, value, and whether the value differs from the default."""
     return [
         (

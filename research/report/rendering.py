@@ -43,7 +43,7 @@ def page_environment(package: str = "research.report") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = as_number
+    environment.filters["number"] = format_number
     environment.filters["value"] = as_yaml
     environment.filters["name"] = name_in_html
     environment.filters["block"] = functools.partial(for_html, is_block=True)
@@ -74,8 +74,8 @@ def _lay_out(figure: Figure) -> None:
     figure.set_layout_engine(None)
 
 
-def as_number(value: Any) -> str:
-    """Format a number for a reader; None is shown as "not defined"."""
+def format_number(value: Any) -> str:
+    """Format a number for a reader. None becomes "not defined", and strings are returned unchanged."""
     if value is None:
         return "not defined"
     if isinstance(value, int):
@@ -86,19 +86,20 @@ def as_number(value: Any) -> str:
 def as_yaml(value: Any) -> str:
     """Format a setting's value as YAML on one line."""
     text: str = yaml.dump(
-        value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+        value, Dumper=_OneLineDumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
     )
     return text.removesuffix("\n...\n").strip()
 
 
-class _OneLine(yaml.SafeDumper):
+class _OneLineDumper(yaml.SafeDumper):
     """YAML dumper that puts text with line breaks into double quotes, in which YAML escapes them."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # The "." makes `splitlines` also count a line break at the end of the text.
     return dumper.represent_scalar(
         "tag:yaml.org,2002:str", text, style='"' if len(f"{text}.".splitlines()) > 1 else None
     )
 
 
-_OneLine.add_representer(str, _represent_text)
+_OneLineDumper.add_representer(str, _represent_text)

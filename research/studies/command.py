@@ -104,7 +104,7 @@ class WorkerSettings:
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default, each trial is a single plain process."""
     num_workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="workers")
-    """Number of workers that share this machine."""
+    """Number of workers on this machine, including this one; they share its CPU cores."""
     trial_timeout: str | None = setting(None, effect=Effect.INVOCATION, unit="time: 2h, 90m, 1h30m")
     """Time limit for one attempt at a trial: 2h, 90m; by default there is no limit."""
     traceback: bool = setting(False, effect=Effect.INVOCATION)
@@ -139,8 +139,8 @@ def parse_work(arguments: Sequence[str]) -> WorkerSettings | HelpRequest:
     flags = WORK.read(arguments)
     if any(flag.name == HELP for flag in flags):
         return HelpRequest(WORK)
-    given, _ = split_flags(WorkerSettings, flags)
-    settings = parse_group(WorkerSettings, given)
+    flag_values, _ = split_flags(WorkerSettings, flags)
+    settings = parse_group(WorkerSettings, flag_values)
     missing = [f"--{name}" for name in ("study", "storage") if not getattr(settings, name)]
     if missing:
         raise ValueError(f"{WORK.name} requires {' and '.join(missing)}. Usage: {WORK.usage}")
@@ -157,11 +157,11 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     Raises:
         ValueError: if a flag is unknown or a value is invalid; the message is meant for the user.
     """
-    given, flags = split_flags(StudySettings, STUDY.read(arguments))
-    separated = separate_flags(flags)
+    study_flags, run_flags = split_flags(StudySettings, STUDY.read(arguments))
+    separated = separate_flags(run_flags)
     if separated.wants_help:
         return build_help_request(STUDY, separated)
-    settings = parse_group(StudySettings, given)
+    settings = parse_group(StudySettings, study_flags)
     if settings.trial_timeout is not None:
         parse_seconds(settings.trial_timeout)  # refuses an invalid time
     content = {} if settings.study is None else read_study_file(Path(settings.study), quick=settings.quick)
@@ -171,11 +171,11 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     base, invocation, explicit_names = _merge_base(separated, file_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
-    content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in given}
-    axes = _parse_axes(given)
+    content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in study_flags}
+    axes = _parse_axes(study_flags)
     content["grid"] = {**content.get("grid", {}), **axes}
     removal_notes = _drop_entries_outside_grid(content, axes)
-    content["exclude"] = [*content.get("exclude", []), *map(_parse_exclude, given.get("exclude", []))]
+    content["exclude"] = [*content.get("exclude", []), *map(_parse_exclude, study_flags.get("exclude", []))]
     content["base"] = base
     if invocation["name"] is not None:
         content["name"] = invocation["name"]
@@ -253,12 +253,12 @@ def _merge_base(
     """
     recipes = file_base.pop("recipe", [])
     check_setting_names(file_base, "setting in the base")
-    layers = merge_recipes(recipes) | file_base
-    from_recipes = build_base_recipe(separated)
-    names = {*layers, *from_recipes, *_names_of_flags(separated)}
-    if "fork" in layers:
-        layers = inherited_settings(str(layers["fork"])) | layers
-    settings = convert_settings(layers | from_recipes, separated.arguments)
+    file_settings = merge_recipes(recipes) | file_base
+    recipe_settings = build_base_recipe(separated)
+    names = {*file_settings, *recipe_settings, *_names_of_flags(separated)}
+    if "fork" in file_settings:
+        file_settings = inherited_settings(str(file_settings["fork"])) | file_settings
+    settings = convert_settings(file_settings | recipe_settings, separated.arguments)
     invocation = {
         name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)
     }
@@ -267,7 +267,7 @@ def _merge_base(
         if value and alternative is not None:
             raise ValueError(f"--{name} is not available in a study: {alternative}.")
     if settings["cache_features"] is None:
-        settings["cache_features"] = True  # many trials read the same features
+        settings["cache_features"] = True  # many trials read the same hidden states
     return settings, invocation, names
 
 
@@ -276,14 +276,15 @@ def _names_of_flags(separated: SeparatedFlags) -> set[str]:
     return {argument.removeprefix("--").partition("=")[0].rstrip("+") for argument in separated.arguments}
 
 
-def _parse_axes(given: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+def _parse_axes(study_flags: Mapping[str, list[str]]) -> dict[str, list[Any]]:
     """Return the axes that --heads, --seeds and --grid define.
 
     Raises:
         ValueError: if a value cannot be parsed, or if an axis is given twice.
     """
-    texts = [("head", text) for text in given.get("heads", [])] + [("seed", text) for text in given.get("seeds", [])]
-    for text in given.get("grid", []):
+    texts = [("head", text) for text in study_flags.get("heads", [])]
+    texts += [("seed", text) for text in study_flags.get("seeds", [])]
+    for text in study_flags.get("grid", []):
         name, equals, values = text.partition("=")
         if not equals:
             raise ValueError(f"Expected --grid in the form setting=value,value, got '{text}'.")

@@ -88,7 +88,7 @@ def estimate_time(
     for arm in dict.fromkeys(trial.arm for trial in missing):
         arm_trials = [trial for trial in missing if trial.arm == arm]
         if arm in finished_seconds:
-            trial_seconds, source = statistics.median(finished_seconds[arm]), "median of its finished trials"
+            trial_seconds, basis = statistics.median(finished_seconds[arm]), "median of its finished trials"
         else:
             config, num_processes = arm_trials[0].config(), num_workers * read_launcher(accelerate_config).num_processes
             config = smoke_settings(config) if config.smoke else config
@@ -98,9 +98,9 @@ def estimate_time(
                 encoder_seconds = row_seconds[encoder_settings] * sum(_num_rows(config).values())
                 total += encoder_seconds
                 lines.append(f"  running the encoder once: about {format_duration(encoder_seconds)}")
-            trial_seconds, source = _estimate_trial(config, num_processes)
+            trial_seconds, basis = _estimate_trial(config, num_processes)
         total += trial_seconds * len(arm_trials)
-        lines.append(f"  {arm}: {len(arm_trials)} x about {format_duration(trial_seconds)} ({source})")
+        lines.append(f"  {arm}: {len(arm_trials)} x about {format_duration(trial_seconds)} ({basis})")
     return Estimate(total / min(num_workers, len(missing)), lines)
 
 
@@ -140,7 +140,7 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     num_validations = 1 if period is None else max(1, clock.total_steps // period)
     evaluation_seconds = seconds_per_row * (num_validations * num_rows["validation"] + num_rows["test"])
     seconds = clock.total_steps * seconds_per_step + evaluation_seconds + max(0.0, overhead)
-    # A trial that trains only a head runs in the worker's process, which has already started.
+    # Without a launcher, a trial that trains only a head runs in the worker's process, which has already started.
     seconds += (0.0 if head_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
     return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 

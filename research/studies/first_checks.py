@@ -12,8 +12,8 @@ def check_study(command: StudyCommand) -> None:
 
     Raises:
         ValueError: if the metric is unknown, if the task chosen for all trials does not have it, or if the config file
-            cannot be read.
+            cannot be read or is invalid.
     """
     if command.spec.metric is not None:
         check_metric_name(command.spec.metric, command.spec.base.get("task"))
-    read_launcher(command.settings.accelerate_config)
+    read_launcher(command.settings.accelerate_config)  # refuses an invalid file

@@ -64,7 +64,7 @@ class StudySpec:
         for name, expected in _SPEC_TYPES.items():
             value = getattr(self, name)
             if not isinstance(value, expected) and not (value is None and name in ("baseline", "metric")):
-                raise ValueError(f"Expected the study's {name} to be {_DESCRIPTIONS[expected]}; got {value!r}.")
+                raise ValueError(f"Expected the study's {name} to be {_TYPE_DESCRIPTIONS[expected]}; got {value!r}.")
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
@@ -88,10 +88,10 @@ class StudySpec:
             _refuse_fixed_settings(settings, f"The arm '{arm}'")
         for entry in self.override:
             if not isinstance(entry, Mapping) or entry.keys() != {"when", "set"}:
-                raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
+                raise ValueError(f"Expected an override such as {_EXAMPLE_OVERRIDE}, got {entry!r}.")
             for part, values in entry.items():
                 if not isinstance(values, Mapping):
-                    raise ValueError(f"Expected an override such as {_OVERRIDE}, got {entry!r}.")
+                    raise ValueError(f"Expected an override such as {_EXAMPLE_OVERRIDE}, got {entry!r}.")
                 _refuse_fixed_settings(values, f"`{part}` of an override")
 
     def compared_metric(self, metrics: Mapping[str, Any]) -> str | None:
@@ -111,12 +111,12 @@ _SPEC_TYPES: dict[str, type] = {
     **dict.fromkeys(("exclude", "override"), list),
     **dict.fromkeys(("name", "about", "baseline", "metric"), str),
 }
-_DESCRIPTIONS: dict[type, str] = {
+_TYPE_DESCRIPTIONS: dict[type, str] = {
     dict: "a mapping",
     list: "a list",
     str: "a string (in quotes if it looks like a number)",
 }
-_OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
+_EXAMPLE_OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
 def _refuse_fixed_settings(settings: Mapping[str, Any], owner: str) -> None:
@@ -160,7 +160,8 @@ def read_study_file(path: Path, *, quick: bool) -> dict[str, Any]:
 
     Args:
         path: the file.
-        quick: whether the section `quick` overrides the other sections.
+        quick: whether to apply the section `quick`: its mappings are merged into those of the other sections, and its
+            other values replace theirs.
     Raises:
         ValueError: if the file cannot be read, is not a mapping, has an unknown key, or lacks a section `quick` that is
             needed.
@@ -397,7 +398,9 @@ def _describe_value(value: Any) -> str:
 
 
 def _make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
-    """Return an id that depends on the trial's settings only, so that a trial keeps its id if the grid grows.
+    """Return an id derived from the trial's settings and not from its position in the grid.
+
+    A trial therefore keeps its id if the grid grows.
 
     Args:
         settings: settings of the trial.

@@ -28,7 +28,7 @@ def read_launcher(accelerate_config: str | None) -> Launcher:
     Args:
         accelerate_config: path of the file; None starts each trial as a single plain process.
     Raises:
-        ValueError: if the file cannot be read.
+        ValueError: if the file cannot be read or is invalid.
     """
     if accelerate_config is None:
         return Launcher()

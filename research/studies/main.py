@@ -27,7 +27,7 @@ def plan_and_run_study(command: StudyCommand | HelpRequest) -> int:
         from research.studies.run_study import run_study
 
     status = run_study(command, trials)
-    if status > 128:  # a signal
+    if status > 128:  # 128 + the number of the signal that stopped the study
         print_error("interrupted; run the same command again to continue", exit_code=status)
     return status
 
@@ -36,7 +36,7 @@ def work(command: WorkerSettings | HelpRequest) -> int:
     """Run an additional worker of an existing study, or print its help, and return the exit status."""
     if isinstance(command, HelpRequest):
         return print_help(command)
-    read_launcher(command.accelerate_config)
+    read_launcher(command.accelerate_config)  # refuses an invalid file
     with loading_libraries():
         from research.studies import run_study
 

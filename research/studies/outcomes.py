@@ -48,7 +48,7 @@ class StudyOutcomes:
     num_finished_outside_grid: int = 0
     """Number of finished trials in the storage that are not in the current grid."""
     failed_outside_grid: Sequence[Outcome] = ()
-    """Failed trials of the current arms whose seeds are not in the current grid."""
+    """Failed trials of the current arms, with seeds that are not in the current grid."""
 
     @property
     def arms(self) -> list[str]:
@@ -62,7 +62,7 @@ class StudyOutcomes:
 
     @property
     def failed_seeds(self) -> dict[str, tuple[int, ...]]:
-        """Return by arm the seeds whose trial failed."""
+        """Return the seeds of the failed trials, by arm."""
         seeds: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
         for outcome in self.outcomes:
             if outcome.state == "failed":
@@ -83,16 +83,17 @@ class StudyOutcomes:
         messages = self._inconsistent_hidden_states()
         token_settings = names_where(lambda declared: declared.affects(Stage.TOKENS))
         for what, key in (("rows of the data", "rows_sha256"), ("code of the plugins", "plugins")):
-            by_source: dict[str, dict[str, list[str]]] = {}  # source -> version -> ids of trials
+            # trials that should agree -> their data or code -> ids of the trials that have it
+            ids_by_group: dict[str, dict[str, list[str]]] = {}
             for outcome in self.finished:
                 if outcome.result is not None and key in outcome.result:
                     names = token_settings if key == "rows_sha256" else ("plugin",)
                     # Plugins are compared within an arm only: arms that were added later may use more of a plugin.
                     arm = None if key == "rows_sha256" else outcome.trial.arm
-                    source = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
+                    group = repr([arm, *(outcome.trial.settings.get(name) for name in names)])
                     version = json.dumps(outcome.result[key], sort_keys=True)
-                    by_source.setdefault(source, {}).setdefault(version, []).append(outcome.trial.id)
-            for versions in by_source.values():
+                    ids_by_group.setdefault(group, {}).setdefault(version, []).append(outcome.trial.id)
+            for versions in ids_by_group.values():
                 if len(versions) > 1:
                     _, *minorities = sorted(versions.values(), key=len, reverse=True)
                     ids = ", ".join(trial_id for minority in minorities for trial_id in minority)
@@ -102,10 +103,13 @@ class StudyOutcomes:
         return messages
 
     def _inconsistent_hidden_states(self) -> list[str]:
-        """Return a message, or none, that cached hidden states are rounded differently from computed ones.
+        """Return a message if trials are not comparable, because cached hidden states are rounded differently.
 
-        This matters only if, of the trials with a frozen encoder, some read cached hidden states and others computed
+        This is the case if, of the trials with a frozen encoder, some read cached hidden states and others computed
         them. In float32, the difference is about 1e-7 and is ignored.
+
+        Returns:
+            A list with the message; empty if the trials are comparable.
         """
         cached_ids: list[str] = []
         computed_ids: list[str] = []
@@ -113,7 +117,7 @@ class StudyOutcomes:
         for outcome in self.finished:
             result, config = outcome.result or {}, outcome.trial.config()
             if "cached_features" not in result or not trains_head_only(replace(config, cache_features=None)):
-                continue
+                continue  # ran on another machine, or could not have read cached hidden states
             (cached_ids if result["cached_features"] else computed_ids).append(outcome.trial.id)
             precision = result.get("mixed_precision", config.mixed_precision)
             if precision in ("bf16", "fp16"):
@@ -131,8 +135,8 @@ class StudyOutcomes:
         """Return whether there is a finished trial in which the rows of a split had no labels."""
         return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
 
-    def values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
-        """Return a metric of the finished trials by arm and seed.
+    def metric_values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
+        """Return a metric of the finished trials by arm and seed, NaN if it is not defined.
 
         Raises:
             ValueError: if a trial does not have the metric, or if the rows of the split have no labels.
@@ -174,10 +178,10 @@ def collect_outcomes(
     num_finished_outside_grid = sum(
         entry.trial.id not in in_grid and _state(entry) == "finished" for entry in entries.values()
     )
-    outcomes = [_outcome(trial, entries.get(trial.id), directory) for trial in trials]
+    outcomes = [_read_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}
     failed_outside_grid = [
-        replace(_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
+        replace(_read_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
         for entry in entries.values()
         if entry.trial.id not in in_grid
         and _state(entry) == "failed"
@@ -191,7 +195,7 @@ def _arm_settings(trial: Trial) -> str:
     return json.dumps({**trial.settings, "seed": None}, sort_keys=True, default=str)
 
 
-def _outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> Outcome:
+def _read_outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> Outcome:
     run_directory = directory / TRIALS / trial.id
     if entry is None:
         return Outcome(trial, run_directory, "waiting")

@@ -51,7 +51,7 @@ class EventTail:
 
 
 class StudyProgress:
-    """Progress of a study: a live table on a terminal, otherwise a line when a trial starts and another when it ends.
+    """Progress of a study: a live table on a terminal, otherwise a line whenever a trial starts or ends.
 
     Args:
         trials: all trials of the grid.
@@ -99,10 +99,8 @@ class StudyProgress:
             if trial.id not in self._reported_ends:
                 self._reported_ends.add(trial.id)
                 number = f"[{len(self._reported_ends)}/{len(self._trials)}]"
-                outcome = (
-                    f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
-                )
-                self._console.print_line(outcome, keep_lines=True)
+                line = f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
+                self._console.print_line(line, keep_lines=True)
 
     def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
         """Show what trials report about caching hidden states; a message that several trials report is shown once."""
@@ -178,13 +176,13 @@ def _describe_outcome(entry: StorageEntry) -> str:
 def _status_cells(entries: Sequence[StorageEntry | None]) -> list[str]:
     """Return the cells of an arm: finished, running, failed and waiting trials, and the mean of the metric."""
     states = [TrialState.WAITING if entry is None else entry.state for entry in entries]
-    done = sum(state in FINISHED_STATES for state in states)
+    finished = sum(state in FINISHED_STATES for state in states)
     values = [entry.value for entry in entries if entry is not None and entry.value is not None]
     mean = f"{statistics.fmean(values):.4f}" if values else ""
     running, failed, waiting = (
         states.count(state) for state in (TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING)
     )
-    return [str(done), str(running or ""), str(failed or ""), str(waiting or ""), mean]
+    return [str(finished), str(running or ""), str(failed or ""), str(waiting or ""), mean]
 
 
 def _latest_step(directory: Path) -> int | None:

@@ -63,11 +63,11 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     check_fork_settings(trials)
     check_split_and_metric(spec, trials)
     address = command.settings.storage or local_address(directory.resolve())
-    higher = spec.metric is None or higher_is_better(spec.metric)
+    is_higher_better = spec.metric is None or higher_is_better(spec.metric)
     if any(trial.settings["fork"] is not None for trial in trials):
         stored: dict[str, StorageEntry] = {}
         if _has_storage(command):
-            with Study(spec.name, address, higher_is_better=higher) as study:
+            with Study(spec.name, address, higher_is_better=is_higher_better) as study:
                 stored = study.entries()
         # Trials in the storage were checked when they were added.
         check_fork_points([trial for trial in trials if trial.id not in stored])
@@ -85,13 +85,13 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     lock = DirectoryLock()
     lock.acquire(directory)
     try:
-        with Study(spec.name, address, higher_is_better=higher) as study:
-            changed = study.save_spec(dataclasses.asdict(spec))
-            if changed is not None:
-                logger.info(changed)
+        with Study(spec.name, address, higher_is_better=is_higher_better) as study:
+            message = study.save_spec(dataclasses.asdict(spec))
+            if message is not None:
+                logger.info(message)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, content)
-            logger.info(_add_missing_trials(study, trials, command))
+            logger.info(_update_storage(study, trials, command))
             settings = command.settings
             supervisor = Supervisor(
                 study, trials, directory, devices, settings.accelerate_config, settings.trial_timeout
@@ -180,7 +180,7 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
         path = write_contents(contents)
     for line in ranking_lines(contents):
         console.print(line)
-    uncached = [outcome for outcome in outcomes.finished if _computed_hidden_states(outcome)]
+    uncached = [outcome for outcome in outcomes.finished if _ran_encoder_in_every_epoch(outcome)]
     if uncached:
         logger.info(
             f"{len(uncached)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; see "
@@ -225,7 +225,7 @@ def print_plan(
     )
 
 
-def _computed_hidden_states(outcome: Outcome) -> bool:
+def _ran_encoder_in_every_epoch(outcome: Outcome) -> bool:
     """Return whether a trial on this machine ran the encoder although it was meant to train on cached hidden states."""
     result = outcome.result or {}
     return trains_head_only(outcome.trial.config()) and not result.get("cached_features", True)
@@ -235,8 +235,12 @@ def _has_storage(command: StudyCommand) -> bool:
     return command.settings.storage is not None or (command.directory / STORAGE_FILE).exists()
 
 
-def _add_missing_trials(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
-    """Add missing trials to the storage, and return a message about what will be run."""
+def _update_storage(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
+    """Update the storage for the current grid, and return a message about what will be run.
+
+    Dead trials are requeued. Trials that are missing or whose run directories were deleted are added, with
+    --retry_failed also failed trials. With --drop_waiting, waiting trials of an earlier grid are removed.
+    """
     settings = command.settings
     study.requeue_dead_trials()
     num_dropped = study.drop_waiting({trial.id for trial in trials}) if settings.drop_waiting else 0

@@ -68,7 +68,7 @@ class Worker:
         spec: specification of the study.
         directory: directory of the study on this machine.
         accelerate_config: config file of `accelerate launch`; None starts each trial with plain Python.
-        num_workers: number of workers that share this machine.
+        num_workers: number of workers on this machine, including this one; they share its CPU cores.
         trial_timeout: time limit for one attempt at a trial, such as 2h; None for no limit.
     """
 
@@ -140,7 +140,7 @@ class Worker:
         return config
 
     def runs_in_process(self, config: RunConfig) -> bool:
-        """Return whether a trial runs in this process, because it only trains a head on cached features."""
+        """Return whether a trial runs in this process. Without a launcher, it does if it trains only a head."""
         return self.accelerate_config is None and trains_head_only(config)
 
     def _run_in_process(self, config: RunConfig) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Worker:
             self._open_log(config) as log,
             _redirect_output(log),
             recording_events(self._events_path(config)),
-            self._time_limit(),
+            self._enforcing_time_limit(),
         ):
             try:
                 self._is_interruptible = True
@@ -180,17 +180,17 @@ class Worker:
         from research.settings.plugins import import_plugins
 
         import_plugins(config.plugin)  # registers the user's heads
-        shared = hidden_states_settings(config)
-        if shared in self._prepared_hidden_states:
+        encoder_settings = hidden_states_settings(config)
+        if encoder_settings in self._prepared_hidden_states:
             return
-        self._prepared_hidden_states.add(shared)
+        self._prepared_hidden_states.add(encoder_settings)
         unfinished_configs = [
             entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
         ]
         heads = {
             Choice.of(unfinished_config.head, "head").name
             for unfinished_config in unfinished_configs
-            if hidden_states_settings(unfinished_config) == shared
+            if hidden_states_settings(unfinished_config) == encoder_settings
         }
         # A head is unknown if a trial of an earlier grid has it from a plugin that is not imported here.
         if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
@@ -232,7 +232,7 @@ class Worker:
             )
             if self._stop_signal:
                 self._forward_signal(self._stop_signal)
-            with self._time_limit():
+            with self._enforcing_time_limit():
                 status = self._process.wait()
             self._process = None
         if self._stop_signal:
@@ -252,8 +252,8 @@ class Worker:
         )
 
     @contextlib.contextmanager
-    def _time_limit(self) -> Iterator[None]:
-        """Interrupt a trial that exceeds the time limit; the trial saves a checkpoint, as after any SIGTERM."""
+    def _enforcing_time_limit(self) -> Iterator[None]:
+        """Interrupt a trial that exceeds the time limit. The trial saves a checkpoint, as after any SIGTERM."""
         self._timed_out = False
         if self._timeout_seconds is None:
             yield
@@ -321,7 +321,7 @@ class Worker:
             self._stop_signal = number
         if self._process is not None:
             self._forward_signal(number)
-        elif self._is_interruptible:  # during training, the run handles signals itself
+        elif self._is_interruptible:  # before and after training; during training, the run's own handler is installed
             raise KeyboardInterrupt
 
     def _forward_signal(self, number: int) -> None:
@@ -351,7 +351,7 @@ def events_path(directory: Path, trial_id: str) -> Path:
 
 
 def trains_head_only(config: RunConfig) -> bool:
-    """Return whether a run only trains a head on cached features, judged by its settings."""
+    """Return whether a run trains only a head, on cached hidden states, judged by its settings."""
     return (
         "encoder" in config.freeze
         and config.cache_features is not False

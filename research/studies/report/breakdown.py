@@ -15,7 +15,7 @@ from research.report.label_table import MAX_SHOWN
 from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts
 
-NUM_BINS = 5
+MAX_BINS = 5
 """Maximum number of groups for lengths and scores."""
 
 
@@ -60,7 +60,7 @@ class Breakdown:
         return 1 - share if self.lower_is_better else share
 
 
-def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
+def break_down_by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
     """Return the results of each arm by length of the text.
 
     Args:
@@ -71,42 +71,43 @@ def by_length(rows: StudyRows, texts: StudyTexts) -> Breakdown:
     """
     lengths = texts.lengths(rows)
     title = f"length of the text, in tokens of {Path(texts.encoder).name} before truncation"
-    return _by_quantile(rows, title, lengths)
+    return _break_down_by_quantile(rows, title, lengths)
 
 
-def by_label(rows: StudyRows) -> Breakdown:
+def break_down_by_label(rows: StudyRows) -> Breakdown:
     """Return the results of each arm by label, or by score if labels are numbers."""
     task, labels = rows.task, rows.predictions.labels
     counts = task.count_labels(labels, labels)
     if counts is None:  # labels are numbers
-        return _by_quantile(rows, "score", labels)
+        return _break_down_by_quantile(rows, "score", labels)
     means = {
         arm: np.mean(
             [task.label_quality(labels, rows.predictions.predicted[index]) for index in seeds.values()], axis=0
         )
         for arm, seeds in rows.model_indices.items()
     }
-    return _labels_table(task.label_quality_title, task.label_names, counts.present, means)
+    return _build_labels_table(task.label_quality_title, task.label_names, counts.present, means)
 
 
-def _labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
-    """Return a table of labels in the order of the task, or the worst first if there are many labels.
+def _build_labels_table(measure: str, names: Sequence[str], counts: Array, means: Mapping[str, Array]) -> Breakdown:
+    """Return a table with one row per label, in the order of the task.
 
-    Of very many labels, only the first MAX_SHOWN are in the table. Labels without rows come last.
+    If there are at least MANY_LABELS labels, the worst come first and labels without rows last, and the table has at
+    most MAX_SHOWN rows.
     """
     order = np.arange(len(names))
     if len(names) >= MANY_LABELS:
         overall = np.mean(list(means.values()), axis=0)
-        order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]
+        order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]  # the last key takes precedence
     groups = [(names[index], int(counts[index])) for index in order.tolist()]
     shown = {arm: arm_means[order].tolist() for arm, arm_means in means.items()}
     return Breakdown("label", measure, groups, shown, lower_is_better=False, num_groups=len(names))
 
 
-def _by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
+def _break_down_by_quantile(rows: StudyRows, title: str, values: Array) -> Breakdown:
     """Return the results of each arm by quantiles of a value, in groups of about the same size."""
-    bins = bin_scores(values.astype(np.float64), NUM_BINS)
-    masks = [bins == each for each in np.unique(bins)]  # fewer than NUM_BINS if many values are equal
+    bins = bin_scores(values.astype(np.float64), MAX_BINS)
+    masks = [bins == each for each in np.unique(bins)]  # fewer than MAX_BINS if many values are equal
     groups = [(_describe_range(values[mask]), int(mask.sum())) for mask in masks]
     means = _mean_correctness(rows, masks)
     return Breakdown(title, rows.task.correctness_title, groups, means, rows.task.correctness_is_distance, len(groups))
@@ -121,10 +122,10 @@ def _mean_correctness(rows: StudyRows, masks: Sequence[Array]) -> dict[str, list
     """
     return {
         arm: [
-            float(np.mean([score[mask].mean() for score in seeds.values()])) if mask.any() else float("nan")
+            float(np.mean([correctness[mask].mean() for correctness in seeds.values()])) if mask.any() else float("nan")
             for mask in masks
         ]
-        for arm, seeds in rows.scores.items()
+        for arm, seeds in rows.correctness_by_arm.items()
     }
 
 

@@ -9,12 +9,14 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from research.studies.report.contents import Contents
-from research.studies.report.notation import decimal, interval, p_value
+from research.studies.report.notation import format_decimal, format_interval, format_p_value
 from research.studies.report.ranking import RankedArm
 
 
 def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
-    """Yield a table of the arms, best first, and the reasons for missing verdicts; nothing if no trial is finished.
+    """Yield the table of arms, best first, or the reason why there is none.
+
+    The reasons for missing verdicts and notes on earlier failures follow. If no trial is finished, nothing is yielded.
 
     Args:
         contents: contents of the study's report.
@@ -48,15 +50,15 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
 
 def _cells(each: RankedArm) -> list[str]:
     summary, comparison = each.summary, each.comparison
-    mean = decimal(summary.mean)
+    mean = format_decimal(summary.mean)
     if summary.interval is not None:
-        mean += f" ({interval(summary.interval)})"
+        mean += f" ({format_interval(summary.interval)})"
     cells = [each.arm, str(len(summary.seeds)), mean]
     if comparison is None:
         return [*cells, "", "", "baseline"]
     return [
         *cells,
-        decimal(comparison.mean_difference, signed=True),
-        p_value(comparison.p_holm),
+        format_decimal(comparison.mean_difference, signed=True),
+        format_p_value(comparison.p_holm),
         comparison.verdict or "none",
     ]

@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 
 from research.studies.outcomes import State, StudyOutcomes, describe_unlabelled
 from research.studies.progress import format_count
-from research.studies.report.breakdown import Breakdown, by_label, by_length
+from research.studies.report.breakdown import Breakdown, break_down_by_label, break_down_by_length
 from research.studies.report.costs import ArmCost, find_costs
 from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
 from research.studies.report.disagreements import Disagreement, find_disagreements
@@ -178,12 +178,12 @@ def _collect_row_comparisons(contents: Contents, *, show_texts: bool) -> None:
     if texts is None:
         contents.reasons["by length"] = contents.reasons["disagreements"] = contents.reasons["texts"]
     else:
-        parts.append(contents.attempt("by length", lambda: by_length(rows, texts), None))
+        parts.append(contents.attempt("by length", lambda: break_down_by_length(rows, texts), None))
         if show_texts:
             _collect_disagreements(contents, rows, texts)
         else:
             contents.reasons["disagreements"] = "texts are hidden (--report_texts false)"
-    parts.append(contents.attempt("by label", lambda: by_label(rows), None))
+    parts.append(contents.attempt("by label", lambda: break_down_by_label(rows), None))
     contents.breakdowns = [part for part in parts if part is not None]
 
 

@@ -67,13 +67,13 @@ def find_costs(study: StudyOutcomes) -> list[ArmCost]:
     """Return the costs of all arms with finished trials whose results are on this machine, in the order of the grid."""
     costs: dict[str, dict[int, TrialCost]] = {arm: {} for arm in study.arms}
     for outcome in study.finished:
-        cost = _cost(outcome)
+        cost = _read_cost(outcome)
         if cost is not None:
             costs[outcome.trial.arm][outcome.trial.seed] = cost
     return [ArmCost(arm, trials) for arm, trials in costs.items() if trials]
 
 
-def _cost(outcome: Outcome) -> TrialCost | None:
+def _read_cost(outcome: Outcome) -> TrialCost | None:
     result = outcome.result
     # Only the metrics are known if the trial ran on another machine.
     if result is None or "train_seconds" not in result:
@@ -99,6 +99,7 @@ def _steps_by_trainable_parameters(outcome: Outcome, num_steps: int) -> dict[int
         return {}
     # An edit before the first step has step 0. An edit after the last step affects no step.
     bounds = [0, *(edit.step for edit in edits), num_steps]
+    # `trainable_parameters` has the numbers before and after the edit.
     numbers = [edits[0].trainable_parameters[0], *(edit.trainable_parameters[1] for edit in edits)]
     steps: dict[int, int] = {}
     for number, (begin, end) in zip(numbers, itertools.pairwise(bounds), strict=True):

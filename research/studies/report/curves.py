@@ -22,7 +22,7 @@ class ArmCurves:
 
     arm: str
     """Name of the arm."""
-    seeds: Sequence[Curve]
+    seed_curves: Sequence[Curve]
     """Curve of each seed."""
     mean: Curve
     """Mean over the seeds, at the steps that all seeds logged."""
@@ -55,6 +55,7 @@ def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[Ar
         curve = read_curves(outcome.directory).get(name)
         if curve is not None:
             curves_by_arm[outcome.trial.arm].append(curve)
+    # One more curve per arm for the mean. Even very many curves have 20 points each, so that they keep their shape.
     num_curves = sum(len(curves) + 1 for curves in curves_by_arm.values())
     max_points = max(20, MAX_POINTS // max(1, num_curves))
     arms = []

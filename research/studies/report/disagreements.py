@@ -10,7 +10,7 @@ import numpy as np
 from research.studies.report.rows import StudyRows
 from research.studies.report.texts import StudyTexts
 
-NUM_SHOWN = 20
+MAX_SHOWN = 20
 """Maximum number of rows in the report."""
 
 
@@ -54,21 +54,21 @@ def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagre
     Raises:
         ValueError: if the texts belong to different rows.
     """
-    scores = rows.scores
-    arms = list(scores)
-    means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in scores.values()])
+    correctness = rows.correctness_by_arm
+    arms = list(correctness)
+    means = np.array([np.mean(list(seeds.values()), axis=0) for seeds in correctness.values()])
     gaps = np.ptp(means, axis=0)
-    # Rounded, because gaps and deviations that are equal may differ by rounding errors.
+    # The last key takes precedence. Rounded, because gaps and deviations that are equal may differ by rounding errors.
     order = np.lexsort((rows.predictions.ids, -means.std(axis=0).round(9), -gaps.round(9)))
     differing = order[gaps[order] > 0]
-    shown = differing[:NUM_SHOWN]
+    shown = differing[:MAX_SHOWN]
     disagreements = []
     for row, text in zip(shown, texts.texts(rows, shown), strict=True):
         cells = []
         for index, arm in enumerate(arms):
             mean = float(means[index, row])
             quality = (means[:, row].max() - mean) / gaps[row] if rows.task.correctness_is_distance else mean
-            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(scores[arm]))))
+            cells.append(ArmOnRow(arm, float(quality), rows.task.describe_correctness(mean, len(correctness[arm]))))
         cells.sort(key=lambda cell: -cell.quality)
         label = rows.task.describe_label(rows.predictions.labels[row])
         place = texts.place(rows, row)

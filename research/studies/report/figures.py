@@ -35,10 +35,10 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         baseline: the baseline, whose mean is marked with a vertical line.
         label: label of the metric.
     """
-    drawn = [(each, each.summary.mean) for each in ranked if each.summary.mean is not None]
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(drawn)), layout="constrained")
+    arms_with_means = [(each, each.summary.mean) for each in ranked if each.summary.mean is not None]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(arms_with_means)), layout="constrained")
     axes = figure.subplots()
-    for row, (each, mean) in enumerate(drawn):
+    for row, (each, mean) in enumerate(arms_with_means):
         style, summary = styles[each.arm], each.summary
         if each.arm == baseline:
             axes.axvline(mean, color="black", linestyle=":", linewidth=1)
@@ -50,11 +50,14 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         below = row + 0.27  # the dots are below the bar: the vertical axis points down
         axes.plot(values, [below] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
         axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
-    names = [for_figure(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "") for each, _ in drawn]
-    axes.set_yticks(range(len(drawn)), names, fontsize=NAME_FONT_SIZE)
-    for tick, (each, _) in zip(axes.get_yticklabels(), drawn, strict=True):
+    names = [
+        for_figure(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "")
+        for each, _ in arms_with_means
+    ]
+    axes.set_yticks(range(len(arms_with_means)), names, fontsize=NAME_FONT_SIZE)
+    for tick, (each, _) in zip(axes.get_yticklabels(), arms_with_means, strict=True):
         tick.set_color(styles[each.arm].colour)
-    axes.set(xlabel=for_figure(label, MAX_METRIC_LENGTH), ylim=(len(drawn) - 0.4, -0.6))
+    axes.set(xlabel=for_figure(label, MAX_METRIC_LENGTH), ylim=(len(arms_with_means) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(visible=True, axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
@@ -73,7 +76,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
     figure, axes = _new_figure_and_axes(len(arms))
     for each in arms:
         style = styles[each.arm]
-        for curve in each.seeds:
+        for curve in each.seed_curves:
             axes.plot(*curve, color=style.colour, linewidth=0.7, alpha=0.4)
     for each in arms:
         style = styles[each.arm]
@@ -88,13 +91,13 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
             markersize=4,
             markevery=marker_interval,
         )
-    last = max((step for each in arms for curve in (each.mean, *each.seeds) for step in curve[0]), default=1)
+    last = max((step for each in arms for curve in (each.mean, *each.seed_curves) for step in curve[0]), default=1)
     axes.set(xlabel="step", ylabel=for_figure(label, MAX_METRIC_LENGTH), xlim=(0.5, last + 0.5))
     _clip_to_means(axes, arms)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _mark_edits(axes, edits, styles, last)
-    ends = {each.arm: each.mean[1][-1] for each in arms if each.mean[0] and math.isfinite(each.mean[1][-1])}
-    _name_arms(axes, ends, styles)
+    last_means = {each.arm: each.mean[1][-1] for each in arms if each.mean[0] and math.isfinite(each.mean[1][-1])}
+    _name_arms(axes, last_means, styles)
     return figure
 
 
@@ -102,6 +105,8 @@ def cost_figure(
     costs: Sequence[ArmCost], values: Mapping[str, Mapping[int, float]], styles: Styles, label: str, quantity: str
 ) -> Figure:
     """Draw a metric against a cost: a large marker for each arm's mean, and a dot for each seed.
+
+    White markers and dots stand for times that do not include the encoder.
 
     Args:
         costs: costs of the arms.
@@ -111,36 +116,36 @@ def cost_figure(
         quantity: the cost to draw, "seconds" or "parameters".
     """
     figure, axes = _new_figure_and_axes(len(costs))
-    all_costs, ends = [], {}
+    all_costs, means = [], {}
     for each in costs:
         style, arm_values = styles[each.arm], values[each.arm]
         seeds = [seed for seed in each.trials if math.isfinite(arm_values[seed])]
         if not seeds:
             continue
-        spent = [_cost(each.trials[seed], quantity) for seed in seeds]
-        scored = [arm_values[seed] for seed in seeds]
+        seed_costs = [_cost(each.trials[seed], quantity) for seed in seeds]
+        metric_values = [arm_values[seed] for seed in seeds]
         faces = ["white" if quantity == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
-        axes.scatter(spent, scored, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
+        axes.scatter(seed_costs, metric_values, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
         face = "white" if quantity == "seconds" and each.num_cached == len(each.trials) else style.colour
-        mean = statistics.fmean(scored)
+        mean = statistics.fmean(metric_values)
         axes.plot(
-            [statistics.fmean(spent)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
+            [statistics.fmean(seed_costs)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
         )
-        ends[each.arm] = mean
-        all_costs += spent
+        means[each.arm] = mean
+        all_costs += seed_costs
     _set_cost_axis(axes, all_costs, quantity)
     axes.set(
         xlabel="time of all steps (s)" if quantity == "seconds" else "trainable parameters (mean over steps)",
         ylabel=for_figure(label, MAX_METRIC_LENGTH),
     )
-    _name_arms(axes, ends, styles)
+    _name_arms(axes, means, styles)
     return figure
 
 
 def _clip_to_means(axes: Axes, arms: Sequence[ArmCurves]) -> None:
     """Limit the vertical axis to a range around the means, because a single spike would flatten all curves."""
     means = [value for each in arms for value in each.mean[1] if math.isfinite(value)]
-    values = [value for each in arms for curve in each.seeds for value in curve[1] if math.isfinite(value)]
+    values = [value for each in arms for curve in each.seed_curves for value in curve[1] if math.isfinite(value)]
     if not means or max(means) == min(means):
         return
     margin = 0.25 * (max(means) - min(means))
@@ -175,19 +180,24 @@ def _new_figure_and_axes(num_arms: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _name_arms(axes: Axes, ends: Mapping[str, float], styles: Styles) -> None:
-    """Write the names of the arms to the right of the axes, each as close as possible to the end of its curve."""
+def _name_arms(axes: Axes, values: Mapping[str, float], styles: Styles) -> None:
+    """Write the names of the arms to the right of the axes, each as close as possible to the height of its value."""
     axes.set_ylim(axes.get_ylim())  # freezes the limits, which the positions below depend on
     low, high = axes.get_ylim()
-    arms = sorted(ends, key=lambda arm: ends[arm])
+    arms = sorted(values, key=lambda arm: values[arm])
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     gap = 1.35 * NAME_FONT_SIZE / (72 * figure.get_size_inches()[1] - 45)  # the axis and its label take about 45 points
-    heights = _spread([(ends[arm] - low) / (high - low) for arm in arms], gap)
+    heights = _spread([(values[arm] - low) / (high - low) for arm in arms], gap)
     for arm, height in zip(arms, heights, strict=True):
-        style, end = styles[arm], (ends[arm] - low) / (high - low)
+        style, value_height = styles[arm], (values[arm] - low) / (high - low)
         axes.plot(
-            [1.0, 1.04], [end, height], color=style.colour, linewidth=0.7, transform=axes.transAxes, clip_on=False
+            [1.0, 1.04],
+            [value_height, height],
+            color=style.colour,
+            linewidth=0.7,
+            transform=axes.transAxes,
+            clip_on=False,
         )
         axes.plot(
             [1.06], [height], style.marker, color=style.colour, markersize=5, transform=axes.transAxes, clip_on=False
@@ -221,7 +231,7 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
     for edit in edits:
         has_arm_colour = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
         colours[edit.step] = styles[edit.arms[0][0]].colour if has_arm_colour else "black"
-    for step, colour in colours.items():
+    for step, colour in colours.items():  # an edit lies between this step and the next
         axes.axvline(step + 0.5, color=colour, linestyle=":", linewidth=1)
     groups: list[list[ArmEdit]] = []
     for edit in edits:

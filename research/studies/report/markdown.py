@@ -6,7 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from research.studies.report.contents import Contents
 from research.studies.report.model_comparisons import ModelComparison
-from research.studies.report.notation import count, decimal, interval, p_value, seconds
+from research.studies.report.notation import (
+    format_decimal,
+    format_interval,
+    format_p_value,
+    format_seconds,
+    format_thousands,
+)
 from research.studies.report.ranking import RankedArm
 from research.studies.statistics.over_rows import SCOPE
 from research.studies.statistics.over_seeds import Comparison
@@ -43,10 +49,11 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield f"## By {for_markdown(table.title + table.title_suffix)}\n"
         yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
         cells = (
-            [name, count(rows), *(decimal(table.means[arm][i]) for arm in table.means)]
+            [name, format_thousands(rows), *(format_decimal(table.means[arm][i]) for arm in table.means)]
             for i, (name, rows) in enumerate(table.groups)
         )
         yield markdown_table([table.title.split(",")[0], ">rows", *(f">{arm}" for arm in table.means)], cells)
+    # The reason for a missing ranking is shown above; parts that need rows or texts have their own reasons.
     omitted = [part for part in contents.reasons if part not in ("ranking", "rows", "texts")]
     if omitted:
         yield "## Not shown\n"
@@ -84,9 +91,9 @@ def _ranking(ranked: Sequence[RankedArm]) -> str:
         summary_cells = [
             each.arm,
             str(len(summary.seeds)),
-            decimal(summary.mean),
-            decimal(summary.std),
-            interval(summary.interval),
+            format_decimal(summary.mean),
+            format_decimal(summary.std),
+            format_interval(summary.interval),
         ]
         rows.append(
             [*summary_cells, *(["baseline", *[""] * 5] if each.comparison is None else _comparison(each.comparison))]
@@ -96,12 +103,12 @@ def _ranking(ranked: Sequence[RankedArm]) -> str:
 
 def _comparison(comparison: Comparison) -> list[str]:
     return [
-        decimal(comparison.mean_difference, signed=True),
-        interval(comparison.interval, signed=True),
-        p_value(comparison.p),
-        p_value(comparison.p_holm),
+        format_decimal(comparison.mean_difference, signed=True),
+        format_interval(comparison.interval, signed=True),
+        format_p_value(comparison.p),
+        format_p_value(comparison.p_holm),
         comparison.verdict or f"none: {comparison.why_no_verdict}",
-        count(comparison.seeds_needed.total),
+        format_thousands(comparison.seeds_needed.total),
     ]
 
 
@@ -120,10 +127,10 @@ def _costs(contents: Contents) -> str:
             [
                 each.arm,
                 str(len(each.trials)),
-                seconds(each.seconds),
+                format_seconds(each.seconds),
                 f"{each.num_cached} of {len(each.trials)}",
-                count(each.trainable_parameters),
-                count(each.mean_trainable_parameters),
+                format_thousands(each.trainable_parameters),
+                format_thousands(each.mean_trainable_parameters),
             ]
             for each in contents.costs
         ),
@@ -133,12 +140,12 @@ def _costs(contents: Contents) -> str:
 def _model_comparisons(comparisons: Sequence[ModelComparison]) -> str:
     rows = []
     for each in comparisons:
-        tests = ", ".join(f"seed {seed}: {p_value(test.p)}" for seed, test in each.by_seed.items())
+        tests = ", ".join(f"seed {seed}: {format_p_value(test.p)}" for seed, test in each.by_seed.items())
         bootstrap = each.over_all_seeds
         difference = (
             ["-", "-"]
             if bootstrap is None
-            else [decimal(bootstrap.difference, signed=True), interval(bootstrap.interval, signed=True)]
+            else [format_decimal(bootstrap.difference, signed=True), format_interval(bootstrap.interval, signed=True)]
         )
         rows.append([each.arm, *difference, tests or "-"])
     return markdown_table(["models of", ">difference", ">95% CI over rows", "McNemar's p"], rows)

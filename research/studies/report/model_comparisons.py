@@ -29,20 +29,20 @@ def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelComparis
     Raises:
         ValueError: if there are no predictions of the baseline, or fewer than two rows.
     """
-    scores = rows.scores
-    if baseline not in scores:
+    correctness = rows.correctness_by_arm
+    if baseline not in correctness:
         raise ValueError("this machine has no predictions of the baseline")
     comparisons = []
-    for arm, arm_scores in scores.items():
-        seeds = tuple(sorted(arm_scores.keys() & scores[baseline].keys()))
+    for arm, arm_correctness in correctness.items():
+        seeds = tuple(sorted(arm_correctness.keys() & correctness[baseline].keys()))
         if arm == baseline:
             continue
         if not seeds:
             comparisons.append(ModelComparison(arm, (), None, {}))
         elif rows.task.correctness_is_distance:
-            pairs = ([each[seed] for seed in seeds] for each in (arm_scores, scores[baseline]))
+            pairs = ([each[seed] for seed in seeds] for each in (arm_correctness, correctness[baseline]))
             comparisons.append(ModelComparison(arm, seeds, bootstrap_rows(*pairs), {}))
         else:
-            compared = compare_over_rows(arm_scores, scores[baseline])
+            compared = compare_over_rows(arm_correctness, correctness[baseline])
             comparisons.append(ModelComparison(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
     return comparisons

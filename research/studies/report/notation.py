@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def decimal(value: float | None, *, signed: bool = False) -> str:
+def format_decimal(value: float | None, *, signed: bool = False) -> str:
     """Format a number with four decimals, or with three significant digits if it is very small or large.
 
     None and NaN are shown as a dash.
@@ -17,13 +17,16 @@ def decimal(value: float | None, *, signed: bool = False) -> str:
     return f"{value:{sign}.4f}" if is_plain else f"{value:{sign}.3g}"
 
 
-def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:
+def format_interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:
     """Format an interval; None is shown as a dash."""
-    return "-" if bounds is None else " to ".join(decimal(bound, signed=signed) for bound in bounds)
+    return "-" if bounds is None else " to ".join(format_decimal(bound, signed=signed) for bound in bounds)
 
 
-def p_value(value: float | None) -> str:
-    """Format a p value; None is shown as a dash."""
+def format_p_value(value: float | None) -> str:
+    """Format a p value; None is shown as a dash.
+
+    Below 0.1, there are four decimals, so that 0.0499 is not shown as 0.050.
+    """
     if value is None:
         return "-"
     if value < 0.0001:
@@ -31,11 +34,11 @@ def p_value(value: float | None) -> str:
     return f"{value:.4f}" if value < 0.1 else f"{value:.3f}"
 
 
-def count(value: float | None) -> str:
-    """Format a count with thousands separators; None is shown as a dash."""
+def format_thousands(value: float | None) -> str:
+    """Format a rounded count with thousands separators; None is shown as a dash."""
     return "-" if value is None else f"{round(value):,}"
 
 
-def seconds(value: float) -> str:
-    """Format a time in seconds with at least three significant digits."""
+def format_seconds(value: float) -> str:
+    """Format a time in seconds with up to three significant digits, or from 100 s on without decimals."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -53,11 +53,11 @@ def write_contents(contents: Contents) -> Path:
 def _render_page(contents: Contents) -> str:
     environment = page_environment("research.studies.report")
     environment.filters |= {
-        "decimal": notation.decimal,
-        "interval": notation.interval,
-        "p_value": notation.p_value,
-        "count": notation.count,
-        "seconds": notation.seconds,
+        "decimal": notation.format_decimal,
+        "interval": notation.format_interval,
+        "p_value": notation.format_p_value,
+        "count": notation.format_thousands,
+        "seconds": notation.format_seconds,
     }
     study = contents.study
     styles = arm_styles(study.arms)

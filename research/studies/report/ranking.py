@@ -75,10 +75,10 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     Raises:
         ValueError: if a trial does not have the metric, or if the baseline is not one of the arms.
     """
-    values = study.values(metric, study.spec.split)
-    higher = higher_is_better(metric)
+    values = study.metric_values(metric, study.spec.split)
+    is_higher_better = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
-    compared = compare_arms(values, study.baseline, higher_is_better=higher, failed=failed, bounds=bounds)
+    compared = compare_arms(values, study.baseline, higher_is_better=is_higher_better, failed=failed, bounds=bounds)
     comparisons = {each.arm: _remove_verdict_if_inconsistent(each, study.inconsistencies) for each in compared}
     ranked = [
         RankedArm(
@@ -98,7 +98,7 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
     def sort_key(each: RankedArm) -> float:
         if each.summary.mean is None:
             return math.inf
-        return -each.summary.mean if higher else each.summary.mean
+        return -each.summary.mean if is_higher_better else each.summary.mean
 
     return sorted(ranked, key=sort_key)
 

@@ -40,11 +40,12 @@ class StudyRows:
     """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
 
     @property
-    def scores(self) -> dict[str, dict[int, Array]]:
+    def correctness_by_arm(self) -> dict[str, dict[int, Array]]:
         """Return by arm and seed the correctness of each row (see `Task.correctness`), each [num_rows]."""
-        scores = self.task.correctness(self.predictions.labels, self.predictions.predicted)
+        correctness = self.task.correctness(self.predictions.labels, self.predictions.predicted)
         return {
-            arm: {seed: scores[index] for seed, index in seeds.items()} for arm, seeds in self.model_indices.items()
+            arm: {seed: correctness[index] for seed, index in seeds.items()}
+            for arm, seeds in self.model_indices.items()
         }
 
 

@@ -45,7 +45,7 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
         arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
     }
     resolved = {arm: settings for arm in study.arms if (settings := _resolved_settings(study, arm)) is not None}
-    known = {arm: {**requested[arm], **resolved.get(arm, {})} for arm in study.arms}
+    settings_by_arm = {arm: {**requested[arm], **resolved.get(arm, {})} for arm in study.arms}
     names = [name for name in next(iter(requested.values())) if name != "seed"]
     # Resolved settings are compared only with resolved ones: an arm without a started trial has no resolved options.
     differing = [name for name in names if _differs(requested, name) or _differs(resolved, name)]
@@ -55,14 +55,16 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
         (
             group.__doc__ or "",
             [
-                (name, known[any_arm][name], requested[any_arm][name] != defaults[name])
+                (name, settings_by_arm[any_arm][name], requested[any_arm][name] != defaults[name])
                 for name in group.__dataclass_fields__
                 if name in names and name not in differing
             ],
         )
         for group in SETTING_GROUPS
     ]
-    return ComparedSettings(shared, {name: {arm: known[arm][name] for arm in study.arms} for name in differing})
+    return ComparedSettings(
+        shared, {name: {arm: settings_by_arm[arm][name] for arm in study.arms} for name in differing}
+    )
 
 
 def trial_commands(study: StudyOutcomes) -> list[TrialCommand]:

@@ -36,7 +36,8 @@ def bounded_interval(mean: ArrayLike, half_width: ArrayLike, bounds: tuple[float
     if np.isinf(low) and np.isinf(high):
         return mean - half_width, mean + half_width
     assert not np.isinf(low), "a metric with an upper bound only"
-    # The scale is infinite at a bound, and not defined for a mean that rounding has put beyond it.
+    # The transformed mean is infinite at a bound, and not defined if rounding has put the mean beyond it, so the
+    # distances to the bounds are at least the smallest positive number.
     tiny = np.finfo(np.float64).tiny
     below = np.maximum(mean - low, tiny)
     if np.isinf(high):

@@ -48,7 +48,7 @@ class RowBootstrap:
     """Bootstrap over rows: how much would the difference between two sets of models vary with different rows?"""
 
     difference: float
-    """Mean score of the arm's models minus mean score of the baseline's models."""
+    """Mean correctness of the arm's models minus that of the baseline's models."""
     interval: tuple[float, float]
     """95% percentile interval over resampled rows."""
     num_rows: int
@@ -78,7 +78,8 @@ def compare_over_rows(arm: Mapping[int, Bools], baseline: Mapping[int, Bools]) -
         arm: by seed, whether each row is predicted correctly, [num_rows].
         baseline: the same for the baseline's models, on the same rows.
     Raises:
-        ValueError: if the arm and the baseline have no common seed.
+        ValueError: if the arm and the baseline have no common seed, if the numbers of rows differ, or if there are
+            fewer than two rows.
     """
     seeds = tuple(sorted(arm.keys() & baseline.keys()))
     if not seeds:
@@ -99,7 +100,7 @@ def compare_models(arm: Bools, baseline: Bools) -> McNemar:
         arm: whether the arm's model predicts each row correctly, [num_rows].
         baseline: the same for the baseline's model.
     Raises:
-        ValueError: if the numbers of rows differ.
+        ValueError: if the numbers of rows differ, or if there are fewer than two rows.
     """
     _check_rows([arm, baseline])
     assert arm.dtype == baseline.dtype == np.bool_, "~ is a logical negation only for booleans"
@@ -116,10 +117,10 @@ def bootstrap_rows(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> RowBootstrap:
-    """Compute a paired bootstrap over rows for the difference in a score, averaged over models.
+    """Compute a paired bootstrap over rows for the difference in correctness, averaged over models.
 
     Args:
-        arm: for each model of the arm, a score of each row (correct or not, squared error, ...), each [num_rows].
+        arm: for each model of the arm, its correctness on each row (right or wrong, or a distance), each [num_rows].
         baseline: the same for the baseline's models, on the same rows.
         num_resamples: number of resamples of the rows.
         seed: seed of the resampling.
@@ -127,9 +128,9 @@ def bootstrap_rows(
         ValueError: if the numbers of rows differ, or if there are fewer than two rows.
     """
     _check_rows([*arm, *baseline])
-    scores = [np.mean(np.asarray(models, dtype=np.float64), axis=0) for models in (arm, baseline)]
+    mean_correctness = [np.mean(np.asarray(models, dtype=np.float64), axis=0) for models in (arm, baseline)]
     result = bootstrap(
-        scores,
+        mean_correctness,
         _mean_difference,
         paired=True,
         vectorized=True,
@@ -140,7 +141,8 @@ def bootstrap_rows(
         random_state=np.random.default_rng(seed),  # scipy before 1.15 has no argument `rng`
     )
     low, high = result.confidence_interval
-    return RowBootstrap(float(_mean_difference(*scores)), (float(low), float(high)), len(scores[0]))
+    difference = float(_mean_difference(*mean_correctness))
+    return RowBootstrap(difference, (float(low), float(high)), len(mean_correctness[0]))
 
 
 def _mean_difference(arm: Floats, baseline: Floats, axis: int = -1) -> Floats:
@@ -151,5 +153,5 @@ def _check_rows(models: Sequence[NDArray[Any]]) -> None:
     numbers = [len(each) for each in models]
     if len(set(numbers)) != 1 or numbers[0] < 2:
         raise ValueError(
-            f"Expected predictions of all models for the same rows, at least two; got {numbers} rows by model."
+            f"Expected predictions of all models for the same rows, at least two; got {numbers} rows per model."
         )

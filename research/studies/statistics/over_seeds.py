@@ -100,7 +100,7 @@ def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, fl
     elif test.std == 0:
         remarks.append("no interval, because all seeds have the same value")
     low, high = bounded_interval(test.mean, (test.high - test.low) / 2, bounds)
-    std, interval = _nan_to_none(test.std), _interval(low, high)
+    std, interval = _nan_to_none(test.std), _interval_or_none(low, high)
     return ArmSummary(arm, seeds, undefined, float(test.mean), std, interval, "; ".join(remarks))
 
 
@@ -192,7 +192,7 @@ def _compare(
         mean, std = float(test.mean), float(test.std)
         # Clipped instead of transformed: this way the interval excludes 0 if and only if p is below 5%.
         ends = np.clip([test.low, test.high], -largest_difference, largest_difference)
-        p, interval = _nan_to_none(test.p), _interval(*ends)
+        p, interval = _nan_to_none(test.p), _interval_or_none(*ends)
         if std == 0 and mean != 0:
             reasons.append(
                 "the difference is the same for all seeds: with a standard deviation of 0, t would be infinite and p 0 "
@@ -244,5 +244,5 @@ def _nan_to_none(value: SupportsFloat) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _interval(low: SupportsFloat, high: SupportsFloat) -> Interval | None:
+def _interval_or_none(low: SupportsFloat, high: SupportsFloat) -> Interval | None:
     return None if math.isnan(low) else (float(low), float(high))

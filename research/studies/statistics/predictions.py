@@ -28,7 +28,7 @@ class AlignedPredictions:
     predicted: Array
     """Predicted labels of each run, [num_runs, num_rows] or [num_runs, num_rows, num_labels]."""
 
-    def correct(self, task: type[Task]) -> Bools:
+    def are_correct(self, task: type[Task]) -> Bools:
         """Return whether each run predicts each row correctly, [num_runs, num_rows].
 
         Args:

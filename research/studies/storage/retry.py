@@ -115,7 +115,7 @@ def is_outage(error: BaseException) -> bool:
         return True
     if not isinstance(cause, OperationalError | InterfaceError):
         return False
-    # A file without write permission stays unusable; a file that another process has locked is soon free again.
+    # An SQLite file without write permission stays unusable; one that another process has locked is soon free again.
     is_sqlite = type(cause.orig).__module__.startswith("sqlite3")
     return not is_sqlite or "locked" in str(cause.orig) or "busy" in str(cause.orig)
 

@@ -33,7 +33,13 @@ from research.studies.storage.database import (
     without_password,
 )
 from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
-from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry, read_entry, waiting_trials
+from research.studies.storage.trials import (
+    FINISHED_STATES,
+    UNFINISHED_STATES,
+    StorageEntry,
+    make_waiting_trials,
+    read_entry,
+)
 from research.system.processes import is_alive
 
 HEARTBEAT_SECONDS = 10
@@ -189,14 +195,14 @@ class Study:
         last_key = max((entry.key for entry in self.entries().values()), default=-1)
 
         def add_missing() -> int:
-            # After an outage, the storage may already have trials that the previous attempt added.
+            # After an outage, the storage may have trials from a previous attempt. Their keys are above `last_key`.
             known = self.entries()
             new = [
                 trial
                 for trial in trials
                 if trial.id not in known or (trial.id in rerun_ids and known[trial.id].key <= last_key)
             ]
-            waiting = waiting_trials(new, trials, self._storage.get_all_trials(self._id, deepcopy=False))
+            waiting = make_waiting_trials(new, trials, self._storage.get_all_trials(self._id, deepcopy=False))
             insert_trials(self._storage, self._id, waiting)
             return len(new)
 
@@ -211,15 +217,15 @@ class Study:
         num_dropped = 0
         for entry in self.entries().values():
             # Claim the trial first, so that no worker can start it in the meantime.
-            is_dropped = entry.state == TrialState.WAITING and entry.trial.id not in ids_to_keep
-            if is_dropped and self._call(partial(self._try_claim, entry.key)):
+            is_droppable = entry.state == TrialState.WAITING and entry.trial.id not in ids_to_keep
+            if is_droppable and self._call(partial(self._try_claim, entry.key)):
                 self._set_attributes(entry.key, {"dropped": True})
                 self._set_state(entry.key, TrialState.FAIL)
                 num_dropped += 1
         return num_dropped
 
     def claim(self, worker: str) -> Claim | None:
-        """Claim the first waiting trial in the order of the grid, or return None if no trial is waiting.
+        """Claim the waiting trial that was added first, or return None if no trial is waiting.
 
         Args:
             worker: name of the worker that claims the trial.
@@ -256,7 +262,7 @@ class Study:
 
     def _set_attributes(self, key: int, attributes: Mapping[str, Any]) -> None:
         for name, value in attributes.items():
-            with suppress(UpdateFinishedTrialError):
+            with suppress(UpdateFinishedTrialError):  # Optuna adds no attributes to a trial that was declared dead
                 self._call(partial(self._storage.set_trial_user_attr, key, name, value))
 
     def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **attributes: Any) -> None:

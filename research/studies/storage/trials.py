@@ -34,7 +34,9 @@ class StorageEntry:
     """The compared metric of a complete trial."""
 
 
-def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], existing: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def make_waiting_trials(
+    new: Sequence[Trial], grid: Sequence[Trial], existing: Sequence[FrozenTrial]
+) -> list[FrozenTrial]:
     """Return new waiting trials in Optuna's form.
 
     Args:
@@ -42,18 +44,19 @@ def waiting_trials(new: Sequence[Trial], grid: Sequence[Trial], existing: Sequen
         grid: all trials of the grid.
         existing: trials that are already in the storage.
     """
+    # Each axis keeps the distribution of the first trial that has it.
     distributions: dict[str, BaseDistribution] = {}
     for trial in existing:
         distributions = {**trial.distributions, **distributions}
     choices = _choices(grid)
     waiting = []
     for each in new:
-        waiting.append(_waiting_trial(each, _distributions(each, choices, distributions)))
+        waiting.append(_make_waiting_trial(each, _distributions(each, choices, distributions)))
         distributions = {**waiting[-1].distributions, **distributions}
     return waiting
 
 
-def _waiting_trial(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _make_waiting_trial(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     return create_trial(
         state=TrialState.WAITING,
         params={name: _plain(trial.axes[name]) for name in distributions},

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from research.records.figures import NUM_CURVES, confusion_matrix_figure, pr_curve_figure, regression_figure
+from research.records.figures import MAX_CURVES, confusion_matrix_figure, pr_curve_figure, regression_figure
 from research.report.rendering import embed_figure
 from research.tasks.multi_label import MultiLabel
 from research.tasks.regression import Regression
@@ -20,15 +20,16 @@ def test_figures_are_drawn_for_few_and_many_labels(num_labels: int) -> None:
     task = SingleLabel(names, label_counts=(1,) * num_labels, num_train=num_labels)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, num_labels, 300)
-    scores = generator.dirichlet(np.ones(num_labels), 300)
-    matrix = confusion_matrix_figure(task, labels, scores.argmax(axis=1))
+    probabilities = generator.dirichlet(np.ones(num_labels), 300)
+    matrix = confusion_matrix_figure(task, labels, probabilities.argmax(axis=1))
     counts = [int(text.get_text()) for text in matrix.axes[0].texts]
     assert 0 not in counts, "cells with the count 0 must be empty"
     assert sum(counts) == 300
-    curves = pr_curve_figure(task, labels, np.log(scores))
+    curves = pr_curve_figure(task, labels, np.log(probabilities))
     assert curves is not None
-    assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, NUM_CURVES))
-    assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > NUM_CURVES)
+    # Two labels share one curve, that of the second label.
+    assert len(curves.axes[0].lines) == (1 if num_labels == 2 else min(num_labels, MAX_CURVES))
+    assert (f"of {num_labels} labels" in curves.axes[0].get_title()) == (num_labels > MAX_CURVES)
     for figure in (matrix, curves):
         png = io.BytesIO()
         figure.savefig(png, format="png")
@@ -49,15 +50,15 @@ def test_regression_has_no_pr_curve() -> None:
 
 def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
     task = SingleLabel(("$x_{$", "costs $5 or $6"), label_counts=(1, 1), num_train=2)
-    labels, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    labels, probabilities = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
     regression = Regression(("$y_{$",))
     figures = [
         confusion_matrix_figure(task, labels, labels),
-        pr_curve_figure(task, labels, np.log(scores)),
+        pr_curve_figure(task, labels, np.log(probabilities)),
     ]
     for figure in [*figures, regression_figure(regression, np.array([1.0, 2.0]), np.array([1.0, 3.0]))]:
         assert figure is not None
-        figure.savefig(io.BytesIO(), format="png")
+        figure.savefig(io.BytesIO(), format="png")  # raises an error if a name is read as an invalid formula
 
 
 def test_names_with_missing_glyphs_cause_no_warning() -> None:

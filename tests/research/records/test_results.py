@@ -92,7 +92,7 @@ def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_write_predictions_writes_the_place_labels_and_scores_of_each_row(
+def test_write_predictions_writes_labels_and_scores_and_place_of_each_row(
     tmp_path: Path, task: Task, logits: list[list[float]], labels: np.ndarray, expected: dict[str, list[Any]]
 ) -> None:
     predictions = Predictions(
@@ -113,7 +113,9 @@ def test_write_predictions_writes_the_place_labels_and_scores_of_each_row(
             assert np.allclose(table[name], values), name
 
 
-def test_git_commit_is_none_unless_the_code_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_commit_is_none_for_untracked_code_and_has_a_suffix_after_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def git(*arguments: str) -> str:
         identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
         done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)

@@ -38,7 +38,9 @@ def test_inaccessible_directory_is_refused(
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
 
 
-def test_overwriting_files_that_the_run_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overwriting_files_that_the_run_reads_or_other_runs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     run = Path("runs/self")
     (run / "best").mkdir(parents=True)
@@ -67,7 +69,7 @@ def test_overwriting_files_that_the_run_reads_is_refused(tmp_path: Path, monkeyp
                 check_directory(directory, RunConfig(**settings, overwrite=True))
     # The path of a different run may begin with the same characters.
     check_directory(run, RunConfig(overwrite=True, data="reviews.csv", init_from="runs/selfish"))
-    check_directory(run, RunConfig(resume="auto", init_from="runs/self"))
+    check_directory(run, RunConfig(resume="auto", init_from="runs/self"))  # a resumed run deletes no weights
     (run / "child").mkdir()
     (run / "child" / "config.yaml").touch()
     with pytest.raises(ValueError, match=r"other runs\b.*runs/self/child"):

@@ -51,7 +51,7 @@ def run_resume_and_fork(
         "log_every": 1,
         "report": False,
         "save_every": "2st",
-        "keep": 9,
+        "keep": 9,  # more checkpoints than the run saves
     }
 
     def interrupt_resume_and_fork(tracker: str) -> RunConfig:
@@ -82,8 +82,9 @@ def test_resumed_run_continues_its_mlflow_run_and_fork_starts_a_new_one(
     for name, steps in (("run", {1, 2, 3, 4}), ("fork", {3, 4})):
         assert {metric.step for metric in client.get_metric_history(ids[name], "loss")} == steps
     assert client.get_run(ids["run"]).data.params["batch_size"] == "8"
+    # A tracker run that was deleted cannot be continued.
     client.delete_run(ids["run"])
-    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / "result.json").unlink()  # otherwise the run counts as finished
     with pytest.raises(ValueError, match=r"\bmlflow .*trackers\.json"):
         run_experiment(resumed, hooks=[FailAfterStep3()])
 
@@ -97,6 +98,7 @@ def test_resumed_run_continues_its_wandb_run_and_fork_starts_a_new_one(
     run_resume_and_fork("wandb")
     ids = [path.name.rpartition("-")[2] for path in sorted((tmp_path / "wandb").glob("offline-run-*"))]
     run_id, fork_id = (read_tracker_runs(tmp_path / name)["wandb"] for name in ("run", "fork"))
+    # Each start of a tracker run has its own folder, so the resumed run has two with the same id.
     assert sorted(ids) == sorted([run_id, run_id, fork_id])
     assert run_id != fork_id
 

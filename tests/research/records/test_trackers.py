@@ -31,16 +31,17 @@ def test_check_trackers_refuses_unknown_trackers() -> None:
 
 
 def predictions_with(metrics: dict[str, float]) -> Predictions:
-    return Predictions(np.arange(1), np.zeros((1, 2), np.float32), None, math.nan, metrics)
+    logits = np.zeros((1, 2), np.float32)
+    return Predictions(ids=np.arange(1), logits=logits, labels=None, loss=math.nan, metrics=metrics)
 
 
 def test_resumed_run_continues_its_curves_in_tensorboard(tmp_path: Path) -> None:
     config = RunConfig(log_with=["tensorboard"], mixed_precision="no", num_threads=1)
-    for first_step, last_step in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
+    for steps_before, last_step in ((0, 4), (2, 3)):  # interrupted after step 4, and resumed from step 2
         accelerator = create_accelerator(config, str(tmp_path))
-        start_trackers(accelerator, tmp_path, config, first_step)
-        for step in range(first_step + 1, last_step + 1):
-            track_values(accelerator, {"loss": step + first_step / 10}, step)  # after the resume, 0.2 more
+        start_trackers(accelerator, tmp_path, config, steps_before)
+        for step in range(steps_before + 1, last_step + 1):
+            track_values(accelerator, {"loss": step + steps_before / 10}, step)  # after the resume, 0.2 more
         track_edits(accelerator, "**freeze**", last_step)
         track_final_metrics(accelerator, "test", predictions_with({"accuracy": 0.5, "auroc": math.nan}), last_step)
         # Ignored, since validation metrics are logged during training.
@@ -65,8 +66,8 @@ def test_tensorboard_error_filter_hides_only_os_errors_of_tensorboard_threads() 
     error_filter = TensorBoardErrorFilter(reported.append)
     writer_thread = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})()
     other_thread = threading.Thread()
-    for source, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):
-        error_filter(threading.ExceptHookArgs((type(error), error, None, source)))
+    for thread, error in ((writer_thread, OSError()), (writer_thread, ValueError()), (other_thread, OSError())):
+        error_filter(threading.ExceptHookArgs((type(error), error, None, thread)))
     assert [(args.thread, type(args.exc_value)) for args in reported] == [
         (writer_thread, ValueError),
         (other_thread, OSError),

@@ -1,10 +1,10 @@
-"""The table of scores per label."""
+"""The table of precision, recall and F1 per label."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from research.report.label_table import MAX_SHOWN, label_table
+from research.report.label_table import MAX_SHOWN, build_label_table
 from research.report.mistakes import LabelledPredictions
 from tests.research.report.labels import task_with_labels
 
@@ -14,12 +14,12 @@ def without_logits(labels: np.ndarray, predicted: np.ndarray) -> LabelledPredict
     return LabelledPredictions(np.arange(len(labels)), labels, predicted, logits=np.empty((len(labels), 0)))
 
 
-def test_long_label_table_starts_with_the_worst_labels() -> None:
+def test_long_label_table_starts_with_the_labels_of_lowest_f1() -> None:
     labels = np.arange(45).repeat(2)[:-2]  # the last label has no rows
     predicted = labels.copy()
-    predicted[[20, 21]] = 0  # label 10 has recall 0; label 0 is predicted too often
-    predicted[40] = 0  # label 20 has recall 0.5
-    table = label_table(task_with_labels(45), without_logits(labels, predicted))
+    predicted[[20, 21]] = 0  # label 10 has F1 0; label 0, which is predicted too often, has 0.57
+    predicted[40] = 0  # label 20 has recall 0.5 and F1 0.67; F1 is 1 for all other labels with rows
+    table = build_label_table(task_with_labels(45), without_logits(labels, predicted))
     assert (table.is_long, table.num_labels) == (True, 45)
     names = [row.name for row in table.labels]
     assert names[:3] == ["label 10", "label 0", "label 20"]
@@ -30,5 +30,5 @@ def test_long_label_table_starts_with_the_worst_labels() -> None:
 
 def test_label_table_is_limited_to_max_shown() -> None:
     labels = np.arange(2 * MAX_SHOWN)
-    table = label_table(task_with_labels(len(labels)), without_logits(labels, labels))
+    table = build_label_table(task_with_labels(len(labels)), without_logits(labels, labels))
     assert (len(table.labels), table.num_labels) == (MAX_SHOWN, 2 * MAX_SHOWN)

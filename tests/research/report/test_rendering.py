@@ -12,7 +12,7 @@ import yaml
 from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 
-from research.report.rendering import as_number, as_yaml, embed_figure, page_environment
+from research.report.rendering import as_yaml, embed_figure, format_number, page_environment
 
 
 def render(template: str, **values: Any) -> str:
@@ -38,7 +38,7 @@ def test_filters_format_numbers_and_settings() -> None:
     ("value", "text"), [(1234, "1,234"), (0.00004, "0.0000"), ("a", "a"), (None, "not defined"), (math.nan, "nan")]
 )
 def test_as_number_formats_numbers_and_missing_values_and_keeps_strings(value: Any, text: str) -> None:
-    assert as_number(value) == text
+    assert format_number(value) == text
 
 
 @pytest.mark.parametrize(

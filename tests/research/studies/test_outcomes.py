@@ -107,20 +107,20 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     assert study.outcomes[0].result == {"metrics": metrics}
     assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
     assert (study.outcomes[2].error, study.num_finished_outside_grid) == ("too hot", 1)
-    values = study.values("accuracy", "test")["linear"]
+    values = study.metric_values("accuracy", "test")["linear"]
     assert values[0] == 0.5
     assert math.isnan(values[1])
     with pytest.raises(ValueError, match=r"linear-0.*'f1'.*accuracy"):
-        study.values("f1", "test")
+        study.metric_values("f1", "test")
 
 
 def test_values_refuses_a_split_without_labels() -> None:
     outcome = Outcome(make_trial("linear", 0), Path("nowhere"), "finished", {"metrics": {"validation": {"loss": 1.0}}})
     study = StudyOutcomes(StudySpec(), Path("nowhere"), [outcome])
     assert [study.is_unlabelled(split) for split in ("validation", "test")] == [False, True]
-    assert study.values("loss", "validation") == {"linear": {0: 1.0}}
+    assert study.metric_values("loss", "validation") == {"linear": {0: 1.0}}
     with pytest.raises(ValueError, match=r"\btest\b.*--split validation"):
-        study.values("loss", "test")
+        study.metric_values("loss", "test")
 
 
 def test_baseline_is_the_chosen_arm_or_the_first() -> None:

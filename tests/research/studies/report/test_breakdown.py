@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from research.records.many_labels import MANY_LABELS
-from research.studies.report.breakdown import by_label, by_length
+from research.studies.report.breakdown import break_down_by_label, break_down_by_length
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.texts import StudyTexts
 from tests.builders.studies import study_with_predictions
@@ -34,7 +34,7 @@ def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
     study = study_with_predictions(tmp_path, {"a": [two_wrong, correct], "b": [all_wrong]}, labels)
     rows = read_rows(study, "test")
     lengths = [9, 9, 8, 7, 5, 6, 4, 3, 2, 1]
-    breakdown = by_length(rows, cast("StudyTexts", FixedLengths(lengths)))
+    breakdown = break_down_by_length(rows, cast("StudyTexts", FixedLengths(lengths)))
     assert breakdown.groups == [("1 to 2", 2), ("3 to 4", 2), ("5 to 6", 2), ("7 to 8", 2), ("9", 2)]
     assert breakdown.means == {"a": [0.5, 1.0, 1.0, 1.0, 1.0], "b": [0.0] * 5}
     assert "tokens of minilm" in breakdown.title
@@ -53,7 +53,7 @@ def test_many_labels_are_collapsed_and_ordered_worst_first(tmp_path: Path) -> No
         tmp_path, {"a": [labels, label_7_wrong], "b": [half_of_3_and_7_wrong]}, labels, num_labels=MANY_LABELS
     )
     rows = read_rows(study, "test")
-    breakdown = by_label(rows)
+    breakdown = break_down_by_label(rows)
     assert (breakdown.is_long, breakdown.num_groups, len(breakdown.groups)) == (True, MANY_LABELS, MANY_LABELS)
     assert breakdown.groups[:3] == [("label7", 2), ("label3", 2), ("label0", 2)]
     assert breakdown.groups[-1] == (f"label{MANY_LABELS - 1}", 0)
@@ -63,19 +63,19 @@ def test_many_labels_are_collapsed_and_ordered_worst_first(tmp_path: Path) -> No
 
 def test_equal_lengths_share_a_bin(tmp_path: Path) -> None:
     rows = read_rows(study_with_predictions(tmp_path, {"a": [[0, 0, 1, 1]]}, [0, 0, 0, 0]), "test")
-    breakdown = by_length(rows, cast("StudyTexts", FixedLengths([7, 7, 7, 7])))
+    breakdown = break_down_by_length(rows, cast("StudyTexts", FixedLengths([7, 7, 7, 7])))
     assert (breakdown.groups, breakdown.means) == ([("7", 4)], {"a": [0.5]})
 
 
 def test_label_breakdown_shows_recall(tmp_path: Path) -> None:
     study = study_with_predictions(tmp_path, {"a": [[0, 1, 1, 1], [0, 0, 0, 1]]}, [0, 0, 0, 1])
-    breakdown = by_label(read_rows(study, "test"))
+    breakdown = break_down_by_label(read_rows(study, "test"))
     assert breakdown.groups == [("label0", 3), ("label1", 1)]
     assert breakdown.means["a"] == pytest.approx([(1 / 3 + 1) / 2, 1.0])
 
 
 def test_mean_of_a_label_without_rows_is_nan(tmp_path: Path) -> None:
-    breakdown = by_label(read_rows(study_with_predictions(tmp_path, {"a": [[0, 1]]}, [0, 0]), "test"))
+    breakdown = break_down_by_label(read_rows(study_with_predictions(tmp_path, {"a": [[0, 1]]}, [0, 0]), "test"))
     assert breakdown.groups == [("label0", 2), ("label1", 0)]
     assert breakdown.means["a"][0] == 0.5
     assert math.isnan(breakdown.means["a"][1])
@@ -83,13 +83,15 @@ def test_mean_of_a_label_without_rows_is_nan(tmp_path: Path) -> None:
 
 def test_multi_label_breakdown_shows_f1(tmp_path: Path) -> None:
     labels = [[1, 0], [1, 1], [0, 1]]
-    breakdown = by_label(read_rows(study_with_predictions(tmp_path, {"a": [[[1, 0], [0, 1], [0, 0]]]}, labels), "test"))
+    breakdown = break_down_by_label(
+        read_rows(study_with_predictions(tmp_path, {"a": [[[1, 0], [0, 1], [0, 0]]]}, labels), "test")
+    )
     assert breakdown.groups == [("label0", 2), ("label1", 2)]
     assert breakdown.means["a"] == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_regression_breakdown_rates_smaller_distances_as_better(tmp_path: Path) -> None:
     study = study_with_predictions(tmp_path, {"a": [[0.0, 1.0, 2.0, 3.0, 5.0]]}, [0.0, 1.0, 2.0, 3.0, 4.0])
-    breakdown = by_label(read_rows(study, "test"))
+    breakdown = break_down_by_label(read_rows(study, "test"))
     assert breakdown.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]
     assert (breakdown.relative_quality(0.0), breakdown.relative_quality(1.0)) == (1, 0)

@@ -36,7 +36,7 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     )
     (curves,) = read_arm_curves(study, "loss", smooth=False)
     assert (curves.arm, curves.mean) == ("a", ([1, 2], [2.0, 1.5]))
-    assert curves.seeds == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
+    assert curves.seed_curves == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
 
 
 def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
@@ -44,14 +44,14 @@ def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"a": [log_lines(steps, [float(step % 2) for step in steps])]})
     (curves,) = read_arm_curves(study, "loss", smooth=True)
     assert curves.mean[1][1:] == [0.5] * 49
-    assert set(curves.seeds[0][1]) == {0.0, 1.0}
+    assert set(curves.seed_curves[0][1]) == {0.0, 1.0}
 
 
 def test_long_curves_share_the_maximum_number_of_points(tmp_path: Path) -> None:
     steps = list(range(1, 3001))
     study = study_of(tmp_path, {"a": [log_lines(steps, [1.0] * 3000)] * 9})
     (curves,) = read_arm_curves(study, "loss", smooth=True)
-    assert sum(len(curve[0]) for curve in [curves.mean, *curves.seeds]) <= MAX_POINTS
+    assert sum(len(curve[0]) for curve in [curves.mean, *curves.seed_curves]) <= MAX_POINTS
 
 
 def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:

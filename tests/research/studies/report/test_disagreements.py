@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from research.studies.report.disagreements import NUM_SHOWN, find_disagreements
+from research.studies.report.disagreements import MAX_SHOWN, find_disagreements
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.texts import StudyTexts
 from tests.builders.studies import study_with_predictions
@@ -65,6 +65,6 @@ def test_regression_disagreements_use_distances(tmp_path: Path) -> None:
 
 
 def test_find_disagreements_returns_a_limited_number_and_the_total(tmp_path: Path) -> None:
-    num_rows = NUM_SHOWN + 5
+    num_rows = MAX_SHOWN + 5
     disagreements, total = find_in_predictions(tmp_path, {"a": [[0] * num_rows], "b": [[1] * num_rows]}, [0] * num_rows)
-    assert (len(disagreements), total) == (NUM_SHOWN, num_rows)
+    assert (len(disagreements), total) == (MAX_SHOWN, num_rows)

@@ -22,7 +22,7 @@ ARMS = [f"arm {number}" for number in range(10)]
 
 def curves_of_one_seed(arms: list[str], steps: list[int], values: list[float]) -> list[ArmCurves]:
     """Return equal curves for all arms; the mean of each arm is the curve of its only seed."""
-    return [ArmCurves(arm, seeds=[(steps, values)], mean=(steps, values)) for arm in arms]
+    return [ArmCurves(arm, seed_curves=[(steps, values)], mean=(steps, values)) for arm in arms]
 
 
 def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
@@ -54,7 +54,7 @@ def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
 
 def test_spike_of_one_seed_is_clipped() -> None:
     steps = [1, 2, 3]
-    curve_with_spike = ArmCurves("arm 0", seeds=[(steps, [1.0, 500.0, 0.5])], mean=(steps, [1.0, 0.9, 0.5]))
+    curve_with_spike = ArmCurves("arm 0", seed_curves=[(steps, [1.0, 500.0, 0.5])], mean=(steps, [1.0, 0.9, 0.5]))
     (axes,) = arm_curves_figure([curve_with_spike], [], arm_styles(ARMS), "loss").axes
     assert axes.get_ylim()[1] < 1.3
 

@@ -37,7 +37,10 @@ def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
     assert rows.task.name == "single_label"
     assert rows.task.label_names == ("label0", "label1")
     assert rows.predictions.ids.tolist() == [0, 10, 20]
-    assert {arm: {seed: correct.tolist() for seed, correct in seeds.items()} for arm, seeds in rows.scores.items()} == {
+    assert {
+        arm: {seed: correct.tolist() for seed, correct in seeds.items()}
+        for arm, seeds in rows.correctness_by_arm.items()
+    } == {
         "a": {0: [True, True, False], 1: [True, False, False]},
         "b": {0: [False, True, True]},
     }
@@ -46,13 +49,13 @@ def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
 def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path: Path) -> None:
     rows = read_rows(study_with_predictions(tmp_path, {"a": [[[1, 0], [1, 1]]]}, [[1, 0], [0, 1]]), "test")
     assert rows.task.name == "multi_label"
-    assert rows.scores["a"][0].tolist() == [True, False]
+    assert rows.correctness_by_arm["a"][0].tolist() == [True, False]
 
 
 def test_regression_scores_are_distances(tmp_path: Path) -> None:
     rows = read_rows(study_with_predictions(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
     assert rows.task.name == "regression"
-    assert rows.scores["a"][0].tolist() == [0.5, 2.0]
+    assert rows.correctness_by_arm["a"][0].tolist() == [0.5, 2.0]
 
 
 def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     with TASKS.isolated():
         changed_study = with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}})
         rows = read_rows(changed_study, "test")
-    assert rows.scores["a"][0].tolist() == [0, 0, 2]
+    assert rows.correctness_by_arm["a"][0].tolist() == [0, 0, 2]
 
 
 @pytest.mark.parametrize(

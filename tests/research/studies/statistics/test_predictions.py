@@ -32,14 +32,14 @@ def test_predictions_are_aligned_by_id(tmp_path: Path) -> None:
     assert predictions.ids.tolist() == [2, 5, 9]
     assert predictions.labels.tolist() == [0, 1, 0]
     assert predictions.predicted.tolist() == [[1, 1, 0], [0, 0, 1]]
-    assert predictions.correct(SingleLabel).tolist() == [[False, True, True], [True, False, False]]
+    assert predictions.are_correct(SingleLabel).tolist() == [[False, True, True], [True, False, False]]
 
 
 def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "1", id=[1, 0], label=[[1.0, 0.0], [1.0, 1.0]], prediction=[[1, 0], [1, 0]])
     predictions = read_predictions([path])
     assert predictions.labels.tolist() == [[1, 1], [1, 0]]
-    assert predictions.correct(MultiLabel).tolist() == [[False, True]]
+    assert predictions.are_correct(MultiLabel).tolist() == [[False, True]]
 
 
 class NearMiss(SingleLabel):
@@ -54,8 +54,8 @@ def test_task_determines_which_predictions_are_correct(tmp_path: Path) -> None:
     predictions = read_predictions(
         [write_predictions(tmp_path / "1", id=[0, 1, 2], label=[0, 2, 2], prediction=[0, 1, 0])]
     )
-    assert predictions.correct(NearMiss).tolist() == [[True, True, False]]
-    assert predictions.correct(SingleLabel).tolist() == [[True, False, False]]
+    assert predictions.are_correct(NearMiss).tolist() == [[True, True, False]]
+    assert predictions.are_correct(SingleLabel).tolist() == [[True, False, False]]
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_regression_predictions_are_not_right_or_wrong(tmp_path: Path) -> None:
     )
     assert predictions.predicted.tolist() == [[0.5, 2.0]]
     with pytest.raises(ValueError, match="regression"):
-        predictions.correct(Regression)
+        predictions.are_correct(Regression)

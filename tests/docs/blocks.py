@@ -16,7 +16,7 @@ OUTPUT_LANGUAGE = "text"
 """Language of blocks that show the output of a command."""
 TESTED_LANGUAGES = ("bash", "python", "yaml")
 """Languages of blocks that are tested: commands and programs are run, recipes and studies are checked."""
-NOTE_KINDS = ("not tested", "tested with", "exits with", "not printed")
+NOTE_KINDS = ("not tested", "tested with", "exits with")
 """Kinds of comments above a block. The kind is the part before the colon: `<!-- not tested: needs a GPU -->`."""
 
 

@@ -66,7 +66,7 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     """
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
-    plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
+    plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), hooks=(), parent=parent)
     rehearsal = plan.create_rehearsal()
     if parent is not None:
         rehearsal.replay_journal(parent)

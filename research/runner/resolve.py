@@ -61,7 +61,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
-    parse_timeline(config)
+    parse_timeline(config)  # raises an error if the timeline is invalid
     return config
 
 

@@ -1,4 +1,4 @@
-"""Join the processes that a launcher started, and check that they see each other."""
+"""Create the accelerator of each process, and check that the launch is as the settings and the launcher request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         config: settings, of which mixed_precision, log_with, num_threads and deterministic are used.
         directory: directory into which trackers write.
     Raises:
-        ValueError: if the launched processes do not see each other, or the precision is not available.
+        ValueError: if the launch is not as requested (see `check_setup_as_requested`), the precision is not available,
+            or the launcher enables gradient accumulation or torch.compile.
     """
     num_processes = num_launched_processes()
     if num_processes > 1 and not torch.cuda.is_available():
@@ -55,7 +56,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
         dynamo_plugin=TorchDynamoPlugin(backend="no"),  # wrapping.py compiles: edits must be able to compile again
-        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; an environment variable overrides this
+        gradient_accumulation_steps=1,  # the loop sums micro-batches; the launcher can override this: checked below
         # None instead of an empty list, for which accelerate prints a warning.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
         or None,
@@ -75,17 +76,17 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if accelerator.device.type == "cpu":
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with such a setting
     # Also called with False, since an earlier run in the same process may have called it with True.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
 
 
 def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> None:
-    """Check that accelerate set up the requested number of processes, kind of launch, precision and device.
+    """Check that accelerate set up the requested processes, precision and device, and did not split the model.
 
     Raises:
-        ValueError: if accelerate set up anything else; names what was requested and what was set up.
+        ValueError: if not; names what was expected and what was set up.
     """
     if accelerator.num_processes != num_launched_processes():
         raise ValueError(
@@ -156,10 +157,13 @@ def fail_together(accelerator: Accelerator) -> Iterator[None]:
 
 
 def default_num_threads(num_sharing: int = 1) -> int:
-    """Return the number of threads for each process: an equal share of this machine's cores. Launchers would set 1.
+    """Return the number of threads for each process: an equal share of this machine's cores.
+
+    Without this, every launched process would have one thread, which is the default of launchers.
 
     Args:
-        num_sharing: number of processes that share the machine, for each process that the launcher started on it.
+        num_sharing: how many processes share the cores of one process: more than 1 if each launched process starts
+            runs in several processes, such as the workers of a study.
     """
     num_local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     # sched_getaffinity, the cores that this process may use, does not exist on every system.

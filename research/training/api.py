@@ -196,7 +196,8 @@ class Run(Editable, Protocol):
     def stop(self, reason: str) -> None:
         """Request that the run end at the next boundary. A call on one process is enough.
 
-        After a call in `end_of_step`, one more step is taken: the next boundary comes after it.
+        After a call in `end_of_step`, the run takes one more step, since the boundary of this step is already over. At
+        the end of an epoch, no more step is taken: the epoch has a boundary of its own.
         """
 
     def evaluate(self, split: str) -> Predictions:

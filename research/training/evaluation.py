@@ -1,4 +1,4 @@
-"""Score a whole split: every row exactly once, for any number of processes."""
+"""Evaluate a whole split: every row exactly once, for any number of processes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
             before_batch()
             batch = run.collate(micro_batch, split)
             positions = torch.as_tensor(micro_batch.rows, device=accelerator.device)
-            values = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
+            values = _evaluate_batch(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
             gatherer.add(positions, batch.weights, *values)
             progress.update(len(micro_batch.rows) * accelerator.num_processes)
     if was_training:
@@ -91,7 +91,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
 
 
-def _score(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate_batch(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits, losses and labels of a batch."""
     output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
     return output.logits.float(), output.losses.float(), batch.labels

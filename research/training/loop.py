@@ -111,7 +111,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
             torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
         optimizer.step()
     elif accelerator.scaler is not None:
-        accelerator.scaler.update()  # otherwise done by the optimizer's step
+        accelerator.scaler.update()  # optimizer.step() would have done this
     optimizer.zero_grad(set_to_none=True)
     if not skipped and run.config.schedule_interval == "step":
         run.schedule.step()

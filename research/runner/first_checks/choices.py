@@ -1,4 +1,4 @@
-"""Check choices (settings that name a registered entry, such as --head) against the source of the built-in entries."""
+"""Check choices (settings that name a registered entry, such as --head) against the source code of what is built in."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     def write_files() -> None:
         rank = run.accelerator.process_index
         torch.save(random_states.capture(run.accelerator.device), temporary / f"random-{rank}.pt")
-        torch.save([_readable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
+        torch.save([_loadable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
         if run.is_main:
             save_file(_collect_weights(run.encoder_with_head), temporary / "model.safetensors")
             torch.save(run.optimizer.state_dict(), temporary / "optimizer.pt")
@@ -161,7 +161,7 @@ def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
     }
 
 
-def _readable_state(hook: Hook) -> dict[str, Any]:
+def _loadable_state(hook: Hook) -> dict[str, Any]:
     """Return a hook's state, after checking that it can be loaded again.
 
     Raises:

@@ -14,6 +14,7 @@ from tests.research.conftest import StartRun
 
 def test_hash_value_is_equal_for_equal_values() -> None:
     value = {"a": [1, 2.5, None, True], "b": {"c": torch.arange(3)}}
+    # A tuple has the hash of a list, because JSON turns tuples into lists.
     assert hash_value(value) == hash_value({"a": (1, 2.5, None, True), "b": {"c": torch.arange(3)}})
 
 

@@ -16,6 +16,7 @@ from research.training.gathering import RowGatherer
 
 @pytest.fixture
 def accelerator() -> Iterator[Accelerator]:
+    """An accelerator for one process on the CPU, created without the state of earlier accelerators."""
     AcceleratorState._reset_state()
     yield Accelerator(cpu=True)
     AcceleratorState._reset_state()

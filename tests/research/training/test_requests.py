@@ -21,7 +21,7 @@ def test_take_returns_requests_once_and_in_order() -> None:
     assert requests.take() == []
 
 
-def test_calling_attributes_only_requests_inside_its_context() -> None:
+def test_calling_attributes_requests_inside_its_context_to_the_hook() -> None:
     requests = EditRequests()
     with requests.calling("hook", "after_step"):
         assert (requests.requested_by, requests.point) == ("hook", "after_step")

@@ -44,7 +44,7 @@ def test_agree_on_round_works_after_processes_died_while_agreeing(pool: ThreadPo
 
 def test_agree_on_round_waits_for_the_successor_of_a_dead_process(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
-    store.set("midway/name/1", "dead")
+    store.set("midway/name/1", "dead")  # the name of a process that died
     first = pool.submit(agree_on_round, store, 0, 2)
     answered = threading.Event()
     while not answered.wait(0.01) and not first.done():

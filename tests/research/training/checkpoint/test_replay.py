@@ -114,7 +114,7 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     assert expected[1:4] == READINGS
 
 
-def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
+def test_replay_restores_which_parameters_train_if_an_edit_depends_on_weights(
     start_run: StartRun,
 ) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_changed_biases": None}]}
@@ -159,4 +159,5 @@ def test_replay_neither_logs_nor_prints_again(start_run: StartRun, capsys: pytes
 def test_rehearsal_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     REHEARSED.clear()
     start_run([], max_steps=9, timeline=[{"every": "3st", "reads_clock": None}])
-    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}  # an epoch has 6 steps
+    # An epoch has 6 steps, and `every` does not apply edits after the last step.
+    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}

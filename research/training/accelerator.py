@@ -49,6 +49,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1:  # registered only once, even if this process starts several runs
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
+    # torchrun started this process with its own store, which survives restarts: see rounds.py.
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
         join_processes()
     # An earlier run in the same process may have used a different precision, which accelerate would keep.
@@ -102,7 +103,7 @@ def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> Non
     if accelerator.mixed_precision != precision:
         raise ValueError(
             f"Expected the precision {precision}; accelerate set up {accelerator.mixed_precision}. Pass "
-            "--mixed_precision to run.py, or remove the precision from the launcher's config."
+            "--mixed_precision to run.py, or remove the precision from the launch configuration."
         )
     on_cpu = accelerator.device.type == "cpu"
     if on_cpu and read_request().wants_gpu:
@@ -180,9 +181,9 @@ def choose_precision(config: RunConfig) -> Precision:
     choice = config.mixed_precision
     on_gpu = torch.cuda.is_available() and not is_switch_on("ACCELERATE_USE_CPU")
     if choice == "auto":
-        launched_with = requested_precision()
-        if launched_with is not None:
-            choice = cast("Precision", launched_with)
+        requested = requested_precision()
+        if requested is not None:
+            choice = cast("Precision", requested)
         else:
             choice = "bf16" if _computes_in_bf16(on_gpu) else "no"
     if choice == "fp16" and not on_gpu:

@@ -143,6 +143,7 @@ def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed
             work()
     except ValueError as caught:
         error = caught
+    # Whether the error is a StorageError, and its message; None if there was no error.
     failures = [None if error is None else (isinstance(error, durable.StorageError), str(error))]
     if run.accelerator.num_processes > 1:
         failures = gather_object(failures)

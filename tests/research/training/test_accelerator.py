@@ -22,7 +22,7 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # accelerate always sets it
     default = choose_precision(RunConfig())
-    requested = {"bf16": "no", "no": "bf16"}[default]
+    requested = {"bf16": "no", "no": "bf16"}[default]  # not what this machine would choose
     launch_options += ["--mixed_precision", requested]
     assert choose_precision(RunConfig()) == requested
     assert choose_precision(RunConfig(mixed_precision=default)) == default

@@ -94,6 +94,7 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     uninterrupted = start_run([RequestAtEpochs(), SaveEveryStep()], **settings)
     train(uninterrupted)
     expected = list(READINGS)
+    # Edits at the start of the first epoch, at 5st, at 6st, at the end of the epoch, and at the start of the next.
     assert [(reading["step"], reading["epoch"]) for reading in expected] == [(0, 0), (5, 0), (6, 0), (6, 0), (6, 1)]
     READINGS.clear()
     resumed = start_run([RequestAtEpochs(), SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
@@ -102,6 +103,7 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     assert resumed.journal == uninterrupted.journal
 
     READINGS.clear()
+    # A run of a different length, such as a fork, sets its clock to the same positions.
     longer = start_run([RequestAtEpochs()], **{**settings, "max_steps": 12})
     replay(longer, uninterrupted.journal, trainable=None)
     assert expected == READINGS

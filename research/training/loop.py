@@ -46,7 +46,7 @@ def train(run: TrainingRun) -> None:
 
 
 def train_epoch(run: TrainingRun) -> None:
-    """Train from the clock's position in the epoch to the end of the epoch."""
+    """Train from the clock's position in the epoch to the end of the epoch, or until the run is over."""
     clock, config = run.clock, run.config
     batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:

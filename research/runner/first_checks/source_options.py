@@ -64,7 +64,7 @@ def _read_type(annotation: ast.expr | None) -> Any:
 
 
 def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) -> None:
-    """Run those checks at the start of a function that depend only on its options.
+    """Run those checks in a function that depend only on its options.
 
     Args:
         function: source of the function; None if there is none, and thus no checks.

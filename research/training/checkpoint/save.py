@@ -118,6 +118,7 @@ def _bytes_needed(run: TrainingRun) -> int:
     """Estimate the size of a checkpoint in bytes."""
     tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
     hook_tensors = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
+    # Folders are not counted, since their files are hard-linked if possible.
     file_sizes = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
     hook_bytes = sum(tensor.nbytes for tensor in hook_tensors) * run.accelerator.num_processes
     return sum(tensor.nbytes for tensor in tensors) + hook_bytes + sum(file_sizes) + 2**20  # 1 MiB for everything else

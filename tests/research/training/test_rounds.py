@@ -39,7 +39,7 @@ def test_agree_on_round_works_after_processes_died_while_agreeing(pool: ThreadPo
     for rank in (1, 2):  # process 0 is missing; the names stay in the store
         with pytest.raises(TimeoutError):
             agree_on_round(store, rank, 3, timeout)
-    assert agree_in_threads(pool, store, 3) == [2, 2, 2]
+    assert agree_in_threads(pool, store, 3) == [2, 2, 2]  # process 0 had started round 1
 
 
 def test_agree_on_round_waits_for_the_successor_of_a_dead_process(pool: ThreadPoolExecutor) -> None:

@@ -179,7 +179,7 @@ class Run(Editable, Protocol):
         gradients are added to the first.
 
         Returns:
-            Detached loss of each row, 0 for rows with weight 0, [batch].
+            Detached loss of each row, multiplied by the row's weight, [batch].
         Raises:
             ValueError: if a hook calls it outside `after_backward`, when the gradients may already have been averaged
                 over the processes; or if the losses have no gradient.

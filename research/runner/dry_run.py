@@ -89,8 +89,8 @@ def describe_dry_run(dry_run: DryRun) -> Group:
 def split_at_edits(dry_run: DryRun) -> list[Sequence[StepPlan]]:
     """Split the steps into ranges, each of which ends where an edit is due."""
     num_earlier, num_steps = dry_run.steps[0].step - 1, len(dry_run.steps)  # a fork does not start at step 1
-    edited = (record.step - num_earlier for record in dry_run.edits)
-    starts = sorted({0, *(index for index in edited if 0 <= index < num_steps)})
+    indices_after_edits = (record.step - num_earlier for record in dry_run.edits)
+    starts = sorted({0, *(index for index in indices_after_edits if 0 <= index < num_steps)})
     return [dry_run.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 

@@ -163,8 +163,8 @@ def default_num_threads(num_sharing: int = 1) -> int:
     Without this, every launched process would have one thread, which is the default of launchers.
 
     Args:
-        num_sharing: how many processes share the cores of one process: more than 1 if each launched process starts
-            runs in several processes, such as the workers of a study.
+        num_sharing: number of processes among which a process's share is divided further, for example those of all
+            workers of a study.
     """
     num_local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     # sched_getaffinity, the cores that this process may use, does not exist on every system.

@@ -63,7 +63,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
             progress.update(len(micro_batch.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
-    logits, *losses_and_labels = gatherer.close()
+    logits, *losses_and_labels = gatherer.finish()
     losses, labels = losses_and_labels if has_labels else (None, None)
     ids = getattr(run.splits, split).data.column("id").to_numpy()
     with np.errstate(invalid="ignore"):

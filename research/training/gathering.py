@@ -37,14 +37,14 @@ class RowGatherer:
         Args:
             positions: index of each row in the split, [batch].
             weights: 0 for rows that only fill up a batch and are ignored, [batch].
-            *values: the values, each [batch, ...].
+            *values: tensors with a value for each row, such as logits, each [batch, ...].
         """
         self._pending.append((positions, weights, *values))
         self._num_bytes += sum(value.nbytes for value in values)
         if self._num_bytes >= CHUNK_BYTES:
             self._gather()
 
-    def close(self) -> list[NDArray[Any]]:
+    def finish(self) -> list[NDArray[Any]]:
         """Gather the remaining values, and return the values of all rows, each [num_rows, ...]."""
         if self._pending:
             self._gather()

@@ -110,7 +110,7 @@ class Run(Editable, Protocol):
 
     @property
     def num_skipped(self) -> int:
-        """Number of steps so far whose optimizer update was skipped."""
+        """Number of steps taken whose optimizer update was skipped."""
         ...
 
     @property

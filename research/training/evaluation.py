@@ -79,10 +79,10 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         return Predictions(ids, logits, labels, math.nan, undefined)
     if losses is None or labels is None:
         return Predictions(ids, logits, None, math.nan, {})
-    if run.task.unseen_labels:  # the loss is not defined for them
+    if run.task.unseen_labels:  # the loss of a row with an unseen label is not defined
         losses = losses[labels < run.task.num_labels]
     # The metric libraries are imported here, for the first time. Preserving the random state matters if a library draws
-    # random numbers when imported: a resumed run imports it at a different step than an uninterrupted run.
+    # random numbers when imported: a resumed run imports the library at a different step than an uninterrupted run.
     with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving(torch.device("cpu")):
         from research.learning.metrics import compute_metrics
 

@@ -137,8 +137,8 @@ def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: b
 def delete_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of later steps than the run's current step; called on the main process.
 
-    Such checkpoints are damaged, or remain from before the run was resumed from an earlier one. If they stayed, the
-    next `--resume auto` would use one of them, and `--keep` would keep them and delete the checkpoints written next.
+    Such checkpoints are damaged, or were written before the run was resumed from an earlier checkpoint. If they stayed,
+    the next `--resume auto` would use one of them, and `--keep` would keep them instead of checkpoints written next.
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):

@@ -40,7 +40,7 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
 def test_launch_with_options_that_accelerate_ignores_is_refused(
     launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    data = tmp_path / "empty.csv"  # also an error, but it would be found only after the check of the launch options
+    data = tmp_path / "empty.csv"  # an error too, but one that is found only after the launch options are checked
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs are available")

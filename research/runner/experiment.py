@@ -71,7 +71,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: if settings or data are invalid; the message is written for the user.
     """
-    any_precision = config.mixed_precision == "auto"
+    any_precision = config.mixed_precision == "auto"  # `resolve` replaces auto with the precision of this machine
     config = resolve(config)
     directory = run_directory(config)
     with WaitingMessage("Joining the other processes") if num_launched_processes() > 1 else contextlib.nullcontext():

@@ -148,6 +148,8 @@ def entries_planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: S
         hooks: hooks of the run.
         config: the final settings.
         blocks: names of the model's blocks.
+    Raises:
+        ValueError: if a hook returns anything but a list of valid entries.
     """
     entries = []
     for hook in hooks:

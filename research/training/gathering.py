@@ -56,12 +56,12 @@ class RowGatherer:
         positions, weights, *values = (
             self._accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*batches, strict=True)
         )
-        counted = weights > 0
-        rows = positions[counted]
+        is_counted = weights > 0
+        rows = positions[is_counted]
         if not self._arrays:
             self._arrays = [np.empty((len(self._times_seen), *each.shape[1:]), dtype=each.dtype) for each in values]
         for array, each in zip(self._arrays, values, strict=True):
-            array[rows] = each if counted.all() else each[counted]
+            array[rows] = each if is_counted.all() else each[is_counted]
         np.add.at(self._times_seen, rows, 1)
 
 

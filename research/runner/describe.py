@@ -40,7 +40,11 @@ def describe_run(run: TrainingRun) -> list[str]:
 
 
 def describe_result(result: dict[str, Any], directory: Path) -> Group:
-    """Return the final output of a run: a table of all metrics on the labelled splits, with time and memory used."""
+    """Return the final output of a run: its directory, metrics of labelled splits, and time and memory used.
+
+    For splits without labels, the output names the file of the predictions instead. If there are many labels, the
+    metrics of single labels are omitted.
+    """
     table = Table("metric")
     splits = list(result["metrics"])
     for split in splits:

@@ -66,7 +66,7 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     """
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
-    plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), (), parent)
+    plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), hooks=(), parent=parent)
     rehearsal = plan.create_rehearsal()
     if parent is not None:
         rehearsal.replay_journal(parent)
@@ -89,8 +89,8 @@ def describe_dry_run(dry_run: DryRun) -> Group:
 def split_at_edits(dry_run: DryRun) -> list[Sequence[StepPlan]]:
     """Split the steps into ranges, each of which ends where an edit is due."""
     num_earlier, num_steps = dry_run.steps[0].step - 1, len(dry_run.steps)  # a fork does not start at step 1
-    edited = (record.step - num_earlier for record in dry_run.edits)
-    starts = sorted({0, *(index for index in edited if 0 <= index < num_steps)})
+    indices_after_edits = (record.step - num_earlier for record in dry_run.edits)
+    starts = sorted({0, *(index for index in indices_after_edits if 0 <= index < num_steps)})
     return [dry_run.steps[start:end] for start, end in zip(starts, [*starts[1:], num_steps], strict=True)]
 
 

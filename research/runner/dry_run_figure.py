@@ -12,7 +12,7 @@ from research.records.step_figures import block_colours, mark_edits, position_in
 from research.system.plain_text import for_figure
 
 MAX_POINTS = 2000
-"""Maximum number of points per curve; a longer run is sampled, but always includes the steps around every edit."""
+"""Number of points to which longer curves are sampled. The steps around every edit are drawn in addition."""
 MAX_LISTED = 20
 """Maximum number of edits listed in the caption, which gives only the number of all further edits."""
 MAX_EDIT_CHARACTERS = 300
@@ -20,7 +20,7 @@ MAX_EDIT_CHARACTERS = 300
 
 
 def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figure:
-    """Draw the plan of a run.
+    """Return a figure of the plan of a run.
 
     Args:
         steps: all steps; those of a fork begin after its parent's checkpoint.

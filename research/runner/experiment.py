@@ -71,7 +71,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     Raises:
         ValueError: if settings or data are invalid; the message is written for the user.
     """
-    any_precision = config.mixed_precision == "auto"
+    any_precision = config.mixed_precision == "auto"  # `resolve` replaces auto with the precision of this machine
     config = resolve(config)
     directory = run_directory(config)
     with WaitingMessage("Joining the other processes") if num_launched_processes() > 1 else contextlib.nullcontext():
@@ -79,7 +79,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     (directory,) = _broadcast_from_main([directory])
     is_restart = was_restarted()
     if is_restart:
-        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the original command
+        config = dataclasses.replace(config, resume="auto")  # not in the command, which the launcher repeats unchanged
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         with fail_together(accelerator):
             if accelerator.is_main_process:
@@ -177,7 +177,10 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
 
 
 def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
-    """Delete or empty the run directory if no step was taken; otherwise write the failure to result.json."""
+    """Delete or empty the run directory if the run failed at step 0; otherwise write the failure to result.json.
+
+    A directory that existed before is not emptied if --resume is set.
+    """
     with _log_secondary_errors():
         close_trackers(run.accelerator)  # first, because trackers write to the directory in threads
     if run.is_main and run.clock.step == 0 and is_new:
@@ -213,7 +216,9 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         if run.batches.features is not None:
             run.batches.disable_cache_if(run.batches.features.reattach_to(run))
     elif config.best_metric is not None:
-        run.print(f"No evaluation defined {config.best_metric}; the last model is tested instead of the best one.")
+        run.print(
+            f"{config.best_metric} was not defined in any evaluation; the last model is tested instead of the best one."
+        )
     # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.
     predictions = {split: run.evaluations.current_predictions(run, split) for split in ("validation", "test")}
     with WaitingMessage("Hashing the rows"):
@@ -308,8 +313,8 @@ def draw_results(run: TrainingRun, result: dict[str, Any], predictions: dict[str
                 draw_item()
         except Exception as error:  # plotting libraries may raise any error
             logger.warning(
-                f"cannot draw {name} ({type(error).__name__}: {one_line(error)}). The run is complete: "
-                f"see {run.directory / RESULT} and its predictions."
+                f"cannot draw {name} ({type(error).__name__}: {one_line(error)}). The run is complete: its results "
+                f"are in {run.directory / RESULT}."
             )
 
 

@@ -13,7 +13,8 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
     """Load the weights of a saved model or a checkpoint into a new model.
 
     Raises:
-        ValueError: if the architectures differ, or the outputs belong to different labels.
+        ValueError: if the saved model has adapters, the architectures differ, or the outputs belong to different
+            labels.
     """
     if (folder / MANIFEST).exists():
         weights, labels = read_weights_and_label_names(model, folder)
@@ -22,8 +23,8 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         if initial.config.adapters is not None:
             raise ValueError(
                 f"The model in {folder} has adapters, which cannot be loaded. Train it with "
-                '--timeline "{at: 100%, merge_lora: true}", and start from the model/ (not the best/) of that run, in '
-                "which the adapters are merged."
+                '--timeline "{at: 100%, merge_lora: true}", and pass the model/ of that run to --init_from, not its '
+                "best/: the adapters are merged only in model/."
             )
         weights, labels = initial.state_dict(), initial.label_names
     model_labels = model.label_names

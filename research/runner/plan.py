@@ -108,7 +108,7 @@ def plan_run(
         assert entry.when is not None
         check_metric(entry.when.metric, task)
     period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
-    if not config.smoke:
+    if not config.smoke:  # a smoke run has only one evaluation before its last step
         num_evaluations_before_last_step = 0 if period is None else (clock.total_steps - 1) // period
         check_conditions(timeline.conditional, num_evaluations_before_last_step)
     all_hooks = create_hooks(config, clock, timeline, user_hooks)
@@ -148,6 +148,8 @@ def entries_planned_by_hooks(hooks: Sequence[Hook], config: RunConfig, blocks: S
         hooks: hooks of the run.
         config: the final settings.
         blocks: names of the model's blocks.
+    Raises:
+        ValueError: if a hook returns anything but a list of valid entries.
     """
     entries = []
     for hook in hooks:

@@ -30,9 +30,9 @@ from research.training.hook import HOOKS
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Return the settings with all options of the chosen head, objective, schedule and hooks, checked and filled in.
+    """Return the settings, checked, with all options of the chosen head, objective, schedule, hooks and adapters.
 
-    This also chooses the precision, and does not need any data.
+    This also applies --smoke and chooses the precision. It does not need any data.
 
     Raises:
         ValueError: if a name is unknown, an option is invalid, or a time cannot be parsed.
@@ -61,7 +61,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
-    parse_timeline(config)
+    parse_timeline(config)  # raises an error if the timeline is invalid
     return config
 
 

@@ -65,7 +65,7 @@ def check_resume_directory(config: RunConfig, directory: Path, *, any_precision:
     checkpoint = Path(config.resume).resolve()
     if not (directory / CONFIG).exists() or checkpoint.is_relative_to(directory.resolve()):
         return
-    # The rows are not compared: a changed setting that affects them makes it a different run.
+    # The rows are not compared: a changed setting that affects the rows counts as a different run.
     differences = _compare(config, directory, lambda: False, any_precision=any_precision)
     if differences.refused:
         raise DifferentRunError(

@@ -61,7 +61,8 @@ def set_up(
     # If there is a checkpoint, it contains the weights; the model of --init_from may no longer exist.
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
-    tokenizer = load_tokenizer(config.encoder)  # check that the encoder exists before reading data
+    # Before the data are read, since this also checks that the encoder exists.
+    tokenizer = load_tokenizer(config.encoder)
     if (warning := shadowed_folder_warning(config.encoder)) is not None:
         logger.warning(warning)
     with fail_together(accelerator):

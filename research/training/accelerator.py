@@ -1,4 +1,4 @@
-"""Join the processes that a launcher started, and check that they see each other."""
+"""Create the accelerator of each process, and check that the launch is as the settings and the launcher request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         config: settings, of which mixed_precision, log_with, num_threads and deterministic are used.
         directory: directory into which trackers write.
     Raises:
-        ValueError: if the launched processes do not see each other, or the precision is not available.
+        ValueError: if the launch is not as requested (see `check_setup_as_requested`), the precision is not available,
+            or the launcher enables gradient accumulation or torch.compile.
     """
     num_processes = num_launched_processes()
     if num_processes > 1 and not torch.cuda.is_available():
@@ -48,6 +49,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1:  # registered only once, even if this process starts several runs
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
+    # torchrun started this process with its own store, which survives restarts: see rounds.py.
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
         join_processes()
     # An earlier run in the same process may have used a different precision, which accelerate would keep.
@@ -55,7 +57,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
         dynamo_plugin=TorchDynamoPlugin(backend="no"),  # wrapping.py compiles: edits must be able to compile again
-        gradient_accumulation_steps=1,  # the loop sums micro-batches itself; an environment variable overrides this
+        gradient_accumulation_steps=1,  # the loop sums micro-batches; the launcher can override this: checked below
         # None instead of an empty list, for which accelerate prints a warning.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
         or None,
@@ -75,17 +77,17 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if accelerator.device.type == "cpu":
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with such a setting
     # Also called with False, since an earlier run in the same process may have called it with True.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
 
 
 def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> None:
-    """Check that accelerate set up the requested number of processes, kind of launch, precision and device.
+    """Check that accelerate set up the requested processes, precision and device, and did not split the model.
 
     Raises:
-        ValueError: if accelerate set up anything else; names what was requested and what was set up.
+        ValueError: if not; names what was expected and what was set up.
     """
     if accelerator.num_processes != num_launched_processes():
         raise ValueError(
@@ -101,7 +103,7 @@ def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> Non
     if accelerator.mixed_precision != precision:
         raise ValueError(
             f"Expected the precision {precision}; accelerate set up {accelerator.mixed_precision}. Pass "
-            "--mixed_precision to run.py, or remove the precision from the launcher's config."
+            "--mixed_precision to run.py, or remove the precision from the launch configuration."
         )
     on_cpu = accelerator.device.type == "cpu"
     if on_cpu and read_request().wants_gpu:
@@ -156,10 +158,13 @@ def fail_together(accelerator: Accelerator) -> Iterator[None]:
 
 
 def default_num_threads(num_sharing: int = 1) -> int:
-    """Return the number of threads for each process: an equal share of this machine's cores. Launchers would set 1.
+    """Return the number of threads for each process: an equal share of this machine's cores.
+
+    Without this, every launched process would have one thread, which is the default of launchers.
 
     Args:
-        num_sharing: number of processes that share the machine, for each process that the launcher started on it.
+        num_sharing: number of processes among which a process's share is divided further, for example those of all
+            workers of a study.
     """
     num_local = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     # sched_getaffinity, the cores that this process may use, does not exist on every system.
@@ -176,9 +181,9 @@ def choose_precision(config: RunConfig) -> Precision:
     choice = config.mixed_precision
     on_gpu = torch.cuda.is_available() and not is_switch_on("ACCELERATE_USE_CPU")
     if choice == "auto":
-        launched_with = requested_precision()
-        if launched_with is not None:
-            choice = cast("Precision", launched_with)
+        requested = requested_precision()
+        if requested is not None:
+            choice = cast("Precision", requested)
         else:
             choice = "bf16" if _computes_in_bf16(on_gpu) else "no"
     if choice == "fp16" and not on_gpu:

@@ -110,7 +110,7 @@ class Run(Editable, Protocol):
 
     @property
     def num_skipped(self) -> int:
-        """Number of steps so far whose optimizer update was skipped."""
+        """Number of steps taken whose optimizer update was skipped."""
         ...
 
     @property
@@ -179,7 +179,7 @@ class Run(Editable, Protocol):
         gradients are added to the first.
 
         Returns:
-            Detached loss of each row, 0 for rows with weight 0, [batch].
+            Detached loss of each row, multiplied by the row's weight, [batch].
         Raises:
             ValueError: if a hook calls it outside `after_backward`, when the gradients may already have been averaged
                 over the processes; or if the losses have no gradient.
@@ -196,7 +196,8 @@ class Run(Editable, Protocol):
     def stop(self, reason: str) -> None:
         """Request that the run end at the next boundary. A call on one process is enough.
 
-        After a call in `end_of_step`, one more step is taken: the next boundary comes after it.
+        After a call in `end_of_step`, the run takes one more step, since the boundary of this step is already over. At
+        the end of an epoch, no more step is taken: the epoch has a boundary of its own.
         """
 
     def evaluate(self, split: str) -> Predictions:

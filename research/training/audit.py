@@ -6,6 +6,8 @@
 4. Parameters, saved buffers, frozen mask (which parameters are frozen) and learning rates are bit-identical on all
    processes.
 5. A compiled model was compiled for the parameters that train now.
+
+Two further checks run during each step: `check_trainable_unchanged`, and for compiled models `check_gradients_arrive`.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Batches:
     def collate(self, micro_batch: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
         """Return a micro-batch's rows as a batch on this process's device."""
         self.heap_trimmer.count_batch()
-        # Evaluations use the greatest maximum length that the model was ever trained with, even if it is lower now.
+        # Evaluations use the greatest maximum length that the model was ever trained with, not the current one.
         longest = None if split == "train" else model.config.max_input_length
         batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=longest)
         if self.features is not None:

@@ -30,6 +30,7 @@ def find_conflict(
     Returns:
         The reason; None if all edits can be applied.
     """
+    # The rehearsal starts before the first step, where the journal starts too.
     clock = replace(run.clock, step=0, epoch=0, step_in_epoch=0, num_examples_seen=0)
     rehearsal = Rehearsal.of(run.config, run.task, run.objective, run.collator, clock, run.tokenizer)
     try:

@@ -1,4 +1,4 @@
-"""Score a whole split: every row exactly once, for any number of processes."""
+"""Evaluate a whole split: every row exactly once, for any number of processes."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
             before_batch()
             batch = run.collate(micro_batch, split)
             positions = torch.as_tensor(micro_batch.rows, device=accelerator.device)
-            values = _score(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
+            values = _evaluate_batch(run, batch) if has_labels else (run.model(**batch.inputs).logits.float(),)
             gatherer.add(positions, batch.weights, *values)
             progress.update(len(micro_batch.rows) * accelerator.num_processes)
     if was_training:
         run.set_training_mode()
-    logits, *losses_and_labels = gatherer.close()
+    logits, *losses_and_labels = gatherer.finish()
     losses, labels = losses_and_labels if has_labels else (None, None)
     ids = getattr(run.splits, split).data.column("id").to_numpy()
     with np.errstate(invalid="ignore"):
@@ -79,10 +79,10 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
         return Predictions(ids, logits, labels, math.nan, undefined)
     if losses is None or labels is None:
         return Predictions(ids, logits, None, math.nan, {})
-    if run.task.unseen_labels:  # the loss is not defined for them
+    if run.task.unseen_labels:  # the loss of a row with an unseen label is not defined
         losses = losses[labels < run.task.num_labels]
     # The metric libraries are imported here, for the first time. Preserving the random state matters if a library draws
-    # random numbers when imported: a resumed run imports it at a different step than an uninterrupted run.
+    # random numbers when imported: a resumed run imports the library at a different step than an uninterrupted run.
     with WaitingMessage(f"Computing the metrics of {split}"), random_states.preserving(torch.device("cpu")):
         from research.learning.metrics import compute_metrics
 
@@ -91,7 +91,7 @@ def evaluate(run: Run, split: str, before_batch: Callable[[], None]) -> Predicti
     return Predictions(ids, logits, labels, metrics[0]["loss"], metrics[0])
 
 
-def _score(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate_batch(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits, losses and labels of a batch."""
     output = compute_losses(run.objective, run.model, _with_known_labels(batch, run.task))
     return output.logits.float(), output.losses.float(), batch.labels

@@ -37,14 +37,14 @@ class RowGatherer:
         Args:
             positions: index of each row in the split, [batch].
             weights: 0 for rows that only fill up a batch and are ignored, [batch].
-            *values: the values, each [batch, ...].
+            *values: tensors with a value for each row, such as logits, each [batch, ...].
         """
         self._pending.append((positions, weights, *values))
         self._num_bytes += sum(value.nbytes for value in values)
         if self._num_bytes >= CHUNK_BYTES:
             self._gather()
 
-    def close(self) -> list[NDArray[Any]]:
+    def finish(self) -> list[NDArray[Any]]:
         """Gather the remaining values, and return the values of all rows, each [num_rows, ...]."""
         if self._pending:
             self._gather()
@@ -56,12 +56,12 @@ class RowGatherer:
         positions, weights, *values = (
             self._accelerator.gather(torch.cat(parts)).cpu().numpy() for parts in zip(*batches, strict=True)
         )
-        counted = weights > 0
-        rows = positions[counted]
+        is_counted = weights > 0
+        rows = positions[is_counted]
         if not self._arrays:
             self._arrays = [np.empty((len(self._times_seen), *each.shape[1:]), dtype=each.dtype) for each in values]
         for array, each in zip(self._arrays, values, strict=True):
-            array[rows] = each if counted.all() else each[counted]
+            array[rows] = each if is_counted.all() else each[is_counted]
         np.add.at(self._times_seen, rows, 1)
 
 

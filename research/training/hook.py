@@ -31,7 +31,8 @@ class Hook:
     """Whether the hook supports compiled models (`--compile`)."""
     kept_files: ClassVar[tuple[str, ...]] = ()
     """Files and folders in the run directory that belong to the hook's state. Each checkpoint keeps their contents, and
-    a resumed run restores them. Replace the files in such a folder; never write into an existing file."""
+    a resumed run restores them. In such a folder, replace files instead of writing into them, because checkpoints may
+    contain hard links to them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

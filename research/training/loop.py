@@ -46,7 +46,7 @@ def train(run: TrainingRun) -> None:
 
 
 def train_epoch(run: TrainingRun) -> None:
-    """Train from the clock's position in the epoch to the end of the epoch."""
+    """Train from the clock's position in the epoch to the end of the epoch, or until the run is over."""
     clock, config = run.clock, run.config
     batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
     if clock.step_in_epoch == 0:
@@ -111,7 +111,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
             torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
         optimizer.step()
     elif accelerator.scaler is not None:
-        accelerator.scaler.update()  # otherwise done by the optimizer's step
+        accelerator.scaler.update()  # optimizer.step() would have done this
     optimizer.zero_grad(set_to_none=True)
     if not skipped and run.config.schedule_interval == "step":
         run.schedule.step()

@@ -23,4 +23,4 @@ class Origin:
     """Whether the run is a fork that truncates texts differently from its parent. If so, no metric from before its
     first step is comparable with later ones."""
     features_digest: str | None = None
-    """Hash of the stored hidden states that the checkpoint's run trained on; None if it did not use any."""
+    """Hash of the stored hidden states that the checkpoint's run trained on; None if that run used none."""

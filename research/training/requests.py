@@ -67,7 +67,7 @@ class EditRequests:
         """Return a context in which requests are attributed to a hook and the point that is being called."""
         before = self.requested_by, self.point, self._closed_by
         self.requested_by, self.point = requested_by, point
-        # An evaluation that starts at such a point calls more points. Edits cannot be requested there either.
+        # An evaluation that starts at such a point calls more points. Edits cannot be requested at those points either.
         if self._closed_by is None and point in POINTS_WITHOUT_EDITS:
             self._closed_by = point
         try:

@@ -2,9 +2,9 @@
 
 Torchrun's store survives a restart, so torch would look for the dead processes at their old addresses. Therefore each
 round, that is, each start of the processes, uses its own keys in the store. No environment variable identifies the
-round: TORCHELASTIC_RESTART_COUNT counts the failures of each node separately, and does not count a restart because
-another node failed or joined (https://github.com/pytorch/pytorch/issues/108158). So the live processes agree on the
-number of the round through the store.
+round: TORCHELASTIC_RESTART_COUNT counts the failures of each node separately, without the restarts that a failure or
+the arrival of another node causes (https://github.com/pytorch/pytorch/issues/108158). So the live processes agree on
+the number of the round through the store.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
     module: nn.Module = model
     old = wrapped.module
     if accelerator.num_processes > 1:
-        # DDP is added even if the old model has no wrapper: accelerate does not wrap one without trainable parameters.
+        # DDP is added even if the old model has no wrapper: accelerate wraps no model without trainable parameters.
         ids = [accelerator.local_process_index] if accelerator.device.type == "cuda" else None
         settings = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
         with _mute_buffer_warning():

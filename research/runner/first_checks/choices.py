@@ -1,4 +1,4 @@
-"""Check choices (settings that name a registered entry, such as --head) against the source of the built-in entries."""
+"""Check choices, such as --head lstm, against the source code of the built-in heads, hooks and so on."""
 
 from __future__ import annotations
 

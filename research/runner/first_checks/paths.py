@@ -1,4 +1,7 @@
-"""Check that files, folders, encoders and runs named in the settings exist."""
+"""Check that files, folders, encoders and runs named in the settings exist.
+
+Functions named find_... are called here only because they raise an error if there is nothing to find.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ def _may_be_registered(data: str) -> bool:
     return data.replace("_", "").isalnum() or ":" in data
 
 
-def _check_path(name: str, value: str) -> None:
+def _check_path(setting: str, value: str) -> None:
     path = expand_path(value)
     if path.exists():
         return
@@ -82,8 +85,8 @@ def _check_path(name: str, value: str) -> None:
         candidates = {entry: str(path.parent / entry) for entry in os.listdir(path.parent)}
     except OSError:  # the parent folder does not exist or is not readable
         candidates = {}
-    if name == "data":
+    if setting == "data":
         candidates |= {packaged: packaged for packaged in DEMO_DATA}
     nearest = difflib.get_close_matches(path.name, candidates, n=1)
     hint = f" Did you mean '{candidates[nearest[0]]}'?" if nearest else ""
-    raise ValueError(for_message(f"There is no file or folder '{path}' for --{name}.{hint}"))
+    raise ValueError(for_message(f"There is no file or folder '{path}' for --{setting}.{hint}"))

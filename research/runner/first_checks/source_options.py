@@ -64,7 +64,7 @@ def _read_type(annotation: ast.expr | None) -> Any:
 
 
 def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) -> None:
-    """Run those checks at the start of a function that depend only on its options.
+    """Run those checks in a function that depend only on its options.
 
     Args:
         function: source of the function; None if there is none, and thus no checks.
@@ -82,7 +82,7 @@ def check_values(function: ast.FunctionDef | None, values: Mapping[str, Any]) ->
                 ast.Expr(value=ast.Call(func=ast.Name(id=name)) as call)
                 | ast.Assign(value=ast.Call(func=ast.Name(id=name)) as call)
             ) if name in _CHECKS and _is_known([call], known):
-                _evaluate(call, known)
+                _evaluate(call, known)  # the check raises an error if the value is invalid
         for node in ast.walk(statement):  # a variable that the function assigns no longer has the value of the option
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 known.pop(node.id, None)

@@ -53,7 +53,7 @@ def refuse_changed_settings(checkpoint: Path, changes: list[str], *, is_fork: bo
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
-    """Return the newest checkpoint of a run directory whose files match its manifest, or None.
+    """Return the newest undamaged checkpoint of a run directory, or None if there is none.
 
     Damaged checkpoints are skipped with a message.
     """

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def restore_kept_files(run: TrainingRun) -> None:
     """Restore the hooks' kept files from the checkpoint into the run directory; called on the main process.
 
-    Versions in the run directory, written after the checkpoint, are deleted. A run that continues no checkpoint only
-    deletes them.
+    Existing versions in the run directory are deleted first: they were written after the checkpoint or, if the run
+    continues no checkpoint, by an earlier run.
     """
     for name in kept_files(run.hooks):
         target = run.directory / name

@@ -1,4 +1,4 @@
-"""Load a checkpoint into a fresh run.
+"""Load a checkpoint into a run that has not started.
 
 No objects are unpickled: weights are safetensors, everything else is JSON or is read with torch's weights_only loader.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
-    """Load a checkpoint into a fresh run.
+    """Load a checkpoint into a run that has not started.
 
     Raises:
         CheckpointError: if the checkpoint does not fit the run.
@@ -91,6 +91,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
         for name, now in rounding_environment(accelerator.device).items()
         if (before := state["environment"].get(name)) != now
     ]
+    # If a setting of the feature cache has changed, the run decides anew whether it uses stored hidden states.
     cache_settings = names_where(lambda declared: declared.affects_feature_cache)
     if all(getattr(run.config, name) == state["settings"].get(name) for name in cache_settings):
         run.batches.cache_disabled = state["cache_disabled"]
@@ -136,8 +137,8 @@ def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: b
 def delete_later_checkpoints(run: TrainingRun) -> None:
     """Delete checkpoints of later steps than the run's current step; called on the main process.
 
-    Such checkpoints are damaged, or remain from before the run was resumed from an earlier one. If they stayed, the
-    next `--resume auto` would use one of them, and `--keep` would keep them and delete the checkpoints written next.
+    Such checkpoints are damaged, or were written before the run was resumed from an earlier checkpoint. If they stayed,
+    the next `--resume auto` would use one of them, and `--keep` would keep them instead of checkpoints written next.
     """
     later = [path for path in list_checkpoints(run.directory) if step_of(path) > run.clock.step]
     for checkpoint in reversed(later):
@@ -172,6 +173,7 @@ def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork
         clock["total_steps"] = run.clock.total_steps
         refuse_short_fork(clock["step"], run.clock.total_steps)
         if run.config.schedule_interval != state["settings"]["schedule_interval"]:
+            # The schedule counts its own steps: one per step or one per epoch of the run.
             schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
     run.clock.load_state_dict(clock)
     run.schedule.load_state_dict(schedule)

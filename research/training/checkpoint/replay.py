@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
-    """Apply the edits of a journal again to a fresh run.
+    """Apply the edits of a journal again to a run that has not started, and restore which parameters are trainable.
 
     During each edit, the clock is set back to the position at which the edit was first applied. Messages and logged
     values of the edits are dropped, since they appeared when the edits were first applied.
@@ -52,7 +52,8 @@ def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -
     Args:
         original: the record of the edit in the checkpoint's journal.
         replayed: the record of the edit when applied again.
-        with_trainable: whether to compare the numbers of trainable parameters too.
+        with_trainable: whether to compare the numbers of trainable parameters too; not needed if `replay` restores
+            which parameters are trainable.
     Raises:
         EditError: if the numbers differ; names the edit.
     """

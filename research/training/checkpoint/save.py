@@ -58,7 +58,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     def write_files() -> None:
         rank = run.accelerator.process_index
         torch.save(random_states.capture(run.accelerator.device), temporary / f"random-{rank}.pt")
-        torch.save([_readable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
+        torch.save([_loadable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
         if run.is_main:
             save_file(_collect_weights(run.encoder_with_head), temporary / "model.safetensors")
             torch.save(run.optimizer.state_dict(), temporary / "optimizer.pt")
@@ -118,6 +118,7 @@ def _bytes_needed(run: TrainingRun) -> int:
     """Estimate the size of a checkpoint in bytes."""
     tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
     hook_tensors = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
+    # Folders are not counted, since their files are hard-linked if possible.
     file_sizes = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
     hook_bytes = sum(tensor.nbytes for tensor in hook_tensors) * run.accelerator.num_processes
     return sum(tensor.nbytes for tensor in tensors) + hook_bytes + sum(file_sizes) + 2**20  # 1 MiB for everything else
@@ -143,6 +144,7 @@ def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed
             work()
     except ValueError as caught:
         error = caught
+    # Whether the error is a StorageError, and its message; None if there was no error.
     failures = [None if error is None else (isinstance(error, durable.StorageError), str(error))]
     if run.accelerator.num_processes > 1:
         failures = gather_object(failures)
@@ -161,7 +163,7 @@ def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
     }
 
 
-def _readable_state(hook: Hook) -> dict[str, Any]:
+def _loadable_state(hook: Hook) -> dict[str, Any]:
     """Return a hook's state, after checking that it can be loaded again.
 
     Raises:

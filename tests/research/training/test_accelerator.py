@@ -22,9 +22,9 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["run.py"])
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # accelerate always sets it
     default = choose_precision(RunConfig())
-    launched = {"bf16": "no", "no": "bf16"}[default]
-    launch_options += ["--mixed_precision", launched]
-    assert choose_precision(RunConfig()) == launched
+    requested = {"bf16": "no", "no": "bf16"}[default]  # not what this machine would choose
+    launch_options += ["--mixed_precision", requested]
+    assert choose_precision(RunConfig()) == requested
     assert choose_precision(RunConfig(mixed_precision=default)) == default
 
 
@@ -40,10 +40,11 @@ def test_choose_precision_uses_the_launchers_precision(monkeypatch: pytest.Monke
 def test_launch_with_options_that_accelerate_ignores_is_refused(
     launch: Launch, tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    data = tmp_path / "empty.csv"  # also an error, but it would be found only after the check of the launch options
+    data = tmp_path / "empty.csv"  # an error too, but one that is found only after the launch options are checked
     data.touch()
     if "multi_gpu" in options[-1] and torch.cuda.is_available():
         pytest.skip("GPUs are available")
+    # num_processes=2 means `accelerate launch` with the shipped config for two CPU processes, which `options` override.
     # forks=False, because the check reads the command lines of processes.
     completed = launch(["--data", data], num_processes=2, launcher_options=options, check=False, forks=False)
     assert completed.returncode != 0
@@ -52,7 +53,9 @@ def test_launch_with_options_that_accelerate_ignores_is_refused(
     assert all(expected in line for line in refusals)
 
 
-def test_check_setup_as_requested_refuses_differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_check_setup_as_requested_refuses_a_setup_that_was_not_requested(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     config = RunConfig(mixed_precision="no", log_with=[])
     accelerator = create_accelerator(config, str(tmp_path))
     check_setup_as_requested(accelerator, config)

@@ -63,7 +63,7 @@ def test_record_skipped_writes_edits_and_reason_into_the_journal(applied_edits: 
     trainable, total = count_parameters(model)
     assert trainable < total
     clock = Clock(steps_per_epoch=4, total_steps=8, batch_size=8)
-    clock.advance(8)
+    clock.advance(num_examples=8)
     applied_edits.journal.append(make_record(1, "unfreeze"))
     with collect_messages() as lines:
         applied_edits.record_skipped(REQUESTS, "it conflicts", clock, model)

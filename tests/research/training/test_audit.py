@@ -70,6 +70,7 @@ def test_check_rates_requires_learning_rates_that_follow_the_schedule() -> None:
     _, optimizer = make_model_and_optimizer()
     schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
     schedule.step()
+    # After 1 of 4 steps, the factor of the schedule is 0.75, which has not been applied yet.
     with pytest.raises(AuditError, match=r"set_lr.*layer\.1 has 0\.0001 .* 7\.5e-05"):
         check_rates(optimizer, schedule)
     apply_schedule(optimizer, schedule)
@@ -153,7 +154,7 @@ def test_check_compiled_and_check_trainable_unchanged_find_changed_trainable_par
         check_compiled(model, wrapped)
     with pytest.raises(AuditError, match=r"head\.out\.bias.*run\.edit\."):
         check_trainable_unchanged(model, wrapped)
-    check_compiled(model, Wrapped(model, wrapped.trainable))
+    check_compiled(model, Wrapped(model, wrapped.trainable))  # accepted, because the model is not compiled
     model.get_parameter("head.out.bias").requires_grad_(True)
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AuditError, match=r"head\.out\.bias, 1 removed"):
@@ -174,6 +175,7 @@ def test_parameters_without_gradient_are_found_and_the_flag_to_freeze_them_is_su
     assert ", ".join(layer[:5]) in description
     assert layer[5] not in description
     assert f" {len(layer) - 5} more" in description
+    # The encoder has two layers, so both selectors select the same layer.
     assert "--freeze encoder.layer[1])" in description or "--freeze encoder.layer[-1])" in description
     with pytest.raises(AuditError, match="; ".join(f"{name} got none" for name in layer)):
         check_gradients_arrive(model)

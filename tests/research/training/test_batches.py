@@ -28,7 +28,7 @@ def test_lower_max_length_truncates_training_inputs_but_not_evaluation_inputs(st
 
 
 def test_collate_returns_rows_labels_and_weights(start_run: StartRun) -> None:
-    run = start_run()
+    run = start_run(max_length=32)
     batch = run.collate(MicroBatch(np.array([5, 2]), np.array([1.0, 0.0], dtype=np.float32)))
     assert batch.labels.tolist() == [run.splits.train[row]["label"] for row in (5, 2)]
     assert batch.weights.tolist() == [1.0, 0.0]
@@ -43,7 +43,7 @@ def test_rows_sha256_depends_only_on_the_rows(start_run: StartRun) -> None:
     assert first.batches.rows_sha256 == different_settings.batches.rows_sha256 != fewer_rows.batches.rows_sha256
 
 
-def test_disable_cache_if_does_nothing_without_a_reason(start_run: StartRun) -> None:
+def test_disable_cache_if_disables_the_cache_only_if_there_is_a_reason(start_run: StartRun) -> None:
     run_batches = start_run().batches
     batches = Batches(run_batches.texts, run_batches.splits, run_batches.collator, torch.device("cpu"))
     with collect_messages() as lines:

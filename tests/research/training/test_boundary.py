@@ -30,8 +30,12 @@ STEP_OF_EDIT = {
     "after_evaluate": 2,
     "on_epoch_end": 6,
 }
-"""The step after which an edit is applied, by the point at whose first call it is requested."""
+"""The step after which an edit is applied, by the point at whose first call it is requested.
+
+The run has 6 steps per epoch and an evaluation every 2 steps.
+"""
 POINTS_WITHOUT_EDITS = ("after_edits", "end_of_step", "on_train_end")
+"""Points at which edits are refused. on_exception is missing, because it is not called in a run without errors."""
 
 
 def make_requesting_hook(point: str, *, at_call: int = 1, **edits: Any) -> Hook:
@@ -70,7 +74,8 @@ def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -
 def test_edit_is_refused_at_points_without_a_boundary_before_the_next_checkpoint(
     start_run: StartRun, point: str
 ) -> None:
-    run = start_run([make_requesting_hook(point, freeze="encoder")], timeline=[{"at": "1st", "scale_lr": 0.5}])
+    timeline = [{"at": "1st", "scale_lr": 0.5}]  # an edit, so that after_edits is called
+    run = start_run([make_requesting_hook(point, freeze="encoder")], timeline=timeline)
     with pytest.raises(EditError, match=f"freeze.* {point} .*hook Requesting"):
         train(run)
 
@@ -78,6 +83,7 @@ def test_edit_is_refused_at_points_without_a_boundary_before_the_next_checkpoint
 def test_edit_requested_after_the_last_boundary_is_reported_as_not_applied(
     start_run: StartRun,
 ) -> None:
+    # Training ends with the first evaluation; the second is the evaluation of the test split below.
     run = start_run([make_requesting_hook("after_evaluate", at_call=2, freeze="encoder")], evaluate_every="4st")
     train(run)
     with collect_messages() as lines:
@@ -100,9 +106,11 @@ def test_reinitialised_layer_loses_its_optimizer_state_even_if_it_is_renumbered(
     )
     run = start_run([hook], max_steps=3)
     train(run)
-    state = {name for name, p in run.encoder_with_head.named_parameters() if p in run.optimizer.state}
-    assert not any(".layer.0." in name for name in state), "the optimizer state of the reinitialised layer was kept"
-    assert any(name.startswith("head.") for name in state)
+    parameters = run.encoder_with_head.named_parameters()
+    names_with_state = {name for name, parameter in parameters if parameter in run.optimizer.state}
+    # The reinitialised layer 1 is layer 0 now.
+    assert not any(".layer.0." in name for name in names_with_state), "its optimizer state was kept"
+    assert any(name.startswith("head.") for name in names_with_state)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_shared_random_numbers_are_reproducible_and_restore_the_random_state(sta
             assert torch.equal(torch.get_rng_state(), state)
 
     train(start_run([DrawNumbers()], max_steps=2))
-    torch.manual_seed(1234)
+    torch.manual_seed(1234)  # changes training's random state, on which the shared numbers do not depend
     train(start_run([DrawNumbers()], max_steps=2))
     assert torch.equal(drawn[0], drawn[2])
     assert torch.equal(drawn[1], drawn[3])
@@ -205,9 +213,10 @@ def shrink_by_norm(run: Editable) -> None:
 def test_conflicting_entry_is_skipped_if_it_cannot_be_checked(start_run: StartRun) -> None:
     class Requesting(Hook):
         def after_step(self, run: Run) -> None:
-            if run.clock.step in (2, 3):  # the condition comes true after step 3 or 5
+            if run.clock.step in (2, 3):
                 run.edit.shrink_by_norm()
 
+    # After step 3, an edit that cannot be rehearsed is pending; after step 5, such edits are in the journal.
     for step in (3, 5):
         conditional = {"when": "below(validation/loss, 9)", "freeze": "encoder", "on_conflict": "skip"}
         run = start_run([Requesting()], max_steps=6, evaluate_every=f"{step}st", timeline=[conditional])

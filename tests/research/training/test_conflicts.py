@@ -33,6 +33,7 @@ def make_requests(**values: Any) -> list[EditRequest]:
             [make_requests(scale_lr=0.5), make_requests(add_lora={"r": 2})],
             r"add_lora.*r=2",
         ),
+        # Nothing would be left to train.
         ([], make_requests(freeze="encoder"), [make_requests(freeze="head")], "freeze|train"),
     ],
 )

@@ -14,6 +14,7 @@ from tests.research.conftest import StartRun
 
 def test_hash_value_is_equal_for_equal_values() -> None:
     value = {"a": [1, 2.5, None, True], "b": {"c": torch.arange(3)}}
+    # A tuple has the hash of a list, because JSON turns tuples into lists.
     assert hash_value(value) == hash_value({"a": (1, 2.5, None, True), "b": {"c": torch.arange(3)}})
 
 
@@ -40,7 +41,7 @@ def test_hash_value_does_not_depend_on_memory_layout() -> None:
     assert hash_value(tensor.T.contiguous().T) == hash_value(tensor)
 
 
-def test_hash_run_state_differs_in_the_changed_parts_only(start_run: StartRun) -> None:
+def test_hash_run_state_differs_only_in_the_changed_parts(start_run: StartRun) -> None:
     first, second = start_run(max_steps=3), start_run(max_steps=3)
     before = hash_run_state(first)
     assert before == hash_run_state(second)

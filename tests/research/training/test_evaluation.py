@@ -75,8 +75,8 @@ def test_evaluate_gathers_rows_in_chunks(start_run: StartRun, monkeypatch: pytes
         assert np.array_equal(getattr(in_chunks, name), getattr(at_once, name)), name
 
 
-def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(*_: Any) -> dict[str, float]:  # as some libraries do when they are imported
+def test_evaluate_does_not_change_the_random_state(start_run: StartRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compute_metrics_with_randomness(*_: Any) -> dict[str, float]:  # some libraries draw numbers when imported
         random.random()
         np.random.rand()
         torch.rand(1)
@@ -86,7 +86,7 @@ def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatc
         return [random.random(), np.random.rand(), torch.rand(1).item()]
 
     run = start_run()
-    monkeypatch.setattr("research.learning.metrics.compute_metrics", draw)
+    monkeypatch.setattr("research.learning.metrics.compute_metrics", compute_metrics_with_randomness)
     set_seed(0)
     expected = draw_numbers()
     set_seed(0)
@@ -95,7 +95,9 @@ def test_evaluate_does_not_change_random_numbers(start_run: StartRun, monkeypatc
 
 
 @pytest.mark.parametrize(("split", "step"), [("validation", 1), ("test", 2)])
-def test_evaluate_names_split_step_and_rows_if_not_finite(settings: dict[str, Any], split: str, step: int) -> None:
+def test_evaluate_names_split_step_and_rows_if_logits_are_not_finite(
+    settings: dict[str, Any], split: str, step: int
+) -> None:
     with pytest.raises(NonFiniteError, match=rf"{split} after step {step}: .*\(rows 0, 1, 2, "):
         run_experiment(RunConfig(**settings), hooks=[Overflow(split, step)])
 
@@ -116,6 +118,7 @@ def test_evaluation_with_nonfinite_logits_has_no_metrics_and_is_never_the_best(
 def test_model_with_the_best_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:
     timeline = [{"at": "1st", "set_objective": "focal"}]
     config = RunConfig(**settings, on_nonfinite="skip", best_metric="loss", timeline=timeline)
+    # The only evaluation with the new objective has no loss.
     result = run_experiment(config, hooks=[Overflow("validation", 2)])
     assert result["tested"] == "last"
 

@@ -16,6 +16,7 @@ from research.training.gathering import RowGatherer
 
 @pytest.fixture
 def accelerator() -> Iterator[Accelerator]:
+    """An accelerator for one process on the CPU, created without the state of earlier accelerators."""
     AcceleratorState._reset_state()
     yield Accelerator(cpu=True)
     AcceleratorState._reset_state()
@@ -31,7 +32,7 @@ def test_row_gatherer_returns_values_in_the_order_of_the_rows(
     for positions, weights in (([3, 1], [1.0, 1.0]), ([4, 0], [1.0, 1.0]), ([2, 0], [1.0, 0.0])):
         rows = torch.tensor(positions)
         gatherer.add(rows, torch.tensor(weights), rows * 10, torch.stack([rows, -rows], dim=1).double())
-    scalars, pairs = gatherer.close()
+    scalars, pairs = gatherer.finish()
     assert scalars.tolist() == [0, 10, 20, 30, 40]
     assert pairs.tolist() == [[0, 0], [1, -1], [2, -2], [3, -3], [4, -4]]
     assert scalars.dtype == np.int64
@@ -51,4 +52,4 @@ def test_row_gatherer_asserts_that_each_row_occurs_once(
     gatherer = RowGatherer(accelerator, num_rows=3)
     gatherer.add(torch.tensor(positions), torch.ones(len(positions)), torch.zeros(len(positions)))
     with pytest.raises(AssertionError, match=counts):
-        gatherer.close()
+        gatherer.finish()

@@ -37,7 +37,7 @@ def model() -> EncoderWithHead:
 
 
 def test_check_warns_with_one_process_in_the_first_step_and_after_edits(model: EncoderWithHead) -> None:
-    (name, *_) = (f"head.{name}" for name, _ in model.head.named_parameters())
+    name = next(f"head.{name}" for name, _ in model.head.named_parameters())
     check = GradientCheck()
     with collect_messages() as lines:
         check.check(model, ONE_PROCESS, is_compiled=False)

@@ -93,7 +93,7 @@ class RoundTrip(Hook):
 
 
 OPTIONS = {"length_warmup": {"start": 16}}
-"""Options of hooks whose defaults do not work with the tiny encoder."""
+"""Options of hooks whose defaults do not fit `config`: length_warmup must start below its max_length."""
 WITH_STATE = {"early_stopping", "ema", "loss_spike_guard"}
 """Hooks whose state changes during the run of the following test."""
 
@@ -133,7 +133,7 @@ def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
     ]
 
 
-def test_hook_changes_batches_for_later_hooks_accesses_gradients_and_logs_values(config: RunConfig) -> None:
+def test_hook_can_change_batches_and_gradients_and_log_values(config: RunConfig) -> None:
     widths: list[int] = []
 
     class ChangeTraining(Hook):

@@ -57,13 +57,14 @@ class Doubles(Hook):
 
 
 class Halves(Hook):
-    """Returns half of the rows."""
+    """Removes half of the labels, so that the batch has two different numbers of rows."""
 
     def on_batch(self, run: Run, batch: Batch) -> Batch:
         return dataclasses.replace(batch, labels=batch.labels[: len(batch) // 2])
 
 
-def first_micro_batch(run: TrainingRun) -> MicroBatch:
+def make_micro_batch(run: TrainingRun) -> MicroBatch:
+    """Return a micro-batch of 4 training rows."""
     return evaluation_batches(run.lengths_of("train"), process=0, num_processes=1, batch_size=4)[0]
 
 
@@ -95,7 +96,7 @@ def test_notify_exception_reaches_every_hook_even_if_one_fails(start_run: StartR
 
 def test_change_batch_applies_hooks_in_order(start_run: StartRun) -> None:
     run = start_run()
-    batch = run.collate(first_micro_batch(run))
+    batch = run.collate(make_micro_batch(run))
     changed = HookCaller([AddsOne(), Hook(), Doubles()]).change_batch(run, batch)
     assert torch.equal(changed.labels, (batch.labels + 1) * 2)
     assert HookCaller([Hook()]).change_batch(run, batch) is batch
@@ -104,4 +105,4 @@ def test_change_batch_applies_hooks_in_order(start_run: StartRun) -> None:
 def test_change_batch_refuses_a_changed_number_of_rows(start_run: StartRun) -> None:
     run = start_run()
     with pytest.raises(ValueError, match="Halves"):
-        HookCaller([AddsOne(), Halves()]).change_batch(run, run.collate(first_micro_batch(run)))
+        HookCaller([AddsOne(), Halves()]).change_batch(run, run.collate(make_micro_batch(run)))

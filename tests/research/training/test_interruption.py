@@ -14,7 +14,7 @@ from tests.research.conftest import StartRun
 
 def test_interruption_ends_the_run_and_names_the_checkpoint(start_run: StartRun) -> None:
     run = start_run()
-    run.interruption.exit_if_agreed(run.clock)
+    run.interruption.exit_if_agreed(run.clock)  # does nothing without a signal
     with run.interruption.watch:
         os.kill(os.getpid(), signal.SIGTERM)
         run.interruption.poll()

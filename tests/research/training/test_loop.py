@@ -40,7 +40,7 @@ def test_train_step_loss_is_the_mean_over_its_rows(start_run: StartRun) -> None:
     run = start_run([RecordLosses()], max_steps=6, micro_batch_size=3)  # the last step of the epoch has 7 rows
     train(run)
     assert run.last_step is not None
-    assert run.last_step.num_examples == 7
+    assert run.last_step.num_examples == 7  # in micro-batches of 3, 3 and 1 rows
     assert run.last_step.loss == pytest.approx(float(torch.cat(losses[-3:]).mean()), rel=1e-5)
 
 

@@ -21,7 +21,7 @@ def test_take_returns_requests_once_and_in_order() -> None:
     assert requests.take() == []
 
 
-def test_calling_attributes_only_requests_inside_its_context() -> None:
+def test_calling_attributes_requests_inside_its_context_to_the_hook() -> None:
     requests = EditRequests()
     with requests.calling("hook", "after_step"):
         assert (requests.requested_by, requests.point) == ("hook", "after_step")
@@ -56,10 +56,10 @@ def test_request_edits_reports_and_drops_requests_after_the_last_boundary(
 
 def test_caller_hash_depends_on_hook_and_point() -> None:
     requests = EditRequests()
-    numbers = [requests.caller_hash]
+    hashes = [requests.caller_hash]
     for requested_by, point in (("hook A", "after_step"), ("hook A", "before_step"), ("hook B", "after_step")):
         with requests.calling(requested_by, point):
-            numbers.append(requests.caller_hash)
-    assert len(set(numbers)) == 4
+            hashes.append(requests.caller_hash)
+    assert len(set(hashes)) == 4
     with requests.calling("hook A", "after_step"):
-        assert requests.caller_hash == numbers[1] == 2021919503  # fixed, so that resumed runs draw the same numbers
+        assert requests.caller_hash == hashes[1] == 2021919503  # fixed, so that resumed runs draw the same numbers

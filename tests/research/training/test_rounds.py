@@ -39,12 +39,12 @@ def test_agree_on_round_works_after_processes_died_while_agreeing(pool: ThreadPo
     for rank in (1, 2):  # process 0 is missing; the names stay in the store
         with pytest.raises(TimeoutError):
             agree_on_round(store, rank, 3, timeout)
-    assert agree_in_threads(pool, store, 3) == [2, 2, 2]
+    assert agree_in_threads(pool, store, 3) == [2, 2, 2]  # process 0 had started round 1
 
 
 def test_agree_on_round_waits_for_the_successor_of_a_dead_process(pool: ThreadPoolExecutor) -> None:
     store = HashStore()
-    store.set("midway/name/1", "dead")
+    store.set("midway/name/1", "dead")  # the name of a process that died
     first = pool.submit(agree_on_round, store, 0, 2)
     answered = threading.Event()
     while not answered.wait(0.01) and not first.done():

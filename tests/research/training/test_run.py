@@ -30,7 +30,7 @@ def test_is_over_after_the_last_step_or_an_agreed_stop(start_run: StartRun) -> N
     assert (was_over, run.is_over) == (False, True)
     unstopped = start_run(max_steps=1)
     was_over = unstopped.is_over
-    unstopped.clock.advance(8)
+    unstopped.clock.advance(num_examples=8)
     assert (was_over, unstopped.is_over) == (False, True)
 
 

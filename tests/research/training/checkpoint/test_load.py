@@ -43,7 +43,7 @@ def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> 
     run = start_run(hooks, max_steps=2)
     train(run)
     hooks[1].count = 7
-    torch.rand(3)
+    torch.rand(3)  # changes the random state, which is restored too
     checkpoint = save_checkpoint(run, keep=1)
     expected = hash_run_state(run)
     new_hooks = [Counts(), Counts()]
@@ -58,7 +58,7 @@ def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> 
 
 def test_load_checkpoint_refuses_changed_settings_and_hooks(start_run: StartRun) -> None:
     run = start_run([Counts()])
-    run.clock.advance(8)
+    run.clock.advance(num_examples=8)
     checkpoint = save_checkpoint(run, keep=1)
     with pytest.raises(CheckpointError, match=r"seed .*0.*3.*--fork"):
         start_run([Counts()], seed=3, resume=checkpoint)
@@ -90,7 +90,7 @@ def test_delete_later_checkpoints_keeps_the_earlier_ones(start_run: StartRun) ->
     for step in (2, 4, 6):
         (run.directory / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
     for _ in range(4):
-        run.clock.advance(8)
+        run.clock.advance(num_examples=8)
     delete_later_checkpoints(run)
     assert sorted(path.name for path in (run.directory / "checkpoints").iterdir()) == ["step-00000002", "step-00000004"]
 

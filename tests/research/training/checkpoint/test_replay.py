@@ -94,6 +94,7 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     uninterrupted = start_run([RequestAtEpochs(), SaveEveryStep()], **settings)
     train(uninterrupted)
     expected = list(READINGS)
+    # Edits at the start of the first epoch, at 5st, at 6st, at the end of the epoch, and at the start of the next.
     assert [(reading["step"], reading["epoch"]) for reading in expected] == [(0, 0), (5, 0), (6, 0), (6, 0), (6, 1)]
     READINGS.clear()
     resumed = start_run([RequestAtEpochs(), SaveEveryStep()], resume=checkpoint_of(uninterrupted), **settings)
@@ -102,6 +103,7 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     assert resumed.journal == uninterrupted.journal
 
     READINGS.clear()
+    # A run of a different length, such as a fork, sets its clock to the same positions.
     longer = start_run([RequestAtEpochs()], **{**settings, "max_steps": 12})
     replay(longer, uninterrupted.journal, trainable=None)
     assert expected == READINGS
@@ -114,7 +116,7 @@ def test_replay_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> 
     assert expected[1:4] == READINGS
 
 
-def test_replay_restores_trainable_parameters_if_an_edit_reads_values(
+def test_replay_restores_which_parameters_train_if_an_edit_depends_on_weights(
     start_run: StartRun,
 ) -> None:
     settings = {"max_steps": 9, "timeline": [{"at": "5st", "freeze_changed_biases": None}]}
@@ -159,4 +161,5 @@ def test_replay_neither_logs_nor_prints_again(start_run: StartRun, capsys: pytes
 def test_rehearsal_sets_the_clock_to_the_time_of_each_edit(start_run: StartRun) -> None:
     REHEARSED.clear()
     start_run([], max_steps=9, timeline=[{"every": "3st", "reads_clock": None}])
-    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}  # an epoch has 6 steps
+    # An epoch has 6 steps, and `every` does not apply edits after the last step.
+    assert set(REHEARSED) == {(3, 0.5), (6, 1.0)}

@@ -34,7 +34,7 @@ def test_save_checkpoint_writes_all_parts_and_a_manifest(start_run: StartRun) ->
     run = start_run([Keeps(torch.arange(3))])
     (run.directory / "mine.txt").write_text("kept")
     run.stop("enough")
-    run.clock.advance(8)
+    run.clock.advance(num_examples=8)
     checkpoint = save_checkpoint(run, keep=1)
     assert checkpoint == run.directory / "checkpoints" / "step-00000001"
     assert {str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file()} == {
@@ -51,7 +51,7 @@ def test_save_checkpoint_writes_all_parts_and_a_manifest(start_run: StartRun) ->
 def test_save_checkpoint_keeps_only_the_newest_checkpoints(start_run: StartRun) -> None:
     run = start_run()
     for _ in range(4):
-        run.clock.advance(8)
+        run.clock.advance(num_examples=8)
         save_checkpoint(run, keep=2)
     assert [path.name for path in list_checkpoints(run.directory)] == ["step-00000003", "step-00000004"]
 
@@ -70,7 +70,7 @@ def test_save_checkpoint_refuses_pickled_classes_and_keeps_earlier_checkpoints(s
     hook = Keeps()
     run = start_run([hook])
     save_checkpoint(run, keep=1)
-    run.clock.advance(8)
+    run.clock.advance(num_examples=8)
     hook.state = Path("somewhere")
     with pytest.raises(CheckpointError, match=r"hook Keeps, got .*somewhere"):
         save_checkpoint(run, keep=1)
@@ -82,7 +82,7 @@ def test_save_checkpoint_keeps_earlier_checkpoints_if_the_disk_fails(
 ) -> None:
     run = start_run()
     save_checkpoint(run, keep=1)
-    run.clock.advance(8)
+    run.clock.advance(num_examples=8)
 
     def raise_disk_full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -35,7 +35,7 @@ RECORD = Record(
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"step": 4}'])
-def test_read_state_names_a_file_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
+def test_read_state_names_a_file_that_is_missing_or_contains_no_state(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / STATE).write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match=rf"{tmp_path}/state\.json"):

@@ -1,4 +1,4 @@
-"""Compute a run's hidden states before training, with the results that the run itself would get, and use them in it."""
+"""Compute the hidden states of a run's rows before training, and use them in the run instead of running the encoder."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def _fingerprint(run: TrainingRun, encoder_description: list[Any], rows: Dataset
 
 
 def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
-    """Run the encoder on one row, and return descriptions of the layers to store.
+    """Run the encoder on the longest row, and return descriptions of the layers to store.
 
     Raises:
         UnstorableError: if all layers are stored, and the last one differs from the encoder's output.

@@ -35,7 +35,8 @@ class Schedule:
         num_warmup_steps: number of calls of `step` in which the factor rises.
         num_training_steps: number of calls of `step` in the whole run, one per optimizer step or one per epoch.
     Raises:
-        ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is invalid.
+        ValueError: if the warm-up is longer than the run, the rate would always be 0, an option is invalid, or the
+            registered function does not return a scheduler.
     """
 
     def __init__(self, choice: Choice, *, num_warmup_steps: int, num_training_steps: int) -> None:
@@ -96,7 +97,7 @@ class Schedule:
         self._scheduler.step(value)
 
     def forget_metrics(self) -> None:
-        """Forget all validation losses, because later ones are not comparable; no effect on other schedules."""
+        """Forget all validation losses, because later ones are not comparable; only schedules that use them change."""
         if isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau):
             self._metrics.append(None)
             self._scheduler.best = math.inf
@@ -109,7 +110,7 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Repeat the recorded calls on this new schedule; validation losses only if the schedule uses them."""
         assert self._num_steps == 0
-        self._metrics.clear()  # discard the metrics that replayed edits have added
+        self._metrics.clear()  # replayed edits may have called forget_metrics
         for _ in range(state["num_steps"]):
             self.step()
         for value in state["metrics"] if self.follows_validation_loss else ():

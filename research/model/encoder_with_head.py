@@ -241,6 +241,7 @@ class EncoderWithHead(PreTrainedModel):
         if Path(pretrained_model_name_or_path).is_dir():
             check_weights(Path(pretrained_model_name_or_path))
         returns_info = kwargs.pop("output_loading_info", False)
+        # With ignore_mismatched_sizes, mismatches are in the loading info, and check_loading_info reports them.
         strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
         with quiet_loading(pretrained_model_name_or_path):
             loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))

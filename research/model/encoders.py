@@ -42,7 +42,7 @@ from research.system.manifest import file_sha256
 logger = logging.getLogger(__name__)
 
 ENCODERS: Registry[Callable[[], Path]] = Registry("encoder")
-"""Packaged encoders by name; each entry returns its directory."""
+"""Functions that return the directory of a packaged encoder, by the encoder's name."""
 
 HUB_FILES = (
     "config.json",
@@ -108,7 +108,7 @@ def find_encoder_folder(encoder: str) -> Path:
 
 
 def shadowed_folder_warning(encoder: str) -> str | None:
-    """Return a warning if a folder has the name of a packaged encoder, which takes precedence; otherwise None."""
+    """Return a warning if a folder is not used because a packaged encoder has the same name; otherwise None."""
     if encoder not in ENCODERS or not Path(encoder).is_dir():
         return None
     return (
@@ -218,7 +218,7 @@ def load_encoder(
 
 
 def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
-    """Return the arguments with which `AutoModel` adds no pooler, since the head does not use one."""
+    """Return the arguments with which `AutoModel` adds no pooler, since no head uses one."""
     model_class: Any = AutoModel._model_mapping[type(config)]
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
 
@@ -252,7 +252,7 @@ def _check_index(index: Path) -> None:
     """Check that an index lists only safetensors files in its own directory.
 
     Raises:
-        ValueError: if it cannot be read or lists a different file; the message names the first such file.
+        ValueError: if the index cannot be read or lists any other file; the message names the first such file.
     """
     try:
         files = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
@@ -264,7 +264,7 @@ def _check_index(index: Path) -> None:
 
 
 def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:
-    """Check that no weights were missing, unexpected or of the wrong shape. Transformers itself only prints this.
+    """Check that no weights were missing, unexpected or of the wrong shape. Transformers would only print a warning.
 
     Args:
         info: the loading info that `from_pretrained` returns with `output_loading_info=True`.

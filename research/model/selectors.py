@@ -37,7 +37,8 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
     """Return the parameters that a selector or any selector of a list matches, by their names in the model.
 
     Raises:
-        SelectorError: if a selector is invalid, matches nothing, or slices layers that are shared.
+        SelectorError: if a selector is invalid, matches nothing, or selects layers by number in an encoder that runs
+            one layer several times.
     """
     selected: set[str] = set()
     check_syntax(selector)
@@ -75,9 +76,10 @@ def select_blocks(model: EncoderWithHead, selector: Selector) -> list[str]:
         if names <= selected:
             blocks.append(block)
         elif names & selected:
+            forms_of_blocks = FORMS[:-2]  # without adapters and name:<glob>, which can match parts of blocks
             raise SelectorError(
                 f"The selector '{describe_selector(selector)}' matches only a part of '{block}', but a block has one "
-                f"learning rate and one weight decay. Select whole blocks: {', '.join(FORMS[:-2])}."
+                f"learning rate and one weight decay. Select whole blocks: {', '.join(forms_of_blocks)}."
             )
     return blocks
 
@@ -86,7 +88,8 @@ def select_layers(model: EncoderWithHead, selector: str) -> list[int]:
     """Return the numbers of the layers that a selector of layers matches, in ascending order.
 
     Raises:
-        SelectorError: if it is not a selector of layers, matches nothing, or slices layers that are shared.
+        SelectorError: if it is not a selector of layers, matches nothing, or selects layers by number in an encoder
+            that runs one layer several times.
     """
     if not selector.startswith(LAYERS):
         raise SelectorError(f"Expected a selector of layers, such as 'encoder.layer[-2:]', got '{selector}'.")
@@ -143,10 +146,11 @@ def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
 
 
 def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
-    """Return the largest modules whose parameters are all frozen: the whole encoder or head, embeddings, layers.
+    """Return the largest modules whose parameters are all frozen: the encoder or its parts, and the head.
 
-    Parts of a layer are not considered, so a layer with frozen weights and trainable adapters is not frozen. Its
-    dropout stays enabled.
+    Parts of the encoder are the embeddings, each layer, and modules next to the layers, such as a final norm. Parts of
+    a layer are not considered, so a layer with frozen weights and trainable adapters is not frozen. Its dropout stays
+    enabled.
     """
     if not any(parameter.requires_grad for parameter in model.encoder.parameters()):
         candidates: list[nn.Module] = [model.encoder, model.head]
@@ -194,8 +198,8 @@ def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
         return list(range(len(layers)))
     if family.shares_layers:
         raise SelectorError(
-            f"The selector '{selector}' slices layers, but {model.config.encoder.model_type} runs one shared layer "
-            "several times. Use 'encoder.layer' instead."
+            f"The selector '{selector}' selects layers by number, but {model.config.encoder.model_type} runs one "
+            "shared layer several times. Use 'encoder.layer' instead."
         )
     if isinstance(wanted, int):
         return [wanted % len(layers)] if -len(layers) <= wanted < len(layers) else []

@@ -58,7 +58,7 @@ def test_find_or_build_finds_an_existing_entry(builder: RecordingBuilder, tmp_pa
     folder = tmp_path / "new" / "folder"
     assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
-    assert builder.find_or_build(folder).digest == first.digest
+    assert builder.find_or_build(folder).manifest_hash == first.manifest_hash
     assert builder.built == ["last"]
     assert builder.messages == []
     assert names_in(folder) == [f"features-{KEY}-last"]

@@ -51,7 +51,7 @@ def test_timeline_figure_draws_curves_bands_and_marks() -> None:
     colours = [bar.get_facecolor() for bar in bands.patches]
     assert (colours[0] == colours[2], colours[0] == colours[1]) == (True, False)
     assert [label.get_text() for label in bands.get_yticklabels()] == ["head", "layer.0"]
-    assert [np.asarray(line.get_xdata())[0] for line in rates.lines[2:]] == [2.5]
+    assert [np.asarray(line.get_xdata())[0] for line in rates.lines[2:]] == [2.5]  # a vertical line marks the edit
     assert caption.texts[0].get_text() == "1: after step 2, scale_lr(factor=0.5)"
 
 

@@ -65,7 +65,7 @@ def test_run_starts_before_importing_modules_that_it_needs_later(modules: tuple[
     before, after = modules
     # Transformers 5.17 imports scikit-learn's roc_curve, and with it scipy.stats, for text generation.
     unavoidable = {"scipy.stats", "sklearn"} if hasattr(candidate_generator, "roc_curve") else set()
-    assert before & NOT_BEFORE_TRAINING - unavoidable == set()
+    assert before & (NOT_BEFORE_TRAINING - unavoidable) == set()
     assert "matplotlib" in after
 
 

@@ -153,7 +153,7 @@ def _why_unusable_after(run: Rehearsal, snapshot: EncoderSnapshot, requests: Seq
 def _why_hook_prevents_caching(hook: Hook) -> str | None:
     if type(hook).on_batch is not Hook.on_batch:
         return f"the hook {type(hook).__name__} changes batches"
-    if not hook.works_compiled:
+    if not hook.works_compiled:  # hooks that change the forward pass do not work with compiled models
         return f"the hook {type(hook).__name__} changes the forward pass"
     return None
 

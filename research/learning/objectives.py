@@ -170,8 +170,8 @@ class Focal(Objective):
         """See `Objective`."""
         logits = model(**batch.inputs).logits
         log_probability = F.log_softmax(logits.float(), dim=-1).gather(1, batch.labels.unsqueeze(1)).squeeze(1)
-        # -expm1(log p) is 1 - p without rounding errors near p = 1. It is kept above 0, where the power has an infinite
-        # gradient if gamma < 1.
+        # -expm1(log p) is 1 - p, and accurate near p = 1. It is kept above 0, where the power has an infinite gradient
+        # if gamma < 1.
         one_minus_p = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
         return ObjectiveOutput(-(one_minus_p**self.gamma) * log_probability, logits)
 

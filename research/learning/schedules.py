@@ -28,7 +28,7 @@ register_schedule = SCHEDULES.register
 
 
 class Schedule:
-    """A factor for all base learning rates that changes over the run.
+    """The factor by which all base rates are multiplied; it changes over the run.
 
     Args:
         choice: name and options of a registered schedule.
@@ -74,7 +74,7 @@ class Schedule:
 
     @property
     def factor(self) -> float:
-        """Multiplier of the base learning rates."""
+        """The factor by which the base rates are currently multiplied."""
         return float(self._dummy.param_groups[0]["lr"])
 
     @property
@@ -159,7 +159,7 @@ def one_cycle(
         raise ValueError(f"Expected div_factor and final_div_factor above 0; got {div_factor} and {final_div_factor}.")
     # As in the other schedules, the rate reaches its minimum after the last step, not in it.
     total_steps = num_training_steps + 1
-    # OneCycleLR peaks one step before pct_start, and divides by zero if that is step 0.
+    # OneCycleLR peaks one step before pct_start, and divides by zero if that is exactly step 0.
     warmup = (num_warmup_steps + 1 if num_warmup_steps else 1 - 1e-9) / total_steps
     return torch_schedules.OneCycleLR(
         optimizer,
@@ -282,7 +282,7 @@ def plateau(
 
     Args:
         factor: factor by which the rate is multiplied when it is lowered.
-        patience: evaluations without improvement before the rate is lowered.
+        patience: number of consecutive evaluations without improvement that do not yet lower the rate.
     """
     if not 0 < factor < 1 or patience < 0:
         raise ValueError(f"Expected factor between 0 and 1 and patience of 0 or more; got {factor} and {patience}.")

@@ -107,7 +107,7 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
     """
     check_syntax(selector)
     prefixes: list[str] = []
-    modules_of_blocks = {name for block in block_modules(model).values() for name in block}
+    modules_of_blocks = {name for block in module_names_by_block(model).values() for name in block}
     for each in as_list(selector):
         if each.startswith("name:") or each == "adapters":
             raise SelectorError(f"Expected a selector of modules, such as 'encoder.layer[-2:]', got '{each}'.")
@@ -122,9 +122,13 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
                 if not any(True for _ in module.children()) and not f"{name}.".startswith(prefixes_of_blocks)
             ]
         else:
-            blocks = {block for block, names in _names_by_block(model).items() if names & _matching_names(model, each)}
+            blocks = {
+                block
+                for block, names in _parameter_names_by_block(model).items()
+                if names & _matching_names(model, each)
+            }
             select_parameters(model, each)  # raises an error if the selector matches nothing
-            prefixes += [prefix for block in blocks for prefix in block_modules(model)[block]]
+            prefixes += [prefix for block in blocks for prefix in module_names_by_block(model)[block]]
     return [
         name
         for name, _ in model.named_modules()
@@ -132,7 +136,7 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
     ]
 
 
-def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
+def module_names_by_block(model: EncoderWithHead) -> dict[str, list[str]]:
     """Return the names of the modules of each block, except for `rest`."""
     family = find_family(model.encoder)
     layers = model.encoder.get_submodule(family.layers)
@@ -158,7 +162,7 @@ def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
         layers = f"encoder.{find_family(model.encoder).layers}"
         parent = layers.rpartition(".")[0]
         siblings = [f"{parent}.{name}" for name, _ in model.get_submodule(parent).named_children()]
-        names = [name for block in block_modules(model).values() for name in block]
+        names = [name for block in module_names_by_block(model).values() for name in block]
         names += [name for name in siblings if name != layers]  # final norms, convolutions
         candidates = [model.get_submodule(name) for name in dict.fromkeys(names)]
     return [module for module in candidates if _is_frozen(module)]
@@ -175,7 +179,7 @@ def describe_selector(selector: Selector) -> str:
 
 
 def _matching_names(model: EncoderWithHead, selector: str) -> set[str]:
-    blocks = _names_by_block(model)
+    blocks = _parameter_names_by_block(model)
     all_names = set().union(*blocks.values())
     if selector in ("all", "encoder"):
         return all_names - (blocks["head"] if selector == "encoder" else set())
@@ -214,15 +218,15 @@ def _selector_of(model: EncoderWithHead, block: str) -> str:
     return "encoder.layer" if shared else f"encoder.layer[{block.removeprefix('layer.')}]"
 
 
-def _names_by_block(model: EncoderWithHead) -> dict[str, set[str]]:
+def _parameter_names_by_block(model: EncoderWithHead) -> dict[str, set[str]]:
     return {block: {name for name, _ in parameters} for block, parameters in model_blocks(model.encoder, model.head)}
 
 
 def _suggest_selectors(model: EncoderWithHead, selector: str) -> str:
     """Return a suggestion for a selector that matches nothing, and the available selectors."""
-    names = sorted(set().union(*_names_by_block(model).values()))
+    names = sorted(set().union(*_parameter_names_by_block(model).values()))
     known = [f"name:{name}" for name in names] if selector.startswith("name:") else None
-    num_layers = sum(name.startswith("layer.") for name in block_modules(model))
+    num_layers = sum(name.startswith("layer.") for name in module_names_by_block(model))
     return f"{suggest(selector, known)}Selectors: {', '.join(FORMS)}; this encoder has {num_layers} layers."
 
 

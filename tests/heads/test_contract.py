@@ -1,6 +1,6 @@
 """Requirements for every registered head; new heads are tested automatically.
 
-Each head is tested with its defaults, and with every choice of its `Literal` options while every `num_...` option is 2.
+Each head is tested with its defaults, and with every value of its `Literal` options while every `num_...` option is 2.
 Every `..._size` option is 8, for speed.
 """
 

@@ -293,7 +293,7 @@ def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         name: registered name of the head.
-        options: the given options.
+        options: the options to set; missing options have their defaults.
     Raises:
         UnknownNameError: if there is no such head or option.
         ValueError: if a value has the wrong type, or a required option is missing.

@@ -53,7 +53,7 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
 
 
 def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str]:
-    """Return selectors that match these parameters and no other trainable ones, whole blocks if possible."""
+    """Return selectors that match these parameters and no other trainable ones; selectors of blocks where possible."""
     wanted, selectors = set(names), []
     for block, parameters in model_blocks(model.encoder, model.head):
         trainable = {name for name, parameter in parameters if parameter.requires_grad}

@@ -92,8 +92,8 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
     Args:
         folder: an empty directory.
         layers: the layers to store.
-        batches: hidden states of some rows without padding, one tensor per layer, [tokens, hidden], in the layout's
-            order.
+        batches: all rows in the layout's order, as batches. Each batch has one tensor per layer: the hidden states of
+            the batch's tokens, without padding, [tokens, hidden].
     Raises:
         OSError: if the disk is full or cannot be written to.
     """

@@ -120,7 +120,7 @@ def shadowed_folder_warning(encoder: str) -> str | None:
 def _download_encoder(encoder: str) -> Path:
     """Download an encoder of the Hub into its cache, or find it there if the Hub cannot be reached."""
     try:
-        # One request shows whether there is a connection. Without one, the download would retry each file for 23 s.
+        # This request shows whether there is a connection. If not, the download would retry each file for 23 s.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(
@@ -170,7 +170,8 @@ def load_encoder_config(
         dropout: dropout probability outside attention; None keeps the encoder's own.
         attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
-        ValueError: if there is no config, Transformers does not know its type, or the model is an encoder-decoder.
+        ValueError: if there is no config, Transformers does not know its type, the model is an encoder-decoder, or the
+            config has no known field for a dropout that is set.
     """
     folder = find_encoder_folder(encoder)
     config = _read_config(folder)

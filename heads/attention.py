@@ -52,12 +52,12 @@ class AttentionHead(Head):
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
         batch, _, hidden = hidden_states.shape
-        # A token's features, split evenly over the attention heads: [heads, width]
-        per_head = (self.num_heads, hidden // self.num_heads)
-        keys = self.key(hidden_states).tanh().unflatten(-1, per_head)  # [batch, seq, heads, width]
-        queries = self.queries.unflatten(-1, per_head).to(keys.dtype)  # [queries, heads, width]
-        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / per_head[1] ** 0.5
+        width = hidden // self.num_heads
+        split_shape = (self.num_heads, width)  # of a token's features, divided evenly among the attention heads
+        keys = self.key(hidden_states).tanh().unflatten(-1, split_shape)  # [batch, seq, heads, width]
+        queries = self.queries.unflatten(-1, split_shape).to(keys.dtype)  # [queries, heads, width]
+        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / width**0.5  # [batch, heads, queries, seq]
         weights = masked_softmax(scores.flatten(1, 2), attention_mask)  # [batch, heads * queries, seq]
         weights = weights.unflatten(1, (self.num_heads, -1)).to(hidden_states.dtype)
-        pooled = torch.einsum("bhqs,bshw->bqhw", weights, hidden_states.unflatten(-1, per_head))
+        pooled = torch.einsum("bhqs,bshw->bqhw", weights, hidden_states.unflatten(-1, split_shape))
         return self.out(self.dropout(pooled.reshape(batch, -1)))

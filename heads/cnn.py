@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_positive, require_probability
-from heads.masking import masked_max, take_positions, token_order
+from heads.masking import masked_max, reorder, token_order
 from heads.output_layer import OutputLayer
 
 
@@ -49,7 +49,7 @@ class CNNHead(Head):
         """See `Head.forward`."""
         order = token_order(attention_mask)
         mask = attention_mask.gather(1, order)  # all tokens, then all padding
-        tokens = take_positions(hidden_states, order) * mask.to(hidden_states.dtype).unsqueeze(-1)
+        tokens = reorder(hidden_states, order) * mask.to(hidden_states.dtype).unsqueeze(-1)
         channels = tokens.transpose(1, 2)  # [batch, hidden, seq]
         features = [_convolve(convolution, channels).relu().transpose(1, 2) for convolution in self.convolutions]
         pooled = masked_max(torch.cat(features, dim=-1), mask)  # [batch, num_filters * len(kernel_sizes)]

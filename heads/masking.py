@@ -11,7 +11,7 @@ def first_token(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
     """Return the hidden state of each row's first token; 0 for a row without tokens."""
-    return take_position(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # argmax finds the first 1
+    return take_one_per_row(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # argmax finds the first 1
 
 
 def masked_mean(
@@ -54,18 +54,18 @@ def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor
     return torch.where(attention_mask.ne(0), -positions, 1).argsort(dim=1, stable=True)
 
 
-def take_position(
+def take_one_per_row(
     hidden_states: Float[Tensor, "batch seq hidden"],
     attention_mask: Int[Tensor, "batch seq"],
     positions: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the hidden state at one position of each row; 0 if the position is padding."""
+    """Return the hidden state at one position per row; 0 if the position is padding."""
     rows = torch.arange(len(positions), device=positions.device)
     return hidden_states[rows, positions].masked_fill(attention_mask[rows, positions].eq(0).unsqueeze(-1), 0.0)
 
 
-def take_positions(
+def reorder(
     hidden_states: Float[Tensor, "batch seq hidden"], order: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch seq hidden"]:
-    """Return each row's hidden states in the order of the given positions."""
+    """Return each row's hidden states in the given order of positions."""
     return hidden_states.gather(1, order.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))

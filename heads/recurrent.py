@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
-from heads.masking import masked_max, masked_mean, reversed_token_order, take_position, take_positions, token_order
+from heads.masking import masked_max, masked_mean, reorder, reversed_token_order, take_one_per_row, token_order
 from heads.output_layer import OutputLayer
 
 Pooling = Literal["last", "mean", "max"]
@@ -60,13 +60,13 @@ class RecurrentHead(Head):
         order = token_order(attention_mask)
         mask = attention_mask.gather(1, order)  # all tokens, then all padding
         reverse = reversed_token_order(mask)  # applied twice, it restores the order
-        states = take_positions(hidden_states, order)
+        states = reorder(hidden_states, order)
         for index, (forward_network, backward_network) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             inputs = self.dropout(states) if index else states
             forward_states = _run(forward_network, inputs)  # [batch, seq, state_size]
-            backward_states = _run(backward_network, take_positions(inputs, reverse))  # [batch, seq, state_size]
+            backward_states = _run(backward_network, reorder(inputs, reverse))  # [batch, seq, state_size]
             states = torch.cat(
-                [forward_states, take_positions(backward_states, reverse)], dim=-1
+                [forward_states, reorder(backward_states, reverse)], dim=-1
             )  # [batch, seq, 2 * state_size]
         return self.out(self.dropout(self._pool(states, mask)))
 
@@ -93,7 +93,7 @@ class RecurrentHead(Head):
         last = (mask.sum(dim=1) - 1).clamp_min(0)  # [batch]
         first = torch.zeros_like(last)  # the backward network reads the first token last
         return torch.cat(
-            [take_position(forward_states, mask, last), take_position(backward_states, mask, first)], dim=-1
+            [take_one_per_row(forward_states, mask, last), take_one_per_row(backward_states, mask, first)], dim=-1
         )
 
 

@@ -17,7 +17,7 @@ def describe_unknown(kind: str, name: str, known: Iterable[str], *, listed_as: s
     """Return an error message for an unknown name, with the nearest known name and a list of all known names.
 
     Args:
-        kind: what the name should name, in the singular ("head").
+        kind: what kind of thing the name stands for, in the singular ("head").
         name: the unknown name.
         known: the known names.
         listed_as: heading of the list.
@@ -33,7 +33,10 @@ class UnknownNameError(ValueError):
 
 
 def _have_same_definition(first: object, second: object) -> bool:
-    """Return whether two classes or functions have the same module and name, as after running a notebook cell twice."""
+    """Return whether two classes or functions have the same module and name.
+
+    This is the case if a notebook cell that defines and registers a class is run again.
+    """
     return all(getattr(first, key) == getattr(second, key) for key in ("__module__", "__qualname__"))
 
 
@@ -76,8 +79,8 @@ class Registry(Generic[Entry]):
                 raise ValueError(
                     f"@register_{self.kind}('{name}') expects a subclass of {self.base.__name__}; got {entry!r}."
                 )
-            # Registering a built-in entry must not import all other built-in entries.
-            entries = self._registered if self._is_built_in(entry) else self._entries
+            # A module of built-in entries that is imported directly must not import all other built-in entries.
+            entries = self._registered if self._is_imported_directly(entry) else self._entries
             existing = entries.get(name)
             if existing is not None and not _have_same_definition(existing, entry):
                 raise ValueError(
@@ -88,8 +91,11 @@ class Registry(Generic[Entry]):
 
         return decorate
 
-    def _is_built_in(self, entry: object) -> bool:
-        """Return whether an entry is defined in the top-level package of the built-in entries."""
+    def _is_imported_directly(self, entry: object) -> bool:
+        """Return whether an entry is a built-in one whose module is imported before the registry is first used.
+
+        Once the built-in entries are being imported, or if they have no package of their own, the result is False.
+        """
         package = (self._built_in or "").partition(".")[0]
         return getattr(entry, "__module__", "").partition(".")[0] == package
 

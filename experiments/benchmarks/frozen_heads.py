@@ -329,11 +329,11 @@ def _loader_by_length(rows: Any, batch_size: int, collate: Any) -> Any:
 
 
 def _name_and_options(head: Any) -> tuple[str, dict[str, Any]]:
-    from research.model.encoder_with_head import resolve_head
+    from research.model.encoder_with_head import resolve_head_options
     from research.settings.config import Choice
 
     choice = Choice.of(head, "head")
-    return choice.name, resolve_head(choice.name, choice.options)
+    return choice.name, resolve_head_options(choice.name, choice.options)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
 def _remove_leftovers(folder: Path, locked_key: str) -> None:
     """Delete the files of processes that were killed while computing. This process must hold `locked_key`'s lock."""
     for path in [*folder.glob(".features-*.writing"), *folder.glob(".features-*.removing")]:
+        # The name is .features-KEY.PID.writing, or .features-KEY-LAYERS.removing if a damaged entry was being deleted.
         key = path.name.removeprefix(".features-").partition(".")[0].partition("-")[0]
         if key == locked_key:
             durable.remove(path)

@@ -1,4 +1,4 @@
-"""Compute a run's hidden states before training, with the results that the run itself would get, and use them in it."""
+"""Compute the hidden states of a run's rows before training, and use them in the run instead of running the encoder."""
 
 from __future__ import annotations
 
@@ -219,14 +219,14 @@ def _fingerprint(run: TrainingRun, encoder_description: list[Any], rows: Dataset
 
 
 def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
-    """Run the encoder on one row, and return descriptions of the layers to store.
+    """Run the encoder on the longest row, and return descriptions of the layers to store.
 
     Raises:
         UnstorableError: if all layers are stored, and the last one differs from the encoder's output.
     """
     row = RowLayout.of(run.lengths_of("train"), run.collator.max_length).order[:1]
-    states = _hidden_states(run, "train", row, layers)
-    if layers == "all" and not torch.equal(states[-1], _hidden_states(run, "train", row, "last")[0]):
+    states = _compute_batch(run, "train", row, layers)
+    if layers == "all" and not torch.equal(states[-1], _compute_batch(run, "train", row, "last")[0]):
         raise UnstorableError("The last of the encoder's hidden states differs from its output.")
     num_layers = run.encoder_with_head.config.encoder.num_hidden_layers
 
@@ -260,13 +260,13 @@ def compute_hidden_states(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             run.batches.heap_trimmer.count_batch()
-            yield _hidden_states(run, split, rows, layers)
+            yield _compute_batch(run, split, rows, layers)
             progress.update(len(rows))
 
 
 @torch.no_grad()
-def _hidden_states(run: TrainingRun, split: str, rows: RowIndices, layers: Layers) -> tuple[Tensor, ...]:
-    """Return the hidden states of some rows in evaluation mode, per layer, without padding, [tokens, hidden]."""
+def _compute_batch(run: TrainingRun, split: str, rows: RowIndices, layers: Layers) -> tuple[Tensor, ...]:
+    """Return the hidden states of some rows, without dropout and padding: one tensor per layer, [tokens, hidden]."""
     model = run.encoder_with_head
     batch = run.collator(getattr(run.splits, split)[rows]).to(run.accelerator.device)
     was_training = model.encoder.training

@@ -56,15 +56,15 @@ def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hoo
     first_step = run.clock.step
     reasons = [_apply_edits(run, snapshot, timeline.due.get(first_step, ()))]
     starts_frozen = not _encoder_trains(run.encoder_with_head)
-    at_start = copy.deepcopy(run)
+    after_first_edits = copy.deepcopy(run)
     reads_all_layers = [_reads_all_layers(run.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first_step:
             run.clock.set_step(step)
             reasons.append(_apply_edits(run, snapshot, requests))
             reads_all_layers.append(_reads_all_layers(run.encoder_with_head))
-    for entry in timeline.conditional:
-        edited, reason = _apply_where_possible((at_start, run), entry)
+    for entry in timeline.conditional:  # its condition may come true before or after the planned edits
+        edited, reason = _apply_where_possible((after_first_edits, run), entry)
         reasons.append(reason)
         reads_all_layers.append(edited is not None and _reads_all_layers(edited.encoder_with_head))
     reasons += [_why_hook_prevents_caching(hook) for hook in hooks]
@@ -107,7 +107,7 @@ class EncoderSnapshot:
     def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states are no longer valid, for example because of a hook; None if they are.
 
-        Cheap enough to be called for every batch.
+        The check is cheap enough to be made for every batch.
         """
         if model.training and any(tensor.requires_grad for tensor in self.tensors):
             return ENCODER_TRAINS
@@ -153,7 +153,7 @@ def _why_unusable_after(run: Rehearsal, snapshot: EncoderSnapshot, requests: Seq
 def _why_hook_prevents_caching(hook: Hook) -> str | None:
     if type(hook).on_batch is not Hook.on_batch:
         return f"the hook {type(hook).__name__} changes batches"
-    if not hook.works_compiled:
+    if not hook.works_compiled:  # hooks that change the forward pass do not work with compiled models
         return f"the hook {type(hook).__name__} changes the forward pass"
     return None
 

@@ -92,8 +92,8 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
     Args:
         folder: an empty directory.
         layers: the layers to store.
-        batches: hidden states of some rows without padding, one tensor per layer, [tokens, hidden], in the layout's
-            order.
+        batches: all rows in the layout's order, as batches. Each batch has one tensor per layer: the hidden states of
+            the batch's tokens, without padding, [tokens, hidden].
     Raises:
         OSError: if the disk is full or cannot be written to.
     """
@@ -129,7 +129,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, layout: RowLayout) -> None:
-        content, self.digest = _read_manifest(folder)
+        content, self.manifest_hash = _read_manifest(folder)
         if content["num_tokens"] != layout.num_tokens:
             raise DamageError(f"it has {content['num_tokens']:,} tokens instead of {layout.num_tokens:,}")
         self.layout = layout
@@ -138,9 +138,9 @@ class FeatureStore:
         self.layers = [Layer(**fields) for fields in content["layers"]]
         for layer, expected in zip(self.layers, content["xxh3_128"], strict=True):
             _check_size(folder / layer.name, layer.num_bytes(layout.num_tokens))
-            if (folder, self.digest) not in _verified:
+            if (folder, self.manifest_hash) not in _verified:
                 _check_hash(folder / layer.name, expected)
-        _verified.add((folder, self.digest))
+        _verified.add((folder, self.manifest_hash))
         self._states = [_memory_map(folder / layer.name, layer, layout.num_tokens) for layer in self.layers]
 
     @property

@@ -1,4 +1,4 @@
-"""The hooks that come with Midway; importing them registers them."""
+"""The hooks that come with Midway. Importing this package registers those that can be chosen with --hook."""
 
 from research.hooks.checkpointing import Checkpointing
 from research.hooks.early_stopping import EarlyStopping

@@ -31,8 +31,8 @@ class Checkpointing(Hook):
         self.on_save_error = on_save_error
 
     def end_of_step(self, run: Run) -> None:
-        """Save a checkpoint if it is due."""
-        # Also after the last step, so that an interruption of the final evaluations does not cost any training.
+        """Save a checkpoint if one is due or a signal ends the run."""
+        # Also due once training is over, so that an interruption of the final evaluations does not cost any training.
         due = self.every is not None and (run.clock.step % self.every == 0 or run.is_over)
         if not due and not run.signal:
             return
@@ -41,6 +41,6 @@ class Checkpointing(Hook):
                 assert isinstance(run, TrainingRun), "save_checkpoint saves all parts of a TrainingRun"
                 save_checkpoint(run, self.keep)
         except StorageError as error:
-            if self.on_save_error == "stop" or run.signal:
+            if self.on_save_error == "stop" or run.signal:  # after a signal, the run cannot continue
                 raise
             run.print(f"{error} The run continues without this checkpoint (--on_save_error continue).")

@@ -39,7 +39,7 @@ class EarlyStopping(Hook):
         check_metric(self.metric, run.task)
 
     def on_resume(self, run: Run) -> None:
-        """Reset the best value and the count if a fork's metric is not comparable with its parent's."""
+        """Check that the task has the metric, and reset the state if it is not comparable with the checkpoint's."""
         check_metric(self.metric, run.task)
         reason = why_not_comparable(run, self.metric, self.metric_of_best)
         if reason is not None:

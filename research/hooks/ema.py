@@ -47,17 +47,17 @@ class ExponentialMovingAverage(Hook):
     def on_resume(self, run: Run) -> None:
         """Assign the averages of the checkpoint to their parameters."""
         self._record_names(run)
-        named = dict(run.encoder_with_head.named_parameters())
+        parameters = dict(run.encoder_with_head.named_parameters())
         self.averages = {
-            named[name]: average.to(run.accelerator.device) for name, average in self._averages_by_name.items()
+            parameters[name]: average.to(run.accelerator.device) for name, average in self._averages_by_name.items()
         }
         self._averages_by_name = {}
 
     def after_step(self, run: Run) -> None:
         """Update the averages.
 
-        When a parameter is first trained, its average starts at its current value. If the parameter is frozen later,
-        the average converges to the parameter's value.
+        The average of a parameter starts at the parameter's value after the first step that trains it. If the parameter
+        is frozen later, the average converges to the frozen value.
         """
         for parameter in run.encoder_with_head.parameters():
             if parameter.requires_grad and parameter not in self.averages:

@@ -56,7 +56,8 @@ class FastGradientMethod(Hook):
         assert gradient is not None, "no gradient reached the embeddings"
         gradient = gradient.float() * batch.inputs["attention_mask"].unsqueeze(-1)
         norm = gradient.flatten(1).norm(dim=1).view(-1, 1, 1)
-        # Rows with weight 0 have no gradient; a gradient that overflowed (fp16) has no usable direction.
+        # Rows with weight 0 are not part of the loss, so their gradient is 0. A gradient that overflowed (fp16) has no
+        # usable direction. Neither kind of row is moved.
         usable = (norm > 0) & norm.isfinite()
         self._shift = torch.where(usable, self.epsilon * gradient / norm, 0.0)
         try:

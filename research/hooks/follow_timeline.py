@@ -48,7 +48,7 @@ class FollowTimeline(Hook):
         for entry in self.conditional:
             assert entry.when is not None
             if entry.when.observe(metrics):
-                if entry.on_conflict == "skip":
+                if entry.on_conflict == "skip":  # in a conflict with pending edits, or with those due in later steps
                     later_requests = [requests for step, requests in self.due.items() if step > run.clock.step]
                     run.request_edits_or_skip(entry.requests, later_requests)
                 else:

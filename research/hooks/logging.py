@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 class MetricsLog(Hook):
-    """Write a line to metrics.jsonl and the trackers every `every` steps, and after steps in which values are logged.
+    """Write a line to metrics.jsonl and the trackers every `every` steps.
+
+    A line is also written after the first and the last step, and after each step in which values are logged.
 
     Args:
         every: steps between lines.
@@ -37,12 +39,12 @@ class MetricsLog(Hook):
         self.seconds = 0.0
 
     def on_train_start(self, run: Run) -> None:
-        """Write the journal."""
+        """Write the journal, which is empty at the start of a new run."""
         if run.is_main:
             rewrite_journal(run.directory, run.journal)
 
     def on_resume(self, run: Run) -> None:
-        """Truncate the journal at the checkpoint's step. metrics.jsonl is restored from the checkpoint."""
+        """Write the journal as it was at the checkpoint. metrics.jsonl is restored with the checkpoint."""
         self.on_train_start(run)
 
     def after_step(self, run: Run) -> None:
@@ -133,7 +135,7 @@ class Progress(Hook):
             run.print(f"evaluating {split} ({len(run.lengths_of(split)):,} rows)")
 
     def after_evaluate(self, run: Run, split: str, metrics: dict[str, float]) -> None:
-        """Print the main metrics above the bar: those whose names have neither underscore nor slash."""
+        """Print the main metrics above the bar: those without underscore or slash in the name, if they are not NaN."""
         assert self.bar is not None
         self.bar.set_description("training")
         main_metrics = {

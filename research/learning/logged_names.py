@@ -16,7 +16,7 @@ RESERVED_NAMES = (
 
 
 def check_reserved_names(names: Iterable[str]) -> None:
-    """Check that no name is reserved for a value that the run itself logs.
+    """Check that none of the names is reserved for a value that the run itself logs.
 
     Raises:
         ValueError: if a name is reserved; the message contains the first one.

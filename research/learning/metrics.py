@@ -12,7 +12,7 @@ from research.tasks.base import Array, Floats, Task
 
 
 def compute_metrics(task: Task, logits: Floats, labels: Array) -> dict[str, float]:
-    """Return all metrics of a task; NaN for those that these rows do not define, such as AUROC if all have one label.
+    """Return all metrics of a task; NaN for those that are undefined, such as AUROC if all rows have the same label.
 
     Args:
         task: the task, which computes the metrics.

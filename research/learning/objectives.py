@@ -39,7 +39,7 @@ class Objective:
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("single_label",)
-    """Kinds of labels that the objective fits. A task can name further objectives that fit it (`more_objectives`)."""
+    """Names of the tasks that the objective fits. A task can name further objectives in its `more_objectives`."""
 
     def __init__(self, task: Task) -> None:
         if not type(self).fits(task):
@@ -52,7 +52,7 @@ class Objective:
 
     @classmethod
     def fits(cls, task: Task) -> bool:
-        """Return whether the objective fits the task's kind of labels."""
+        """Return whether the objective fits the task."""
         return task.name in cls.tasks or OBJECTIVES.name_of(cls) in task.more_objectives
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
@@ -100,8 +100,8 @@ def compute_losses(objective: Objective, model: nn.Module, batch: Batch) -> Obje
     expected = {"losses": (len(batch),), "logits": (len(batch), objective.task.num_labels)}
     for part, shape in expected.items():
         value = getattr(output, part)
-        is_tensor = isinstance(value, Tensor) and value.is_floating_point()
-        if not is_tensor or value.shape != shape:
+        is_float_tensor = isinstance(value, Tensor) and value.is_floating_point()
+        if not is_float_tensor or value.shape != shape:
             got = f"{list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
             hint = " Losses must not be reduced: reduction='none'." if part == "losses" else ""
             raise ValueError(
@@ -170,7 +170,8 @@ class Focal(Objective):
         """See `Objective`."""
         logits = model(**batch.inputs).logits
         log_probability = F.log_softmax(logits.float(), dim=-1).gather(1, batch.labels.unsqueeze(1)).squeeze(1)
-        # 1 - p as -expm1(log p) is exact near p = 1, where the gradient of the power would not be finite for gamma < 1.
+        # -expm1(log p) is 1 - p, and accurate near p = 1. It is kept above 0, where the power has an infinite gradient
+        # if gamma < 1.
         one_minus_p = (-torch.expm1(log_probability)).clamp_min(torch.finfo(torch.float32).tiny)
         return ObjectiveOutput(-(one_minus_p**self.gamma) * log_probability, logits)
 
@@ -196,9 +197,10 @@ class BinaryCrossEntropy(Objective):
             self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
 
     def output_units(self) -> tuple[Tensor, Tensor]:
-        """Shift by each label's log-odds in the training split; by 0 if `pos_weight` is "balanced".
+        """Shift by each label's log-odds in the training split.
 
-        Half a row is added to both counts, so that the log-odds are finite.
+        Half a row is added to both counts, so that the log-odds are finite. If `pos_weight` is "balanced", positive and
+        negative rows have the same total weight, so the log-odds are 0.
         """
         shift, scale = super().output_units()
         if self.pos_weight is None:
@@ -239,8 +241,8 @@ class RDrop(Objective):
 
     In evaluation mode, both passes would be equal. There is only one pass then, and the loss is cross entropy.
 
-    Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: uses the mean of
-    both cross entropies instead of their sum, so that the learning rate need not change.
+    Source: Wu, Li, Wang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, eq. 4. Differs: the loss is
+    half of the paper's, so that cross entropy has its usual scale and the learning rate need not change.
 
     Args:
         alpha: weight of the divergence.

@@ -14,17 +14,17 @@ from research.settings.config import RunConfig
 Blocks = Sequence[tuple[str, Sequence[tuple[str, nn.Parameter]]]]
 """Name of each block, with the names and values of its parameters."""
 
-GROUP_SETTINGS = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
-"""Keys of a group whose values `parameter_groups` computes, each with the settings that determine the value."""
+SETTINGS_BY_GROUP_KEY = {"base_lr": ("lr", "head_lr", "layer_decay"), "weight_decay": ("weight_decay",)}
+"""For each key of a parameter group that is computed from settings: the names of these settings."""
 MOMENTUM_KEYS = ("betas", "momentum")
-"""Keys that `apply_schedule` changes with cycle_momentum: the first for AdamW, the second for SGD."""
+"""Keys of a parameter group that hold the momentum: the first in AdamW, the second in SGD."""
 
 
 def base_rates(blocks: Blocks, config: RunConfig) -> dict[str, float]:
     """Return the base rate of each block, which is its peak learning rate.
 
     The head has `head_lr`, or `lr` if `head_lr` is None. In the encoder, rates decrease from `lr` at the top layer by a
-    factor of `layer_decay` for each layer below.
+    factor of `layer_decay` for each layer below, and once more for the embeddings. The rest of the encoder has `lr`.
 
     Source: Howard & Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA, layer-wise decay).
 
@@ -51,7 +51,7 @@ def parameter_groups(blocks: Blocks, config: RunConfig) -> list[dict[str, Any]]:
 
     Weight decay applies to matrices, not to vectors (norms, biases). The schedule multiplies `base_lr`. Frozen
     parameters are in their groups too, and a group may be empty: all groups must exist from the start, because
-    schedulers do not include groups that are added later.
+    `regroup` adds none.
 
     Args:
         blocks: the model's blocks from `model_blocks`.

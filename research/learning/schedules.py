@@ -28,14 +28,15 @@ register_schedule = SCHEDULES.register
 
 
 class Schedule:
-    """A factor for all base learning rates that changes over the run.
+    """The factor by which all base rates are multiplied; it changes over the run.
 
     Args:
         choice: name and options of a registered schedule.
         num_warmup_steps: number of calls of `step` in which the factor rises.
         num_training_steps: number of calls of `step` in the whole run, one per optimizer step or one per epoch.
     Raises:
-        ValueError: if the warm-up is longer than the run, the rate would always be 0, or an option is invalid.
+        ValueError: if the warm-up is longer than the run, the rate would always be 0, an option is invalid, or the
+            registered function does not return a scheduler.
     """
 
     def __init__(self, choice: Choice, *, num_warmup_steps: int, num_training_steps: int) -> None:
@@ -73,7 +74,7 @@ class Schedule:
 
     @property
     def factor(self) -> float:
-        """Multiplier of the base learning rates."""
+        """The factor by which the base rates are currently multiplied."""
         return float(self._dummy.param_groups[0]["lr"])
 
     @property
@@ -96,7 +97,7 @@ class Schedule:
         self._scheduler.step(value)
 
     def forget_metrics(self) -> None:
-        """Forget all validation losses, because later ones are not comparable; no effect on other schedules."""
+        """Forget all validation losses, because later ones are not comparable; only schedules that use them change."""
         if isinstance(self._scheduler, torch_schedules.ReduceLROnPlateau):
             self._metrics.append(None)
             self._scheduler.best = math.inf
@@ -109,7 +110,7 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Repeat the recorded calls on this new schedule; validation losses only if the schedule uses them."""
         assert self._num_steps == 0
-        self._metrics.clear()  # discard the metrics that replayed edits have added
+        self._metrics.clear()  # replayed edits may have called forget_metrics
         for _ in range(state["num_steps"]):
             self.step()
         for value in state["metrics"] if self.follows_validation_loss else ():
@@ -158,7 +159,7 @@ def one_cycle(
         raise ValueError(f"Expected div_factor and final_div_factor above 0; got {div_factor} and {final_div_factor}.")
     # As in the other schedules, the rate reaches its minimum after the last step, not in it.
     total_steps = num_training_steps + 1
-    # OneCycleLR peaks one step before pct_start, and divides by zero if that is step 0.
+    # OneCycleLR peaks one step before pct_start, and divides by zero if that is exactly step 0.
     warmup = (num_warmup_steps + 1 if num_warmup_steps else 1 - 1e-9) / total_steps
     return torch_schedules.OneCycleLR(
         optimizer,
@@ -281,7 +282,7 @@ def plateau(
 
     Args:
         factor: factor by which the rate is multiplied when it is lowered.
-        patience: evaluations without improvement before the rate is lowered.
+        patience: number of consecutive evaluations without improvement that do not yet lower the rate.
     """
     if not 0 < factor < 1 or patience < 0:
         raise ValueError(f"Expected factor between 0 and 1 and patience of 0 or more; got {factor} and {patience}.")

@@ -60,7 +60,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
 
     model_type = "encoder_with_head"
     sub_configs = {"encoder": AutoConfig}  # noqa: RUF012
-    has_no_defaults_at_init = True
+    has_no_defaults_at_init = True  # tells Transformers that a config without an encoder is not valid
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class EncoderWithHead(PreTrainedModel):
         self.trainable_before_adapters: dict[str, bool] | None = None
         """Whether each parameter of the encoder was trainable before add_lora; None without added adapters."""
         assert config.num_labels is not None
-        config.head_options = resolve_head(config.head, config.head_options)
+        config.head_options = resolve_head_options(config.head, config.head_options)
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
         self.register_buffer("logit_shift", torch.zeros(config.num_labels))
         self.register_buffer("logit_scale", torch.ones(config.num_labels))
@@ -125,7 +125,7 @@ class EncoderWithHead(PreTrainedModel):
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
         self.post_init()
-        # Encoders ignore some unexpected or missing keys of their old checkpoints. This model has no old checkpoints.
+        # Encoders ignore some unexpected or missing keys, for their old checkpoints. This model has none, so all count.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
         self._declare_shared_parameters()
@@ -145,10 +145,10 @@ class EncoderWithHead(PreTrainedModel):
             name: registered name of the new head.
             options: options of the new head; missing options have their defaults.
         Raises:
-            ValueError: see `resolve_head` and `build_head`.
+            ValueError: see `resolve_head_options` and `build_head`.
         """
         config = self.config
-        resolved = resolve_head(name, options)
+        resolved = resolve_head_options(name, options)
         assert config.num_labels is not None
         # Built on the CPU like the first head, so that the same seed gives the same head on every device.
         with torch.device("meta" if self.device.type == "meta" else "cpu"):
@@ -241,6 +241,7 @@ class EncoderWithHead(PreTrainedModel):
         if Path(pretrained_model_name_or_path).is_dir():
             check_weights(Path(pretrained_model_name_or_path))
         returns_info = kwargs.pop("output_loading_info", False)
+        # With ignore_mismatched_sizes, mismatches are in the loading info, and check_loading_info reports them.
         strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
         with quiet_loading(pretrained_model_name_or_path):
             loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))
@@ -287,12 +288,12 @@ def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> 
         return EncoderWithHead(model_config, pretrained)
 
 
-def resolve_head(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a head with checked types, defaults included.
 
     Args:
         name: registered name of the head.
-        options: the given options.
+        options: the options to set; missing options have their defaults.
     Raises:
         UnknownNameError: if there is no such head or option.
         ValueError: if a value has the wrong type, or a required option is missing.
@@ -309,7 +310,7 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
 
     Args:
         name: registered name of the head.
-        options: all options of the head, as returned by `resolve_head`.
+        options: all options of the head, as returned by `resolve_head_options`.
         encoder: the encoder's config.
         num_labels: number of outputs.
     Raises:

@@ -42,7 +42,7 @@ from research.system.manifest import file_sha256
 logger = logging.getLogger(__name__)
 
 ENCODERS: Registry[Callable[[], Path]] = Registry("encoder")
-"""Packaged encoders by name; each entry returns its directory."""
+"""Functions that return the directory of a packaged encoder, by the encoder's name."""
 
 HUB_FILES = (
     "config.json",
@@ -108,7 +108,7 @@ def find_encoder_folder(encoder: str) -> Path:
 
 
 def shadowed_folder_warning(encoder: str) -> str | None:
-    """Return a warning if a folder has the name of a packaged encoder, which takes precedence; otherwise None."""
+    """Return a warning if a folder is not used because a packaged encoder has the same name; otherwise None."""
     if encoder not in ENCODERS or not Path(encoder).is_dir():
         return None
     return (
@@ -120,7 +120,7 @@ def shadowed_folder_warning(encoder: str) -> str | None:
 def _download_encoder(encoder: str) -> Path:
     """Download an encoder of the Hub into its cache, or find it there if the Hub cannot be reached."""
     try:
-        # One request shows whether there is a connection. Without one, the download would retry each file for 23 s.
+        # This request shows whether there is a connection. If not, the download would retry each file for 23 s.
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(
@@ -170,7 +170,8 @@ def load_encoder_config(
         dropout: dropout probability outside attention; None keeps the encoder's own.
         attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
-        ValueError: if there is no config, Transformers does not know its type, or the model is an encoder-decoder.
+        ValueError: if there is no config, Transformers does not know its type, the model is an encoder-decoder, or the
+            config has no known field for a dropout that is set.
     """
     folder = find_encoder_folder(encoder)
     config = _read_config(folder)
@@ -218,7 +219,7 @@ def load_encoder(
 
 
 def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
-    """Return the arguments with which `AutoModel` adds no pooler, since the head does not use one."""
+    """Return the arguments with which `AutoModel` adds no pooler, since no head uses one."""
     model_class: Any = AutoModel._model_mapping[type(config)]
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
 
@@ -252,7 +253,7 @@ def _check_index(index: Path) -> None:
     """Check that an index lists only safetensors files in its own directory.
 
     Raises:
-        ValueError: if it cannot be read or lists a different file; the message names the first such file.
+        ValueError: if the index cannot be read or lists any other file; the message names the first such file.
     """
     try:
         files = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
@@ -264,7 +265,7 @@ def _check_index(index: Path) -> None:
 
 
 def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:
-    """Check that no weights were missing, unexpected or of the wrong shape. Transformers itself only prints this.
+    """Check that no weights were missing, unexpected or of the wrong shape. Transformers would only print a warning.
 
     Args:
         info: the loading info that `from_pretrained` returns with `output_loading_info=True`.

@@ -101,6 +101,7 @@ def _usual_names(kind: str, config: PretrainedConfig) -> list[str]:
 def longest_input(config: PretrainedConfig) -> int | None:
     """Return the maximum length of an encoder's inputs in tokens, or None if its config sets no limit."""
     num_positions = getattr(config, "max_position_embeddings", None)
+    # DeBERTa without `position_biased_input` has only relative positions, which are not limited.
     if num_positions is None or not getattr(config, "position_biased_input", True):
         return None
     family = FAMILIES.get(config.model_type)
@@ -155,11 +156,11 @@ def find_family(encoder: PreTrainedModel) -> Family:
             "research.model.families.FAMILIES in a plugin."
         )
     layers = max(module_lists, key=lambda name: len(module_lists[name]))
-    table = encoder.get_input_embeddings()
+    word_embeddings = encoder.get_input_embeddings()
     # The word embeddings themselves if they are a direct child, otherwise the direct child that contains them.
-    embeddings = next(name for name, module in encoder.named_children() if table in list(module.modules()))
+    embeddings = next(name for name, module in encoder.named_children() if word_embeddings in list(module.modules()))
     if layers.startswith(f"{embeddings}."):  # that child contains the layers, too
-        embeddings = next(name for name, module in encoder.named_modules() if module is table)
+        embeddings = next(name for name, module in encoder.named_modules() if module is word_embeddings)
     logger.warning(
         "Unknown family '%s': assuming that '%s' are its layers and '%s' its embeddings.",
         model_type,

@@ -35,8 +35,8 @@ WIDTH = 32
 """Number of positions in each row; rows with more padding are twice as wide."""
 TOLERANCE = 1e-2
 TOLERANCE_IN_HALF_PRECISION = 5e-2
-"""Accepted change of logits by padding, as a share of their change by different tokens. It is not 0, because rounding
-depends on the width of the rows."""
+"""Accepted change of logits by padding or by other rows, as a share of their change by different tokens. The tolerances
+are not 0, because rounding depends on the shape of the batch."""
 
 
 class HeadError(ValueError):
@@ -107,8 +107,8 @@ class HeadCheck:
         Args:
             heads: the heads, the same on every process.
         Raises:
-            HeadError: if a head has a fault, on every process, or if a head raises an error on a different process. The
-                message names the head.
+            HeadError: if a head has a fault, on every process; if a head's code raises an error on one process, on the
+                remaining processes. The message names the head.
         """
         for planned in heads:
             if planned not in self._passed:
@@ -291,10 +291,11 @@ class HeadCheck:
         """Return hidden states and attention mask of the rows. The hidden states of padding are noise.
 
         Args:
-            head: the head; if it reads all layers, those below the last are made by rolling the last layer's features.
+            head: the head; if it reads all layers, each layer has the last layer's hidden states, with the features
+                rolled by the layer's number.
             width: width of the rows in positions.
             seed: seed of the noise.
-            uses_encoder: whether tokens have the encoder's hidden states; otherwise, these are noise, too.
+            uses_encoder: whether tokens have the encoder's hidden states; if not, theirs are noise, too.
         """
         generator = torch.Generator().manual_seed(seed)
         num_layers = self._encoder_config.num_hidden_layers + 1 if head.wants == "all_hidden_states" else 1
@@ -324,7 +325,7 @@ class HeadCheck:
 
     @torch.no_grad()
     def _run_encoder(self, model: EncoderWithHead) -> Tensor:
-        """Return the encoder's last hidden states for random tokens, [rows, tokens, hidden], in its own precision."""
+        """Return the encoder's last hidden states for random tokens, [rows, tokens, hidden], under autocast."""
         encoder = model.encoder
         modes = {module: module.training for module in encoder.modules()}
         num_tokens = min(max(NUM_TOKENS), self._max_length)

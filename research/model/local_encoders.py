@@ -19,7 +19,8 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
         encoder: value of the setting; not a registered name.
         registered: registered names, for suggestions.
     Raises:
-        ValueError: if the directory does not exist or contains no model, or the name cannot be a Hub id.
+        ValueError: if the path is a file, or a directory that does not exist or has no config.json; or if the name
+            resembles a registered name or cannot be a Hub id.
     """
     path = expand_path(encoder)
     if path.is_dir():

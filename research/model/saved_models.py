@@ -9,10 +9,10 @@ from research.system.manifest import MANIFEST
 
 
 def find_saved_model(source: Path) -> Path:
-    """Return the folder of the model in a run directory (the best model if there is one), or the folder itself.
+    """Return the folder of a saved model: in a run directory, best/ if there is one, otherwise model/.
 
     Args:
-        source: a run directory, or the folder of a model or a checkpoint.
+        source: a run directory, or the folder of a model or a checkpoint, which is returned unchanged.
     Raises:
         ValueError: if it contains no model.
     """

@@ -20,6 +20,7 @@ FORMS = (
     "name:<glob>",
 )
 LAYERS = "encoder.layer"
+"""Start of all selectors of layers."""
 _NAMES = ("all", "encoder", "head", "encoder.embeddings", "encoder.rest", "adapters")
 
 

@@ -37,7 +37,8 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
     """Return the parameters that a selector or any selector of a list matches, by their names in the model.
 
     Raises:
-        SelectorError: if a selector is invalid, matches nothing, or slices layers that are shared.
+        SelectorError: if a selector is invalid, matches nothing, or selects layers by number in an encoder that runs
+            one layer several times.
     """
     selected: set[str] = set()
     check_syntax(selector)
@@ -52,7 +53,7 @@ def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, n
 
 
 def shortest_selectors(model: EncoderWithHead, names: Sequence[str]) -> list[str]:
-    """Return selectors that match these parameters and no other trainable ones, whole blocks if possible."""
+    """Return selectors that match these parameters and no other trainable ones; selectors of blocks where possible."""
     wanted, selectors = set(names), []
     for block, parameters in model_blocks(model.encoder, model.head):
         trainable = {name for name, parameter in parameters if parameter.requires_grad}
@@ -75,9 +76,10 @@ def select_blocks(model: EncoderWithHead, selector: Selector) -> list[str]:
         if names <= selected:
             blocks.append(block)
         elif names & selected:
+            forms_of_blocks = FORMS[:-2]  # without adapters and name:<glob>, which can match parts of blocks
             raise SelectorError(
                 f"The selector '{describe_selector(selector)}' matches only a part of '{block}', but a block has one "
-                f"learning rate and one weight decay. Select whole blocks: {', '.join(FORMS[:-2])}."
+                f"learning rate and one weight decay. Select whole blocks: {', '.join(forms_of_blocks)}."
             )
     return blocks
 
@@ -86,7 +88,8 @@ def select_layers(model: EncoderWithHead, selector: str) -> list[int]:
     """Return the numbers of the layers that a selector of layers matches, in ascending order.
 
     Raises:
-        SelectorError: if it is not a selector of layers, matches nothing, or slices layers that are shared.
+        SelectorError: if it is not a selector of layers, matches nothing, or selects layers by number in an encoder
+            that runs one layer several times.
     """
     if not selector.startswith(LAYERS):
         raise SelectorError(f"Expected a selector of layers, such as 'encoder.layer[-2:]', got '{selector}'.")
@@ -104,7 +107,7 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
     """
     check_syntax(selector)
     prefixes: list[str] = []
-    modules_of_blocks = {name for block in block_modules(model).values() for name in block}
+    modules_of_blocks = {name for block in module_names_by_block(model).values() for name in block}
     for each in as_list(selector):
         if each.startswith("name:") or each == "adapters":
             raise SelectorError(f"Expected a selector of modules, such as 'encoder.layer[-2:]', got '{each}'.")
@@ -119,9 +122,13 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
                 if not any(True for _ in module.children()) and not f"{name}.".startswith(prefixes_of_blocks)
             ]
         else:
-            blocks = {block for block, names in _names_by_block(model).items() if names & _matching_names(model, each)}
+            blocks = {
+                block
+                for block, names in _parameter_names_by_block(model).items()
+                if names & _matching_names(model, each)
+            }
             select_parameters(model, each)  # raises an error if the selector matches nothing
-            prefixes += [prefix for block in blocks for prefix in block_modules(model)[block]]
+            prefixes += [prefix for block in blocks for prefix in module_names_by_block(model)[block]]
     return [
         name
         for name, _ in model.named_modules()
@@ -129,7 +136,7 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
     ]
 
 
-def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
+def module_names_by_block(model: EncoderWithHead) -> dict[str, list[str]]:
     """Return the names of the modules of each block, except for `rest`."""
     family = find_family(model.encoder)
     layers = model.encoder.get_submodule(family.layers)
@@ -143,10 +150,11 @@ def block_modules(model: EncoderWithHead) -> dict[str, list[str]]:
 
 
 def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
-    """Return the largest modules whose parameters are all frozen: the whole encoder or head, embeddings, layers.
+    """Return the largest modules whose parameters are all frozen: the encoder or its parts, and the head.
 
-    Parts of a layer are not considered, so a layer with frozen weights and trainable adapters is not frozen. Its
-    dropout stays enabled.
+    Parts of the encoder are the embeddings, each layer, and modules next to the layers, such as a final norm. Parts of
+    a layer are not considered, so a layer with frozen weights and trainable adapters is not frozen. Its dropout stays
+    enabled.
     """
     if not any(parameter.requires_grad for parameter in model.encoder.parameters()):
         candidates: list[nn.Module] = [model.encoder, model.head]
@@ -154,7 +162,7 @@ def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
         layers = f"encoder.{find_family(model.encoder).layers}"
         parent = layers.rpartition(".")[0]
         siblings = [f"{parent}.{name}" for name, _ in model.get_submodule(parent).named_children()]
-        names = [name for block in block_modules(model).values() for name in block]
+        names = [name for block in module_names_by_block(model).values() for name in block]
         names += [name for name in siblings if name != layers]  # final norms, convolutions
         candidates = [model.get_submodule(name) for name in dict.fromkeys(names)]
     return [module for module in candidates if _is_frozen(module)]
@@ -171,7 +179,7 @@ def describe_selector(selector: Selector) -> str:
 
 
 def _matching_names(model: EncoderWithHead, selector: str) -> set[str]:
-    blocks = _names_by_block(model)
+    blocks = _parameter_names_by_block(model)
     all_names = set().union(*blocks.values())
     if selector in ("all", "encoder"):
         return all_names - (blocks["head"] if selector == "encoder" else set())
@@ -194,8 +202,8 @@ def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
         return list(range(len(layers)))
     if family.shares_layers:
         raise SelectorError(
-            f"The selector '{selector}' slices layers, but {model.config.encoder.model_type} runs one shared layer "
-            "several times. Use 'encoder.layer' instead."
+            f"The selector '{selector}' selects layers by number, but {model.config.encoder.model_type} runs one "
+            "shared layer several times. Use 'encoder.layer' instead."
         )
     if isinstance(wanted, int):
         return [wanted % len(layers)] if -len(layers) <= wanted < len(layers) else []
@@ -210,15 +218,15 @@ def _selector_of(model: EncoderWithHead, block: str) -> str:
     return "encoder.layer" if shared else f"encoder.layer[{block.removeprefix('layer.')}]"
 
 
-def _names_by_block(model: EncoderWithHead) -> dict[str, set[str]]:
+def _parameter_names_by_block(model: EncoderWithHead) -> dict[str, set[str]]:
     return {block: {name for name, _ in parameters} for block, parameters in model_blocks(model.encoder, model.head)}
 
 
 def _suggest_selectors(model: EncoderWithHead, selector: str) -> str:
     """Return a suggestion for a selector that matches nothing, and the available selectors."""
-    names = sorted(set().union(*_names_by_block(model).values()))
+    names = sorted(set().union(*_parameter_names_by_block(model).values()))
     known = [f"name:{name}" for name in names] if selector.startswith("name:") else None
-    num_layers = sum(name.startswith("layer.") for name in block_modules(model))
+    num_layers = sum(name.startswith("layer.") for name in module_names_by_block(model))
     return f"{suggest(selector, known)}Selectors: {', '.join(FORMS)}; this encoder has {num_layers} layers."
 
 

@@ -16,7 +16,7 @@ def test_attention_head_matches_logits_computed_by_hand() -> None:
     head.key.weight.data, head.key.bias.data = torch.eye(2), torch.zeros(2)
     head.queries.data = torch.tensor([[1.0, 0.0]])
     set_output_layer(head, [[1.0, 0.0]], [0.0])
-    # The query reads the first feature of the tokens (1, -2) and (3, 4).
+    # The query reads the first feature of the tokens (1, -2) and (3, 4). Scores are divided by sqrt(width).
     first_weight, second_weight = (math.exp(math.tanh(value) / math.sqrt(2)) for value in (1.0, 3.0))
     assert head(HIDDEN_STATES, MASK).item() == pytest.approx(
         (first_weight * 1 + second_weight * 3) / (first_weight + second_weight)
@@ -29,7 +29,8 @@ def test_attention_head_splits_features_among_its_attention_heads() -> None:
     head.queries.data = torch.tensor([[1.0, 1.0]])
     set_output_layer(head, [[1.0, 100.0]], [0.0])
     pooled = []
-    for values in ((1.0, 3.0), (-2.0, 4.0)):  # the first and the second feature of both tokens
+    # Each attention head reads one feature of both tokens. Its width is 1, so the scores are not scaled.
+    for values in ((1.0, 3.0), (-2.0, 4.0)):
         weights = [math.exp(math.tanh(value)) for value in values]
         pooled.append(sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights))
     assert head(HIDDEN_STATES, MASK).item() == pytest.approx(pooled[0] + 100 * pooled[1])

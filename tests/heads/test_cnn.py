@@ -21,7 +21,7 @@ def test_cnn_head_matches_logits_computed_by_hand() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(), (3, 0)])
-def test_cnn_head_rejects_kernel_sizes_below_one(sizes: tuple[int, ...]) -> None:
+def test_cnn_head_rejects_empty_kernel_sizes_and_sizes_below_one(sizes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="kernel_sizes") as caught:
         CNNHead(ENCODER_SPEC, 1, kernel_sizes=sizes)
     assert str(sizes) in str(caught.value)

@@ -24,7 +24,7 @@ def test_last4_head_matches_logits_computed_by_hand() -> None:
 def test_last4_head_pools_the_tokens_of_each_layer(pooling: Literal["first", "mean", "max"], feature: float) -> None:
     head = Last4Head(ENCODER_SPEC, 1, pooling=pooling).eval()
     set_output_layer(head, [[1.0, 0.0, 10.0, 0.0, 100.0, 0.0, 1000.0, 0.0]], [0.0])
-    # The first features of the two tokens are 1 and 3.
+    # The first features of the two tokens are 1 and 3. The weights of the four layers sum to 1111.
     assert head((HIDDEN_STATES,) * 4, MASK).item() == 1111 * feature
 
 
@@ -34,6 +34,7 @@ def test_last4_head_rejects_a_shallow_encoder() -> None:
 
 
 def test_last4_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # outside the tests, jaxtyping checks nothing
+    # Without this, jaxtyping, which is active only in tests, would raise its own error first.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match=r"pooling.* first, mean, max; got 'median'"):
         Last4Head(ENCODER_SPEC, 1, pooling="median")  # type: ignore[arg-type]

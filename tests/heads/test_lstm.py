@@ -46,6 +46,7 @@ def test_lstm_head_matches_logits_computed_by_hand(pooling: Literal["last", "mea
 
 
 def test_lstm_head_rejects_an_unknown_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # outside the tests, jaxtyping checks nothing
+    # Without this, jaxtyping, which is active only in tests, would raise its own error first.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match=r"pooling.* last, mean, max; got 'median'"):
         LSTMHead(ENCODER_SPEC, 1, pooling="median")  # type: ignore[arg-type]

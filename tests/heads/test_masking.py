@@ -10,9 +10,9 @@ from heads.masking import (
     masked_max,
     masked_mean,
     masked_softmax,
+    reorder,
     reversed_token_order,
-    take_position,
-    take_positions,
+    take_one_per_row,
     token_order,
 )
 
@@ -48,12 +48,12 @@ def test_reversed_token_order_is_its_own_inverse_if_padding_is_last() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     reversed_order = reversed_token_order(mask)
     assert reversed_order.tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
-    assert torch.equal(take_positions(take_positions(HIDDEN_STATES, reversed_order), reversed_order), HIDDEN_STATES)
+    assert torch.equal(reorder(reorder(HIDDEN_STATES, reversed_order), reversed_order), HIDDEN_STATES)
 
 
-def test_take_position_returns_zero_for_padding() -> None:
-    assert take_position(HIDDEN_STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
-    assert take_position(HIDDEN_STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
+def test_take_one_per_row_returns_zero_for_padding() -> None:
+    assert take_one_per_row(HIDDEN_STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
+    assert take_one_per_row(HIDDEN_STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -25,7 +25,7 @@ def test_recurrent_heads_match_bidirectional_networks_on_packed_sequences() -> N
         reference = network_class(6, hidden_size, num_layers=2, batch_first=True, bidirectional=True)
         for layer, (forward_network, backward_network) in enumerate(zip(head.forwards, head.backwards, strict=True)):
             for network, suffix in ((forward_network, f"l{layer}"), (backward_network, f"l{layer}_reverse")):
-                for name, parameter in network.named_parameters():
+                for name, parameter in network.named_parameters():  # weight_ih_l0 may become weight_ih_l1_reverse
                     getattr(reference, name.replace("l0", suffix)).data = parameter.data
         packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True)
         final_states = reference(packed)[1]

@@ -17,5 +17,6 @@ def test_scalar_mix_head_matches_logits_computed_by_hand() -> None:
     head.gamma.data = torch.tensor(2.0)
     set_output_layer(head, [[1.0, 0.0]], [0.0])
     layers = tuple(HIDDEN_STATES * factor for factor in (1.0, 2.0, 3.0, 4.0))
-    # gamma, times the mean of the tokens' first features 1 and 3, times the weighted mean of the four factors
+    # The softmax of the mixture gives the layers the weights 1/6, 1/6, 1/6 and 3/6. The logit is gamma, times the mean
+    # of the tokens' first features 1 and 3, times the weighted mean of the four factors.
     assert head(layers, MASK).item() == pytest.approx(2 * 2 * (1 + 2 + 3 + 3 * 4) / 6)

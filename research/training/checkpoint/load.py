@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from research.edits.records import objective_after
-from research.learning.optimizer import GROUP_SETTINGS, MOMENTUM_KEYS, apply_schedule
+from research.learning.optimizer import MOMENTUM_KEYS, SETTINGS_BY_GROUP_KEY, apply_schedule
 from research.settings.comparison import compare_settings
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
@@ -159,7 +159,9 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
     if not is_fork:
         return
     kept_keys = tuple(
-        key for key, names in GROUP_SETTINGS.items() if any(getattr(run.config, name) != before[name] for name in names)
+        key
+        for key, names in SETTINGS_BY_GROUP_KEY.items()
+        if any(getattr(run.config, name) != before[name] for name in names)
     )
     if run.config.schedule != before["schedule"]:
         kept_keys += MOMENTUM_KEYS

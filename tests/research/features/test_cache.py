@@ -58,7 +58,7 @@ def test_find_or_build_finds_an_existing_entry(builder: RecordingBuilder, tmp_pa
     folder = tmp_path / "new" / "folder"
     assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
-    assert builder.find_or_build(folder).digest == first.digest
+    assert builder.find_or_build(folder).manifest_hash == first.manifest_hash
     assert builder.built == ["last"]
     assert builder.messages == []
     assert names_in(folder) == [f"features-{KEY}-last"]
@@ -129,7 +129,7 @@ def test_find_or_build_deletes_only_leftovers_of_killed_processes(builder: Recor
 
 def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builder: RecordingBuilder) -> None:
     # Threads compete for the lock as processes do, since each opens the lock file separately.
-    others_are_waiting, digests = threading.Event(), []
+    others_are_waiting, manifest_hashes = threading.Event(), []
     num_waiting = threading.Semaphore(0)
 
     def build(target: Path) -> None:
@@ -143,7 +143,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
             num_waiting.release()
 
     def work() -> None:
-        digests.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).digest)
+        manifest_hashes.append(find_or_build(tmp_path, KEY, "last", LAYOUT, build).manifest_hash)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     with collect_messages(CountedMessages()) as messages:
@@ -155,8 +155,8 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
         for worker in workers:
             worker.join(HANG_LIMIT)
     assert len(builder.built) == 1
-    assert len(digests) == 4
-    assert len(set(digests)) == 1
+    assert len(manifest_hashes) == 4
+    assert len(set(manifest_hashes)) == 1
     assert len(messages) == 3
     assert all(str(tmp_path) in line for line in messages)
     assert names_in(tmp_path) == [f"features-{KEY}-last"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from research.learning.optimizer import (
-    GROUP_SETTINGS,
+    SETTINGS_BY_GROUP_KEY,
     apply_schedule,
     base_rates,
     create_optimizer,
@@ -68,10 +68,10 @@ class RecordingSettings:
 def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
     rate_settings, group_settings = RecordingSettings(), RecordingSettings()
     base_rates(tiny_blocks(), cast("RunConfig", rate_settings))
-    assert rate_settings.read == {*GROUP_SETTINGS["base_lr"]}
+    assert rate_settings.read == {*SETTINGS_BY_GROUP_KEY["base_lr"]}
     groups = parameter_groups(tiny_blocks(), cast("RunConfig", group_settings))
-    assert group_settings.read == {name for names in GROUP_SETTINGS.values() for name in names}
-    assert all(key in group for key in GROUP_SETTINGS for group in groups)
+    assert group_settings.read == {name for names in SETTINGS_BY_GROUP_KEY.values() for name in names}
+    assert all(key in group for key in SETTINGS_BY_GROUP_KEY for group in groups)
 
 
 def test_apply_schedule_multiplies_every_base_rate() -> None:

@@ -13,7 +13,7 @@ from research.system.terminal import Terminal
 from tests.research.conftest import StartRun
 
 
-def print_to_string(result: dict[str, Any]) -> str:
+def result_text(result: dict[str, Any]) -> str:
     file = io.StringIO()
     Terminal(file=file, width=200).print(describe_result(result, Path("runs/a")))
     return file.getvalue()
@@ -47,7 +47,7 @@ def test_peak_memory_bytes_has_the_order_of_magnitude_of_a_process_with_torch(st
 
 
 def test_describe_result_has_every_metric_of_every_split() -> None:
-    text = print_to_string(
+    text = result_text(
         make_result({"validation": {"loss": 0.5, "f1/a": 1.0}, "test": {"loss": float("nan"), "f1/a": 0.25}})
     )
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
@@ -58,16 +58,16 @@ def test_describe_result_has_every_metric_of_every_split() -> None:
 
 def test_describe_result_omits_label_metrics_if_there_are_many_labels() -> None:
     metrics = {"loss": 0.5, **{f"f1/{index}": 1.0 for index in range(MANY_LABELS)}}
-    assert "f1/" not in print_to_string(make_result({"test": metrics}))
+    assert "f1/" not in result_text(make_result({"test": metrics}))
 
 
 def test_describe_result_points_to_the_predictions_of_unlabelled_splits() -> None:
-    text = print_to_string(make_result({"validation": {"loss": 0.5}}, ("test",)))
+    text = result_text(make_result({"validation": {"loss": 0.5}}, ("test",)))
     assert "23 test rows" in text
     assert "runs/a/predictions/test.parquet" in text.replace("\n", "")
 
 
-def test_out_of_memory_message_names_settings_with_their_values() -> None:
+def test_out_of_memory_message_contains_settings_and_their_values() -> None:
     message = out_of_memory_message(RunConfig(micro_batch_size=7, max_length=99, mixed_precision="fp16"))
     for flag, value in (("--micro_batch_size", "7"), ("--max_length", "99"), ("--mixed_precision", "fp16")):
         assert flag in message

@@ -28,7 +28,7 @@ def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def print_to_string(config: RunConfig) -> str:
+def dry_run_text(config: RunConfig) -> str:
     file = io.StringIO()
     Terminal(file=file, width=200).print(describe_dry_run(plan_and_rehearse(config)))
     return file.getvalue()
@@ -51,9 +51,10 @@ def test_split_at_edits_ends_a_range_at_each_edit(settings: dict[str, Any]) -> N
 
 
 def test_rate_table_merges_neighbouring_frozen_blocks(settings: dict[str, Any]) -> None:
-    text = print_to_string(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
+    text = dry_run_text(RunConfig(**settings, timeline=[{"at": "6st", "freeze": "encoder"}]))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert [row[0] for row in rows] == ["1 - 6", "", "", "", "7 - 18", ""]
+    # The last columns are the block, and its first, highest and last rate.
     assert [row[2:] for row in rows] == [
         *([block, "0.5", "0.5", "0.5"] for block in ("embeddings", "layer.0", "layer.1")),
         ["head", "0.25", "0.25", "0.25"],
@@ -68,7 +69,8 @@ def test_dry_run_lists_conditional_edits_hooks_and_a_schedule_that_follows_the_v
     settings: dict[str, Any],
 ) -> None:
     conditional = {"when": "above(validation/accuracy, 0.9)", "set_dropout": 0.3}
-    text = print_to_string(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
+    text = dry_run_text(RunConfig(**{**settings, "schedule": "plateau"}, timeline=[conditional], hook=["ema"]))
+    # One line each for the conditional edit, the schedule and the hook.
     notes = [line for line in text.splitlines() if "above(" in line or "plateau" in line or "ema" in line]
     assert ["set_dropout(p=0.3, modules='all')" in note for note in notes] == [True, False, False]
     assert ["'plateau'" in note for note in notes] == [False, True, False]
@@ -89,7 +91,7 @@ def test_dry_run_lists_conditional_edits_hooks_and_a_schedule_that_follows_the_v
         ("{at: 10%, scale_lr: {factor: 0.5, modules: 'name:*bias'}}", r"name:\*bias.* part of"),
         ("{at: 10%, replace_head: lsmt}", r"'lsmt'.*'lstm'"),
         ("{at: 10%, merge_lora: true}", r"timeline entry 1.*no adapters"),
-        ("{at: 10%, set_max_length: 65}", r"\b64\b.*\b65\b"),
+        ("{at: 10%, set_max_length: 65}", r"\b64\b.*\b65\b"),  # 64 is the encoder's maximum
         ("{at: 10%, set_dropout: {p: often}}", r"'set_dropout'.*'often'"),
         ("{when: 'plateau(validation/los, 2)', scale_lr: 0.5}", r"'los'.*'loss'"),
         ("{when: sometimes, scale_lr: 0.5}", r"'sometimes'"),

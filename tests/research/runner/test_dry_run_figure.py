@@ -51,7 +51,7 @@ def test_timeline_figure_draws_curves_bands_and_marks() -> None:
     colours = [bar.get_facecolor() for bar in bands.patches]
     assert (colours[0] == colours[2], colours[0] == colours[1]) == (True, False)
     assert [label.get_text() for label in bands.get_yticklabels()] == ["head", "layer.0"]
-    assert [np.asarray(line.get_xdata())[0] for line in rates.lines[2:]] == [2.5]
+    assert [np.asarray(line.get_xdata())[0] for line in rates.lines[2:]] == [2.5]  # a vertical line marks the edit
     assert caption.texts[0].get_text() == "1: after step 2, scale_lr(factor=0.5)"
 
 
@@ -77,7 +77,7 @@ def test_timeline_figure_samples_long_runs_but_keeps_steps_around_edits() -> Non
     edits = [make_edit(number, step=101 + number) for number in range(1, 26)]  # after steps 102 to 126
     rates, _, caption = timeline_figure([make_step(step) for step in range(1, 3 * MAX_POINTS)], edits).axes
     drawn = set(np.asarray(rates.lines[0].get_xdata()).tolist())
-    assert len(drawn) < 1.1 * MAX_POINTS
+    assert len(drawn) < 1.1 * MAX_POINTS  # the sampled steps, and a few around the edits
     assert {*range(102, 128), 3 * MAX_POINTS - 1} <= drawn  # the steps around the edits, and the last step
     lines = caption.texts[0].get_text().splitlines()
     assert (len(lines), lines[-1]) == (MAX_LISTED + 1, "and 5 more")

@@ -27,8 +27,9 @@ def test_run_is_finished_even_if_its_report_cannot_be_written(
     result = run_experiment(RunConfig(**settings | {"report": True}), hooks=[ReportObstacle()])
     assert result["status"] == "finished"
     assert json.loads((Path(settings["output_dir"]) / "result.json").read_text())["status"] == "finished"
-    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
-    assert ["report.html" in line and "result.json" in line for line in warnings] == [True]
+    (warning,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: "))
+    assert "report.html" in warning
+    assert "result.json" in warning
 
 
 def test_best_model_is_not_evaluated_again_if_it_is_the_last(settings: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ def test_report_of_a_run_with_many_labels_has_tables_instead_of_confusion_matric
     directory = Path(settings["output_dir"])
     page = (directory / "report.html").read_text(encoding="utf-8")
     assert "Confusion matrix" not in page
-    assert page.count('<details class="labels">') == 2
+    assert page.count('<details class="labels">') == 2  # one table each for validation and test
     assert 'id="confusions-test"' in page
     table = pq.read_table(directory / "predictions" / "test.parquet")
     scores = np.stack(
@@ -82,7 +83,7 @@ def test_report_of_a_run_with_many_labels_has_tables_instead_of_confusion_matric
     )
 
 
-def test_run_with_many_labels_does_not_print_the_metrics_of_each_label(
+def test_multi_label_run_with_many_labels_prints_no_label_metrics_and_writes_predictions(
     settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"text": f"good film {i}", "label": [f"kind {i % 45}", f"kind {(i + 7) % 45}"]} for i in range(90)]
@@ -93,7 +94,10 @@ def test_run_with_many_labels_does_not_print_the_metrics_of_each_label(
     assert "f1/" not in capsys.readouterr().out
     table = pq.read_table(Path(settings["output_dir"]) / "predictions" / "test.parquet")
     labels, predicted = (np.array(table.column(name).to_pylist()) for name in ("label", "prediction"))
-    assert table.column("label_name").to_pylist()[3] == ["kind 10", "kind 3"]  # in the order of the label codes
+    assert table.column("label_name").to_pylist()[3] == [
+        "kind 10",
+        "kind 3",
+    ]  # in alphabetical order
     assert (labels == predicted).all(axis=1).mean() == result["metrics"]["test"]["subset_accuracy"]
 
 
@@ -103,7 +107,8 @@ def test_predictions_file_does_not_depend_on_the_block_size(
     directory = Path(settings["output_dir"])
     run_experiment(RunConfig(**settings))
     expected = pq.read_table(directory / "predictions" / "test.parquet")
-    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)  # 7 rows of 45 scores
+    # A block of 7 rows of 45 scores, with 8 bytes each
+    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
     run_experiment(RunConfig(**settings, overwrite=True))
     file = pq.ParquetFile(directory / "predictions" / "test.parquet")
     assert file.num_row_groups == 13  # 90 rows, 7 at a time

@@ -1,6 +1,7 @@
 """The pickles of hostile checkpoints are never loaded; their manifests give no access to files outside the folder.
 
-The fixture `must_not_be_created` asserts after each test that no pickle was run.
+The fixture `must_not_be_created` asserts after each test that no pickle was run. The second argument of each function
+that forges a file is the file to be replaced; only `replace_pickle_in_archive` reads it.
 For archives with paths that lead outside their folder, see tests/research/data/sources/test_archives.py.
 """
 
@@ -144,7 +145,7 @@ def test_link_missing_from_the_manifest_is_not_followed(train: Train, checkpoint
     log.unlink()
     rewrite_manifest(checkpoint)
     log.symlink_to(secret)
-    try:
+    try:  # the checkpoint may be rejected, or resumed without the link
         train(tmp_path / "run", resume=str(checkpoint))
     except CheckpointError as error:
         assert_one_line(error)

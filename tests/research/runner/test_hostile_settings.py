@@ -20,6 +20,7 @@ TAGS = (
     "!!python/name:os.system",
     "!!python/module:os",
 )
+"""Tags that run code, or give access to it, if they are loaded. MARKER stands for the path `must_not_be_created`."""
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -36,7 +37,7 @@ def test_recipe_with_a_python_tag_is_rejected_without_running_it(
 
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("flag", ["--head", "--hook", "--hook=[{}]", "--timeline={{at: 1st, unfreeze: {}}}", "--lr"])
-def test_flag_with_a_python_tag_is_not_run(must_not_be_created: Path, tag: str, flag: str) -> None:
+def test_python_tag_in_a_flag_is_not_run(must_not_be_created: Path, tag: str, flag: str) -> None:
     value = tag.replace("MARKER", str(must_not_be_created))
     argument = flag.format(value) if "=" in flag else f"{flag}={value}"
     try:

@@ -31,10 +31,10 @@ class UserHook(Hook):
 
 def test_user_hooks_run_before_evaluation_logging_and_saving(start_run: StartRun) -> None:
     run = start_run([UserHook()], hook=["ema"], best_metric="loss", evaluate_every="1st", patience=2, profile=True)
-    kinds = [type(hook) for hook in run.hooks]
-    assert [kind.__name__ for kind in kinds[2:4]] == ["UserHook", "ExponentialMovingAverage"]
-    assert kinds[:2] == [FollowTimeline, BestModel]
-    assert kinds[4:] == [Progress, Evaluation, EarlyStopping, MetricsLog, Checkpointing, Profiling]
+    hook_types = [type(hook) for hook in run.hooks]
+    assert [hook_type.__name__ for hook_type in hook_types[2:4]] == ["UserHook", "ExponentialMovingAverage"]
+    assert hook_types[:2] == [FollowTimeline, BestModel]
+    assert hook_types[4:] == [Progress, Evaluation, EarlyStopping, MetricsLog, Checkpointing, Profiling]
     assert [type(hook) for hook in start_run().hooks] == [
         FollowTimeline,
         Progress,
@@ -57,6 +57,6 @@ def test_planned_edits_are_labelled_with_their_hook() -> None:
 
 
 @pytest.mark.parametrize("planned", ["soon", ["soon"]])
-def test_planned_by_hooks_rejects_values_that_are_not_lists_of_entries(planned: Any) -> None:
+def test_timeline_of_a_hook_that_is_not_a_list_of_entries_is_rejected(planned: Any) -> None:
     with pytest.raises(ValueError, match=r"hook 'UserHook' .*soon"):
         entries_planned_by_hooks([UserHook(planned)], RunConfig(), [])

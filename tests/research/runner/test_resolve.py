@@ -29,7 +29,7 @@ def test_resolve_fills_in_missing_options() -> None:
     assert resolved.hook == [{"name": "ema", "decay": 0.99}]
     assert isinstance(resolved.objective, dict)
     assert resolved.objective["gamma"] == 2.0
-    assert resolved.micro_batch_size == 8
+    assert resolved.micro_batch_size == 8  # a micro-batch is at most a global batch
     assert resolve(resolved) == resolved
 
 
@@ -63,11 +63,11 @@ def test_resolve_rejects_invalid_settings_before_reading_data(settings: dict[str
 
 def test_check_compiler_rejects_a_missing_compiler_and_incompatible_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(compile=True, compile_backend="eager")
-    check_compiler(config)
+    check_compiler(config)  # raises no error
     with pytest.raises(ValueError, match=r"'fgm' .*--compile"):
         check_compiler(RunConfig(compile=True, compile_backend="eager", hook=["fgm"]))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("CXX", "no-such-compiler")
-    check_compiler(config)
+    check_compiler(config)  # raises no error: the backend "eager" needs no C++ compiler
     with pytest.raises(ValueError, match=r"no-such-compiler.*--compile"):
         check_compiler(RunConfig(compile=True))

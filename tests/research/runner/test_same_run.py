@@ -67,5 +67,5 @@ def test_check_resume_directory_protects_another_run_in_the_directory(directory:
     with pytest.raises(DifferentRunError, match=r"--resume .*step-00000004 .*seed was 0, now 1") as caught:
         check_resume(checkpoint_of_another_run, seed=1)
     assert str(directory) in str(caught.value)
-    check_resume(checkpoint_of_another_run, run_directory=tmp_path / "new", seed=1)
+    check_resume(checkpoint_of_another_run, run_directory=tmp_path / "new", seed=1)  # no run is in this directory
     check_resume(directory / "checkpoints" / "step-00000004", seed=1)  # a checkpoint of the run itself

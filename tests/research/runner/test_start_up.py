@@ -49,7 +49,7 @@ NEVER_NEEDED = {"matplotlib.pyplot", "optuna", "peft", "sqlalchemy", "statsmodel
 
 
 @pytest.fixture(scope="module")
-def modules(
+def modules_before_and_after(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[set[str], set[str]]:
     """The modules imported before and after a smoke test (`--smoke`) without TensorBoard."""
@@ -61,14 +61,16 @@ def modules(
     return set(before), set(after)
 
 
-def test_run_starts_before_importing_modules_that_it_needs_later(modules: tuple[set[str], set[str]]) -> None:
-    before, after = modules
+def test_run_starts_before_importing_modules_that_it_needs_later(
+    modules_before_and_after: tuple[set[str], set[str]],
+) -> None:
+    before, after = modules_before_and_after
     # Transformers 5.17 imports scikit-learn's roc_curve, and with it scipy.stats, for text generation.
     unavoidable = {"scipy.stats", "sklearn"} if hasattr(candidate_generator, "roc_curve") else set()
-    assert before & NOT_BEFORE_TRAINING - unavoidable == set()
+    assert before & (NOT_BEFORE_TRAINING - unavoidable) == set()
     assert "matplotlib" in after
 
 
-def test_run_never_imports_modules_that_it_does_not_use(modules: tuple[set[str], set[str]]) -> None:
-    _, after = modules
+def test_run_never_imports_modules_that_it_does_not_use(modules_before_and_after: tuple[set[str], set[str]]) -> None:
+    _, after = modules_before_and_after
     assert after & NEVER_NEEDED == set()

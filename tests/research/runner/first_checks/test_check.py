@@ -60,7 +60,7 @@ def test_check_first_rejects_obvious_mistakes(
         },
     ],
 )
-def test_check_first_accepts_names_that_may_exist(
+def test_check_first_accepts_valid_settings_and_names_that_may_exist(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -76,8 +76,11 @@ def test_deeply_nested_recipe_is_rejected(tmp_path: Path) -> None:
         merge_recipes(str(tmp_path / "deep.yaml"))
 
 
-ENTRY = "--timeline={{{}}}".format
-"""Returns the flag for one timeline entry, given as the content of a YAML object."""
+def timeline_flag(entry: str) -> str:
+    """Return the flag for a timeline with one entry, given as the content of a YAML object."""
+    return f"--timeline={{{entry}}}"
+
+
 REJECTED_COMMANDS = [
     (["run.py", "--data", "missing.csv"], r"'missing\.csv' for --data"),
     (["run.py", "--head", "ltsm"], "head 'ltsm'.*'lstm'"),
@@ -102,24 +105,24 @@ REJECTED_COMMANDS = [
     (["run.py", "--output_dir=taken"], "directory taken"),
     (["run.py", "--resume=auto"], "--name or --output_dir"),
     (["run.py", "--freeze=encodr"], "--freeze: .*'encodr'.*'encoder'"),
-    (["run.py", ENTRY("freeze: encoder")], "timeline entry 1: .*at, every, when, got none"),
-    (["run.py", ENTRY("at: 1st, every: 2st, freeze: head")], "at, every, when, got at, every"),
-    (["run.py", ENTRY("at: 1st")], "timeline entry 1: .*edit"),
-    (["run.py", ENTRY("every: 0st, freeze: head")], "timeline entry 1: .*above 0"),
-    (["run.py", ENTRY("at: 1st, on_conflict: skip, freeze: head")], "on_conflict .*'when'"),
-    (["run.py", ENTRY("when: 'plato(validation/loss, 2)', freeze: head")], "'plato'.*'plateau'"),
-    (["run.py", ENTRY("when: 'above(validation/acuracy, 1)', freeze: head")], "'acuracy'.*'accuracy'"),
+    (["run.py", timeline_flag("freeze: encoder")], "timeline entry 1: .*at, every, when, got none"),
+    (["run.py", timeline_flag("at: 1st, every: 2st, freeze: head")], "at, every, when, got at, every"),
+    (["run.py", timeline_flag("at: 1st")], "timeline entry 1: .*edit"),
+    (["run.py", timeline_flag("every: 0st, freeze: head")], "timeline entry 1: .*above 0"),
+    (["run.py", timeline_flag("at: 1st, on_conflict: skip, freeze: head")], "on_conflict .*'when'"),
+    (["run.py", timeline_flag("when: 'plato(validation/loss, 2)', freeze: head")], "'plato'.*'plateau'"),
+    (["run.py", timeline_flag("when: 'above(validation/acuracy, 1)', freeze: head")], "'acuracy'.*'accuracy'"),
     (
-        ["run.py", "--evaluate_every=null", ENTRY("when: 'above(validation/loss, 1)', freeze: head")],
+        ["run.py", "--evaluate_every=null", timeline_flag("when: 'above(validation/loss, 1)', freeze: head")],
         r"above\(validation/loss, 1\).* 0\b.*--evaluate_every",
     ),
-    (["run.py", "--max_steps=10", ENTRY("at: 50st, freeze: head")], r"50st .*\b10\b"),
-    (["run.py", ENTRY("at: 1st, freeze: 'encoder.layer[x]'")], r"encoder\.layer\[x\]"),
-    (["run.py", ENTRY("at: 1st, set_lr: fast")], r"\blr .*float.*'fast'"),
-    (["run.py", ENTRY("at: 1st, set_lr: -1")], r"\blr .*-1"),
-    (["run.py", ENTRY("at: 1st, freeze: {modules: head, how: soon}")], "edit 'freeze' 'how'"),
-    (["run.py", ENTRY("at: 1st, merge_lora: 3")], "'merge_lora' .*arguments"),
-    (["run.py", ENTRY("at: 1st, replace_head: ltsm")], "timeline entry 1: .*'ltsm'.*'lstm'"),
+    (["run.py", "--max_steps=10", timeline_flag("at: 50st, freeze: head")], r"50st .*\b10\b"),
+    (["run.py", timeline_flag("at: 1st, freeze: 'encoder.layer[x]'")], r"encoder\.layer\[x\]"),
+    (["run.py", timeline_flag("at: 1st, set_lr: fast")], r"\blr .*float.*'fast'"),
+    (["run.py", timeline_flag("at: 1st, set_lr: -1")], r"\blr .*-1"),
+    (["run.py", timeline_flag("at: 1st, freeze: {modules: head, how: soon}")], "edit 'freeze' 'how'"),
+    (["run.py", timeline_flag("at: 1st, merge_lora: 3")], "'merge_lora' .*arguments"),
+    (["run.py", timeline_flag("at: 1st, replace_head: ltsm")], "timeline entry 1: .*'ltsm'.*'lstm'"),
     (["ablate.py", "--heads", "linear,ltsm", "--seeds", "0,1"], "'ltsm'.*'lstm'"),
     (["ablate.py", "--grid", "best_metric=accuracy,acuracy"], "best_metric=acuracy: .*'acuracy'"),
     (["ablate.py", "--heads", "linear,lstm", "--metric", "acuracy"], "'acuracy'.*'accuracy'"),

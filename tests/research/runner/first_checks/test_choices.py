@@ -1,4 +1,4 @@
-"""Names, options and option values are checked against the source of the built-in entries."""
+"""Names, options and option values are checked against the source code of the built-in heads, hooks and so on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from research.settings.config import Choice
     ("settings", "expected"),
     [
         ({"head": "ltsm"}, "head 'ltsm'.*'lstm'"),
+        # The message is "Unknown option of head 'lstm' 'lstm_sise'. Did you mean 'lstm_size'? ..."
         ({"head": {"name": "lstm", "lstm_sise": 8}}, "head 'lstm' 'lstm_sise'.*'lstm_size'"),
         ({"schedule": {"name": "linear", "num_warmup_steps": 8}}, "schedule 'linear' 'num_warmup_steps'"),
         ({"hook": ["ema", "fgn"]}, "hook 'fgn'.*'fgm'"),
@@ -30,7 +31,7 @@ def test_check_choices_suggests_the_nearest_name(settings: dict[str, Any], expec
         check_choices(RunConfig(**settings))
 
 
-def test_check_choices_names_the_entry_and_the_option_of_an_invalid_value() -> None:
+def test_check_choices_rejects_an_invalid_value_of_an_option() -> None:
     with pytest.raises(ValueError, match=r"hook 'ema': .*decay.*\b2"):
         check_choices(RunConfig(hook=[{"name": "ema", "decay": 2.0}]))
     with pytest.raises(ValueError, match=r"lstm_size.*'big'"):
@@ -38,12 +39,12 @@ def test_check_choices_names_the_entry_and_the_option_of_an_invalid_value() -> N
     check_choices(RunConfig(head={"name": "lstm", "lstm_size": "8"}, hook=[{"name": "ema", "decay": 0.5}]))
 
 
-def test_plugins_allow_unknown_names_but_no_unknown_options_of_built_in_entries() -> None:
+def test_plugins_allow_unknown_names_but_no_unknown_options_of_built_in_heads() -> None:
     check_choices(RunConfig(head="mine", task="mine", hook=["mine"], plugin=["mine.py"]))
     with pytest.raises(UnknownNameError, match="'lstm_sise'"):
         check_choices(RunConfig(head={"name": "lstm", "lstm_sise": 8}, plugin=["mine.py"]))
     early_stopping = Choice("early_stopping", {"metric": "plugin_metric"})
     # A task that a plugin registers may have this metric.
-    check_choice("hooks", "hook", early_stopping, allow_unregistered=True)
+    check_choice(listing="hooks", kind="hook", choice=early_stopping, allow_unregistered=True)
     with pytest.raises(UnknownNameError, match="'plugin_metric'"):
-        check_choice("hooks", "hook", early_stopping, allow_unregistered=False)
+        check_choice(listing="hooks", kind="hook", choice=early_stopping, allow_unregistered=False)

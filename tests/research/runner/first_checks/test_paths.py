@@ -20,6 +20,8 @@ from tests.file_modes import enforce_file_modes
 
 
 @pytest.mark.parametrize("name", ["data", "encoder", "init_from"])
+# An unknown home directory, a path and a name that are too long, a byte that is not UTF-8 (\udce9), a folder that
+# cannot be read, and a line break.
 @pytest.mark.parametrize(
     "path", ["~nosuchuser/a", "./" + "x" * 5000, "./" + "a" * 300, "./caf\udce9.csv", "./locked/a.csv", "./two\nlines"]
 )

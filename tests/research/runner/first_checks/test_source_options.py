@@ -37,7 +37,7 @@ def test_read_options_returns_keyword_only_parameters() -> None:
         ("share", float, inspect.Parameter.empty),
         ("other", Any, None),
     ]
-    assert read_options(None) == ()
+    assert read_options(None) == ()  # a head, hook and so on without a function that has options
 
 
 def test_read_options_of_an_edit_returns_all_parameters_except_the_first() -> None:
@@ -60,5 +60,5 @@ def test_check_values_runs_the_checks_in_the_source(values: dict[str, Any], mess
 
 
 def test_check_values_skips_checks_that_depend_on_more_than_the_options() -> None:
-    check_values(parse_function(SOURCE), {"size": 2, "share": -1.0})
-    check_values(None, {"size": 0})
+    check_values(parse_function(SOURCE), {"size": 2, "share": -1.0})  # the check of `share < 0` follows an assignment
+    check_values(None, {"size": 0})  # no function, and thus no checks

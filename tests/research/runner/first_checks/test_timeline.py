@@ -15,7 +15,10 @@ from research.runner.first_checks.timeline import check_timeline
     [
         ({"timeline": [{"at": "3x", "freeze": "head"}]}, r"timeline entry 1: .*'3x'"),
         ({"timeline": [{"every": 3, "freeze": "head"}]}, r"timeline entry 1: .*'3'"),
-        ({"timeline": [{"at": "1st", "freeze": "head"}, {"at": "1st", "frezze": "head"}]}, r"timeline entry 2: .*'fre"),
+        (
+            {"timeline": [{"at": "1st", "freeze": "head"}, {"at": "1st", "frezze": "head"}]},
+            r"timeline entry 2: .*'frezze'.*'freeze'",
+        ),
         ({"timeline": [{"at": "1st", "freeze": "haed"}]}, r"'haed'.*'head'"),
         ({"timeline": [{"at": "1st", "replace_head": {"name": "lstm", "size": 8}}]}, r"'lstm' 'size'.*'lstm_size'"),
         ({"timeline": [{"at": "1st", "set_objective": "focl"}]}, r"'focl'.*'focal'"),
@@ -29,7 +32,7 @@ from research.runner.first_checks.timeline import check_timeline
                 "evaluate_every": "5st",
                 "timeline": [{"when": "plateau(validation/loss, 2)", "freeze": "head"}],
             },
-            r"plateau\(validation/loss, 2\) .*\b1\b",
+            r"plateau\(validation/loss, 2\) .*\b1\b",  # of the evaluations, only 1 is before the last step
         ),
     ],
 )

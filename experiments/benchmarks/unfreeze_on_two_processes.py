@@ -42,7 +42,7 @@ PEAK_RATE = 1e-4
 """Learning rate of both the layers and the head."""
 CONFIG = Path(__file__).parents[2] / "accelerate_configs" / "cpu_2_processes.yaml"
 HEADER = """\
-| arm | processes | ends | tensors of the two layers that trained | frozen tensors that changed \
+| arm | processes | ends | tensors of the two layers that changed | frozen tensors that changed \
 | steps on which the layers' gradients were not averaged | replicas at the end | the layers' rate / the head's |
 |---|---|---|---|---|---|---|---|"""
 
@@ -359,7 +359,7 @@ def load_parts(folder: Path) -> tuple[Any, Any, Any]:
     return model.train(), Dataset.from_dict({**encoded, "labels": labels}), tokenizer
 
 
-def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
+def launch(arm: str, num_processes: int, folder: Path, time_limit: float) -> str | None:
     """Launch an arm in the way usual for its framework; return a description of its failure, or None if it succeeds."""
     launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
     arguments = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
@@ -368,14 +368,14 @@ def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | 
             (sys.executable, *launcher, *arguments), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            status = process.wait(seconds)
+            status = process.wait(time_limit)
         except subprocess.TimeoutExpired:
             process.terminate()  # torchrun stops its workers, which have their own sessions, within 30 seconds
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(40)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # remaining processes, such as Lightning's second one
-            return f"hangs, stopped after {seconds:.0f} s"
+            return f"hangs, stopped after {time_limit:.0f} s"
         output.seek(0)
         return f"exit status {status}: {output.read().strip()[-2000:]}" if status else None
 

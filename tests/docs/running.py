@@ -99,7 +99,7 @@ class PageRunner:
         assert not unprinted, f"{block.place}: the commands did not print {sorted(unprinted)}:\n{self._printed[-4000:]}"
 
     def _commands(self, block: Block, name: str | None) -> Iterator[str]:
-        """Yield the commands that test a block, which was saved under a name."""
+        """Yield the commands that test a block; `name` is the file to which the block was saved, if any."""
         if block.language == "bash":
             for command in split_into_commands(block.text):
                 yield self._shorten(command, block.notes.get("tested with"))
@@ -136,7 +136,7 @@ class PageRunner:
 
 
 def words_in(text: str) -> set[str]:
-    """Return the words of a text, without numbers, words of one letter, and line breaks within a word."""
+    """Return the words of a text: sequences of two or more letters or underscores."""
     return set(re.findall(r"[A-Za-z_]{2,}", text))
 
 
@@ -155,7 +155,7 @@ def _end_of_command(command: str) -> int:
 
 def split_into_arguments(command: str) -> list[str] | None:
     """Return a command as a list of arguments, or None if it needs a shell."""
-    for words, start in INTERPRETERS.items():
-        if command.startswith(f"{words} ") and _end_of_command(command) == len(command) and "$" not in command:
-            return [*start, *shlex.split(command.removeprefix(words), comments=True)]
+    for first_words, replacement in INTERPRETERS.items():
+        if command.startswith(f"{first_words} ") and _end_of_command(command) == len(command) and "$" not in command:
+            return [*replacement, *shlex.split(command.removeprefix(first_words), comments=True)]
     return None

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from calibration import (
-    draw_differences,
+    draw_arm_and_baseline,
     draw_studies,
     find_alarms,
     find_runs,
@@ -38,6 +38,7 @@ def wrong_rows(seed: int) -> np.ndarray:
 
 
 def write_run(folder: Path, seed: int, *, status: str = "finished", **settings: Any) -> None:
+    """Write the files of a run that calibration.py reads: settings, result, and predictions of the test rows."""
     run = folder / f"run-{seed}"
     (run / "predictions").mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"head": "mean", **settings, "seed": seed}), encoding="utf-8")
@@ -91,7 +92,7 @@ from research.tasks.single_label import SingleLabel
 class NearMiss(SingleLabel):
     @classmethod
     def correctness(cls, labels, predicted):
-        return np.abs(predicted - labels) <= 1
+        return np.abs(predicted - labels) <= 1  # with the labels 0 and 1, every prediction is correct
 """
 
 
@@ -123,7 +124,7 @@ def test_find_alarms_agrees_with_compare_arms() -> None:
         for study in studies.tolist()
     ]
     assert alarms.tolist() == [any(each.verdict in ("better", "worse") for each in study) for study in verdicts]
-    assert 0 < alarms.sum() < 40
+    assert 0 < alarms.sum() < 40  # of 200: the verdicts include both outcomes
 
 
 def test_arms_of_a_study_get_different_runs_for_each_seed() -> None:
@@ -143,9 +144,9 @@ def test_arms_of_a_study_are_measured_on_the_same_sample_of_rows() -> None:
     assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)
 
 
-def test_draw_differences_raises_the_accuracy_of_the_arm_by_q_times_the_error_rate() -> None:
+def test_correcting_errors_with_probability_q_raises_the_accuracy_by_q_times_the_error_rate() -> None:
     accuracies = np.full((2000, 3), 0.6)
-    arm, baseline = draw_differences(accuracies, num_rows=50, q=0.25, num_seeds=5, rng=np.random.default_rng(0))
+    arm, baseline = draw_arm_and_baseline(accuracies, num_rows=50, q=0.25, num_seeds=5, rng=np.random.default_rng(0))
     assert (baseline == 0.6).all()
     assert (arm - baseline).mean() == pytest.approx(0.25 * 0.4, abs=0.002)
     assert (arm - baseline).std() == pytest.approx(np.sqrt(20 * 0.25 * 0.75) / 50, rel=0.05)  # 20 of 50 are wrong

@@ -177,7 +177,7 @@ def verify(run_flags: Sequence[str], settings: VerifySettings) -> int:
         print(f"running until {next_cut} ..." if next_cut else "running until the end ...", flush=True)
         flags = [*run_flags, "--resume=auto"]
         status = run_in_new_process(cut_run, flags, settings.accelerate_config, next_cut)
-        if (status == 0) != (next_cut is None):  # a run that is killed fails; the last one has no cut
+        if (status == 0) != (next_cut is None):  # a run with a cut is killed, so it fails; the last run has no cut
             print(cut_run.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
         difference = next(compare_hashes(uninterrupted_run, cut_run), None)

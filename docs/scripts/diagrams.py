@@ -40,7 +40,7 @@ def read_layers() -> list[list[str]]:
 
 def draw_packages() -> str:
     """Return a picture of the packages in their layers, as SVG. Each package imports only from layers below its own."""
-    rows = read_layers()
+    rows = read_layers()  # one row of boxes for each layer
     width, row_height, gap = 760, 44, 12
     top = row_height + 2 * gap + 10
     height = top + len(rows) * (row_height + gap) + row_height + 2 * gap + 14
@@ -131,7 +131,7 @@ def draw_loop() -> str:
         "The training loop and the points at which it calls hooks", width, 8 + height * len(LOOP_STAGES) + 90
     )
     y = 8.0
-    open_frames: list[tuple[str, float]] = []
+    open_frames: list[tuple[str, float]] = []  # key and top edge of each, outermost first
 
     def close_frames(depth: int) -> None:
         """Draw the open frames that are nested deeper than `depth`."""
@@ -149,7 +149,7 @@ def draw_loop() -> str:
         depth = DEPTHS[frame]
         close_frames(depth)
         for outer in ("epoch", "step", "micro"):
-            if DEPTHS[outer] <= depth and outer not in [name_of_open for name_of_open, _ in open_frames]:
+            if DEPTHS[outer] <= depth and outer not in [key for key, _ in open_frames]:
                 open_frames.append((outer, y + 14))
                 y += 28
         x = 20 + indent * depth

@@ -65,7 +65,7 @@ def study_settings_page() -> str:
             "`ablate.py work`, which starts an additional worker, accepts only the settings in the second group.\n",
             "This page is generated from the declarations in `research/studies/command.py`.\n",
             *_group_section(StudySettings),
-            *_group_section(WorkerSettings, prefix="work-"),
+            *_group_section(WorkerSettings, anchor_prefix="work-"),
             *_study_file_section(),
         ]
     )
@@ -121,13 +121,13 @@ def _anchor(group: type) -> str:
     return "group-" + (group.__doc__ or "").lower().replace(" ", "-")
 
 
-def _group_section(group: type, *, is_run_setting: bool = False, prefix: str = "") -> Iterator[str]:
+def _group_section(group: type, *, is_run_setting: bool = False, anchor_prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
-    described = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
+    descriptions = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
     kinds, defaults = typing.get_type_hints(group), group()
     for name, declared in declarations(group).items():
-        yield heading(3, code(f"--{name}"), prefix + name)
-        text = " ".join(described[name].split())
+        yield heading(3, code(f"--{name}"), anchor_prefix + name)
+        text = " ".join(descriptions[name].split())
         yield link_settings(text, setting_types(), "" if is_run_setting else RUN_SETTINGS_PAGE) + "\n"
         yield "".join(
             f"- {line}\n"

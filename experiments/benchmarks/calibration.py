@@ -256,13 +256,14 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
     yield "| effect | q | comparisons | seeds | power promised | found | error of the simulation | within 5 points |"
     yield "|---|---|---|---|---|---|---|---|"
     error_rate = 1 - accuracies.mean()
-    spread = _std_of_differences(accuracies, num_rows, 0.0, rng)
+    spread = _std_of_differences(accuracies, num_rows, q=0.0, rng=rng)
     for effect, number in itertools.product(EFFECTS, (1, num_comparisons)):
         q = effect * spread / error_rate
         if q > 1:
             yield f"| {effect * spread:+.2%} | impossible: q > 1 | | | | | | |"
             continue
         std = _std_of_differences(accuracies, num_rows, q, rng)
+        # No seeds have been run yet.
         needed = seeds_needed(effect * spread, std, num_seeds=0, num_comparisons=number)
         line = f"| {effect * spread:+.2%} | {q:.3f} | {number} |"
         if needed.total is None or needed.power is None:

@@ -43,7 +43,7 @@ PEAK_RATE = 1e-4
 CONFIG = Path(__file__).parents[2] / "accelerate_configs" / "cpu_2_processes.yaml"
 HEADER = """\
 | arm | processes | ends | tensors of the two layers that changed | frozen tensors that changed \
-| steps on which the layers' gradients were not averaged | replicas at the end | the layers' rate / the head's |
+| steps in which the layers' gradients were not averaged | replicas at the end | the layers' rate / the head's |
 |---|---|---|---|---|---|---|---|"""
 
 
@@ -68,7 +68,7 @@ class StepRecorder:
         self.initial_values = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def before_step(self, optimizer: Any) -> None:
-        """Remember hashes of the gradients, and learning rates, just before the optimizer steps."""
+        """Remember a hash of the two layers' gradients, and learning rates, just before the optimizer steps."""
         import torch
 
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -382,30 +382,32 @@ def launch(arm: str, num_processes: int, folder: Path, time_limit: float) -> str
 
 def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -> str:
     """Return an arm's row of the table, computed from the files of its processes."""
-    ranks = [
+    lines_by_process = [
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for path in sorted(folder.glob("rank-*.jsonl"))
     ]
-    steps = [[line for line in lines if "step" in line] for lines in ranks]
-    world_sizes = sorted({line["world_size"] for lines in steps for line in lines})
+    steps_by_process = [[line for line in lines if "step" in line] for lines in lines_by_process]
+    world_sizes = sorted({line["world_size"] for lines in steps_by_process for line in lines})
     process_cell = (
         str(num_processes)
         if world_sizes in ([], [num_processes])
         else f"{num_processes}, which report a world size of {world_sizes}"
     )
-    if failure or len(ranks) != num_processes:
-        errors = [line["error"] for lines in ranks for line in lines if "error" in line]
-        reasons = errors or [failure or f"expected the files of {num_processes} processes, found {len(ranks)}"]
-        step_text = f"in step {1 + min(map(len, steps), default=0)}"
+    if failure or len(lines_by_process) != num_processes:
+        errors = [line["error"] for lines in lines_by_process for line in lines if "error" in line]
+        reasons = errors or [
+            failure or f"expected the files of {num_processes} processes, found {len(lines_by_process)}"
+        ]
+        step_text = f"in step {1 + min(map(len, steps_by_process), default=0)}"
         print(f"{arm}, {num_processes} processes, {step_text}: {' / '.join(dict.fromkeys(reasons))}")
         return f"| {arm} | {process_cell} | {step_text}: {textwrap.shorten(reasons[0], 80)} | | | | | |"
-    ends = [lines[-1] for lines in ranks]
+    ends = [lines[-1] for lines in lines_by_process]
     trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))
-    trained_steps = [line for line in steps[0] if line["gradients"]]
+    trained_steps = [line for line in steps_by_process[0] if line["gradients"]]
     rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in trained_steps[:1] for rate in first["rates"])
     not_averaged, replicas = "", ""
     if num_processes > 1:
-        pairs = list(zip(*steps, strict=True))
+        pairs = list(zip(*steps_by_process, strict=True))
         not_averaged = (
             f"{sum(first['gradients'] != second['gradients'] for first, second in pairs)} of {len(trained_steps)}"
         )
@@ -419,7 +421,7 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     cells = [
         arm,
         process_cell,
-        f"after step {len(steps[0])}",
+        f"after step {len(steps_by_process[0])}",
         trained,
         changed,
         not_averaged,

@@ -8,9 +8,8 @@ False alarms: each simulated study compares the arm with itself. For each seed o
 drawn run, and no two arms get the same one, so no run is compared with itself. Runs are drawn anew for each seed, so
 the draws are independent, as the t test assumes. A study may also have more seeds than there are runs. All arms of a
 study are measured on the same bootstrap sample of the test rows, and each study has its own sample. Without the
-bootstrap, all studies would use the same few accuracies, one per run. (The runs' accuracies
-differ more on bootstrapped rows than on the real rows, so the power in the last table is not a forecast for real
-studies.)
+bootstrap, all studies would use the same few accuracies, one per run. (The runs' accuracies differ more on bootstrapped
+rows than on the real rows, so the power in the last table is not a forecast for real studies.)
 
 Studies draw from a small number of runs. Two columns of the table show the effect of that:
 

@@ -47,7 +47,7 @@ class PageRunner:
         self, folder: Path, environment: dict[str, str], encoder: Path, make_my_run: Callable[[], Path]
     ) -> None:
         self.folder, self.environment, self.encoder, self.make_my_run = folder, environment, encoder, make_my_run
-        self._printed = ""
+        self._printed = ""  # by the commands of the previous block
         for name in ("experiments", "accelerate_configs"):
             (folder / name).symlink_to(ROOT / name)
 
@@ -60,10 +60,11 @@ class PageRunner:
             self.run_block(block)
 
     def run_block(self, block: Block) -> None:
-        """Save a block to a file if it names one, and run its commands.
+        """Save a block to a file and run its commands, or check that the output in the block was printed.
 
         Raises:
-            AssertionError: if the block's language is not tested, or a command ends with an unexpected exit status.
+            AssertionError: if the block's language is not tested, a command ends with an unexpected exit status, or
+                words of the output in the block were not printed.
         """
         if "not tested" in block.notes:
             self._printed = ""
@@ -80,13 +81,13 @@ class PageRunner:
         if name is not None:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(block.text, encoding="utf-8")
-        status = int(block.notes.get("exits with", "0"))
+        expected_status = int(block.notes.get("exits with", "0"))
         self._printed = ""
         for command in self._commands(block, name):
             process = self._execute(command)
             self._printed += process.stdout + process.stderr
-            assert process.returncode == status, (
-                f"{block.place}: {command}\nexit status {process.returncode}, expected {status}\n"
+            assert process.returncode == expected_status, (
+                f"{block.place}: {command}\nexit status {process.returncode}, expected {expected_status}\n"
                 f"{process.stdout[-2000:]}{process.stderr[-4000:]}"
             )
 

@@ -157,7 +157,7 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
 
 
 def time_floor(study: list[str]) -> dict[str, float]:
-    """Run the encoder once on all rows, then train and evaluate every head on its output; return the seconds."""
+    """Run the encoder once on all rows, then train and evaluate every head on its output; return the seconds of each."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches
@@ -200,6 +200,7 @@ def time_floor(study: list[str]) -> dict[str, float]:
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
             for micro_batch in evaluation_batches(lengths, 0, 1, batch_size):
+                # Only the time matters, so the logits are not used.
                 head(*build_batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
 
     for trial in trials:

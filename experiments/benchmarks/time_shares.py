@@ -47,7 +47,7 @@ class ProfilerHook(Hook):
 
     def __init__(self, num_warmup_steps: int, num_steps: int) -> None:
         self.start_after, self.stop_after = num_warmup_steps, num_warmup_steps + num_steps
-        self.profiler = profile(activities=[ProfilerActivity.CPU], acc_events=True)  # otherwise torch warns
+        self.profiler = profile(activities=[ProfilerActivity.CPU], acc_events=True)
         self.wall_seconds = 0.0
 
     def end_of_step(self, run: Run) -> None:

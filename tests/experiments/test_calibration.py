@@ -120,11 +120,13 @@ def test_find_alarms_agrees_with_compare_arms() -> None:
     alarms = find_alarms(accuracies, num_comparisons=3, num_seeds=5, rng=np.random.default_rng(1))
     studies = draw_studies(accuracies, num_arms=4, num_seeds=5, rng=np.random.default_rng(1))
     verdicts = [
-        compare_arms({str(arm): dict(enumerate(each)) for arm, each in enumerate(study)}, "0", higher_is_better=True)
+        compare_arms(
+            {str(arm): dict(enumerate(each)) for arm, each in enumerate(study)}, baseline="0", higher_is_better=True
+        )
         for study in studies.tolist()
     ]
     assert alarms.tolist() == [any(each.verdict in ("better", "worse") for each in study) for study in verdicts]
-    assert 0 < alarms.sum() < 40  # of 200: the verdicts include both outcomes
+    assert 0 < alarms.sum() < 40  # some of the 200 studies find a difference, most do not
 
 
 def test_no_two_arms_of_a_study_get_the_same_run_for_a_seed() -> None:
@@ -142,7 +144,7 @@ def test_arms_of_a_study_are_measured_on_the_same_sample_of_rows() -> None:
     assert accuracies.shape == (700, 6)
     assert np.ptp(accuracies, axis=1).max() == 0
     assert accuracies[:, 0].mean() == pytest.approx(17 / 50, abs=0.01)
-    assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)  # of a binomial share
+    assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)  # binomial
 
 
 def test_correcting_errors_with_probability_q_raises_the_accuracy_by_q_times_the_error_rate() -> None:

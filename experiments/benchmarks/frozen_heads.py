@@ -157,7 +157,7 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
 
 
 def time_floor(study: list[str]) -> dict[str, float]:
-    """Run the encoder once on all rows, then train and evaluate every head on its output; return the seconds of each."""
+    """Run the encoder once on all rows, train and evaluate every head on its output, and return the seconds of each."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches

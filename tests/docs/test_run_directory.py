@@ -82,7 +82,7 @@ def test_fields_of_journal_are_described(finished_run: Path) -> None:
 
 def test_fields_of_result_are_described(finished_run: Path) -> None:
     result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
-    check_described("resultjson", "field", result, absent=("error",))
+    check_described("resultjson", "field", result, absent=("error",))  # failed runs have it
 
 
 def test_columns_of_predictions_are_described(finished_run: Path) -> None:

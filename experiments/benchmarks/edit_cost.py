@@ -9,7 +9,7 @@ step except the first. It reports these times, as medians over rounds:
 - for each edit, the time of everything that happens between two steps because of it (agreement of the processes, the
   edit, wrapping the model again, audit, journal)
 - the time of the four checks of the audit that need no communication (the longest over all edits)
-- the time for computing the checksums that the audit's fifth check exchanges, without exchanging them (the longest
+- the time for computing the checksums that the audit compares between processes, without exchanging them (the longest
   over all edits)
 """
 
@@ -72,7 +72,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
             assert isinstance(run, TrainingRun)
             model, wrapped, num_processes = run.encoder_with_head, run.wrapped, run.accelerator.num_processes
 
-            def audit_without_checksum() -> None:
+            def check_without_checksums() -> None:
                 audit.check_optimizer(model, run.optimizer)
                 audit.check_reducer(model, wrapped, num_processes)
                 audit.check_rates(run.optimizer, run.schedule)
@@ -82,7 +82,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
                 for parameter in model.parameters():
                     checksum(parameter)
 
-            checks = {"audit without checksum": audit_without_checksum, "checksum": compute_checksums}
+            checks = {"audit without checksum": check_without_checksums, "checksum": compute_checksums}
             for name, check in checks.items():
                 started = time.perf_counter()
                 check()

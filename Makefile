@@ -38,7 +38,7 @@ test-gpu: $(SETUP)
 	$(BIN)/python -m pytest -m gpu
 
 # Test with the lowest versions that setup.cfg allows. These versions call functions that newer dependencies have
-# deprecated.
+# deprecated, so deprecation warnings are ignored.
 test-oldest: $(OLDEST)
 	.venv-oldest/bin/python $(TESTS) -W ignore::DeprecationWarning
 

@@ -137,7 +137,7 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
         raise ValueError(f"--accelerate_config: the file {settings.accelerate_config} does not exist.")
     run = build_command(separated)
     if run.config.save_every is None and all(flag.name != "save_every" for flag in flags):
-        flags.append(Flag("save_every", None, "20%"))
+        flags.append(Flag("save_every", None, "20%"))  # so that there are checkpoints to resume from
     return VerifyCommand(settings, list(map(str, flags)), run)
 
 
@@ -177,7 +177,7 @@ def verify(run_flags: Sequence[str], settings: VerifySettings) -> int:
         print(f"running until {next_cut} ..." if next_cut else "running until the end ...", flush=True)
         flags = [*run_flags, "--resume=auto"]
         status = run_in_new_process(cut_run, flags, settings.accelerate_config, next_cut)
-        if (status == 0) != (next_cut is None):  # a run that is killed fails; the last one has no cut
+        if (status == 0) != (next_cut is None):  # a run with a cut is killed, so it fails; the last run has no cut
             print(cut_run.with_suffix(".txt").read_text(), file=sys.stderr)
             return 1
         difference = next(compare_hashes(uninterrupted_run, cut_run), None)
@@ -268,7 +268,7 @@ def run_watched(command: WatchedRunCommand) -> int:
 
 def describe_start(run: Path) -> str:
     """Return the name of the checkpoint from which a run was last started, or "the beginning"."""
-    lines = _lines(run.with_suffix(".hashes") / "begun-0.jsonl")
+    lines = _read_lines(run.with_suffix(".hashes") / "begun-0.jsonl")
     return lines[-1]["resumed_from"] or "the beginning"
 
 
@@ -276,8 +276,8 @@ def compare_hashes(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
     """Yield the differences between the hashes of both runs, for every step that the run with cuts recorded."""
     for path in sorted(cut_run.with_suffix(".hashes").glob("process-*.jsonl")):
         expected_path = uninterrupted_run.with_suffix(".hashes") / path.name
-        expected = {line["step"]: line["hashes"] for line in _lines(expected_path)}
-        for line in _lines(path):
+        expected = {line["step"]: line["hashes"] for line in _read_lines(expected_path)}
+        for line in _read_lines(path):
             hashes, expected_hashes = line["hashes"], expected[line["step"]]
             for name in dict.fromkeys([*expected_hashes, *hashes]):
                 if expected_hashes.get(name) != hashes.get(name):
@@ -294,7 +294,10 @@ def compare_files(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
             yield f"{name} of result.json differs"
     for name in ("metrics.jsonl", "journal.jsonl"):
         lines = [
-            [{key: value for key, value in line.items() if key != "examples_per_second"} for line in _lines(run / name)]
+            [
+                {key: value for key, value in line.items() if key != "examples_per_second"}
+                for line in _read_lines(run / name)
+            ]
             for run in (uninterrupted_run, cut_run)
         ]
         if lines[0] != lines[1]:
@@ -304,7 +307,7 @@ def compare_files(uninterrupted_run: Path, cut_run: Path) -> Iterator[str]:
             yield f"predictions/{path.name} differs"
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path) -> list[dict[str, Any]]:
     # A killed process may have left an incomplete last line.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
 

@@ -30,7 +30,7 @@ SUMMARIES = {
 """Text in the box of each package of research/: a few words about its contents."""
 
 
-def import_layers() -> list[list[str]]:
+def read_layers() -> list[list[str]]:
     """Return the layers of the import contract in setup.cfg, top first; each is a list of packages of research/."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -40,7 +40,7 @@ def import_layers() -> list[list[str]]:
 
 def draw_packages() -> str:
     """Return a picture of the packages in their layers, as SVG. Each package imports only from layers below its own."""
-    rows = import_layers()
+    rows = read_layers()  # one row of boxes for each layer
     width, row_height, gap = 760, 44, 12
     top = row_height + 2 * gap + 10
     height = top + len(rows) * (row_height + gap) + row_height + 2 * gap + 14
@@ -101,13 +101,13 @@ def draw_run() -> str:
     return drawing.svg()
 
 
-POINTS: list[tuple[str, str, str]] = [
+LOOP_STAGES: list[tuple[str, str, str]] = [
     ("run", "on_train_start", "or on_resume, if the run continues from a checkpoint"),
     ("epoch", "on_epoch_start", "followed by a boundary"),
     ("micro", "on_batch", "may change the batch"),
     ("micro", "", "forward and backward"),
     ("micro", "after_backward", "may add to the gradients"),
-    ("step", "before_step", "gradients are averaged; may skip the step"),
+    ("step", "before_step", "gradients are complete, not clipped yet; may skip the step"),
     ("step", "", "clip, optimizer step, schedule"),
     ("step", "after_step", "evaluations run here: before_evaluate, after_evaluate"),
     ("step", "", "boundary: pending edits are applied and audited"),
@@ -127,9 +127,11 @@ FRAMES = {"epoch": "every epoch", "step": "every step", "micro": "every micro-ba
 def draw_loop() -> str:
     """Return a picture of the loop and its points, as SVG."""
     height, indent, width = 46, 26, 760
-    drawing = Drawing("The training loop and the points at which it calls hooks", width, 8 + height * len(POINTS) + 90)
+    drawing = Drawing(
+        "The training loop and the points at which it calls hooks", width, 8 + height * len(LOOP_STAGES) + 90
+    )
     y = 8.0
-    open_frames: list[tuple[str, float]] = []
+    open_frames: list[tuple[str, float]] = []  # key and top edge of each, outermost first
 
     def close_frames(depth: int) -> None:
         """Draw the open frames that are nested deeper than `depth`."""
@@ -143,11 +145,11 @@ def draw_loop() -> str:
             drawing.text(right_edge - CHARACTER_WIDTH * len(caption) - 28, start, caption)
             y += 12
 
-    for frame, name, text in POINTS:
+    for frame, name, text in LOOP_STAGES:
         depth = DEPTHS[frame]
         close_frames(depth)
         for outer in ("epoch", "step", "micro"):
-            if DEPTHS[outer] <= depth and outer not in [name_of_open for name_of_open, _ in open_frames]:
+            if DEPTHS[outer] <= depth and outer not in [key for key, _ in open_frames]:
                 open_frames.append((outer, y + 14))
                 y += 28
         x = 20 + indent * depth

@@ -68,7 +68,7 @@ class Drawing:
 
     def svg(self) -> str:
         """Return the picture as SVG."""
-        head = (
+        arrowhead = (
             '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
             f'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{LINE}"/></marker></defs>'
         )
@@ -77,7 +77,7 @@ class Drawing:
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
                 f'width="{self.width}" height="{self.height}" role="img" font-family="{escape(FONT)}">',
                 f"<title>{escape(self.title)}</title>",
-                head,
+                arrowhead,
                 *self.parts,
                 "</svg>\n",
             ]

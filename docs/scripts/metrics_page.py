@@ -69,5 +69,5 @@ def _metric_section(metric: Metric, tasks: Mapping[str, type[Task]]) -> Iterator
     yield heading(2, code(metric.name), metric.name)
     yield MEANINGS[metric.name] + "\n"
     yield f"- Values: {bounds}; {'lower' if metric.lower_is_better else 'higher'} is better."
-    computing = [name for name, task in tasks.items() if metric in (LOSS, *task.metrics, task.label_metric)]
-    yield f"- Tasks: {', '.join(f'[{code(name)}](tasks.md#{name})' for name in computing)}.\n"
+    task_names = [name for name, task in tasks.items() if metric in (LOSS, *task.metrics, task.label_metric)]
+    yield f"- Tasks: {', '.join(f'[{code(name)}](tasks.md#{name})' for name in task_names)}.\n"

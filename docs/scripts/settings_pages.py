@@ -21,7 +21,7 @@ from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
 from research.studies.grid import StudySpec
 
-RUN_SETTINGS = "settings.md"
+RUN_SETTINGS_PAGE = "settings.md"
 """Link to the page of run.py's settings from other pages of the reference."""
 ROOT = Path(__file__).parents[2]
 _TYPE_NAMES: dict[Any, str] = {
@@ -65,7 +65,7 @@ def study_settings_page() -> str:
             "`ablate.py work`, which starts an additional worker, accepts only the settings in the second group.\n",
             "This page is generated from the declarations in `research/studies/command.py`.\n",
             *_group_section(StudySettings),
-            *_group_section(WorkerSettings, prefix="work-"),
+            *_group_section(WorkerSettings, anchor_prefix="work-"),
             *_study_file_section(),
         ]
     )
@@ -121,14 +121,14 @@ def _anchor(group: type) -> str:
     return "group-" + (group.__doc__ or "").lower().replace(" ", "-")
 
 
-def _group_section(group: type, *, is_run_setting: bool = False, prefix: str = "") -> Iterator[str]:
+def _group_section(group: type, *, is_run_setting: bool = False, anchor_prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
-    described = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
+    descriptions = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
     kinds, defaults = typing.get_type_hints(group), group()
     for name, declared in declarations(group).items():
-        yield heading(3, code(f"--{name}"), prefix + name)
-        text = " ".join(described[name].split())
-        yield link_settings(text, setting_types(), "" if is_run_setting else RUN_SETTINGS) + "\n"
+        yield heading(3, code(f"--{name}"), anchor_prefix + name)
+        text = " ".join(descriptions[name].split())
+        yield link_settings(text, setting_types(), "" if is_run_setting else RUN_SETTINGS_PAGE) + "\n"
         yield "".join(
             f"- {line}\n"
             for line in _facts_about(kinds[name], getattr(defaults, name), declared, is_run_setting=is_run_setting)
@@ -145,9 +145,11 @@ def _facts_about(kind: Any, default: Any, declared: Declaration, *, is_run_setti
         return
     yield f"**If it changes on resume:** {declared.effect.value}."
     if declared.effect is not Effect.INVOCATION:
-        fork = "may change it" if declared.fixed_in_forks is None else f"may not change it: {declared.fixed_in_forks}"
+        reason = declared.fixed_in_forks
+        fork = "may change it" if reason is None else f"may not change it: {reason}"
         yield f"**A fork** {fork}."
-    study = "may vary it" if declared.fixed_in_studies is None else f"may not vary it: {declared.fixed_in_studies}"
+    reason = declared.fixed_in_studies
+    study = "may vary it" if reason is None else f"may not vary it: {reason}"
     instead = "" if declared.study_alternative is None else f" ({declared.study_alternative})"
     yield f"**A study's grid** {study}{instead}."
 

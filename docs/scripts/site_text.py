@@ -37,6 +37,7 @@ def link_settings(text: str, anchors: Iterable[str], page: str = "") -> str:
             return f"[`{match[0]}`]({PAGE_NAMES.get(match[2], match[2])}.md)"
         return f"[`{match[0]}`]({page}#{name})" if name in settings_with_anchor else f"`{match[0]}`"
 
+    # The pattern matches a setting with an option such as `.lstm_size` or `.<option>`, and --list with a registry.
     return "".join(
         part
         if part.startswith("`")

@@ -1,6 +1,6 @@
 """Measure the effect of attention dropout on accuracy and on training time.
 
-python experiments/benchmarks/attention_dropout.py runs/attention_dropout
+    python experiments/benchmarks/attention_dropout.py runs/attention_dropout
 
 The table shows the test accuracy (mean and standard deviation over seeds) and the median training time.
 """

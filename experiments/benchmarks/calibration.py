@@ -1,25 +1,25 @@
 """Check by simulation whether comparisons of arms have the promised error rates, using predictions of real runs.
 
-    python experiments/benchmarks/calibration.py runs/one-arm
+    python experiments/benchmarks/calibration.py runs/one-arm/trials
 
 The folder must hold finished runs of one arm, which differ only in their seeds. The script trains nothing.
 
 False alarms: each simulated study compares the arm with itself. For each seed of a study, every arm gets a randomly
 drawn run, and no two arms get the same one, so no run is compared with itself. Runs are drawn anew for each seed, so
 the draws are independent, as the t test assumes. A study may also have more seeds than there are runs. All arms of a
-study are measured on the same bootstrap sample of the test rows, and each study has its own sample. On the real rows,
-all studies would use the same few accuracies, one per run. The runs' accuracies differ more on bootstrapped rows than
-on the real rows, so the power below holds only for the simulated studies and is not a forecast for real ones.
+study are measured on the same bootstrap sample of the test rows, and each study has its own sample. Without the
+bootstrap, all studies would use the same few accuracies, one per run. (The runs' accuracies differ more on bootstrapped
+rows than on the real rows, so the power in the last table is not a forecast for real studies.)
 
 Studies draw from a small number of runs. Two columns of the table show the effect of that:
 
 - `error from the choice of runs`: the simulation is repeated on random halves of the runs. The standard deviation of
   the results estimates the standard error due to the choice of runs and to the simulation.
 - `control`: the same simulation with normal random numbers instead of accuracies, one number per run and study. For
-  normally distributed differences, the t test is exact. So if the control of one comparison differs from 5% by more
-  than the error of the simulation, the cause is the small number of runs. (With 5 seeds, the control is 0.4 points too
-  high with 12 runs, 0.2 with 24, and not visibly too high with 50.) With several comparisons, Holm's correction
-  contributes too, since it does not account for the shared baseline.
+  normally distributed differences, the t test is exact. So if the control for studies with one comparison differs from
+  5% by more than the error of the simulation, the cause is the small number of runs. (With 5 seeds, the control is 0.4
+  points too high with 12 runs, 0.2 with 24, and not visibly too high with 50.) With several comparisons, Holm's
+  correction contributes too, since it does not account for the shared baseline.
 
 Intervals: how often the 95% confidence interval of an arm's mean contains the mean of all runs. The table compares the
 interval by Student's t with the interval on the logit scale, which Midway uses for metrics from 0 to 1. The table also
@@ -29,8 +29,8 @@ Power: in the second arm of each study, every wrong prediction is corrected with
 accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and the standard deviation of paired
 differences (measured in additional simulated studies), and returns a number of seeds and the power promised for it. The
 table compares the promised power with the share of simulated studies, each with that number of seeds, that find the
-effect. With several comparisons, an effect counts as found if its p value is at most the level to which Holm's
-correction compares the smallest p value.
+effect. An effect counts as found if its p value is at most 5% divided by the number of comparisons, the level that
+Holm's correction applies to the smallest p value.
 
 The script calls Midway's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).
 """
@@ -233,7 +233,7 @@ def _excludes_zero(correct: Bools) -> bool:
     return not low <= 0 <= high
 
 
-def draw_differences(
+def draw_arm_and_baseline(
     accuracies: Floats, num_rows: int, q: float, num_seeds: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Return accuracies of the arm with corrected predictions and of the unchanged arm, each [num_studies, num_seeds].
@@ -255,19 +255,20 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
     yield "| effect | q | comparisons | seeds | power promised | found | error of the simulation | within 5 points |"
     yield "|---|---|---|---|---|---|---|---|"
     error_rate = 1 - accuracies.mean()
-    spread = _std_of_differences(accuracies, num_rows, 0.0, rng)
+    spread = _std_of_differences(accuracies, num_rows, q=0.0, rng=rng)
     for effect, number in itertools.product(EFFECTS, (1, num_comparisons)):
         q = effect * spread / error_rate
         if q > 1:
-            yield f"| {effect * spread:+.2%} | more than all errors | | | | | | |"
+            yield f"| {effect * spread:+.2%} | impossible: q > 1 | | | | | | |"
             continue
         std = _std_of_differences(accuracies, num_rows, q, rng)
+        # No seeds have been run yet.
         needed = seeds_needed(effect * spread, std, num_seeds=0, num_comparisons=number)
         line = f"| {effect * spread:+.2%} | {q:.3f} | {number} |"
         if needed.total is None or needed.power is None:
             yield f"{line} {needed.description} | | | | |"
             continue
-        test = paired_t(*draw_differences(accuracies, num_rows, q, needed.total, rng))
+        test = paired_t(*draw_arm_and_baseline(accuracies, num_rows, q, needed.total, rng))
         power = ((test.p <= needed.level) & (test.mean > 0)).mean()
         error = standard_error(power, len(accuracies))
         is_close = "yes" if abs(power - needed.power) <= TOLERANCE else "NO"
@@ -276,7 +277,7 @@ def power_table(accuracies: Floats, num_rows: int, num_comparisons: int, rng: np
 
 def _std_of_differences(accuracies: Floats, num_rows: int, q: float, rng: np.random.Generator) -> float:
     """Return the standard deviation of paired differences within studies, measured in studies of 20 seeds."""
-    arm, baseline = draw_differences(accuracies, num_rows, q, 20, rng)
+    arm, baseline = draw_arm_and_baseline(accuracies, num_rows, q, 20, rng)
     return float(np.sqrt((arm - baseline).var(axis=1, ddof=1).mean()))
 
 
@@ -300,7 +301,8 @@ def main() -> None:
     if len(runs) < (min_runs := max(options.comparisons + 1, 2 * MIN_SEEDS)):
         raise SystemExit(f"Expected at least {min_runs} finished runs in {options.folder}; got {len(runs)}.")
     correct = read_correct(runs, options.split)
-    # multipletests collects garbage in every call: 30 ms with all imported modules, 20 µs if they are frozen.
+    # `multipletests` of statsmodels, which `holm` calls, runs the garbage collector in every call: 30 ms with the
+    # objects of all imported modules, 20 µs if these are frozen.
     gc.freeze()
     rng = np.random.default_rng(options.seed)
     accuracies = sample_accuracies(correct, options.studies, rng)

@@ -3,12 +3,13 @@
     python experiments/benchmarks/edit_cost.py --rounds 3
 
 The script trains MiniLM on reviews of at least 512 tokens, on one CPU process and on two, with an edit after every
-step except the first. It reports three medians over rounds:
+step except the first. It reports these times, as medians over rounds:
 
-- the time of everything that happens between two steps because of an edit (agreement of the processes, the edit,
-  wrapping the model again, audit, journal)
+- the time of a training step
+- for each edit, the time of everything that happens between two steps because of it (agreement of the processes, the
+  edit, wrapping the model again, audit, journal)
 - the time of the four checks of the audit that need no communication (the longest over all edits)
-- the time for computing the checksums that the audit's fifth check exchanges, without exchanging them (the longest
+- the time for computing the checksums that the audit compares between processes, without exchanging them (the longest
   over all edits)
 """
 
@@ -53,25 +54,25 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
         """Request the next edit, and measure the time until it is applied."""
 
         def __init__(self) -> None:
-            self.remaining = list(EDITS)
+            self.remaining_edits = list(EDITS)
             self.seconds: Times = {}
-            self.steps: list[float] = []
+            self.step_seconds: list[float] = []
             self.requested_at = 0.0
 
         def after_step(self, run: Run) -> None:
             assert run.last_step is not None
-            self.steps.append(run.last_step.seconds)
-            if self.remaining and run.clock.step > 1:  # the first step warms up
-                getattr(run.edit, self.remaining[0])(**EDITS[self.remaining[0]])
+            self.step_seconds.append(run.last_step.seconds)
+            if self.remaining_edits and run.clock.step > 1:  # the first step warms up
+                getattr(run.edit, self.remaining_edits[0])(**EDITS[self.remaining_edits[0]])
                 run.accelerator.wait_for_everyone()
                 self.requested_at = time.perf_counter()
 
         def after_edits(self, run: Run) -> None:
-            self.seconds[self.remaining.pop(0)] = time.perf_counter() - self.requested_at
+            self.seconds[self.remaining_edits.pop(0)] = time.perf_counter() - self.requested_at
             assert isinstance(run, TrainingRun)
             model, wrapped, num_processes = run.encoder_with_head, run.wrapped, run.accelerator.num_processes
 
-            def audit_without_checksum() -> None:
+            def check_without_checksums() -> None:
                 audit.check_optimizer(model, run.optimizer)
                 audit.check_reducer(model, wrapped, num_processes)
                 audit.check_rates(run.optimizer, run.schedule)
@@ -81,7 +82,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
                 for parameter in model.parameters():
                     checksum(parameter)
 
-            checks = {"audit without checksum": audit_without_checksum, "checksum": compute_checksums}
+            checks = {"audit without checksum": check_without_checksums, "checksum": compute_checksums}
             for name, check in checks.items():
                 started = time.perf_counter()
                 check()
@@ -102,7 +103,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
     )
     run_experiment(config, hooks=[stopwatch])
     # Without the first step, which warms up, and the last step, which has fewer layers than the steps before it.
-    return {"step": statistics.median(stopwatch.steps[1:-1]), **stopwatch.seconds}
+    return {"step": statistics.median(stopwatch.step_seconds[1:-1]), **stopwatch.seconds}
 
 
 def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
@@ -132,9 +133,9 @@ def write_rows(folder: Path, num_rows: int) -> None:
         by_label = [[row for row in rows if row["label"] == label] for label in (0, 1)]
         return [row for rows_of_label in by_label for row in rows_of_label[: num_rows // 2]]
 
-    longest = balanced_sample([row for row in splits.train if len(row["text"].split()) >= MAX_LENGTH], num_rows)
-    shortest = balanced_sample([row for row in splits.test if len(row["text"].split()) <= 60], 8)
-    for name, rows in (("train", longest), ("validation", shortest), ("test", shortest)):
+    long_reviews = balanced_sample([row for row in splits.train if len(row["text"].split()) >= MAX_LENGTH], num_rows)
+    short_reviews = balanced_sample([row for row in splits.test if len(row["text"].split()) <= 60], 8)
+    for name, rows in (("train", long_reviews), ("validation", short_reviews), ("test", short_reviews)):
         lines = [json.dumps({"text": row["text"], "label": "pos" if row["label"] else "neg"}) for row in rows]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

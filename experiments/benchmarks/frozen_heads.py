@@ -36,7 +36,7 @@ STUDY = ROOT / "experiments" / "studies" / "heads.yaml"
 
 
 def time_study(folder: Path, study: list[str]) -> dict[str, float]:
-    """Run the study with Midway and an empty cache, and return its duration in seconds."""
+    """Run the study with Midway and an empty cache, and return its duration in seconds under the key `all`."""
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         command = [
             sys.executable,
@@ -111,7 +111,7 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
         def get_train_dataloader(self) -> Any:
             batches = itertools.chain.from_iterable(batches_by_epoch)
 
-            class NextEpoch(torch.utils.data.Sampler[list[int]]):
+            class NextEpochSampler(torch.utils.data.Sampler[list[int]]):
                 """A sampler that yields the batches of the next epoch each time it is iterated over."""
 
                 def __iter__(self) -> Any:
@@ -120,7 +120,7 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
                 def __len__(self) -> int:
                     return len(batches_by_epoch[0])
 
-            return torch.utils.data.DataLoader(splits.train, batch_sampler=NextEpoch(), collate_fn=collate)
+            return torch.utils.data.DataLoader(splits.train, batch_sampler=NextEpochSampler(), collate_fn=collate)
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
             rows = self.eval_dataset if eval_dataset is None else eval_dataset
@@ -156,8 +156,8 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
     print(json.dumps({"accuracy": accuracy}))
 
 
-def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
-    """Run the encoder once on all rows, then train and evaluate every head on its output; return the seconds."""
+def time_floor(study: list[str]) -> dict[str, float]:
+    """Run the encoder once on all rows, train and evaluate every head on its output, and return the seconds of each."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches
@@ -185,6 +185,7 @@ def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
     train_lengths = splits.train.with_format("numpy")["length"][:]
 
     def build_batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
+        # Returns padded hidden states, of all layers or the last one, and the attention mask.
         layers = range(len(hidden_states[split][0])) if all_layers else (-1,)
         padded = tuple(
             torch.nn.utils.rnn.pad_sequence([hidden_states[split][row][layer] for row in rows], batch_first=True)
@@ -199,6 +200,7 @@ def time_floor(folder: Path, study: list[str]) -> dict[str, float]:
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
             for micro_batch in evaluation_batches(lengths, 0, 1, batch_size):
+                # Only the time matters, so the logits are not used.
                 head(*build_batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
 
     for trial in trials:
@@ -240,7 +242,7 @@ def main() -> None:
     options = parser.parse_args()
     study = ["--study", options.study, *(["--quick"] if options.quick else [])]
     if options.part == "floor":
-        print(json.dumps(time_floor(options.folder, study)))
+        print(json.dumps(time_floor(study)))
         return
     if options.part == "trainer":
         train_with_trainer(options.folder, study, options.arm)
@@ -252,11 +254,11 @@ def main() -> None:
     for number in range(options.rounds):
         folder = options.folder / f"round-{number}"
         folder.mkdir()
-        seconds = {"midway": time_study(folder, study), "floor": _run_part(folder, "floor", study)}
+        part_seconds = {"midway": time_study(folder, study), "floor": _run_part(folder, "floor", study)}
         trainer_arms = options.heads or arms
-        seconds["trainer"] = {arm: _time_trainer(folder, study, arm) for arm in trainer_arms}
-        rounds.append(seconds)
-        print(json.dumps(seconds), flush=True)
+        part_seconds["trainer"] = {arm: _time_trainer(folder, study, arm) for arm in trainer_arms}
+        rounds.append(part_seconds)
+        print(json.dumps(part_seconds), flush=True)
     print(format_report(rounds, arms, num_seeds))
 
 

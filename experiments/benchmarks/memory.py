@@ -67,7 +67,7 @@ def write_rows(path: Path, num_rows: int, num_words: int) -> None:
 
 
 def measure(path: Path) -> dict[str, float]:
-    """Prepare a file and collate batches; return the time of preparation, and the peak memory after each part in MB."""
+    """Prepare a file and collate batches; return the seconds of preparation, and peak memory in MiB after each part."""
     from research.data.batches.collate import Collator
     from research.data.batches.tokens import tokenize_splits
     from research.data.prepare.load import load_splits
@@ -75,21 +75,21 @@ def measure(path: Path) -> dict[str, float]:
     from research.settings.config import DataSettings
 
     tokenizer = load_tokenizer("minilm")
-    before = peak_memory()
+    before = read_peak_memory()
     start = time.perf_counter()
     splits = load_splits(DataSettings(data=str(path)), path.with_suffix(".cache"))
     tokens = tokenize_splits(splits, tokenizer)
     seconds = time.perf_counter() - start
-    prepared = peak_memory()
+    prepared = read_peak_memory()
     collator = Collator(tokenizer, splits.task, max_length=128, truncation="head_tail", pair=False)
     generator = np.random.default_rng(0)
     for _ in range(_NUM_BATCHES):
         collator(tokens.train[generator.integers(len(tokens.train), size=32)])
-    return {"seconds": seconds, "before": before, "prepared": prepared, "batches": peak_memory()}
+    return {"seconds": seconds, "before": before, "prepared": prepared, "batches": read_peak_memory()}
 
 
-def peak_memory() -> float:
-    """Return the peak resident memory of this process plus that of its largest child, in MB."""
+def read_peak_memory() -> float:
+    """Return the peak resident memory of this process plus that of its largest child, in MiB."""
     kilobytes = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return kilobytes / 1024
 
@@ -97,8 +97,8 @@ def peak_memory() -> float:
 def print_table(results: list[dict[str, float]]) -> None:
     """Print a Markdown table with one line per data set."""
     print(
-        "| rows | file, MB | seconds | peak before, MB | peak after preparing, MB | growth, MB "
-        f"| peak after {_NUM_BATCHES} batches, MB |"
+        "| rows | file, MiB | seconds | peak before, MiB | peak after preparing, MiB | growth, MiB "
+        f"| peak after {_NUM_BATCHES} batches, MiB |"
     )
     print("|---|---|---|---|---|---|---|")
     for result in results:

@@ -21,7 +21,7 @@ NUM_FIRST_STEPS = 50
 
 
 class MemoryRecorder(Hook):
-    """Print the resident memory of this process, and remember the peak, also that of the first steps.
+    """Print the resident memory of this process, and remember the peaks of the first steps and of the whole run.
 
     Args:
         every: steps between two lines.

@@ -4,8 +4,8 @@
 
 Each schedule first runs at three peak learning rates with the first seed. The rate with the best validation accuracy
 then runs with all seeds. The table shows the mean and standard deviation of the test accuracy over seeds. Runs take
-three epochs, since a schedule that is stepped per epoch is constant within an epoch. Encoder and head have the same
-learning rate.
+three epochs by default, since a schedule that is stepped per epoch is constant within an epoch. Encoder and head have
+the same learning rate.
 """
 
 from __future__ import annotations

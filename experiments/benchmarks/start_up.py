@@ -8,7 +8,8 @@ Every round measures the following for each repository in turn (each with its ow
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins
 - first step: the same run, until it has taken its first step
-- report: in the same run, from result.json to report.html; includes drawing all images, for the page and TensorBoard
+- report: the same run, from the time it has written result.json until it has written report.html; includes drawing all
+  images, for the page and TensorBoard
 - run: the same run, from start to end
 
 The script reports the median wall-clock time and the median CPU time over rounds. CPU time is more reliable on a busy
@@ -71,7 +72,7 @@ def main() -> None:
         for number in range(arguments.rounds + 1):
             for repository in arguments.repositories:
                 measured = {
-                    "libraries": time_libraries(interpreter_of(repository), encoder),
+                    "libraries": time_libraries(find_interpreter(repository), encoder),
                     **time_run(repository, Path(folder), [f"--{option}" for option in arguments.options]),
                 }
                 load = os.getloadavg()[0]
@@ -83,7 +84,7 @@ def main() -> None:
     print_table(durations)
 
 
-def interpreter_of(repository: Path) -> str:
+def find_interpreter(repository: Path) -> str:
     """Return the interpreter of a checkout's .venv, or the current one if there is no .venv."""
     interpreter = repository / ".venv" / "bin" / "python"
     return str(interpreter.absolute()) if interpreter.exists() else sys.executable
@@ -91,23 +92,23 @@ def interpreter_of(repository: Path) -> str:
 
 def time_libraries(python: str, encoder: Path) -> Duration:
     """Return the time for importing the libraries and reading the weights."""
-    started, before = time.time(), child_cpu_time()
+    started, before = time.time(), read_child_cpu_time()
     subprocess.run([python, "-c", LIBRARIES_SCRIPT, str(encoder)], check=True, capture_output=True)
-    return Duration(time.time() - started, child_cpu_time() - before)
+    return Duration(time.time() - started, read_child_cpu_time() - before)
 
 
 def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str, Duration]:
     """Run an experiment, and return the durations described at the top of this file, except `libraries`."""
     marks_path, directory = folder / "marks", folder / "run"
     marks_path.unlink(missing_ok=True)
-    command = [interpreter_of(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
+    command = [find_interpreter(repository), str(repository.absolute() / "experiments" / "run.py"), "--head", "lstm"]
     command += ["--smoke", "--overwrite", "--output_dir", str(directory), "--plugin", str(MARKS_PLUGIN)]
     environment = {
         **os.environ,
         "START_UP_MARKS": str(marks_path),
         "MIDWAY_CACHE": str(folder / "cache" / repository.name),
     }
-    started, before = time.time(), child_cpu_time()
+    started, before = time.time(), read_child_cpu_time()
     done = subprocess.run(
         [*command, "--hook", "start_up_marks", *options],
         cwd=folder,
@@ -118,7 +119,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     )
     if done.returncode != 0:
         raise RuntimeError(f"The run of {repository} failed:\n{done.stderr[-3000:]}")
-    total = Duration(time.time() - started, child_cpu_time() - before)
+    total = Duration(time.time() - started, read_child_cpu_time() - before)
     times = {
         name: Duration(wall - started, cpu)
         for name, wall, cpu in map(json.loads, marks_path.read_text(encoding="utf-8").splitlines())
@@ -131,7 +132,7 @@ def time_run(repository: Path, folder: Path, options: Sequence[str]) -> dict[str
     }
 
 
-def child_cpu_time() -> float:
+def read_child_cpu_time() -> float:
     """Return the CPU time of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -38,7 +38,7 @@ NUM_WARMUP_STEPS = 3
 
 
 class ProfilerHook(Hook):
-    """Profile a range of steps, including evaluations and Midway's built-in hooks.
+    """Profile a range of steps, with everything that happens between them, such as Midway's built-in hooks.
 
     Args:
         num_warmup_steps: number of steps before profiling starts.
@@ -48,7 +48,7 @@ class ProfilerHook(Hook):
     def __init__(self, num_warmup_steps: int, num_steps: int) -> None:
         self.start_after, self.stop_after = num_warmup_steps, num_warmup_steps + num_steps
         self.profiler = profile(activities=[ProfilerActivity.CPU], acc_events=True)
-        self.seconds = 0.0
+        self.wall_seconds = 0.0
 
     def end_of_step(self, run: Run) -> None:
         """Start and stop the profiler between two steps."""
@@ -56,28 +56,29 @@ class ProfilerHook(Hook):
             self.profiler.start()
             self.started = time.perf_counter()
         if run.clock.step == self.stop_after:
-            self.seconds = time.perf_counter() - self.started
+            self.wall_seconds = time.perf_counter() - self.started
             self.profiler.stop()
             run.stop("profiled")
 
     def format_table(self) -> str:
         """Return the table of shares, and a line with the five largest of the other operations."""
         kind_by_operation = {name: kind for kind, names in KINDS.items() for name in names}
-        seconds: dict[str, float] = defaultdict(float)
+        seconds_by_kind: dict[str, float] = defaultdict(float)
         other_seconds: dict[str, float] = defaultdict(float)
         for event in self.profiler.key_averages():
             name, self_seconds = event.key.removeprefix("aten::"), event.self_cpu_time_total / 1e6
             if name in kind_by_operation:
-                seconds[kind_by_operation[name]] += self_seconds
+                seconds_by_kind[kind_by_operation[name]] += self_seconds
             elif event.key.startswith("aten::"):
-                seconds["other operations"] += self_seconds
+                seconds_by_kind["other operations"] += self_seconds
                 other_seconds[name] += self_seconds
-        seconds["outside of operations (Python, autograd, collator)"] = self.seconds - sum(seconds.values())
+        measured = sum(seconds_by_kind.values())
+        seconds_by_kind["outside of operations (Python, autograd, collator)"] = self.wall_seconds - measured
         lines = ["| operations | share of time |", "|---|---|"]
-        for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
-            lines.append(f"| {kind} | {value / self.seconds:.1%} |")
+        for kind, value in sorted(seconds_by_kind.items(), key=lambda item: -item[1]):
+            lines.append(f"| {kind} | {value / self.wall_seconds:.1%} |")
         largest = sorted(other_seconds.items(), key=lambda item: -item[1])[:5]
-        lines.append(f"\nother operations: {', '.join(f'{n} {s / self.seconds:.1%}' for n, s in largest)}")
+        lines.append(f"\nother operations: {', '.join(f'{n} {s / self.wall_seconds:.1%}' for n, s in largest)}")
         return "\n".join(lines)
 
 

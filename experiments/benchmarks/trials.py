@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RUN = Path(__file__).parent.parent / "run.py"
-CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
+RUN_SCRIPT = Path(__file__).parent.parent / "run.py"
+ACCELERATE_CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
 def build_trial_parser(description: str | None) -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def build_trial_parser(description: str | None) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: the name of its arm, and its settings."""
+    """One run: the name of its arm, and the settings that not all trials share."""
 
     arm: str
     settings: Mapping[str, Any] = field(hash=False)
@@ -71,7 +71,7 @@ def run_trials(
     Args:
         trials: the trials, finished or not.
         folder: parent of the run directories.
-        base: settings that all trials share.
+        base: settings that all trials share. Values are written as in flags: "null", not None.
         jobs: number of trials that run at the same time; each gets an equal share of the cores.
         num_processes: number of processes of each trial.
     """
@@ -93,9 +93,9 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
         flags = [f"--{name}={value}" for name, value in settings.items()]
         launcher = [sys.executable]
         if num_processes > 1:
-            config = CONFIGS / f"cpu_{num_processes}_processes.yaml"
+            config = ACCELERATE_CONFIGS / f"cpu_{num_processes}_processes.yaml"
             launcher += ["-m", "accelerate.commands.launch", "--config_file", str(config)]
-        done = subprocess.run([*launcher, str(RUN), *flags], capture_output=True, text=True, check=False)
+        done = subprocess.run([*launcher, str(RUN_SCRIPT), *flags], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{trial.name} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(path.read_text())
@@ -105,6 +105,6 @@ def run_trial(trial: Trial, directory: Path, base: Mapping[str, Any], num_proces
 
 
 def format_mean_and_spread(values: Sequence[float]) -> str:
-    """Format values as their mean, their standard deviation, and a list."""
+    """Format values as their mean, their standard deviation, and a list of the values."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.4f} ± {spread:.4f} ({', '.join(f'{value:.4f}' for value in values)})"

@@ -42,8 +42,8 @@ PEAK_RATE = 1e-4
 """Learning rate of both the layers and the head."""
 CONFIG = Path(__file__).parents[2] / "accelerate_configs" / "cpu_2_processes.yaml"
 HEADER = """\
-| arm | processes | ends | tensors of the two layers that trained | frozen tensors that changed \
-| steps on which the layers' gradients were not averaged | replicas at the end | the layers' rate / the head's |
+| arm | processes | ends | tensors of the two layers that changed | frozen tensors that changed \
+| steps in which the layers' gradients were not averaged | replicas at the end | the layers' rate / the head's |
 |---|---|---|---|---|---|---|---|"""
 
 
@@ -68,7 +68,7 @@ class StepRecorder:
         self.initial_values = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def before_step(self, optimizer: Any) -> None:
-        """Remember hashes of the gradients, and learning rates, just before the optimizer steps."""
+        """Remember a hash of the two layers' gradients, and learning rates, just before the optimizer steps."""
         import torch
 
         rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
@@ -359,7 +359,7 @@ def load_parts(folder: Path) -> tuple[Any, Any, Any]:
     return model.train(), Dataset.from_dict({**encoded, "labels": labels}), tokenizer
 
 
-def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | None:
+def launch(arm: str, num_processes: int, folder: Path, time_limit: float) -> str | None:
     """Launch an arm in the way usual for its framework; return a description of its failure, or None if it succeeds."""
     launcher = LAUNCHERS[arm.split(":", maxsplit=1)[0]] if num_processes > 1 else ()
     arguments = (__file__, "--arm", arm, "--num_processes", str(num_processes), "--folder", str(folder))
@@ -368,44 +368,46 @@ def launch(arm: str, num_processes: int, folder: Path, seconds: float) -> str | 
             (sys.executable, *launcher, *arguments), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            status = process.wait(seconds)
+            status = process.wait(time_limit)
         except subprocess.TimeoutExpired:
             process.terminate()  # torchrun stops its workers, which have their own sessions, within 30 seconds
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(40)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # remaining processes, such as Lightning's second one
-            return f"hangs, stopped after {seconds:.0f} s"
+            return f"hangs, stopped after {time_limit:.0f} s"
         output.seek(0)
         return f"exit status {status}: {output.read().strip()[-2000:]}" if status else None
 
 
 def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -> str:
     """Return an arm's row of the table, computed from the files of its processes."""
-    ranks = [
+    lines_by_process = [
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for path in sorted(folder.glob("rank-*.jsonl"))
     ]
-    steps = [[line for line in lines if "step" in line] for lines in ranks]
-    world_sizes = sorted({line["world_size"] for lines in steps for line in lines})
+    steps_by_process = [[line for line in lines if "step" in line] for lines in lines_by_process]
+    world_sizes = sorted({line["world_size"] for lines in steps_by_process for line in lines})
     process_cell = (
         str(num_processes)
         if world_sizes in ([], [num_processes])
         else f"{num_processes}, which report a world size of {world_sizes}"
     )
-    if failure or len(ranks) != num_processes:
-        errors = [line["error"] for lines in ranks for line in lines if "error" in line]
-        reasons = errors or [failure or f"expected the files of {num_processes} processes, found {len(ranks)}"]
-        step_text = f"in step {1 + min(map(len, steps), default=0)}"
+    if failure or len(lines_by_process) != num_processes:
+        errors = [line["error"] for lines in lines_by_process for line in lines if "error" in line]
+        reasons = errors or [
+            failure or f"expected the files of {num_processes} processes, found {len(lines_by_process)}"
+        ]
+        step_text = f"in step {1 + min(map(len, steps_by_process), default=0)}"
         print(f"{arm}, {num_processes} processes, {step_text}: {' / '.join(dict.fromkeys(reasons))}")
         return f"| {arm} | {process_cell} | {step_text}: {textwrap.shorten(reasons[0], 80)} | | | | | |"
-    ends = [lines[-1] for lines in ranks]
+    ends = [lines[-1] for lines in lines_by_process]
     trained, changed = (" / ".join(dict.fromkeys(end[key] for end in ends)) for key in ("trained", "changed"))
-    trained_steps = [line for line in steps[0] if line["gradients"]]
+    trained_steps = [line for line in steps_by_process[0] if line["gradients"]]
     rates = ", ".join(f"{rate / first['head_rate']:.3g}" for first in trained_steps[:1] for rate in first["rates"])
     not_averaged, replicas = "", ""
     if num_processes > 1:
-        pairs = list(zip(*steps, strict=True))
+        pairs = list(zip(*steps_by_process, strict=True))
         not_averaged = (
             f"{sum(first['gradients'] != second['gradients'] for first, second in pairs)} of {len(trained_steps)}"
         )
@@ -419,7 +421,7 @@ def table_row(arm: str, num_processes: int, folder: Path, failure: str | None) -
     cells = [
         arm,
         process_cell,
-        f"after step {len(steps[0])}",
+        f"after step {len(steps_by_process[0])}",
         trained,
         changed,
         not_averaged,

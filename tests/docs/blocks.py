@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-"""All pages that are written by hand. Generated pages contain no commands."""
+"""All pages that are written by hand. Generated pages exist only in the built site, and contain no commands."""
 OUTPUT_LANGUAGE = "text"
 """Language of blocks that show the output of a command."""
 TESTED_LANGUAGES = ("bash", "python", "yaml")
@@ -62,7 +62,7 @@ def read_blocks(page: Path) -> Iterator[Block]:
     while number < len(lines):
         line = lines[number]
         note = re.fullmatch(r"\s*<!-- ([a-z ]+):(.*)-->", line)
-        fence = re.fullmatch(r"(\s*)(`{3,}|~{3,})\s*(\w*)(.*)", line)
+        fence = re.fullmatch(r"(?P<indent>\s*)(?P<marker>`{3,}|~{3,})\s*(?P<language>\w*)(?P<attributes>.*)", line)
         number += 1
         if note is not None:
             if note[1] not in NOTE_KINDS:
@@ -70,14 +70,14 @@ def read_blocks(page: Path) -> Iterator[Block]:
             notes[note[1]] = note[2].strip()
         elif fence is not None:
             start, content = number, []
-            while number < len(lines) and lines[number].strip() != fence[2]:
-                content.append(lines[number].removeprefix(fence[1]))
+            while number < len(lines) and lines[number].strip() != fence["marker"]:
+                content.append(lines[number].removeprefix(fence["indent"]))
                 number += 1
             if number == len(lines):
                 raise ValueError(f"{page.name}:{start}: the block has no end.")
             number += 1
-            title = re.search(r'title="([^"]+)"', fence[4])
-            yield Block(page, start, fence[3], title and title[1], "\n".join(content) + "\n", notes)
+            title = re.search(r'title="([^"]+)"', fence["attributes"])
+            yield Block(page, start, fence["language"], title and title[1], "\n".join(content) + "\n", notes)
             notes = {}
         elif notes:
             raise ValueError(

@@ -35,7 +35,10 @@ def narrow_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_my_run(launch: Launch, narrow_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """A function that returns the directory of a finished run. Its first call makes the run, later calls reuse it."""
+    """A function that returns the directory of a finished run, for pages that use runs/my-run.
+
+    Its first call makes the run, later calls reuse it.
+    """
     directories: list[Path] = []
 
     def make_run() -> Path:

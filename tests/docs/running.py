@@ -49,7 +49,7 @@ class PageRunner:
         self, folder: Path, environment: dict[str, str], encoder: Path, make_my_run: Callable[[], Path]
     ) -> None:
         self.folder, self.environment, self.encoder, self.make_my_run = folder, environment, encoder, make_my_run
-        self._printed = ""
+        self._printed = ""  # by the commands of the previous block
         for name in ("experiments", "accelerate_configs"):
             (folder / name).symlink_to(ROOT / name)
 
@@ -62,10 +62,11 @@ class PageRunner:
             self.run_block(block)
 
     def run_block(self, block: Block) -> None:
-        """Save a block to a file if it names one, and run its commands.
+        """Save a block to a file and run its commands, or check that the output in the block was printed.
 
         Raises:
-            AssertionError: if the block's language is not tested, or a command ends with an unexpected exit status.
+            AssertionError: if the block's language is not tested, a command ends with an unexpected exit status, or
+                words of the output in the block were not printed.
         """
         if "not tested" in block.notes:
             self._printed = ""
@@ -82,13 +83,13 @@ class PageRunner:
         if name is not None:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(block.text, encoding="utf-8")
-        status = int(block.notes.get("exits with", "0"))
+        expected_status = int(block.notes.get("exits with", "0"))
         self._printed = ""
         for command in self._commands(block, name):
             process = self._execute(command)
             self._printed += process.stdout + process.stderr
-            assert process.returncode == status, (
-                f"{block.place}: {command}\nexit status {process.returncode}, expected {status}\n"
+            assert process.returncode == expected_status, (
+                f"{block.place}: {command}\nexit status {process.returncode}, expected {expected_status}\n"
                 f"{process.stdout[-2000:]}{process.stderr[-4000:]}"
             )
         if "--dry_run" in block.notes.get("tested with", ""):
@@ -103,7 +104,7 @@ class PageRunner:
         assert not unprinted, f"{block.place}: the commands did not print {sorted(unprinted)}:\n{self._printed[-4000:]}"
 
     def _commands(self, block: Block, name: str | None) -> Iterator[str]:
-        """Yield the commands that test a block, which was saved under a name."""
+        """Yield the commands that test a block; `name` is the file to which the block was saved, if any."""
         if block.language == "bash":
             for command in split_into_commands(block.text):
                 yield self._shorten(command, block.notes.get("tested with"))
@@ -140,7 +141,7 @@ class PageRunner:
 
 
 def words_in(text: str) -> set[str]:
-    """Return the words of a text, without numbers, words of one letter, and line breaks within a word."""
+    """Return the words of a text: sequences of two or more letters or underscores."""
     return set(re.findall(r"[A-Za-z_]{2,}", text))
 
 
@@ -159,7 +160,7 @@ def _end_of_command(command: str) -> int:
 
 def split_into_arguments(command: str) -> list[str] | None:
     """Return a command as a list of arguments, or None if it needs a shell."""
-    for words, start in INTERPRETERS.items():
-        if command.startswith(f"{words} ") and _end_of_command(command) == len(command) and "$" not in command:
-            return [*start, *shlex.split(command.removeprefix(words), comments=True)]
+    for first_words, replacement in INTERPRETERS.items():
+        if command.startswith(f"{first_words} ") and _end_of_command(command) == len(command) and "$" not in command:
+            return [*replacement, *shlex.split(command.removeprefix(first_words), comments=True)]
     return None

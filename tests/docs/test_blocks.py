@@ -17,6 +17,7 @@ UNTESTED_BLOCKS = [block for page in PAGES for block in read_blocks(page) if "no
 def test_comment_above_untested_block_gives_a_reason(block: Block) -> None:
     reason = block.notes["not tested"]
     assert reason, f"{block.place}: expected a reason after 'not tested:'"
+    # The summary of skipped tests lists the untested blocks.
     pytest.skip(f"{block.place} is not run: {reason}")
 
 
@@ -70,6 +71,7 @@ def test_read_blocks_returns_text_title_and_notes(tmp_path: Path) -> None:
     page = write_page(tmp_path, PAGE)
     bash, csv, python = read_blocks(page)
     assert bash.notes == {"tested with": "--max_steps 4", "exits with": "1"}
+    # The continued line keeps its indentation.
     assert (bash.line, split_into_commands(bash.text)) == (11, ["one --flag      value", "two"])
     assert (csv.language, csv.file_name, csv.text, csv.notes) == ("csv", "reviews.csv", "text,label\n", {})
     assert (python.file_name, python.text) == ("my_head.py", "# my_head.py\nimport heads\n")

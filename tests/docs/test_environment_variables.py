@@ -13,7 +13,10 @@ from tests.docs.tables import compare_names, described_names
 
 PAGE = DOCS / "reference" / "environment-variables.md"
 SOURCES = sorted([*ROOT.glob("research/**/*.py"), *ROOT.glob("heads/*.py"), *ROOT.glob("experiments/*.py")])
-BY_PARAMETER = {("launcher.py", "name"): PROCESS_COUNT_VARIABLES, ("launcher.py", "switch"): tuple(SHARDING_VARIABLES)}
+VARIABLES_BY_PARAMETER = {
+    ("launcher.py", "name"): PROCESS_COUNT_VARIABLES,
+    ("launcher.py", "switch"): tuple(SHARDING_VARIABLES),
+}
 """Names of variables that the code passes as a parameter, by file name and parameter name."""
 
 
@@ -69,7 +72,7 @@ def used_variables() -> set[str]:
             elif isinstance(name, ast.Name) and name.id in string_constants:
                 variable_names.add(string_constants[name.id])
             else:
-                variable_names.update(BY_PARAMETER[path.name, ast.unparse(name)])
+                variable_names.update(VARIABLES_BY_PARAMETER[path.name, ast.unparse(name)])
     return variable_names
 
 
@@ -77,5 +80,6 @@ def test_page_describes_exactly_the_variables_in_the_code() -> None:
     described = [
         name for anchor in ("yours", "launcher", "internal") for name in described_names(PAGE, anchor, "variable")
     ]
-    assert compare_names(described, used_variables()) == ([], [])
+    unused, undescribed = compare_names(described, used_variables())
+    assert (unused, undescribed) == ([], [])
     assert len(described) == len(set(described))

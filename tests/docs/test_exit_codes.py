@@ -23,14 +23,12 @@ def test_page_describes_all_exit_codes() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        (["--batch_size", "0"], 2),
+        (["--batch_size", "0"], 2),  # found while reading the settings
         (["--recipe", "none.yaml"], 2),
-        (["--head", "ltsm"], 1),
+        (["--head", "ltsm"], 1),  # found in a later check
         (["--data", "none.csv"], 1),
         (["--list", "heads"], 0),
     ],
 )
-def test_exit_codes_of_an_invalid_setting_a_missing_file_and_a_listing(
-    launch: Launch, tmp_path: Path, arguments: list[str], status: int
-) -> None:
+def test_run_exits_with_the_described_code(launch: Launch, tmp_path: Path, arguments: list[str], status: int) -> None:
     assert launch(arguments, check=False, cwd=tmp_path).returncode == status

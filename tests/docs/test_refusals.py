@@ -34,6 +34,7 @@ def string_literals(source: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def code_strings() -> list[str]:
+    """All string literals in the code of Midway."""
     sources = [path for folder in ("research", "heads") for path in (ROOT / folder).rglob("*.py")]
     return [text for source in sources for text in string_literals(source)]
 

@@ -48,7 +48,7 @@ def study_directory(
     return folder / "runs" / "s"
 
 
-def json_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -68,20 +68,21 @@ def check_described(anchor: str, header: str, actual_names: Iterable[str], *, ab
 
 def test_files_of_a_run_are_described(finished_run: Path) -> None:
     check_described("files", "file", names_in(finished_run))
+    # Only runs with external trackers have this file.
     assert TRACKER_RUNS in PAGE.read_text(encoding="utf-8")
 
 
 def test_fields_of_metrics_log_are_described(finished_run: Path) -> None:
-    check_described("metricsjsonl", "field", keys_of(json_lines(finished_run / "metrics.jsonl")))
+    check_described("metricsjsonl", "field", keys_of(read_json_lines(finished_run / "metrics.jsonl")))
 
 
 def test_fields_of_journal_are_described(finished_run: Path) -> None:
-    check_described("journaljsonl", "field", keys_of(json_lines(finished_run / "journal.jsonl")))
+    check_described("journaljsonl", "field", keys_of(read_json_lines(finished_run / "journal.jsonl")))
 
 
 def test_fields_of_result_are_described(finished_run: Path) -> None:
     result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
-    check_described("resultjson", "field", result, absent=("error",))
+    check_described("resultjson", "field", result, absent=("error",))  # failed runs have it
 
 
 def test_columns_of_predictions_are_described(finished_run: Path) -> None:
@@ -112,7 +113,7 @@ def test_columns_of_results_csv_are_described(study_directory: Path) -> None:
 
 
 def test_fields_of_trial_logs_are_described(study_directory: Path) -> None:
-    events = [line for path in (study_directory / "logs").glob("*.jsonl") for line in json_lines(path)]
+    events = [line for path in (study_directory / "logs").glob("*.jsonl") for line in read_json_lines(path)]
     check_described("logs", "field", keys_of(events))
 
 

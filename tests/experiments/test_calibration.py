@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from calibration import (
-    draw_differences,
+    draw_arm_and_baseline,
     draw_studies,
     find_alarms,
     find_runs,
@@ -38,6 +38,7 @@ def wrong_rows(seed: int) -> np.ndarray:
 
 
 def write_run(folder: Path, seed: int, *, status: str = "finished", **settings: Any) -> None:
+    """Write the files of a run that calibration.py reads: settings, result, and predictions of the test rows."""
     run = folder / f"run-{seed}"
     (run / "predictions").mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"head": "mean", **settings, "seed": seed}), encoding="utf-8")
@@ -63,9 +64,9 @@ def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
     assert re.search(rf"^14 runs .*\b80 test rows, {accuracy}; 400 ", printed, flags=re.M)
     alarms = re.findall(r"^\| (\d) \| (\d+) \| ([\d.]+)% \| [\d.]+% \| [\d.]+% \| ([\d.]+)% \|$", printed, flags=re.M)
     assert [each[:2] for each in alarms] == [
-        (num_comparisons, num_seeds) for num_comparisons in "13" for num_seeds in ("5", "8", "10")
+        (num_comparisons, num_seeds) for num_comparisons in ("1", "3") for num_seeds in ("5", "8", "10")
     ]
-    assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # 5%, plus or minus four standard errors
+    assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # 5% ± four standard errors
     powers = re.findall(
         r"^\| \+[\d.]+% \| 0\.\d+ \| [13] \| \d+ \| ([\d.]+)% \| ([\d.]+)% \| .* \|$", printed, flags=re.M
     )
@@ -75,7 +76,7 @@ def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
         assert abs(float(promised) - float(found)) < 10  # five standard errors
     coverage = re.findall(r"^\| [a-z].* \| (\d+) \| ([\d.]+)% \| ([\d.]+)% \| ([\d.]+)% \|$", printed, flags=re.M)
     assert [each[0] for each in coverage] == ["3", "5", "8", "10"] * 2
-    for _, by_t, _, by_logit in coverage[4:]:
+    for _, by_t, _, by_logit in coverage[4:]:  # the lines with accuracies near 1
         assert float(by_t) < float(by_logit)
         assert float(by_logit) > 89  # four standard errors below 94%
     # There are 91 pairs of 14 runs.
@@ -91,7 +92,7 @@ from research.tasks.single_label import SingleLabel
 class NearMiss(SingleLabel):
     @classmethod
     def correctness(cls, labels, predicted):
-        return np.abs(predicted - labels) <= 1
+        return np.abs(predicted - labels) <= 1  # with the labels 0 and 1, every prediction is correct
 """
 
 
@@ -115,22 +116,25 @@ def fast_garbage_collection() -> Iterator[None]:
 
 @pytest.mark.usefixtures("fast_garbage_collection")
 def test_find_alarms_agrees_with_compare_arms() -> None:
-    accuracies = np.random.default_rng(0).random((200, 6)) ** 3
+    accuracies = np.random.default_rng(0).random((200, 6)) ** 3  # [num_studies, num_runs]
     alarms = find_alarms(accuracies, num_comparisons=3, num_seeds=5, rng=np.random.default_rng(1))
     studies = draw_studies(accuracies, num_arms=4, num_seeds=5, rng=np.random.default_rng(1))
     verdicts = [
-        compare_arms({str(arm): dict(enumerate(each)) for arm, each in enumerate(study)}, "0", higher_is_better=True)
+        compare_arms(
+            {str(arm): dict(enumerate(each)) for arm, each in enumerate(study)}, baseline="0", higher_is_better=True
+        )
         for study in studies.tolist()
     ]
     assert alarms.tolist() == [any(each.verdict in ("better", "worse") for each in study) for study in verdicts]
-    assert 0 < alarms.sum() < 40
+    assert 0 < alarms.sum() < 40  # some of the 200 studies find a difference, most do not
 
 
-def test_arms_of_a_study_get_different_runs_for_each_seed() -> None:
+def test_no_two_arms_of_a_study_get_the_same_run_for_a_seed() -> None:
     run_numbers = np.tile(np.arange(7.0), (300, 1))  # in place of accuracies, to show which runs are drawn
     studies = draw_studies(run_numbers, num_arms=4, num_seeds=5, rng=np.random.default_rng(0))
     assert studies.shape == (300, 4, 5)
     assert all(len(set(study[:, seed])) == 4 for study in studies for seed in range(5))
+    # All runs are drawn about equally often.
     assert np.bincount(studies.astype(int).ravel()) == pytest.approx(300 * 4 * 5 / 7, rel=0.15)
 
 
@@ -140,12 +144,12 @@ def test_arms_of_a_study_are_measured_on_the_same_sample_of_rows() -> None:
     assert accuracies.shape == (700, 6)
     assert np.ptp(accuracies, axis=1).max() == 0
     assert accuracies[:, 0].mean() == pytest.approx(17 / 50, abs=0.01)
-    assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)
+    assert accuracies[:, 0].std() == pytest.approx(np.sqrt(17 / 50 * 33 / 50 / 50), rel=0.1)  # binomial
 
 
-def test_draw_differences_raises_the_accuracy_of_the_arm_by_q_times_the_error_rate() -> None:
+def test_correcting_errors_with_probability_q_raises_the_accuracy_by_q_times_the_error_rate() -> None:
     accuracies = np.full((2000, 3), 0.6)
-    arm, baseline = draw_differences(accuracies, num_rows=50, q=0.25, num_seeds=5, rng=np.random.default_rng(0))
+    arm, baseline = draw_arm_and_baseline(accuracies, num_rows=50, q=0.25, num_seeds=5, rng=np.random.default_rng(0))
     assert (baseline == 0.6).all()
     assert (arm - baseline).mean() == pytest.approx(0.25 * 0.4, abs=0.002)
     assert (arm - baseline).std() == pytest.approx(np.sqrt(20 * 0.25 * 0.75) / 50, rel=0.05)  # 20 of 50 are wrong

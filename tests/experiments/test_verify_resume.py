@@ -40,7 +40,7 @@ def test_save_every_given_by_a_flag_or_recipe_is_kept() -> None:
     assert parse("--recipe", "recipe.yaml").run_flags == ["--recipe=recipe.yaml"]
 
 
-def test_help_lists_options_of_the_chosen_head() -> None:
+def test_request_for_help_contains_the_chosen_head() -> None:
     request = parse_verify(["--head", "lstm", "--help"])
     assert isinstance(request, HelpRequest)
     assert (request.program.name, request.chosen) == ("verify_resume.py", (("head", "lstm"),))

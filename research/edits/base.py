@@ -233,7 +233,7 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     """
     parameter_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     first = next(iter(inspect.signature(EDITS[name]).parameters), "")
-    return options_of(EDITS[name], parameter_kinds=parameter_kinds, not_options=(first,))
+    return options_of(EDITS[name], parameter_kinds=parameter_kinds, supplied_parameters=(first,))
 
 
 class EditProxy:

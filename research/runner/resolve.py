@@ -47,9 +47,10 @@ def resolve(config: RunConfig) -> RunConfig:
     check_compiler(config)
 
     def complete(
-        registry: Registry[Any], value: str | dict[str, Any], not_options: tuple[str, ...] = ()
+        registry: Registry[Any], value: str | dict[str, Any], supplied_parameters: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        return complete_choice(registry, Choice.of(value, registry.kind), not_options=not_options).to_yaml()
+        choice = Choice.of(value, registry.kind)
+        return complete_choice(registry, choice, supplied_parameters=supplied_parameters).to_yaml()
 
     config = dataclasses.replace(
         config,

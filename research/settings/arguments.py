@@ -16,7 +16,7 @@ class Flag:
     """One flag, with one value."""
 
     name: str
-    """Name with underscores and without leading hyphens; `help` for -h and --help."""
+    """Part of the flag before the dot, with underscores and without leading hyphens; `help` for -h and --help."""
     option: str | None
     """Part of the flag after the dot, such as lstm_size in --head.lstm_size; None if there is no dot."""
     value: str

@@ -177,16 +177,16 @@ def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
         elif flag.option is not None:
             separated.options.setdefault(name, {})[flag.option] = value
         elif typing.get_origin(flag_types[name]) is list:
-            separated.arguments += [f"--{name}+={item}" for item in _items(name, value)]
+            separated.arguments += [f"--{name}+={item}" for item in _split_items(name, value)]
             if declaration_of(name).flags_replace_list and f"--{name}=[]" not in separated.arguments:
-                separated.arguments.insert(0, f"--{name}=[]")  # values from the command line replace the default
+                separated.arguments.insert(0, f"--{name}=[]")  # flags replace the recipe's list, or the default
         else:
             separated.arguments.append(f"--{name}={value}")
     return separated
 
 
-def _items(flag: str, value: str) -> list[str]:
-    """Return the items of a list flag's value: a single mapping, items separated by commas, or a YAML list.
+def _split_items(flag: str, value: str) -> list[str]:
+    """Split the value of a list flag, which is a single mapping, items separated by commas, or a YAML list.
 
     Raises:
         ValueError: if the value starts like a list or a mapping but cannot be read as one.
@@ -213,6 +213,7 @@ def _check_mapping(flag: str, value: str) -> None:
     try:
         yaml.safe_load(value)
     except yaml.YAMLError:
+        # YAML takes the brackets of an unquoted selector, such as encoder.layer[7], for a list.
         unquoted = re.findall(r"(?<![\"'\w.])[\w.]+\[[^\]]*\]", value)
         advice = f"put quotes around {' and '.join(unquoted)}" if unquoted else "write it as {name: value, ...}"
         raise ValueError(f"Cannot read --{flag} {value}: {advice}.") from None
@@ -226,7 +227,7 @@ def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for path in paths if isinstance(paths, list | tuple) else [paths]:
-        if not isinstance(path, str):
+        if not isinstance(path, str):  # a study file may contain any value
             raise ValueError(f"Expected the path of a recipe, got {path!r}.")
         try:
             recipe = yaml.safe_load(expand_path(path).read_text(encoding="utf-8"))
@@ -236,27 +237,27 @@ def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"The recipe {path} is not valid YAML: {one_line(error)}") from None
         if not isinstance(recipe, dict):
             raise ValueError(
-                f"The recipe {path} must map settings to values (head: lstm); got {type(recipe).__name__}."
+                f"The recipe {path} must map settings to values, such as head: lstm; got {type(recipe).__name__}."
             )
         check_setting_names(recipe, "recipe key", f"{path}: ")
         merged |= recipe
     return merged
 
 
-def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> None:
+def check_setting_names(names: Iterable[object], kind: str, prefix: str = "") -> None:
     """Check that all names are settings that a recipe may contain.
 
     Args:
         names: the names to check.
         kind: what the message calls a name, such as "recipe key".
-        place: prefix of the message, such as the path of the recipe.
+        prefix: start of the message, such as "recipe.yaml: ".
     Raises:
         UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
     known = [name for name in setting_types() if name not in INSPECTION_FLAGS]
     for name in names:
         if name not in known:
-            raise UnknownNameError(place + describe_unknown(kind, str(name), known, listed_as="Settings"))
+            raise UnknownNameError(prefix + describe_unknown(kind, str(name), known, listed_as="Settings"))
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
@@ -273,7 +274,7 @@ def add_options_to_choices(settings: dict[str, Any], options: dict[str, dict[str
     for kind, given in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}: there is no single default.")
+                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}, which has no fixed default.")
             choice = Choice.of(settings[kind], kind)
             settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
             continue
@@ -283,7 +284,7 @@ def add_options_to_choices(settings: dict[str, Any], options: dict[str, dict[str
             chosen = [hook for hook in hooks if hook.name == name]
             if not chosen:
                 raise ValueError(f"--hook.{name_and_option} needs --hook {name}.")
-            chosen[-1].options[option] = value
+            chosen[-1].options[option] = value  # if a hook is added twice, options apply to the last one
         settings["hook"] = [hook.to_yaml() for hook in hooks]
 
 

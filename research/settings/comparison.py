@@ -43,13 +43,15 @@ def compare_settings(
     for name, value in current_settings.items():
         declared = declaration_of(name)
         old, new = _as_json(checkpoint_settings[name]), _as_json(value)
-        if _are_equal(old, new) or declared.effect is Effect.INVOCATION or (is_fork and name == "fork"):
+        if _are_equal(old, new) or declared.effect is Effect.INVOCATION:
+            continue
+        if is_fork and name == "fork":  # names the parent, so it differs in every fork
             continue
         change = f"{name} was {old!r}, now {new!r}"
         if declared.effect is Effect.ROWS:
             (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
         elif is_fork:
-            (notes if declared.fixed_in_forks is None else refused).append(change)
+            (notes if declared.why_fixed_in_forks is None else refused).append(change)
             alters_training |= declared.effect is Effect.TRAINING
         elif declared.effect is Effect.NONE:
             notes.append(change)

@@ -175,6 +175,7 @@ def test_fork_with_a_complete_config_does_not_read_its_parent(tmp_path: Path) ->
     ("value", "advice"),
     [
         ("{at: 3st, unfreeze: encoder.layer[7]}", " encoder.layer[7]"),
+        # Only the first selector needs quotes; the second has them.
         ("{at: 3st, freeze: encoder.layer[:2], unfreeze: 'encoder.layer[7]'}", " encoder.layer[:2]."),
         ("{at: 3st, freeze: encoder", "{name: value, ...}"),
     ],

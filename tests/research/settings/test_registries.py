@@ -26,6 +26,7 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
     registry, functions = load_registry(listing), read_registry(listing)
     assert sorted(functions) == shipped_names(registry)
     for name, function in functions.items():
+        # The first parameter of an edit is the run.
         options = read_options(function, from_second_on=listing == "edits")
         expected = arguments_of(name) if listing == "edits" else options_of(registry[name])
         assert [(option.name, option.type, option.default) for option in options] == [
@@ -33,7 +34,7 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
         ]
 
 
-NOT_CHECKED_FIRST = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
+OPTIONS_WITHOUT_FIRST_CHECKS = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
 """Options without first checks, because their valid values depend on the encoder or on a constant of the module."""
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "heads": (EncoderSpec(hidden_size=8, num_hidden_states=7), 2),  # the encoder and the number of labels
@@ -43,6 +44,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 """Positional arguments for the entries of each registry."""
 STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
+"""Values that a run would supply to schedules."""
 
 
 @pytest.mark.parametrize("listing", ARGUMENTS)
@@ -50,8 +52,8 @@ def test_first_checks_reject_exactly_the_values_that_the_entry_rejects(listing: 
     registry = load_registry(listing)
     outcomes = []
     for name in shipped_names(registry):
-        for option in options_of(registry[name], not_options=STEP_COUNT_PARAMETERS):
-            if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
+        for option in options_of(registry[name], supplied_parameters=STEP_COUNT_PARAMETERS):
+            if option.type in (int, float) and (name, option.name) not in OPTIONS_WITHOUT_FIRST_CHECKS:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):
                     option_values = {option.name: value}
                     steps = STEPS if listing == "schedules" else {}
@@ -61,7 +63,7 @@ def test_first_checks_reject_exactly_the_values_that_the_entry_rejects(listing: 
                     )
                     assert rejected_by_first_checks == rejected_by_entry, (name, option_values)
                     outcomes.append(rejected_by_entry)
-    assert {True, False} == set(outcomes)
+    assert {True, False} == set(outcomes)  # some values were rejected, and some accepted
 
 
 def is_rejected(function: Callable[..., object], *positional: Any, **named: Any) -> bool:

@@ -41,7 +41,7 @@ def test_parse_time_explains_the_format(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1.5st", "2.5ex", "101%"])
-def test_parse_time_rejects_fractions_of_steps_and_more_than_100_percent(text: str) -> None:
+def test_parse_time_rejects_fractional_steps_fractional_examples_and_more_than_100_percent(text: str) -> None:
     with pytest.raises(ValueError, match=f"'{text}'"):
         parse_time(text)
 

@@ -73,7 +73,7 @@ class Due:
 def read_entry(
     entry: object, known_edits: Collection[str], *, allow_unregistered: bool = False
 ) -> tuple[Due, dict[str, Any]]:
-    """Parse an entry: one time or condition, and edits by name.
+    """Parse an entry's time or condition, and return it with the names and values of the entry's edits, not yet parsed.
 
     Args:
         entry: the entry as in the settings.
@@ -82,7 +82,7 @@ def read_entry(
     Returns:
         When the entry is due, and the value that the entry gives for each edit.
     Raises:
-        ValueError: if the time cannot be parsed, or an edit is unknown or missing.
+        ValueError: if the time or condition cannot be parsed, an edit is unknown, or there is no edit.
     """
     if not isinstance(entry, Mapping):
         raise ValueError(f"expected a mapping such as {{at: 10%, unfreeze: encoder}}, got {entry!r}")
@@ -91,12 +91,12 @@ def read_entry(
     times = {name: given.pop(name) for name in DUE_KEYWORDS if name in given}
     if len(times) != 1:
         raise ValueError(f"expected exactly one of {', '.join(DUE_KEYWORDS)}, got {', '.join(times) or 'none'}")
+    ((keyword, text),) = times.items()
     for name in given:
         if name not in known_edits and not allow_unregistered:
             raise UnknownNameError(describe_unknown_edit(name, known_edits))
     if not given:
-        raise ValueError(f"expected at least one edit besides the time. Edits: {', '.join(known_edits)}")
-    ((keyword, text),) = times.items()
+        raise ValueError(f"expected at least one edit besides '{keyword}'. Edits: {', '.join(known_edits)}")
     if on_conflict not in (None, "skip", "error"):
         raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
     if on_conflict is not None and keyword != "when":

@@ -101,7 +101,7 @@ class Rehearsal:
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
     new_parameters: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits after this step have created or reinitialised."""
+    """Parameters that the edits after this step have created, reinitialised or merged."""
 
     _trainable: tuple[int, tuple[str, ...]] | None = None
     """Number of trainable parameters and names of trainable blocks; None if they must be counted again."""

@@ -208,7 +208,7 @@ def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[
     for entry in timed:
         (first if entry.at is not None and entry.at.value == 0 else later).append(entry)
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
-    if len(units) == 1:  # times in several units cannot be compared in such a short run
+    if len(units) == 1:  # converted to so few steps, times in different units could not be ordered
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     num_possible_steps = max(1, num_steps - 1)  # an edit after the last step would never be trained
     return [

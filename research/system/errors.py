@@ -53,7 +53,7 @@ def run_script(
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        if not _is_output_closed():
+        if not _discard_output_if_closed():
             raise
         return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
@@ -93,7 +93,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def is_user_facing(error: ValueError) -> bool:
-    """Return whether this project raised an error deliberately, to tell the user what to fix.
+    """Return whether Midway raised an error deliberately, to tell the user what to fix.
 
     A ValueError raised in a library is a defect and needs its traceback. The file that raised the error is compared,
     rather than its module, because a script's module is called __main__.
@@ -110,8 +110,8 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _is_output_closed() -> bool:
-    """Return whether the reader of stdout has exited (`... | head`); if so, discard the remaining output."""
+def _discard_output_if_closed() -> bool:
+    """If the reader of stdout has exited (`... | head`), discard the remaining output and return True."""
     output = select.poll()
     output.register(sys.stdout, 0)  # poll always reports errors
     if not output.poll(0):

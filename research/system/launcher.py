@@ -63,7 +63,7 @@ class LaunchRequest:
 
 
 def num_launched_processes() -> int:
-    """Return the number of processes that the launcher started, even if the processes are not connected."""
+    """Return the number of processes that the launcher started, even if they are not connected to each other."""
     return max(int(os.environ.get(name) or 1) for name in PROCESS_COUNT_VARIABLES)
 
 
@@ -73,7 +73,10 @@ def was_launched() -> bool:
 
 
 def start_time() -> float:
-    """Return the time at which the run started, in seconds since 1970; a restart by the launcher does not change it."""
+    """Return the time at which the run started, in seconds since 1970; call this when the process starts.
+
+    A restart by torchrun does not change the time.
+    """
     # torchrun keeps running when it restarts the processes of the run.
     return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 

@@ -21,12 +21,12 @@ _UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_DIRECTION_MARKS, ""))
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make spreadsheets treat a cell as a formula."""
 LONGEST_IN_PAGE = 200
-"""Maximum number of characters of a name in a page; results.csv and the files of the runs contain the full name."""
+"""Length above which a name in a page is shortened; results.csv and the files of the runs contain the full name."""
 LONGEST_IN_FIGURE = 40
-"""Maximum number of characters of a name in a figure; the tables next to it contain the full name."""
+"""Length above which a name in a figure is shortened; the tables next to it contain the full name."""
 
 LONGEST_MESSAGE = 2000
-"""Maximum number of characters of a message about the user's files."""
+"""Length above which a message about the user's files is shortened."""
 
 
 def for_terminal(text: str, *, keep_lines: bool = False) -> str:
@@ -45,7 +45,7 @@ def for_message(text: str, longest: int = LONGEST_MESSAGE) -> str:
 
     Args:
         text: any text.
-        longest: maximum number of characters; the middle of a longer text is left out.
+        longest: length above which the middle of the text is left out.
     """
     shown = for_terminal(text)
     if len(shown) <= longest:
@@ -98,7 +98,7 @@ def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:
 
     Args:
         text: a name.
-        longest: maximum number of characters; the middle of a longer name is left out.
+        longest: length above which the middle of the name is left out.
     """
     shown = shorten(text, longest).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown  # matplotlib omits labels that start with "_" from legends

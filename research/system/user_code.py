@@ -22,11 +22,13 @@ _MIDWAY = (Path(heads.__file__).resolve().parent, _RESEARCH, _RESEARCH.with_name
 """Folders of Midway's code."""
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _INSTALLED = ("site-packages", "dist-packages")
+"""Names of the folders that contain installed packages."""
 _GENERATED = "torchinductor_"
 """Prefix of the folders in which torch.compile writes generated code."""
 _CYTHON = (".pyx", ".pxi", ".pxd")
 """Suffixes of Cython sources. The frames of compiled libraries contain such paths, relative to the build folder."""
 _plugins: list[Path] = []
+"""Files and folders that count as the user's code even if they are installed."""
 
 
 @dataclass
@@ -98,7 +100,8 @@ def treat_as_user_code(path: Path) -> None:
 def find_user_frame(error: BaseException) -> traceback.FrameSummary | None:
     """Return the innermost frame of user code that Midway called, in the traceback of an exception or of its causes.
 
-    The user's own code is all code that is neither Midway's, nor the standard library's, nor installed.
+    For a syntax error in the user's code, return the line with the error. The user's own code is all code that is
+    neither Midway's, nor the standard library's, nor installed, except for plugins.
     """
     for each in _with_causes(error):
         if isinstance(each, SyntaxError) and each.filename and is_user_code(each.filename):

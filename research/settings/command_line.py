@@ -51,11 +51,11 @@ class SeparatedFlags:
     """The flags of a command line, separated into those for jsonargparse and those that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
-    """Flags for jsonargparse, as `--name=value`."""
+    """Flags for jsonargparse, as `--name=value`, or as `--name+=item` for each item of a list."""
     recipes: list[str] = field(default_factory=list)
     """Paths of the recipes."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
-    """The values of options, such as those of --head.<option>, by setting and option."""
+    """Values of options, by setting and by the rest of the flag: `lstm_size` for heads, `ema.decay` for hooks."""
     wants_help: bool = False
     """Whether the command line requests help."""
 
@@ -117,7 +117,8 @@ def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
 
 
 def convert_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Return all settings, converted to their types: the defaults, overridden by a recipe, overridden by flags.
+    """Return all settings and inspection flags, converted to their types; flags override the recipe, and both override
+    the defaults.
 
     Args:
         recipe: settings by name.
@@ -159,7 +160,7 @@ def _parser_of(name: str) -> ArgumentParser:
 
 
 def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
-    """Separate recipes, help and options of choices from all other flags, which are returned as `--name=value`.
+    """Separate recipes, help and options of choices from all other flags, which are for jsonargparse.
 
     A list flag may be repeated, and its value may contain several items separated by commas.
 

@@ -19,7 +19,7 @@ class Differences:
     notes: list[str]
     """Changes that are accepted and reported."""
     refused: list[str]
-    """Changes that are rejected, because the settings would be those of a different run."""
+    """Changes that are refused, because the settings would be those of a different run."""
     alters_training: bool = False
     """For a fork: whether a changed setting may make the fork train differently from its parent, or longer."""
 

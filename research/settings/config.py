@@ -122,7 +122,7 @@ class DataSettings:
     """Column with the second text of a pair. Guessed by default if unambiguous; the guess is reported."""
     label_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Column with the label, the list of labels or the score. Guessed by default if unambiguous; the guess is
-    reported. Several columns, separated by commas, hold a 0 or 1 for each label."""
+    reported. Several columns, separated by commas, each hold a 0 or 1 for one label."""
     label_separator: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Separator between several label names in one string, such as the comma in `joy,anger`. By default, a string is a
     single label."""
@@ -213,8 +213,8 @@ class TrainingSettings:
         "auto", effect=Effect.TRAINING, stage=Stage.HIDDEN_STATES
     )
     """Floating-point precision of the forward pass. auto uses the launcher's precision if it sets one, otherwise bf16
-    if the hardware supports it natively, otherwise float32. A `no` counts only as a flag of accelerate launch; in
-    accelerate's config file, it means auto."""
+    if the hardware supports it natively, otherwise float32. The launcher's `no` counts only if it is a flag of
+    accelerate launch; in accelerate's config file, `no` is the default and has no effect."""
     compile: bool = setting(False, effect=Effect.ROUNDING)
     """Compile the model with torch.compile, and again after edits. On a CPU, this needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)
@@ -386,4 +386,4 @@ def _check_type(name: str, value: Any, type_hint: Any) -> None:
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)
-"""Groups of settings, in the order of `--help`."""
+"""Groups of settings, in the order of `--help`. The docstring of each group is its title there."""

@@ -23,15 +23,15 @@ PERIOD = f"{TIME}, above 0"
 class Effect(enum.Enum):
     """Effect of a changed setting on a resumed run."""
 
-    TRAINING = "the change is rejected, because the run would train or evaluate differently"
-    ROWS = "the change is rejected if the rows differ"
+    TRAINING = "the change is refused, because the run would train or evaluate differently"
+    ROWS = "the change is refused if the rows differ"
     ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops different units"
     NONE = "the change is reported: it does not affect what is trained"
     INVOCATION = "nothing happens: the setting concerns a single invocation, and is not part of a recipe"
 
 
 class Stage(enum.IntEnum):
-    """The first result that a setting affects on the way from files to the encoder's hidden states."""
+    """The results on the way from files to the encoder's hidden states. Each depends on the results before it."""
 
     ROW_NUMBERS = 1
     """The numbers of the rows: which row of which file each number means."""

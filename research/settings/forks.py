@@ -16,10 +16,10 @@ from research.system.paths import expand_path
 
 @dataclass(frozen=True)
 class ForkPoint:
-    """A checkpoint of another run."""
+    """The checkpoint at which a fork starts."""
 
     run: Path
-    """Directory of that run."""
+    """Directory of the parent run."""
     step: int | None
     """Step of the checkpoint; None for the newest checkpoint."""
 

@@ -26,7 +26,7 @@ class TimelineEntry(Due):
     """One or several edits that are due at the same time or under the same condition."""
 
     label: str
-    """Origin of the entry, for messages and the journal."""
+    """Origin of the entry, for messages and the journal: `--freeze`, or `timeline entry 2`."""
     requests: tuple[EditRequest, ...]
     """The edits, in order."""
 

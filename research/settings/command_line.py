@@ -117,8 +117,9 @@ def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
 
 
 def convert_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Return all settings and inspection flags, converted to their types; flags override the recipe, and both override
-    the defaults.
+    """Return all settings and inspection flags, converted to their types.
+
+    Flags override the recipe, and both override the defaults.
 
     Args:
         recipe: settings by name.

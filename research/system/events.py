@@ -18,6 +18,7 @@ from research.system.messages import format_message, logger
 EVENTS_FILE = "MIDWAY_EVENTS"
 """Environment variable with the path of the event file."""
 MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
+"""Kinds of events."""
 TAIL_BYTES = 8192
 """Number of bytes at the end of a file in which to look for the last line."""
 

@@ -27,8 +27,8 @@ def write_manifest(folder: Path) -> None:
 def find_damage(folder: Path) -> str | None:
     """Describe the first damage in a folder; return None if there is none.
 
-    Damage is a manifest that cannot be read, a file that is missing or differs from the manifest, or a link. Other
-    files that are not in the manifest are ignored.
+    Damage is a manifest that cannot be read or has a different format, a file that is missing or differs from the
+    manifest, or a link. Files that are not in the manifest are ignored.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Stop a run cleanly: signals and the end of the launcher are checked between steps."""
+"""Stop a run cleanly: between steps, check for signals, and whether the launcher or the study's worker has ended."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Due:
 def read_entry(
     entry: object, known_edits: Collection[str], *, allow_unregistered: bool = False
 ) -> tuple[Due, dict[str, Any]]:
-    """Parse an entry's time or condition, and return it with the names and values of the entry's edits, not yet parsed.
+    """Parse the time or condition of an entry. The entry's edits are returned by name, with their values unparsed.
 
     Args:
         entry: the entry as in the settings.

@@ -276,7 +276,9 @@ def add_options_to_choices(settings: dict[str, Any], options: dict[str, dict[str
     for kind, given in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}, which has no fixed default.")
+                raise ValueError(
+                    f"--{kind}.{next(iter(given))} also needs --{kind} <name>: --{kind} has no fixed default."
+                )
             choice = Choice.of(settings[kind], kind)
             settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
             continue

@@ -27,8 +27,8 @@ REGISTRIES = {
     "encoders": ("research.model.encoders", "ENCODERS"),
     "tasks": ("research.tasks.base", "TASKS"),
 }
-"""Module and attribute of each registry, by the value of --list. `pefts` is not one, because the help of --peft names
-the only entry."""
+"""Module and attribute of each registry, by the value of --list. `pefts` is not a value of --list, because the help of
+--peft names the only entry."""
 _BUILT_IN = {
     "hooks": "research.hooks",
     "edits": "research.edits.builtin",

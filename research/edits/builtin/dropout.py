@@ -39,7 +39,7 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
         raise EditError(f"Expected modules with dropout in '{modules}', found none.")
     for name, attribute in selected:
         setattr(model.get_submodule(name), attribute, p)
-    # The encoder's config and the head's options store one probability each, which is that of all their modules.
+    # The encoder's config and the head's options each store a single probability, so they change only with all modules.
     selectors = set(as_list(modules))
     if {"all", "encoder"} & selectors:
         families.set_dropout(model.config.encoder, dropout=p, attention_dropout=None)

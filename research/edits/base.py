@@ -26,7 +26,7 @@ from research.settings.config import RunConfig
 from research.settings.options import Option, convert_options, options_of
 from research.settings.times import Clock
 from research.system import random_states
-from research.system.seeds import derived_seed
+from research.system.seeds import derive_seed
 from research.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -280,5 +280,5 @@ def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
     """
     with random_states.preserving(device):
         for set_seed in (torch.manual_seed, np.random.seed, random.seed):
-            set_seed(derived_seed(seed, number))
+            set_seed(derive_seed(seed, number))
         yield

@@ -22,7 +22,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import complete_choice
 from research.settings.plugins import import_plugins
 from research.settings.registries import STEP_COUNT_PARAMETERS
-from research.settings.smoke import smoke_settings
+from research.settings.smoke import reduce_for_smoke
 from research.system.launcher import check_launch
 from research.tasks.base import Task
 from research.training.accelerator import choose_precision
@@ -41,7 +41,7 @@ def resolve(config: RunConfig) -> RunConfig:
     check_launch()
     import_plugins(config.plugin)
     if config.smoke:
-        config = smoke_settings(config)
+        config = reduce_for_smoke(config)
     check_times(config)
     check_trackers(config.log_with)
     check_compiler(config)

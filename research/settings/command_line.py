@@ -28,7 +28,7 @@ from research.settings.flags import (
     declaration_of,
     setting_types,
 )
-from research.settings.forks import inherited_settings
+from research.settings.forks import read_inherited_settings
 from research.settings.program import RUN, HelpRequest, Program
 from research.settings.type_errors import describe_type_error
 from research.system.errors import one_line
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> Command | HelpRequest:
     Raises:
         ValueError: if a name is unknown or a value has the wrong type; the message is written for the user.
     """
-    separated = separate_flags(RUN.read(arguments))
+    separated = separate_flags(RUN.read_flags(arguments))
     return build_help_request(RUN, separated) if separated.wants_help else build_command(separated)
 
 
@@ -112,7 +112,7 @@ def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
     forks = [value for name, value in _names_and_values(separated) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
     if fork is not None and not is_complete(recipe):  # a fork's own config.yaml already contains inherited settings
-        recipe = inherited_settings(str(fork)) | recipe
+        recipe = read_inherited_settings(str(fork)) | recipe
     return recipe
 
 

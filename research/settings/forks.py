@@ -55,7 +55,7 @@ def find_parent_directory(text: str) -> str:
     return str(parse_fork(text).run)
 
 
-def inherited_settings(fork: str) -> dict[str, Any]:
+def read_inherited_settings(fork: str) -> dict[str, Any]:
     """Return the settings of the forked run, which the fork's recipes and flags override.
 
     Raises:

@@ -42,7 +42,7 @@ class Program:
             **{name: type_hint for group in self.extra_groups for name, type_hint in get_type_hints(group).items()},
         }
 
-    def read(self, arguments: Sequence[str]) -> list[Flag]:
+    def read_flags(self, arguments: Sequence[str]) -> list[Flag]:
         """Return the flags of a command line.
 
         Raises:

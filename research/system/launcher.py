@@ -72,7 +72,7 @@ def was_launched() -> bool:
     return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
 
 
-def start_time() -> float:
+def find_start_time() -> float:
     """Return the time at which the run started, in seconds since 1970; call this when the process starts.
 
     A restart by torchrun does not change the time.
@@ -111,7 +111,7 @@ def check_launch() -> None:
         raise ValueError(f"The launcher requests the precision {precision}; expected no, bf16 or fp16.")
 
 
-def requested_precision() -> str | None:
+def read_requested_precision() -> str | None:
     """Return the precision requested from the launcher, or None if it leaves the choice to run.py."""
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     return precision if precision != "no" else read_request().precision

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from research.settings.forks import inherited_settings, parse_fork, read_settings
+from research.settings.forks import parse_fork, read_inherited_settings, read_settings
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_parse_fork_rejects_a_directory_without_a_run(runs: Path) -> None:
 
 
 @pytest.mark.usefixtures("runs")
-def test_inherited_settings_are_the_settings_of_the_forked_run() -> None:
-    assert inherited_settings("runs/a@400") == {"name": "a", "lr": 0.5}
+def test_read_inherited_settings_returns_the_settings_of_the_forked_run() -> None:
+    assert read_inherited_settings("runs/a@400") == {"name": "a", "lr": 0.5}
 
 
 @pytest.mark.parametrize("content", [b"lr: [", b"\xff\xfe", b"- lr", b"", None])

@@ -250,8 +250,8 @@ class Rehearsal:
             raise failures[0]
         if failures and entry.on_conflict is None:
             raise EditError(
-                f"{entry.label}: {entry.when} may come true when its edits, or later planned edits, cannot be applied: "
-                f"{one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, or "
+                f"{entry.requested_by}: {entry.when} may come true when its edits, or later planned edits, cannot be "
+                f"applied: {one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, or "
                 f"'{ON_CONFLICT}: error' to end the run."
             )
 

@@ -1,4 +1,4 @@
-"""Names and options that are read from source code match those that are registered when the code is imported."""
+"""Names, options and checks that are read from source code agree with those of the imported code."""
 
 from __future__ import annotations
 

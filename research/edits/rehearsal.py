@@ -251,8 +251,8 @@ class Rehearsal:
         if failures and entry.on_conflict is None:
             raise EditError(
                 f"{entry.requested_by}: {entry.when} may come true when its edits, or later planned edits, cannot be "
-                f"applied: {one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, or "
-                f"'{ON_CONFLICT}: error' to end the run."
+                f"applied: {one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, "
+                f"or '{ON_CONFLICT}: error' to end the run."
             )
 
     @property

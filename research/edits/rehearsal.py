@@ -196,6 +196,7 @@ class Rehearsal:
         for step in range(parent.step + 1):
             if step > 0:
                 self._advance()
+            # Edits after one step have different clocks if they were applied at the end and at the start of an epoch.
             for clock_state, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
                 with self.clock.rewound_to(step, clock_state):
                     self.apply([record.request for record in records])

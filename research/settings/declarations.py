@@ -97,7 +97,7 @@ class Declaration:
     why_fixed_in_studies: str | None = None
     """Reason why all trials of a study must share one value; None if a grid may vary it."""
     study_alternative: str | None = None
-    """For a flag that a study's command line rejects: what to do instead. None if the flag is accepted."""
+    """For a flag that a study's command line refuses: what to do instead. None if the flag is accepted."""
     flags_replace_list: bool = False
     """Whether flags replace the list of a recipe instead of extending it."""
     takes_several_values: bool = False

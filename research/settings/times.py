@@ -96,7 +96,7 @@ class Clock:
         """Restore the fields that `state_dict` returned.
 
         Raises:
-            ValueError: if the run has a different length.
+            ValueError: if the run has a different length or batch size.
         """
         for name in ("steps_per_epoch", "total_steps", "batch_size"):
             if state[name] != getattr(self, name):

@@ -108,7 +108,7 @@ def test_every_declaration_is_consistent(group: type) -> None:
         # A reason is a sentence or a phrase, not only a word.
         for reason in (declared.why_fixed_in_forks, declared.why_fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
-        # A study cannot vary settings that concern a single invocation, or settings that it rejects.
+        # A study cannot vary settings that concern a single invocation, or settings that it refuses.
         assert declared.effect is not Effect.INVOCATION or declared.why_fixed_in_studies is not None, name
         assert declared.study_alternative is None or declared.why_fixed_in_studies is not None, name
         # Only settings that affect the training are fixed in forks.

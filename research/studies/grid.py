@@ -245,7 +245,7 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
             try:
                 check(trial.config())
             except ValueError as error:
-                if describe_user_error(error) is None:  # a defect of this product, which needs a traceback
+                if describe_user_error(error) is None:  # a defect of Midway, which needs a traceback
                     raise
                 raise ValueError(f"{trial.arm}: {error}") from error
 

@@ -102,7 +102,7 @@ def is_user_facing(error: ValueError) -> bool:
     assert position is not None
     while position.tb_next is not None:
         position = position.tb_next
-    return user_code.is_product_code(position.tb_frame.f_code.co_filename)
+    return user_code.is_midway_code(position.tb_frame.f_code.co_filename)
 
 
 def one_line(message: object) -> str:

@@ -112,7 +112,7 @@ def check_launch() -> None:
 
 
 def read_requested_precision() -> str | None:
-    """Return the precision requested from the launcher, or None if it leaves the choice to run.py."""
+    """Return the precision requested from the launcher; None if the launcher leaves the choice to run.py."""
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     return precision if precision != "no" else read_request().precision
 

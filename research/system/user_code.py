@@ -107,9 +107,9 @@ def find_user_frame(error: BaseException) -> traceback.FrameSummary | None:
         if isinstance(each, SyntaxError) and each.filename and is_user_code(each.filename):
             return traceback.FrameSummary(each.filename, each.lineno, "", lookup_line=False, line=each.text)
         frames = traceback.extract_tb(each.__traceback__)
-        is_product = [is_product_code(frame.filename) for frame in frames]
-        if any(is_product):
-            inner = [frame for frame in frames[is_product.index(True) :] if is_user_code(frame.filename)]
+        is_midway = [is_midway_code(frame.filename) for frame in frames]
+        if any(is_midway):
+            inner = [frame for frame in frames[is_midway.index(True) :] if is_user_code(frame.filename)]
             if inner:
                 return inner[-1]
     return None
@@ -158,7 +158,7 @@ def is_user_code(filename: str) -> bool:
     )
 
 
-def is_product_code(filename: str) -> bool:
+def is_midway_code(filename: str) -> bool:
     """Return whether a source file belongs to Midway."""
     return _is_below(filename, _MIDWAY)
 
@@ -176,7 +176,7 @@ def hash_user_code(function: object) -> str | None:
         source = inspect.getsourcefile(function if has_code else type(function))  # type: ignore[arg-type]
     except (TypeError, OSError):  # defined in an interactive session, without a file
         source = None
-    if source is not None and is_product_code(source):
+    if source is not None and is_midway_code(source):
         return None
     if source is not None and Path(source).is_file():
         return hashlib.sha256(Path(source).read_bytes()).hexdigest()

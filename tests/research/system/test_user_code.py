@@ -21,7 +21,7 @@ from research.system.user_code import (
     describe_plainly,
     find_user_frame,
     hash_user_code,
-    is_product_code,
+    is_midway_code,
     is_raised_by_user_code,
     is_user_code,
     record_when,
@@ -125,11 +125,11 @@ def test_describe_plainly_returns_one_line() -> None:
 
 
 def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Path) -> None:
-    product_file, user_file = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
-    assert (is_product_code(product_file), is_user_code(product_file)) == (True, False)
-    assert (is_product_code(user_file), is_user_code(user_file)) == (False, True)
+    midway_file, user_file = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
+    assert (is_midway_code(midway_file), is_user_code(midway_file)) == (True, False)
+    assert (is_midway_code(user_file), is_user_code(user_file)) == (False, True)
     for path in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
-        assert (is_product_code(path), is_user_code(path)) == (False, False)
+        assert (is_midway_code(path), is_user_code(path)) == (False, False)
 
 
 def test_treat_as_user_code_applies_to_installed_files(tmp_path: Path) -> None:

@@ -96,11 +96,11 @@ def test_print_error_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_events((tmp_path / "events.jsonl").read_bytes()) == [Event(ERROR, "the disk is full")]
 
 
-def test_only_value_errors_raised_by_the_product_are_user_facing() -> None:
-    with pytest.raises(ValueError, match="'50'") as product_error:
+def test_only_value_errors_raised_by_midway_are_user_facing() -> None:
+    with pytest.raises(ValueError, match="'50'") as midway_error:
         parse_time("50")
-    assert is_user_facing(product_error.value)
-    assert describe_user_error(product_error.value) == str(product_error.value)
+    assert is_user_facing(midway_error.value)
+    assert describe_user_error(midway_error.value) == str(midway_error.value)
     with pytest.raises(json.JSONDecodeError) as library_error:
         json.loads("{")
     assert not is_user_facing(library_error.value)

@@ -49,7 +49,10 @@ def compare_settings(
             continue
         change = f"{name} was {old!r}, now {new!r}"
         if declared.effect is Effect.ROWS:
-            (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
+            if same_rows:
+                notes.append(f"{change} (the rows are the same)")
+            else:
+                refused.append(change)
         elif is_fork:
             (notes if declared.why_fixed_in_forks is None else refused).append(change)
             alters_training |= declared.effect is Effect.TRAINING

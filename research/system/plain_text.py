@@ -15,9 +15,11 @@ _DIRECTION_MARKS = "\u061c\u200e\u200f"
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
     f"{_DIRECTION_MARKS}\u202a-\u202e\u2066-\u2069"  # text direction
-    "\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"  # line ends, byte order, annotations, noncharacters
+    "\u2028\u2029\ufeff\ufff9-\ufffb"  # line ends, byte order marks, annotations
+    "\ufffe\uffff\ud800-\udfff]"  # noncharacters, surrogates
 )
 _UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_DIRECTION_MARKS, ""))
+"""`_UNSAFE` without the direction marks, which `for_html` keeps in blocks."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make spreadsheets treat a cell as a formula."""
 LONGEST_IN_PAGE = 200
@@ -34,7 +36,7 @@ def for_terminal(text: str, *, keep_lines: bool = False) -> str:
 
     Args:
         text: a name, or a message that contains names.
-        keep_lines: whether to keep line breaks, because they are part of the message; otherwise they are escaped too.
+        keep_lines: whether to keep line breaks and tabs, because they are part of the message; if not, escape them.
     """
     shown = _escape_unsafe(text)
     return shown if keep_lines else shown.replace("\n", r"\n").replace("\t", r"\t")

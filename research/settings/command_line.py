@@ -103,7 +103,7 @@ def build_help_request(program: Program, separated: SeparatedFlags) -> HelpReque
 
 
 def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
-    """Merge the recipes of a command line. With --fork, the recipes override the settings of the forked run.
+    """Merge the recipes of a command line. In a fork, the recipes override the inherited settings.
 
     Raises:
         ValueError: if a recipe or the settings of the forked run cannot be read.

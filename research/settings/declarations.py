@@ -95,7 +95,7 @@ class Declaration:
     why_fixed_in_forks: str | None = None
     """Reason why a fork must use its parent's value; None if a fork may change it."""
     why_fixed_in_studies: str | None = None
-    """Reason why all trials of a study must share one value; None if a grid may vary it."""
+    """Reason why a study's grid may not vary the setting; None if a grid may vary it."""
     study_alternative: str | None = None
     """For a flag that a study's command line refuses: what to do instead. None if the flag is accepted."""
     flags_replace_list: bool = False

@@ -68,6 +68,7 @@ def run_script(
             message += "\n(--traceback shows the full traceback.)"
         return print_error(message, exit_code)
     except KeyboardInterrupt as interrupt:
+        # 130 is the exit status with which a shell reports Ctrl-C.
         return print_error(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
 
 

@@ -57,7 +57,9 @@ def recording_events(path: Path) -> Iterator[None]:
 
 def recording_events_for_study() -> AbstractContextManager[None]:
     """Also write messages to the event file of the study that started this process, if there is one."""
-    return recording_events(Path(os.environ[EVENTS_FILE_VARIABLE])) if EVENTS_FILE_VARIABLE in os.environ else nullcontext()
+    if EVENTS_FILE_VARIABLE not in os.environ:
+        return nullcontext()
+    return recording_events(Path(os.environ[EVENTS_FILE_VARIABLE]))
 
 
 def report_hidden_states(message: str) -> None:

@@ -182,6 +182,6 @@ def _read_config(path: str | None) -> dict[str, Any]:
         return {}
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the path may be relative to the launcher's own folder
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the launcher's working directory may be different
         return {}
     return config if isinstance(config, dict) else {}

@@ -46,7 +46,7 @@ def test_parse_time_rejects_fractional_steps_fractional_examples_and_more_than_1
         parse_time(text)
 
 
-def test_period_is_at_least_one_step() -> None:
+def test_period_is_at_least_one_step_and_rejects_a_time_of_0() -> None:
     assert parse_time("1%").to_period(clock_of_two_epochs()) == 1
     with pytest.raises(ValueError, match=r"\b0\b.* 0%"):
         parse_time("0%").to_period(clock_of_two_epochs())
@@ -62,6 +62,7 @@ def test_clock_counts_the_smaller_last_step_of_an_epoch_as_a_step() -> None:
 def test_total_steps_follow_from_fractional_epochs_or_max_steps(
     epochs: float, max_steps: int | None, total: int
 ) -> None:
+    # An epoch has 11 steps.
     new_clock = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
     assert new_clock.total_steps == total
 

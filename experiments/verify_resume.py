@@ -123,7 +123,7 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
     Raises:
         ValueError: for an unknown setting or an invalid value.
     """
-    given, flags = split_flags(VerifySettings, VERIFY.read(arguments))
+    given, flags = split_flags(VerifySettings, VERIFY.read_flags(arguments))
     for flag in flags:
         if flag.name in REJECTED_SETTINGS:
             raise ValueError(f"verify_resume.py does not accept --{flag.name}: it makes its own runs in --folder.")
@@ -143,7 +143,7 @@ def parse_verify(arguments: Sequence[str]) -> VerifyCommand | HelpRequest:
 
 def parse_watched(arguments: Sequence[str]) -> WatchedRunCommand:
     """Parse the command line of a watched run."""
-    given, flags = split_flags(WatchedRunSettings, WATCHED_RUN.read(arguments))
+    given, flags = split_flags(WatchedRunSettings, WATCHED_RUN.read_flags(arguments))
     return WatchedRunCommand(parse_group(WatchedRunSettings, given), build_command(separate_flags(flags)))
 
 

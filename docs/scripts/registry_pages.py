@@ -124,7 +124,10 @@ def _entry_section(page: RegistryPage, registry: Registry[Any], name: str) -> It
         unwrapped = " ".join(paragraph.split())
         yield unwrapped.replace("Source: ", "**Source:** ", 1).replace(" Differs: ", "\n\n**Differs:** ") + "\n"
     yield from _facts_about(page, entry, name)
-    options = arguments_of(name) if page.listing == "edits" else options_of(entry, not_options=STEP_COUNT_PARAMETERS)
+    if page.listing == "edits":
+        options = arguments_of(name)
+    else:
+        options = options_of(entry, supplied_parameters=STEP_COUNT_PARAMETERS)
     # The parameters of these entries are not options that users can set.
     if options and page.listing not in ("tasks", "data", "cleaning", "encoders"):
         yield f"{page.parameter_kind}s:\n"

@@ -145,10 +145,10 @@ def _facts_about(kind: Any, default: Any, declared: Declaration, *, is_run_setti
         return
     yield f"**If it changes on resume:** {declared.effect.value}."
     if declared.effect is not Effect.INVOCATION:
-        reason = declared.fixed_in_forks
+        reason = declared.why_fixed_in_forks
         fork = "may change it" if reason is None else f"may not change it: {reason}"
         yield f"**A fork** {fork}."
-    reason = declared.fixed_in_studies
+    reason = declared.why_fixed_in_studies
     study = "may vary it" if reason is None else f"may not vary it: {reason}"
     instead = "" if declared.study_alternative is None else f" ({declared.study_alternative})"
     yield f"**A study's grid** {study}{instead}."

@@ -23,10 +23,10 @@ from research.edits.records import EditRequest
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
-from research.settings.options import convert_options, options_of
+from research.settings.options import Option, convert_options, options_of
 from research.settings.times import Clock
 from research.system import random_states
-from research.system.seeds import derived_seed
+from research.system.seeds import derive_seed
 from research.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Editable(Protocol):
     applying: EditRequest | None
     """The edit that is being applied; None outside edits."""
     new_parameters: set[nn.Parameter]
-    """Parameters that the edits after this step have created or reinitialised. Their optimizer state is dropped."""
+    """Parameters whose optimizer state is dropped, because the edits after this step have created, reinitialised or
+    merged them."""
 
     @property
     def journal(self) -> list[Record]:
@@ -225,7 +226,7 @@ def _survives_json(value: Any) -> bool:
         return False
 
 
-def arguments_of(name: str) -> tuple[Any, ...]:
+def arguments_of(name: str) -> tuple[Option, ...]:
     """Return an edit's arguments: the function's parameters after the first one.
 
     Raises:
@@ -233,7 +234,7 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     """
     parameter_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     first = next(iter(inspect.signature(EDITS[name]).parameters), "")
-    return options_of(EDITS[name], parameter_kinds=parameter_kinds, not_options=(first,))
+    return options_of(EDITS[name], parameter_kinds=parameter_kinds, supplied_parameters=(first,))
 
 
 class EditProxy:
@@ -254,14 +255,14 @@ class EditProxy:
         if name not in EDITS:
             raise UnknownNameError(describe_unknown("edit", name, EDITS))
 
-        def submit(*positional: Any, **named: Any) -> None:
+        def request_edit(*positional: Any, **named: Any) -> None:
             self._submit(bind_request(name, positional, named, self._requested_by()))
 
-        return submit
+        return request_edit
 
 
 def hash_requests(requests: list[EditRequest]) -> int:
-    """Return a 56-bit hash of the requested edits and their order; 0 if there are none."""
+    """Return a hash of the requested edits and their order; 0 if there are none. It fits into an int64 tensor."""
     if not requests:
         return 0
     text = json.dumps([[request.name, request.arguments] for request in requests], sort_keys=True, default=repr)
@@ -279,5 +280,5 @@ def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
     """
     with random_states.preserving(device):
         for set_seed in (torch.manual_seed, np.random.seed, random.seed):
-            set_seed(derived_seed(seed, number))
+            set_seed(derive_seed(seed, number))
         yield

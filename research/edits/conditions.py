@@ -55,7 +55,7 @@ class Condition:
 
     @property
     def num_evaluations_needed(self) -> int:
-        """Minimum number of evaluations before the condition can come true."""
+        """Number of evaluations after which the condition can come true at the earliest."""
         return int(self.number) + 1 if self.name == "plateau" else 1
 
     def observe(self, metrics: dict[str, float]) -> bool:

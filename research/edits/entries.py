@@ -73,7 +73,7 @@ class Due:
 def read_entry(
     entry: object, known_edits: Collection[str], *, allow_unregistered: bool = False
 ) -> tuple[Due, dict[str, Any]]:
-    """Parse an entry: one time or condition, and edits by name.
+    """Parse the time or condition of an entry. The entry's edits are returned by name, with their values unparsed.
 
     Args:
         entry: the entry as in the settings.
@@ -82,21 +82,21 @@ def read_entry(
     Returns:
         When the entry is due, and the value that the entry gives for each edit.
     Raises:
-        ValueError: if the time cannot be parsed, or an edit is unknown or missing.
+        ValueError: if the time or condition cannot be parsed, an edit is unknown, or there is no edit.
     """
     if not isinstance(entry, Mapping):
         raise ValueError(f"expected a mapping such as {{at: 10%, unfreeze: encoder}}, got {entry!r}")
-    given = dict(entry)
-    on_conflict = given.pop(ON_CONFLICT, None)
-    times = {name: given.pop(name) for name in DUE_KEYWORDS if name in given}
-    if len(times) != 1:
-        raise ValueError(f"expected exactly one of {', '.join(DUE_KEYWORDS)}, got {', '.join(times) or 'none'}")
-    for name in given:
+    edits = dict(entry)
+    on_conflict = edits.pop(ON_CONFLICT, None)
+    due_values = {name: edits.pop(name) for name in DUE_KEYWORDS if name in edits}
+    if len(due_values) != 1:
+        raise ValueError(f"expected exactly one of {', '.join(DUE_KEYWORDS)}, got {', '.join(due_values) or 'none'}")
+    ((keyword, text),) = due_values.items()
+    for name in edits:
         if name not in known_edits and not allow_unregistered:
             raise UnknownNameError(describe_unknown_edit(name, known_edits))
-    if not given:
-        raise ValueError(f"expected at least one edit besides the time. Edits: {', '.join(known_edits)}")
-    ((keyword, text),) = times.items()
+    if not edits:
+        raise ValueError(f"expected at least one edit besides '{keyword}'. Edits: {', '.join(known_edits)}")
     if on_conflict not in (None, "skip", "error"):
         raise ValueError(f"expected {ON_CONFLICT} to be skip or error, got {on_conflict!r}")
     if on_conflict is not None and keyword != "when":
@@ -104,11 +104,11 @@ def read_entry(
             f"{ON_CONFLICT} is only for entries with 'when': edits due at a known time are checked before training"
         )
     if keyword == "when":
-        return Due(when=parse_condition(str(text)), on_conflict=on_conflict), given
+        return Due(when=parse_condition(str(text)), on_conflict=on_conflict), edits
     time = parse_time(str(text))
     if keyword == "every" and time.value == 0:
         raise ValueError("expected a time above 0 after 'every'")
-    return (Due(at=time) if keyword == "at" else Due(every=time)), given
+    return (Due(at=time) if keyword == "at" else Due(every=time)), edits
 
 
 def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def given_arguments(edit: str, options: Sequence[Option], value: Any) -> dict[st
 
     def first_accepts(value_type: type) -> bool:
         """Return whether the first argument accepts a value of a type."""
-        return bool(options) and value_types.accepts(options[0].type, value_type())
+        example = value_type()  # {} or False
+        return bool(options) and value_types.accepts(options[0].type, example)
 
     if isinstance(value, dict) and (value.keys() <= set(names) or not first_accepts(dict)):
         return value

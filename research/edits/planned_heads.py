@@ -14,6 +14,8 @@ from research.model.head_check import PlannedHead
 def find_planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[PlannedHead]:
     """Return the head at the start, after each step with planned edits, and after each conditional entry.
 
+    Conditional entries that can be applied neither at the start nor at the end are left out.
+
     Hooks may request further heads during training.
 
     Args:

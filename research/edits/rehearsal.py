@@ -101,7 +101,7 @@ class Rehearsal:
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
     new_parameters: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits after this step have created or reinitialised."""
+    """Parameters that the edits after this step have created, reinitialised or merged."""
 
     _trainable: tuple[int, tuple[str, ...]] | None = None
     """Number of trainable parameters and names of trainable blocks; None if they must be counted again."""
@@ -196,6 +196,7 @@ class Rehearsal:
         for step in range(parent.step + 1):
             if step > 0:
                 self._advance()
+            # Edits after one step have different clocks if they were applied at the end and at the start of an epoch.
             for clock_state, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
                 with self.clock.rewound_to(step, clock_state):
                     self.apply([record.request for record in records])
@@ -250,9 +251,9 @@ class Rehearsal:
             raise failures[0]
         if failures and entry.on_conflict is None:
             raise EditError(
-                f"{entry.label}: {entry.when} may come true when its edits, or later planned edits, cannot be applied: "
-                f"{one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, or "
-                f"'{ON_CONFLICT}: error' to end the run."
+                f"{entry.requested_by}: {entry.when} may come true when its edits, or later planned edits, cannot be "
+                f"applied: {one_line(failures[0])} Add '{ON_CONFLICT}: skip' to the entry to skip them in this case, "
+                f"or '{ON_CONFLICT}: error' to end the run."
             )
 
     @property

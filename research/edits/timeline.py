@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class TimelineEntry(Due):
     """One or several edits that are due at the same time or under the same condition."""
 
-    label: str
-    """Origin of the entry, for messages and the journal."""
+    requested_by: str
+    """What requests the edits, for messages and the journal: `--freeze`, `timeline entry 2` or `hook MyHook`."""
     requests: tuple[EditRequest, ...]
     """The edits, in order."""
 
@@ -48,7 +48,7 @@ class TimelineEntry(Due):
         try:
             return super().steps(clock)
         except ValueError as error:
-            raise ValueError(f"{self.label}: {error}") from None
+            raise ValueError(f"{self.requested_by}: {error}") from None
 
 
 def list_edits(requests: Sequence[EditRequest]) -> str:
@@ -73,24 +73,24 @@ class Timeline:
         return not self.due and not self.conditional
 
 
-def parse_entry(entry: Mapping[str, Any], label: str) -> TimelineEntry:
+def parse_entry(entry: Mapping[str, Any], requested_by: str) -> TimelineEntry:
     """Parse an entry: one time or condition, and edits by name with their arguments.
 
     Args:
         entry: the entry as in the settings.
-        label: origin of the entry, for messages and the journal.
+        requested_by: what requests the edits, such as `timeline entry 2`, for messages and the journal.
     Raises:
-        ValueError: if the time or an edit cannot be parsed; names the entry.
+        ValueError: if the time, the condition or an edit cannot be parsed; names the entry.
     """
     try:
         due, edits = read_entry(entry, EDITS)
-        requests = tuple(parse_request(name, value, label) for name, value in edits.items())
+        requests = tuple(parse_request(name, value, requested_by) for name, value in edits.items())
         keyword = next(name for name in DUE_KEYWORDS if getattr(due, name) is not None)
         identity = f"{keyword} {getattr(due, keyword)}: {list_edits(requests)}"
         requests = tuple(replace(request, entry=identity) for request in requests)
-        return TimelineEntry(**vars(due), label=label, requests=requests)
+        return TimelineEntry(**vars(due), requested_by=requested_by, requests=requests)
     except ValueError as error:
-        raise type(error)(f"{label}: {one_line(error)}") from None
+        raise type(error)(f"{requested_by}: {one_line(error)}") from None
 
 
 def parse_timeline(config: RunConfig) -> list[TimelineEntry]:
@@ -104,6 +104,7 @@ def parse_timeline(config: RunConfig) -> list[TimelineEntry]:
         entries.append(parse_entry({"at": "0%", "freeze": config.freeze}, "--freeze"))
     if config.peft is not None:
         choice = Choice.of(config.peft, "peft")
+        # The edit that adds the adapters `lora` is called add_lora.
         entry = {"at": "0%", f"add_{choice.name}": resolve_options(PEFT, choice)}
         entries.append(parse_entry(entry, "--peft"))
     return entries + [
@@ -124,7 +125,7 @@ def check_conditions(entries: Sequence[TimelineEntry], num_evaluations: int) -> 
         try:
             entry.check_evaluations(num_evaluations)
         except ValueError as error:
-            raise ValueError(f"{entry.label}: {error}") from None
+            raise ValueError(f"{entry.requested_by}: {error}") from None
 
 
 def resolve_timeline(
@@ -186,11 +187,13 @@ def _drop_applied_by_parent(
         elif num_applied_edits[entry.identity] >= len(entry.requests):
             num_applied_edits[entry.identity] -= len(entry.requests)  # the timeline may contain an equal entry again
             if step > parent.step:
-                notes.append(f"{entry.label} ({entry}) was applied by {parent.run} and is not repeated at step {step}.")
+                notes.append(
+                    f"{entry.requested_by} ({entry}) was applied by {parent.run} and is not repeated at step {step}."
+                )
         elif step < parent.step:
             raise ValueError(
-                f"{entry.label}: {entry.at} is step {step}, which has passed: the fork starts after step {parent.step} "
-                f"of {parent.run}."
+                f"{entry.requested_by}: {entry.at} is step {step}, which has passed: the fork starts after step "
+                f"{parent.step} of {parent.run}."
             )
         else:
             remaining.append((step, entry))
@@ -208,7 +211,7 @@ def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[
     for entry in timed:
         (first if entry.at is not None and entry.at.value == 0 else later).append(entry)
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
-    if len(units) == 1:  # times in several units cannot be compared in such a short run
+    if len(units) == 1:  # converted to so few steps, times in different units could not be ordered
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     num_possible_steps = max(1, num_steps - 1)  # an edit after the last step would never be trained
     return [

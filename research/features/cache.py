@@ -11,7 +11,7 @@ from typing import Literal
 from research.features.store import DamageError, FeatureStore, RowLayout
 from research.system import durable
 from research.system.events import report_hidden_states
-from research.system.lock import LockFile, UnlockableError
+from research.system.lock import LockFile, LocksUnsupportedError
 from research.system.messages import logger
 
 Layers = Literal["last", "all"]
@@ -104,7 +104,7 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
         if not lock.acquire():
             logger.info(f"Waiting for another process, which is computing the same hidden states in {folder} ...")
             lock.acquire(wait=True)
-    except UnlockableError as problem:
+    except LocksUnsupportedError as problem:
         report_hidden_states(
             f"{folder} cannot be locked ({problem}): several processes may compute the same hidden states at once."
         )
@@ -126,7 +126,7 @@ def _remove_leftovers(folder: Path, locked_key: str) -> None:
             durable.remove(path)
             continue
         lock = LockFile(_lock_path(folder, key))
-        with suppress(UnlockableError):
+        with suppress(LocksUnsupportedError):
             if lock.acquire():  # the process that wrote there has ended
                 try:
                     durable.remove(path)

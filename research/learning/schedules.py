@@ -45,7 +45,7 @@ class Schedule:
                 f"The warm-up must fit into the run; got a warm-up of {num_warmup_steps} steps in a run of "
                 f"{num_training_steps} steps. Lower --warmup."
             )
-        options = resolve_options(SCHEDULES, choice, not_options=STEP_COUNT_PARAMETERS)
+        options = resolve_options(SCHEDULES, choice, supplied_parameters=STEP_COUNT_PARAMETERS)
         self._num_training_steps = num_training_steps
         self._dummy = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
         with errors_attributed_to_entry(SCHEDULES, choice.name):

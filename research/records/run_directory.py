@@ -13,7 +13,7 @@ from pathlib import Path
 from research.settings.config import Choice, RunConfig
 from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
-from research.system.launcher import start_time
+from research.system.launcher import find_start_time
 from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
@@ -33,7 +33,7 @@ def default_name(config: RunConfig) -> str:
     parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
     # Shortened: file systems limit a name to 255 bytes, and the data's file name alone may be that long.
     prefix = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_MAX_PART_LENGTH]) for part in parts)
-    return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(start_time()))}"
+    return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(find_start_time()))}"
 
 
 def check_directory(directory: Path, config: RunConfig) -> None:

@@ -160,7 +160,7 @@ def _describe_conditions(dry_run: DryRun) -> list[str]:
     for entry in dry_run.plan.timeline.conditional:
         lines.append(
             f"Conditional (applied at most once, not in the table): when {entry.when}: {list_edits(entry.requests)} "
-            f"({entry.label})."
+            f"({entry.requested_by})."
         )
     config = dry_run.plan.config
     if Choice.of(config.schedule, "schedule").name == "plateau":

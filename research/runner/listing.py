@@ -53,5 +53,5 @@ def _describe(registry: Registry[Any], name: str) -> str:
         from research.edits.base import arguments_of
 
         return describe_entry(registry[name], arguments_of(name))
-    not_options = STEP_COUNT_PARAMETERS if registry.kind == "schedule" else ()
-    return describe_entry(registry[name], options_of(registry[name], not_options=not_options))
+    supplied_parameters = STEP_COUNT_PARAMETERS if registry.kind == "schedule" else ()
+    return describe_entry(registry[name], options_of(registry[name], supplied_parameters=supplied_parameters))

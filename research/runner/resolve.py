@@ -22,7 +22,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import complete_choice
 from research.settings.plugins import import_plugins
 from research.settings.registries import STEP_COUNT_PARAMETERS
-from research.settings.smoke import smoke_settings
+from research.settings.smoke import reduce_for_smoke
 from research.system.launcher import check_launch
 from research.tasks.base import Task
 from research.training.accelerator import choose_precision
@@ -41,15 +41,16 @@ def resolve(config: RunConfig) -> RunConfig:
     check_launch()
     import_plugins(config.plugin)
     if config.smoke:
-        config = smoke_settings(config)
+        config = reduce_for_smoke(config)
     check_times(config)
     check_trackers(config.log_with)
     check_compiler(config)
 
     def complete(
-        registry: Registry[Any], value: str | dict[str, Any], not_options: tuple[str, ...] = ()
+        registry: Registry[Any], value: str | dict[str, Any], supplied_parameters: tuple[str, ...] = ()
     ) -> str | dict[str, Any]:
-        return complete_choice(registry, Choice.of(value, registry.kind), not_options=not_options).to_yaml()
+        choice = Choice.of(value, registry.kind)
+        return complete_choice(registry, choice, supplied_parameters=supplied_parameters).to_yaml()
 
     config = dataclasses.replace(
         config,

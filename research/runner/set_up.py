@@ -26,7 +26,7 @@ from research.runner.initial_weights import load_initial_weights
 from research.runner.plan import plan_run
 from research.settings.config import RunConfig
 from research.system.messages import logger
-from research.system.seeds import derived_seed
+from research.system.seeds import derive_seed
 from research.system.waiting import WaitingMessage
 from research.training.accelerator import fail_together
 from research.training.batches import Batches
@@ -103,7 +103,7 @@ def set_up(
         splits = tokenize() if accelerator.is_main_process else None
     splits = splits or tokenize()  # the main process has filled the cache
     # From here on, each process has its own seed, so that dropout differs between replicas.
-    set_seed(derived_seed(config.seed, accelerator.process_index))
+    set_seed(derive_seed(config.seed, accelerator.process_index))
     run = TrainingRun(
         config=config,
         directory=directory,

@@ -16,7 +16,7 @@ class Flag:
     """One flag, with one value."""
 
     name: str
-    """Name with underscores and without leading hyphens; `help` for -h and --help."""
+    """Part of the flag before the dot, with underscores and without leading hyphens; `help` for -h and --help."""
     option: str | None
     """Part of the flag after the dot, such as lstm_size in --head.lstm_size; None if there is no dot."""
     value: str
@@ -39,7 +39,7 @@ def read_flags(
         arguments: the arguments after the script's name.
         flag_types: the type of each flag by name.
         with_options: flags that may have an option after a dot.
-        with_several_values: flags that accept several values: all up to the next flag.
+        with_several_values: flags that take all values up to the next flag.
     Raises:
         UnknownNameError: if a flag is unknown.
         ValueError: if a flag has no value, or a value has no flag.

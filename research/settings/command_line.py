@@ -28,7 +28,7 @@ from research.settings.flags import (
     declaration_of,
     setting_types,
 )
-from research.settings.forks import inherited_settings
+from research.settings.forks import read_inherited_settings
 from research.settings.program import RUN, HelpRequest, Program
 from research.settings.type_errors import describe_type_error
 from research.system.errors import one_line
@@ -51,11 +51,11 @@ class SeparatedFlags:
     """The flags of a command line, separated into those for jsonargparse and those that it does not handle."""
 
     arguments: list[str] = field(default_factory=list)
-    """Flags for jsonargparse, as `--name=value`."""
+    """Flags for jsonargparse, as `--name=value`, or as `--name+=item` for each item of a list."""
     recipes: list[str] = field(default_factory=list)
     """Paths of the recipes."""
     options: dict[str, dict[str, str]] = field(default_factory=dict)
-    """The values of options, such as those of --head.<option>, by setting and option."""
+    """Values of options, by setting and by the rest of the flag: `lstm_size` for heads, `ema.decay` for hooks."""
     wants_help: bool = False
     """Whether the command line requests help."""
 
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> Command | HelpRequest:
     Raises:
         ValueError: if a name is unknown or a value has the wrong type; the message is written for the user.
     """
-    separated = separate_flags(RUN.read(arguments))
+    separated = separate_flags(RUN.read_flags(arguments))
     return build_help_request(RUN, separated) if separated.wants_help else build_command(separated)
 
 
@@ -103,7 +103,7 @@ def build_help_request(program: Program, separated: SeparatedFlags) -> HelpReque
 
 
 def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
-    """Merge the recipes of a command line. With --fork, the recipes override the settings of the forked run.
+    """Merge the recipes of a command line. In a fork, the recipes override the inherited settings.
 
     Raises:
         ValueError: if a recipe or the settings of the forked run cannot be read.
@@ -112,12 +112,14 @@ def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
     forks = [value for name, value in _names_and_values(separated) if name == "fork"]
     fork = forks[-1] if forks else recipe.get("fork")
     if fork is not None and not is_complete(recipe):  # a fork's own config.yaml already contains inherited settings
-        recipe = inherited_settings(str(fork)) | recipe
+        recipe = read_inherited_settings(str(fork)) | recipe
     return recipe
 
 
 def convert_settings(recipe: dict[str, Any], arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Return all settings, converted to their types: the defaults, overridden by a recipe, overridden by flags.
+    """Return all settings and inspection flags, converted to their types.
+
+    Flags override the recipe, and both override the defaults.
 
     Args:
         recipe: settings by name.
@@ -159,7 +161,7 @@ def _parser_of(name: str) -> ArgumentParser:
 
 
 def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
-    """Separate recipes, help and options of choices from all other flags, which are returned as `--name=value`.
+    """Separate recipes, help and options of choices from all other flags, which are for jsonargparse.
 
     A list flag may be repeated, and its value may contain several items separated by commas.
 
@@ -177,16 +179,16 @@ def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
         elif flag.option is not None:
             separated.options.setdefault(name, {})[flag.option] = value
         elif typing.get_origin(flag_types[name]) is list:
-            separated.arguments += [f"--{name}+={item}" for item in _items(name, value)]
+            separated.arguments += [f"--{name}+={item}" for item in _split_items(name, value)]
             if declaration_of(name).flags_replace_list and f"--{name}=[]" not in separated.arguments:
-                separated.arguments.insert(0, f"--{name}=[]")  # values from the command line replace the default
+                separated.arguments.insert(0, f"--{name}=[]")  # flags replace the recipe's list, or the default
         else:
             separated.arguments.append(f"--{name}={value}")
     return separated
 
 
-def _items(flag: str, value: str) -> list[str]:
-    """Return the items of a list flag's value: a single mapping, items separated by commas, or a YAML list.
+def _split_items(flag: str, value: str) -> list[str]:
+    """Split the value of a list flag, which is a single mapping, items separated by commas, or a YAML list.
 
     Raises:
         ValueError: if the value starts like a list or a mapping but cannot be read as one.
@@ -213,6 +215,7 @@ def _check_mapping(flag: str, value: str) -> None:
     try:
         yaml.safe_load(value)
     except yaml.YAMLError:
+        # YAML takes the brackets of an unquoted selector, such as encoder.layer[7], for a list.
         unquoted = re.findall(r"(?<![\"'\w.])[\w.]+\[[^\]]*\]", value)
         advice = f"put quotes around {' and '.join(unquoted)}" if unquoted else "write it as {name: value, ...}"
         raise ValueError(f"Cannot read --{flag} {value}: {advice}.") from None
@@ -226,7 +229,7 @@ def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for path in paths if isinstance(paths, list | tuple) else [paths]:
-        if not isinstance(path, str):
+        if not isinstance(path, str):  # a study file may contain any value
             raise ValueError(f"Expected the path of a recipe, got {path!r}.")
         try:
             recipe = yaml.safe_load(expand_path(path).read_text(encoding="utf-8"))
@@ -236,27 +239,27 @@ def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"The recipe {path} is not valid YAML: {one_line(error)}") from None
         if not isinstance(recipe, dict):
             raise ValueError(
-                f"The recipe {path} must map settings to values (head: lstm); got {type(recipe).__name__}."
+                f"The recipe {path} must map settings to values, such as head: lstm; got {type(recipe).__name__}."
             )
         check_setting_names(recipe, "recipe key", f"{path}: ")
         merged |= recipe
     return merged
 
 
-def check_setting_names(names: Iterable[object], kind: str, place: str = "") -> None:
+def check_setting_names(names: Iterable[object], kind: str, prefix: str = "") -> None:
     """Check that all names are settings that a recipe may contain.
 
     Args:
         names: the names to check.
         kind: what the message calls a name, such as "recipe key".
-        place: prefix of the message, such as the path of the recipe.
+        prefix: start of the message, such as "recipe.yaml: ".
     Raises:
         UnknownNameError: if a name is unknown; suggests the nearest setting and lists all of them.
     """
     known = [name for name in setting_types() if name not in INSPECTION_FLAGS]
     for name in names:
         if name not in known:
-            raise UnknownNameError(place + describe_unknown(kind, str(name), known, listed_as="Settings"))
+            raise UnknownNameError(prefix + describe_unknown(kind, str(name), known, listed_as="Settings"))
 
 
 def is_complete(recipe: dict[str, Any]) -> bool:
@@ -273,7 +276,9 @@ def add_options_to_choices(settings: dict[str, Any], options: dict[str, dict[str
     for kind, given in options.items():
         if kind != "hook":
             if settings[kind] is None:
-                raise ValueError(f"--{kind}.{next(iter(given))} also needs --{kind}: there is no single default.")
+                raise ValueError(
+                    f"--{kind}.{next(iter(given))} also needs --{kind} <name>: --{kind} has no fixed default."
+                )
             choice = Choice.of(settings[kind], kind)
             settings[kind] = Choice(choice.name, {**choice.options, **given}).to_yaml()
             continue
@@ -283,7 +288,7 @@ def add_options_to_choices(settings: dict[str, Any], options: dict[str, dict[str
             chosen = [hook for hook in hooks if hook.name == name]
             if not chosen:
                 raise ValueError(f"--hook.{name_and_option} needs --hook {name}.")
-            chosen[-1].options[option] = value
+            chosen[-1].options[option] = value  # if a hook is added twice, options apply to the last one
         settings["hook"] = [hook.to_yaml() for hook in hooks]
 
 

@@ -19,7 +19,7 @@ class Differences:
     notes: list[str]
     """Changes that are accepted and reported."""
     refused: list[str]
-    """Changes that are rejected, because the settings would be those of a different run."""
+    """Changes that are refused, because the settings would be those of a different run."""
     alters_training: bool = False
     """For a fork: whether a changed setting may make the fork train differently from its parent, or longer."""
 
@@ -43,13 +43,18 @@ def compare_settings(
     for name, value in current_settings.items():
         declared = declaration_of(name)
         old, new = _as_json(checkpoint_settings[name]), _as_json(value)
-        if _are_equal(old, new) or declared.effect is Effect.INVOCATION or (is_fork and name == "fork"):
+        if _are_equal(old, new) or declared.effect is Effect.INVOCATION:
+            continue
+        if is_fork and name == "fork":  # names the parent, so it differs in every fork
             continue
         change = f"{name} was {old!r}, now {new!r}"
         if declared.effect is Effect.ROWS:
-            (notes if same_rows else refused).append(f"{change} (the rows are the same)" if same_rows else change)
+            if same_rows:
+                notes.append(f"{change} (the rows are the same)")
+            else:
+                refused.append(change)
         elif is_fork:
-            (notes if declared.fixed_in_forks is None else refused).append(change)
+            (notes if declared.why_fixed_in_forks is None else refused).append(change)
             alters_training |= declared.effect is Effect.TRAINING
         elif declared.effect is Effect.NONE:
             notes.append(change)

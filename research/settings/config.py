@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from research.settings import value_types
 from research.settings.declarations import PERIOD, TIME, Effect, Stage, check_bounds, declarations, setting
-from research.settings.forks import fork_directory
+from research.settings.forks import find_parent_directory
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that numpy accepts."""
@@ -58,13 +58,16 @@ class ModelSettings:
         "minilm",
         effect=Effect.TRAINING,
         stage=Stage.TOKENS,
-        fixed_in_forks="the checkpoint's weights depend on it",
+        why_fixed_in_forks="the checkpoint's weights depend on it",
         value_names_arm=True,
         input_path=str,
     )
     """Pretrained encoder: `minilm` (packaged, `demo` extra), a local directory, or a Hugging Face Hub id."""
     head: str | dict[str, Any] = setting(
-        "linear", effect=Effect.TRAINING, fixed_in_forks="the checkpoint's weights depend on it", value_names_arm=True
+        "linear",
+        effect=Effect.TRAINING,
+        why_fixed_in_forks="the checkpoint's weights depend on it",
+        value_names_arm=True,
     )
     """Head on top of the encoder (see --list heads). Set its options with --head.<option>."""
     objective: str | dict[str, Any] | None = setting(None, effect=Effect.TRAINING, value_names_arm=True)
@@ -77,17 +80,17 @@ class ModelSettings:
         [],
         effect=Effect.TRAINING,
         stage=Stage.HIDDEN_STATES,
-        fixed_in_forks="the checkpoint's optimizer state covers only the parts that were trained",
+        why_fixed_in_forks="the checkpoint's optimizer state covers only the parts that were trained",
     )
     """Parts of the model that are frozen until the timeline unfreezes them (encoder, encoder.layer[:4], ...). May be
     repeated."""
     peft: str | dict[str, Any] | None = setting(
-        None, effect=Effect.TRAINING, fixed_in_forks="the checkpoint's weights depend on it"
+        None, effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's weights depend on it"
     )
     """Adapters to add to the encoder at the start: `lora`. The encoder's own weights stay frozen. Set the options with
     --peft.<option>."""
     plugin: list[str] = setting(
-        [], effect=Effect.NONE, fixed_in_studies="plugins register names for all trials", input_path=str
+        [], effect=Effect.NONE, why_fixed_in_studies="plugins register names for all trials", input_path=str
     )
     """Your own code, imported first: a .py file or a module name. May be repeated."""
     allow_padding_sensitive: bool = setting(False, effect=Effect.NONE)
@@ -111,7 +114,7 @@ class DataSettings:
     folder with train/validation/test files or folders, a cloned data repository, a folder written by save_to_disk, or
     `hub:<dataset>[:config]`."""
     task: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
-    """Kind of labels: single_label, multi_label, regression, or a kind that a plugin registers. Guessed by default;
+    """Kind of labels: single_label, multi_label, regression, or a task that a plugin registers. Guessed by default;
     the guess is reported."""
     text_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Column with the text. Guessed by default if unambiguous; the guess is reported."""
@@ -119,7 +122,7 @@ class DataSettings:
     """Column with the second text of a pair. Guessed by default if unambiguous; the guess is reported."""
     label_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Column with the label, the list of labels or the score. Guessed by default if unambiguous; the guess is
-    reported. Several columns, separated by commas, hold a 0 or 1 for each label."""
+    reported. Several columns, separated by commas, each hold a 0 or 1 for one label."""
     label_separator: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Separator between several label names in one string, such as the comma in `joy,anger`. By default, a string is a
     single label."""
@@ -140,8 +143,8 @@ class DataSettings:
     """Part of a text to keep if it exceeds --max_length: its beginning (head), its end (tail), or half from each
     end (head_tail)."""
     bad_rows: Literal["error", "skip"] = setting("error", effect=Effect.ROWS, stage=Stage.ROWS)
-    """What to do with rows that have no text, no label or invalid UTF-8: report them all in one error, or skip
-    them."""
+    """What to do with rows that have no text, no label or invalid characters: report them all in one error, or
+    skip them."""
     unseen_labels: Literal["error", "skip", "count_as_wrong"] | None = setting(
         None, effect=Effect.ROWS, stage=Stage.ROWS
     )
@@ -179,21 +182,21 @@ class TrainingSettings:
         effect=Effect.TRAINING,
         above=0,
         unit="examples",
-        fixed_in_forks="the checkpoint counts its position in the data in batches of this size",
+        why_fixed_in_forks="the checkpoint counts its position in the data in batches of this size",
     )
     """Examples per optimizer step, over all processes."""
     micro_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="examples")
     """Maximum number of examples that one process sends through the model at once."""
     optimizer: Literal["adamw", "sgd"] = setting(
-        "adamw", effect=Effect.TRAINING, fixed_in_forks="the checkpoint's optimizer state depends on it"
+        "adamw", effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's optimizer state depends on it"
     )
     """Optimizer, from torch."""
     lr: float = setting(1e-4, effect=Effect.TRAINING, above=0, unit="per step")
-    """Peak learning rate of the encoder's last layer, per step."""
+    """Base learning rate of the encoder's last layer, which the schedule multiplies by its factor in each step."""
     head_lr: float | None = setting(1e-3, effect=Effect.TRAINING, at_least=0, unit="per step")
-    """Peak learning rate of the randomly initialised head, per step. null means the same as --lr."""
+    """Base learning rate of the randomly initialised head. null means the same as --lr."""
     layer_decay: float = setting(0.9, effect=Effect.TRAINING, above=0, unit="factor per layer")
-    """Factor on the peak learning rate for every layer further from the head; 1 disables it."""
+    """Factor on the base learning rate for every layer further from the head; 1 disables it."""
     weight_decay: float = setting(0.01, effect=Effect.TRAINING, at_least=0, unit="per step, times the learning rate")
     """Decoupled weight decay (for sgd: an L2 penalty). It does not apply to norms and biases."""
     schedule: str | dict[str, Any] = setting("one_cycle", effect=Effect.TRAINING, value_names_arm=True)
@@ -210,8 +213,8 @@ class TrainingSettings:
         "auto", effect=Effect.TRAINING, stage=Stage.HIDDEN_STATES
     )
     """Floating-point precision of the forward pass. auto uses the launcher's precision if it sets one, otherwise bf16
-    if the hardware supports it natively, otherwise float32. A `no` counts only as a flag of accelerate launch; in
-    accelerate's config file, it means auto."""
+    if the hardware supports it natively, otherwise float32. The launcher's `no` counts only if it is a flag of
+    accelerate launch; in accelerate's config file, `no` is the default and has no effect."""
     compile: bool = setting(False, effect=Effect.ROUNDING)
     """Compile the model with torch.compile, and again after edits. On a CPU, this needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)
@@ -223,8 +226,8 @@ class TrainingSettings:
     cache_dtype: Literal["float32", "bf16"] = setting(
         "float32", effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES, affects_feature_cache=True
     )
-    """Data type of stored hidden states: as the encoder computes them (float32), or with float32 values rounded to
-    half the size (bf16)."""
+    """Data type of stored hidden states. float32 keeps the encoder's data type; bf16 rounds float32 values to half
+    the size."""
     on_nonfinite: Literal["error", "skip"] = setting("error", effect=Effect.NONE)
     """What to do if a loss, gradient or logit is not finite: stop the run, or skip the step and count it. A skipped
     evaluation has no metrics."""
@@ -253,22 +256,24 @@ class EvaluationSettings:
 class RunSettings:
     """Run"""
 
-    name: str | None = setting(None, effect=Effect.INVOCATION, fixed_in_studies="each trial has its own name")
+    name: str | None = setting(None, effect=Effect.INVOCATION, why_fixed_in_studies="each trial has its own name")
     """Name of the run; its directory is runs/<name>. By default, built from the encoder, the head, the data and the
     time."""
-    output_dir: str | None = setting(None, effect=Effect.INVOCATION, fixed_in_studies="each trial has its own folder")
+    output_dir: str | None = setting(
+        None, effect=Effect.INVOCATION, why_fixed_in_studies="each trial has its own folder"
+    )
     """Run directory, instead of runs/<name>."""
     overwrite: bool = setting(
         False,
         effect=Effect.INVOCATION,
-        fixed_in_studies="a trial never replaces another run",
+        why_fixed_in_studies="a trial never replaces another run",
         study_alternative="delete its directory, or choose another --name",
     )
     """Replace an existing run directory."""
     resume: str | None = setting(
         None,
         effect=Effect.INVOCATION,
-        fixed_in_studies="each trial continues from its own checkpoint",
+        why_fixed_in_studies="each trial continues from its own checkpoint",
         study_alternative="the same command continues a study",
     )
     """Checkpoint to continue from: `auto` for the newest one in the run directory, or a path."""
@@ -276,12 +281,15 @@ class RunSettings:
         None,
         effect=Effect.TRAINING,
         stage=Stage.HIDDEN_STATES,
-        fixed_in_forks="a fork starts from the checkpoint's weights",
+        why_fixed_in_forks="a fork starts from the checkpoint's weights",
         input_path=str,
     )
     """Run directory (or saved model) to load the initial weights from."""
     fork: str | None = setting(
-        None, effect=Effect.TRAINING, fixed_in_studies="all trials fork the same run", input_path=fork_directory
+        None,
+        effect=Effect.TRAINING,
+        why_fixed_in_studies="all trials fork the same run",
+        input_path=find_parent_directory,
     )
     """Continue another run from one of its checkpoints as a new run: runs/a@step-400, or runs/a for the newest
     checkpoint. The new run inherits all settings that are not given."""
@@ -299,7 +307,7 @@ class RunSettings:
         at_least=0,
         at_most=LARGEST_SEED,
         unit="seed",
-        fixed_in_forks="the checkpoint's random states and order of examples depend on it",
+        why_fixed_in_forks="the checkpoint's random states and order of examples depend on it",
     )
     """Seed for weight initialisation, dropout and the order of examples."""
     num_threads: int | None = setting(
@@ -319,8 +327,8 @@ class RunSettings:
         False,
         effect=Effect.TRAINING,
         stage=Stage.TOKENS,
-        fixed_in_forks="it changes the rows and the number of steps",
-        fixed_in_studies="a smoke test covers either all trials or none",
+        why_fixed_in_forks="it changes the rows and the number of steps",
+        why_fixed_in_studies="a smoke test covers either all trials or none",
     )
     """Smoke test: run everything on three batches, in under half a minute."""
     profile: bool = setting(False, effect=Effect.NONE)
@@ -362,7 +370,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         return paths
 
     def to_recipe(self) -> dict[str, Any]:
-        """Return the settings of a recipe that repeats the run: all except those of one invocation."""
+        """Return the settings of a recipe that repeats the run: all except those that concern one invocation."""
         declared = declarations(RunConfig)
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
 
@@ -378,4 +386,4 @@ def _check_type(name: str, value: Any, type_hint: Any) -> None:
 
 
 SETTING_GROUPS = (ModelSettings, DataSettings, TrainingSettings, EvaluationSettings, RunSettings)
-"""Groups of settings, in the order of `--help`."""
+"""Groups of settings, in the order of `--help`. The docstring of each group is its title there."""

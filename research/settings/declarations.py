@@ -23,18 +23,18 @@ PERIOD = f"{TIME}, above 0"
 class Effect(enum.Enum):
     """Effect of a changed setting on a resumed run."""
 
-    TRAINING = "the change is rejected, because the run would train or evaluate differently"
-    ROWS = "the change is rejected if the rows differ"
+    TRAINING = "the change is refused, because the run would train or evaluate differently"
+    ROWS = "the change is refused if the rows differ"
     ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops different units"
     NONE = "the change is reported: it does not affect what is trained"
-    INVOCATION = "nothing happens: the setting belongs to a single call, and is not part of a recipe"
+    INVOCATION = "nothing happens: the setting concerns a single invocation, and is not part of a recipe"
 
 
 class Stage(enum.IntEnum):
-    """The first result that a setting affects on the way from files to the encoder's hidden states."""
+    """The results on the way from files to the encoder's hidden states. Each depends on the results before it."""
 
     ROW_NUMBERS = 1
-    """The mapping from a row's number to a row of a file."""
+    """The numbers of the rows: which row of which file each number means."""
     ROWS = 2
     """The prepared rows: texts, labels and splits."""
     TOKENS = 3
@@ -92,12 +92,12 @@ class Declaration:
     """Range of the number; None for a setting that is not a number."""
     unit: str | None = None
     """Unit of the number, or format of the string."""
-    fixed_in_forks: str | None = None
+    why_fixed_in_forks: str | None = None
     """Reason why a fork must use its parent's value; None if a fork may change it."""
-    fixed_in_studies: str | None = None
-    """Reason why all trials of a study must share one value; None if a grid may vary it."""
+    why_fixed_in_studies: str | None = None
+    """Reason why a study's grid may not vary the setting; None if a grid may vary it."""
     study_alternative: str | None = None
-    """For a flag that a study's command line rejects: what to do instead. None if the flag is accepted."""
+    """For a flag that a study's command line refuses: what to do instead. None if the flag is accepted."""
     flags_replace_list: bool = False
     """Whether flags replace the list of a recipe instead of extending it."""
     takes_several_values: bool = False
@@ -131,8 +131,8 @@ def setting(
     at_most: float | None = None,
     below: float | None = None,
     unit: str | None = None,
-    fixed_in_forks: str | None = None,
-    fixed_in_studies: str | None = None,
+    why_fixed_in_forks: str | None = None,
+    why_fixed_in_studies: str | None = None,
     study_alternative: str | None = None,
     flags_replace_list: bool = False,
     takes_several_values: bool = False,
@@ -152,8 +152,8 @@ def setting(
         stage=stage,
         bounds=Bounds(above=above, at_least=at_least, at_most=at_most, below=below) if has_bounds else None,
         unit=unit,
-        fixed_in_forks=fixed_in_forks,
-        fixed_in_studies=fixed_in_studies,
+        why_fixed_in_forks=why_fixed_in_forks,
+        why_fixed_in_studies=why_fixed_in_studies,
         study_alternative=study_alternative,
         flags_replace_list=flags_replace_list,
         takes_several_values=takes_several_values,

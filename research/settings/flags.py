@@ -20,24 +20,24 @@ Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleanin
 class InspectionSettings:
     """Inspection"""
 
-    dry_run: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it lists all trials")
+    dry_run: bool = setting(False, effect=Effect.INVOCATION, why_fixed_in_studies="it lists all trials")
     """Print a plan of the run, one line per range of steps, draw it to timeline.png, and exit. No weights are loaded
     and no rows are tokenized."""
     print_config: bool = setting(
         False,
         effect=Effect.INVOCATION,
-        fixed_in_studies="it prints and exits",
+        why_fixed_in_studies="it prints and exits",
         study_alternative="--dry_run shows the trials",
     )
     """Print all settings, with their final values, as YAML, and exit."""
     list: Listing | None = setting(
         None,
         effect=Effect.INVOCATION,
-        fixed_in_studies="it prints and exits",
+        why_fixed_in_studies="it prints and exits",
         study_alternative="use --list with run.py",
     )
     """Print all registered entries of a kind, with their options and sources, and exit."""
-    traceback: bool = setting(False, effect=Effect.INVOCATION, fixed_in_studies="it shows the errors of all trials")
+    traceback: bool = setting(False, effect=Effect.INVOCATION, why_fixed_in_studies="it shows the errors of all trials")
     """Show full tracebacks of errors in your own code; by default, such errors are reported in a few lines."""
 
 
@@ -74,4 +74,4 @@ CHOICE_SETTINGS = tuple(
 """Settings whose value is one registered name with its options, which are set as `--head.<option>`."""
 
 SETTINGS_WITH_OPTIONS = (*CHOICE_SETTINGS, "hook")
-"""Settings with options after a dot; for hooks, the hook's name precedes the option."""
+"""Settings with options after a dot. For hooks, the hook's name precedes the option: `--hook.ema.decay`."""

@@ -16,10 +16,10 @@ from research.system.paths import expand_path
 
 @dataclass(frozen=True)
 class ForkPoint:
-    """A checkpoint of another run."""
+    """The checkpoint at which a fork starts."""
 
     run: Path
-    """Directory of that run."""
+    """Directory of the parent run."""
     step: int | None
     """Step of the checkpoint; None for the newest checkpoint."""
 
@@ -46,7 +46,7 @@ def parse_fork(text: str) -> ForkPoint:
     return ForkPoint(config.parent, int(match[1]) if match else None)
 
 
-def fork_directory(text: str) -> str:
+def find_parent_directory(text: str) -> str:
     """Return the directory of the run that `--fork` names.
 
     Raises:
@@ -55,7 +55,7 @@ def fork_directory(text: str) -> str:
     return str(parse_fork(text).run)
 
 
-def inherited_settings(fork: str) -> dict[str, Any]:
+def read_inherited_settings(fork: str) -> dict[str, Any]:
     """Return the settings of the forked run, which the fork's recipes and flags override.
 
     Raises:
@@ -64,19 +64,19 @@ def inherited_settings(fork: str) -> dict[str, Any]:
     return read_settings(parse_fork(fork).run / CONFIG, "the run to fork")
 
 
-def read_settings(path: Path, run: str) -> dict[str, Any]:
+def read_settings(path: Path, run_description: str) -> dict[str, Any]:
     """Read the settings in a run's config.yaml.
 
     Args:
         path: the file.
-        run: description of the run, such as "the run to fork", for error messages.
+        run_description: what error messages call the run, such as "the run to fork".
     Raises:
         ValueError: if the settings cannot be read.
     """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"The settings of {run}, {path}, cannot be read: {one_line(error)}") from None
+        raise ValueError(f"The settings of {run_description}, {path}, cannot be read: {one_line(error)}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"The settings of {run}, {path}, are not a mapping.")
+        raise ValueError(f"The settings of {run_description}, {path}, are not a mapping.")
     return settings

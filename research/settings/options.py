@@ -43,21 +43,21 @@ class Option:
 def options_of(
     entry: Callable[..., Any],
     *,
-    not_options: tuple[str, ...] = (),
+    supplied_parameters: tuple[str, ...] = (),
     parameter_kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,),
 ) -> tuple[Option, ...]:
     """Return the options of a registered class or function.
 
     Args:
         entry: the class or function.
-        not_options: keyword-only parameters that are not options, because the calling code provides them.
+        supplied_parameters: parameters that are not options, because the calling code supplies their values.
         parameter_kinds: kinds of parameters that are options.
     """
     function = entry.__init__ if inspect.isclass(entry) else entry
     parameters = [
         parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in parameter_kinds and name not in not_options
+        if parameter.kind in parameter_kinds and name not in supplied_parameters
     ]
     hints = _resolve_type_hints(function, [parameter.name for parameter in parameters])
     documented = docstring_parser.parse(inspect.getdoc(entry) or "").params
@@ -69,7 +69,7 @@ def options_of(
 
 
 def _resolve_type_hints(function: Callable[..., Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the types of the named parameters. Other parameters may have types that are missing at run time."""
+    """Return the types of the named parameters. Other parameters may have types imported only for type checking."""
     function = inspect.unwrap(function)
     annotations = {name: hint for name, hint in getattr(function, "__annotations__", {}).items() if name in names}
     try:
@@ -83,28 +83,30 @@ def _resolve_type_hints(function: Callable[..., Any], names: Sequence[str]) -> d
         ) from None
 
 
-def resolve_options(registry: Registry[Any], choice: Choice, *, not_options: tuple[str, ...] = ()) -> dict[str, Any]:
+def resolve_options(
+    registry: Registry[Any], choice: Choice, *, supplied_parameters: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Return all options of a choice, converted to their types and checked, including options left at their defaults.
 
     Args:
         registry: registry that contains the name.
         choice: name and options; values may be strings from the command line.
-        not_options: see `options_of`.
+        supplied_parameters: see `options_of`.
     Raises:
         UnknownNameError: if the name or an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
     """
-    options = options_of(registry[choice.name], not_options=not_options)
+    options = options_of(registry[choice.name], supplied_parameters=supplied_parameters)
     return convert_options(f"{registry.kind} '{choice.name}'", options, choice.options)
 
 
-def complete_choice(registry: Registry[Any], choice: Choice, *, not_options: tuple[str, ...] = ()) -> Choice:
+def complete_choice(registry: Registry[Any], choice: Choice, *, supplied_parameters: tuple[str, ...] = ()) -> Choice:
     """Return a choice with all of its options, as plain values that config.yaml and checkpoints store unchanged.
 
     Raises:
         ValueError: see `resolve_options`; also if the value of an option is not plain.
     """
-    options = resolve_options(registry, choice, not_options=not_options)
+    options = resolve_options(registry, choice, supplied_parameters=supplied_parameters)
     for name, value in options.items():
         try:
             options[name] = json.loads(json.dumps(value))
@@ -117,12 +119,12 @@ def complete_choice(registry: Registry[Any], choice: Choice, *, not_options: tup
 
 
 def convert_options(
-    entry: str, options: Sequence[Option], values: dict[str, Any], term: str = "option"
+    owner: str, options: Sequence[Option], values: dict[str, Any], term: str = "option"
 ) -> dict[str, Any]:
     """Return all options of an entry, converted to their types and checked, including options left at their defaults.
 
     Args:
-        entry: description of the entry, such as "head 'lstm'", for messages.
+        owner: what messages call the entry, such as "head 'lstm'".
         options: the options that the entry accepts.
         values: values by name; they may be strings from the command line.
         term: what messages call an option: "option" or "argument".
@@ -133,11 +135,11 @@ def convert_options(
     names = [option.name for option in options]
     for name in values:
         if name not in names:
-            listed_as = f"{term.capitalize()}s"
-            raise UnknownNameError(describe_unknown(f"{term} of {entry}", name, names, listed_as=listed_as))
+            listed_as = f"{term.capitalize()}s of the {owner}"
+            raise UnknownNameError(describe_unknown(term, name, names, listed_as=listed_as))
     missing = [option.name for option in options if option.is_required and option.name not in values]
     if missing:
-        raise ValueError(f"The {entry} needs a value for its {term} {', '.join(missing)}.")
+        raise ValueError(f"The {owner} needs a value for its {term} {', '.join(missing)}.")
     parser = ArgumentParser(exit_on_error=False)
     for option in options:
         parser.add_argument(
@@ -148,7 +150,7 @@ def convert_options(
         return dict(parser.parse_args(arguments).as_dict())
     except ArgumentError as error:
         problem = describe_type_error(error, {option.name: option.type for option in options})
-        raise ValueError(f"The {entry}: {problem}") from None
+        raise ValueError(f"The {owner}: {problem}") from None
 
 
 def _as_yaml(value: Any) -> str:
@@ -181,9 +183,9 @@ def errors_attributed_to_entry(registry: Registry[Any], name: str) -> ErrorsAttr
 
 def describe_entry(entry: Callable[..., Any], options: Sequence[Option]) -> str:
     """Return an entry's summary and source, and the type, default and description of each option."""
-    text = docstring_parser.parse(inspect.getdoc(entry) or "")
-    lines = [f"  {text.short_description or ''}"]
-    sources = [line for line in (text.long_description or "").split("\n\n") if line.startswith("Source: ")]
+    docstring = docstring_parser.parse(inspect.getdoc(entry) or "")
+    lines = [f"  {docstring.short_description or ''}"]
+    sources = [line for line in (docstring.long_description or "").split("\n\n") if line.startswith("Source: ")]
     lines += [f"  {' '.join(line.split())}" for line in sources]
     for option in options:
         default = "required" if option.is_required else f"default: {option.default!r}"

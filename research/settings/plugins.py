@@ -78,6 +78,7 @@ def _check_file(path: Path) -> None:
 def _import_module(plugin: str) -> None:
     spec = importlib.machinery.PathFinder.find_spec(plugin.partition(".")[0])
     if spec is not None:
+        # The folders of a package, or the file of a module.
         paths = spec.submodule_search_locations or filter(None, [spec.origin])
         for path in paths:
             treat_as_user_code(Path(path))

@@ -42,11 +42,11 @@ class Program:
             **{name: type_hint for group in self.extra_groups for name, type_hint in get_type_hints(group).items()},
         }
 
-    def read(self, arguments: Sequence[str]) -> list[Flag]:
+    def read_flags(self, arguments: Sequence[str]) -> list[Flag]:
         """Return the flags of a command line.
 
         Raises:
-            ValueError: see `read_flags`.
+            ValueError: see `research.settings.arguments.read_flags`.
         """
         with_several_values = [
             name
@@ -88,7 +88,7 @@ class HelpRequest:
     program: Program
     """The script."""
     chosen: tuple[tuple[str, str], ...] = ()
-    """Kind (head, objective, schedule, hook) and name of each choice whose options the help lists."""
+    """Kind (head, objective, peft, schedule, hook) and name of each choice whose options the help lists."""
     plugins: tuple[str, ...] = ()
     """Plugins to import, so that the help can list the options of their entries."""
     traceback: bool = False

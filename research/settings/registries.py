@@ -27,7 +27,8 @@ REGISTRIES = {
     "encoders": ("research.model.encoders", "ENCODERS"),
     "tasks": ("research.tasks.base", "TASKS"),
 }
-"""Module and attribute of each registry, by the value of --list."""
+"""Module and attribute of each registry, by the value of --list. `pefts` is not a value of --list, because the help of
+--peft names the only entry."""
 _BUILT_IN = {
     "hooks": "research.hooks",
     "edits": "research.edits.builtin",
@@ -40,7 +41,7 @@ STEP_COUNT_PARAMETERS = ("num_warmup_steps", "num_training_steps")
 
 
 def load_registry(listing: str) -> Registry[Any]:
-    """Return the registry for a value of --list."""
+    """Return a registry, given its key in `REGISTRIES`."""
     module, attribute = REGISTRIES[listing]
     registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
     return registry
@@ -51,12 +52,13 @@ def read_registry(listing: str) -> Mapping[str, ast.FunctionDef | None]:
     """Return the built-in entries of a registry, without importing them.
 
     Args:
-        listing: a value of --list.
+        listing: key of the registry in `REGISTRIES`.
     Returns:
         The syntax tree of each registered function, or of each class's constructor, by name; None if neither the class
         nor its base classes in the same files have a constructor.
     """
     module, attribute = REGISTRIES[listing]
+    # Such as HEADS.register, or register_edit for edits.
     decorators = {f"{attribute}.register", f"register_{listing.removesuffix('s')}"}
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _source_files(_BUILT_IN.get(listing, module))]
     nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]

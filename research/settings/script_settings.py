@@ -46,7 +46,7 @@ def parse_group(group: type[Group], given_values: Mapping[str, Sequence[str]]) -
         except ArgumentError as error:
             if bounds is None:
                 raise ValueError(describe_type_error(error, types_by_name)) from None
-            values[name] = None
+            values[name] = None  # rejected below, with the bounds in the message
         if bounds is not None and (values[name] is None or not bounds.contain(values[name])):
             raise ValueError(f"Expected --{name} to be a number that is {bounds}; got '{last_value}'.")
     return group(**values)

@@ -9,7 +9,7 @@ from research.settings.config import RunConfig
 NUM_BATCHES = 3
 
 
-def smoke_settings(config: RunConfig) -> RunConfig:
+def reduce_for_smoke(config: RunConfig) -> RunConfig:
     """Return the settings reduced to three small batches. Reducing them a second time changes nothing."""
     batch_size = min(config.batch_size, 8)
     num_rows = NUM_BATCHES * batch_size

@@ -41,7 +41,7 @@ class Clock:
         Args:
             num_examples: number of rows of the training split.
             batch_size: examples per step.
-            epochs: passes over the split; rounded to whole steps, at least one.
+            epochs: passes over the split; rounded to whole steps, but at least one step.
             max_steps: number of steps; overrides epochs.
         """
         steps_per_epoch = math.ceil(num_examples / batch_size)
@@ -96,7 +96,7 @@ class Clock:
         """Restore the fields that `state_dict` returned.
 
         Raises:
-            ValueError: if the run has a different length.
+            ValueError: if the run has a different length or batch size.
         """
         for name in ("steps_per_epoch", "total_steps", "batch_size"):
             if state[name] != getattr(self, name):

@@ -16,7 +16,9 @@ _PARSER_MESSAGE = re.compile(r'Parser key "(\w+)":.*(?:Got value|Given value): (
 
 
 def describe_type_error(error: ArgumentError, types_by_name: Mapping[str, Any]) -> str:
-    """Return one line with the setting, the expected type and the value.
+    """Return one line with the setting, the expected type, the value and, if there is one, a similar valid value.
+
+    If the parser's message has an unknown form, it is returned on one line.
 
     Args:
         error: the error that the parser raised.

@@ -23,7 +23,7 @@ from research.settings.command_line import (
 )
 from research.settings.declarations import Effect, setting
 from research.settings.flags import declaration_of, names_where, setting_types
-from research.settings.forks import inherited_settings
+from research.settings.forks import read_inherited_settings
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
 from research.studies.grid import StudySpec, can_match, read_study_file
@@ -136,7 +136,7 @@ def parse_work(arguments: Sequence[str]) -> WorkerSettings | HelpRequest:
     Raises:
         ValueError: if a flag is unknown, a value is invalid, or --study or --storage is missing.
     """
-    flags = WORK.read(arguments)
+    flags = WORK.read_flags(arguments)
     if any(flag.name == HELP for flag in flags):
         return HelpRequest(WORK)
     flag_values, _ = split_flags(WorkerSettings, flags)
@@ -157,7 +157,7 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     Raises:
         ValueError: if a flag is unknown or a value is invalid; the message is meant for the user.
     """
-    study_flags, run_flags = split_flags(StudySettings, STUDY.read(arguments))
+    study_flags, run_flags = split_flags(StudySettings, STUDY.read_flags(arguments))
     separated = separate_flags(run_flags)
     if separated.wants_help:
         return build_help_request(STUDY, separated)
@@ -257,7 +257,7 @@ def _merge_base(
     recipe_settings = build_base_recipe(separated)
     names = {*file_settings, *recipe_settings, *_names_of_flags(separated)}
     if "fork" in file_settings:
-        file_settings = inherited_settings(str(file_settings["fork"])) | file_settings
+        file_settings = read_inherited_settings(str(file_settings["fork"])) | file_settings
     settings = convert_settings(file_settings | recipe_settings, separated.arguments)
     invocation = {
         name: settings.pop(name) for name in names_where(lambda declared: declared.effect is Effect.INVOCATION)

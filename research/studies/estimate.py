@@ -18,7 +18,7 @@ from pathlib import Path
 from research.data.prepare.load import load_splits
 from research.runner.experiment import run_experiment
 from research.settings.config import RunConfig
-from research.settings.smoke import smoke_settings
+from research.settings.smoke import reduce_for_smoke
 from research.settings.times import Clock, parse_time
 from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
@@ -91,7 +91,7 @@ def estimate_time(
             trial_seconds, basis = statistics.median(finished_seconds[arm]), "median of its finished trials"
         else:
             config, num_processes = arm_trials[0].config(), num_workers * read_launcher(accelerate_config).num_processes
-            config = smoke_settings(config) if config.smoke else config
+            config = reduce_for_smoke(config) if config.smoke else config
             encoder_settings = hidden_states_settings(config)
             if trains_head_only(config) and encoder_settings not in row_seconds:
                 row_seconds[encoder_settings] = _measure_encoder(config, num_processes)

@@ -72,7 +72,7 @@ class StudySpec:
                 "Expected the study's name to be a folder name of letters, digits, '_', '.' or '-', with '/' for "
                 f"subfolders; got '{self.name}'."
             )
-        known = names_where(lambda declared: declared.fixed_in_studies is None)
+        known = names_where(lambda declared: declared.why_fixed_in_studies is None)
         for axis, values in self.grid.items():
             if axis not in (*known, "recipe"):
                 raise UnknownNameError(describe_unknown("setting in the grid", str(axis), known, listed_as="Settings"))
@@ -125,7 +125,7 @@ def _refuse_fixed_settings(settings: Mapping[str, Any], owner: str) -> None:
     Raises:
         ValueError: if there is such a setting; the message names the first.
     """
-    fixed = (*names_where(lambda declared: declared.fixed_in_studies is not None), "seed")
+    fixed = (*names_where(lambda declared: declared.why_fixed_in_studies is not None), "seed")
     for name in settings:
         if name in fixed:
             raise ValueError(f"{owner} cannot contain '{name}', because this setting cannot differ between arms.")
@@ -246,7 +246,7 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
             try:
                 check(trial.config())
             except ValueError as error:
-                if describe_user_error(error) is None:  # a defect of this product, which needs a traceback
+                if describe_user_error(error) is None:  # a defect of Midway, which needs a traceback
                     raise
                 raise ValueError(f"{trial.arm}: {error}") from error
 

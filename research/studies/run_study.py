@@ -17,8 +17,8 @@ from research.runner.resolve import resolve
 from research.settings.comparison import compare_settings
 from research.settings.declarations import Effect
 from research.settings.flags import names_where
-from research.settings.forks import inherited_settings
-from research.settings.smoke import smoke_settings
+from research.settings.forks import read_inherited_settings
+from research.settings.smoke import reduce_for_smoke
 from research.studies.command import StudyCommand, WorkerSettings
 from research.studies.devices import assign_devices
 from research.studies.estimate import estimate_time
@@ -130,7 +130,7 @@ def check_fork_settings(trials: Sequence[Trial]) -> None:
             continue
         config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
         settings = json.loads(json.dumps(config.to_dict()))  # in the form in which a run stores its settings
-        differences = compare_settings(inherited_settings(fork), settings, same_rows=True, is_fork=True)
+        differences = compare_settings(read_inherited_settings(fork), settings, same_rows=True, is_fork=True)
         try:
             refuse_changed_settings(Path(fork), differences.refused, is_fork=True)
         except ValueError as error:
@@ -150,7 +150,7 @@ def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
     row_settings = names_where(lambda declared: declared.effect is Effect.ROWS)
     for trial in trials:
         config = trial.config()
-        config = smoke_settings(config) if config.smoke else config
+        config = reduce_for_smoke(config) if config.smoke else config
         data = repr([getattr(config, name) for name in row_settings])
         if data in checked:
             continue

@@ -21,7 +21,7 @@ from research.studies.progress import StudyProgress
 from research.studies.storage.study import Study
 from research.studies.storage.trials import UNFINISHED_STATES, StorageEntry
 from research.studies.worker import LOGS, POLL_SECONDS
-from research.system.processes import SUPERVISOR
+from research.system.processes import SUPERVISOR_VARIABLE
 from research.system.scripts import script_path
 from research.system.terminal import Terminal
 
@@ -138,7 +138,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid()), **gpu_variable},
+                env={**os.environ, SUPERVISOR_VARIABLE: str(os.getpid()), **gpu_variable},
             )
 
     def _grid_entries(self) -> dict[str, StorageEntry]:

@@ -29,9 +29,9 @@ from research.studies.storage.trials import UNFINISHED_STATES
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_user_facing
-from research.system.events import ERROR, EVENTS_FILE, last_event, recording_events
+from research.system.events import ERROR, EVENTS_FILE_VARIABLE, last_event, recording_events
 from research.system.lock import is_held
-from research.system.processes import SUPERVISOR, is_alive
+from research.system.processes import SUPERVISOR_VARIABLE, is_alive
 from research.system.scripts import script_path
 from research.training.accelerator import default_num_threads
 
@@ -228,7 +228,11 @@ class Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, SUPERVISOR: str(os.getpid()), EVENTS_FILE: str(self._events_path(config).resolve())},
+                env={
+                    **os.environ,
+                    SUPERVISOR_VARIABLE: str(os.getpid()),
+                    EVENTS_FILE_VARIABLE: str(self._events_path(config).resolve()),
+                },
             )
             if self._stop_signal:
                 self._forward_signal(self._stop_signal)
@@ -311,7 +315,7 @@ class Worker:
 
         In the second case, the worker stops as if it had received SIGTERM.
         """
-        supervisor = os.environ.get(SUPERVISOR)
+        supervisor = os.environ.get(SUPERVISOR_VARIABLE)
         if supervisor is not None and not is_alive(int(supervisor)):
             self._stop_signal = self._stop_signal or signal.SIGTERM
         return bool(self._stop_signal)

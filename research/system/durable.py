@@ -46,7 +46,7 @@ def deleting_on_failure(temporary: Path) -> Iterator[None]:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Append text to a file.
+    """Append text to a file. This is not atomic: if it is interrupted, the file may end with a part of the text.
 
     Raises:
         StorageError: if the file cannot be written.

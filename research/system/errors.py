@@ -53,7 +53,7 @@ def run_script(
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        if not _is_output_closed():
+        if not _discard_output_if_closed():
             raise
         return 128 + signal.SIGPIPE
     except (Exception, SystemExit) as error:
@@ -68,6 +68,7 @@ def run_script(
             message += "\n(--traceback shows the full traceback.)"
         return print_error(message, exit_code)
     except KeyboardInterrupt as interrupt:
+        # 130 is the exit status with which a shell reports Ctrl-C.
         return print_error(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
 
 
@@ -93,7 +94,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def is_user_facing(error: ValueError) -> bool:
-    """Return whether this project raised an error deliberately, to tell the user what to fix.
+    """Return whether Midway raised an error deliberately, to tell the user what to fix.
 
     A ValueError raised in a library is a defect and needs its traceback. The file that raised the error is compared,
     rather than its module, because a script's module is called __main__.
@@ -102,7 +103,7 @@ def is_user_facing(error: ValueError) -> bool:
     assert position is not None
     while position.tb_next is not None:
         position = position.tb_next
-    return user_code.is_product_code(position.tb_frame.f_code.co_filename)
+    return user_code.is_midway_code(position.tb_frame.f_code.co_filename)
 
 
 def one_line(message: object) -> str:
@@ -110,8 +111,8 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _is_output_closed() -> bool:
-    """Return whether the reader of stdout has exited (`... | head`); if so, discard the remaining output."""
+def _discard_output_if_closed() -> bool:
+    """If the reader of stdout has exited (`... | head`), discard the remaining output and return True."""
     output = select.poll()
     output.register(sys.stdout, 0)  # poll always reports errors
     if not output.poll(0):

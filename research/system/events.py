@@ -15,9 +15,10 @@ from pathlib import Path
 
 from research.system.messages import format_message, logger
 
-EVENTS_FILE = "MIDWAY_EVENTS"
+EVENTS_FILE_VARIABLE = "MIDWAY_EVENTS"
 """Environment variable with the path of the event file."""
 MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
+"""Kinds of events."""
 TAIL_BYTES = 8192
 """Number of bytes at the end of a file in which to look for the last line."""
 
@@ -29,7 +30,7 @@ class Event:
     kind: str
     """message, hidden_states or error."""
     text: str
-    """The message as printed."""
+    """The message as printed, without the prefix of errors."""
 
 
 class _EventWriter(logging.Handler):
@@ -56,7 +57,9 @@ def recording_events(path: Path) -> Iterator[None]:
 
 def recording_events_for_study() -> AbstractContextManager[None]:
     """Also write messages to the event file of the study that started this process, if there is one."""
-    return recording_events(Path(os.environ[EVENTS_FILE])) if EVENTS_FILE in os.environ else nullcontext()
+    if EVENTS_FILE_VARIABLE not in os.environ:
+        return nullcontext()
+    return recording_events(Path(os.environ[EVENTS_FILE_VARIABLE]))
 
 
 def report_hidden_states(message: str) -> None:
@@ -66,8 +69,8 @@ def report_hidden_states(message: str) -> None:
 
 def report_error(message: str) -> None:
     """Report the error that ends this process to the study that started it, if there is one."""
-    if EVENTS_FILE in os.environ:
-        _append(Path(os.environ[EVENTS_FILE]), Event(ERROR, message))
+    if EVENTS_FILE_VARIABLE in os.environ:
+        _append(Path(os.environ[EVENTS_FILE_VARIABLE]), Event(ERROR, message))
 
 
 def _append(path: Path, event: Event) -> None:

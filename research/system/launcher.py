@@ -63,7 +63,7 @@ class LaunchRequest:
 
 
 def num_launched_processes() -> int:
-    """Return the number of processes that the launcher started, even if the processes are not connected."""
+    """Return the number of processes that the launcher started, even if they are not connected to each other."""
     return max(int(os.environ.get(name) or 1) for name in PROCESS_COUNT_VARIABLES)
 
 
@@ -72,8 +72,11 @@ def was_launched() -> bool:
     return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
 
 
-def start_time() -> float:
-    """Return the time at which the run started, in seconds since 1970; a restart by the launcher does not change it."""
+def find_start_time() -> float:
+    """Return the time at which the run started, in seconds since 1970; call this when the process starts.
+
+    A restart by torchrun does not change the time.
+    """
     # torchrun keeps running when it restarts the processes of the run.
     return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
 
@@ -108,8 +111,8 @@ def check_launch() -> None:
         raise ValueError(f"The launcher requests the precision {precision}; expected no, bf16 or fp16.")
 
 
-def requested_precision() -> str | None:
-    """Return the precision requested from the launcher, or None if it leaves the choice to run.py."""
+def read_requested_precision() -> str | None:
+    """Return the precision requested from the launcher; None if the launcher leaves the choice to run.py."""
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     return precision if precision != "no" else read_request().precision
 
@@ -179,6 +182,6 @@ def _read_config(path: str | None) -> dict[str, Any]:
         return {}
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the path may be relative to the launcher's own folder
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the launcher's working directory may be different
         return {}
     return config if isinstance(config, dict) else {}

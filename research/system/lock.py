@@ -80,7 +80,7 @@ class LockFile:
         Args:
             wait: whether to wait until the lock is free.
         Raises:
-            UnlockableError: if the file system does not support locks.
+            LocksUnsupportedError: if the file system does not support locks.
             OSError: if the file cannot be opened.
         """
         while True:
@@ -92,7 +92,7 @@ class LockFile:
                     self._descriptor, descriptor = descriptor, -1  # -1: `finally` must not close the locked file
                     return True
             except OSError as error:
-                raise UnlockableError(error.strerror) from error
+                raise LocksUnsupportedError(error.strerror) from error
             finally:
                 if descriptor != -1:
                     os.close(descriptor)
@@ -107,7 +107,7 @@ class LockFile:
             self._descriptor = None
 
 
-class UnlockableError(Exception):
+class LocksUnsupportedError(Exception):
     """The file system does not support locks."""
 
 

@@ -25,9 +25,10 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Describe the first file that differs from the folder's manifest, or the first link; return None if there is none.
+    """Describe the first damage in a folder; return None if there is none.
 
-    Files that are not in the manifest are ignored.
+    Damage is a manifest that cannot be read or has a different format, a file that is missing or differs from the
+    manifest, or a link. Files that are not in the manifest are ignored.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -46,12 +47,12 @@ def find_damage(folder: Path) -> str | None:
 
 def _describe_damage(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     try:
-        return _compare(folder, name, num_bytes, sha256)
+        return _describe_difference(folder, name, num_bytes, sha256)
     except OSError as error:
         return f"{name} cannot be read ({error.strerror})"
 
 
-def _compare(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
+def _describe_difference(folder: Path, name: str, num_bytes: int, sha256: str) -> str | None:
     file = folder / name
     if not file.resolve().is_relative_to(folder.resolve()):  # the name contains .., or a link leads outside
         return f"its manifest names a file outside the folder ({name})"

@@ -1,6 +1,6 @@
 """Messages for the user: a logger whose messages the main process of a run prints.
 
-`logger.info` prints a message unchanged; `logger.warning` puts "Warning: " in front of it.
+`logger.info` prints a message without a prefix; `logger.warning` puts "Warning: " in front of it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def claim_report(message: str) -> bool:
     if "torch" not in sys.modules:
         return os.environ.get("LOCAL_RANK", "0") == "0"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return True
+        return True  # without the launcher's store, the processes cannot agree on which of them reports
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     digest = hashlib.sha256(message.encode(errors="replace")).hexdigest()

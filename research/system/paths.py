@@ -7,6 +7,7 @@ from pathlib import Path
 from research.system.plain_text import for_message
 
 _LONGEST_SHOWN = 200
+"""Length above which a path is shortened in messages."""
 
 
 def expand_path(spec: str) -> Path:

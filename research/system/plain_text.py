@@ -15,18 +15,20 @@ _DIRECTION_MARKS = "\u061c\u200e\u200f"
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
     f"{_DIRECTION_MARKS}\u202a-\u202e\u2066-\u2069"  # text direction
-    "\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"  # line ends, byte order, annotations, noncharacters
+    "\u2028\u2029\ufeff\ufff9-\ufffb"  # line ends, byte order marks, annotations
+    "\ufffe\uffff\ud800-\udfff]"  # noncharacters, surrogates
 )
 _UNSAFE_IN_BLOCK = re.compile(_UNSAFE.pattern.replace(_DIRECTION_MARKS, ""))
+"""`_UNSAFE` without the direction marks, which `for_html` keeps in blocks."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make spreadsheets treat a cell as a formula."""
 LONGEST_IN_PAGE = 200
-"""Maximum number of characters of a name in a page; results.csv and the files of the runs contain the full name."""
+"""Length above which a name in a page is shortened; results.csv and the files of the runs contain the full name."""
 LONGEST_IN_FIGURE = 40
-"""Maximum number of characters of a name in a figure; the tables next to it contain the full name."""
+"""Length above which a name in a figure is shortened; the tables next to it contain the full name."""
 
 LONGEST_MESSAGE = 2000
-"""Maximum number of characters of a message about the user's files."""
+"""Length above which a message about the user's files is shortened."""
 
 
 def for_terminal(text: str, *, keep_lines: bool = False) -> str:
@@ -34,7 +36,7 @@ def for_terminal(text: str, *, keep_lines: bool = False) -> str:
 
     Args:
         text: a name, or a message that contains names.
-        keep_lines: whether to keep line breaks, because they are part of the message; otherwise they are escaped too.
+        keep_lines: whether to keep line breaks and tabs, because they are part of the message; if not, escape them.
     """
     shown = _escape_unsafe(text)
     return shown if keep_lines else shown.replace("\n", r"\n").replace("\t", r"\t")
@@ -45,7 +47,7 @@ def for_message(text: str, longest: int = LONGEST_MESSAGE) -> str:
 
     Args:
         text: any text.
-        longest: maximum number of characters; the middle of a longer text is left out.
+        longest: length above which the middle of the text is left out.
     """
     shown = for_terminal(text)
     if len(shown) <= longest:
@@ -98,7 +100,7 @@ def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:
 
     Args:
         text: a name.
-        longest: maximum number of characters; the middle of a longer name is left out.
+        longest: length above which the middle of the name is left out.
     """
     shown = shorten(text, longest).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown  # matplotlib omits labels that start with "_" from legends

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psutil
 
-SUPERVISOR = "MIDWAY_SUPERVISOR"
-"""Environment variable with the process id of the study's worker that started this run; a run stops if its worker
-ends."""
+SUPERVISOR_VARIABLE = "MIDWAY_SUPERVISOR"
+"""Environment variable with the id of the process of a study that started this worker or run. If that process ends,
+the worker or run stops."""
 
 
 def is_alive(pid: int) -> bool:

@@ -17,7 +17,7 @@ def script_path(name: str) -> Path:
 
 
 def launch_command(num_processes: int = 1) -> str:
-    """Return the command that starts run.py in a number of processes, without any settings."""
+    """Return the command that starts run.py in `num_processes` processes, without any settings."""
     return (
         f"accelerate launch {f'--num_processes {num_processes} ' if num_processes > 1 else ''}{script_argument('run')}"
     )

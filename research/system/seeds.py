@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def derived_seed(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """Return a seed derived from several numbers below 2**32; their order matters.
 
     Fewer than four numbers are padded with zeros: (1), (1, 0) and (1, 0, 0) give the same seed. To be sure that seeds

@@ -1,4 +1,4 @@
-"""Stop a run cleanly: signals and the end of the launcher are checked between steps."""
+"""Stop a run cleanly: between steps, check for signals, and whether the launcher or the study's worker has ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from research.system.launcher import PARENT_PID, was_launched
-from research.system.processes import SUPERVISOR, is_alive
+from research.system.processes import SUPERVISOR_VARIABLE, is_alive
 
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 REPEAT_SECONDS = 1.0
@@ -48,7 +48,7 @@ class SignalWatch:
         self._previous_handlers: dict[signal.Signals, Any] = {}
         # A shell is not a launcher: it often exits while its program keeps running.
         self._launcher = PARENT_PID if was_launched() else None
-        self._supervisor = int(os.environ.get(SUPERVISOR, "0"))
+        self._supervisor = int(os.environ.get(SUPERVISOR_VARIABLE, "0"))
         # torchrun forwards each signal to its processes, which may have received the signal already: Slurm's scancel
         # signals torchrun and all of its processes.
         self._launcher_repeats_signals = "TORCHELASTIC_RUN_ID" in os.environ

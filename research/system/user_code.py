@@ -22,11 +22,13 @@ _MIDWAY = (Path(heads.__file__).resolve().parent, _RESEARCH, _RESEARCH.with_name
 """Folders of Midway's code."""
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _INSTALLED = ("site-packages", "dist-packages")
+"""Names of the folders that contain installed packages."""
 _GENERATED = "torchinductor_"
 """Prefix of the folders in which torch.compile writes generated code."""
 _CYTHON = (".pyx", ".pxi", ".pxd")
 """Suffixes of Cython sources. The frames of compiled libraries contain such paths, relative to the build folder."""
 _plugins: list[Path] = []
+"""Files and folders that count as the user's code even if they are installed."""
 
 
 @dataclass
@@ -98,15 +100,16 @@ def treat_as_user_code(path: Path) -> None:
 def find_user_frame(error: BaseException) -> traceback.FrameSummary | None:
     """Return the innermost frame of user code that Midway called, in the traceback of an exception or of its causes.
 
-    The user's own code is all code that is neither Midway's, nor the standard library's, nor installed.
+    For a syntax error in the user's code, return the line with the error. The user's own code is all code that is
+    neither Midway's, nor the standard library's, nor installed, except for plugins.
     """
     for each in _with_causes(error):
         if isinstance(each, SyntaxError) and each.filename and is_user_code(each.filename):
             return traceback.FrameSummary(each.filename, each.lineno, "", lookup_line=False, line=each.text)
         frames = traceback.extract_tb(each.__traceback__)
-        is_product = [is_product_code(frame.filename) for frame in frames]
-        if any(is_product):
-            inner = [frame for frame in frames[is_product.index(True) :] if is_user_code(frame.filename)]
+        is_midway = [is_midway_code(frame.filename) for frame in frames]
+        if any(is_midway):
+            inner = [frame for frame in frames[is_midway.index(True) :] if is_user_code(frame.filename)]
             if inner:
                 return inner[-1]
     return None
@@ -155,7 +158,7 @@ def is_user_code(filename: str) -> bool:
     )
 
 
-def is_product_code(filename: str) -> bool:
+def is_midway_code(filename: str) -> bool:
     """Return whether a source file belongs to Midway."""
     return _is_below(filename, _MIDWAY)
 
@@ -173,7 +176,7 @@ def hash_user_code(function: object) -> str | None:
         source = inspect.getsourcefile(function if has_code else type(function))  # type: ignore[arg-type]
     except (TypeError, OSError):  # defined in an interactive session, without a file
         source = None
-    if source is not None and is_product_code(source):
+    if source is not None and is_midway_code(source):
         return None
     if source is not None and Path(source).is_file():
         return hashlib.sha256(Path(source).read_bytes()).hexdigest()

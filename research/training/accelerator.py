@@ -24,7 +24,7 @@ from accelerate.utils import (
 
 from research.settings.config import RunConfig
 from research.system.durable import converting_write_errors
-from research.system.launcher import is_switch_on, num_launched_processes, read_request, requested_precision
+from research.system.launcher import is_switch_on, num_launched_processes, read_request, read_requested_precision
 from research.training.rounds import join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
@@ -181,7 +181,7 @@ def choose_precision(config: RunConfig) -> Precision:
     choice = config.mixed_precision
     on_gpu = torch.cuda.is_available() and not is_switch_on("ACCELERATE_USE_CPU")
     if choice == "auto":
-        requested = requested_precision()
+        requested = read_requested_precision()
         if requested is not None:
             choice = cast("Precision", requested)
         else:

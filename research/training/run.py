@@ -34,7 +34,7 @@ from research.model.selectors import frozen_modules
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.messages import KEEP_LINE_BREAKS, logger
-from research.system.seeds import derived_seed
+from research.system.seeds import derive_seed
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
@@ -307,5 +307,5 @@ class TrainingRun:
         """
         if self.applying is not None:
             return contextlib.nullcontext()
-        seed = derived_seed(self.config.seed, self.clock.step)
+        seed = derive_seed(self.config.seed, self.clock.step)
         return seeded(seed, self.requests.caller_hash, self.accelerator.device)

@@ -36,7 +36,7 @@ def test_setting_is_described_as_declared() -> None:
     section = page[page.index("### `--batch_size`") : page.index("### `--micro_batch_size`")]
     declared = declarations(RunConfig)["batch_size"]
     assert "**Type:** integer. **Default:** `32`." in section
-    for text in (str(declared.bounds), declared.unit, declared.effect.value, declared.fixed_in_forks):
+    for text in (str(declared.bounds), declared.unit, declared.effect.value, declared.why_fixed_in_forks):
         assert text is not None
         assert text in section
 

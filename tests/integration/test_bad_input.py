@@ -154,7 +154,7 @@ def test_texts_without_known_tokens_are_counted_and_refused_unless_allowed(
     [
         (["--hed=lstm"], "flag '--hed'.*'--head'"),
         (["--head=ltsm"], "head 'ltsm'.*'lstm'.*Registered: .*attention"),
-        (["--head=lstm", "--head.lstm_sise=8"], "head 'lstm' 'lstm_sise'.*'lstm_size'"),
+        (["--head=lstm", "--head.lstm_sise=8"], "'lstm_sise'.*'lstm_size'.*head 'lstm'"),
         (["--head=lstm", "--head.lstm_size=big"], "head 'lstm': .*lstm_size.*'big'"),
         (["--head=last4"], "head 'last4'.* 4 .* 3"),  # needs 4 hidden states; the tiny encoder has 3
         (["--best_metric=acuracy"], "metric 'acuracy'.*'accuracy'"),

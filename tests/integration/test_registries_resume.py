@@ -59,7 +59,7 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Values for all options."""
-        options = options_of(REGISTRIES[self.kind][self.name], not_options=STEP_COUNT_PARAMETERS)
+        options = options_of(REGISTRIES[self.kind][self.name], supplied_parameters=STEP_COUNT_PARAMETERS)
         return {option.name: non_default_value(option) for option in options}
 
 

@@ -31,14 +31,15 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
         raise EditError(f"Expected p to be at least 0 and less than 1; got {p}.")
     model = run.encoder_with_head
     chosen_modules = set(select_modules(model, modules))
-    attributes = _head_attributes(model)
+    attributes = _find_dropout_in_head(model)
     if any(name.startswith("encoder") for name in chosen_modules):
-        attributes += _encoder_attributes(model)
+        attributes += _find_dropout_in_encoder(model)
     selected = [(name, attribute) for name, attribute in attributes if name in chosen_modules]
     if not selected:
         raise EditError(f"Expected modules with dropout in '{modules}', found none.")
     for name, attribute in selected:
         setattr(model.get_submodule(name), attribute, p)
+    # The encoder's config and the head's options each store a single probability, so they change only with all modules.
     selectors = set(as_list(modules))
     if {"all", "encoder"} & selectors:
         families.set_dropout(model.config.encoder, dropout=p, attention_dropout=None)
@@ -46,7 +47,7 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
         model.config.head_options["dropout"] = p
 
 
-def _head_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
+def _find_dropout_in_head(model: EncoderWithHead) -> list[tuple[str, str]]:
     """Return (module name, attribute name) for each dropout probability in the head."""
     attributes = []
     for name, module in model.head.named_modules(prefix="head"):
@@ -57,7 +58,7 @@ def _head_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
     return attributes
 
 
-def _encoder_attributes(model: EncoderWithHead) -> list[tuple[str, str]]:
+def _find_dropout_in_encoder(model: EncoderWithHead) -> list[tuple[str, str]]:
     """Return (module name, attribute name) for each dropout probability in the encoder, except in attention weights.
 
     Model families store the probability in different attributes. To find these attributes, the function builds the

@@ -35,7 +35,7 @@ def reinitialize(run: Editable, modules: Selector) -> None:
     assert isinstance(config, EncoderWithHeadConfig)
     chosen = select_parameters(model, modules)
     if model.config.adapters is not None and any(name.startswith("encoder.") for name in chosen):
-        raise EditError("The encoder's parameters have adapters. Merge them with merge_lora before reinitialize.")
+        raise EditError("The encoder has adapters. Merge them with merge_lora before reinitialising its parameters.")
     with torch.device(model.device):
         initialised = EncoderWithHead(config)
     values = dict(initialised.named_parameters())

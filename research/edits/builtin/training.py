@@ -26,7 +26,7 @@ def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
 
 @register_edit("set_max_length", changes_parameters=False)
 def set_max_length(run: Editable, length: int) -> None:
-    """Change the maximum length of training inputs. Evaluation uses the largest maximum length so far.
+    """Change the maximum length of training inputs. Evaluation uses the largest maximum length that was set so far.
 
     Source: Li et al. 2021, The Stability-Efficiency Dilemma (sequence length warm-up).
 

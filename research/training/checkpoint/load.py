@@ -22,7 +22,7 @@ from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.system import durable, random_states
 from research.system.errors import one_line
-from research.system.seeds import derived_seed
+from research.system.seeds import derive_seed
 from research.system.user_code import ErrorsAttributedTo
 from research.training.checkpoint.find import (
     CheckpointError,
@@ -121,7 +121,7 @@ def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: b
     """Set the checkpoint's number of threads, or new seeds if processes or device differ; return messages to print."""
     accelerator = run.accelerator
     if not same_launch:
-        set_seed(derived_seed(run.config.seed, accelerator.process_index, run.clock.step))
+        set_seed(derive_seed(run.config.seed, accelerator.process_index, run.clock.step))
         return [
             f"{state['num_processes']} processes on {state['device']} before, {accelerator.num_processes} on "
             f"{accelerator.device.type} now: examples and learning rates are the same, but numbers are rounded "

@@ -80,7 +80,7 @@ def test_parse_request_returns_all_arguments_with_their_types(name: str, value: 
     ("name", "value", "error", "message"),
     [
         ("unfreze", "head", UnknownNameError, "'unfreze'.*'unfreeze'"),
-        ("set_lr", {"lr": 1, "module": "head"}, UnknownNameError, "'set_lr' 'module'.*'modules'"),
+        ("set_lr", {"lr": 1, "module": "head"}, UnknownNameError, "'module'.*'modules'.*'set_lr'"),
         ("set_lr", {"modules": "head"}, ValueError, "'set_lr' .*lr"),
         ("set_lr", "fast", ValueError, "'set_lr'.*lr.*fast"),
         ("merge_lora", "head", ValueError, "'merge_lora'.*'head'"),

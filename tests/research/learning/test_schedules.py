@@ -58,7 +58,7 @@ def test_one_cycle_stepped_per_epoch_starts_at_its_peak_and_never_reaches_zero()
 @pytest.mark.parametrize("name", UNCONDITIONAL)
 def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
-    options = resolve_options(SCHEDULES, Choice(name), not_options=STEP_COUNT_PARAMETERS)
+    options = resolve_options(SCHEDULES, Choice(name), supplied_parameters=STEP_COUNT_PARAMETERS)
     scheduler = SCHEDULES[name](optimizer, num_warmup_steps=3, num_training_steps=20, **options)
     expected = []
     for step in range(20):

@@ -227,7 +227,7 @@ def test_build_model_refuses_unknown_names() -> None:
     task = SingleLabel(("no", "yes"))
     with pytest.raises(ValueError, match=r"head 'prob'.*'probe'\?"):
         build_model(RunConfig(head="prob"), task)
-    with pytest.raises(ValueError, match=r"head 'probe' 'inital_bias'.*'initial_bias'\?.* initial_bias, shift"):
+    with pytest.raises(ValueError, match=r"'inital_bias'.*'initial_bias'\?.*head 'probe': initial_bias, shift"):
         build_model(RunConfig(head={"name": "probe", "inital_bias": 1.0}), task)
     with pytest.raises(ValueError, match=r"max_length .*\b512\b.*'minilm'.*\b513\b"):
         build_model(RunConfig(head="probe", max_length=513), task)

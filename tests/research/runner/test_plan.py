@@ -48,11 +48,11 @@ def test_block_names_are_in_the_order_of_the_model(start_run: StartRun) -> None:
     assert block_names(start_run().encoder_with_head) == ["embeddings", "layer.0", "layer.1", "head"]
 
 
-def test_planned_edits_are_labelled_with_their_hook() -> None:
+def test_planned_edits_are_requested_by_their_hook() -> None:
     blocks = ["embeddings", "layer.0", "layer.1", "head"]
     user_hook = UserHook([{"at": "1st", "scale_lr": 0.5}])
     entries = entries_planned_by_hooks([user_hook, GradualUnfreezing(over="3st")], RunConfig(), blocks)
-    assert [entry.label for entry in entries] == ["hook UserHook", *["hook GradualUnfreezing"] * 4]
+    assert [entry.requested_by for entry in entries] == ["hook UserHook", *["hook GradualUnfreezing"] * 4]
     assert [str(entry.at) for entry in entries] == ["1st", "0%", "1st", "2st", "3st"]
 
 

@@ -153,6 +153,7 @@ def test_parse_lets_recipes_and_flags_override_inherited_settings_of_a_fork(tmp_
     (parent / "config.yaml").write_text("head: gru\nlr: 0.5\nseed: 3\ntimeline:\n- {at: 1st, freeze: encoder}\n")
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("lr: 0.25\n")
+    # There is no edit x: parsing does not look up names.
     flags = ["--fork", f"{parent}@step-400", "--recipe", str(recipe), "--seed", "4", "--timeline", "{at: 2st, x: 1}"]
     command = parse(flags)
     assert isinstance(command, Command)
@@ -167,6 +168,7 @@ def test_fork_with_a_complete_config_does_not_read_its_parent(tmp_path: Path) ->
     command = parse(["--recipe", str(recipe)])
     assert isinstance(command, Command)
     assert command.config.head == "gru"
+    # All other forks read their parent's settings.
     with pytest.raises(ValueError, match="missing-parent"):
         parse(["--fork", str(tmp_path / "missing-parent")])
 
@@ -175,6 +177,7 @@ def test_fork_with_a_complete_config_does_not_read_its_parent(tmp_path: Path) ->
     ("value", "advice"),
     [
         ("{at: 3st, unfreeze: encoder.layer[7]}", " encoder.layer[7]"),
+        # Only the first selector needs quotes; the second has them.
         ("{at: 3st, freeze: encoder.layer[:2], unfreeze: 'encoder.layer[7]'}", " encoder.layer[:2]."),
         ("{at: 3st, freeze: encoder", "{name: value, ...}"),
     ],

@@ -23,29 +23,30 @@ SETTINGS = [item.name for item in dataclasses.fields(RunConfig)]
 
 
 def compare(name: str, value: Any, *, same_rows: bool = True, is_fork: bool = False) -> tuple[bool, bool]:
-    """Return whether changing a setting to `value` is noted, and whether it is refused."""
+    """Return whether changing a setting to `value`, which need not be valid, is noted, and whether it is refused."""
     before = RunConfig().to_dict()
     comparison = compare_settings(before, before | {name: value}, same_rows=same_rows, is_fork=is_fork)
     return bool(comparison.notes), bool(comparison.refused)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_changed_setting_is_noted_or_refused_unless_it_belongs_to_a_single_call(name: str) -> None:
+def test_changed_setting_is_noted_or_refused_unless_it_concerns_a_single_invocation(name: str) -> None:
     declared = declarations(RunConfig)[name]
     if declared.effect is Effect.INVOCATION:
         assert compare(name, "another") == compare(name, "another", is_fork=True) == (False, False)
         return
     is_noted = declared.effect is not Effect.TRAINING
     assert compare(name, "another") == (is_noted, not is_noted)
-    is_fixed = declared.fixed_in_forks is not None
-    assert compare(name, "another", is_fork=True) == ((not is_fixed, is_fixed) if name != "fork" else (False, False))
+    is_fixed = declared.why_fixed_in_forks is not None
+    # Every fork has a value of `fork` that its parent did not have.
+    expected = (False, False) if name == "fork" else (not is_fixed, is_fixed)
+    assert compare(name, "another", is_fork=True) == expected
 
 
 @pytest.mark.parametrize(("kind", "registry"), [("head", HEADS), ("hook", HOOKS), ("schedule", SCHEDULES)])
 def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[Any]) -> None:
     for name in registry:
-        options = {"start": 8} if name == "length_warmup" else {}
-        choice = complete_choice(registry, Choice(name, options), not_options=STEP_COUNT_PARAMETERS).to_yaml()
+        choice = complete_choice(registry, Choice(name), supplied_parameters=STEP_COUNT_PARAMETERS).to_yaml()
         before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
         comparison = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
         assert (comparison.notes, comparison.refused) == ([], [])

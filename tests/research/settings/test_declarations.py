@@ -39,11 +39,11 @@ STAGES = {
 }
 PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "fixed in forks": (
-        lambda declared: declared.fixed_in_forks is not None,
+        lambda declared: declared.why_fixed_in_forks is not None,
         "encoder head freeze peft batch_size optimizer init_from seed smoke",
     ),
     "fixed in studies": (
-        lambda declared: declared.fixed_in_studies is not None,
+        lambda declared: declared.why_fixed_in_studies is not None,
         "plugin name output_dir overwrite resume fork smoke dry_run print_config list traceback",
     ),
     "refused in studies": (
@@ -105,13 +105,14 @@ def test_every_declaration_is_consistent(group: type) -> None:
         assert declared.unit is not None or not accepts_numbers, name
         assert not declared.flags_replace_list or typing.get_origin(types_by_name[name]) is list, name
         assert not declared.null_keeps_checkpoint_value or type(None) in alternatives(types_by_name[name]), name
-        for reason in (declared.fixed_in_forks, declared.fixed_in_studies, declared.study_alternative):
+        # A reason is a sentence or a phrase, not only a word.
+        for reason in (declared.why_fixed_in_forks, declared.why_fixed_in_studies, declared.study_alternative):
             assert reason is None or len(reason.split()) >= 3, name
-        # A study cannot vary settings of a single call, or settings that it rejects.
-        assert declared.effect is not Effect.INVOCATION or declared.fixed_in_studies is not None, name
-        assert declared.study_alternative is None or declared.fixed_in_studies is not None, name
+        # A study cannot vary settings that concern a single invocation, or settings that it refuses.
+        assert declared.effect is not Effect.INVOCATION or declared.why_fixed_in_studies is not None, name
+        assert declared.study_alternative is None or declared.why_fixed_in_studies is not None, name
         # Only settings that affect the training are fixed in forks.
-        assert declared.fixed_in_forks is None or declared.effect is Effect.TRAINING, name
+        assert declared.why_fixed_in_forks is None or declared.effect is Effect.TRAINING, name
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -170,7 +171,7 @@ def test_config_rejects_numbers_out_of_bounds(name: str, values: list[Any]) -> N
             RunConfig(**{name: value})
 
 
-def test_recipe_has_all_settings_except_those_of_a_single_call() -> None:
+def test_recipe_has_all_settings_except_those_that_concern_a_single_invocation() -> None:
     config = RunConfig(name="a", output_dir="b", overwrite=True, resume="auto", lr=0.5)
     recipe = config.to_recipe()
     assert recipe["lr"] == 0.5

@@ -28,7 +28,7 @@ def test_setting_types_are_in_the_order_of_the_help_text() -> None:
     assert (setting_types()["seed"], setting_types()["head_lr"]) == (int, float | None)
 
 
-def test_inspection_flags_apply_to_a_single_call() -> None:
+def test_inspection_flags_concern_a_single_invocation() -> None:
     assert INSPECTION_FLAGS == ("dry_run", "print_config", "list", "traceback")
     assert {declaration_of(name).effect for name in INSPECTION_FLAGS} == {Effect.INVOCATION}
 
@@ -47,5 +47,8 @@ def test_choice_settings_accept_a_name_or_a_dict_of_options() -> None:
 def test_names_where_returns_matching_flags_in_the_order_of_the_help_text() -> None:
     assert names_where(lambda declared: True) == tuple(setting_types())
     assert names_where(lambda declared: declared is declaration_of("seed")) == ("seed",)
+
+
+def test_declaration_of_an_unknown_flag_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         declaration_of("sead")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from research.settings.forks import ForkPoint, inherited_settings, parse_fork, read_settings
+from research.settings.forks import parse_fork, read_inherited_settings, read_settings
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory that contains the runs a and a@b."""
+    """Create a working directory with the runs a and a@b, and return its folder runs/."""
     monkeypatch.chdir(tmp_path)
     for name in ("a", "a@b"):
         (tmp_path / "runs" / name).mkdir(parents=True)
@@ -34,7 +34,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_parse_fork_returns_run_and_step(text: str, name: str, step: int | None) -> None:
     fork_point = parse_fork(text)
-    assert fork_point == ForkPoint(fork_point.run, step)
+    assert fork_point.step == step
     assert fork_point.run.samefile(Path("runs") / name)
 
 
@@ -53,8 +53,8 @@ def test_parse_fork_rejects_a_directory_without_a_run(runs: Path) -> None:
 
 
 @pytest.mark.usefixtures("runs")
-def test_inherited_settings_are_the_settings_of_the_forked_run() -> None:
-    assert inherited_settings("runs/a@400") == {"name": "a", "lr": 0.5}
+def test_read_inherited_settings_returns_the_settings_of_the_forked_run() -> None:
+    assert read_inherited_settings("runs/a@400") == {"name": "a", "lr": 0.5}
 
 
 @pytest.mark.parametrize("content", [b"lr: [", b"\xff\xfe", b"- lr", b"", None])

@@ -72,6 +72,7 @@ def test_module_that_a_plugin_cannot_import_is_not_reported_as_a_missing_plugin(
     check_plugins(["midway_test_needy"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
         import_plugins(["midway_test_needy"])
+    # The plugin itself raises an error that does not contain the name of a module.
     (working_directory / "midway_test_raising.py").write_text("raise ModuleNotFoundError('mine')\n")
     with pytest.raises(ModuleNotFoundError, match=r"^mine$"):
         import_plugins(["midway_test_raising"])

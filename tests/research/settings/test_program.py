@@ -26,16 +26,16 @@ WITH_RUN_SETTINGS = Program("pour.py", "python pour.py", "Pour.", extra_groups=(
 
 def test_run_program_accepts_all_settings_and_recipes() -> None:
     assert {*declarations(RunConfig), "recipe", "list"} < RUN.flag_types.keys()
-    assert [str(flag) for flag in RUN.read(["--head.size", "3", "--overwrite"])] == [
+    assert [str(flag) for flag in RUN.read_flags(["--head.size", "3", "--overwrite"])] == [
         "--head.size=3",
         "--overwrite=true",
     ]
 
 
 def test_program_without_run_settings_rejects_settings_of_a_run() -> None:
-    assert [str(flag) for flag in WITHOUT_RUN_SETTINGS.read(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
+    assert [str(flag) for flag in WITHOUT_RUN_SETTINGS.read_flags(["--cups", "a", "b"])] == ["--cups=a", "--cups=b"]
     with pytest.raises(UnknownNameError, match="--lr"):
-        WITHOUT_RUN_SETTINGS.read(["--lr", "1"])
+        WITHOUT_RUN_SETTINGS.read_flags(["--lr", "1"])
     help_text = WITHOUT_RUN_SETTINGS.parser.format_help()
     assert "--cups" in help_text
     assert "--lr" not in help_text

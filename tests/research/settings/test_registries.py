@@ -1,4 +1,4 @@
-"""Names and options that are read from source code match those that are registered when the code is imported."""
+"""Names, options and checks that are read from source code agree with those of the imported code."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
     registry, functions = load_registry(listing), read_registry(listing)
     assert sorted(functions) == shipped_names(registry)
     for name, function in functions.items():
+        # The first parameter of an edit is the run.
         options = read_options(function, from_second_on=listing == "edits")
         expected = arguments_of(name) if listing == "edits" else options_of(registry[name])
         assert [(option.name, option.type, option.default) for option in options] == [
@@ -33,35 +34,38 @@ def test_source_gives_the_same_names_and_options_as_importing(listing: str) -> N
         ]
 
 
-NOT_CHECKED_FIRST = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
+OPTIONS_WITHOUT_FIRST_CHECKS = {("attention", "num_heads"), ("length_warmup", "start"), ("length_warmup", "num_stages")}
 """Options without first checks, because their valid values depend on the encoder or on a constant of the module."""
-ARGUMENTS: dict[str, tuple[Any, ...]] = {
+POSITIONAL_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "heads": (EncoderSpec(hidden_size=8, num_hidden_states=7), 2),  # the encoder and the number of labels
     "hooks": (),
     "schedules": (SGD([torch.zeros(1)], lr=1.0),),
     "objectives": (SingleLabel(("a", "b"), label_counts=(1, 1), num_train=2),),
 }
-"""Positional arguments for the entries of each registry."""
-STEPS = {"num_warmup_steps": 1, "num_training_steps": 10}
+"""Positional arguments for calling any entry of a registry."""
+STEP_COUNTS = {"num_warmup_steps": 1, "num_training_steps": 10}
+"""Values that a run would supply to schedules."""
 
 
-@pytest.mark.parametrize("listing", ARGUMENTS)
+@pytest.mark.parametrize("listing", POSITIONAL_ARGUMENTS)
 def test_first_checks_reject_exactly_the_values_that_the_entry_rejects(listing: str) -> None:
     registry = load_registry(listing)
     outcomes = []
     for name in shipped_names(registry):
-        for option in options_of(registry[name], not_options=STEP_COUNT_PARAMETERS):
-            if option.type in (int, float) and (name, option.name) not in NOT_CHECKED_FIRST:
+        for option in options_of(registry[name], supplied_parameters=STEP_COUNT_PARAMETERS):
+            if option.type in (int, float) and (name, option.name) not in OPTIONS_WITHOUT_FIRST_CHECKS:
                 for value in map(option.type, (-1, 0, 0.5, 1, 1.5)):
                     option_values = {option.name: value}
-                    steps = STEPS if listing == "schedules" else {}
-                    rejected_by_entry = is_rejected(registry[name], *ARGUMENTS[listing], **option_values, **steps)
+                    steps = STEP_COUNTS if listing == "schedules" else {}
+                    rejected_by_entry = is_rejected(
+                        registry[name], *POSITIONAL_ARGUMENTS[listing], **option_values, **steps
+                    )
                     rejected_by_first_checks = is_rejected(
                         check_choice, listing, "entry", Choice(name, option_values), allow_unregistered=False
                     )
                     assert rejected_by_first_checks == rejected_by_entry, (name, option_values)
                     outcomes.append(rejected_by_entry)
-    assert {True, False} == set(outcomes)
+    assert {True, False} == set(outcomes)  # some values were rejected, and some accepted
 
 
 def is_rejected(function: Callable[..., object], *positional: Any, **named: Any) -> bool:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from research.settings.config import RunConfig
-from research.settings.smoke import NUM_BATCHES, smoke_settings
+from research.settings.smoke import NUM_BATCHES, reduce_for_smoke
 
 
-def test_smoke_settings_never_enlarge_a_run() -> None:
+def test_reduce_for_smoke_limits_steps_batches_lengths_and_rows() -> None:
     small = RunConfig(batch_size=2, max_length=16, limit_train=3)
     for config in (RunConfig(), small):
-        reduced = smoke_settings(config)
+        reduced = reduce_for_smoke(config)
         assert reduced.max_steps == NUM_BATCHES
         assert reduced.batch_size == min(config.batch_size, 8) == reduced.evaluation_batch_size
         assert reduced.max_length == min(config.max_length, 64)
-        assert reduced.limit_train == min(config.limit_train or 10**9, NUM_BATCHES * reduced.batch_size)
-        assert reduced.limit_validation == reduced.limit_test == NUM_BATCHES * reduced.batch_size
+        num_rows = NUM_BATCHES * reduced.batch_size
+        assert reduced.limit_train == min(config.limit_train or num_rows, num_rows)
+        assert reduced.limit_validation == reduced.limit_test == num_rows
 
 
-def test_smoke_settings_are_idempotent_and_keep_the_model() -> None:
+def test_reduce_for_smoke_is_idempotent_and_keeps_the_model() -> None:
     config = RunConfig(head="gru", seed=5)
-    reduced = smoke_settings(config)
-    assert smoke_settings(reduced) == reduced
+    reduced = reduce_for_smoke(config)
+    assert reduce_for_smoke(reduced) == reduced
     assert (reduced.head, reduced.seed) == (config.head, config.seed)

@@ -41,12 +41,12 @@ def test_parse_time_explains_the_format(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1.5st", "2.5ex", "101%"])
-def test_parse_time_rejects_fractions_of_steps_and_more_than_100_percent(text: str) -> None:
+def test_parse_time_rejects_fractional_steps_fractional_examples_and_more_than_100_percent(text: str) -> None:
     with pytest.raises(ValueError, match=f"'{text}'"):
         parse_time(text)
 
 
-def test_period_is_at_least_one_step() -> None:
+def test_period_is_at_least_one_step_and_rejects_a_time_of_0() -> None:
     assert parse_time("1%").to_period(clock_of_two_epochs()) == 1
     with pytest.raises(ValueError, match=r"\b0\b.* 0%"):
         parse_time("0%").to_period(clock_of_two_epochs())
@@ -62,6 +62,7 @@ def test_clock_counts_the_smaller_last_step_of_an_epoch_as_a_step() -> None:
 def test_total_steps_follow_from_fractional_epochs_or_max_steps(
     epochs: float, max_steps: int | None, total: int
 ) -> None:
+    # An epoch has 11 steps.
     new_clock = Clock.of_run(num_examples=103, batch_size=10, epochs=epochs, max_steps=max_steps)
     assert new_clock.total_steps == total
 

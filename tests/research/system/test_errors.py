@@ -21,7 +21,7 @@ from research.system.errors import (
     print_error,
     run_script,
 )
-from research.system.events import ERROR, EVENTS_FILE, Event, read_events
+from research.system.events import ERROR, EVENTS_FILE_VARIABLE, Event, read_events
 from tests.conftest import ROOT
 
 
@@ -66,7 +66,7 @@ def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.Capture
 
 
 def test_unexpected_error_is_raised_and_reported_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
+    monkeypatch.setenv(EVENTS_FILE_VARIABLE, str(tmp_path / "events.jsonl"))
     with pytest.raises(IndexError):
         run_script([], Arguments, operator.itemgetter(3))  # there is no fourth argument
     (event,) = read_events((tmp_path / "events.jsonl").read_bytes())
@@ -91,16 +91,16 @@ def test_print_error_escapes_control_characters(capsys: pytest.CaptureFixture[st
 
 
 def test_print_error_reports_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(EVENTS_FILE, str(tmp_path / "events.jsonl"))
+    monkeypatch.setenv(EVENTS_FILE_VARIABLE, str(tmp_path / "events.jsonl"))
     print_error("the disk is full", exit_code=1)
     assert read_events((tmp_path / "events.jsonl").read_bytes()) == [Event(ERROR, "the disk is full")]
 
 
-def test_only_value_errors_raised_by_the_product_are_user_facing() -> None:
-    with pytest.raises(ValueError, match="'50'") as product_error:
+def test_only_value_errors_raised_by_midway_are_user_facing() -> None:
+    with pytest.raises(ValueError, match="'50'") as midway_error:
         parse_time("50")
-    assert is_user_facing(product_error.value)
-    assert describe_user_error(product_error.value) == str(product_error.value)
+    assert is_user_facing(midway_error.value)
+    assert describe_user_error(midway_error.value) == str(midway_error.value)
     with pytest.raises(json.JSONDecodeError) as library_error:
         json.loads("{")
     assert not is_user_facing(library_error.value)

@@ -8,7 +8,7 @@ import pytest
 
 from research.system.events import (
     ERROR,
-    EVENTS_FILE,
+    EVENTS_FILE_VARIABLE,
     HIDDEN_STATES,
     MESSAGE,
     TAIL_BYTES,
@@ -41,7 +41,7 @@ def test_study_receives_messages_and_the_error_that_ends_a_run(tmp_path: Path, m
     with recording_events_for_study():
         logger.info("not for a study")
     assert not path.exists()
-    monkeypatch.setenv(EVENTS_FILE, str(path))
+    monkeypatch.setenv(EVENTS_FILE_VARIABLE, str(path))
     with recording_events_for_study():
         logger.info("begun")
     report_error("the disk is full")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from research.system.lock import DirectoryLock, LockFile, UnlockableError, is_held
+from research.system.lock import DirectoryLock, LockFile, LocksUnsupportedError, is_held
 
 HOLD_LOCKS = """
 import sys
@@ -62,7 +62,7 @@ def test_locks_report_a_file_system_without_locks(tmp_path: Path, monkeypatch: p
     warning = DirectoryLock().acquire(tmp_path)
     assert warning is not None
     assert "(Operation not supported)" in warning
-    with pytest.raises(UnlockableError, match="Operation not supported"):
+    with pytest.raises(LocksUnsupportedError, match="Operation not supported"):
         LockFile(tmp_path / "lock").acquire()
 
 

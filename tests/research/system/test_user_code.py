@@ -21,7 +21,7 @@ from research.system.user_code import (
     describe_plainly,
     find_user_frame,
     hash_user_code,
-    is_product_code,
+    is_midway_code,
     is_raised_by_user_code,
     is_user_code,
     record_when,
@@ -67,7 +67,7 @@ def test_find_user_frame_searches_the_causes(call_and_catch: CallAndCatch) -> No
     assert find_user_frame(error) is None  # a cycle of causes ends the search
 
 
-def test_describe_ignores_user_code_that_the_product_did_not_call() -> None:
+def test_describe_ignores_user_code_that_midway_did_not_call() -> None:
     with pytest.raises(KeyError) as error_info:
         user_function()
     assert find_user_frame(error_info.value) is None
@@ -97,7 +97,7 @@ def test_record_when_keeps_the_first_description(call_and_catch: CallAndCatch) -
     assert (describe(error) or "").startswith("in step 1: KeyError: ")
 
 
-def test_owner_is_not_recorded_for_errors_raised_by_the_product(call_and_catch: CallAndCatch) -> None:
+def test_owner_is_not_recorded_for_errors_raised_by_midway(call_and_catch: CallAndCatch) -> None:
     with pytest.raises(ValueError, match="'50'") as error_info, ErrorsAttributedTo("head 'mine'"):
         parse_time("50")
     assert describe(error_info.value) is None
@@ -124,12 +124,12 @@ def test_describe_plainly_returns_one_line() -> None:
     assert describe_plainly(error_info.value) == f"SyntaxError: {error_info.value.msg}"
 
 
-def test_is_user_code_distinguishes_user_product_and_library_files(tmp_path: Path) -> None:
-    product_file, user_file = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
-    assert (is_product_code(product_file), is_user_code(product_file)) == (True, False)
-    assert (is_product_code(user_file), is_user_code(user_file)) == (False, True)
+def test_is_user_code_distinguishes_user_midway_and_library_files(tmp_path: Path) -> None:
+    midway_file, user_file = parse_time.__code__.co_filename, str(tmp_path / "plugin.py")
+    assert (is_midway_code(midway_file), is_user_code(midway_file)) == (True, False)
+    assert (is_midway_code(user_file), is_user_code(user_file)) == (False, True)
     for path in (json.__file__, pytest.__file__, "<string>", "built/somewhere/reader.pyx"):
-        assert (is_product_code(path), is_user_code(path)) == (False, False)
+        assert (is_midway_code(path), is_user_code(path)) == (False, False)
 
 
 def test_treat_as_user_code_applies_to_installed_files(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def write_and_load(path: Path, code: str) -> Any:
     return names["f"]
 
 
-def test_hash_user_code_changes_with_the_file_and_is_none_for_product_code(tmp_path: Path) -> None:
+def test_hash_user_code_changes_with_the_file_and_is_none_for_midways_code(tmp_path: Path) -> None:
     function = write_and_load(tmp_path / "plugin.py", "def f(): return 1\n")
     before = hash_user_code(function)
     assert before == hash_user_code(function)

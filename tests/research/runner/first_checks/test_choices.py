@@ -16,9 +16,8 @@ from research.settings.config import Choice
     ("settings", "expected"),
     [
         ({"head": "ltsm"}, "head 'ltsm'.*'lstm'"),
-        # The message is "Unknown option of head 'lstm' 'lstm_sise'. Did you mean 'lstm_size'? ..."
-        ({"head": {"name": "lstm", "lstm_sise": 8}}, "head 'lstm' 'lstm_sise'.*'lstm_size'"),
-        ({"schedule": {"name": "linear", "num_warmup_steps": 8}}, "schedule 'linear' 'num_warmup_steps'"),
+        ({"head": {"name": "lstm", "lstm_sise": 8}}, "'lstm_sise'.*'lstm_size'.*head 'lstm'"),
+        ({"schedule": {"name": "linear", "num_warmup_steps": 8}}, "'num_warmup_steps'.*schedule 'linear'"),
         ({"hook": ["ema", "fgn"]}, "hook 'fgn'.*'fgm'"),
         ({"objective": "focl"}, "objective 'focl'.*'focal'"),
         ({"peft": "lorra"}, "peft 'lorra'.*'lora'"),

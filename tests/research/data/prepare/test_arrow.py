@@ -70,7 +70,7 @@ def test_hash_rows_depends_on_rows_columns_and_list_lengths() -> None:
         [Dataset.from_dict({"id": [0, 1, 2], "input_ids": [[1], [2, 3], []]})],
         [Dataset.from_dict({"id": [0, 1, 3], "input_ids": rows["input_ids"]})],
         [Dataset.from_dict(rows).select([1, 0, 2])],
-        [Dataset.from_dict(rows).select([0]), Dataset.from_dict(rows).select([1, 2])],
+        [Dataset.from_dict(rows).select([0]), Dataset.from_dict(rows).select([1, 2])],  # the same rows in two splits
         [Dataset.from_dict(rows).rename_column("id", "number")],
     ]
     assert len({expected, *map(hash_rows, changed)}) == 1 + len(changed)

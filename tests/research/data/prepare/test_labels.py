@@ -28,7 +28,7 @@ from tests.research.data.prepare.labelled_rows import labels_by_row_number, rows
 def test_string_labels_are_sorted_alphabetically(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels("pos", "neg", "Neutral")))
     assert splits.task.label_names == ("Neutral", "neg", "pos")
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [2, 1, 0]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [2, 1, 0]
     assert splits.task.num_train == len(splits.train) == sum(splits.task.label_counts)
     assert splits.task.label_counts[0] == list(splits.train["label"]).count(0)
 
@@ -37,7 +37,7 @@ def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJ
     splits = load(write_jsonl(rows_with_labels(10, 9, -1)))
     assert splits.task.name == "single_label"
     assert splits.task.label_names == ("-1", "9", "10")
-    assert labels_by_row_number(splits)["0"] == 2
+    assert labels_by_row_number(splits)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_label_names_of_large_floats_are_written_as_integers(load: Loader, tmp_p
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     splits = load(tmp_path / "rows.parquet")
     assert load.reported("Warning:", "'label'", "floats")
-    if num_labels == 3:
+    if num_labels == 3:  # 30 different floats are read as scores, which have no names
         assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
 
 
@@ -134,7 +134,7 @@ def test_group_lookalikes_does_not_group_different_names() -> None:
 
 @pytest.mark.parametrize(
     ("value", "typed", "expected", "scalar_types"),
-    [
+    [  # `typed`: whether the file type distinguishes numbers from strings, as JSON does and csv does not
         ("pos", True, ["pos"], {"str"}),
         (" 7 ", False, [" 7 "], {"int"}),
         ("7", True, ["7"], {"str"}),

@@ -22,7 +22,7 @@ from tests.research.data.loaded_rows import texts_in
 
 
 def make_zip(content: bytes, *names: str) -> bytes:
-    """Return a zip archive whose members have the given names and the same content."""
+    """Return a zip archive whose members have the given names (by default `inside.csv`) and the same content."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names or ("inside.csv",):
@@ -48,6 +48,7 @@ CONTENTS = {
     ".ndjson": "\n".join(map(json.dumps, ROWS)),
     ".json": json.dumps(ROWS, indent=1),
 }
+"""Contents of files with the same rows, by extension."""
 
 
 def write_content(path: Path, content: bytes) -> Path:

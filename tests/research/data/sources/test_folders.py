@@ -71,6 +71,7 @@ def test_folder_named_after_a_split_is_read_as_that_split(load: Loader, write_cs
     splits = load(folder)
     data_files = [name for name in names if name.lower().endswith(".csv")]
     assert list(splits.test["text"]) == [f"only in test {number}" for number in range(len(data_files))]
+    # Each file is listed with the id of its first row. Here, every file has a single row.
     assert splits.files["test"] == [(f"test/{name}", number) for number, name in enumerate(data_files)]
 
 

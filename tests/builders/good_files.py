@@ -69,6 +69,7 @@ def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
     """
     num_rows = int(generator.integers(24, 48))
     polarities = generator.integers(0, 2, num_rows)
+    # WORDS begins with four positive and four negative words. The remaining words are neutral.
     texts = [_make_text(generator, WORDS[:4] if polarity else WORDS[4:8]) for polarity in polarities]
     columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
     columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
@@ -165,9 +166,9 @@ def _write_workbook(sheet: Sheet) -> bytes:
 def _as_cell(value: Any) -> Any:
     """Return a value that a workbook can hold."""
     if value is None or isinstance(value, bool | int | float):
-        return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
+        return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)  # cells hold 64-bit floats
     text = str(value).encode("utf-8", "replace").decode()
-    return ILLEGAL_CHARACTERS_RE.sub("", text)[:32_767]
+    return ILLEGAL_CHARACTERS_RE.sub("", text)[:32_767]  # the maximum length of a cell
 
 
 def _compress_zip(content: bytes) -> bytes:

@@ -49,8 +49,8 @@ class FileType:
     """A type of file, and the functions that write it."""
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
-    """Function that returns the content of a file from an Arrow table (if `contents` is "arrow") or a sheet."""
-    contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
+    """Function that returns the content of a file from an Arrow table (if `content_kind` is "arrow") or a sheet."""
+    content_kind: Literal["lines", "json", "list", "arrow", "texts", "cells"]
     """Kind of content.
 
     "lines" are delimited text, "json" is one JSON object per line, "list" a JSON list of objects, "arrow" are Arrow
@@ -60,12 +60,12 @@ class FileType:
     """Function that compresses the content. By default, the content is not compressed."""
 
 
-def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
+def make_valid_sheet(generator: np.random.Generator, content_kind: str) -> Sheet:
     """Return texts, labels of a random kind, and the columns id and day, which no task reads.
 
     Args:
         generator: generator for all random choices.
-        contents: kind of content of the file type (`FileType.contents`); some kinds cannot store lists and booleans.
+        content_kind: kind of content of the file type; some kinds cannot store lists and booleans.
     """
     num_rows = int(generator.integers(24, 48))
     polarities = generator.integers(0, 2, num_rows)
@@ -79,7 +79,7 @@ def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
         "numbers",
         "scores",
         "pairs",
-        *(["lists", "bools"] if contents in ("json", "list", "arrow") else []),
+        *(["lists", "bools"] if content_kind in ("json", "list", "arrow") else []),
     ]
     kind = kinds[generator.integers(len(kinds))]
     sheet = Sheet(columns)

@@ -39,7 +39,7 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
     """Run all trials of a study, one after the other, and return their outcomes."""
     outcomes = []
     for expanded in expand(spec):
-        # Always use the name that the study gives to the arm: `expand` names the only arm of a study after its head.
+        # If a study has a single arm, `expand` names the arm after its head. Use the name that the study gives instead.
         trial = dataclasses.replace(expanded, arm=expanded.axes.get("arm", expanded.arm))
         trial_directory = directory / "trials" / trial.id
         with warnings.catch_warnings():

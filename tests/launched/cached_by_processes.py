@@ -68,7 +68,7 @@ def main() -> None:
                 "logits": logits,
                 "hash": hashlib.sha256(weights).hexdigest(),
                 "cached": run.batches.features is not None,
-                "computed_splits": list(computed_splits),  # those for which the encoder has computed hidden states
+                "computed_splits": list(computed_splits),  # those of this run, and of the run before if there is one
             }
         )
     write_by_rank(arguments.output, results)

@@ -61,6 +61,7 @@ def test_second_load_uses_the_cache_and_repeats_the_messages(
     assert load.messages == messages
     assert second.train[:] == first.train[:]
     assert second.task == first.task
+    # `_fingerprint` is the `datasets` library's hash of a data set.
     assert second_tokens.train._fingerprint == tokens.tokenize_splits(first, minilm_tokenizer).train._fingerprint
 
 
@@ -152,8 +153,9 @@ def test_data_is_tokenized_again_for_a_different_tokenizer(
     splits = load(write_csv(*reviews(40)))
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
     with collect_messages(load.messages):
-        other_tokens = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
-    assert tokens.tokenize_splits(splits, minilm_tokenizer).train[0]["input_ids"] != other_tokens.train[0]["input_ids"]
+        small_vocabulary_tokens = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
+    minilm_tokens = tokens.tokenize_splits(splits, minilm_tokenizer)
+    assert minilm_tokens.train[0]["input_ids"] != small_vocabulary_tokens.train[0]["input_ids"]
     assert built_kinds == ["rows", "tokens", "tokens"]
 
 

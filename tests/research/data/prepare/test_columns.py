@@ -95,7 +95,7 @@ def test_columns_named_in_settings_are_used(load: Loader, write_csv: WriteCsv) -
     assert not any("Guessed" in line for line in load.messages)
 
 
-def test_setting_only_text_column_disables_pairs(load: Loader, write_csv: WriteCsv) -> None:
+def test_pairs_are_not_read_if_only_text_column_is_set(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*[f"a {row},b {row},{row % 2}" for row in range(40)], header="sentence1,sentence2,label")
     assert not load(path, text_column="sentence1").has_pairs
 

@@ -90,7 +90,7 @@ def test_label_column_with_a_different_name_in_test_is_refused(
         load(train_folder)
 
 
-def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
+def test_minus_one_is_a_label_if_training_rows_have_it_or_scores_around_it(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
     folder = write_csv(*[f"text {row},{row % 3 - 1}" for row in range(30)], name="classes/train.csv").parent

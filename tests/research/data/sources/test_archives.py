@@ -48,9 +48,10 @@ def test_archive_has_the_same_rows_as_the_folder(
 
 
 def make_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
+    """Return an empty member of an archive, by default a regular file. `link` is what a link points to."""
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    return member
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_csv_ignores_unnamed_columns(load: Loader, write_csv: WriteCsv) -> None:
 
 def test_tsv_reports_the_line_with_too_many_fields(load: Loader, write_csv: WriteCsv) -> None:
     lines = [line.replace(",", "\t") for line in reviews(10)]
+    # The row has 3 fields instead of 2.
     with pytest.raises(BadRowsError, match=in_order("reviews.tsv, row 11 (line 12): 3 ", "2")):
         load(write_csv(*lines, "a\tb\tc", name="reviews.tsv", header="text\tlabel"))
 

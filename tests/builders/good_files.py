@@ -46,7 +46,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class FileType:
-    """A type of file, and the functions that write it."""
+    """A type of file, and the functions that build the content of such a file."""
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Function that returns the content of a file from an Arrow table (if `content_kind` is "arrow") or a sheet."""

@@ -167,7 +167,7 @@ def test_parse_scores_returns_nan_for_values_that_are_not_finite_numbers() -> No
     np.testing.assert_array_equal(scores, [1.5, -2, 1000, *[np.nan] * 4])
 
 
-def test_label_codes_encode_learned_extended_and_declared_names() -> None:
+def test_label_codes_can_be_learned_extended_and_declared() -> None:
     codes = LabelCodes.learn(["10", "9", "+9", " 9.0 "])
     assert codes.names == ("9", "10")
     assert codes.encode(pa.array(["9.0", "+10", "11", "nine"])).tolist() == [0, 1, -1, -1]

@@ -90,7 +90,7 @@ def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
     assert BadRows("error").raise_or_summarize(num_rows=50) is None
 
 
-def test_bad_rows_error_names_the_setting_that_skips_rows() -> None:
+def test_bad_rows_error_contains_the_setting_that_skips_rows() -> None:
     bad = BadRows("error", "unseen_labels")
     bad.add(0, 1, "a.csv, row 1", "first\nline" + "x" * 1000)
     with pytest.raises(BadRowsError, match=in_order("1 bad row of 2: a.csv, row 1: ", "unseen_labels=skip")) as caught:

@@ -118,7 +118,9 @@ def test_cloned_repository_with_several_configurations_is_refused(
 
 
 @pytest.mark.parametrize("name", ["test-0-of-1.parquet", "test.csv", "test.json.gz", "test.zip", "test/a.tsv"])
-def test_error_about_a_git_lfs_pointer_names_the_command_to_run(load: Loader, write_csv: WriteCsv, name: str) -> None:
+def test_error_about_a_git_lfs_pointer_contains_the_command_to_run(
+    load: Loader, write_csv: WriteCsv, name: str
+) -> None:
     folder = write_repository(write_csv, "data/train-0-of-1.csv")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345"
     path = write_csv(header=pointer, name=f"repository/data/{name}")

@@ -16,7 +16,7 @@ from tests.research.data.sources.small_files import write_delimited_text
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
 @pytest.mark.parametrize(("closing_lines", "last_line"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
-def test_error_about_an_unclosed_quote_names_the_enclosed_lines(
+def test_error_about_an_unclosed_quote_contains_the_numbers_of_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str, closing_lines: list[str], last_line: int
 ) -> None:
     lines = [
@@ -32,7 +32,7 @@ def test_error_about_an_unclosed_quote_names_the_enclosed_lines(
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-def test_error_about_a_quote_closed_in_a_later_row_names_the_enclosed_lines(
+def test_error_about_a_quote_closed_in_a_later_row_contains_the_numbers_of_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str
 ) -> None:
     five_lines = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']

@@ -156,7 +156,7 @@ def command_line(
 
 @pytest.fixture(scope="session")
 def user_environment(cache_dir: Path) -> dict[str, str]:
-    """Environment variables for commands: no network access, and the session's cache."""
+    """Environment variables for commands: no access to the Hugging Face Hub, and the session's cache."""
     return {"MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
 
 

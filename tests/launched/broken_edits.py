@@ -1,6 +1,7 @@
-"""A script for test_broken_edits: breaks invariants that are checked between two steps, and writes the errors.
+"""A script for test_broken_edits: breaks invariants that are checked between two steps, and writes how each run ended.
 
-Every scenario is a separate run in the same processes, and must end with its error on all processes.
+It is started once for each number of processes. Every scenario is a separate run in the same processes, which must end
+on all of them: with an error, or as usual if nothing is wrong.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A script for test_cached_features: trains with and without cached hidden states, and writes the results.
 
-It is started once for each number of processes.
+It is started with two processes.
 """
 
 from __future__ import annotations

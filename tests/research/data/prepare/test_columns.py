@@ -41,9 +41,7 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
         ("text,sentence1,sentence2,label", "reviews.csv .* text.*: text, sentence1, sentence2\\."),
     ],
 )
-def test_error_about_ambiguous_columns_contains_the_setting(
-    load: Loader, write_csv: WriteCsv, header: str, message: str
-) -> None:
+def test_ambiguous_or_missing_columns_are_refused(load: Loader, write_csv: WriteCsv, header: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_csv(",".join("x" * (header.count(",") + 1)), header=header))
 

@@ -1,8 +1,9 @@
 """A script for test_edit_matrix: trains a tiny model through every edit, and checks the effects of the edit.
 
-It is started once for each number of processes. Every cell of the matrix (an edit, a number of micro-batches, a
-precision and a compiler backend) is a separate run in the same processes. The expected effects are listed here by
-parameter name, so that they do not depend on the code under test.
+It is started for each number of processes, for compiled models, and to check that it detects replicas that differ.
+Every cell of the matrix (an edit, a number of micro-batches, a precision and a compiler backend) is a separate run in
+the same processes. The expected effects are listed here by parameter name, so that they do not depend on the code under
+test.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from research.training.run import TrainingRun
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
-NUM_STEPS_AFTER = 8
+NUM_STEPS_AFTER_EDIT = 8
 BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
 """Base rates of the blocks before the edit. They follow from lr 0.01, layer_decay 0.9 and head_lr 0.02."""
 MAY_STAY_EQUAL = re.compile(r"\.key\.bias$")
@@ -194,7 +195,7 @@ class EffectRecorder(Hook):
 
 def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
     """Train through one edit, and return the deviations from its expected effects."""
-    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
+    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
     recorder = EffectRecorder(sabotage)
     with tempfile.TemporaryDirectory() as folder:
         run = prepare_run(
@@ -233,7 +234,7 @@ def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> l
         deviations.append(
             f"optimizer state for {len(parameters_with_state)} parameters, but {len(expected)} had gradients"
         )
-    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
+    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=num_steps, batch_size=8))
     for step in range(STEP_OF_EDIT + len(recorder.rates)):
         if step >= STEP_OF_EDIT:
@@ -245,8 +246,8 @@ def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> l
                 deviations.append(f"step {step + 1}: rates {rates}, expected {expected_rates}")
                 break
         schedule.step()
-    if len(recorder.digests) != NUM_STEPS_AFTER:
-        deviations.append(f"{len(recorder.digests)} steps after the edit instead of {NUM_STEPS_AFTER}")
+    if len(recorder.digests) != NUM_STEPS_AFTER_EDIT:
+        deviations.append(f"{len(recorder.digests)} steps after the edit instead of {NUM_STEPS_AFTER_EDIT}")
     if run.accelerator.num_processes > 1:
         all_digests = gather_object([recorder.digests])
         steps_that_differ = [

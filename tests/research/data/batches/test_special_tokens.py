@@ -85,7 +85,7 @@ def test_find_special_tokens_supports_a_vocabulary_without_latin_letters() -> No
         special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
-    assert tokenizer("one", add_special_tokens=False)["input_ids"] == []  # has no Latin letters
+    assert tokenizer("one", add_special_tokens=False)["input_ids"] == []  # Latin letters are dropped
     special_tokens = find_special_tokens(tokenizer, pair=True)
     assert (special_tokens.prefix, special_tokens.between, special_tokens.suffix) == ((1,), (2,), (2,))
 

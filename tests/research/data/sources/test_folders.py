@@ -113,6 +113,7 @@ def test_nested_splits_that_are_not_read_are_reported(load: Loader, write_csv: W
         write_csv(*reviews(40), name=f"data/{name}")
     folder = write_csv(*reviews(10), name="data/validation.csv").parent
     load(folder)
+    # The folder itself has files for the training and the validation split, but not for the test split.
     assert load.reported("Warning:", f"{folder} ", ": held out/test.csv.")
 
 

@@ -119,7 +119,10 @@ def test_labels_that_do_not_fit_the_task_are_refused(
 def test_invalid_list_among_indicator_lists_is_a_bad_row(
     load: Loader, write_jsonl: WriteJsonl, invalid: list[int]
 ) -> None:
-    rows = [*rows_with_labels([1, 0], [0, 1]), {"text": "odd", "label": invalid}]
+    rows = [
+        *rows_with_labels([1, 0], [0, 1]),
+        {"text": "odd", "label": invalid},
+    ]  # 20 rows per valid list, and one more
     with pytest.raises(ValueError, match=in_order("1 bad row of 41: ", "row 41: ", "expected")):
         load(write_jsonl(rows))
     splits = load(write_jsonl(rows), bad_rows="skip")

@@ -14,6 +14,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteJsonl
 from tests.research.data.loaded_rows import rows_in
 
+# The texts contain line breaks, characters that JSON may escape, and characters that have a meaning in JSON.
 ROWS: list[dict[str, Any]] = [
     {"text": f"café\n{row} \U0001f600 [" + '{"', "label": row % 2, "spans": [{"end": 1.5}]} for row in range(40)
 ]

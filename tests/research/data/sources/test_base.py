@@ -96,7 +96,11 @@ def test_files_of_any_type_can_be_splits_of_a_folder(load: Loader, tmp_path: Pat
 
 
 @pytest.mark.parametrize("suffix", list_file_sources())
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8],
+    ids=["empty", "Git LFS pointer", "all bytes"],
+)
 def test_files_of_any_type_are_refused_if_unreadable(load: Loader, tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"data{suffix}"
     path.write_bytes(content)

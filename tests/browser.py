@@ -65,18 +65,18 @@ def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
     content = page.read_text(encoding="utf-8")
     assert "</head>" in content
     with tempfile.TemporaryDirectory() as folder:
-        probed = Path(folder) / page.name
-        probed.write_text(
+        page_with_probe = Path(folder) / page.name
+        page_with_probe.write_text(
             _put_in_frame_if_narrow(content.replace("</head>", f"{PROBE}</head>", 1), width, height=900),
             encoding="utf-8",
         )
         size = f"--window-size={max(width, MIN_WINDOW_WIDTH)},900"
-        done = _run_chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", probed)
-    result = re.search(r'<script type="application/json" id="probe">(.*?)</script>', done.stdout, re.DOTALL)
-    assert result, done.stderr
+        completed = _run_chromium(folder, size, "--virtual-time-budget=5000", "--dump-dom", page_with_probe)
+    result = re.search(r'<script type="application/json" id="probe">(.*?)</script>', completed.stdout, re.DOTALL)
+    assert result, completed.stderr
     measured = json.loads(result[1])
     assert measured["mode"] == "CSS1Compat", "the page has no doctype"
-    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    errors = [line for line in completed.stderr.splitlines() if "CONSOLE" in line]
     return RenderedPage(
         dict(measured["images"]),
         measured["width"],
@@ -90,10 +90,11 @@ def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
 def take_screenshot(page: Path, image: Path, *, width: int = 1200, height: int = 900) -> None:
     """Save a screenshot of a page as a PNG image."""
     with tempfile.TemporaryDirectory() as folder:
-        framed = Path(folder) / page.name
-        framed.write_text(_put_in_frame_if_narrow(page.read_text(encoding="utf-8"), width, height), encoding="utf-8")
+        framed_page = Path(folder) / page.name
+        content = _put_in_frame_if_narrow(page.read_text(encoding="utf-8"), width, height)
+        framed_page.write_text(content, encoding="utf-8")
         size = f"--window-size={max(width, MIN_WINDOW_WIDTH)},{height}"
-        _run_chromium(folder, size, f"--screenshot={image.resolve()}", framed)
+        _run_chromium(folder, size, f"--screenshot={image.resolve()}", framed_page)
 
 
 def _put_in_frame_if_narrow(content: str, width: int, height: int) -> str:
@@ -105,6 +106,7 @@ def _put_in_frame_if_narrow(content: str, width: int, height: int) -> str:
 
 
 def _run_chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Chromium with a folder for its user data. The last of the arguments is the path of the page to open."""
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]

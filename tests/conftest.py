@@ -156,7 +156,7 @@ def command_line(
 
 @pytest.fixture(scope="session")
 def user_environment(cache_dir: Path) -> dict[str, str]:
-    """Environment variables for commands: no network access, and the session's cache."""
+    """Environment variables for commands: no access to the Hugging Face Hub, and the session's cache."""
     return {"MIDWAY_CACHE": str(cache_dir), "HF_HUB_OFFLINE": "1"}
 
 
@@ -294,9 +294,9 @@ def launch(user_environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
         environment = {**os.environ, **user_environment}
         if Path(script).is_absolute():  # a script under tests/ imports from tests
             environment["PYTHONPATH"] = str(ROOT)
-        done = run_command(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout, forks=forks)
+        completed = run_command(command, cwd or tmp_path_factory.mktemp("cwd"), environment, timeout, forks=forks)
         if check:
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-        return done
+            assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-6000:]
+        return completed
 
     return run

@@ -90,7 +90,7 @@ class ForkedProcess:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until the process ends, and return the exit status: the negative number of a signal that killed it."""
+        """Wait until the process ends, and return its exit status, or minus the number of the signal that killed it."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired("a forked script", timeout or 0)
@@ -133,12 +133,11 @@ class _ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
         streams = [options.get(name) for name in ("stdout", "stderr")]
         if subprocess.PIPE in streams or other_arguments or not can_fork(args):
             return super().__new__(cls)
-        stdout = _descriptor(streams[0], 1, 1)
+        stdout = _descriptor(streams[0], default=1, stdout=1)
         environment = os.environ if options.get("env") is None else options["env"]
         directory = Path(options.get("cwd") or Path.cwd())
-        return ForkedProcess(
-            args, cwd=directory, environment=environment, stdout=stdout, stderr=_descriptor(streams[1], 2, stdout)
-        )
+        stderr = _descriptor(streams[1], default=2, stdout=stdout)
+        return ForkedProcess(args, cwd=directory, environment=environment, stdout=stdout, stderr=stderr)
 
 
 def _descriptor(stream: IO[Any] | int | None, default: int, stdout: int) -> int:

@@ -20,7 +20,7 @@ for module in (
     "research.data.sources.registered",
 ):
     importlib.import_module(module)
-# These two values are computed once per process and do not depend on the run.
+# Compute two values that do not depend on the run. Forked processes inherit them.
 _ = importlib.import_module("research.settings.program").RUN.parser
 importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
 gc.freeze()  # so that child processes do not search all these objects for garbage

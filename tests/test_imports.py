@@ -43,7 +43,7 @@ def test_heads_import_only_torch_and_jaxtyping() -> None:
         assert not unexpected, f"{path} imports {unexpected}"
 
 
-def test_command_line_does_not_import_torch() -> None:
+def test_command_line_does_not_import_torch_or_transformers() -> None:
     imports = "import sys, research, research.settings.command_line"
     code = f"{imports}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 COMMANDS = ("chromium", "g++", "initdb")
+"""Commands whose packages the script installs if they do not exist."""
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def bin_folder(tmp_path: Path) -> Path:
 
 
 def write_command(path: Path, line: str) -> None:
+    """Write an executable bash script of one line."""
     path.write_text(f"#!{shutil.which('bash')}\n{line}\n")
     path.chmod(0o755)
 
@@ -42,7 +44,7 @@ def run_script(folder: Path) -> str:
     return done.stdout + (calls.read_text() if calls.exists() else "")
 
 
-def test_existing_commands_are_not_installed(bin_folder: Path) -> None:
+def test_packages_of_existing_commands_are_not_installed(bin_folder: Path) -> None:
     for name in COMMANDS:
         write_command(bin_folder / name, "exit 1")
     assert "apt-get" not in run_script(bin_folder)

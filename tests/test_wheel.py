@@ -20,7 +20,7 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 @pytest.fixture(scope="module")
 def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the installed wheel, which uses the dependencies of the environment of the tests."""
+    """A virtual environment with the installed wheel. It uses the dependencies that the tests' environment has."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -38,8 +38,8 @@ def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)], check=True, cwd=folder
     )
-    # Python searches a path in a .pth file after the environment's own packages, and does not read .pth files in it. So
-    # the repository, which is installed there in editable mode, cannot be imported.
+    # Python searches the folders listed in a .pth file last, and ignores .pth files inside these folders. In the tests'
+    # environment, the repository is installed in editable mode, with a .pth file. So it cannot be imported here.
     (site_packages_of(environment) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     return environment
 

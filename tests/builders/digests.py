@@ -12,8 +12,8 @@ class DigestRecorder(Hook):
     """Record hashes of the run's state after each step, one for each part of the state."""
 
     def __init__(self) -> None:
-        self.by_step: dict[int, dict[str, str]] = {}
+        self.hashes_by_step: dict[int, dict[str, str]] = {}
 
     def end_of_step(self, run: Run) -> None:
         assert isinstance(run, TrainingRun)
-        self.by_step[run.clock.step] = hash_run_state(run)
+        self.hashes_by_step[run.clock.step] = hash_run_state(run)

@@ -76,7 +76,7 @@ class CallAt(Hook):
     Args:
         moment: "after_step", "writing" (while a checkpoint is written), "on_train_end", or "test" (before the test
             rows are evaluated); by default the function is never called.
-        step: step in which to call the function; 0 for every step.
+        step: step in which to call the function; 0 for every step, which the moment "writing" does not support.
         action: function to call.
     """
 

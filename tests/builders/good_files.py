@@ -46,11 +46,11 @@ class Sheet:
 
 @dataclass(frozen=True)
 class FileType:
-    """A type of file, and the functions that write it."""
+    """A type of file, and the functions that build the content of such a file."""
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
-    """Function that returns the content of a file from an Arrow table (if `contents` is "arrow") or a sheet."""
-    contents: Literal["lines", "json", "list", "arrow", "texts", "cells"]
+    """Function that returns the content of a file from an Arrow table (if `content_kind` is "arrow") or a sheet."""
+    content_kind: Literal["lines", "json", "list", "arrow", "texts", "cells"]
     """Kind of content.
 
     "lines" are delimited text, "json" is one JSON object per line, "list" a JSON list of objects, "arrow" are Arrow
@@ -60,15 +60,16 @@ class FileType:
     """Function that compresses the content. By default, the content is not compressed."""
 
 
-def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
+def make_valid_sheet(generator: np.random.Generator, content_kind: str) -> Sheet:
     """Return texts, labels of a random kind, and the columns id and day, which no task reads.
 
     Args:
         generator: generator for all random choices.
-        contents: kind of content of the file type (`FileType.contents`); some kinds cannot store lists and booleans.
+        content_kind: kind of content of the file type; some kinds cannot store lists and booleans.
     """
     num_rows = int(generator.integers(24, 48))
     polarities = generator.integers(0, 2, num_rows)
+    # WORDS begins with four positive and four negative words. The remaining words are neutral.
     texts = [_make_text(generator, WORDS[:4] if polarity else WORDS[4:8]) for polarity in polarities]
     columns: dict[str, list[Any]] = {"id": list(range(num_rows)), "text": texts}
     columns["day"] = [f"2024-01-{1 + row % 28:02}" for row in range(num_rows)]
@@ -78,7 +79,7 @@ def make_valid_sheet(generator: np.random.Generator, contents: str) -> Sheet:
         "numbers",
         "scores",
         "pairs",
-        *(["lists", "bools"] if contents in ("json", "list", "arrow") else []),
+        *(["lists", "bools"] if content_kind in ("json", "list", "arrow") else []),
     ]
     kind = kinds[generator.integers(len(kinds))]
     sheet = Sheet(columns)
@@ -165,9 +166,9 @@ def _write_workbook(sheet: Sheet) -> bytes:
 def _as_cell(value: Any) -> Any:
     """Return a value that a workbook can hold."""
     if value is None or isinstance(value, bool | int | float):
-        return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
+        return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)  # cells hold 64-bit floats
     text = str(value).encode("utf-8", "replace").decode()
-    return ILLEGAL_CHARACTERS_RE.sub("", text)[:32_767]
+    return ILLEGAL_CHARACTERS_RE.sub("", text)[:32_767]  # the maximum length of a cell
 
 
 def _compress_zip(content: bytes) -> bytes:

@@ -174,7 +174,8 @@ def _change_huggingface_metadata(table: pa.Table, generator: np.random.Generator
     return table.replace_schema_metadata({**(table.schema.metadata or {}), b"huggingface": content})
 
 
-def _change_other_metadata(table: pa.Table, generator: np.random.Generator) -> pa.Table:
+def _replace_metadata(table: pa.Table, generator: np.random.Generator) -> pa.Table:
+    """Replace all metadata with invalid metadata of pandas or Arrow, or with an unusual key or value."""
     choices = (
         {b"pandas": b"not JSON"},
         {b"pandas": json.dumps({"index_columns": ["nowhere"], "columns": None}).encode()},
@@ -210,7 +211,7 @@ ARROW_MUTATIONS: tuple[Mutation, ...] = (
     _retype_column,
     _change_huggingface_metadata,
     _change_huggingface_metadata,
-    _change_other_metadata,
+    _replace_metadata,
     _change_field_metadata,
     _split_into_chunks,
 )

@@ -13,7 +13,7 @@ import numpy as np
 Mutation = Callable[[bytes, np.random.Generator], bytes]
 FileMutation = Callable[[Path, np.random.Generator], Path]
 
-TOKENS = (
+FRAGMENTS = (
     b'"',
     b'""',
     b"'",
@@ -123,15 +123,18 @@ def _overwrite_range(content: bytes, generator: np.random.Generator) -> bytes:
     return content[:start] + replacement + content[stop:]
 
 
-def _insert_tokens(content: bytes, generator: np.random.Generator) -> bytes:
+def _insert_fragments(content: bytes, generator: np.random.Generator) -> bytes:
     for _ in range(generator.integers(1, 4)):
         position = (0, len(content), int(generator.integers(len(content) + 1)))[generator.integers(3)]
-        content = content[:position] + TOKENS[generator.integers(len(TOKENS))] + content[position:]
+        content = content[:position] + FRAGMENTS[generator.integers(len(FRAGMENTS))] + content[position:]
     return content
 
 
 def _replace_all(content: bytes, generator: np.random.Generator) -> bytes:
-    """Replace the whole content with nothing, whitespace, a marker or zeros, or with random bytes."""
+    """Replace the whole content with nothing, whitespace, zeros or random bytes.
+
+    Further replacements are a byte order mark, and the first bytes of a Parquet or Arrow file.
+    """
     choices = (b"", b"\n", b"\n" * 50, b" ", b"\xef\xbb\xbf", b"\xff\xfe", b"\0" * 1000, b"\0", b"PAR1", b"ARROW1")
     return (*choices, generator.bytes(2000))[generator.integers(len(choices) + 1)]
 
@@ -150,12 +153,14 @@ def _swap_lines(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def _remove_line(content: bytes, generator: np.random.Generator) -> bytes:
+    """Remove a random line. The first line, which is often a header, is more likely than other lines."""
     lines = content.split(b"\n")
     del lines[0 if generator.random() < 0.2 else generator.integers(len(lines))]
     return b"\n".join(lines)
 
 
 def _insert_line(content: bytes, generator: np.random.Generator) -> bytes:
+    """Insert a line at a random position. The start of the file is more likely than other positions."""
     lines = content.split(b"\n")
     index = 0 if generator.random() < 0.2 else int(generator.integers(len(lines)))
     lines.insert(index, LINES[generator.integers(len(LINES))])
@@ -168,6 +173,7 @@ def _change_line_endings(content: bytes, generator: np.random.Generator) -> byte
 
 
 def _change_encoding(content: bytes, generator: np.random.Generator) -> bytes:
+    # Add a letter for which the encodings have different bytes.
     text = content.decode("utf-8", "replace").replace("film", "film\u00e9")
     return text.encode(ENCODINGS[generator.integers(len(ENCODINGS))], "replace")
 
@@ -180,7 +186,10 @@ def _change_separators(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def _choose_range(content: bytes, generator: np.random.Generator) -> tuple[int, int]:
-    """Return a random range of the content; short ranges are as likely as long ones."""
+    """Return the start and the end of a random range of at most 4096 bytes.
+
+    The logarithm of the length has a uniform distribution, so short ranges are more likely than long ones.
+    """
     start = int(generator.integers(len(content) + 1))
     return start, min(start + int(2 ** generator.uniform(0, 12)), len(content))
 
@@ -194,7 +203,7 @@ BYTE_MUTATIONS: tuple[Mutation, ...] = (
     _truncate,
     _truncate,
     _overwrite_range,
-    _insert_tokens,
+    _insert_fragments,
     _replace_all,
 )
 """Mutations of any file. A mutation that is listed several times is chosen more often."""
@@ -205,8 +214,8 @@ LINE_MUTATIONS: tuple[Mutation, ...] = (
     _insert_line,
     _insert_line,
     _insert_line,
-    _insert_tokens,
-    _insert_tokens,
+    _insert_fragments,
+    _insert_fragments,
     _change_line_endings,
     _change_encoding,
     _change_separators,

@@ -67,6 +67,7 @@ ODD_VALUES: tuple[Any, ...] = (
     {"a": {"b": [1]}},
     {"": None},
 )
+"""Values that some file types or readers treat specially, or cannot store."""
 ODD_NAMES = (
     "",
     " ",
@@ -83,7 +84,7 @@ ODD_NAMES = (
     "\u202e",
     "x" * 100_000,
     "a,b",
-    "ﬁeld",
+    "ﬁeld",  # begins with a ligature, which is a single character
 )
 
 
@@ -149,7 +150,8 @@ def _change_rows(sheet: Sheet, generator: np.random.Generator) -> None:
 
 
 def _add_column(sheet: Sheet, generator: np.random.Generator) -> None:
-    name = (*ODD_NAMES, "sentence1", "review", "score")[generator.integers(len(ODD_NAMES) + 3)]
+    names = (*ODD_NAMES, "sentence1", "review", "score")
+    name = names[generator.integers(len(names))]
     values = sheet.columns[_choose_column(sheet, generator)]
     sheet.columns[name] = list(values)
 

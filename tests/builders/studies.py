@@ -39,7 +39,7 @@ def run_study(directory: Path, spec: StudySpec) -> StudyOutcomes:
     """Run all trials of a study, one after the other, and return their outcomes."""
     outcomes = []
     for expanded in expand(spec):
-        # Always use the name that the study gives to the arm: `expand` names the only arm of a study after its head.
+        # If a study has a single arm, `expand` names the arm after its head. Use the name that the study gives instead.
         trial = dataclasses.replace(expanded, arm=expanded.axes.get("arm", expanded.arm))
         trial_directory = directory / "trials" / trial.id
         with warnings.catch_warnings():
@@ -76,7 +76,9 @@ def study_with_predictions(
     num_labels: int = 2,
     **settings: Any,
 ) -> StudyOutcomes:
-    """Return a study after writing the predictions of its trials for the test rows; no other files are written.
+    """Write the predictions of a study's trials for the test rows, and return the study. No other files are written.
+
+    All scores (the predicted probabilities) are 0.5.
 
     Args:
         directory: directory of the study.
@@ -93,6 +95,7 @@ def study_with_predictions(
             trial = make_trial(arm, seed, **settings)
             trial_directory = directory / "trials" / trial.id
             (trial_directory / "predictions").mkdir(parents=True)
+            # The ids differ from the positions of the rows, so that a test fails if code confuses the two.
             columns = {"id": range(0, 10 * len(labels), 10), "label": labels, "prediction": predicted}
             columns |= {f"score_{name}": [0.5] * len(labels) for name in names}
             pq.write_table(

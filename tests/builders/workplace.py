@@ -22,7 +22,7 @@ from research import Hook, register_hook
 
 @register_hook("pausing")
 class Pausing(Hook):
-    '''Record starts and resumes, pause in step 3 while pause.txt exists, and fail if the learning rate is too low.'''
+    '''Record starts and resumes; pause after step 3 while pause.txt exists; fail if the learning rate is too low.'''
 
     def on_train_start(self, run):
         with Path("starts.txt").open("a") as file:

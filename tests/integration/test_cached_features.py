@@ -419,9 +419,9 @@ def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
         out = capsys.readouterr().out
         assert "Changed since" not in out
         assert out.count("not cached") == (cache_state == "no longer used")
-        assert list(digests.by_step) == [*range(step + 1, 13)]
-        for later_step, hashes in digests.by_step.items():
-            assert hashes == expected.by_step[later_step]
+        assert list(digests.hashes_by_step) == [*range(step + 1, 13)]
+        for later_step, hashes in digests.hashes_by_step.items():
+            assert hashes == expected.hashes_by_step[later_step]
         assert resumed["weights_sha256"] == result["weights_sha256"]
         assert resumed["cached_features"] == result["cached_features"]
         assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])

@@ -10,7 +10,7 @@ import pytest
 
 from research.edits.base import EDITS
 from tests.conftest import ROOT, Launch
-from tests.launched.edit_matrix import CASES, COMPILED_QUICKLY, UNCOMPILED
+from tests.launched.edit_matrix import CASES, COMPILED_IN_QUICK_TESTS, UNCOMPILED
 from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped_names
 
@@ -66,8 +66,8 @@ def test_edit_has_only_its_expected_effects(
     assert uncompiled_deviations[f"{edit}-{num_micro_batches}-{precision}-none"] == []
 
 
-@pytest.mark.parametrize("compiled_deviations", [",".join(COMPILED_QUICKLY)], indirect=True, ids=["quick"])
-@pytest.mark.parametrize("edit", COMPILED_QUICKLY)
+@pytest.mark.parametrize("compiled_deviations", [",".join(COMPILED_IN_QUICK_TESTS)], indirect=True, ids=["quick"])
+@pytest.mark.parametrize("edit", COMPILED_IN_QUICK_TESTS)
 def test_compiled_edit_has_only_its_expected_effects(compiled_deviations: Deviations, edit: str) -> None:
     assert compiled_deviations[f"{edit}-1-no-aot_eager"] == []
 

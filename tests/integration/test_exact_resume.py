@@ -99,9 +99,11 @@ def test_resumed_run_has_the_same_bits(
         digests, directory = DigestRecorder(), tmp_path / f"from-{step}"
         config = RunConfig(**settings, output_dir=str(directory), resume=str(checkpoint))
         resumed = run_experiment(config, hooks=[digests])
-        assert list(digests.by_step) == [*range(step + 1, 9)]
-        for later_step, hashes in digests.by_step.items():
-            different = [name for name, value in expected.by_step[later_step].items() if hashes.get(name) != value]
+        assert list(digests.hashes_by_step) == [*range(step + 1, 9)]
+        for later_step, hashes in digests.hashes_by_step.items():
+            different = [
+                name for name, value in expected.hashes_by_step[later_step].items() if hashes.get(name) != value
+            ]
             assert not different, f"resumed after step {step}, after step {later_step}: {different}"
         assert resumed["weights_sha256"] == result["weights_sha256"]
         assert json.dumps(resumed["metrics"]) == json.dumps(result["metrics"])

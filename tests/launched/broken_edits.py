@@ -1,6 +1,7 @@
-"""A script for test_broken_edits: breaks invariants that are checked between two steps, and writes the errors.
+"""A script for test_broken_edits: breaks invariants that are checked between two steps, and writes how each run ended.
 
-Every scenario is a separate run in the same processes, and must end with its error on all processes.
+It is started once for each number of processes. Every scenario is a separate run in the same processes, which must end
+on all of them: with an error, or as usual if nothing is wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SCALE_LR = [{"at": "2st", "scale_lr": 0.5}]
 
 @register_edit("fails_on_process_1")
 def fails_on_process_1(run: Editable) -> None:
-    """Fail on the second process only, except in the rehearsal."""
+    """Fail on the second process only, except in the rehearsal (which passes an object that is not a TrainingRun)."""
     if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
         raise RuntimeError("this process fails")
 
@@ -52,7 +53,7 @@ def grows_on_process_1(run: Editable) -> None:
 
 @register_head("normalized")
 class Normalized(Head):
-    """Mean over tokens, then a batch norm with running statistics or a layer norm without. Counts its calls."""
+    """Mean over tokens, then a batch norm (with running statistics) or a layer norm. Counts its calls in training."""
 
     num_calls: torch.Tensor
 
@@ -282,7 +283,7 @@ SCENARIOS = {
 
 
 @contextmanager
-def patched(patches: dict[str, Any]) -> Iterator[None]:
+def apply_patch(patches: dict[str, Any]) -> Iterator[None]:
     """Replace at most one of Midway's functions inside the context."""
     if not patches:
         yield
@@ -308,7 +309,7 @@ def run_scenario(scenario: Scenario, settings: dict[str, Any]) -> str:
                 **settings,
                 **scenario.settings,
             )
-            with patched(scenario.patches):
+            with apply_patch(scenario.patches):
                 train_and_end(run)
         except Exception as error:  # return it as a user would see it
             return f"{type(error).__name__}: {error}"

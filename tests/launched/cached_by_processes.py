@@ -1,6 +1,6 @@
 """A script for test_cached_features: trains with and without cached hidden states, and writes the results.
 
-It is started once for each number of processes.
+It is started with two processes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> None:
                 "logits": logits,
                 "hash": hashlib.sha256(weights).hexdigest(),
                 "cached": run.batches.features is not None,
-                "computed_splits": list(computed_splits),  # those for which the encoder has computed hidden states
+                "computed_splits": list(computed_splits),  # those of this run, and of the run before if there is one
             }
         )
     write_by_rank(arguments.output, results)

@@ -1,8 +1,9 @@
 """A script for test_edit_matrix: trains a tiny model through every edit, and checks the effects of the edit.
 
-It is started once for each number of processes. Every cell of the matrix (an edit, a number of micro-batches, a
-precision and a compiler backend) is a separate run in the same processes. The expected effects are listed here by
-parameter name, so that they do not depend on the code under test.
+It is started for each number of processes, for compiled models, and to check that it detects replicas that differ.
+Every cell of the matrix (an edit, a number of micro-batches, a precision and a compiler backend) is a separate run in
+the same processes. The expected effects are listed here by parameter name, so that they do not depend on the code under
+test.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from research.training.run import TrainingRun
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
-NUM_STEPS_AFTER = 8
+NUM_STEPS_AFTER_EDIT = 8
 BASE_RATES = {"embeddings": 0.9**2 * 0.01, "layer.0": 0.9 * 0.01, "layer.1": 0.01, "head": 0.02}
-"""Peak learning rates of the blocks before the edit. They follow from lr 0.01, layer_decay 0.9 and head_lr 0.02."""
+"""Base rates of the blocks before the edit. They follow from lr 0.01, layer_decay 0.9 and head_lr 0.02."""
 MAY_STAY_EQUAL = re.compile(r"\.key\.bias$")
 """Key biases have a true gradient of 0, so only rounding errors may change them."""
 
@@ -58,14 +59,16 @@ class Case:
     """Function that returns whether a parameter trains after the edit, given its name."""
     earlier_entries: list[dict[str, Any]] = field(default_factory=list)
     """Entries of the timeline before the edit."""
-    rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
-    """Peak learning rates of the blocks after the edit."""
+    base_rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
+    """Base rates of the blocks after the edit."""
     check: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
-    """Function that returns whether the run at its end, and the widths of the batches after the edit (in tokens, with
-    padding), are as expected."""
+    """Function that takes the run at its end and the widths of the batches after the edit (in tokens, with padding).
+
+    It returns whether they are as expected.
+    """
 
 
-COMPILED_QUICKLY = ("freeze", "unfreeze", "set_dropout", "replace_head", "set_max_length", "add_lora")
+COMPILED_IN_QUICK_TESTS = ("freeze", "unfreeze", "set_dropout", "replace_head", "set_max_length", "add_lora")
 """Edits that `make test` compiles: one for each way in which a stale graph would be wrong.
 
 Tracing a model twice takes longer than all uncompiled cells of an edit together, so the compiled cells of the other
@@ -73,12 +76,14 @@ edits are slow tests.
 """
 
 UNCOMPILED = ((1, "no"), (4, "no"), (4, "bf16"))
-"""Number of micro-batches and precision of each uncompiled cell. bf16 has one cell, since some machines emulate it
-slowly."""
+"""Number of micro-batches and precision of each uncompiled cell of an edit. A compiled cell has those of the first.
+
+bf16 has one cell, since some machines emulate it slowly.
+"""
 
 
-def layer_test(*numbers: int) -> NameTest:
-    """Return a function that tests whether a parameter belongs to one of some layers."""
+def belongs_to_layers(*numbers: int) -> NameTest:
+    """Return a function that returns whether a parameter belongs to one of the given layers."""
     return lambda name: any(name.startswith(f"encoder.encoder.layer.{number}.") for number in numbers)
 
 
@@ -87,6 +92,7 @@ def is_adapter_or_head(name: str) -> bool:
 
 
 def dropout_rates(run: TrainingRun) -> set[float]:
+    """Return the dropout rates of the model, without the attention dropout, which the edit does not change."""
     return {
         module.p
         for name, module in run.encoder_with_head.named_modules()
@@ -100,15 +106,15 @@ def weight_decays(run: TrainingRun) -> dict[tuple[str, bool], float]:
 
 
 CASES = {
-    "freeze": Case({"freeze": "encoder.layer[0]"}, trains=lambda name: not layer_test(0)(name)),
+    "freeze": Case({"freeze": "encoder.layer[0]"}, trains=lambda name: not belongs_to_layers(0)(name)),
     "unfreeze": Case(
         {"unfreeze": "encoder.layer[-1:]"},
-        trains=lambda name: name.startswith("head.") or layer_test(1)(name),
+        trains=lambda name: name.startswith("head.") or belongs_to_layers(1)(name),
         earlier_entries=[{"at": "0%", "freeze": "encoder"}],
     ),
     "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
-    "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, rates={**BASE_RATES, "head": 0.003}),
-    "scale_lr": Case({"scale_lr": 0.5}, rates={block: rate * 0.5 for block, rate in BASE_RATES.items()}),
+    "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, base_rates={**BASE_RATES, "head": 0.003}),
+    "scale_lr": Case({"scale_lr": 0.5}, base_rates={block: rate * 0.5 for block, rate in BASE_RATES.items()}),
     "set_weight_decay": Case(
         {"set_weight_decay": {"weight_decay": 0.3, "modules": "encoder"}},
         check=lambda run, widths: (
@@ -124,7 +130,7 @@ CASES = {
     "drop_layers": Case(
         {"drop_layers": "encoder.layer[0]"},
         # The remaining layer was layer.1 and keeps its rate.
-        rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
+        base_rates={block: rate for block, rate in BASE_RATES.items() if block != "layer.1"} | {"layer.0": 0.01},
         check=lambda run, widths: not any(".layer.1." in name for name, _ in run.encoder_with_head.named_parameters()),
     ),
     "set_objective": Case(
@@ -152,7 +158,7 @@ class EffectRecorder(Hook):
     def __init__(self, sabotage: str | None) -> None:
         self.sabotage = sabotage
         self.values_at_edit: dict[str, torch.Tensor] = {}
-        self.had_gradient: set[torch.nn.Parameter] = set()
+        self.parameters_with_gradient: set[torch.nn.Parameter] = set()
         self.widths: list[int] = []
         self.rates: list[dict[str, float]] = []
         self.digests: list[str] = []
@@ -167,14 +173,14 @@ class EffectRecorder(Hook):
         if self.sabotage == "drift" and self.values_at_edit and run.accelerator.process_index == 1:
             with torch.no_grad():
                 run.encoder_with_head.get_parameter("head.out.bias").add_(1e-3)
-        self.had_gradient |= {p for p in run.encoder_with_head.parameters() if p.grad is not None}
+        self.parameters_with_gradient |= {p for p in run.encoder_with_head.parameters() if p.grad is not None}
 
     def after_edits(self, run: Run) -> None:
         """Record all values right after the edit."""
         if run.clock.step == STEP_OF_EDIT:
             self.values_at_edit = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
             # New and reinitialised parameters have not had a gradient yet.
-            self.had_gradient -= run.new_parameters
+            self.parameters_with_gradient -= run.new_parameters
 
     def after_step(self, run: Run) -> None:
         """Record learning rates and a hash of all weights after the edit."""
@@ -189,7 +195,7 @@ class EffectRecorder(Hook):
 
 def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list[str]:
     """Train through one edit, and return the deviations from its expected effects."""
-    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
+    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
     recorder = EffectRecorder(sabotage)
     with tempfile.TemporaryDirectory() as folder:
         run = prepare_run(
@@ -223,16 +229,16 @@ def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> l
         if parameter.requires_grad != case.trains(name):
             deviations.append(f"{name} is {'trainable' if parameter.requires_grad else 'frozen'}")
     parameters_with_state = set(run.optimizer.state)
-    expected = {parameter for parameter in model.parameters() if parameter in recorder.had_gradient}
+    expected = {parameter for parameter in model.parameters() if parameter in recorder.parameters_with_gradient}
     if parameters_with_state != expected:
         deviations.append(
             f"optimizer state for {len(parameters_with_state)} parameters, but {len(expected)} had gradients"
         )
-    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER
+    num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=num_steps, batch_size=8))
     for step in range(STEP_OF_EDIT + len(recorder.rates)):
         if step >= STEP_OF_EDIT:
-            expected_rates = {block: rate * schedule.factor for block, rate in case.rates.items()}
+            expected_rates = {block: rate * schedule.factor for block, rate in case.base_rates.items()}
             rates = recorder.rates[step - STEP_OF_EDIT]
             if rates.keys() != expected_rates.keys() or any(
                 abs(rates[block] - expected_rates[block]) > 1e-12 for block in expected_rates
@@ -240,15 +246,15 @@ def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> l
                 deviations.append(f"step {step + 1}: rates {rates}, expected {expected_rates}")
                 break
         schedule.step()
-    if len(recorder.digests) != NUM_STEPS_AFTER:
-        deviations.append(f"{len(recorder.digests)} steps after the edit instead of {NUM_STEPS_AFTER}")
+    if len(recorder.digests) != NUM_STEPS_AFTER_EDIT:
+        deviations.append(f"{len(recorder.digests)} steps after the edit instead of {NUM_STEPS_AFTER_EDIT}")
     if run.accelerator.num_processes > 1:
         all_digests = gather_object([recorder.digests])
-        different = [
+        steps_that_differ = [
             step for step, digests in enumerate(zip(*all_digests, strict=True), start=1) if len(set(digests)) > 1
         ]
-        if different:
-            deviations.append(f"replicas differ from step {different[0]} after the edit")
+        if steps_that_differ:
+            deviations.append(f"replicas differ from step {steps_that_differ[0]} after the edit")
     if not case.check(run, recorder.widths):
         deviations.append("the check of the edit's own effect failed")
     return deviations
@@ -269,7 +275,7 @@ def main() -> None:
                 settings: dict[str, Any] = {
                     "encoder": arguments.encoder,
                     "data": arguments.data,
-                    "micro_batch_size": 8 // arguments.num_processes // num_micro_batches,
+                    "micro_batch_size": 8 // arguments.num_processes // num_micro_batches,  # 8 is the batch size
                     "mixed_precision": precision,
                 }
                 if backend != "none":

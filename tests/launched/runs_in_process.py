@@ -28,7 +28,7 @@ def script_parser() -> argparse.ArgumentParser:
 
 
 def prepare_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
-    """Return a short run that is ready to train. By default it has no evaluations and no trackers."""
+    """Return a short run that is ready to train. By default, it has no evaluations during training and no trackers."""
     # One thread, since several threads are slower for a tiny model.
     defaults: dict[str, Any] = {
         "batch_size": 8,
@@ -41,7 +41,7 @@ def prepare_run(folder: str, hooks: Sequence[Hook], **settings: Any) -> Training
     config = resolve(RunConfig(**{**defaults, "output_dir": folder, **settings}))
     accelerator = create_accelerator(config, folder)
     try:
-        return set_up(config, Path(folder), accelerator, None, hooks)
+        return set_up(config, Path(folder), accelerator, start=None, hooks=hooks)
     except BaseException:
         close_trackers(accelerator)
         raise

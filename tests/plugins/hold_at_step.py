@@ -40,7 +40,7 @@ class Hold(Hook):
             return
         held = folder / f"held-{run.accelerator.process_index}"
         held.with_suffix(".writing").write_text(str(os.getpid()))
-        held.with_suffix(".writing").rename(held)
+        held.with_suffix(".writing").rename(held)  # so that a test never reads an incomplete file
         end = time.monotonic() + 1800  # a guard against hanging
         while not (folder / "go").exists() and not (folder / f"go-{os.getpid()}").exists():
             assert time.monotonic() < end, "expected a file go or go-<process id>; it did not appear within 1800 s"

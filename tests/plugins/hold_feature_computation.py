@@ -1,7 +1,8 @@
 """A plugin for the tests: pauses a run in the middle of computing hidden states, until a file appears.
 
-The environment variable HOLD names a folder. A process pauses after the first hidden states of each split, and creates
-the file `<process id>-<split>` in this folder. All processes continue once the folder contains a file `go`.
+The environment variable HOLD names a folder. When a process has computed the second batch of hidden states of a split,
+it creates the file `<process id>-<split>` in this folder, and pauses. All processes continue once the folder contains a
+file `go`.
 """
 
 from __future__ import annotations

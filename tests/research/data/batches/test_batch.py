@@ -7,7 +7,7 @@ import torch
 from research.data.batches.batch import Batch
 
 
-def test_batch_to_moves_all_tensors() -> None:
+def test_to_moves_all_tensors_of_a_batch() -> None:
     inputs = {
         "input_ids": torch.tensor([[1, 2], [3, 0]]),
         "hidden_states": (torch.zeros(2, 2, 4), torch.ones(2, 2, 4)),  # for a head that reads all layers
@@ -19,4 +19,4 @@ def test_batch_to_moves_all_tensors() -> None:
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert [tuple(tensor.shape) for tensor in tensors] == [(2, 2), (2, 2, 4), (2, 2, 4), (2,), (2,), (2,)]
     assert isinstance(moved.inputs["hidden_states"], tuple)
-    assert batch.ids.tolist() == [7, 9]
+    assert batch.ids.tolist() == [7, 9]  # the original batch is not moved

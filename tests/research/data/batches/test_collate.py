@@ -1,4 +1,4 @@
-"""The collator pads and truncates like the tokenizer. It can also keep the tail, or the head and tail, of a text."""
+"""The collator pads and truncates like the tokenizer. It can also keep the end of a text, or its beginning and end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def test_collator_pads_like_the_tokenizer(family: str, pair: bool) -> None:
     assert_equal_inputs(batch.inputs, dict(tokenizer(*texts, padding=True, pad_to_multiple_of=32, return_tensors="pt")))
 
 
-# The tokenizers of byt5 and canine, which are written in Python, keep the odd token of a pair in the first text.
+# The tokenizers of byt5 and canine are left out. They are written in Python, and if an odd number of tokens remains for
+# two equally long texts, they keep one more token of the first text. All other tokenizers keep one more of the second.
 @pytest.mark.parametrize("pair", [False, True])
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("byt5", "canine")])
 def test_collator_truncates_like_the_tokenizer(family: str, pair: bool) -> None:
@@ -69,36 +70,39 @@ def test_collator_truncates_like_the_tokenizer(family: str, pair: bool) -> None:
         assert_equal_inputs(collate(rows).inputs, dict(expected))
 
 
-def test_collator_truncates_real_reviews_like_the_tokenizer(load: Loader, minilm: PreTrainedTokenizerBase) -> None:
+def test_collator_truncates_real_reviews_like_the_tokenizer(
+    load: Loader, minilm_tokenizer: PreTrainedTokenizerBase
+) -> None:
     splits = load("imdb", limit_train=64, limit_validation=1, limit_test=1)
-    tokens = tokenize_splits(splits, minilm)
+    tokens = tokenize_splits(splits, minilm_tokenizer)
     for max_length in (16, 128, 512):
-        batch = Collator(minilm, splits.task, max_length=max_length, truncation="head", pair=False)(tokens.train[:])
-        expected = minilm(
+        collate = Collator(minilm_tokenizer, splits.task, max_length=max_length, truncation="head", pair=False)
+        expected = minilm_tokenizer(
             list(splits.train["text"]), padding=True, truncation=True, max_length=max_length, return_tensors="pt"
         )
-        assert_equal_inputs(batch.inputs, dict(expected))
+        assert_equal_inputs(collate(tokens.train[:]).inputs, dict(expected))
 
 
 def test_collator_truncates_real_pairs_like_the_tokenizer(
-    load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
+    load: Loader, write_jsonl: WriteJsonl, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     texts = load("imdb", limit_train=80, limit_validation=1, limit_test=1).train["text"]
+    # The second texts become longer from row to row, so that either text of a pair can be the longer one.
     rows = [
         {"sentence1": first, "sentence2": second[: 40 * index], "label": index % 2}
         for index, (first, second) in enumerate(zip(texts[:40], texts[40:], strict=True), 1)
     ]
     splits = load(write_jsonl(rows))
-    tokens = tokenize_splits(splits, minilm)
+    tokens = tokenize_splits(splits, minilm_tokenizer)
     pairs = [list(splits.train[name]) for name in ("text", "text_pair")]
     for max_length in (16, 33, 128, 512):
-        batch = Collator(minilm, splits.task, max_length=max_length, truncation="head", pair=True)(tokens.train[:])
-        expected = minilm(*pairs, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
-        assert_equal_inputs(batch.inputs, dict(expected))
+        collate = Collator(minilm_tokenizer, splits.task, max_length=max_length, truncation="head", pair=True)
+        expected = minilm_tokenizer(*pairs, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        assert_equal_inputs(collate(tokens.train[:]).inputs, dict(expected))
 
 
 @pytest.mark.parametrize(
-    ("truncation", "max_length", "kept"),
+    ("truncation", "max_length", "kept_ids"),
     [
         ("head", 8, [10, 11, 12, 13, 14, 15]),
         ("tail", 8, [14, 15, 16, 17, 18, 19]),
@@ -109,11 +113,11 @@ def test_collator_truncates_real_pairs_like_the_tokenizer(
     ],
 )
 def test_truncation_keeps_the_selected_part(
-    minilm: PreTrainedTokenizerBase, truncation: Any, max_length: int, kept: list[int]
+    minilm_tokenizer: PreTrainedTokenizerBase, truncation: Any, max_length: int, kept_ids: list[int]
 ) -> None:
-    collate = Collator(minilm, TASK, max_length=max_length, truncation=truncation, pair=False)
+    collate = Collator(minilm_tokenizer, TASK, max_length=max_length, truncation=truncation, pair=False)
     batch = collate({"id": [0], "input_ids": [list(range(10, 20))], "label": [1]})
-    assert batch.inputs["input_ids"].tolist() == [[101, *kept, 102]]  # 101 is [CLS], 102 is [SEP]
+    assert batch.inputs["input_ids"].tolist() == [[101, *kept_ids, 102]]  # 101 is [CLS], 102 is [SEP]
 
 
 @pytest.mark.parametrize(
@@ -121,17 +125,17 @@ def test_truncation_keeps_the_selected_part(
     [((10, 4), 13, (6, 4)), ((4, 10), 13, (4, 6)), ((10, 10), 14, (5, 6)), ((10, 9), 14, (6, 5)), ((3, 3), 9, (3, 3))],
 )
 def test_truncation_of_pairs_shortens_the_longer_text_first(
-    minilm: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept_lengths: tuple[int, int]
+    minilm_tokenizer: PreTrainedTokenizerBase, lengths: tuple[int, int], max_length: int, kept_lengths: tuple[int, int]
 ) -> None:
-    collate = Collator(minilm, TASK, max_length=max_length, truncation="tail", pair=True)
+    collate = Collator(minilm_tokenizer, TASK, max_length=max_length, truncation="tail", pair=True)
     first, second = [7] * lengths[0], [8] * lengths[1]
     batch = collate({"id": [0], "input_ids": [first], "pair_ids": [second], "label": [1]})
     assert batch.inputs["input_ids"].tolist() == [[101, *[7] * kept_lengths[0], 102, *[8] * kept_lengths[1], 102]]
     assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept_lengths[0] + 2) + [1] * (kept_lengths[1] + 1)]
 
 
-def test_collator_settings_can_change_between_batches(minilm: PreTrainedTokenizerBase) -> None:
-    collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
+def test_collator_settings_can_change_between_batches(minilm_tokenizer: PreTrainedTokenizerBase) -> None:
+    collate = Collator(minilm_tokenizer, TASK, max_length=8, truncation="head", pair=False)
     rows: dict[str, list[Any]] = {"id": [0], "input_ids": [list(range(10, 20))], "label": [1]}
     assert collate(rows).inputs["input_ids"].shape == (1, 8)
     collate.max_length, collate.truncation = 4, "tail"
@@ -149,11 +153,11 @@ def test_collator_settings_can_change_between_batches(minilm: PreTrainedTokenize
         ({"truncation": "middle"}, "truncation .*head, tail, head_tail; got 'middle'"),
     ],
 )
-def test_collator_refuses_settings_out_of_range(
-    minilm: PreTrainedTokenizerBase, settings: dict[str, Any], message: str
+def test_collator_refuses_invalid_settings(
+    minilm_tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Collator(minilm, TASK, **{"max_length": 16, "truncation": "head", "pair": False, **settings})
+        Collator(minilm_tokenizer, TASK, **{"max_length": 16, "truncation": "head", "pair": False, **settings})
 
 
 def test_collator_refuses_a_tokenizer_without_padding_token() -> None:
@@ -164,8 +168,8 @@ def test_collator_refuses_a_tokenizer_without_padding_token() -> None:
         Collator(tokenizer, TASK, max_length=16, truncation="head", pair=False)
 
 
-def test_collator_accepts_rows_without_tokens(minilm: PreTrainedTokenizerBase) -> None:
-    collate = Collator(minilm, TASK, max_length=8, truncation="head", pair=False)
+def test_collator_accepts_rows_without_tokens(minilm_tokenizer: PreTrainedTokenizerBase) -> None:
+    collate = Collator(minilm_tokenizer, TASK, max_length=8, truncation="head", pair=False)
     batch = collate({"id": [5, 6], "input_ids": [[], [9, 9]], "label": [0, 1]})
     assert batch.inputs["input_ids"].tolist() == [[101, 102, *[0] * 6], [101, 9, 9, 102, *[0] * 4]]
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, *[0] * 6], [1, 1, 1, 1, *[0] * 4]]
@@ -177,9 +181,9 @@ def test_collator_accepts_rows_without_tokens(minilm: PreTrainedTokenizerBase) -
     [(1, 512, 32), (30, 512, 32), (31, 512, 64), (500, 512, 512), (31, 40, 40), (9, 20, 20)],
 )
 def test_batch_width_is_a_multiple_of_32_or_max_length(
-    minilm: PreTrainedTokenizerBase, num_tokens: int, max_length: int, width: int
+    minilm_tokenizer: PreTrainedTokenizerBase, num_tokens: int, max_length: int, width: int
 ) -> None:
-    collate = Collator(minilm, TASK, max_length=max_length, truncation="head", pair=False)
+    collate = Collator(minilm_tokenizer, TASK, max_length=max_length, truncation="head", pair=False)
     batch = collate({"id": [0], "input_ids": [[9] * num_tokens], "label": [0]})
     assert {name: tuple(values.shape) for name, values in batch.inputs.items()} == dict.fromkeys(
         batch.inputs, (1, width)
@@ -196,19 +200,19 @@ def test_batch_width_is_a_multiple_of_32_or_max_length(
     ],
 )
 def test_collator_returns_labels_in_the_form_that_the_task_needs(
-    minilm: PreTrainedTokenizerBase, task_name: str, labels: Any, expected: torch.Tensor
+    minilm_tokenizer: PreTrainedTokenizerBase, task_name: str, labels: Any, expected: torch.Tensor
 ) -> None:
-    collate = Collator(minilm, TASKS[task_name](("a", "b", "c")), max_length=8, truncation="head", pair=False)
+    collate = Collator(minilm_tokenizer, TASKS[task_name](("a", "b", "c")), max_length=8, truncation="head", pair=False)
     batch = collate({"id": [0, 1], "input_ids": [[1], [2]], "label": labels})
     assert torch.equal(batch.labels, expected)
     assert batch.labels.dtype == expected.dtype
 
 
 def test_collator_accepts_a_dict_of_columns_or_a_list_of_rows(
-    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    splits = tokenize_splits(load(write_csv(*[f"text {'a ' * row},{row % 2}" for row in range(40)])), minilm)
-    collate = Collator(minilm, splits.task, max_length=16, truncation="head_tail", pair=False)
+    splits = tokenize_splits(load(write_csv(*[f"text {'a ' * row},{row % 2}" for row in range(40)])), minilm_tokenizer)
+    collate = Collator(minilm_tokenizer, splits.task, max_length=16, truncation="head_tail", pair=False)
     rows = np.array([3, 1, 1])
     batch = collate(splits.train[rows], np.array([1, 1, 0], dtype=np.float32))
     assert batch.ids.tolist() == [3, 1, 1]

@@ -10,7 +10,7 @@ from research.data.batches.special_tokens import SpecialTokens, find_special_tok
 from tests.research.data.batches.tokenizers_by_family import FAMILIES
 
 EXPECTED = {
-    ("bert", False): SpecialTokens(
+    ("bert", False): SpecialTokens(  # 2 is [CLS], 3 is [SEP]
         prefix=(2,),
         between=(),
         suffix=(3,),
@@ -32,7 +32,7 @@ EXPECTED = {
         suffix_types=(1,),
         has_types=True,
     ),
-    ("roberta", True): SpecialTokens(
+    ("roberta", True): SpecialTokens(  # 0 is <s>, 2 is </s>
         prefix=(0,),
         between=(2, 2),
         suffix=(2,),
@@ -43,7 +43,7 @@ EXPECTED = {
         suffix_types=(0,),
         has_types=False,
     ),
-    ("t5", True): SpecialTokens(
+    ("t5", True): SpecialTokens(  # 1 is </s>
         prefix=(),
         between=(1,),
         suffix=(1,),
@@ -54,7 +54,7 @@ EXPECTED = {
         suffix_types=(0,),
         has_types=False,
     ),
-    ("xlnet", True): SpecialTokens(
+    ("xlnet", True): SpecialTokens(  # 3 is <cls>, 4 is <sep>
         prefix=(),
         between=(4,),
         suffix=(4, 3),
@@ -85,7 +85,7 @@ def test_find_special_tokens_supports_a_vocabulary_without_latin_letters() -> No
         special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
-    assert tokenizer("one", add_special_tokens=False)["input_ids"] == []
+    assert tokenizer("one", add_special_tokens=False)["input_ids"] == []  # Latin letters are dropped
     special_tokens = find_special_tokens(tokenizer, pair=True)
     assert (special_tokens.prefix, special_tokens.between, special_tokens.suffix) == ((1,), (2,), (2,))
 

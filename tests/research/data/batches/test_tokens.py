@@ -22,11 +22,11 @@ from tests.research.data.entry_hash import hash_entry
 
 
 def test_tokens_are_not_truncated_and_have_no_special_tokens(
-    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     long_text = "one two three " * 2000
     splits = load(write_csv(f"{long_text},label 0", *reviews(60)))
-    tokens = tokenize_splits(splits, minilm)
+    tokens = tokenize_splits(splits, minilm_tokenizer)
     assert tokens.train.column_names == ["id", "input_ids", "length", "label"]
     assert tokens.train.features.arrow_schema.field("input_ids").type == pa.list_(pa.int32())
     assert tokens.train.features.arrow_schema.field("length").type == pa.int32()
@@ -34,45 +34,49 @@ def test_tokens_are_not_truncated_and_have_no_special_tokens(
         rows = getattr(splits, name)
         assert split["label"][:] == rows["label"][:]
         for ids, length, text in zip(split["input_ids"], split["length"], rows["text"], strict=True):
-            assert ids == minilm(text, add_special_tokens=False, verbose=False)["input_ids"]
+            assert ids == minilm_tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             assert length == len(ids) + 2  # [CLS] and [SEP]
-    assert max(max(split["length"]) for _, split in tokens.items()) == 6002
+    assert max(max(split["length"]) for _, split in tokens.items()) == 6002  # the long text has 6000 tokens
 
 
 def test_tokenizing_long_texts_causes_no_warning(
-    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase, caplog: pytest.LogCaptureFixture
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase, caplog: pytest.LogCaptureFixture
 ) -> None:
     splits = load(write_csv(*[f"{'word ' * 600}{row},{row % 2}" for row in range(40)]))
     transformers.logging.enable_propagation()
     try:
-        tokenize_splits(splits, copy.deepcopy(minilm))  # a copy, because each tokenizer warns only once
+        tokenize_splits(splits, copy.deepcopy(minilm_tokenizer))  # a copy, because each tokenizer warns only once
         assert caplog.text == ""
-        copy.deepcopy(minilm)(splits.train[0]["text"])
+        copy.deepcopy(minilm_tokenizer)(splits.train[0]["text"])
         assert "longer than" in caplog.text
     finally:
         transformers.logging.disable_propagation()
 
 
-def test_pairs_have_two_lists_of_tokens(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
+def test_pairs_have_two_lists_of_tokens(
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase
+) -> None:
     lines = [f"first {row},the second {row},{row % 2}" for row in range(40)]
     splits = load(write_csv(*lines, header="premise,hypothesis,label"))
-    tokens = tokenize_splits(splits, minilm)
+    tokens = tokenize_splits(splits, minilm_tokenizer)
     assert tokens.has_pairs
     row = tokens.train[0]
-    assert minilm.decode(row["input_ids"]) == splits.train[0]["text"]
-    assert minilm.decode(row["pair_ids"]) == splits.train[0]["text_pair"]
+    assert minilm_tokenizer.decode(row["input_ids"]) == splits.train[0]["text"]
+    assert minilm_tokenizer.decode(row["pair_ids"]) == splits.train[0]["text_pair"]
     assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3  # [CLS] and two [SEP]
 
 
-def test_lengths_are_read_as_one_array(load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase) -> None:
-    tokens = tokenize_splits(load(write_csv(*reviews(40))), minilm)
+def test_lengths_are_read_as_one_array(
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    tokens = tokenize_splits(load(write_csv(*reviews(40))), minilm_tokenizer)
     lengths = tokens.train.with_format("numpy")["length"][:]
-    assert lengths.shape == (30,)
+    assert lengths.shape == (30,)  # 10 of the 40 rows became validation and test rows
     assert np.issubdtype(lengths.dtype, np.integer)
 
 
 def test_texts_without_known_tokens_are_reported(
-    load: Loader, write_jsonl: WriteJsonl, minilm: PreTrainedTokenizerBase
+    load: Loader, write_jsonl: WriteJsonl, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     # The tokenizer drops control characters, and has no Gothic letters in its vocabulary.
     texts = ["\U00010330\U00010331", "\x07", "\U00010332 known"] + [f"review {row}" for row in range(37)]
@@ -83,8 +87,8 @@ def test_texts_without_known_tokens_are_reported(
     write_jsonl([{"text": "fine", "label": 1}], "data/validation.jsonl")
     messages: list[str] = []
     with collect_messages(messages):
-        tokens = tokenize_splits(load(folder), minilm)
-    assert tokens.train[0]["input_ids"] == [minilm.unk_token_id]
+        tokens = tokenize_splits(load(folder), minilm_tokenizer)
+    assert tokens.train[0]["input_ids"] == [minilm_tokenizer.unk_token_id]
     assert tokens.train[1]["input_ids"] == []
     assert tokens.train[1]["length"] == 2
     train_warning, test_warning = messages
@@ -93,15 +97,15 @@ def test_texts_without_known_tokens_are_reported(
 
 
 def test_too_many_texts_without_known_tokens_are_refused(
-    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    # Gothic letters are not in the vocabulary; three of eight rows hold nothing else.
+    # Gothic letters are not in the vocabulary. Three of eight rows consist of them; a third of the rows is the limit.
     splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
     with pytest.raises(ValueError, match=in_order("22 of 62 train rows", "text_column", "allow_unknown_tokens=true")):
-        tokenize_splits(splits, minilm)
+        tokenize_splits(splits, minilm_tokenizer)
     with pytest.raises(ValueError, match="22 of 62 train rows"):
-        tokenize_splits(splits, minilm)  # this call reads the cache
-    assert len(tokenize_splits(splits, minilm, allow_unknown=True).train) == len(splits.train)
+        tokenize_splits(splits, minilm_tokenizer)  # this call reads the cache
+    assert len(tokenize_splits(splits, minilm_tokenizer, allow_unknown=True).train) == len(splits.train)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -109,6 +113,7 @@ def test_python_tokenizers_run_in_several_processes(load: Loader, write_csv: Wri
     from transformers import ByT5Tokenizer
 
     tokenizer = ByT5Tokenizer()
+    # Of these rows, 2250 are training rows. With at least 1000 rows per process, two processes can tokenize them.
     splits = load(write_csv(*[f"row {row},label {row % 2}" for row in range(3000)]))
     tokens = tokenize_splits(splits, tokenizer)
     assert len(tokens.train) == 2250

@@ -7,9 +7,9 @@ from typing import Any
 from research.data.prepare.load import Splits
 
 
-def labels_by_row_number(splits: Splits) -> dict[str, Any]:
-    """Return the label of each row of all splits. The keys are row numbers, the last words of the texts."""
-    return {row["text"].split()[-1]: row["label"] for _, split in splits.items() for row in split}
+def labels_by_row_number(splits: Splits) -> dict[int, Any]:
+    """Return the label of each row of all splits, by the row number that is the last word of the row's text."""
+    return {int(row["text"].split()[-1]): row["label"] for _, split in splits.items() for row in split}
 
 
 def rows_with_labels(*labels: Any) -> list[dict[str, Any]]:

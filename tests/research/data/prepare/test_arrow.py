@@ -32,7 +32,7 @@ def test_row_writer_without_rows_writes_the_schema(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("num_bytes", "rows_per_batch"), [(1, BATCH_ROWS), (BATCH_BYTES // 4, 4)])
 def test_row_writer_limits_the_rows_and_bytes_of_a_batch(tmp_path: Path, num_bytes: int, rows_per_batch: int) -> None:
-    num_rows = 2 * rows_per_batch + 1
+    num_rows = 2 * rows_per_batch + 1  # the writer does not measure rows, but adds up the given numbers of bytes
     with RowWriter(tmp_path / "rows.arrow", SCHEMA) as writer:
         for row in range(num_rows):
             writer.append(("x", row), num_bytes)
@@ -70,7 +70,7 @@ def test_hash_rows_depends_on_rows_columns_and_list_lengths() -> None:
         [Dataset.from_dict({"id": [0, 1, 2], "input_ids": [[1], [2, 3], []]})],
         [Dataset.from_dict({"id": [0, 1, 3], "input_ids": rows["input_ids"]})],
         [Dataset.from_dict(rows).select([1, 0, 2])],
-        [Dataset.from_dict(rows).select([0]), Dataset.from_dict(rows).select([1, 2])],
+        [Dataset.from_dict(rows).select([0]), Dataset.from_dict(rows).select([1, 2])],  # the same rows in two splits
         [Dataset.from_dict(rows).rename_column("id", "number")],
     ]
     assert len({expected, *map(hash_rows, changed)}) == 1 + len(changed)

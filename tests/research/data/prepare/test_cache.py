@@ -49,19 +49,20 @@ def built_kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_second_load_uses_the_cache_and_repeats_the_messages(
-    load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     path = write_csv(*reviews(40))
     first = load(path)
-    tokens.tokenize_splits(first, minilm)
+    tokens.tokenize_splits(first, minilm_tokenizer)
     messages = list(load.messages)
     second = load(path)
-    second_tokens = tokens.tokenize_splits(second, minilm)
+    second_tokens = tokens.tokenize_splits(second, minilm_tokenizer)
     assert built_kinds == ["rows", "tokens"]
     assert load.messages == messages
     assert second.train[:] == first.train[:]
     assert second.task == first.task
-    assert second_tokens.train._fingerprint == tokens.tokenize_splits(first, minilm).train._fingerprint
+    # `_fingerprint` is the `datasets` library's hash of a data set.
+    assert second_tokens.train._fingerprint == tokens.tokenize_splits(first, minilm_tokenizer).train._fingerprint
 
 
 def test_max_length_and_truncation_do_not_change_the_cache_entry(
@@ -94,7 +95,7 @@ def test_changed_file_with_the_same_size_and_modification_time_is_read_again(loa
 
 @pytest.fixture
 def isolated_cleaning() -> Iterator[None]:
-    """Remove the cleaning steps that a test registers after the test."""
+    """After a test, remove the cleaning steps that it registered."""
     with CLEANING.isolated():
         yield
 
@@ -105,7 +106,7 @@ def test_data_is_prepared_again_if_a_users_cleaning_step_changes(
 ) -> None:
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_steps.py"
-    for word in ("first", "other"):
+    for word in ("first", "second"):
         plugin.write_text(f"SUFFIX = ' {word}'\ndef mine(text):\n    return text + SUFFIX\n")
         spec = importlib.util.spec_from_file_location("my_steps", plugin)
         assert spec is not None
@@ -123,6 +124,7 @@ from research.tasks.single_label import SingleLabel
 class UserTask(SingleLabel):
     '''A task with one label per row, ordered by {order}.'''
 """
+"""Code of a user's plugin. The word for `order` changes the code, but not what the task does."""
 
 
 def test_data_is_prepared_again_if_a_users_task_changes(
@@ -131,7 +133,7 @@ def test_data_is_prepared_again_if_a_users_task_changes(
     path = write_csv(*reviews(40))
     plugin = tmp_path / "my_task.py"
     with TASKS.isolated():
-        for order in ("names", "names", "counts"):
+        for order in ("names", "names", "counts"):  # only the third load has different code from the load before
             plugin.write_text(USER_TASK.format(order=order))
             module = types.ModuleType("my_task")
             module.__file__ = str(plugin)
@@ -144,33 +146,36 @@ def test_data_is_prepared_again_if_a_users_task_changes(
 
 
 def test_data_is_tokenized_again_for_a_different_tokenizer(
-    load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, built_kinds: list[str], minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     from transformers import BertTokenizer
 
     splits = load(write_csv(*reviews(40)))
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "review"])}
     with collect_messages(load.messages):
-        other_tokens = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
-    assert tokens.tokenize_splits(splits, minilm).train[0]["input_ids"] != other_tokens.train[0]["input_ids"]
+        small_vocabulary_tokens = tokens.tokenize_splits(splits, BertTokenizer(vocab=vocab))
+    minilm_tokens = tokens.tokenize_splits(splits, minilm_tokenizer)
+    assert minilm_tokens.train[0]["input_ids"] != small_vocabulary_tokens.train[0]["input_ids"]
     assert built_kinds == ["rows", "tokens", "tokens"]
 
 
-def test_tokenizer_fingerprint_does_not_depend_on_earlier_calls(minilm: PreTrainedTokenizerBase) -> None:
-    before = tokens.fingerprint_tokenizer(minilm)
-    minilm("some text", truncation=True, max_length=4, padding="max_length")
-    assert tokens.fingerprint_tokenizer(minilm) == before
+def test_tokenizer_fingerprint_does_not_depend_on_earlier_calls(minilm_tokenizer: PreTrainedTokenizerBase) -> None:
+    before = tokens.fingerprint_tokenizer(minilm_tokenizer)
+    minilm_tokenizer("some text", truncation=True, max_length=4, padding="max_length")
+    assert tokens.fingerprint_tokenizer(minilm_tokenizer) == before
 
 
 def test_tokenizing_selected_rows_does_not_reuse_the_tokens_of_all_rows(
-    load: Loader, write_csv: WriteCsv, minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     import dataclasses
 
     splits = load(write_csv(*reviews(40)))
     selected = dataclasses.replace(splits, train=splits.train.select([3, 1]))
-    assert tokens.tokenize_splits(splits, minilm).train.num_rows == 30
-    assert list(tokens.tokenize_splits(selected, minilm).train["id"]) == [splits.train[row]["id"] for row in (3, 1)]
+    assert tokens.tokenize_splits(splits, minilm_tokenizer).train.num_rows == 30
+    assert list(tokens.tokenize_splits(selected, minilm_tokenizer).train["id"]) == [
+        splits.train[row]["id"] for row in (3, 1)
+    ]
 
 
 def test_entry_with_a_truncated_file_is_rebuilt(load: Loader, write_csv: WriteCsv) -> None:
@@ -289,7 +294,7 @@ def test_midway_cache_must_be_set_if_there_is_no_home_directory(monkeypatch: pyt
 
 def test_full_disk_is_an_error_and_leaves_no_files(tmp_path: Path) -> None:
     def build(target: Path) -> dict[str, object]:
-        with open("/dev/full", "wb", buffering=0) as file:
+        with open("/dev/full", "wb", buffering=0) as file:  # a write to this device fails as on a full disk
             file.write(b"x")
         return {}
 
@@ -300,5 +305,5 @@ def test_full_disk_is_an_error_and_leaves_no_files(tmp_path: Path) -> None:
 
 def test_failed_preparation_leaves_no_files_in_the_cache(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match="'label 0'"):
-        load(write_csv(*reviews(10, num_labels=1)))
+        load(write_csv(*reviews(10, num_labels=1)))  # fails because all rows have the same label
     assert list(load.cache_dir.iterdir()) == []

@@ -30,7 +30,7 @@ def classify(folder: Path, name: str, values: list[str]) -> Content:
         ("body", ["2024-01-31 10:00", "31.1.2024 9:30"], Content.ID),
         ("body", ["user_12", "0a1b2c"], Content.ID),
         ("body", [*["7"] * 9, "a fine film"], Content.ID),
-        ("body", [*["7"] * 8, "a fine film", "so so it is"], Content.OTHER),
+        ("body", [*["7"] * 8, "a fine film", "so so it is"], Content.OTHER),  # at least 90% must be numbers or ids
         ("user_id", ["a fine film", "so so it is"], Content.ID),
         ("UUID", ["a fine film", "so so it is"], Content.ID),
         ("Unnamed: 0", ["a fine film", "so so it is"], Content.ID),

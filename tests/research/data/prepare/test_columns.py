@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import ascii_lowercase
 
 import pytest
 
@@ -40,15 +41,13 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
         ("text,sentence1,sentence2,label", "reviews.csv .* text.*: text, sentence1, sentence2\\."),
     ],
 )
-def test_error_about_ambiguous_columns_names_the_setting(
-    load: Loader, write_csv: WriteCsv, header: str, message: str
-) -> None:
+def test_ambiguous_or_missing_columns_are_refused(load: Loader, write_csv: WriteCsv, header: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_csv(",".join("x" * (header.count(",") + 1)), header=header))
 
 
 @pytest.mark.parametrize(
-    ("header", "values"),
+    ("header", "make_value"),
     [
         ("id,label", str),
         ("number,label", lambda row: f"{row}.5"),
@@ -59,9 +58,9 @@ def test_error_about_ambiguous_columns_names_the_setting(
     ],
 )
 def test_numbers_and_ids_are_never_guessed_as_text(
-    load: Loader, write_csv: WriteCsv, header: str, values: Callable[[int], str]
+    load: Loader, write_csv: WriteCsv, header: str, make_value: Callable[[int], str]
 ) -> None:
-    path = write_csv(*[f"{values(row)},{row % 2}" for row in range(40)], header=header)
+    path = write_csv(*[f"{make_value(row)},{row % 2}" for row in range(40)], header=header)
     name = header.split(",", maxsplit=1)[0]
     with pytest.raises(ValueError, match=rf"reviews\.csv.*'{name}'.*Columns: {name}, label.*text_column"):
         load(path)
@@ -69,16 +68,13 @@ def test_numbers_and_ids_are_never_guessed_as_text(
 
 
 def test_id_column_does_not_make_the_text_column_ambiguous(load: Loader, write_csv: WriteCsv) -> None:
-    splits = load(
-        write_csv(
-            *[f"{row},great {chr(97 + row)}{chr(97 + row)},{row % 2}" for row in range(26)], header="number,body,label"
-        )
-    )
+    lines = [f"{row},great {letter}{letter},{row % 2}" for row, letter in enumerate(ascii_lowercase)]
+    splits = load(write_csv(*lines, header="number,body,label"))
     assert {text.split()[0] for text in splits.train["text"]} == {"great"}
 
 
 @pytest.mark.parametrize(("answer", "expects_warning"), [("it does so every day", True), ("yes", True), ("7", False)])
-def test_column_that_may_be_a_second_text_is_reported(
+def test_possible_second_text_column_is_reported_unless_it_holds_numbers(
     load: Loader, write_csv: WriteCsv, answer: str, expects_warning: bool
 ) -> None:
     path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
@@ -97,7 +93,7 @@ def test_columns_named_in_settings_are_used(load: Loader, write_csv: WriteCsv) -
     assert not any("Guessed" in line for line in load.messages)
 
 
-def test_setting_only_text_column_disables_pairs(load: Loader, write_csv: WriteCsv) -> None:
+def test_pairs_are_not_read_if_only_text_column_is_set(load: Loader, write_csv: WriteCsv) -> None:
     path = write_csv(*[f"a {row},b {row},{row % 2}" for row in range(40)], header="sentence1,sentence2,label")
     assert not load(path, text_column="sentence1").has_pairs
 

@@ -51,7 +51,7 @@ def test_label_separator_splits_a_string_into_several_labels(load: Loader, write
     assert load.reported("Warning:", "label_separator=';'")
     splits = load(path, label_separator=";")
     assert (splits.task.name, splits.task.label_names) == ("multi_label", ("anger", "joy"))
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [[1, 0], [1], [0]]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [[1, 0], [1], [0]]
 
 
 def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Pat
     )
     second = write_jsonl(
         [
-            "",
+            "",  # a blank line is not a row
             {"first_text": "one", "second_text": "x", "answer": [2]},
             {"first_text": "one", "second_text": "X", "answer": None},
         ],
@@ -95,8 +95,9 @@ def test_ingest_numbers_rows_across_files(write_jsonl: WriteJsonl, tmp_path: Pat
     assert np.unique(rows.hashes, return_inverse=True)[1].tolist() in ([0, 1, 0, 0], [1, 0, 1, 1])
     assert rows.forms.is_mixed
     assert rows.forms.has_fractions
-    assert {table: sum(reasons.values()) for table, reasons in bad.reasons.items()} == {3: 1}  # "broken"
-    rows.report(bad, batch, 2, "odd")
+    num_bad_rows = {table: sum(reasons.values()) for table, reasons in bad.reasons.items()}
+    assert num_bad_rows == {3: 1}  # the row "broken" of first.jsonl, which has the number 3
+    rows.report(bad, batch, index=2, reason="odd")  # the first usable row of second.jsonl
     assert bad.reasons[4] == {"odd": 1}
     assert re.search(
         in_order("first.jsonl, row 3: ", "second.jsonl, row 1 (line 2): odd"),

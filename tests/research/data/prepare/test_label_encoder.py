@@ -19,9 +19,10 @@ def test_check_and_stratify_reports_unusable_rows_with_the_reason(ingest_labels:
     usable, strata = encoder.check_and_stratify(ingest_labels("b", "c", None, "a", "a", split="test"), bad, unseen)
     assert usable.tolist() == [True, False, False, True, True]
     assert strata[usable].tolist() == [1, 0, 0]
-    assert bad.reasons == {2: {"missing label": 1}}  # 2 is the number of the test split
+    assert bad.reasons == {2: {"missing label": 1}}  # 2 is the number of the table of test rows
     ((reason, count),) = unseen.reasons[2].items()
-    assert ("'c'" in reason, count) == (True, 1)
+    assert "'c'" in reason
+    assert count == 1
     assert re.search(in_order("test.jsonl, row 2", "'c'"), str(unseen.raise_or_summarize(5)))
 
 
@@ -34,7 +35,7 @@ def test_check_and_stratify_reports_unusable_rows_with_the_reason(ingest_labels:
         ([f"name {row:02}" for row in range(11)], None, ("single_label", "11 labels: name 00", "name 09, ...")),
     ],
 )
-def test_describe_names_the_task_and_its_labels(
+def test_description_contains_the_task_and_its_labels(
     ingest_labels: IngestLabels, labels: list[object], task: str | None, expected: tuple[str, ...]
 ) -> None:
     task_class = None if task is None else TASKS[task]

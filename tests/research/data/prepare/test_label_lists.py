@@ -21,13 +21,13 @@ def make_list_array(*rows: list[str]) -> pa.ListArray:
 
 
 def test_name_reader_returns_label_codes() -> None:
-    reader = NameReader(LabelCodes(["a", "b", "c"], str))
+    reader = NameReader(LabelCodes(["a", "b", "c"], to_name=str))
     parsed = reader.read(make_list_array(["c", "a"], [], ["b"], ["a", "d"], ["b", "b"], ["d", "d"]))
     # Label d is unknown: its code is -1, and a list may contain it twice.
     assert parsed.codes.tolist() == [2, 0, 1, 0, -1, 1, 1, -1, -1]
     assert parsed.lengths.tolist() == [2, 0, 1, 2, 2, 2]
     assert parsed.invalid.tolist() == [False, False, False, False, True, False]
-    assert reader.explain_unreadable(["b", "d", "b"]) is not None
+    assert reader.explain_unreadable(["b", "d", "b"]) is not None  # the reason why the list cannot be read
     assert reader.explain_unreadable(["a", "d", "d"]) is None
 
 

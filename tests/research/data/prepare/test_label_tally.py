@@ -28,7 +28,9 @@ def test_score_tally_of_equal_scores_has_standard_deviation_one() -> None:
 
 def test_name_tally_counts_labels_by_split() -> None:
     tally = NameTally(
-        3, codes_of=lambda labels: labels.to_numpy(), count_unseen=lambda labels: int((labels.to_numpy() >= 3).sum())
+        num_labels=3,
+        codes_of=lambda labels: labels.to_numpy(),
+        count_unseen=lambda labels: int((labels.to_numpy() >= 3).sum()),
     )
     tally.add("train", pa.array([0, 2, 2]))
     tally.add("train", pa.array([0]))

@@ -28,7 +28,7 @@ from tests.research.data.prepare.labelled_rows import labels_by_row_number, rows
 def test_string_labels_are_sorted_alphabetically(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels("pos", "neg", "Neutral")))
     assert splits.task.label_names == ("Neutral", "neg", "pos")
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [2, 1, 0]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [2, 1, 0]
     assert splits.task.num_train == len(splits.train) == sum(splits.task.label_counts)
     assert splits.task.label_counts[0] == list(splits.train["label"]).count(0)
 
@@ -37,7 +37,7 @@ def test_integer_labels_are_sorted_numerically(load: Loader, write_jsonl: WriteJ
     splits = load(write_jsonl(rows_with_labels(10, 9, -1)))
     assert splits.task.name == "single_label"
     assert splits.task.label_names == ("-1", "9", "10")
-    assert labels_by_row_number(splits)["0"] == 2
+    assert labels_by_row_number(splits)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_label_names_of_large_floats_are_written_as_integers(load: Loader, tmp_p
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     splits = load(tmp_path / "rows.parquet")
     assert load.reported("Warning:", "'label'", "floats")
-    if num_labels == 3:
+    if num_labels == 3:  # 30 different floats are read as scores, which have no names
         assert splits.task.label_names == ("1000000000000000000", "1000000000000004096", "1000000000000008192")
 
 
@@ -134,7 +134,7 @@ def test_group_lookalikes_does_not_group_different_names() -> None:
 
 @pytest.mark.parametrize(
     ("value", "typed", "expected", "scalar_types"),
-    [
+    [  # `typed`: whether the file type distinguishes numbers from strings, as JSON does and csv does not
         ("pos", True, ["pos"], {"str"}),
         (" 7 ", False, [" 7 "], {"int"}),
         ("7", True, ["7"], {"str"}),
@@ -167,7 +167,7 @@ def test_parse_scores_returns_nan_for_values_that_are_not_finite_numbers() -> No
     np.testing.assert_array_equal(scores, [1.5, -2, 1000, *[np.nan] * 4])
 
 
-def test_label_codes_encode_learned_extended_and_declared_names() -> None:
+def test_label_codes_can_be_learned_extended_and_declared() -> None:
     codes = LabelCodes.learn(["10", "9", "+9", " 9.0 "])
     assert codes.names == ("9", "10")
     assert codes.encode(pa.array(["9.0", "+10", "11", "nine"])).tolist() == [0, 1, -1, -1]

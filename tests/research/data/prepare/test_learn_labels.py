@@ -27,14 +27,14 @@ def test_lists_with_exactly_one_1_are_one_hot(
     vectors = [[zero_and_one[position == label] for position in range(3)] for label in (2, 0, 1)]
     splits = load(write_jsonl(rows_with_labels(*vectors)))
     assert (splits.task.name, splits.task.label_names) == ("single_label", ("0", "1", "2"))
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [2, 0, 1]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [2, 0, 1]
     assert load.reported("3 labels", "one-hot", "single_label")
 
 
 def test_lists_of_zeros_and_ones_are_multi_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels([0, 1, 1], [0, 0, 0], [1, 0, 0])))
     assert (splits.task.name, splits.task.label_names) == ("multi_label", ("0", "1", "2"))
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [[1, 2], [], [0]]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [[1, 2], [], [0]]
     train = [code for codes in splits.train["label"] for code in codes]
     assert splits.task.label_counts == tuple(train.count(code) for code in range(3))
     assert load.reported("3 labels", "multi-hot", "multi_label")
@@ -42,18 +42,18 @@ def test_lists_of_zeros_and_ones_are_multi_hot(load: Loader, write_jsonl: WriteJ
 
 def test_lists_of_two_indicators_are_one_hot(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels([0, 1], [1, 0])))
-    assert (splits.task.name, [labels_by_row_number(splits)[row] for row in "01"]) == ("single_label", [1, 0])
+    assert (splits.task.name, [labels_by_row_number(splits)[row] for row in range(2)]) == ("single_label", [1, 0])
 
 
 def test_one_hot_lists_can_be_read_as_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels([0, 1], [1, 0])), task="multi_label")
-    assert [labels_by_row_number(splits)[row] for row in "01"] == [[1], [0]]
+    assert [labels_by_row_number(splits)[row] for row in range(2)] == [[1], [0]]
 
 
 def test_lists_of_0_and_1_with_different_lengths_hold_label_names(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels([0], [1], [0, 1], [])))
     assert (splits.task.name, splits.task.label_names) == ("multi_label", ("0", "1"))
-    assert [labels_by_row_number(splits)[row] for row in "0123"] == [[0], [1], [0, 1], []]
+    assert [labels_by_row_number(splits)[row] for row in range(4)] == [[0], [1], [0, 1], []]
 
 
 def test_indicator_columns_are_read_as_labels(load: Loader, write_csv: WriteCsv) -> None:
@@ -61,11 +61,11 @@ def test_indicator_columns_are_read_as_labels(load: Loader, write_csv: WriteCsv)
     path = write_csv(*lines, header="text,joy,anger,fear")
     splits = load(path, label_column="joy, anger,fear")
     assert (splits.task.name, splits.task.label_names) == ("single_label", ("joy", "anger", "fear"))
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [0, 1, 2]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [0, 1, 2]
     path_with_two_labels = write_csv(*lines, "both 60,1,1,0", header="text,joy,anger,fear")
     splits = load(path_with_two_labels, label_column="joy,anger,fear")
     assert splits.task.name == "multi_label"
-    assert labels_by_row_number(splits)["60"] == [0, 1]
+    assert labels_by_row_number(splits)[60] == [0, 1]
     with pytest.raises(ValueError, match=in_order("row 61", "'2'", "zeros and ones")):
         load(write_csv(*lines, "two,2,0,0", header="text,joy,anger,fear"), label_column="joy,anger,fear")
     with pytest.raises(ValueError, match="Unknown column 'angry'"):
@@ -85,7 +85,7 @@ def test_few_distinct_integers_stored_as_floats_are_classes(load: Loader, write_
 def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     splits = load(write_jsonl(rows_with_labels(["b", "a"], [], ["c"])))
     assert (splits.task.name, splits.task.label_names) == ("multi_label", ("a", "b", "c"))
-    assert [labels_by_row_number(splits)[row] for row in "012"] == [[1, 0], [], [2]]
+    assert [labels_by_row_number(splits)[row] for row in range(3)] == [[1, 0], [], [2]]
     train = [code for codes in splits.train["label"] for code in codes]
     assert splits.task.label_counts == tuple(train.count(code) for code in range(3))
 
@@ -119,12 +119,15 @@ def test_labels_that_do_not_fit_the_task_are_refused(
 def test_invalid_list_among_indicator_lists_is_a_bad_row(
     load: Loader, write_jsonl: WriteJsonl, invalid: list[int]
 ) -> None:
-    rows = [*rows_with_labels([1, 0], [0, 1]), {"text": "odd", "label": invalid}]
+    rows = [
+        *rows_with_labels([1, 0], [0, 1]),
+        {"text": "odd", "label": invalid},
+    ]  # 20 rows per valid list, and one more
     with pytest.raises(ValueError, match=in_order("1 bad row of 41: ", "row 41: ", "expected")):
         load(write_jsonl(rows))
     splits = load(write_jsonl(rows), bad_rows="skip")
     assert (splits.task.name, splits.task.label_names) == ("single_label", ("0", "1"))
-    assert labels_by_row_number(splits)["0"] == 0
+    assert labels_by_row_number(splits)[0] == 0
 
 
 def test_training_files_are_refused_if_only_some_declare_label_names(load: Loader, tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_lists_of_one_label_can_be_read_as_single_label(load: Loader, write_json
     assert load(path).task.name == "multi_label"
     assert load.reported("Warning:", "'label'", "lists of one label", "task=single_label")
     splits = load(path, task="single_label")
-    assert (splits.task.label_names, labels_by_row_number(splits)["0"]) == (("n", "p"), 1)
+    assert (splits.task.label_names, labels_by_row_number(splits)[0]) == (("n", "p"), 1)
 
 
 def test_several_label_columns_must_hold_zeros_and_ones(load: Loader, write_csv: WriteCsv) -> None:

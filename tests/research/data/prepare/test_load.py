@@ -32,7 +32,7 @@ def test_messages_escape_line_breaks_and_control_characters(load: Loader, write_
         ({"task": "regresion"}, "'regresion'.*'regression'"),
     ],
 )
-def test_load_refuses_settings_out_of_range(
+def test_load_refuses_invalid_settings(
     load: Loader, write_csv: WriteCsv, settings: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

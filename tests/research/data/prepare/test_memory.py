@@ -19,7 +19,7 @@ def test_memory_does_not_grow_with_the_number_of_rows() -> None:
     small, large = (
         [float(cell) for cell in line.replace(",", "").split("|")[1:-1]] for line in completed.stdout.splitlines()[2:]
     )
-    # Column 1 is the size of the data file, column 5 the growth of memory during preparation, both in MiB.
+    # Counted from 0, column 1 is the size of the data file, column 5 the growth of memory in preparation, both in MiB.
     file_growth, peak_growth = large[1] - small[1], large[5] - small[5]
     assert file_growth > 10
     assert peak_growth < file_growth / 2

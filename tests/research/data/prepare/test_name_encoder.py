@@ -44,7 +44,7 @@ def test_unseen_labels_can_count_as_wrong(load: Loader, write_csv: WriteCsv) -> 
     splits = load(folder, unseen_labels="count_as_wrong")
     assert splits.task.label_names == ("label 0", "label 1")
     assert splits.task.unseen_labels == ("label 00", "label 7")
-    assert list(splits.test["label"]) == [1, 3, 2, 3]
+    assert list(splits.test["label"]) == [1, 3, 2, 3]  # codes of unseen labels follow those of the training labels
     assert splits.num_unseen["test"] == 3
     assert len(splits.task.label_counts) == 2
     assert load.reported("Warning:", "3 of 4 test rows", "'label 00', 'label 7'")
@@ -98,7 +98,7 @@ def test_encoded_labels_can_be_counted_by_a_tally(ingest_labels: IngestLabels) -
     for encoder, labels, counts in ((single_label, codes, [1, 2]), (multi_label, code_lists, [2, 1])):
         tally = encoder.create_tally()
         tally.add("train", labels)
-        assert tally.facts(3)["label_counts"] == counts
+        assert tally.facts(num_train=3)["label_counts"] == counts
 
 
 def test_missing_value_marks_may_be_real_labels_only_if_training_rows_have_them(ingest_labels: IngestLabels) -> None:

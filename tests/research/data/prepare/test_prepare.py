@@ -16,7 +16,8 @@ from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl
 from tests.research.data.entry_hash import hash_entry
 
 
-# Each of the following functions writes data, and returns its path and the settings to load it with.
+# Each of the following functions takes two writers, writes data with one of them, and returns the path of the data and
+# the settings to load it with.
 def write_texts(write_csv: Callable[..., Path], _: Any) -> tuple[Path, dict[str, Any]]:
     """Write only training rows, from which all splits are carved: repeated texts, texts to clean, and bad rows."""
     lines: list[str | bytes] = [
@@ -102,7 +103,7 @@ def test_bad_rows_are_reported_if_no_row_is_usable(load: Loader, write_csv: Writ
         load(write_csv(*[f"text {row},nan" for row in range(10)]))
 
 
-def test_label_column_of_ids_is_refused_if_no_split_can_be_carved(load: Loader, write_csv: WriteCsv) -> None:
+def test_label_column_of_ids_is_refused_because_no_split_can_be_carved(load: Loader, write_csv: WriteCsv) -> None:
     with pytest.raises(ValueError, match=in_order("60 training rows", "test split", "60 labels", "test_share")):
         load(write_csv(*[f"text {row},{10**18 + row}" for row in range(60)]))
 
@@ -110,7 +111,7 @@ def test_label_column_of_ids_is_refused_if_no_split_can_be_carved(load: Loader, 
 @pytest.mark.parametrize(
     ("labels", "explanation"),
     [
-        ([f"{number},25" for number in range(40)], "'label'.*as text"),
+        ([f"{number},25" for number in range(40)], "'label'.*as text"),  # a decimal comma does not make a number
         ([f"id {number}" for number in range(40)], "'label'.*40 .* 40 .*label_column"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Keep unlabelled test splits for prediction. A missing label in any other split is an error."""
+"""Keep unlabelled test splits for prediction. A missing label in a training or validation row is an error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_unlabelled_test_rows_are_kept(
     assert (splits.task.unseen_labels, splits.num_unseen["test"], splits.skipped_rows) == ((), 0, ())
     assert None not in splits.train["label"][:] + splits.validation["label"][:]
     assert load.reported("Warning:", "3 test rows")
-    assert not load.reported("of 2 labels", "test")
+    assert not load.reported("of 2 labels", "test")  # no warning that test rows lack some labels
     assert load(train_folder, limit_test=2).unlabelled == ("test",)
     assert load.reported("test", "2 of 3")
 
@@ -90,7 +90,7 @@ def test_label_column_with_a_different_name_in_test_is_refused(
         load(train_folder)
 
 
-def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
+def test_minus_one_is_a_label_if_training_rows_have_it_or_scores_around_it(
     load: Loader, write_csv: WriteCsv, write_jsonl: WriteJsonl
 ) -> None:
     folder = write_csv(*[f"text {row},{row % 3 - 1}" for row in range(30)], name="classes/train.csv").parent
@@ -98,11 +98,12 @@ def test_minus_one_is_a_label_if_it_occurs_in_training_rows(
     splits = load(folder)
     assert (splits.unlabelled, splits.test["label"][:]) == ((), [0, 0])
     scores: list[dict[str, Any]] = [{"text": f"text {row}", "label": row / 4 - 3} for row in range(30)]
-    folder = write_jsonl(scores, "around_zero/train.jsonl").parent
+    folder = write_jsonl(scores, "around_zero/train.jsonl").parent  # -1 is within the range of these scores
     write_jsonl([{"text": "first", "label": -1.0}], "around_zero/test.jsonl")
     splits = load(folder)
     assert (splits.unlabelled, splits.test["label"][:]) == ((), [-1.0])
-    folder = write_jsonl([{**row, "label": row["label"] + 3} for row in scores], "positive/train.jsonl").parent
+    positive_scores = [{**row, "label": row["label"] + 3} for row in scores]
+    folder = write_jsonl(positive_scores, "positive/train.jsonl").parent  # -1 is below all of these scores
     write_jsonl([{"text": "first", "label": -1.0}], "positive/test.jsonl")
     splits = load(folder)
     assert (splits.unlabelled, splits.test["label"][:]) == (("test",), [None])
@@ -125,6 +126,7 @@ def test_unlabelled_rows_can_be_pairs_or_belong_to_a_multi_label_task(
 ) -> None:
     rows = [{"text": f"text {row}", "label": ["a", "b"][: row % 3]} for row in range(30)]
     folder = write_jsonl(rows, "lists/train.jsonl").parent
+    # Labels of both test rows, and the splits that are unlabelled. An empty list means that no label applies.
     cases: list[tuple[list[int] | None, tuple[str, ...]]] = [(None, ("test",)), ([-1], ("test",)), ([], ())]
     for labels, unlabelled in cases:
         write_jsonl([{"text": "first", "label": labels}, {"text": "second", "label": labels}], "lists/test.jsonl")
@@ -151,18 +153,19 @@ def test_class_label_ids_of_minus_one_are_missing_labels(load: Loader, tmp_path:
         Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "glue" / f"{split}.parquet")
     splits = load(tmp_path / "glue")
     assert (splits.unlabelled, splits.task.label_names) == (("test",), ("negative", "positive"))
+    # The test file of the next load declares no label names.
     undeclared = pa.table({"sentence": ["first"], "label": [-1]})
     pq.write_table(undeclared, tmp_path / "glue" / "test.parquet")
     assert load(tmp_path / "glue").unlabelled == ("test",)
 
 
 def test_collator_uses_placeholders_for_missing_labels(
-    load: Loader, write_csv: WriteCsv, train_folder: Path, minilm: PreTrainedTokenizerBase
+    load: Loader, write_csv: WriteCsv, train_folder: Path, minilm_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     write_csv("first", "second", name="data/test.csv", header="text")
-    splits = tokenize_splits(load(train_folder), minilm)
+    splits = tokenize_splits(load(train_folder), minilm_tokenizer)
     assert splits.unlabelled == ("test",)
-    collate = Collator(minilm, splits.task, max_length=16, truncation="head", pair=False)
+    collate = Collator(minilm_tokenizer, splits.task, max_length=16, truncation="head", pair=False)
     assert collate(splits.test[[0, 1]]).labels.tolist() == [NO_LABEL, NO_LABEL]
     assert collate(splits.train[[0, 1]]).labels.min() >= 0
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from research.data.sources.base import list_file_sources
 from tests.builders.good_files import FILE_TYPES, Sheet
 
-SUFFIXES_THAT_ALLOW_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].contents != "texts"]
+SUFFIXES_THAT_ALLOW_ANY_LABEL = [suffix for suffix in list_file_sources() if FILE_TYPES[suffix].content_kind != "texts"]
 """Extensions of the file types in which any string can be a label."""
 
 
@@ -21,7 +21,7 @@ def write_file(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
     columns = {"text": [text for text, _ in rows], "label": [label for _, label in rows]}
     file_type = FILE_TYPES[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = pa.table(columns) if file_type.contents == "arrow" else Sheet(columns)
+    content = pa.table(columns) if file_type.content_kind == "arrow" else Sheet(columns)
     path.write_bytes(file_type.write(content))
     return path
 

@@ -43,14 +43,15 @@ def test_archive_has_the_same_rows_as_the_folder(
     load: Loader, imdb_release: Path, write_tar: WriteTar, name: str, prefix: str
 ) -> None:
     files = {prefix + path: text for path, text in REVIEWS.items()}
-    extra = {f"{prefix}train/unsup/0_0.txt": "unlabelled", f"{prefix}train/pos/._9_8.txt": "\x00"}
-    assert rows_by_split(load(write_tar(files | extra, name=name))) == rows_by_split(load(imdb_release))
+    ignored_files = {f"{prefix}train/unsup/0_0.txt": "unlabelled", f"{prefix}train/pos/._9_8.txt": "\x00"}
+    assert rows_by_split(load(write_tar(files | ignored_files, name=name))) == rows_by_split(load(imdb_release))
 
 
 def make_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
+    """Return an empty member of an archive, by default a regular file. `link` is what a link points to."""
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    return member
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_label_name_that_is_not_declared_is_a_bad_row(load: Loader, write_parque
 
 
 def test_times_that_python_cannot_represent_are_bad_rows(load: Loader, write_parquet: WriteParquet) -> None:
+    # The times are labels. Python can represent those in odd rows, but a time is no label. All rows are bad.
     times = pa.array([0, 2**60] * (NUM_ROWS // 2), pa.timestamp("ms"))
     with pytest.raises(BadRowsError, match=in_order("40 bad rows of 40: ", "row 2: ", "timestamp[ms]")):
         load(write_parquet(label=times))
@@ -101,7 +102,7 @@ def test_parquet_damaged_in_the_middle_is_refused(load: Loader, tmp_path: Path) 
     pq.write_table(pa.table({"text": TEXTS, "label": LABELS}), file, compression="none")
     content = bytearray(file.getvalue())
     start = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).data_page_offset
-    content[start : start + 16] = b"\xff" * 16
+    content[start : start + 16] = b"\xff" * 16  # the header of the first page of texts
     (tmp_path / "reviews.parquet").write_bytes(content)
     with pytest.raises(ValueError, match=r"reviews\.parquet: .*damaged \(.*\)\.$"):
         load(tmp_path / "reviews.parquet")

@@ -96,7 +96,11 @@ def test_files_of_any_type_can_be_splits_of_a_folder(load: Loader, tmp_path: Pat
 
 
 @pytest.mark.parametrize("suffix", list_file_sources())
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(range(256)) * 8],
+    ids=["empty", "Git LFS pointer", "all bytes"],
+)
 def test_files_of_any_type_are_refused_if_unreadable(load: Loader, tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"data{suffix}"
     path.write_bytes(content)
@@ -112,7 +116,7 @@ def test_new_file_type_is_read_and_does_not_invalidate_existing_cache_entries(lo
 
         @register_data("bars")
         class Bars(FileSource):
-            suffixes = (".bars",)
+            suffixes = (".bars",)  # csv files separated by |, which CsvTable detects
 
             def open_table(self, path: Path, name: str, text_format: TextFormat) -> Table:
                 return CsvTable(path, name, text_format)
@@ -153,7 +157,7 @@ def test_data_is_read_again_if_the_code_of_a_users_data_source_changes(load: Loa
         assert rows_with_label_names(load(tmp_path / "data.mine")) == sorted(ROWS)
         load(tmp_path / "folder")
         assert len(list(load.cache_dir.iterdir())) == 2
-        plugin.write_text(plugin.read_text() + "# changed\n")
+        plugin.write_text(plugin.read_text() + "# changed\n")  # the hash of the class is computed from this file
         load(tmp_path / "data.mine")
         load(tmp_path / "folder")
         assert len(list(load.cache_dir.iterdir())) == 4  # a second entry for the file, and one for the folder
@@ -188,6 +192,6 @@ def test_named_source_is_found_by_name_and_suggested_for_similar_names(load: Loa
                 return Source("my films", ["v1"], lambda _: {"train": [CsvTable(path, "films")]})
 
         assert rows_with_label_names(load("my_films")) == sorted(ROWS)
-        assert hash_user_code(Films) is not None
+        assert hash_user_code(Films) is not None  # so data are read again if the code of the class changes
         with pytest.raises(ValueError, match=r"'my_film'.*'my_films'"):
             load("my_film")

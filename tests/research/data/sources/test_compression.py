@@ -22,7 +22,7 @@ from tests.research.data.loaded_rows import texts_in
 
 
 def make_zip(content: bytes, *names: str) -> bytes:
-    """Return a zip archive whose members have the given names and the same content."""
+    """Return a zip archive whose members have the given names (by default `inside.csv`) and the same content."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names or ("inside.csv",):
@@ -48,6 +48,7 @@ CONTENTS = {
     ".ndjson": "\n".join(map(json.dumps, ROWS)),
     ".json": json.dumps(ROWS, indent=1),
 }
+"""Contents of files with the same rows, by extension."""
 
 
 def write_content(path: Path, content: bytes) -> Path:
@@ -80,8 +81,8 @@ def test_extensions_can_be_upper_case_and_files_can_be_links(load: Loader, tmp_p
 
 
 def test_zip_has_the_type_of_its_only_data_file(load: Loader, tmp_path: Path) -> None:
-    ignored = ("README.txt", "LICENSE", "notes.md", "folder/", "__MACOSX/._in.jsonl", ".DS_Store")
-    content = make_zip(CONTENTS[".jsonl"].encode(), *ignored, "folder/in.JSONL")
+    ignored_members = ("README.txt", "LICENSE", "notes.md", "folder/", "__MACOSX/._in.jsonl", ".DS_Store")
+    content = make_zip(CONTENTS[".jsonl"].encode(), *ignored_members, "folder/in.JSONL")
     assert len(texts_in(load(write_content(tmp_path / "reviews.zip", content)))) == 40
     write_content(tmp_path / "data" / "train.zip", content)
     write_content(tmp_path / "data" / "test.csv.zip", make_zip(CSV_WITH_DIFFERENT_TEXTS.encode(), "b.csv"))
@@ -92,25 +93,17 @@ def test_concatenated_compressed_files_are_read_as_one(load: Loader, tmp_path: P
     first, second = CSV[:200].encode(), CSV[200:].encode()
     for compression in (".gz", ".bz2", ".xz", ".zst"):
         compress = COMPRESSORS[compression]
-        assert (
-            len(
-                texts_in(
-                    load(write_content(tmp_path / f"reviews.csv{compression}", compress(first) + compress(second)))
-                )
-            )
-            == 40
-        )
+        path = write_content(tmp_path / f"reviews.csv{compression}", compress(first) + compress(second))
+        assert len(texts_in(load(path))) == 40
 
 
 def test_bad_row_of_a_compressed_file_is_reported_with_its_line(load: Loader, tmp_path: Path) -> None:
-    lines = ["text,label", *reviews(10), "bad", *reviews(10)]
+    content = "\n".join(["text,label", *reviews(10), "bad", *reviews(10)]).encode()
     for compression in (".gz", ".zip"):
+        path = write_content(tmp_path / f"reviews.csv{compression}", COMPRESSORS[compression](content))
+        # The row has 1 field instead of 2.
         with pytest.raises(BadRowsError, match=in_order(f"reviews.csv{compression}, row 11 (line 12): 1 ", "2")):
-            load(
-                write_content(
-                    tmp_path / f"reviews.csv{compression}", COMPRESSORS[compression]("\n".join(lines).encode())
-                )
-            )
+            load(path)
 
 
 @pytest.mark.parametrize("is_quoted", [True, False])

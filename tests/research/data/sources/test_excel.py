@@ -49,9 +49,8 @@ def test_excel_cells_are_converted_as_in_a_csv_export(write_workbook: WriteWorkb
     values = [None, "a", 1, 1.0, 0.25, True, dt.date(2024, 1, 31), dt.datetime(2024, 1, 31, 9, 30), dt.time(9, 30)]
     path = write_workbook({"data": [["value", "text"], *([value, "x"] for value in values)]})
     rows = ExcelTable(path, "reviews.xlsx").rows(["value"], report=print)
-    assert [value for _, _, (value,) in rows] == [
-        *("", "a", "1", "1", "0.25", "TRUE", "2024-01-31", "2024-01-31T09:30:00", "09:30:00")
-    ]
+    expected = ["", "a", "1", "1", "0.25", "TRUE", "2024-01-31", "2024-01-31T09:30:00", "09:30:00"]
+    assert [value for _, _, (value,) in rows] == expected
 
 
 @pytest.mark.parametrize(
@@ -119,6 +118,7 @@ def test_excel_formulas_are_read_as_their_stored_values(load: Loader, write_work
     path = write_workbook({"data": [*make_sheet(lambda row: "np"[row % 2]), [40, "=A1", "n"]]})
     with pytest.raises(BadRowsError, match=r"row 41.*: empty text"):
         load(path)  # openpyxl stores no value, because it does not compute formulas
+    # Store a value for the formula, as Excel does.
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     sheet = parts["xl/worksheets/sheet1.xml"]
@@ -150,7 +150,7 @@ def test_excel_refuses_compressed_and_damaged_workbooks(
         load(path)
 
 
-def test_excel_without_openpyxl_names_the_extra_to_install(
+def test_error_about_missing_openpyxl_contains_the_extra_to_install(
     load: Loader, write_workbook: WriteWorkbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_workbook({"data": make_sheet(str)})

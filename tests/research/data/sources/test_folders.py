@@ -71,6 +71,7 @@ def test_folder_named_after_a_split_is_read_as_that_split(load: Loader, write_cs
     splits = load(folder)
     data_files = [name for name in names if name.lower().endswith(".csv")]
     assert list(splits.test["text"]) == [f"only in test {number}" for number in range(len(data_files))]
+    # Each file is listed with the id of its first row. Here, every file has a single row.
     assert splits.files["test"] == [(f"test/{name}", number) for number, name in enumerate(data_files)]
 
 
@@ -112,6 +113,7 @@ def test_nested_splits_that_are_not_read_are_reported(load: Loader, write_csv: W
         write_csv(*reviews(40), name=f"data/{name}")
     folder = write_csv(*reviews(10), name="data/validation.csv").parent
     load(folder)
+    # The folder itself has files for the training and the validation split, but not for the test split.
     assert load.reported("Warning:", f"{folder} ", ": held out/test.csv.")
 
 

@@ -78,8 +78,9 @@ def test_hub_source_loads_a_data_set(tmp_path: Path) -> None:
         rows = {"text": [f"{name} {row}" for row in range(40)], "label": ["a", "b"] * 20}
         Dataset.from_dict(rows).to_parquet(str(tmp_path / "reviews" / f"{name}.parquet"))
     (tmp_path / "reviews" / "README.md").write_text(CARD)
-    completed = try_to_load(tmp_path, f"{tmp_path / 'reviews'}", HF_HUB_OFFLINE="1")
+    completed = try_to_load(tmp_path, str(tmp_path / "reviews"), HF_HUB_OFFLINE="1")
     assert re.search(in_order("Unused splits", "hub:", ": extra."), completed.stdout)
+    # The data set has no test split, so 8 of the 40 training rows become test rows.
     assert re.search(in_order("train 32", "validation 40", "test 8"), completed.stdout)
 
 

@@ -23,7 +23,7 @@ def test_release_folder_is_ordered_by_sentiment_and_number(load: Loader, imdb_re
     ]
     assert rows_by_split(splits)["test"] == expected
     assert len(splits.train) + len(splits.validation) == 8
-    assert rows_by_split(load(imdb_release.parent)) == rows_by_split(splits)
+    assert rows_by_split(load(imdb_release.parent)) == rows_by_split(splits)  # the folder that contains the release
 
 
 def test_unusable_reviews_are_reported_with_their_paths(load: Loader, imdb_release: Path) -> None:
@@ -53,8 +53,9 @@ def test_release_folder_with_a_split_that_would_not_be_read_is_refused(
     load: Loader, write_csv: WriteCsv, name: str
 ) -> None:
     # A csv file that has only a header is a text file with a single line.
-    for number, path in enumerate(f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)):
-        write_csv(header=f"review {number}", name=f"data/train/{path}")
+    names = [f"{sentiment}/{number}_1.txt" for sentiment in ("pos", "neg") for number in range(9)]
+    for row, review in enumerate(names):
+        write_csv(header=f"review {row}", name=f"data/train/{review}")
     folder = write_csv(header="notes", name="data/README").parent
     assert sum(len(split) for _, split in load(folder).items()) == 18
     write_csv(*reviews(4), name=f"data/{name}")

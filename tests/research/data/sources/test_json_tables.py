@@ -14,6 +14,7 @@ from tests.messages import in_order
 from tests.research.data.conftest import Loader, WriteJsonl
 from tests.research.data.loaded_rows import rows_in
 
+# The texts contain line breaks, characters that JSON may escape, and characters that have a meaning in JSON.
 ROWS: list[dict[str, Any]] = [
     {"text": f"café\n{row} \U0001f600 [" + '{"', "label": row % 2, "spans": [{"end": 1.5}]} for row in range(40)
 ]
@@ -69,7 +70,7 @@ def test_json_values_longer_than_a_chunk_are_read(load: Loader, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("bad_element", "message"),
     [
         ("3", r"row 21 \(line 22\): not a JSON object"),
         ("null", r"row 21 \(line 22\): not a JSON object"),
@@ -82,9 +83,9 @@ def test_json_values_longer_than_a_chunk_are_read(load: Loader, tmp_path: Path) 
     ],
 )
 def test_bad_element_of_a_json_list_is_reported_with_row_and_line(
-    load: Loader, tmp_path: Path, bad: str, message: str
+    load: Loader, tmp_path: Path, bad_element: str, message: str
 ) -> None:
-    elements = [*map(json.dumps, ROWS[:20]), bad, *map(json.dumps, ROWS[20:])]
+    elements = [*map(json.dumps, ROWS[:20]), bad_element, *map(json.dumps, ROWS[20:])]
     content = "[\n" + ",\n".join(elements) + "\n]"
     (tmp_path / "reviews.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(BadRowsError, match=message):
@@ -113,6 +114,7 @@ LIST_CONTENT = json.dumps(ROWS, indent=0)
         (LIST_CONTENT + "x", r"line 362: .*found 'x'"),
         (LIST_CONTENT.replace("},\n", "}\n", 1), r"line 11: .*',' or '\]'.*'{'"),
         (LIST_CONTENT.replace("1.5", "1.5.5", 1), r"line 7: invalid JSON"),
+        # Without the closing brackets of the last row, the list and the object.
         (json.dumps({"data": ROWS}, indent=0)[:-9], r"reviews.json, line 360: invalid JSON"),
         (LIST_CONTENT.replace("1.5", "9" * 5000, 1), "invalid JSON"),  # more digits than Python's int() accepts
         ("[" * 100_000, "invalid JSON"),

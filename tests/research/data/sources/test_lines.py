@@ -73,6 +73,7 @@ def test_truncated_utf16_is_refused(load: Loader, tmp_path: Path) -> None:
 def test_lines_counts_lines_and_records_undecoded_bytes(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(b"one\r\ncaf\xe9\n\nlast")
     lines = Lines(tmp_path / "rows")
+    # The second call of pop_undecoded for a line returns False, because the first call has reset the record.
     states = [
         (content, lines.line_number, lines.last_content, lines.pop_undecoded(), lines.pop_undecoded())
         for content in lines

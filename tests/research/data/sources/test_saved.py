@@ -96,7 +96,7 @@ def test_saved_dataset_with_invalid_offsets_is_refused(load: Loader, saved_datas
     (file,) = saved_dataset.glob("*.arrow")
     content = bytearray(file.read_bytes())
     lengths = [len(f"train {row}") for row in range(40)]
-    start = content.index(np.cumsum(lengths, dtype=np.int32).tobytes())
+    start = content.index(np.cumsum(lengths, dtype=np.int32).tobytes())  # position of the ends of the texts
     content[start + 40 : start + 44] = np.int32(2**30).tobytes()  # an offset beyond the end of the texts
     file.write_bytes(content)
     with pytest.raises(ValueError, match=in_order(f"'{saved_dataset}'", "offset")) as caught:

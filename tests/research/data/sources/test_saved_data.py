@@ -24,11 +24,13 @@ def labels_by_text(splits: Splits) -> dict[str, int]:
 
 
 def test_saved_dataset_is_read_with_its_label_names(load: Loader, tmp_path: Path) -> None:
-    make_dataset("train", 40).select(range(39, -1, -1)).save_to_disk(tmp_path / "saved", num_shards=3)
+    reversed_dataset = make_dataset("train", 40).select(range(39, -1, -1))
+    reversed_dataset.save_to_disk(tmp_path / "saved", num_shards=3)
     splits = load(tmp_path / "saved")
     assert splits.task.label_names == ("pos", "neg")
     assert labels_by_text(splits) == {f"train {row}": row % 2 for row in range(40)}
-    assert min((row["id"], row["text"]) for _, split in splits.items() for row in split) == (0, "train 39")
+    texts_by_id = {row["id"]: row["text"] for _, split in splits.items() for row in split}
+    assert texts_by_id[0] == "train 39"  # ids follow the order of the saved rows
 
 
 def test_saved_dict_is_read_with_its_splits(load: Loader, tmp_path: Path) -> None:
@@ -55,4 +57,4 @@ def test_saved_folder_without_permission_is_refused(load: Loader, tmp_path: Path
     with enforce_file_modes(), pytest.raises(ValueError, match="Permission denied") as caught:
         load(tmp_path / "saved")
     assert str(tmp_path / "saved") in str(caught.value)
-    assert "dataset_dict" not in str(caught.value)
+    assert "dataset_dict" not in str(caught.value)  # the message is about the folder, not about a file in it

@@ -76,6 +76,7 @@ def test_row_ids_identify_file_and_row_despite_blank_lines_and_bad_rows(load: Lo
         rows = [{"text": f"{name} {row}", "label": row % 2} for row in range(1, 11)]
         path = write_jsonl([*rows[:4], "", "", *rows[4:9], "broken", rows[9]], name=f"data/{name}")
     splits = load(path.parent, bad_rows="skip")
+    # Each file is listed with the id of its first row. A file has 11 rows, of which one is broken.
     assert splits.files["test"] == [(names[0], 0), (names[1], 11), (names[2], 22)]
     assert splits.files["validation"] == splits.files["train"] == [("train.jsonl", 0)]
     first_ids = dict(splits.files["test"])
@@ -101,7 +102,7 @@ def test_cloned_repository_is_read(load: Loader, write_csv: WriteCsv, config: st
     folder = write_repository(write_csv, f"{config}/train-00000-of-00001.csv", f"{config}/test-00000-of-00001.csv")
     splits = load(folder)
     assert len(splits.train) + len(splits.validation) == len(splits.test) == 20
-    assert splits.files["test"] == [(f"{config}/test-00000-of-00001.csv", 0)]
+    assert splits.files["test"] == [(f"{config}/test-00000-of-00001.csv", 0)]  # 0 is the id of the first row
     assert load.reported(folder, f"{config}/")
     assert set(load(folder / config).test["text"]) == set(splits.test["text"])
 
@@ -117,7 +118,9 @@ def test_cloned_repository_with_several_configurations_is_refused(
 
 
 @pytest.mark.parametrize("name", ["test-0-of-1.parquet", "test.csv", "test.json.gz", "test.zip", "test/a.tsv"])
-def test_error_about_a_git_lfs_pointer_names_the_command_to_run(load: Loader, write_csv: WriteCsv, name: str) -> None:
+def test_error_about_a_git_lfs_pointer_contains_the_command_to_run(
+    load: Loader, write_csv: WriteCsv, name: str
+) -> None:
     folder = write_repository(write_csv, "data/train-0-of-1.csv")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345"
     path = write_csv(header=pointer, name=f"repository/data/{name}")
@@ -150,4 +153,4 @@ def test_splits_of_a_folder_can_be_saved_datasets(load: Loader, tmp_path: Path) 
     make_dataset("test", 6).save_to_disk(tmp_path / "data" / "test")
     splits = load(tmp_path / "data")
     assert splits.test["text"] == [f"test {row}" for row in range(6)]
-    assert splits.files["test"] == [("test", 0)]
+    assert splits.files["test"] == [("test", 0)]  # 0 is the id of the first row

@@ -48,7 +48,7 @@ def test_check_file_requires_a_readable_file_that_is_not_empty(tmp_path: Path) -
     (tmp_path / "empty").touch()
     (tmp_path / "pointer").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146")
     (tmp_path / "rows").write_text("x")
-    check_file(tmp_path / "rows", "rows")
+    check_file(tmp_path / "rows", "rows")  # raises no error; the second argument is the name for messages
     for name, expected in (("folder", "file"), ("missing", "file"), ("empty", "empty"), ("pointer", "git lfs pull")):
         with pytest.raises(ValueError, match=in_order(f"reviews/{name}", expected)):
             check_file(tmp_path / name, f"reviews/{name}")
@@ -58,7 +58,7 @@ def test_check_file_requires_a_readable_file_that_is_not_empty(tmp_path: Path) -
 
 
 def test_check_columns_allows_several_unnamed_columns() -> None:
-    check_columns(["", "text", "", "label"], "reviews.csv")
+    check_columns(["", "text", "", "label"], "reviews.csv")  # raises no error
     with pytest.raises(ValueError, match=in_order("reviews.csv", "'b', 'text'")):
         check_columns(["text", "b", "", "text", "b", "a"], "reviews.csv")
 

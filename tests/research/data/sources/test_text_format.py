@@ -11,7 +11,7 @@ from research.data.sources.text_tables import CsvTable
 
 
 @pytest.mark.parametrize(("encoding", "expected"), [(None, "--encoding"), ("utf-8", "utf-8"), ("ascii", "ascii")])
-def test_undecodable_row_is_reported_with_the_encoding_or_the_setting(
+def test_undecodable_row_is_reported_with_its_encoding_or_with_the_setting_for_it(
     tmp_path: Path, encoding: str | None, expected: str
 ) -> None:
     (tmp_path / "rows.csv").write_bytes(b"text,label\nfine,1\ncaf\xe9,0\n")

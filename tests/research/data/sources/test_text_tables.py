@@ -23,7 +23,7 @@ def test_csv_separators_are_detected_and_reported(load: Loader, tmp_path: Path, 
     assert load.reported("reviews.csv", f"'{separator}'")
 
 
-def test_columns_setting_names_the_columns_of_a_file_without_header(load: Loader, write_csv: WriteCsv) -> None:
+def test_columns_setting_gives_names_to_the_columns_of_a_file_without_header(load: Loader, write_csv: WriteCsv) -> None:
     lines = [f"review {row},label {row % 2}" for row in range(39)]
     splits = load(write_csv(*lines, header="the first,label 1"), columns=["text", "label"])
     assert "the first" in texts_in(splits)
@@ -39,6 +39,7 @@ def test_csv_ignores_unnamed_columns(load: Loader, write_csv: WriteCsv) -> None:
 
 def test_tsv_reports_the_line_with_too_many_fields(load: Loader, write_csv: WriteCsv) -> None:
     lines = [line.replace(",", "\t") for line in reviews(10)]
+    # The row has 3 fields instead of 2.
     with pytest.raises(BadRowsError, match=in_order("reviews.tsv, row 11 (line 12): 3 ", "2")):
         load(write_csv(*lines, "a\tb\tc", name="reviews.tsv", header="text\tlabel"))
 

@@ -16,7 +16,7 @@ from tests.research.data.sources.small_files import write_delimited_text
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
 @pytest.mark.parametrize(("closing_lines", "last_line"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
-def test_error_about_an_unclosed_quote_names_the_enclosed_lines(
+def test_error_about_an_unclosed_quote_contains_the_numbers_of_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str, closing_lines: list[str], last_line: int
 ) -> None:
     lines = [
@@ -26,12 +26,13 @@ def test_error_about_an_unclosed_quote_names_the_enclosed_lines(
         *closing_lines,
         *reviews(5 if closing_lines else 0),
     ]
+    # Line 1 is the header, so the open quote is in line 12.
     with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {last_line:,}: ", "line 12 ", "--quoting none")):
         load(write_csv(*lines), bad_rows=bad_rows)
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-def test_error_about_a_quote_closed_in_a_later_row_names_the_enclosed_lines(
+def test_error_about_a_quote_closed_in_a_later_row_contains_the_numbers_of_the_enclosed_lines(
     load: Loader, write_csv: WriteCsv, bad_rows: str
 ) -> None:
     five_lines = ['"tis the season,label 0', *reviews(3), 'that was the season",label 1']
@@ -88,6 +89,7 @@ def test_quote_closed_in_a_later_row_is_detected_in_a_sorted_file(
         row_template.format(number=number, label=number // 1500, score=9 * number // 3000) for number in range(3000)
     ]
     lines[2000] = lines[2000].replace("review", '"tis review')
+    # If rows have several labels, the row that closes the quote has a combination of labels that no other row has.
     lines[2003] = lines[2003].replace("review 2003", 'review 2003"').replace("label 1|label 2", "label 2|label 0")
     with pytest.raises(BadRowsError, match=in_order("lines 2,002 to 2,005: ", "other rows", ".jsonl")):
         load(write_csv(*lines, header=header), text_column="text")
@@ -143,6 +145,7 @@ def test_quoted_tsv_with_one_ambiguous_quote_is_refused(load: Loader, tmp_path: 
     path = write_delimited_text(tmp_path / "reviews.tsv", rows, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:11], f"{unusual_line}\n", *lines[11:]]))
+    # In 20 of the lines, quotes are doubled inside a quoted field.
     with pytest.raises(
         ValueError, match=in_order("reviews.tsv", "20 lines", "line 12 ", "--quoting csv", "--quoting none")
     ):

@@ -29,7 +29,7 @@ def import_plugins(plugins: Sequence[str]) -> None:
         with ErrorsAttributedTo(f"plugin '{plugin}'"):
             try:
                 if plugin.endswith(".py"):
-                    _import_file(Path(plugin))
+                    _import_file(plugin)
                 else:
                     _import_module(plugin)
             except SystemExit as error:
@@ -49,7 +49,7 @@ def check_plugins(plugins: Sequence[str]) -> None:
     """
     for plugin in plugins:
         if plugin.endswith(".py"):
-            _check_file(Path(plugin))
+            _find_file(plugin)
             continue
         top = plugin.partition(".")[0]  # only the top-level package: finding a submodule would import its package
         if top not in sys.modules and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:
@@ -64,15 +64,17 @@ def hash_plugins(plugins: Sequence[str]) -> dict[str, str]:
     """
     hashes = {}
     for plugin in plugins:
-        file = plugin if plugin.endswith(".py") else sys.modules[plugin].__file__
+        file = _find_file(plugin) if plugin.endswith(".py") else sys.modules[plugin].__file__
         if file is not None:  # a namespace package has no file
             hashes[plugin] = file_sha256(Path(file))
     return hashes
 
 
-def _check_file(path: Path) -> None:
-    if not expand_path(str(path)).is_file():
-        raise ValueError(f"There is no file {path} for --plugin; expected a .py file or the name of a module.")
+def _find_file(plugin: str) -> Path:
+    path = expand_path(plugin)
+    if not path.is_file():
+        raise ValueError(f"There is no file {plugin} for --plugin; expected a .py file or the name of a module.")
+    return path
 
 
 def _import_module(plugin: str) -> None:
@@ -90,8 +92,8 @@ def _import_module(plugin: str) -> None:
         raise ValueError(f"No module '{plugin}' for --plugin. If it is a file, include the suffix .py.") from None
 
 
-def _import_file(path: Path) -> None:
-    _check_file(path)
+def _import_file(plugin: str) -> None:
+    path = _find_file(plugin)
     treat_as_user_code(path)
     name = f"midway_plugin_{path.resolve().stem}"
     loaded = sys.modules.get(name)

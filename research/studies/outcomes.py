@@ -176,7 +176,7 @@ def collect_outcomes(
     """
     in_grid = {trial.id for trial in trials}
     num_finished_outside_grid = sum(
-        entry.trial.id not in in_grid and _state(entry) == "finished" for entry in entries.values()
+        entry.trial.id not in in_grid and trial_state(entry) == "finished" for entry in entries.values()
     )
     outcomes = [_read_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}
@@ -184,7 +184,7 @@ def collect_outcomes(
         replace(_read_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
         for entry in entries.values()
         if entry.trial.id not in in_grid
-        and _state(entry) == "failed"
+        and trial_state(entry) == "failed"
         and (settings := _arm_settings(entry.trial)) in arms  # by settings: names of arms may have changed since
     ]
     return StudyOutcomes(spec, directory, outcomes, num_finished_outside_grid, failed_outside_grid)
@@ -199,14 +199,15 @@ def _read_outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> 
     run_directory = directory / TRIALS / trial.id
     if entry is None:
         return Outcome(trial, run_directory, "waiting")
-    state = _state(entry)
+    state = trial_state(entry)
     result = try_read_result(run_directory) if state == "finished" else None
     if state == "finished" and result is None:  # its files are on another machine
         result = {"metrics": entry.attributes["metrics"]}
     return Outcome(trial, run_directory, state, result, entry.attributes.get("error"))
 
 
-def _state(entry: StorageEntry) -> State:
+def trial_state(entry: StorageEntry) -> State:
+    """Return the state of a trial in the storage, as reports name it."""
     states: dict[TrialState, State] = {
         TrialState.COMPLETE: "finished",
         TrialState.PRUNED: "finished",

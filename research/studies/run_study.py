@@ -25,7 +25,7 @@ from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
-from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
+from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled, trial_state
 from research.studies.progress import format_count, format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
@@ -202,7 +202,7 @@ def print_plan(
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
         entry = entries.get(trial.id)
-        table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.state.name.lower())
+        table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else trial_state(entry))
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in FINISHED_STATES]
     num_arms = len({trial.arm for trial in trials})

@@ -39,6 +39,15 @@ def test_plugin_file_is_imported_once_per_path(working_directory: Path) -> None:
     assert is_user_code(str(working_directory / "mine.py"))
 
 
+def test_plugin_file_may_be_in_the_home_directory(working_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(working_directory))
+    (working_directory / "mine.py").write_text(COUNT_IMPORTS)
+    check_plugins(["~/mine.py"])
+    import_plugins(["~/mine.py"])
+    assert (working_directory / "imports.txt").read_text() == "."
+    assert hash_plugins(["~/mine.py"]) == {"~/mine.py": hashlib.sha256(COUNT_IMPORTS.encode()).hexdigest()}
+
+
 def test_plugin_file_is_imported_again_after_an_error(working_directory: Path) -> None:
     (working_directory / "mine.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError) as caught:

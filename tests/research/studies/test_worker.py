@@ -28,7 +28,7 @@ def restore_signal_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("session_cache", "restore_signal_handlers")
+@pytest.mark.usefixtures("use_session_cache", "restore_signal_handlers")
 def test_worker_records_one_trial_as_finished_and_one_as_failed(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
@@ -53,7 +53,7 @@ def test_worker_records_one_trial_as_finished_and_one_as_failed(
     assert log_path(tmp_path, finished.trial.id).exists()
 
 
-@pytest.mark.usefixtures("session_cache", "restore_signal_handlers")
+@pytest.mark.usefixtures("use_session_cache", "restore_signal_handlers")
 def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")
     spec = StudySpec(name="a")

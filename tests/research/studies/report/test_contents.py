@@ -55,7 +55,7 @@ def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyO
     assert len(contents.ranked) == 3
 
 
-def test_ranking_is_omitted_if_the_metric_is_unknown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_ranking_is_omitted_if_no_trial_has_the_metric(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     spec = dataclasses.replace(finished_study.spec, metric="pearson")
     contents = collect_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
     assert contents.reasons.keys() == {"ranking"}

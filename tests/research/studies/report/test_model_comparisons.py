@@ -43,7 +43,7 @@ def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None
     study = study_with_predictions(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
     (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert comparison.over_all_seeds is not None
-    assert comparison.over_all_seeds.difference == pytest.approx(-0.5)  # mean distance
+    assert comparison.over_all_seeds.difference == pytest.approx(-0.5)  # mean distances from the labels: 0 and 0.5
     assert comparison.by_seed == {}
 
 

@@ -21,7 +21,7 @@ def test_grid_expands_to_all_combinations_with_seeds_in_the_given_order() -> Non
     assert [(trial.settings["head"], trial.settings["lr"], trial.seed) for trial in trials] == [
         (head, lr, seed) for head in ("linear", "lstm") for lr in (1e-5, 3e-5) for seed in (3, 1)
     ]
-    assert [trial.arm for trial in trials[::2]] == [
+    assert [trial.arm for trial in trials[::2]] == [  # the trials with the first seed
         "linear, lr=1e-05",
         "linear, lr=3e-05",
         "lstm, lr=1e-05",

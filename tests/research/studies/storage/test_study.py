@@ -84,7 +84,7 @@ def test_worker_declared_dead_does_not_requeue_its_trial_a_second_time(tmp_path:
         age_heartbeats(tmp_path)
         other_connection.requeue_dead_trials()
         assert other_connection.claim("fast") is not None
-        study.requeue_killed(claim)  # the run was killed later
+        study.requeue_killed(claim)  # the slow worker's run is killed after the trial was claimed again
         assert other_connection.claim("another") is None
 
 
@@ -139,7 +139,8 @@ def test_dropped_waiting_trials_can_be_added_again(tmp_path: Path) -> None:
         claim = study.claim("a worker")
         assert claim is not None
         assert claim.trial.id == trials[0].id
-        assert study.drop_waiting({trials[1].id}) == 1  # not the running trial
+        # The running trial is never dropped, and trials[1] is named as a trial to keep.
+        assert study.drop_waiting(ids_to_keep={trials[1].id}) == 1
         assert list(study.entries()) == [trials[0].id, trials[1].id]
         assert study.add(trials) == 1
         assert study.entries()[trials[2].id].state == TrialState.WAITING
@@ -160,7 +161,7 @@ def test_failure_to_open_a_study_closes_the_connections(tmp_path: Path) -> None:
     assert str(tmp_path / STORAGE_FILE) not in [file.path for file in psutil.Process().open_files()]
 
 
-def test_storage_keeps_the_first_metric_of_a_study(tmp_path: Path) -> None:
+def test_storage_keeps_the_first_metric_and_split_of_a_study(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study:
         assert study.save_spec(dataclasses.asdict(StudySpec(metric="mcc"))) is None
         message = study.save_spec(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))

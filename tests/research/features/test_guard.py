@@ -69,7 +69,8 @@ def decide_for(build_rehearsal: BuildRehearsal) -> Decide:
 
     def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> CachingDecision:
         rehearsal = build_rehearsal(timeline=timeline, **{"freeze": ["encoder"], **settings})
-        hook_entries = entries_planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
+        blocks = ["embeddings", "layer.0", "layer.1", "head"]  # of a tiny encoder with a head
+        hook_entries = entries_planned_by_hooks(hooks, rehearsal.config, blocks)
         entries = [*parse_timeline(rehearsal.config), *hook_entries]
         return decide_caching(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
 
@@ -87,7 +88,7 @@ ALLOWED_TIMELINES: dict[str, Entries] = {
     "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
     "dropout of a frozen encoder": [{"at": "50%", "set_dropout": 0.3}],
     "same length": [{"at": "50%", "set_max_length": 32}],
-    "condition": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
+    "conditional edit": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
 }
 
 
@@ -132,18 +133,18 @@ REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
         [{"at": "0%", "set_max_length": 16}, {"at": "3st", "set_max_length": 32}],
         "inputs are truncated to 16 tokens instead of 32 after step 0 (",
     ),
-    "condition": (
+    "conditional edit": (
         [{"when": "above(validation/accuracy, 0.8)", "unfreeze": "encoder.layer[-1]"}],
         "the encoder trains once above(validation/accuracy, 0.8) (unfreeze(modules='encoder.layer[-1]'))",
     ),
-    "condition on a later head": (
+    "conditional edit of a later head": (
         [
             {"at": "3st", "replace_head": "lstm"},
             {"when": "above(validation/accuracy, 0.8)", "unfreeze": "name:head.forwards.*", "set_max_length": 8},
         ],
         "inputs are truncated to 8 tokens instead of 32 once above(",
     ),
-    "condition on a head that stays for a while": (
+    "conditional edit of a head that may be replaced before": (
         [
             {"at": "3st", "replace_head": "lstm"},
             {"at": "6st", "replace_head": "linear"},
@@ -254,10 +255,10 @@ def test_wants_caching_by_default_in_runs_longer_than_one_epoch() -> None:
 @pytest.fixture
 def frozen_rehearsal(build_rehearsal: BuildRehearsal) -> Rehearsal:
     """Return a rehearsal with a frozen encoder, and the model in training mode."""
-    run: Rehearsal = build_rehearsal()
-    run.apply([EditRequest("freeze", {"modules": "encoder"})])
-    run.encoder_with_head.train()
-    return run
+    rehearsal: Rehearsal = build_rehearsal()
+    rehearsal.apply([EditRequest("freeze", {"modules": "encoder"})])
+    rehearsal.encoder_with_head.train()
+    return rehearsal
 
 
 def test_snapshot_detects_changes_of_the_encoder_by_hooks(frozen_rehearsal: Rehearsal) -> None:

@@ -14,12 +14,21 @@ from torch import Tensor
 from research.features.store import MANIFEST, DamageError, FeatureStore, Layer, RowLayout, write_features
 
 WIDTH = 5
+"""Size of a hidden state."""
 LENGTHS = np.array([3, 9, 1, 4, 9], dtype=np.int32)
+"""Number of tokens in each of five rows, before truncation."""
 MAX_LENGTH = 6
+"""Number of tokens to which rows are truncated; 20 tokens remain in total."""
 
 
 def make_layers(stored: str = "float32", given: str = "float32", numbers: tuple[int, ...] = (0, 1, 2)) -> list[Layer]:
-    """Return the descriptions of layer files."""
+    """Return the descriptions of layer files.
+
+    Args:
+        stored: type of the numbers in the files.
+        given: type of the encoder's output.
+        numbers: numbers of the layers.
+    """
     return [Layer(f"layer-{number}.bin", WIDTH, stored, given) for number in numbers]
 
 
@@ -101,7 +110,7 @@ def test_read_batch_rounds_values_stored_in_half_precision(write_entry: WriteEnt
         write_entry(make_layers("bfloat16"), "bfloat16"),
     )
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (float32_folder, bfloat16_folder)]
-    assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
+    assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]  # 3 layers, 20 tokens, 4 or 2 bytes per number
     mask = mask_of([1], left=False)
     exact, rounded = (
         FeatureStore(folder, layout).read_batch(np.array([1]), mask, all_layers=False)
@@ -142,6 +151,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty manifest": (lambda folder: (folder / MANIFEST).write_text(""), "manifest"),
     "list for manifest": (lambda folder: (folder / MANIFEST).write_text("[1]"), "manifest"),
 }
+"""For each kind of damage: a function that causes it in a folder, and the expected message."""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -153,7 +163,7 @@ def test_store_detects_damage(write_entry: WriteEntry, layout: RowLayout, damage
         FeatureStore(folder, layout)
 
 
-def test_store_detects_any_change_of_the_manifest(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_store_detects_any_change_of_the_manifests_content(write_entry: WriteEntry, layout: RowLayout) -> None:
     folder = write_entry(make_layers())
     content = json.loads((folder / MANIFEST).read_text())["content"]
     original = (folder / MANIFEST).read_bytes()
@@ -167,7 +177,7 @@ def test_store_detects_any_change_of_the_manifest(write_entry: WriteEntry, layou
         else:  # the changed byte is whitespace
             assert json.loads((folder / MANIFEST).read_text())["content"] == content
         (folder / MANIFEST).write_bytes(original)
-    assert num_detected > 0.7 * len(original) / 4
+    assert num_detected > 0.7 * len(original) / 4  # most of the changed bytes are not whitespace
 
 
 def test_store_refuses_a_layout_with_different_lengths(write_entry: WriteEntry) -> None:

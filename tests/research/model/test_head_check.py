@@ -88,7 +88,7 @@ class NaNWithoutTokens(PoolingHead):
 
 
 class FixedWidth(PoolingHead):
-    """A weighted sum with one weight for each of 16 positions, as many as the head check uses at first."""
+    """A weighted sum with 16 weights: as many as the check's rows have positions before they get more padding."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)

@@ -21,6 +21,7 @@ from tests.messages import collect_messages
 LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), max_length=8)
 """Two rows with three tokens in total."""
 KEY = "0123abcd"
+"""Key of the entries, unless a test needs several."""
 
 
 def layer_file(number: int) -> Layer:
@@ -38,9 +39,9 @@ class RecordingBuilder:
     def find_or_build(self, folder: Path, layers: Layers = "last", key: str = KEY) -> FeatureStore:
         def build(target: Path) -> None:
             self.built.append(layers)
-            contents = [layer_file(number) for number in range(3)]
-            contents = contents if layers == "all" else contents[-1:]
-            write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
+            all_files = [layer_file(number) for number in range(3)]
+            layer_files = all_files if layers == "all" else all_files[-1:]
+            write_features(target, layer_files, [[torch.ones(3, 4)] * len(layer_files)])
 
         with collect_messages(self.messages):
             return find_or_build(folder, key, layers, LAYOUT, build)

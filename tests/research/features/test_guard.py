@@ -184,7 +184,9 @@ def test_decide_caching_refuses_edits_that_users_define(decide_for: Decide, when
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
 def test_decide_caching_refuses_an_encoder_that_trains(decide_for: Decide, settings: dict[str, Any]) -> None:
-    assert decide_for([], **settings) == CachingDecision("the encoder trains", starts_frozen=False, layers="last")
+    assert decide_for([], **settings) == CachingDecision(
+        reason="the encoder trains", starts_frozen=False, layers="last"
+    )
 
 
 def test_decide_caching_considers_planned_edits_of_hooks(decide_for: Decide) -> None:

@@ -46,7 +46,7 @@ def test_ema_equals_the_documented_average_and_does_not_affect_training(start_ru
     for step, decay in list(zip(baseline.after_steps, DECAYS, strict=True))[1:]:
         average = average * decay + step[name] * (1 - decay)
     torch.testing.assert_close(recorder.in_evaluations[-1][name], average)
-    torch.testing.assert_close(weights_of(run)[name], average)
+    torch.testing.assert_close(weights_of(run)[name], average)  # after training, the model has the averages
     assert not torch.equal(average, baseline.after_steps[-1][name])
 
 
@@ -55,6 +55,7 @@ def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -
     run = start_run([hook, recorder], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
     train(run)
     averages = hook.state_dict()["averages"]
+    # The third step is the first of the new head, so its weights are the whole average.
     assert torch.equal(averages["head.out.weight"], recorder.after_steps[2]["head.out.weight"])
     encoder_name = "encoder.encoder.layer.0.output.dense.weight"
     assert not torch.equal(averages[encoder_name], recorder.after_steps[2][encoder_name])
@@ -67,6 +68,7 @@ def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
     run = start_run([hook, recorder], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
     train(run)
     layer_0, layer_1 = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
+    # Layer 1 becomes layer 0 after the third step.
     assert torch.allclose(recorder.in_evaluations[-1][layer_0], recorder.after_steps[1][layer_1], atol=1e-6)
     assert not torch.allclose(recorder.after_steps[1][layer_0], recorder.after_steps[1][layer_1], atol=1e-3)
 

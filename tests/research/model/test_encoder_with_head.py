@@ -67,7 +67,7 @@ def test_output_units_scale_and_shift_logits_and_are_saved(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_forward_passes_all_hidden_states_to_the_head_starting_with_the_embeddings(family: str) -> None:
+def test_head_gets_all_hidden_states_starting_with_the_embeddings_if_it_wants_them(family: str) -> None:
     model = tiny_model(family, "all_layers_probe").eval()
     batch = tiny_batch()
     outputs = model.encoder(**batch, output_hidden_states=True)
@@ -92,9 +92,9 @@ def test_forward_accepts_token_type_ids_in_every_family(family: str) -> None:
     zeros = torch.zeros_like(batch["input_ids"])
     torch.testing.assert_close(model(**batch).logits, model(**batch, token_type_ids=zeros).logits)
     assert model.takes_token_type_ids is (family not in {"distilbert", "modernbert", "mpnet"})
-    ones = model(**batch, token_type_ids=zeros + 1).logits
+    logits_with_ones = model(**batch, token_type_ids=zeros + 1).logits
     has_segments = family in {"albert", "bert", "electra", "roberta", "xlm-roberta"}  # has embeddings of token types
-    assert torch.equal(ones, model(**batch).logits) is not has_segments
+    assert torch.equal(logits_with_ones, model(**batch).logits) == (not has_segments)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -223,11 +223,11 @@ def dropout_probabilities(encoder: nn.Module) -> set[float]:
 def test_build_model_sets_dropout(minilm_with_probe: EncoderWithHead) -> None:
     model = build_model(RunConfig(head="probe", dropout=0.3, attention_dropout=None), Regression(("score",)))
     assert dropout_probabilities(model.encoder) == {0.3, 0.1}  # attention keeps the encoder's 0.1
-    assert dropout_probabilities(minilm_with_probe.encoder) == {0.1, 0.0}
+    assert dropout_probabilities(minilm_with_probe.encoder) == {0.1, 0.0}  # attention_dropout is set to 0.0
     assert (model.config.problem_type, model.config.num_labels) == ("regression", 1)
 
 
-def test_build_model_refuses_unknown_names() -> None:
+def test_build_model_refuses_unknown_names_and_a_max_length_above_that_of_the_encoder() -> None:
     task = SingleLabel(("no", "yes"))
     with pytest.raises(ValueError, match=r"head 'prob'.*'probe'\?"):
         build_model(RunConfig(head="prob"), task)

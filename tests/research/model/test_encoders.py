@@ -278,7 +278,7 @@ def test_load_encoder_refuses_a_model_with_a_head(tmp_path: Path) -> None:
         ("{", "cannot be used: Expecting property name"),
     ],
 )
-def test_load_encoder_config_refuses_unsupported_models(
+def test_load_encoder_config_refuses_unsupported_models_and_invalid_configs(
     encoder_folder: Path, config: dict[str, object] | list[object] | str, message: str
 ) -> None:
     executed_marker = encoder_folder / "executed_marker"

@@ -13,6 +13,7 @@ from research.studies.storage.trials import StorageEntry
 
 
 def finished_entry(trial: Trial, seconds: float) -> StorageEntry:
+    """Return the entry of a finished trial. Its key and its value do not matter here."""
     return StorageEntry(trial, TrialState.COMPLETE, {"seconds": seconds}, key=0, value=0.5)
 
 

@@ -90,7 +90,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     metrics = {"test": {"accuracy": 0.5}}
     stored: list[tuple[Trial, TrialState, dict[str, Any]]] = [
         (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are on another machine
-        (trials[1], TrialState.PRUNED, {"metrics": {}}),
+        (trials[1], TrialState.PRUNED, {"metrics": {}}),  # finished, but the metric is not defined
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
         (trials[3], TrialState.RUNNING, {}),
         (trials[4], TrialState.WAITING, {}),

@@ -31,5 +31,6 @@ def test_hparams_contain_each_trial_once(page: Path, finished_study: StudyOutcom
         hparams = HParamsPluginData.FromString(content).session_start_info.hparams
         assert hparams["arm"].string_value == outcome.trial.arm
         assert hparams["seed"].number_value == outcome.trial.seed
+        # Besides arm and seed, the settings that differ between arms.
         assert hparams.keys() == {"arm", "seed", "head", "lr", "head_lr", "timeline"}
         assert hparams["head_lr"].number_value == outcome.trial.settings["head_lr"]

@@ -28,13 +28,14 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
-    # The first cell of a row contains the arm's marker and its name.
+    # Columns: arm (marker and name), mean, verdict, difference, two p values, standard deviation, number of seeds, seeds
+    # needed.
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
         arm = row[0].split(maxsplit=1)[1]
-        mean, spread = f"{means[arm]:.4f}", f"{statistics.stdev(values[arm]):.4f}"
-        assert (row[1].split()[0], row[-3], row[-2]) == (mean, spread, "2")
-        assert f"| 2 | {mean} | {spread} |" in markdown
+        mean, deviation = f"{means[arm]:.4f}", f"{statistics.stdev(values[arm]):.4f}"
+        assert (row[1].split()[0], row[-3], row[-2]) == (mean, deviation, "2")
+        assert f"| 2 | {mean} | {deviation} |" in markdown
         difference = f"{means[arm] - means['linear']:+.4f}"
         if arm == "linear":
             assert row[2] == "baseline"

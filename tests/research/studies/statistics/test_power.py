@@ -12,7 +12,13 @@ from research.studies.statistics.power import MAX_SEEDS, MIN_SEEDS, seeds_needed
 
 
 def power(effect: float, num_seeds: int, level: float) -> float:
-    """Return the probability of a significant difference with the correct sign."""
+    """Return the probability that the paired t test finds a significant difference with the correct sign.
+
+    Args:
+        effect: true mean of the paired differences, in their standard deviations.
+        num_seeds: number of pairs.
+        level: significance level.
+    """
     return float(nct.sf(t.isf(level / 2, num_seeds - 1), num_seeds - 1, effect * math.sqrt(num_seeds)))
 
 

@@ -118,7 +118,7 @@ def test_adding_trials_uses_few_transactions_and_polling_uses_few_statements(tmp
         try:
             assert study.add(trials) == num_seeds
             assert sum(statement.startswith("BEGIN") for statement in statements) < 10
-            study.entries()
+            study.entries()  # reads all trials
             statements.clear()
             study.entries()
             assert len(statements) == 2  # BEGIN and one SELECT

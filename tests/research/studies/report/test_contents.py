@@ -24,7 +24,7 @@ def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes
     assert contents.ranked == collect_contents(finished_study).ranked
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
-    assert "test" in reason
+    assert "test" in reason  # the split whose predictions are missing
     assert [outcome for outcome, _ in contents.missing.with_missing_files] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
     assert f"Not shown: {reason}." in page
@@ -40,8 +40,8 @@ def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: Stu
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
     contents = collect_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
-    (skipped_trials,) = contents.skipped_trials
-    assert skipped_trials.startswith(f"{outcome.trial.id}: ")
+    (skipped_trial,) = contents.skipped_trials
+    assert skipped_trial.startswith(f"{outcome.trial.id}: ")
     assert (len(contents.model_comparisons), contents.reasons) == (2, {})
 
 

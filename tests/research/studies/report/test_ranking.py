@@ -28,8 +28,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
-    # Columns: arm (marker and name), mean, verdict, difference, two p values, standard deviation, number of seeds, seeds
-    # needed.
+    # Columns: arm (marker and name), mean, verdict, difference, two p values, standard deviation, seeds, seeds needed.
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
         arm = row[0].split(maxsplit=1)[1]

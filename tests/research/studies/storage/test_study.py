@@ -49,9 +49,9 @@ def age_heartbeats(directory: Path) -> None:
         assert changed.rowcount > 0
 
 
-@pytest.mark.parametrize("second_attempt", ["waits", "runs", "failed", "finished"])
+@pytest.mark.parametrize("second_attempt", ["waiting", "running", "failed", "finished"])
 def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_path: Path, second_attempt: str) -> None:
-    # `second_attempt` is what the requeued trial does when the slow worker reports its result.
+    # `second_attempt` is the state of the requeued trial when the slow worker reports its result.
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -59,7 +59,7 @@ def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_pat
         age_heartbeats(tmp_path)
         other_connection.requeue_dead_trials()
         assert [entry.state for entry in other_connection.entries().values()] == [TrialState.WAITING]
-        second_claim = None if second_attempt == "waits" else other_connection.claim("fast")
+        second_claim = None if second_attempt == "waiting" else other_connection.claim("fast")
         if second_attempt == "failed":
             assert second_claim is not None
             other_connection.fail(second_claim, "the directory is in use")
@@ -67,7 +67,7 @@ def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_pat
             assert second_claim is not None
             other_connection.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}}, seconds=2.0)
-        if second_attempt == "runs":
+        if second_attempt == "running":
             assert second_claim is not None
             other_connection.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
         (entry,) = other_connection.entries().values()
@@ -101,7 +101,7 @@ def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
         worker.wait_for("first line", functools.partial(is_ready, worker))
     (tmp_path / "go").touch()
     assert [worker.wait() for worker in workers] == [0] * 4
-    claimed = [line for worker in workers for line in worker.read_output().split()[1:]]
+    claimed = [line for worker in workers for line in worker.read_output().split()[1:]]  # without "ready"
     assert sorted(claimed) == sorted(trial.id for trial in trials)
 
 

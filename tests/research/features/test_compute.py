@@ -131,7 +131,7 @@ def test_hidden_states_of_all_layers_are_reused_by_heads_that_read_all_layers_or
     assert computed_splits == SPLITS
 
 
-def test_features_of_all_layers_serve_every_head(
+def test_ensure_features_stores_all_layers_once_for_every_head_unless_the_encoder_trains(
     prepare_run: PrepareRun, computed_splits: list[str], tiny_encoder: Path, tmp_path: Path
 ) -> None:
     config = prepare_run(max_length=24).config
@@ -142,7 +142,7 @@ def test_features_of_all_layers_serve_every_head(
         can_use_features = ensure_features(RunConfig(**settings), "all")
     assert can_use_features
     assert computed_splits == SPLITS
-    assert sum("47 rows of train" in line for line in messages) == 1
+    assert sum("47 rows of train" in line for line in messages) == 1  # all training rows of `tiny_reviews`
     with collect_messages(messages):
         can_use_features = ensure_features(RunConfig(**settings), "all")
     assert can_use_features
@@ -169,7 +169,7 @@ def test_size_of_the_hidden_states_is_reported_with_advice_on_how_to_reduce_it(
     assert len(announcements) == 1
     values = [f"{megabytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
     assert re.search(".*".join(map(re.escape, values)), announcements[0])
-    assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
+    assert messages[-1].endswith(f" {tmp_path / 'cache'}.")  # where the hidden states are stored
     float32_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     prepare_run(cache_dtype="bf16", messages=messages)
     total_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
@@ -210,6 +210,7 @@ def test_hidden_states_of_all_layers_are_not_cached_if_the_last_differs_from_the
 
     def run_encoder_with_shift(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
         states = original(self, *arguments, all_layers=all_layers, **named)
+        # Without `all_layers`, this is a single tensor: the output of the last layer.
         return states + 1 if isinstance(states, Tensor) else states
 
     monkeypatch.setattr(EncoderWithHead, "run_encoder", run_encoder_with_shift)

@@ -51,11 +51,11 @@ WriteEntry = Callable[..., Path]
 def write_entry(tmp_path: Path, layout: RowLayout) -> WriteEntry:
     """Return a function that writes the hidden states of five rows in batches of two, and returns the folder."""
 
-    def write_rows(contents: list[Layer], name: str = "entry") -> Path:
+    def write_rows(layers: list[Layer], name: str = "entry") -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        dtype = getattr(torch, contents[0].given)
-        numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in contents]
+        dtype = getattr(torch, layers[0].given)
+        numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in layers]
         batches = (
             [
                 torch.cat([random_states(row, number, dtype) for row in layout.order[start : start + 2]])
@@ -63,7 +63,7 @@ def write_entry(tmp_path: Path, layout: RowLayout) -> WriteEntry:
             ]
             for start in range(0, len(LENGTHS), 2)
         )
-        write_features(folder, contents, batches)
+        write_features(folder, layers, batches)
         return folder
 
     return write_rows

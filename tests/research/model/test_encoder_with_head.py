@@ -86,14 +86,15 @@ def test_forward_ignores_padding_on_the_right(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_forward_accepts_token_type_ids_in_every_family(family: str) -> None:
+def test_token_type_ids_are_accepted_in_every_family_and_matter_if_it_has_segments(family: str) -> None:
     model = tiny_model(family).eval()
     batch = tiny_batch((6, 6))
     zeros = torch.zeros_like(batch["input_ids"])
     torch.testing.assert_close(model(**batch).logits, model(**batch, token_type_ids=zeros).logits)
     assert model.takes_token_type_ids is (family not in {"distilbert", "modernbert", "mpnet"})
     logits_with_ones = model(**batch, token_type_ids=zeros + 1).logits
-    has_segments = family in {"albert", "bert", "electra", "roberta", "xlm-roberta"}  # has embeddings of token types
+    # In these families, the embeddings depend on the token types.
+    has_segments = family in {"albert", "bert", "electra", "roberta", "xlm-roberta"}
     assert torch.equal(logits_with_ones, model(**batch).logits) == (not has_segments)
 
 

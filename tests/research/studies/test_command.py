@@ -45,7 +45,8 @@ def test_flags_define_a_grid() -> None:
 
 def test_value_in_the_base_is_noted_as_unused_if_the_grid_varies_the_setting(tmp_path: Path) -> None:
     command = parse("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
-    assert [re.findall(r"\bhead\b|'mlp'", note) for note in command.notes] == [["head", "'mlp'"]]
+    (note,) = command.notes
+    assert re.search(r"\bhead\b.*'mlp'", note)
     assert command.spec.base["seed"] == 3
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("head: lstm\nlr: 0.5\n")
@@ -110,8 +111,7 @@ def test_report_texts_is_on_by_default() -> None:
 
 
 def test_seeds_may_be_a_range_and_the_timeout_is_checked() -> None:
-    command = parse_study(["--seeds", "0-4", "--trial_timeout", "2h", "--drop_waiting"])
-    assert isinstance(command, StudyCommand)
+    command = parse("--seeds", "0-4", "--trial_timeout", "2h", "--drop_waiting")
     assert (command.settings.trial_timeout, command.settings.drop_waiting) == ("2h", True)
     assert [trial.seed for trial in expand(command.spec)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="2 days"):

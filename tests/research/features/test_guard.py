@@ -156,7 +156,7 @@ REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED_TIMELINES)
-def test_decide_caching_gives_an_edit_that_changes_the_encoder_as_reason(decide_for: Decide, case: str) -> None:
+def test_decide_caching_names_an_edit_that_changes_the_encoder_as_the_reason(decide_for: Decide, case: str) -> None:
     timeline, reason = REFUSED_TIMELINES[case]
     decision = decide_for(timeline)
     assert decision.reason is not None
@@ -207,7 +207,7 @@ class ChangesBatches(Hook):
 
 
 @pytest.mark.parametrize(("hook", "change"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
-def test_decide_caching_gives_a_hook_that_changes_the_forward_pass_as_reason(
+def test_decide_caching_names_a_hook_that_changes_the_forward_pass_as_the_reason(
     decide_for: Decide, hook: Hook, change: str
 ) -> None:
     assert re.search(rf"hook {type(hook).__name__} .*{change}", decide_for([], [hook]).reason or "")

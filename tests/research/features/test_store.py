@@ -199,7 +199,7 @@ def test_store_compares_hashes_once_per_process_and_sizes_always(write_entry: Wr
         FeatureStore(checked, layout)
 
 
-def test_read_batch_is_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_read_batch_returns_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
     store = FeatureStore(write_entry(make_layers()), layout)
     mask = mask_of([1], left=False)
     first = store.read_batch(np.array([1]), mask, all_layers=False)

@@ -115,7 +115,7 @@ def test_focal_has_finite_gradients_for_rows_predicted_with_certainty(gamma: flo
     assert logits.grad.isfinite().all()
 
 
-def test_bce_averages_over_labels() -> None:
+def test_bce_averages_over_labels_and_can_balance_positive_labels() -> None:
     def binary(logit: float, label: float) -> float:
         return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
 

@@ -183,7 +183,7 @@ def test_head_keeps_its_own_initialisation(minilm_with_probe: EncoderWithHead) -
         assert torch.equal(weights["out.bias"], torch.full_like(weights["out.bias"], 0.5))
 
 
-def test_head_initialisation_depends_only_on_the_seed() -> None:
+def test_initialisation_of_a_model_is_determined_by_the_seed() -> None:
     assert_same_bits(tiny_model("bert"), tiny_model("bert"))
 
 

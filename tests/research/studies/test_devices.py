@@ -59,7 +59,7 @@ def test_all_gpus_are_used_if_cuda_visible_devices_is_not_set(monkeypatch: pytes
     assert [assignment.for_worker(0), assignment.for_worker(1)] == [("0", "1"), ("2", "3")]
 
 
-def test_gpu_list_of_the_launcher_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_list_of_the_launcher_takes_precedence_over_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     assert visible_devices(Launcher(gpu_ids="2,3")) == ["2", "3"]
 

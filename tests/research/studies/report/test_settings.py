@@ -62,7 +62,7 @@ def test_setting_with_different_resolved_values_differs(tmp_path: Path) -> None:
     assert find_settings(study).differing["mixed_precision"] == {"a": "no", "b": "bf16"}
 
 
-def test_trial_command_uses_the_config_or_the_settings(tmp_path: Path) -> None:
+def test_trial_command_uses_config_yaml_or_the_settings_if_it_is_missing(tmp_path: Path) -> None:
     study = study_with_arms(tmp_path, {"a": {"head": "lstm"}})
     write_config(study, 0)
     study = dataclasses.replace(

@@ -65,7 +65,7 @@ def build_rehearsal(tiny_encoder: Path) -> BuildRehearsal:
 
 @pytest.fixture
 def decide_for(build_rehearsal: BuildRehearsal) -> Decide:
-    """Return a function that calls `decide_caching` for a run with a timeline, hooks and settings."""
+    """Return a function that calls `decide_caching` for a run, whose encoder is frozen unless `freeze` is passed."""
 
     def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> CachingDecision:
         rehearsal = build_rehearsal(timeline=timeline, **{"freeze": ["encoder"], **settings})

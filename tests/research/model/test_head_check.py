@@ -204,7 +204,7 @@ for head_class in (
 
 
 def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str, **settings: Any) -> HeadCheck:
-    """Return a check on a tiny BERT, with the tokenizer of `encoder`, which then pads on `padding_side`."""
+    """Return a check on a tiny BERT. Its tokenizer is that of `encoder`, set to pad on `padding_side`."""
     tokenizer = load_tokenizer(str(encoder))
     tokenizer.padding_side = padding_side
     config = RunConfig(**{"max_length": 32, **settings})
@@ -213,7 +213,7 @@ def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str,
 
 
 def planned_head(name: str, **options: Any) -> PlannedHead:
-    return PlannedHead(name, options, frozenset())
+    return PlannedHead(name, options, trainable=frozenset())
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])

@@ -102,7 +102,7 @@ def test_selected_modules_contain_exactly_the_selected_parameters(family: str) -
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_frozen_modules_returns_fully_frozen_modules(family: str) -> None:
+def test_frozen_modules_returns_the_largest_fully_frozen_modules(family: str) -> None:
     model = tiny_model(family)
     assert frozen_modules(model) == []
     model.encoder.requires_grad_(False)

@@ -50,7 +50,7 @@ def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
         (np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"
     ]
     assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]  # halfway to the next step
-    assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
+    assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]  # the numbers of the edits
 
 
 def test_spike_of_one_seed_is_clipped() -> None:

@@ -91,7 +91,7 @@ def output(use_session_cache: None, tiny_encoder: Path, tmp_path_factory: pytest
             dataclasses.replace(study.outcomes[1].trial, seed=1),
             folder,
             "failed",
-            error=ARM.replace(RTL_MARK, ""),
+            error=ARM.replace(RTL_MARK, ""),  # without the mark, as in the texts
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
         report_results(Terminal(file=printed), study)
@@ -159,7 +159,7 @@ def test_tensorboard_gets_texts_and_images(output: StudyOutput) -> None:
     assert any("precision_recall" in tag for tag in events.Tags()["images"])
 
 
-def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
+def test_figures_and_the_dry_run_show_names_without_control_characters(output: StudyOutput) -> None:
     labels = np.arange(len(NAMES))
     task = SingleLabel(NAMES, label_counts=(1,) * len(NAMES), num_train=len(NAMES))
     matrix = confusion_matrix_figure(task, labels, labels)

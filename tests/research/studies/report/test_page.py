@@ -100,7 +100,7 @@ def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
     part = text[text.index('id="disagreements"') : text.index("<h2>Tests over rows")]
     shown_rows = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
     assert shown_rows
-    # In `tiny_reviews`, texts start with the index of their row, and every second row is positive.
+    # In `tiny_reviews`, texts start with the split and the index of the row, and every second row is positive.
     for label, row in ((label, int(row) - 1) for label, row in shown_rows):
         assert label == ("positive" if row % 2 else "negative")
         assert f"validation {row} " in part

@@ -79,7 +79,7 @@ def mask_of(rows: list[int], *, left: bool) -> Tensor:
 def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
     assert layout.order.tolist() == [1, 4, 3, 0, 2]
     assert layout.lengths.tolist() == [3, 6, 1, 4, 6]
-    assert layout.starts.tolist() == [16, 0, 19, 12, 6]
+    assert layout.starts.tolist() == [16, 0, 19, 12, 6]  # the index of each row's first token among all tokens
     assert layout.num_tokens == 20
 
 
@@ -88,7 +88,7 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 def test_read_batch_returns_the_written_values_and_zeros_for_padding(
     write_entry: WriteEntry, layout: RowLayout, given: str, left: bool
 ) -> None:
-    store = FeatureStore(write_entry(make_layers(given, given)), layout)
+    store = FeatureStore(write_entry(make_layers(stored=given, given=given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
     batch = store.read_batch(np.array(rows), mask, all_layers=True)
@@ -106,8 +106,8 @@ def test_read_batch_returns_the_written_values_and_zeros_for_padding(
 
 def test_read_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, layout: RowLayout) -> None:
     float32_folder, bfloat16_folder = (
-        write_entry(make_layers(), "float32"),
-        write_entry(make_layers("bfloat16"), "bfloat16"),
+        write_entry(make_layers(), name="float32"),
+        write_entry(make_layers(stored="bfloat16"), name="bfloat16"),
     )
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (float32_folder, bfloat16_folder)]
     assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]  # 3 layers, 20 tokens, 4 or 2 bytes per number
@@ -187,7 +187,7 @@ def test_store_refuses_a_layout_with_different_lengths(write_entry: WriteEntry) 
 
 
 def test_store_compares_hashes_once_per_process_and_sizes_always(write_entry: WriteEntry, layout: RowLayout) -> None:
-    checked, unchecked = write_entry(make_layers()), write_entry(make_layers(), "other")
+    checked, unchecked = write_entry(make_layers()), write_entry(make_layers(), name="other")
     FeatureStore(checked, layout)
     for entry in (checked, unchecked):
         flip_bit(entry / "layer-1.bin", 77)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -20,6 +21,7 @@ from tests.messages import collect_messages
 LAYOUT = RowLayout.of(np.array([2, 1], dtype=np.int32), max_length=8)
 """Two rows with three tokens in total."""
 KEY = "0123abcd"
+"""Key of the entries, unless a test needs several."""
 
 
 def layer_file(number: int) -> Layer:
@@ -37,9 +39,9 @@ class RecordingBuilder:
     def find_or_build(self, folder: Path, layers: Layers = "last", key: str = KEY) -> FeatureStore:
         def build(target: Path) -> None:
             self.built.append(layers)
-            contents = [layer_file(number) for number in range(3)]
-            contents = contents if layers == "all" else contents[-1:]
-            write_features(target, contents, [[torch.ones(3, 4)] * len(contents)])
+            all_files = [layer_file(number) for number in range(3)]
+            layer_files = all_files if layers == "all" else all_files[-1:]
+            write_features(target, layer_files, [[torch.ones(3, 4)] * len(layer_files)])
 
         with collect_messages(self.messages):
             return find_or_build(folder, key, layers, LAYOUT, build)
@@ -59,7 +61,7 @@ def test_find_or_build_finds_an_existing_entry(builder: RecordingBuilder, tmp_pa
     assert find_features(tmp_path, KEY, "last", LAYOUT) is None
     first = builder.find_or_build(folder)
     assert builder.find_or_build(folder).manifest_hash == first.manifest_hash
-    assert builder.built == ["last"]
+    assert builder.built == ["last"]  # by the first call only
     assert builder.messages == []
     assert names_in(folder) == [f"features-{KEY}-last"]
 
@@ -101,7 +103,7 @@ def test_find_or_build_deletes_partly_written_files_if_build_fails(builder: Reco
     with pytest.raises(KeyboardInterrupt):
         find_or_build(tmp_path, KEY, "last", LAYOUT, build)
     assert names_in(tmp_path) == []
-    builder.find_or_build(tmp_path)
+    builder.find_or_build(tmp_path)  # the entry can be built afterwards
 
 
 def test_find_or_build_raises_if_build_writes_an_incomplete_entry(tmp_path: Path) -> None:
@@ -110,6 +112,7 @@ def test_find_or_build_raises_if_build_writes_an_incomplete_entry(tmp_path: Path
 
 
 def test_find_or_build_deletes_only_leftovers_of_killed_processes(builder: RecordingBuilder, tmp_path: Path) -> None:
+    # The hidden name contains the entry's key and the id of the process that writes the entry.
     leftover_of_this_entry, leftover_of_another_entry, files_being_written = (
         tmp_path / f".features-{key}.123.writing" for key in (KEY, "aaaa", "bbbb")
     )
@@ -117,7 +120,7 @@ def test_find_or_build_deletes_only_leftovers_of_killed_processes(builder: Recor
     for folder in (leftover_of_this_entry, leftover_of_another_entry, files_being_written, partly_removed_entry):
         folder.mkdir()
         (folder / "layer-2.bin").write_bytes(bytes(10))
-    (tmp_path / ".features-aaaa.lock").touch()  # of the killed process
+    (tmp_path / ".features-aaaa.lock").touch()  # left behind by the killed process
     held_lock = os.open(tmp_path / ".features-bbbb.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(held_lock, fcntl.LOCK_EX)
     builder.find_or_build(tmp_path)
@@ -138,6 +141,8 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
         write_features(target, [layer_file(2)], [[torch.ones(3, 4)]])
 
     class CountedMessages(list[str]):
+        """Messages; each, being logged by a thread before it waits, increases `num_waiting`."""
+
         def append(self, message: str) -> None:
             super().append(message)
             num_waiting.release()
@@ -166,7 +171,7 @@ def test_find_or_build_works_without_file_locks(
     builder: RecordingBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
-        raise OSError(38, "Function not implemented")
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     builder.find_or_build(tmp_path)

@@ -26,6 +26,7 @@ from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
 FROZEN: dict[str, Any] = {"freeze": ["encoder"], "cache_features": True, "num_threads": 1}
+"""Settings of a run that caches hidden states."""
 PrepareRun = Callable[..., TrainingRun]
 
 
@@ -51,7 +52,7 @@ def prepare_run(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def copy_with_changed_weight(folder: Path, target: Path) -> str:
-    """Copy an encoder, and change one weight."""
+    """Copy an encoder, change one weight, and return the path of the copy."""
     shutil.copytree(folder, target)
     weights = load_file(target / "model.safetensors")
     weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
@@ -60,7 +61,7 @@ def copy_with_changed_weight(folder: Path, target: Path) -> str:
 
 
 def copy_with_changed_text(folder: Path, target: Path) -> str:
-    """Copy the data, and change the text of one training row."""
+    """Copy the data, change the text of one training row, and return the path of the copy."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
     rows[5] = "good " + rows[5]
@@ -69,7 +70,7 @@ def copy_with_changed_text(folder: Path, target: Path) -> str:
 
 
 def copy_with_changed_labels(folder: Path, target: Path) -> str:
-    """Copy the data, and invert the labels of some training rows."""
+    """Copy the data, invert the labels of some training rows, and return the path of the copy."""
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
     opposite = {"positive": "negative", "negative": "positive"}
@@ -81,7 +82,7 @@ def copy_with_changed_labels(folder: Path, target: Path) -> str:
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
-    [
+    [  # a function stands for the path of the changed copy that it writes
         ({"max_length": 24}, SPLITS),
         ({"truncation": "tail"}, SPLITS),
         ({"truncation": "head"}, SPLITS),
@@ -118,7 +119,7 @@ def test_hidden_states_are_computed_again_only_for_splits_whose_inputs_change(
     assert computed_splits == expected
 
 
-def test_open_features_finds_the_last_layer_if_all_layers_are_stored(
+def test_hidden_states_of_all_layers_are_reused_by_heads_that_read_all_layers_or_only_the_last(
     prepare_run: PrepareRun, computed_splits: list[str]
 ) -> None:
     prepare_run(head="scalar_mix")
@@ -130,7 +131,7 @@ def test_open_features_finds_the_last_layer_if_all_layers_are_stored(
     assert computed_splits == SPLITS
 
 
-def test_features_of_all_layers_serve_every_head(
+def test_ensure_features_stores_all_layers_once_for_every_head_unless_the_encoder_trains(
     prepare_run: PrepareRun, computed_splits: list[str], tiny_encoder: Path, tmp_path: Path
 ) -> None:
     config = prepare_run(max_length=24).config
@@ -141,7 +142,7 @@ def test_features_of_all_layers_serve_every_head(
         can_use_features = ensure_features(RunConfig(**settings), "all")
     assert can_use_features
     assert computed_splits == SPLITS
-    assert sum("47 rows of train" in line for line in messages) == 1
+    assert sum("47 rows of train" in line for line in messages) == 1  # all training rows of `tiny_reviews`
     with collect_messages(messages):
         can_use_features = ensure_features(RunConfig(**settings), "all")
     assert can_use_features
@@ -153,10 +154,13 @@ def test_features_of_all_layers_serve_every_head(
     with collect_messages(messages):
         can_use_features = ensure_features(RunConfig(**{**settings, "freeze": []}), "all")
     assert not can_use_features
-    assert [line.partition(": ")[2] for line in messages if "idden states" in line] == ["the encoder trains."]
+    reasons = [line.partition(": ")[2] for line in messages if "hidden states" in line.lower()]
+    assert reasons == ["the encoder trains."]
 
 
-def test_open_features_reports_the_size_before_computing(prepare_run: PrepareRun, tmp_path: Path) -> None:
+def test_size_of_the_hidden_states_is_reported_with_advice_on_how_to_reduce_it(
+    prepare_run: PrepareRun, tmp_path: Path
+) -> None:
     messages: list[str] = []
     run = prepare_run(messages=messages)
     num_tokens = int(run.lengths_of("train").clip(max=32).sum())
@@ -165,11 +169,12 @@ def test_open_features_reports_the_size_before_computing(prepare_run: PrepareRun
     assert len(announcements) == 1
     values = [f"{megabytes:.1f} MB", "float32", "--cache_dtype bf16", str(tmp_path / "cache")]
     assert re.search(".*".join(map(re.escape, values)), announcements[0])
-    assert messages[-1].endswith(f" {tmp_path / 'cache'}.")
+    assert messages[-1].endswith(f" {tmp_path / 'cache'}.")  # where the hidden states are stored
     float32_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     prepare_run(cache_dtype="bf16", messages=messages)
     total_size = sum(file.stat().st_size for file in (tmp_path / "cache").glob("features-*/*.bin"))
     assert total_size == 1.5 * float32_size  # the bf16 entries are half as large
+    # The advice to set --cache_dtype is not repeated to those who have followed it.
     assert not any("--cache_dtype" in line for line in messages if "bfloat16" in line)
 
 
@@ -188,7 +193,7 @@ def test_evaluation_with_stored_hidden_states_is_bit_identical(
     assert logits[0] == logits[1]
 
 
-def test_open_features_draws_no_random_numbers_and_restores_training_modes(prepare_run: PrepareRun) -> None:
+def test_caching_hidden_states_draws_no_random_numbers_and_restores_training_modes(prepare_run: PrepareRun) -> None:
     states, modes = [], []
     for cache_features in (True, False):
         run = prepare_run(cache_features=cache_features)
@@ -198,13 +203,14 @@ def test_open_features_draws_no_random_numbers_and_restores_training_modes(prepa
     assert modes[0] == modes[1]
 
 
-def test_open_features_refuses_all_layers_if_the_last_differs_from_the_output(
+def test_hidden_states_of_all_layers_are_not_cached_if_the_last_differs_from_the_output(
     prepare_run: PrepareRun, monkeypatch: pytest.MonkeyPatch, computed_splits: list[str]
 ) -> None:
     original = EncoderWithHead.run_encoder
 
     def run_encoder_with_shift(self: EncoderWithHead, *arguments: Any, all_layers: bool, **named: Any) -> Any:
         states = original(self, *arguments, all_layers=all_layers, **named)
+        # Without `all_layers`, this is a single tensor: the output of the last layer.
         return states + 1 if isinstance(states, Tensor) else states
 
     monkeypatch.setattr(EncoderWithHead, "run_encoder", run_encoder_with_shift)
@@ -218,18 +224,18 @@ def test_batch_moves_its_hidden_states_to_a_device(prepare_run: PrepareRun) -> N
 
     run = prepare_run(head="scalar_mix")
     run.encoder_with_head.eval()
-    micro_batch = evaluation_batches(run.lengths_of("test"), 0, 1, 4)[0]
+    micro_batch = evaluation_batches(run.lengths_of("test"), process=0, num_processes=1, batch_size=4)[0]
     batch = run.collate(micro_batch, "test").to(torch.device("meta"))
     assert [layer.device.type for layer in batch.inputs["hidden_states"]] == ["meta"] * 3
     assert batch.labels.device.type == "meta"
 
 
-def test_reattach_to_returns_a_reason_if_the_encoder_has_changed(prepare_run: PrepareRun) -> None:
+def test_stored_hidden_states_cannot_be_reattached_to_a_changed_encoder(prepare_run: PrepareRun) -> None:
     run = prepare_run()
     features = run.batches.features
     assert isinstance(features, compute.Features)
     before = features.snapshot
-    assert features.reattach_to(run) is None
+    assert features.reattach_to(run) is None  # no reason against it
     assert features.snapshot is not before
     run.encoder_with_head.encoder.get_input_embeddings().get_parameter("weight").data[3, 3] += 1
     assert features.reattach_to(run) == "the encoder's weights have changed"
@@ -247,7 +253,11 @@ def test_features_format_matches_the_stored_values(prepare_run: PrepareRun, tiny
     content = json.loads((entry / "manifest.json").read_text())["content"]
     actual_values = {}
     for layer in content["layers"]:
-        assert list(layer.values())[1:] == [32, "float32", "float32"]  # width, stored type, given type
+        assert list(layer.values())[1:] == [
+            32,
+            "float32",
+            "float32",
+        ]  # width, type in the file, type of the encoder's output
         states = np.fromfile(entry / layer["name"], np.float32).reshape(content["num_tokens"], 32)
         actual_values[layer["name"]] = states[[1, 100, 200, 300, 518], 3].tolist()  # a sample of the tokens
     expected_values = {

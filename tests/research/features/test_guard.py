@@ -65,11 +65,12 @@ def build_rehearsal(tiny_encoder: Path) -> BuildRehearsal:
 
 @pytest.fixture
 def decide_for(build_rehearsal: BuildRehearsal) -> Decide:
-    """Return a function that calls `decide_caching` for a run with a timeline, hooks and settings."""
+    """Return a function that calls `decide_caching` for a run, whose encoder is frozen unless `freeze` is passed."""
 
     def decide_run(timeline: Entries, hooks: Sequence[Hook] = (), **settings: Any) -> CachingDecision:
         rehearsal = build_rehearsal(timeline=timeline, **{"freeze": ["encoder"], **settings})
-        hook_entries = entries_planned_by_hooks(hooks, rehearsal.config, ["embeddings", "layer.0", "layer.1", "head"])
+        blocks = ["embeddings", "layer.0", "layer.1", "head"]  # of a tiny encoder with a head
+        hook_entries = entries_planned_by_hooks(hooks, rehearsal.config, blocks)
         entries = [*parse_timeline(rehearsal.config), *hook_entries]
         return decide_caching(rehearsal, resolve_timeline(entries, rehearsal.clock), hooks)
 
@@ -87,7 +88,7 @@ ALLOWED_TIMELINES: dict[str, Entries] = {
     "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
     "dropout of a frozen encoder": [{"at": "50%", "set_dropout": 0.3}],
     "same length": [{"at": "50%", "set_max_length": 32}],
-    "condition": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
+    "conditional edit": [{"when": "plateau(validation/loss, 1)", "replace_head": "gru"}],
 }
 
 
@@ -132,18 +133,18 @@ REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
         [{"at": "0%", "set_max_length": 16}, {"at": "3st", "set_max_length": 32}],
         "inputs are truncated to 16 tokens instead of 32 after step 0 (",
     ),
-    "condition": (
+    "conditional edit": (
         [{"when": "above(validation/accuracy, 0.8)", "unfreeze": "encoder.layer[-1]"}],
         "the encoder trains once above(validation/accuracy, 0.8) (unfreeze(modules='encoder.layer[-1]'))",
     ),
-    "condition on a later head": (
+    "conditional edit of a later head": (
         [
             {"at": "3st", "replace_head": "lstm"},
             {"when": "above(validation/accuracy, 0.8)", "unfreeze": "name:head.forwards.*", "set_max_length": 8},
         ],
         "inputs are truncated to 8 tokens instead of 32 once above(",
     ),
-    "condition on a head that stays for a while": (
+    "conditional edit of a head that may be replaced before": (
         [
             {"at": "3st", "replace_head": "lstm"},
             {"at": "6st", "replace_head": "linear"},
@@ -155,7 +156,7 @@ REFUSED_TIMELINES: dict[str, tuple[Entries, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED_TIMELINES)
-def test_decide_caching_gives_an_edit_that_changes_the_encoder_as_reason(decide_for: Decide, case: str) -> None:
+def test_decide_caching_names_an_edit_that_changes_the_encoder_as_the_reason(decide_for: Decide, case: str) -> None:
     timeline, reason = REFUSED_TIMELINES[case]
     decision = decide_for(timeline)
     assert decision.reason is not None
@@ -183,7 +184,9 @@ def test_decide_caching_refuses_edits_that_users_define(decide_for: Decide, when
 
 @pytest.mark.parametrize("settings", [{"freeze": []}, {"freeze": ["encoder.layer"]}, {"peft": "lora"}])
 def test_decide_caching_refuses_an_encoder_that_trains(decide_for: Decide, settings: dict[str, Any]) -> None:
-    assert decide_for([], **settings) == CachingDecision("the encoder trains", starts_frozen=False, layers="last")
+    assert decide_for([], **settings) == CachingDecision(
+        reason="the encoder trains", starts_frozen=False, layers="last"
+    )
 
 
 def test_decide_caching_considers_planned_edits_of_hooks(decide_for: Decide) -> None:
@@ -204,7 +207,7 @@ class ChangesBatches(Hook):
 
 
 @pytest.mark.parametrize(("hook", "change"), [(ChangesBatches(), "batches"), (FastGradientMethod(), "forward pass")])
-def test_decide_caching_gives_a_hook_that_changes_the_forward_pass_as_reason(
+def test_decide_caching_names_a_hook_that_changes_the_forward_pass_as_the_reason(
     decide_for: Decide, hook: Hook, change: str
 ) -> None:
     assert re.search(rf"hook {type(hook).__name__} .*{change}", decide_for([], [hook]).reason or "")
@@ -254,10 +257,10 @@ def test_wants_caching_by_default_in_runs_longer_than_one_epoch() -> None:
 @pytest.fixture
 def frozen_rehearsal(build_rehearsal: BuildRehearsal) -> Rehearsal:
     """Return a rehearsal with a frozen encoder, and the model in training mode."""
-    run: Rehearsal = build_rehearsal()
-    run.apply([EditRequest("freeze", {"modules": "encoder"})])
-    run.encoder_with_head.train()
-    return run
+    rehearsal: Rehearsal = build_rehearsal()
+    rehearsal.apply([EditRequest("freeze", {"modules": "encoder"})])
+    rehearsal.encoder_with_head.train()
+    return rehearsal
 
 
 def test_snapshot_detects_changes_of_the_encoder_by_hooks(frozen_rehearsal: Rehearsal) -> None:

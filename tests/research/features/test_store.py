@@ -14,12 +14,21 @@ from torch import Tensor
 from research.features.store import MANIFEST, DamageError, FeatureStore, Layer, RowLayout, write_features
 
 WIDTH = 5
+"""Size of a hidden state."""
 LENGTHS = np.array([3, 9, 1, 4, 9], dtype=np.int32)
+"""Number of tokens in each of five rows, before truncation."""
 MAX_LENGTH = 6
+"""Number of tokens to which rows are truncated; 20 tokens remain in total."""
 
 
 def make_layers(stored: str = "float32", given: str = "float32", numbers: tuple[int, ...] = (0, 1, 2)) -> list[Layer]:
-    """Return the descriptions of layer files."""
+    """Return the descriptions of layer files.
+
+    Args:
+        stored: type of the numbers in the files.
+        given: type of the encoder's output.
+        numbers: numbers of the layers.
+    """
     return [Layer(f"layer-{number}.bin", WIDTH, stored, given) for number in numbers]
 
 
@@ -42,11 +51,11 @@ WriteEntry = Callable[..., Path]
 def write_entry(tmp_path: Path, layout: RowLayout) -> WriteEntry:
     """Return a function that writes the hidden states of five rows in batches of two, and returns the folder."""
 
-    def write_rows(contents: list[Layer], name: str = "entry") -> Path:
+    def write_rows(layers: list[Layer], name: str = "entry") -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        dtype = getattr(torch, contents[0].given)
-        numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in contents]
+        dtype = getattr(torch, layers[0].given)
+        numbers = [int(layer.name.removeprefix("layer-").removesuffix(".bin")) for layer in layers]
         batches = (
             [
                 torch.cat([random_states(row, number, dtype) for row in layout.order[start : start + 2]])
@@ -54,7 +63,7 @@ def write_entry(tmp_path: Path, layout: RowLayout) -> WriteEntry:
             ]
             for start in range(0, len(LENGTHS), 2)
         )
-        write_features(folder, contents, batches)
+        write_features(folder, layers, batches)
         return folder
 
     return write_rows
@@ -70,7 +79,7 @@ def mask_of(rows: list[int], *, left: bool) -> Tensor:
 def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
     assert layout.order.tolist() == [1, 4, 3, 0, 2]
     assert layout.lengths.tolist() == [3, 6, 1, 4, 6]
-    assert layout.starts.tolist() == [16, 0, 19, 12, 6]
+    assert layout.starts.tolist() == [16, 0, 19, 12, 6]  # the index of each row's first token among all tokens
     assert layout.num_tokens == 20
 
 
@@ -79,7 +88,7 @@ def test_layout_orders_rows_longest_first(layout: RowLayout) -> None:
 def test_read_batch_returns_the_written_values_and_zeros_for_padding(
     write_entry: WriteEntry, layout: RowLayout, given: str, left: bool
 ) -> None:
-    store = FeatureStore(write_entry(make_layers(given, given)), layout)
+    store = FeatureStore(write_entry(make_layers(stored=given, given=given)), layout)
     rows, dtype = [4, 2, 0], getattr(torch, given)
     mask = mask_of(rows, left=left)
     batch = store.read_batch(np.array(rows), mask, all_layers=True)
@@ -97,11 +106,11 @@ def test_read_batch_returns_the_written_values_and_zeros_for_padding(
 
 def test_read_batch_rounds_values_stored_in_half_precision(write_entry: WriteEntry, layout: RowLayout) -> None:
     float32_folder, bfloat16_folder = (
-        write_entry(make_layers(), "float32"),
-        write_entry(make_layers("bfloat16"), "bfloat16"),
+        write_entry(make_layers(), name="float32"),
+        write_entry(make_layers(stored="bfloat16"), name="bfloat16"),
     )
     sizes = [sum(file.stat().st_size for file in folder.glob("*.bin")) for folder in (float32_folder, bfloat16_folder)]
-    assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]
+    assert sizes == [3 * 20 * WIDTH * 4, 3 * 20 * WIDTH * 2]  # 3 layers, 20 tokens, 4 or 2 bytes per number
     mask = mask_of([1], left=False)
     exact, rounded = (
         FeatureStore(folder, layout).read_batch(np.array([1]), mask, all_layers=False)
@@ -142,6 +151,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty manifest": (lambda folder: (folder / MANIFEST).write_text(""), "manifest"),
     "list for manifest": (lambda folder: (folder / MANIFEST).write_text("[1]"), "manifest"),
 }
+"""For each kind of damage: a function that causes it in a folder, and the expected message."""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -153,7 +163,7 @@ def test_store_detects_damage(write_entry: WriteEntry, layout: RowLayout, damage
         FeatureStore(folder, layout)
 
 
-def test_store_detects_any_change_of_the_manifest(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_store_detects_any_change_of_the_manifests_content(write_entry: WriteEntry, layout: RowLayout) -> None:
     folder = write_entry(make_layers())
     content = json.loads((folder / MANIFEST).read_text())["content"]
     original = (folder / MANIFEST).read_bytes()
@@ -167,7 +177,7 @@ def test_store_detects_any_change_of_the_manifest(write_entry: WriteEntry, layou
         else:  # the changed byte is whitespace
             assert json.loads((folder / MANIFEST).read_text())["content"] == content
         (folder / MANIFEST).write_bytes(original)
-    assert num_detected > 0.7 * len(original) / 4
+    assert num_detected > 0.7 * len(original) / 4  # most of the changed bytes are not whitespace
 
 
 def test_store_refuses_a_layout_with_different_lengths(write_entry: WriteEntry) -> None:
@@ -177,7 +187,7 @@ def test_store_refuses_a_layout_with_different_lengths(write_entry: WriteEntry) 
 
 
 def test_store_compares_hashes_once_per_process_and_sizes_always(write_entry: WriteEntry, layout: RowLayout) -> None:
-    checked, unchecked = write_entry(make_layers()), write_entry(make_layers(), "other")
+    checked, unchecked = write_entry(make_layers()), write_entry(make_layers(), name="other")
     FeatureStore(checked, layout)
     for entry in (checked, unchecked):
         flip_bit(entry / "layer-1.bin", 77)
@@ -189,7 +199,7 @@ def test_store_compares_hashes_once_per_process_and_sizes_always(write_entry: Wr
         FeatureStore(checked, layout)
 
 
-def test_read_batch_is_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
+def test_read_batch_returns_a_copy_of_the_stored_values(write_entry: WriteEntry, layout: RowLayout) -> None:
     store = FeatureStore(write_entry(make_layers()), layout)
     mask = mask_of([1], left=False)
     first = store.read_batch(np.array([1]), mask, all_layers=False)

@@ -64,7 +64,7 @@ def test_on_save_error_continue_ignores_failed_saves_unless_a_signal_ends_the_ru
         train(run)
     assert run.clock.step == 4
     messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
-    assert len(messages) == 2
+    assert len(messages) == 2  # after steps 2 and 4
     assert all(str(path) in message for message in messages)
     run.interruption.signal = signal.SIGTERM
     with enforce_file_modes(), pytest.raises(StorageError):

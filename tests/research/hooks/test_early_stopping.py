@@ -8,7 +8,7 @@ from research.hooks.early_stopping import EarlyStopping
 from tests.research.conftest import StartRun
 
 
-def test_early_stopping_stops_once_patience_is_exhausted_also_after_a_resume(start_run: StartRun) -> None:
+def test_early_stopping_stops_when_patience_is_exhausted_even_after_a_resume(start_run: StartRun) -> None:
     run, hook = start_run(), EarlyStopping(metric="accuracy", patience=2)
     for value in (0.5, 0.6, 0.6):
         hook.after_evaluate(run, "validation", {"accuracy": value})

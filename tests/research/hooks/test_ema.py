@@ -20,14 +20,14 @@ class RecordWeights(Hook):
     """Records the weights after every step, and those used in every evaluation."""
 
     def __init__(self) -> None:
-        self.steps: list[dict[str, torch.Tensor]] = []
-        self.evaluated: list[dict[str, torch.Tensor]] = []
+        self.after_steps: list[dict[str, torch.Tensor]] = []
+        self.in_evaluations: list[dict[str, torch.Tensor]] = []
 
     def end_of_step(self, run: Run) -> None:
-        self.steps.append(weights_of(run))
+        self.after_steps.append(weights_of(run))
 
     def before_evaluate(self, run: Run, split: str) -> None:
-        self.evaluated.append(weights_of(run))
+        self.in_evaluations.append(weights_of(run))
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
@@ -39,15 +39,15 @@ def test_ema_equals_the_documented_average_and_does_not_affect_training(start_ru
     train(start_run([baseline]))
     run = start_run([ExponentialMovingAverage(decay=0.3), recorder], evaluate_every="2st")
     train(run)
-    for weights, weights_with_ema in zip(baseline.steps, recorder.steps, strict=True):
+    for weights, weights_with_ema in zip(baseline.after_steps, recorder.after_steps, strict=True):
         assert all(torch.equal(weights[name], weights_with_ema[name]) for name in weights)
     name = "encoder.encoder.layer.1.output.dense.weight"
-    average = baseline.steps[0][name]  # the average starts as the weights after the first step
-    for step, decay in list(zip(baseline.steps, DECAYS, strict=True))[1:]:
+    average = baseline.after_steps[0][name]  # the average starts as the weights after the first step
+    for step, decay in list(zip(baseline.after_steps, DECAYS, strict=True))[1:]:
         average = average * decay + step[name] * (1 - decay)
-    torch.testing.assert_close(recorder.evaluated[-1][name], average)
-    torch.testing.assert_close(weights_of(run)[name], average)
-    assert not torch.equal(average, baseline.steps[-1][name])
+    torch.testing.assert_close(recorder.in_evaluations[-1][name], average)
+    torch.testing.assert_close(weights_of(run)[name], average)  # after training, the model has the averages
+    assert not torch.equal(average, baseline.after_steps[-1][name])
 
 
 def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -> None:
@@ -55,9 +55,10 @@ def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -
     run = start_run([hook, recorder], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
     train(run)
     averages = hook.state_dict()["averages"]
-    assert torch.equal(averages["head.out.weight"], recorder.steps[2]["head.out.weight"])
+    # The third step is the first of the new head, so its weights are the whole average.
+    assert torch.equal(averages["head.out.weight"], recorder.after_steps[2]["head.out.weight"])
     encoder_name = "encoder.encoder.layer.0.output.dense.weight"
-    assert not torch.equal(averages[encoder_name], recorder.steps[2][encoder_name])
+    assert not torch.equal(averages[encoder_name], recorder.after_steps[2][encoder_name])
 
 
 def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
@@ -67,8 +68,9 @@ def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
     run = start_run([hook, recorder], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
     train(run)
     layer_0, layer_1 = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
-    assert torch.allclose(recorder.evaluated[-1][layer_0], recorder.steps[1][layer_1], atol=1e-6)
-    assert not torch.allclose(recorder.steps[1][layer_0], recorder.steps[1][layer_1], atol=1e-3)
+    # Layer 1 becomes layer 0 after the third step.
+    assert torch.allclose(recorder.in_evaluations[-1][layer_0], recorder.after_steps[1][layer_1], atol=1e-6)
+    assert not torch.allclose(recorder.after_steps[1][layer_0], recorder.after_steps[1][layer_1], atol=1e-3)
 
 
 def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
@@ -76,7 +78,7 @@ def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
     timeline = [{"at": "0%", "add_lora": {"r": 2, "freeze_base": False}}, {"at": "2st", "merge_lora": True}]
     train(start_run([hook, recorder], timeline=timeline, max_steps=3))
     averages, name = hook.state_dict()["averages"], "encoder.encoder.layer.0.output.dense.weight"
-    assert torch.equal(averages[name], recorder.steps[2][name])
+    assert torch.equal(averages[name], recorder.after_steps[2][name])
     assert not any("lora" in name for name in averages)
 
 
@@ -89,7 +91,7 @@ def test_ema_does_not_average_frozen_parameters(start_run: StartRun) -> None:
 def test_ema_is_bit_identical_after_a_resume(start_run: StartRun) -> None:
     class SaveAfterStep2(Hook):
         def end_of_step(self, run: Run) -> None:
-            if run.clock.step == 2 and run.start is None:
+            if run.clock.step == 2 and run.start is None:  # not in the resumed run
                 assert isinstance(run, TrainingRun)
                 save_checkpoint(run, keep=1)
 
@@ -113,9 +115,10 @@ def test_ema_converges_to_parameters_frozen_in_mid_run(start_run: StartRun) -> N
     run = start_run([hook, recorder], timeline=[{"at": "4st", "freeze": "encoder"}], max_steps=16)
     train(run)
     name = "encoder.encoder.layer.1.output.dense.weight"
-    frozen = recorder.steps[-1][name]
-    assert torch.equal(frozen, recorder.steps[3][name])
-    last_update = (frozen - recorder.steps[2][name]).abs().max()
+    frozen = recorder.after_steps[-1][name]
+    assert torch.equal(frozen, recorder.after_steps[3][name])
+    last_update = (frozen - recorder.after_steps[2][name]).abs().max()
     assert last_update > 0
-    # 12 updates of the average follow, each of which keeps 0.3 of the remaining difference.
+    # 12 updates of the average follow, each of which keeps 0.3 of the remaining difference. The limit is that of 10
+    # updates, because of rounding.
     assert (weights_of(run)[name] - frozen).abs().max() < last_update * 0.3**10

@@ -12,7 +12,10 @@ from tests.research.conftest import StartRun
 
 
 class RecordEvaluations(Hook):
-    """Records the steps after which validation rows were evaluated, and stops the run after a given step."""
+    """Records the steps after which validation rows were evaluated, and stops the run after a given step.
+
+    No other split may be evaluated.
+    """
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at

@@ -30,6 +30,7 @@ class RecordGradients(Hook):
 
 
 def gradients_of_first_step(start_run: StartRun, *hooks: Hook, **settings: Any) -> Gradients:
+    """Train for one step without gradient clipping, and return the gradients."""
     recorder = RecordGradients()
     train(start_run([*hooks, recorder], **{"max_steps": 1, "optimizer": "sgd", "max_grad_norm": 0.0, **settings}))
     return recorder.gradients

@@ -35,7 +35,7 @@ def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> 
     assert recorder.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 
 
-def test_gradual_unfreezing_unfreezes_an_encoder_with_one_shared_layer_at_once() -> None:
+def test_gradual_unfreezing_of_an_encoder_with_one_shared_layer_unfreezes_it_as_a_whole() -> None:
     timeline = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
     assert timeline == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
 

@@ -42,7 +42,7 @@ def test_length_warmup_does_not_affect_evaluation(start_run: StartRun) -> None:
     assert run.encoder_with_head.config.max_input_length == 32
 
 
-def test_length_warmup_refuses_to_start_at_the_full_length_and_0_stages(start_run: StartRun) -> None:
+def test_length_warmup_refuses_a_start_at_the_full_length_and_a_number_of_stages_of_0(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"--max_length 32, got a start of 32"):
         start_run(hook=[{"name": "length_warmup", "start": 32}])
     with pytest.raises(ValueError, match=r"num_stages .*start .*\b0 and 64\b"):

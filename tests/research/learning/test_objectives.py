@@ -39,6 +39,7 @@ class FixedLogits(nn.Module):
 
 
 def compute_losses(task: Task, name: str, model: nn.Module, labels: Any, **options: Any) -> list[float]:
+    """Return the loss of each row, after checking shape and type; `options` are options of the objective."""
     targets = torch.tensor(labels)
     batch = Batch({}, targets, torch.ones(len(targets)), torch.arange(len(targets)))
     output: ObjectiveOutput = create(OBJECTIVES, Choice(name, options), task)(model, batch)
@@ -52,6 +53,7 @@ def cross_entropy(logits: list[float], label: int) -> float:
 
 
 LOGITS = [[2.0, 0.0], [0.5, 1.5]]
+"""Logits of two rows with two labels."""
 
 
 def output_units_of(task: Task, name: str, **options: Any) -> list[list[float]]:
@@ -113,7 +115,7 @@ def test_focal_has_finite_gradients_for_rows_predicted_with_certainty(gamma: flo
     assert logits.grad.isfinite().all()
 
 
-def test_bce_averages_over_labels() -> None:
+def test_bce_averages_over_labels_and_can_balance_positive_labels() -> None:
     def binary(logit: float, label: float) -> float:
         return math.log1p(math.exp(-logit)) if label else math.log1p(math.exp(logit))
 
@@ -137,7 +139,8 @@ def test_r_drop_matches_losses_computed_by_hand() -> None:
 
     first, second = (distribution(logits) for logits in LOGITS)
     expected = (cross_entropy(LOGITS[0], 1) + cross_entropy(LOGITS[1], 1)) / 2
-    expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 4
+    # As in the paper, divided by 2 like the cross entropies, whose mean is used.
+    expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 2 / 2
     model = FixedLogits([LOGITS[0]], [LOGITS[1]])
     assert compute_losses(SINGLE_LABEL, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)
     assert model.num_calls == 2

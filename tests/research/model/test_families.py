@@ -23,6 +23,7 @@ REST = {
 
 
 def build_tiny_encoder(family: str, **changed: Any) -> PreTrainedModel:
+    """Return a tiny encoder without a pooler; `changed` overrides values of its config."""
     config = tiny_config(family, **changed)
     encoder: PreTrainedModel = AutoModel.from_config(config, **pooler_arguments(config))
     return encoder
@@ -151,6 +152,7 @@ def test_set_dropout_refuses_a_family_without_known_fields_but_only_warns_for_at
     assert re.search("'gpt2'.*attention dropout", caplog.text)
 
 
+# modernbert and deberta-v2 use relative positions, so their encoders accept inputs of any length.
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])
 def test_longest_input_is_the_longest_accepted_by_the_encoder(family: str) -> None:
     encoder = build_tiny_encoder(family).eval()

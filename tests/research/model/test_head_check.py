@@ -28,8 +28,8 @@ from tests.research.model.tiny_encoders import tiny_model
 from tests.shipped import shipped_names
 
 
-class MeanWithPadding(Head):
-    """The mean over all positions, including padding."""
+class PoolingHead(Head):
+    """A linear layer on a pooled vector. Most subclasses pool in a faulty way."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__()
@@ -37,6 +37,14 @@ class MeanWithPadding(Head):
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
         return self.out(self.pool(hidden_states, attention_mask.to(hidden_states.dtype).unsqueeze(-1)))
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return [batch, hidden] for states [batch, seq, hidden] and a mask [batch, seq, 1]."""
+        raise NotImplementedError
+
+
+class MeanWithPadding(PoolingHead):
+    """The mean over all positions, including padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states.mean(1)
@@ -51,36 +59,36 @@ class ZeroInitialised(MeanWithPadding):
         nn.init.zeros_(self.out.bias)
 
 
-class SumDividedByPositions(MeanWithPadding):
+class SumDividedByPositions(PoolingHead):
     """The sum over tokens, divided by the number of positions, including padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).mean(1)
 
 
-class LastPosition(MeanWithPadding):
+class LastPosition(PoolingHead):
     """The last position, which may be a token or padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states[:, -1]
 
 
-class MaxWithPadding(MeanWithPadding):
+class MaxWithPadding(PoolingHead):
     """The maximum over all positions, including padding."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return states.amax(1)
 
 
-class NaNWithoutTokens(MeanWithPadding):
+class NaNWithoutTokens(PoolingHead):
     """The mean over tokens, which divides by 0 for a row without tokens."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return (states * mask).sum(1) / mask.sum(1)
 
 
-class FixedWidth(MeanWithPadding):
-    """A weighted sum with one weight for each of 16 positions, the width of rows without additional padding."""
+class FixedWidth(PoolingHead):
+    """A weighted sum with 16 weights: as many as the check's rows have positions before they get more padding."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -90,8 +98,8 @@ class FixedWidth(MeanWithPadding):
         return torch.einsum("bsh,s->bh", states * mask, self.weights.to(states.dtype))
 
 
-class ReversedGRU(MeanWithPadding):
-    """A GRU that reads padding before tokens."""
+class ReversedGRU(PoolingHead):
+    """A GRU that reads each row from the right, so that padding on the right is read before the tokens."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -102,7 +110,7 @@ class ReversedGRU(MeanWithPadding):
         return (outputs * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
-class BeforeFirstPadding(MeanWithPadding):
+class BeforeFirstPadding(PoolingHead):
     """The position before the first padding, or position 0 if there is none."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -110,14 +118,14 @@ class BeforeFirstPadding(MeanWithPadding):
         return states[torch.arange(len(states)), end.clamp_min(0)]
 
 
-class RandomLogits(MeanWithPadding):
+class RandomLogits(PoolingHead):
     """Logits that differ in every pass."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         return torch.randn_like(states[:, 0])
 
 
-class MaskedMean(MeanWithPadding):
+class MaskedMean(PoolingHead):
     """A correct mean over tokens."""
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -196,7 +204,7 @@ for head_class in (
 
 
 def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str, **settings: Any) -> HeadCheck:
-    """Return a check on a tiny BERT, with the tokenizer of `encoder`, which then pads on `padding_side`."""
+    """Return a check on a tiny BERT. Its tokenizer is that of `encoder`, set to pad on `padding_side`."""
     tokenizer = load_tokenizer(str(encoder))
     tokenizer.padding_side = padding_side
     config = RunConfig(**{"max_length": 32, **settings})
@@ -205,7 +213,7 @@ def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str,
 
 
 def planned_head(name: str, **options: Any) -> PlannedHead:
-    return PlannedHead(name, options, frozenset())
+    return PlannedHead(name, options, trainable=frozenset())
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
@@ -332,6 +340,7 @@ def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:
     resumed = start_run([SaveAfterStep2()], head="NormalizedMean", resume=checkpoint)
     train(resumed)
     actual, expected = (run.encoder_with_head.state_dict() for run in (resumed, uninterrupted))
+    # The running statistics changed after the checkpoint.
     assert not torch.equal(saved_tensors["head.norm.running_var"], expected["head.norm.running_var"])
     assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
 
@@ -342,4 +351,5 @@ def test_unused_parameter_is_reported_once(start_run: StartRun, capsys: pytest.C
     )
     train(run)
     messages = [line for line in capsys.readouterr().out.splitlines() if "no gradient" in line]
+    # One message, which names only the unused parameter of the first head.
     assert [("head.unused" in line, "head.out" in line) for line in messages] == [(True, False)]

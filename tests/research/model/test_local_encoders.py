@@ -57,7 +57,7 @@ def test_find_local_encoder_refuses_an_invalid_hub_id() -> None:
         find_local_encoder("my encoder", REGISTERED)
 
 
-def test_find_local_encoder_refuses_a_file_and_a_folder_without_config(empty_folder: Path) -> None:
+def test_find_local_encoder_refuses_a_file_and_a_folder_without_a_config(empty_folder: Path) -> None:
     (empty_folder / "model").mkdir()
     (empty_folder / "model" / "weights").touch()
     with pytest.raises(ValueError, match=rf"{empty_folder}/model/weights\.$"):

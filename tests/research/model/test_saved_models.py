@@ -19,7 +19,7 @@ def test_find_saved_model_prefers_the_best_then_the_last_model(tmp_path: Path) -
 
 
 def test_find_saved_model_accepts_a_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").touch()
+    (tmp_path / "manifest.json").touch()  # checkpoints are recognised by this file
     assert find_saved_model(tmp_path) == tmp_path
 
 

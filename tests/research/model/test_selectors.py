@@ -35,6 +35,7 @@ REST = {
 }
 """The same pattern for the parameters of `encoder.rest`, for the families that have any."""
 SHARES_LAYERS = ("albert",)
+"""Families whose layers are one layer, applied several times, so that `encoder.layer[...]` is refused."""
 
 
 def expected_pattern(family: str, selector: str) -> str:
@@ -101,12 +102,12 @@ def test_selected_modules_contain_exactly_the_selected_parameters(family: str) -
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_frozen_modules_returns_fully_frozen_modules(family: str) -> None:
+def test_frozen_modules_returns_the_largest_fully_frozen_modules(family: str) -> None:
     model = tiny_model(family)
     assert frozen_modules(model) == []
     model.encoder.requires_grad_(False)
     assert frozen_modules(model) == [model.encoder]
-    layers = "encoder." + LAYER[family].replace("\\", "")
+    layers = "encoder." + LAYER[family].replace("\\", "")  # the path, without the escapes of the pattern
     *_, last_layer = model.get_submodule(layers).children()
     last_layer.requires_grad_(True)
     frozen = frozen_modules(model)
@@ -144,7 +145,7 @@ def test_select_layers_returns_layer_numbers() -> None:
         ("name:head.out.wieght", r"'name:head\.out\.wieght'.*'name:head\.out\.weight'\?"),
     ],
 )
-def test_select_parameters_suggests_similar_names(selector: str, message: str) -> None:
+def test_select_parameters_explains_why_a_selector_is_refused(selector: str, message: str) -> None:
     with pytest.raises(SelectorError, match=message):
         select_parameters(tiny_model("bert"), selector)
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, PretrainedConfig
 
-from heads.base import HEADS, EncoderSpec, Head, register_head
+from heads.base import EncoderSpec, Head, register_head
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 
 VOCABULARY_SIZE = 50
 PAD = 1
+"""Token id of padding."""
 
 BERT_LIKE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 40}
 CONFIG_FIELDS: dict[str, dict[str, Any]] = {
@@ -44,6 +45,7 @@ CONFIG_FIELDS: dict[str, dict[str, Any]] = {
     "roberta": BERT_LIKE,
     "xlm-roberta": BERT_LIKE,
 }
+"""For each family, fields of its tiny encoder's config."""
 FAMILY_NAMES = sorted(CONFIG_FIELDS)
 
 
@@ -51,7 +53,7 @@ def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
     """Return the config of a tiny encoder; `changed` overrides some of its values."""
     fields = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": PAD, "hidden_size": 32, **CONFIG_FIELDS[family], **changed}
     if family == "distilbert":
-        del fields["hidden_size"]
+        del fields["hidden_size"]  # its field is named dim
     config: PretrainedConfig = AutoConfig.for_model(family, **fields)
     return config
 
@@ -77,6 +79,7 @@ class Probe(Head):
         return self.out(mean) + self.shift
 
 
+@register_head("probe")
 class ProbeHead(Probe):
     """The probe on the last hidden states."""
 
@@ -84,6 +87,7 @@ class ProbeHead(Probe):
         return self.logits_of(hidden_states, attention_mask)
 
 
+@register_head("all_layers_probe")
 class AllLayersProbeHead(Probe):
     """The probe on the sum of all hidden states, which must be passed as a tuple."""
 
@@ -99,13 +103,8 @@ class AllLayersProbeHead(Probe):
         return self.logits_of(torch.stack(hidden_states).sum(0), attention_mask)
 
 
-if "probe" not in HEADS:
-    register_head("probe")(ProbeHead)
-    register_head("all_layers_probe")(AllLayersProbeHead)
-
-
 def tiny_model(
-    family: str, head: str = "probe", num_labels: int = 3, problem_type: str = "single_label", **options: Any
+    family: str, head: str = "probe", num_labels: int = 3, task: str = "single_label", **options: Any
 ) -> EncoderWithHead:
     """Return a tiny encoder with a head; `options` are options of the head."""
     torch.manual_seed(0)
@@ -114,7 +113,7 @@ def tiny_model(
             encoder=tiny_config(family),
             head=head,
             head_options=options,
-            problem_type=f"{problem_type}_classification" if problem_type != "regression" else problem_type,
+            problem_type=task if task == "regression" else f"{task}_classification",
             id2label={index: f"label {index}" for index in range(num_labels)},
             label2id={f"label {index}": index for index in range(num_labels)},
         )

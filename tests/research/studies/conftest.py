@@ -16,17 +16,15 @@ from tests.builders.studies import FAST_SETTINGS, HOSTILE, run_study
 
 
 @pytest.fixture(scope="session")
-def session_cache(cache_dir: Path) -> Iterator[pytest.MonkeyPatch]:
+def use_session_cache(cache_dir: Path) -> Iterator[None]:
     """Let runs in this process use the session's cache of prepared data."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIDWAY_CACHE", str(cache_dir))
-        yield patch
+        yield
 
 
 @pytest.fixture
-def unlabelled_spec(
-    session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
-) -> StudySpec:
+def unlabelled_spec(use_session_cache: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> StudySpec:
     """Specification of a study of two arms on data without test labels; it compares them on validation rows."""
     data = shutil.copytree(tiny_reviews, tmp_path / "data")
     texts = [line.rpartition(",")[0] for line in (data / "test.csv").read_text().splitlines()]
@@ -37,7 +35,7 @@ def unlabelled_spec(
 
 @pytest.fixture(scope="session")
 def finished_study(
-    session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+    use_session_cache: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> StudyOutcomes:
     """A finished study of three arms; one, named HOSTILE, has an edit midway. All validation texts contain HOSTILE."""
     folder = tmp_path_factory.mktemp("finished_study")

@@ -55,11 +55,11 @@ def test_visible_devices_are_parsed_as_in_cuda(
 def test_all_gpus_are_used_if_cuda_visible_devices_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    assignment = assign_devices(Launcher(num_processes=2), 2)
+    assignment = assign_devices(Launcher(num_processes=2), num_workers=2)
     assert [assignment.for_worker(0), assignment.for_worker(1)] == [("0", "1"), ("2", "3")]
 
 
-def test_gpu_list_of_the_launcher_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_list_of_the_launcher_takes_precedence_over_cuda_visible_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     assert visible_devices(Launcher(gpu_ids="2,3")) == ["2", "3"]
 
@@ -68,10 +68,10 @@ def test_trial_with_more_processes_than_gpus_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(ValueError, match="2 processes"):
-        assign_devices(Launcher(num_processes=2), 1)
+        assign_devices(Launcher(num_processes=2), num_workers=1)
 
 
 def test_processes_on_cpus_get_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     launcher = read_launcher(str(ROOT / "accelerate_configs" / "cpu_2_processes.yaml"))
-    assert assign_devices(launcher, 2).for_worker(1) == ()
+    assert assign_devices(launcher, num_workers=2).for_worker(1) == ()

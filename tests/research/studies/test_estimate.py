@@ -13,6 +13,7 @@ from research.studies.storage.trials import StorageEntry
 
 
 def finished_entry(trial: Trial, seconds: float) -> StorageEntry:
+    """Return the entry of a finished trial. Its key and its value do not matter here."""
     return StorageEntry(trial, TrialState.COMPLETE, {"seconds": seconds}, key=0, value=0.5)
 
 
@@ -23,10 +24,12 @@ def test_estimate_uses_the_median_of_finished_trials() -> None:
         trial.id: finished_entry(trial, seconds)
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)
     }
+    # The failed trial runs again. The time of its failed run does not count.
     failed = StorageEntry(trials[7], TrialState.FAIL, {"seconds": 1e9}, key=0)
     missing = [*trials[3:5], *trials[7:]]
     estimate = estimate_time(missing, {**entries, failed.trial.id: failed}, num_workers=2, accelerate_config=None)
-    assert estimate.seconds == (2 * 2.0 + 3 * 15.0) / 2  # two linear trials and three of lstm, on two workers
+    # Two linear trials of 2 seconds and three lstm trials of 15 seconds, on two workers.
+    assert estimate.seconds == (2 * 2.0 + 3 * 15.0) / 2
     linear_line, lstm_line = estimate.lines
     assert "linear: 2 x" in linear_line
     assert "lstm: 3 x" in lstm_line
@@ -38,7 +41,7 @@ def test_estimate_uses_no_more_workers_than_trials() -> None:
     assert estimate_time([second], entries, num_workers=4, accelerate_config=None).seconds == 8.0
 
 
-@pytest.mark.usefixtures("session_cache")
+@pytest.mark.usefixtures("use_session_cache")
 def test_arms_without_finished_trials_are_measured(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""A study's command line is checked before anything is read or started."""
+"""A study's metric and launch configuration are checked before data are read or workers are started."""
 
 from __future__ import annotations
 

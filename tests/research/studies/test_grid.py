@@ -21,7 +21,7 @@ def test_grid_expands_to_all_combinations_with_seeds_in_the_given_order() -> Non
     assert [(trial.settings["head"], trial.settings["lr"], trial.seed) for trial in trials] == [
         (head, lr, seed) for head in ("linear", "lstm") for lr in (1e-5, 3e-5) for seed in (3, 1)
     ]
-    assert [trial.arm for trial in trials[::2]] == [
+    assert [trial.arm for trial in trials[::2]] == [  # the trials with the first seed
         "linear, lr=1e-05",
         "linear, lr=3e-05",
         "lstm, lr=1e-05",
@@ -29,7 +29,7 @@ def test_grid_expands_to_all_combinations_with_seeds_in_the_given_order() -> Non
     ]
 
 
-def test_id_depends_on_settings_that_affect_the_result() -> None:
+def test_id_depends_only_on_settings_that_affect_the_result() -> None:
     def id_of(**base: Any) -> str:
         return expand(StudySpec(base=base))[0].id
 
@@ -52,7 +52,8 @@ def test_id_depends_on_settings_that_affect_the_result() -> None:
 def test_trials_keep_their_ids_if_the_grid_grows() -> None:
     small = expand(StudySpec(grid={"head": ["linear", "lstm"]}))
     large = expand(StudySpec(grid={"head": ["linear", "lstm"], "lr": [1e-4, 1e-5]}))
-    assert {trial.id for trial in small} == {trial.id for trial in large if trial.settings["lr"] == 1e-4}
+    default_lr = 1e-4
+    assert {trial.id for trial in small} == {trial.id for trial in large if trial.settings["lr"] == default_lr}
 
 
 def test_override_takes_precedence_over_arm_then_recipe_then_base(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_excluded_combinations_have_no_trials() -> None:
     assert names == ["linear, lr=1e-05", "linear, lr=0.0001", "lstm (lstm_size 8), lr=1e-05"]
 
 
-def test_single_arm_is_named_after_its_head() -> None:
+def test_single_arm_is_named_after_its_head_and_several_arms_after_their_settings() -> None:
     assert arm_names(grid={"head": ["lstm"], "seed": [0, 1]}) == ["lstm"]
     assert arm_names(grid={"freeze": ["encoder", []]}) == ["freeze=encoder", "freeze=none"]
 
@@ -87,7 +88,7 @@ def test_named_arms_keep_their_names() -> None:
 
 
 def test_options_of_the_command_line_apply_to_all_trials() -> None:
-    trials = expand(StudySpec(grid={"head": ["linear", "lstm"]}), {"head": {"dropout": "0.3"}})
+    trials = expand(StudySpec(grid={"head": ["linear", "lstm"]}), options={"head": {"dropout": "0.3"}})
     assert [trial.settings["head"] for trial in trials] == [
         {"name": "linear", "dropout": "0.3"},
         {"name": "lstm", "dropout": "0.3"},
@@ -187,7 +188,7 @@ def test_seed_ranges_are_expanded() -> None:
 
 def test_trials_do_not_share_option_dictionaries() -> None:
     spec = StudySpec(grid={"head": [{"name": "lstm", "lstm_size": 8}], "seed": [0, 1]})
-    first, second = expand(spec, {"head": {"dropout": "0.5"}})
+    first, second = expand(spec, options={"head": {"dropout": "0.5"}})
     assert first.settings["head"] == second.settings["head"]
     first.settings["head"]["lstm_size"] = 16
     assert second.settings["head"]["lstm_size"] == 8

@@ -26,11 +26,14 @@ def test_changed_data_or_plugins_remove_the_verdicts(finished_study: StudyOutcom
     first = finished_study.outcomes[0]
     assert first.result is not None
     assert len(first.result["rows_sha256"]) == 64
-    study = with_changed_outcomes(finished_study, {0: {"result": {**first.result, key: {"a.py": "another"}}}})
+    changed_result = {**first.result, key: {"a.py": "another digest"}}  # for both keys, any different value will do
+    study = with_changed_outcomes(finished_study, {0: {"result": changed_result}})
     study = dataclasses.replace(study, directory=tmp_path)
     (inconsistency,) = study.inconsistencies
     ids = [outcome.trial.id for outcome in study.outcomes if outcome.trial.arm == first.trial.arm]
+    # With one seed against one, there is no majority: the message names either of them.
     assert sum(trial_id in inconsistency for trial_id in ids) == 1
+    # Two seeds are too few for a verdict, so there is already a reason before the change.
     before = {
         ranked.arm: ranked.comparison.why_no_verdict
         for ranked in rank_arms(finished_study, "accuracy")
@@ -56,21 +59,21 @@ def test_changed_data_or_plugins_remove_the_verdicts(finished_study: StudyOutcom
 def test_differently_rounded_hidden_states_remove_the_verdicts(
     precision: str, cache_dtype: str, remedy: str | None
 ) -> None:
-    def finished(arm: str, seed: int, *, cached: bool, **settings: Any) -> Outcome:
+    def finished_outcome(arm: str, seed: int, *, cached: bool, **settings: Any) -> Outcome:
         trial = make_trial(arm, seed, cache_dtype=cache_dtype, **settings)
         metrics = {"test": {"accuracy": 0.5 + 0.01 * seed if arm == "linear" else 0.8 + 0.02 * seed}}
         result = {"metrics": metrics, "cached_features": cached, "mixed_precision": precision}
         return Outcome(trial, Path("nowhere"), "finished", result)
 
     frozen = {"freeze": ["encoder"]}
-    outcomes = [finished(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
+    outcomes = [finished_outcome(arm, seed, cached=True, **frozen) for arm in ("linear", "lstm") for seed in range(6)]
     # In these trials, the encoder is not frozen: they must run it, which is not an inconsistency.
-    outcomes += [finished("tuned", seed, cached=False) for seed in range(6)]
+    outcomes += [finished_outcome("tuned", seed, cached=False) for seed in range(6)]
     study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
     assert study.inconsistencies == []
     # Seed 5 of lstm, at index 11, ran the encoder although it is frozen.
     study = dataclasses.replace(
-        study, outcomes=[*outcomes[:11], finished("lstm", 5, cached=False, **frozen), *outcomes[12:]]
+        study, outcomes=[*outcomes[:11], finished_outcome("lstm", 5, cached=False, **frozen), *outcomes[12:]]
     )
     if remedy is None:
         assert study.inconsistencies == []
@@ -87,7 +90,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     metrics = {"test": {"accuracy": 0.5}}
     stored: list[tuple[Trial, TrialState, dict[str, Any]]] = [
         (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are on another machine
-        (trials[1], TrialState.PRUNED, {"metrics": {}}),
+        (trials[1], TrialState.PRUNED, {"metrics": {}}),  # finished, but the metric is not defined
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
         (trials[3], TrialState.RUNNING, {}),
         (trials[4], TrialState.WAITING, {}),
@@ -101,15 +104,14 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     run_directory.mkdir(parents=True)
     (run_directory / "result.json").write_text('{"metrics": {"test": {"accuracy": null}}, "steps": 7}')
     study = collect_outcomes(StudySpec(), trials, entries, tmp_path)
-    assert [outcome.state for outcome in study.outcomes] == [
-        *("finished", "finished", "failed", "running", "waiting", "waiting")
-    ]
+    states = ("finished", "finished", "failed", "running", "waiting", "waiting")
+    assert tuple(outcome.state for outcome in study.outcomes) == states
     assert study.outcomes[0].result == {"metrics": metrics}
     assert study.outcomes[1].result == {"metrics": {"test": {"accuracy": None}}, "steps": 7}
     assert (study.outcomes[2].error, study.num_finished_outside_grid) == ("too hot", 1)
     values = study.metric_values("accuracy", "test")["linear"]
     assert values[0] == 0.5
-    assert math.isnan(values[1])
+    assert math.isnan(values[1])  # null in result.json
     with pytest.raises(ValueError, match=r"linear-0.*'f1'.*accuracy"):
         study.metric_values("f1", "test")
 

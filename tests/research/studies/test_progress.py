@@ -47,4 +47,4 @@ def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> N
                 report_hidden_states(message)
             progress.show(entries)
     assert printed.getvalue().count(message) == 1
-    assert "Reading" not in printed.getvalue()
+    assert "Reading" not in printed.getvalue()  # all other messages of trials are only logged

@@ -17,7 +17,7 @@ from research.studies.run_study import check_fork_settings, check_split_and_metr
 def test_fork_with_a_different_seed_or_batch_size_is_refused_while_planning(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config_as_yaml(resolve(RunConfig(seed=1, head="cnn", mixed_precision="no"))))
     base = {"fork": str(tmp_path), "head": "cnn", "seed": 1}
-    check_fork_settings(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
+    check_fork_settings(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))  # raises no error
     with pytest.raises(ValueError, match=r"\bseed\b.*1.*2"):
         check_fork_settings(expand(StudySpec(base=base, grid={"seed": [1, 2]})))
     with pytest.raises(ValueError, match="batch_size"):
@@ -29,6 +29,6 @@ def test_study_on_an_unlabelled_test_split_is_refused_before_training(
     unlabelled_spec: StudySpec, metric: str | None
 ) -> None:
     spec = dataclasses.replace(unlabelled_spec, metric=metric)
-    check_split_and_metric(spec, expand(spec))
+    check_split_and_metric(spec, expand(spec))  # the validation rows have labels
     with pytest.raises(ValueError, match=r"test rows.*--split validation"):
         check_split_and_metric(dataclasses.replace(spec, split="test"), expand(spec))

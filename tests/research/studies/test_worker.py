@@ -28,7 +28,7 @@ def restore_signal_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("session_cache", "restore_signal_handlers")
+@pytest.mark.usefixtures("use_session_cache", "restore_signal_handlers")
 def test_worker_records_one_trial_as_finished_and_one_as_failed(
     tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
@@ -53,13 +53,13 @@ def test_worker_records_one_trial_as_finished_and_one_as_failed(
     assert log_path(tmp_path, finished.trial.id).exists()
 
 
-@pytest.mark.usefixtures("session_cache", "restore_signal_handlers")
+@pytest.mark.usefixtures("use_session_cache", "restore_signal_handlers")
 def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")
+    monkeypatch.setenv("MIDWAY_SUPERVISOR", "999999999")  # no process has this id
     spec = StudySpec(name="a")
     with Study("a", local_address(tmp_path)) as study:
         study.add(expand(spec))
-        assert Worker(study, spec, tmp_path).work() == 128 + signal.SIGTERM
+        assert Worker(study, spec, tmp_path).work() == 128 + signal.SIGTERM  # the exit status after this signal
         assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING]
 
 
@@ -83,7 +83,8 @@ def test_trials_that_train_only_the_head_run_in_the_worker_process(
     assert trains_head_only(config) == expected
     with Study("a", local_address(tmp_path)) as study:
         assert Worker(study, StudySpec(), tmp_path).runs_in_process(config) == expected
-        assert not Worker(study, StudySpec(), tmp_path, "launcher.yaml").runs_in_process(config)
+        # Trials started with accelerate launch always have processes of their own.
+        assert not Worker(study, StudySpec(), tmp_path, accelerate_config="launcher.yaml").runs_in_process(config)
 
 
 def test_hidden_states_settings_exclude_the_head() -> None:

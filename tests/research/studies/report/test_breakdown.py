@@ -28,7 +28,7 @@ class FixedLengths:
         return self._lengths
 
 
-def test_lengths_are_grouped_into_bins_of_equal_size(tmp_path: Path) -> None:
+def test_rows_are_grouped_by_length_into_bins_of_equal_size(tmp_path: Path) -> None:
     labels = [0] * 10
     correct, two_wrong, all_wrong = labels, [0] * 8 + [1] * 2, [1] * 10
     study = study_with_predictions(tmp_path, {"a": [two_wrong, correct], "b": [all_wrong]}, labels)

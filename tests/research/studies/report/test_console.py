@@ -14,13 +14,14 @@ from tests.builders.studies import make_trial
 
 
 def print_ranking(study: StudyOutcomes, width: int = 300) -> list[str]:
+    """Return the printed lines; the default width is enough for every row."""
     console = io.StringIO()
     for line in ranking_lines(collect_contents(study)):
         Terminal(file=console, width=width).print(line)
     return console.getvalue().splitlines()
 
 
-def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
+def study_with_accuracies(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
     """Return a finished study with these test accuracies: for each arm, one value per seed."""
     outcomes = [
         Outcome(
@@ -34,9 +35,8 @@ def study_of(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
 
 def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) -> None:
     baseline = [0.50, 0.52, 0.51, 0.53, 0.49]
-    lines = print_ranking(
-        study_of(tmp_path, {"linear": baseline, "lstm": [value + 0.2 + 0.001 * value for value in baseline]})
-    )
+    lstm = [value + 0.2 + 0.001 * value for value in baseline]  # a constant difference would get no verdict
+    lines = print_ranking(study_with_accuracies(tmp_path, {"linear": baseline, "lstm": lstm}))
     assert "accuracy" in lines[0]
     rows = {line.split()[0]: line.split() for line in lines if line.strip().startswith(("linear", "lstm"))}
     assert list(rows) == ["lstm", "linear"]
@@ -47,15 +47,15 @@ def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) 
     assert rows["linear"][-1] == "baseline"
 
 
-def test_words_of_verdicts_are_not_broken_on_a_narrow_terminal(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"linear": [0.5, 0.6], "long_name_of_an_arm": [0.7, 0.85]})
+def test_verdicts_are_not_broken_within_a_word_on_a_narrow_terminal(tmp_path: Path) -> None:
+    study = study_with_accuracies(tmp_path, {"linear": [0.5, 0.6], "long_name_of_an_arm": [0.7, 0.85]})
     lines = print_ranking(study, width=80)
     assert max(map(len, lines)) <= 80
     assert sum(line.split()[-1:] == ["baseline"] for line in lines) == 1
 
 
 def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
+    study = study_with_accuracies(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
     reasons = {arm.comparison.why_no_verdict for arm in collect_contents(study).ranked if arm.comparison is not None}
     (reason,) = reasons
     assert sum(reason in line for line in print_ranking(study)) == 1

@@ -24,7 +24,7 @@ def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes
     assert contents.ranked == collect_contents(finished_study).ranked
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}
     (reason,) = set(contents.reasons.values())
-    assert "test" in reason
+    assert "test" in reason  # the split whose predictions are missing
     assert [outcome for outcome, _ in contents.missing.with_missing_files] == list(contents.study.outcomes)
     page = write_contents(contents).read_text()
     assert f"Not shown: {reason}." in page
@@ -40,8 +40,8 @@ def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: Stu
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
     contents = collect_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
-    (skipped_trials,) = contents.skipped_trials
-    assert skipped_trials.startswith(f"{outcome.trial.id}: ")
+    (skipped_trial,) = contents.skipped_trials
+    assert skipped_trial.startswith(f"{outcome.trial.id}: ")
     assert (len(contents.model_comparisons), contents.reasons) == (2, {})
 
 
@@ -55,7 +55,7 @@ def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyO
     assert len(contents.ranked) == 3
 
 
-def test_ranking_is_omitted_if_the_metric_is_unknown(finished_study: StudyOutcomes, tmp_path: Path) -> None:
+def test_ranking_is_omitted_if_no_trial_has_the_metric(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     spec = dataclasses.replace(finished_study.spec, metric="pearson")
     contents = collect_contents(dataclasses.replace(finished_study, directory=tmp_path, spec=spec))
     assert contents.reasons.keys() == {"ranking"}

@@ -15,7 +15,14 @@ from tests.builders.studies import make_trial
 def write_trials_and_find_cost(
     tmp_path: Path, edits: list[tuple[int, int, int]] | None, results: list[dict[str, Any]]
 ) -> ArmCost:
-    """Return the cost of an arm, after writing journals with edits (step, trainable before, trainable after)."""
+    """Write the files of an arm's trials, and return the cost of the arm.
+
+    Args:
+        tmp_path: directory for the files.
+        edits: edits in the journal of every trial, each as (step, trainable parameters before, trainable parameters
+            after); None if the trials have no journal.
+        results: content of each trial's result.json, without metrics.
+    """
     outcomes = []
     for seed, result in enumerate(results):
         directory = tmp_path / str(seed)
@@ -34,7 +41,12 @@ def write_trials_and_find_cost(
 
 def test_time_is_averaged_over_seeds_and_cached_trials_are_counted(tmp_path: Path) -> None:
     common = {"steps": 10, "trainable_parameters": 7}
-    results = [{**common, "train_seconds": 2.0}, {**common, "train_seconds": 4.0, "cached_features": True}, {}]
+    without_result_file: dict[str, Any] = {}
+    results = [
+        {**common, "train_seconds": 2.0},
+        {**common, "train_seconds": 4.0, "cached_features": True},
+        without_result_file,
+    ]
     arm_cost = write_trials_and_find_cost(tmp_path, [], results)
     assert (arm_cost.seconds, arm_cost.num_cached, len(arm_cost.trials)) == (3.0, 1, 2)
     assert (arm_cost.trainable_parameters, arm_cost.mean_trainable_parameters, arm_cost.changes_midway) == (7, 7, False)

@@ -12,7 +12,7 @@ from research.studies.report.curves import MAX_POINTS, read_arm_curves, read_arm
 from tests.builders.studies import make_trial
 
 
-def study_of(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> StudyOutcomes:
+def study_with_logs(directory: Path, logs: dict[str, list[list[dict[str, Any]]]]) -> StudyOutcomes:
     """Return a study whose trials logged the given lines, by arm and seed."""
     outcomes = []
     for arm, seeds in logs.items():
@@ -31,7 +31,7 @@ def log_lines(steps: list[int], losses: list[float | None]) -> list[dict[str, An
 
 def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     # In arm a, the second seed stopped early and logged a step that the first did not log. Arm b logged nothing.
-    study = study_of(
+    study = study_with_logs(
         tmp_path, {"a": [log_lines([1, 2, 4], [3.0, 2.0, 1.0]), log_lines([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]}
     )
     (curves,) = read_arm_curves(study, "loss", smooth=False)
@@ -41,21 +41,22 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
 
 def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
     steps = list(range(1, 51))
-    study = study_of(tmp_path, {"a": [log_lines(steps, [float(step % 2) for step in steps])]})
+    study = study_with_logs(tmp_path, {"a": [log_lines(steps, [float(step % 2) for step in steps])]})
     (curves,) = read_arm_curves(study, "loss", smooth=True)
+    # With 50 steps, each mean covers a step and the step before it, which the first step does not have.
     assert curves.mean[1][1:] == [0.5] * 49
-    assert set(curves.seed_curves[0][1]) == {0.0, 1.0}
+    assert set(curves.seed_curves[0][1]) == {0.0, 1.0}  # the curves of the seeds are not smoothed
 
 
-def test_long_curves_share_the_maximum_number_of_points(tmp_path: Path) -> None:
+def test_curves_of_an_arm_have_at_most_max_points_in_total(tmp_path: Path) -> None:
     steps = list(range(1, 3001))
-    study = study_of(tmp_path, {"a": [log_lines(steps, [1.0] * 3000)] * 9})
+    study = study_with_logs(tmp_path, {"a": [log_lines(steps, [1.0] * 3000)] * 9})
     (curves,) = read_arm_curves(study, "loss", smooth=True)
     assert sum(len(curve[0]) for curve in [curves.mean, *curves.seed_curves]) <= MAX_POINTS
 
 
 def test_equal_edits_are_merged_over_arms_and_seeds(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"a": [[], []], "b": [[]]})
+    study = study_with_logs(tmp_path, {"a": [[], []], "b": [[]]})
     for outcome in study.outcomes:
         # A conditional edit may be applied at a different step in each trial.
         steps = [0] if outcome.trial.arm == "b" else [5 + outcome.trial.seed, 0]

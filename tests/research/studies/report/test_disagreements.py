@@ -27,7 +27,7 @@ def find_in_predictions(directory: Path, predictions: dict[str, Any], labels: li
     return find_disagreements(rows, cast("StudyTexts", NumberedTexts()))
 
 
-def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
+def test_rows_are_ordered_by_the_gap_between_the_best_and_the_worst_arm(tmp_path: Path) -> None:
     disagreements, total = find_in_predictions(
         tmp_path, {"a": [[0, 1, 0, 0], [0, 1, 0, 1]], "b": [[0, 0, 1, 0], [0, 0, 1, 0]]}, [0, 0, 0, 0]
     )
@@ -44,7 +44,7 @@ def test_rows_are_ordered_by_gap(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_with_equal_gaps_are_ordered_by_standard_deviation(tmp_path: Path) -> None:
+def test_rows_with_equal_gaps_are_ordered_by_standard_deviation_over_arms(tmp_path: Path) -> None:
     # One of four arms is wrong in row 1, and two of four in row 2.
     arms = {"a": [[1, 0]], "b": [[0, 0]], "c": [[0, 1]], "d": [[0, 1]]}
     disagreements, _ = find_in_predictions(tmp_path, arms, [0, 0])

@@ -11,7 +11,7 @@ from research.studies.report.environment import find_environment
 from tests.builders.studies import make_trial
 
 
-def study_of(*results: dict[str, Any] | None) -> StudyOutcomes:
+def study_with_results(*results: dict[str, Any] | None) -> StudyOutcomes:
     """Return a study with one trial for each result; None stands for a failed trial."""
     outcomes = [
         Outcome(make_trial("a", seed), Path("nowhere"), "failed" if result is None else "finished", result)
@@ -25,15 +25,16 @@ def result(torch: str, commit: str | None = "ab12") -> dict[str, Any]:
 
 
 def test_common_value_has_no_trial_count() -> None:
-    environment = find_environment(study_of(result("2.6"), result("2.6")))
+    environment = find_environment(study_with_results(result("2.6"), result("2.6")))
     assert environment == {"processes": ["2"], "commit": ["ab12"], "torch": ["2.6"]}
 
 
 def test_differing_values_have_trial_counts_most_frequent_first() -> None:
-    environment = find_environment(study_of(result("2.5", None), result("2.6"), result("2.6")))
+    environment = find_environment(study_with_results(result("2.5", None), result("2.6"), result("2.6")))
     assert environment["torch"] == ["2.6 (2 trials)", "2.5 (1 trial)"]
     assert environment["commit"][0] == "ab12 (2 trials)"
 
 
 def test_failed_and_remote_trials_have_no_environment() -> None:
-    assert find_environment(study_of(None, {"metrics": {}})) == {}
+    remote: dict[str, Any] = {"metrics": {}}  # the result.json of this finished trial is on another machine
+    assert find_environment(study_with_results(None, remote)) == {}

@@ -32,6 +32,7 @@ def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
     names = [text for text in axes.texts if text.get_text() in ARMS]
     assert len(names) == 10
     boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
+    # Boxes of neighbouring names may overlap by up to one pixel.
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
     canvas = figure.bbox
     assert all(canvas.y0 <= box.y0 and box.y1 <= canvas.y1 and box.x1 <= canvas.x1 for box in boxes)
@@ -49,14 +50,14 @@ def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
         (np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"
     ]
     assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]  # halfway to the next step
-    assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]
+    assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]  # the numbers of the edits
 
 
 def test_spike_of_one_seed_is_clipped() -> None:
     steps = [1, 2, 3]
     curve_with_spike = ArmCurves("arm 0", seed_curves=[(steps, [1.0, 500.0, 0.5])], mean=(steps, [1.0, 0.9, 0.5]))
     (axes,) = arm_curves_figure([curve_with_spike], [], arm_styles(ARMS), "loss").axes
-    assert axes.get_ylim()[1] < 1.3
+    assert axes.get_ylim()[1] < 1.3  # little more than the highest mean, 1.0
 
 
 def test_undefined_values_are_skipped() -> None:
@@ -86,7 +87,7 @@ def test_names_with_dollar_signs_are_not_read_as_formulas() -> None:
 
 
 @pytest.mark.parametrize(("longest", "scale"), [(5.0, "linear"), (50.0, "log")])
-def test_arm_with_cached_hidden_states_has_a_hollow_marker(longest: float, scale: str) -> None:
+def test_arm_with_cached_hidden_states_has_a_hollow_marker_on_any_scale_of_time(longest: float, scale: str) -> None:
     def cost(seconds: float, *, is_cached: bool, parameters: int) -> TrialCost:
         return TrialCost(seconds, is_cached, trainable_parameters=parameters, mean_trainable_parameters=parameters)
 

@@ -14,7 +14,7 @@ from research.studies.report.page import write_study_report
 
 
 def test_hparams_contain_each_trial_once(page: Path, finished_study: StudyOutcomes) -> None:
-    write_study_report(finished_study)
+    write_study_report(finished_study)  # `page` has already written the report, so this must replace its entries
     folder = page.parent / "tensorboard"
     assert {path.name for path in folder.iterdir()} == {outcome.trial.id for outcome in finished_study.outcomes}
     for outcome in finished_study.outcomes:
@@ -31,5 +31,6 @@ def test_hparams_contain_each_trial_once(page: Path, finished_study: StudyOutcom
         hparams = HParamsPluginData.FromString(content).session_start_info.hparams
         assert hparams["arm"].string_value == outcome.trial.arm
         assert hparams["seed"].number_value == outcome.trial.seed
+        # Besides arm and seed, the settings that differ between arms.
         assert hparams.keys() == {"arm", "seed", "head", "lr", "head_lr", "timeline"}
         assert hparams["head_lr"].number_value == outcome.trial.settings["head_lr"]

@@ -12,6 +12,7 @@ from tests.builders.studies import make_trial
 
 
 def test_markdown_table_escapes_cells() -> None:
+    # A > before a title aligns its column right.
     assert markdown_table(["arm", ">n|"], [["a|b", "1"]]) == "| arm | n\\| |\n| --- | ---: |\n| a\\|b | 1 |\n"
 
 
@@ -33,4 +34,4 @@ def test_markdown_report_lists_failed_and_waiting_trials(tmp_path: Path) -> None
     assert r"a\|b, seed 0" in failed
     assert "at the end" in failed
     assert "- waiting: linear-1" in lines
-    assert not any(line.startswith("|") for line in lines)
+    assert not any(line.startswith("|") for line in lines)  # there are no results for a table

@@ -13,7 +13,7 @@ from tests.builders.studies import make_trial
 FILES = [RESULT, CONFIG, METRICS_LOG, JOURNAL, "predictions/validation.parquet", "predictions/test.parquet"]
 
 
-def study_of(directory: Path, *states: State) -> StudyOutcomes:
+def study_with_states(directory: Path, *states: State) -> StudyOutcomes:
     """Return a study with one trial in each state; finished trials have all of their files."""
     outcomes = [Outcome(make_trial("a", seed), directory / str(seed), state) for seed, state in enumerate(states)]
     for outcome in outcomes:
@@ -25,14 +25,14 @@ def study_of(directory: Path, *states: State) -> StudyOutcomes:
 
 
 def test_unfinished_trials_are_listed_by_state(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "failed", "waiting", "running", "finished", "waiting")
+    study = study_with_states(tmp_path, "failed", "waiting", "running", "finished", "waiting")
     missing = find_missing(study)
     seeds = [[outcome.trial.seed for outcome in part] for part in (missing.failed, missing.running, missing.waiting)]
     assert (seeds, missing.with_missing_files, missing.is_empty) == ([[0], [2], [1, 4]], [], False)
 
 
 def test_missing_files_are_listed(tmp_path: Path) -> None:
-    study = study_of(tmp_path, "finished", "finished")
+    study = study_with_states(tmp_path, "finished", "finished")
     assert find_missing(study).is_empty
     first = study.outcomes[0]
     for name in (JOURNAL, "predictions/test.parquet"):
@@ -41,9 +41,8 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
     assert (missing.with_missing_files, missing.is_empty) == ([(first, [JOURNAL, "predictions/test.parquet"])], False)
 
 
-def test_trial_on_another_machine_lists_all_files_as_missing(tmp_path: Path) -> None:
-    outcome = Outcome(make_trial("a", 0), tmp_path / "missing", "finished")
+def test_trial_without_a_directory_has_one_entry_for_all_files(tmp_path: Path) -> None:
+    outcome = Outcome(make_trial("a", 0), tmp_path / "on_another_machine", "finished")
     ((outcome_without_files, files),) = find_missing(StudyOutcomes(StudySpec(), tmp_path, [outcome])).with_missing_files
     assert outcome_without_files == outcome
-    assert len(files) == 1
-    assert not set(files) & set(FILES)
+    assert files == ["all files"]

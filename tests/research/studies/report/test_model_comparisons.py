@@ -26,7 +26,7 @@ def test_models_are_compared_on_common_seeds(tmp_path: Path) -> None:
     assert (comparison.arm, comparison.seeds) == ("a", (0, 1))
     first, second = comparison.by_seed[0], comparison.by_seed[1]
     assert (first.num_arm_only, first.num_baseline_only) == (4, 0)
-    assert first.p == pytest.approx(2 * 0.5**4)
+    assert first.p == pytest.approx(2 * 0.5**4)  # two-sided: four of four coin flips
     assert (second.num_arm_only, second.num_baseline_only, second.p) == (0, 0, 1.0)
     assert comparison.over_all_seeds is not None
     assert comparison.over_all_seeds.difference == pytest.approx((0.5 + 0.0) / 2)
@@ -43,7 +43,7 @@ def test_regression_has_a_difference_but_no_mcnemar_test(tmp_path: Path) -> None
     study = study_with_predictions(tmp_path, {"base": [[1.0, 3.0]], "a": [[1.0, 2.0]]}, [1.0, 2.0])
     (comparison,) = compare_models_of_arms(read_rows(study, "test"), "base")
     assert comparison.over_all_seeds is not None
-    assert comparison.over_all_seeds.difference == pytest.approx(-0.5)  # mean distance
+    assert comparison.over_all_seeds.difference == pytest.approx(-0.5)  # mean distances from the labels: 0 and 0.5
     assert comparison.by_seed == {}
 
 

@@ -36,14 +36,26 @@ from tests.builders.studies import FAST_SETTINGS, run_study
 RTL_MARK = "\u200f"  # right-to-left mark, which is invisible
 LONG_NAME = "very " * 500 + "long"
 NAMES = (
-    *("\x1b[31mred", "\u202eright", f"a b{RTL_MARK}", "$x$", "$", "a|b", "two\nlines"),
-    *("<script>alert(1)</script>", "=1+1"),
-    *("_hidden", "[/b]", ":smile:", "`code`", LONG_NAME),
+    "\x1b[31mred",
+    "\u202eright",
+    f"a b{RTL_MARK}",
+    "$x$",
+    "$",
+    "a|b",
+    "two\nlines",
+    "<script>alert(1)</script>",
+    "=1+1",
+    "_hidden",
+    "[/b]",
+    ":smile:",
+    "`code`",
+    LONG_NAME,
 )
 """Names that a terminal, a browser, Markdown, TeX or a spreadsheet would interpret."""
 ARM = "=" + " ".join(NAMES[:-1])
 """Name of an arm: it starts like a formula and contains all NAMES except the long one."""
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters except tab and line break, and invisible characters that change the direction of text."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +67,13 @@ class StudyOutput:
 
 
 @pytest.fixture(scope="module")
-def output(
-    session_cache: pytest.MonkeyPatch, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> StudyOutput:
+def output(use_session_cache: None, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyOutput:
     """Run a study of two arms on rows with all NAMES as labels and in texts."""
     folder = tmp_path_factory.mktemp("nasty")
     (folder / "data").mkdir()
     for split in ("train", "validation", "test"):
-        # Pages keep this mark in texts, since each text is in an element of its own. It is removed here, so that the
-        # tests can require pages without any control characters.
+        # Pages keep a right-to-left mark in texts, since each text is in an element of its own. The mark is removed
+        # here, so that the tests can require pages without any control characters.
         rows = [{"text": f"{split} good {name[:40].strip(RTL_MARK)}", "label": [name]} for name in NAMES]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     base = {**FAST_SETTINGS, "report": True, "encoder": str(tiny_encoder), "data": str(folder / "data")}
@@ -81,7 +91,7 @@ def output(
             dataclasses.replace(study.outcomes[1].trial, seed=1),
             folder,
             "failed",
-            error=ARM.replace(RTL_MARK, ""),
+            error=ARM.replace(RTL_MARK, ""),  # without the mark, as in the texts
         )
         study = dataclasses.replace(study, outcomes=[*study.outcomes, failed])
         report_results(Terminal(file=printed), study)
@@ -142,14 +152,14 @@ def test_markdown_and_csv_show_escaped_names(output: StudyOutput) -> None:
     assert not CONTROL_CHARACTERS.search("".join(csv_rows[0]))
 
 
-def test_tensorboard_texts_escape_names(output: StudyOutput) -> None:
+def test_tensorboard_gets_texts_and_images(output: StudyOutput) -> None:
     events = EventAccumulator(str(next((output.study.outcomes[1].directory / "tensorboard").rglob("events*"))))
     events.Reload()
     assert {"config/text_summary", "edits/text_summary"} <= set(events.Tags()["tensors"])
     assert any("precision_recall" in tag for tag in events.Tags()["images"])
 
 
-def test_label_and_timeline_figures_show_names(output: StudyOutput) -> None:
+def test_figures_and_the_dry_run_show_names_without_control_characters(output: StudyOutput) -> None:
     labels = np.arange(len(NAMES))
     task = SingleLabel(NAMES, label_counts=(1,) * len(NAMES), num_train=len(NAMES))
     matrix = confusion_matrix_figure(task, labels, labels)

@@ -38,6 +38,7 @@ PICTURES = {
     "accuracy against time",
     "accuracy against trainable parameters",
 }
+"""Alternative texts of the images on the page."""
 
 
 @needs_chromium
@@ -65,6 +66,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     assert "<script" not in text
     outcome = next(outcome for outcome in finished_study.outcomes if outcome.trial.arm == HOSTILE)
     journal = [json.loads(line) for line in (outcome.directory / "journal.jsonl").read_text().splitlines()]
+    # Numbers of trainable parameters after the edit before the first step, and after the edit midway.
     frozen, unfrozen = (record["trainable_parameters"][1] for record in journal)
     # The first cell of a row contains the arm's marker and its name.
     costs = {row[0].split(maxsplit=1)[1]: row for row in table_cells("costs", text)}
@@ -98,6 +100,7 @@ def test_page_shows_escaped_texts_of_validation_rows(page: Path) -> None:
     part = text[text.index('id="disagreements"') : text.index("<h2>Tests over rows")]
     shown_rows = re.findall(r"<b>(\w+)</b> <span class=\"soft\">validation\.csv, row (\d+)</span>", part)
     assert shown_rows
+    # In `tiny_reviews`, texts start with the split and the index of the row, and every second row is positive.
     for label, row in ((label, int(row) - 1) for label, row in shown_rows):
         assert label == ("positive" if row % 2 else "negative")
         assert f"validation {row} " in part
@@ -112,7 +115,7 @@ def test_page_can_hide_texts(finished_study: StudyOutcomes, tmp_path: Path) -> N
     assert f"Not shown: {contents.reasons['disagreements']}." in page
     assert 'id="disagreements"' not in page
     assert not re.search(r"\b(validation|test) \d+ \w+ \w+", page), "the page shows a row's text"
-    assert "length of the text" in page
+    assert "length of the text" in page  # the breakdown by length shows no texts
 
 
 def test_report_is_deterministic(page: Path, finished_study: StudyOutcomes) -> None:
@@ -133,7 +136,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
             1: {"state": "waiting", "result": None},
             2: {"state": "running", "result": None},
             3: {
-                "directory": tmp_path / "trials" / "missing",
+                "directory": tmp_path / "trials" / "on_another_machine",
                 "result": {"metrics": result["metrics"]},
             },
         },
@@ -152,7 +155,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     assert f"{ids[3]}: {', '.join(files)}" in missing
     assert [message.partition(":")[0] for message in contents.skipped_trials] == [ids[3]]
     assert contents.skipped_trials[0] in rendered.text
-    assert "no value" in page.read_text()  # the baseline's trial
+    assert "no value" in page.read_text()  # no trial of the baseline is finished
     assert f"Not shown: {contents.reasons['disagreements']}." in rendered.text
     markdown = (tmp_path / "report.md").read_text()
     assert f"running: {ids[2]}" in markdown
@@ -204,7 +207,7 @@ def write_data(folder: Path, task: str) -> Path:
 
 
 @needs_chromium
-@pytest.mark.usefixtures("session_cache")
+@pytest.mark.usefixtures("use_session_cache")
 @pytest.mark.parametrize(
     ("task", "metric", "measure"),
     [("multi_label", "subset_accuracy", "F1 of the label"), ("regression", "pearson", "mean distance from the score")],
@@ -224,7 +227,7 @@ def test_report_supports_multi_label_and_regression_tasks(
     assert (rendered.errors, rendered.page_width) == ([], 390)
     assert all(rendered.images.values())
     assert f"Arms, ranked by {metric} on test rows" in rendered.text
-    assert measure in rendered.text.lower() or measure in rendered.text
+    assert measure in rendered.text.lower() or measure in rendered.text  # a title may start with a capital letter
     values = {
         outcome.trial.arm: outcome.result["metrics"]["test"][metric] for outcome in study.outcomes if outcome.result
     }

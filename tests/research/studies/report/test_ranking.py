@@ -28,13 +28,13 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
-    # The first cell of a row contains the arm's marker and its name.
+    # Columns: arm (marker and name), mean, verdict, difference, two p values, standard deviation, seeds, seeds needed.
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
         arm = row[0].split(maxsplit=1)[1]
-        mean, spread = f"{means[arm]:.4f}", f"{statistics.stdev(values[arm]):.4f}"
-        assert (row[1].split()[0], row[-3], row[-2]) == (mean, spread, "2")
-        assert f"| 2 | {mean} | {spread} |" in markdown
+        mean, deviation = f"{means[arm]:.4f}", f"{statistics.stdev(values[arm]):.4f}"
+        assert (row[1].split()[0], row[-3], row[-2]) == (mean, deviation, "2")
+        assert f"| 2 | {mean} | {deviation} |" in markdown
         difference = f"{means[arm] - means['linear']:+.4f}"
         if arm == "linear":
             assert row[2] == "baseline"
@@ -46,7 +46,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
 
 
-def test_failed_trial_removes_the_verdict_of_its_arm_and_a_failed_baseline_all_verdicts() -> None:
+def test_failed_trial_removes_the_verdict_of_its_arm_or_all_verdicts_if_the_arm_is_the_baseline() -> None:
     outcomes = []
     for arm, gain in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):
         for seed in range(6):
@@ -60,7 +60,7 @@ def test_failed_trial_removes_the_verdict_of_its_arm_and_a_failed_baseline_all_v
     study_with_failure = with_changed_outcomes(study, {11: failed})  # seed 5 of lstm
     assert study_with_failure.failed_seeds["lstm"] == (5,)
     assert accuracy_verdicts(study_with_failure) == {"lstm": None, "gru": "better"}
-    baseline_failed = with_changed_outcomes(study, {5: failed})
+    baseline_failed = with_changed_outcomes(study, {5: failed})  # seed 5 of linear
     assert accuracy_verdicts(baseline_failed) == {"lstm": None, "gru": None}
     lstm = next(ranked for ranked in rank_arms(study_with_failure, "accuracy") if ranked.arm == "lstm")
     assert (lstm.summary.seeds, lstm.failed_seeds) == ((0, 1, 2, 3, 4), (5,))
@@ -89,9 +89,9 @@ def test_failed_seed_outside_the_grid_is_noted(tmp_path: Path) -> None:
     console = io.StringIO()
     for line in ranking_lines(contents):
         Terminal(file=console, width=300).print(line)
-    pages = {console.getvalue(), write_contents(contents).read_text(), (tmp_path / "report.md").read_text()}
-    assert all("seed 6 failed" in page and "the loss is nan" in page for page in pages)
-    assert not any("seed 7" in page for page in pages)
+    outputs = {console.getvalue(), write_contents(contents).read_text(), (tmp_path / "report.md").read_text()}
+    assert all("seed 6 failed" in output and "the loss is nan" in output for output in outputs)
+    assert not any("seed 7" in output for output in outputs)
 
 
 def test_intervals_in_the_ranking_stay_within_the_range_of_the_metric() -> None:

@@ -29,9 +29,9 @@ def rewrite_predictions(study: StudyOutcomes, index: int, **columns: Any) -> Non
     pq.write_table(pa.table(table), path)
 
 
-def test_read_rows_returns_scores_by_arm_and_seed(tmp_path: Path) -> None:
+def test_read_rows_returns_correctness_by_arm_and_seed(tmp_path: Path) -> None:
     study = study_with_predictions(tmp_path, ARMS, LABELS)
-    # The same rows in a different order.
+    # Outcome 2, of arm b, has the same rows in a different order.
     rewrite_predictions(study, 2, id=[20, 10, 0], label=[0, 1, 0], prediction=[0, 1, 1])
     rows = read_rows(study, "test")
     assert rows.task.name == "single_label"
@@ -52,7 +52,7 @@ def test_multi_label_row_is_correct_only_if_all_its_labels_are_correct(tmp_path:
     assert rows.correctness_by_arm["a"][0].tolist() == [True, False]
 
 
-def test_regression_scores_are_distances(tmp_path: Path) -> None:
+def test_correctness_in_regression_is_the_distance(tmp_path: Path) -> None:
     rows = read_rows(study_with_predictions(tmp_path, {"a": [[1.5, 2.0]]}, [1.0, 4.0]), "test")
     assert rows.task.name == "regression"
     assert rows.correctness_by_arm["a"][0].tolist() == [0.5, 2.0]
@@ -66,7 +66,11 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     with TASKS.isolated():
         changed_study = with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}})
         rows = read_rows(changed_study, "test")
-    assert rows.correctness_by_arm["a"][0].tolist() == [0, 0, 2]
+    assert rows.correctness_by_arm["a"][0].tolist() == [
+        0,
+        0,
+        2,
+    ]  # distances between levels; single_label would give 1, 1, 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_trials_with_unreadable_predictions_are_skipped_and_named(tmp_path: Path
     paths[0].unlink()
     paths[1].write_bytes(b"PAR1 and no more")
     rows = read_rows(study, "test")
-    assert rows.model_indices == {"b": {0: 0}}
+    assert rows.model_indices == {"b": {0: 0}}  # seed 0 of arm b is the only model
     assert rows.skipped_trials[0] == "a-0: not on this machine"
     assert rows.skipped_trials[1].startswith("a-1: cannot be read (")
     paths[2].unlink()

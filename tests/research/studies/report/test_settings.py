@@ -14,7 +14,7 @@ from research.studies.report.settings import ComparedSettings, find_settings, tr
 from tests.builders.studies import make_trial
 
 
-def study_of(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
+def study_with_arms(directory: Path, arms: dict[str, dict[str, Any]]) -> StudyOutcomes:
     """Return a study with two waiting trials for each arm, which is given by its settings."""
     outcomes = []
     for arm, settings in arms.items():
@@ -37,7 +37,7 @@ def shared_values(settings: ComparedSettings) -> dict[str, tuple[Any, bool]]:
 
 
 def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"a": {"head": "linear", "epochs": 2.0}, "b": {"head": "lstm", "epochs": 2.0}})
+    study = study_with_arms(tmp_path, {"a": {"head": "linear", "epochs": 2.0}, "b": {"head": "lstm", "epochs": 2.0}})
     settings = find_settings(study)
     assert settings.differing == {"head": {"a": "linear", "b": "lstm"}}
     assert shared_values(settings)["epochs"] == (2.0, True)
@@ -47,7 +47,7 @@ def test_find_settings_separates_shared_and_differing_settings(tmp_path: Path) -
 
 
 def test_options_resolved_in_only_one_arm_are_not_listed_as_differing(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
+    study = study_with_arms(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
     write_config(study, 1, head={"name": "linear", "dropout": 0.1}, objective="cross_entropy")
     settings = find_settings(study)
     assert settings.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
@@ -55,14 +55,15 @@ def test_options_resolved_in_only_one_arm_are_not_listed_as_differing(tmp_path: 
 
 
 def test_setting_with_different_resolved_values_differs(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
+    study = study_with_arms(tmp_path, {"a": {"lr": 1e-3}, "b": {"lr": 1e-4}})
+    # Outcomes 0 and 2 are the first seeds of a and b.
     write_config(study, 0, mixed_precision="no")
     write_config(study, 2, mixed_precision="bf16")
     assert find_settings(study).differing["mixed_precision"] == {"a": "no", "b": "bf16"}
 
 
-def test_trial_command_uses_the_config_or_the_settings(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"a": {"head": "lstm"}})
+def test_trial_command_uses_config_yaml_or_the_settings_if_it_is_missing(tmp_path: Path) -> None:
+    study = study_with_arms(tmp_path, {"a": {"head": "lstm"}})
     write_config(study, 0)
     study = dataclasses.replace(
         study, outcomes=[dataclasses.replace(study.outcomes[0], result={"world_size": 2}), study.outcomes[1]]

@@ -11,7 +11,7 @@ from research.studies.report.styles import arm_styles
 def test_each_arm_has_a_unique_name_and_pair_of_colour_and_marker(num_arms: int) -> None:
     styles = arm_styles([f"arm {index}" for index in range(num_arms)]).values()
     assert len({(style.colour, style.marker) for style in styles}) == num_arms
-    assert len({style.colour for style in list(styles)[:10]}) == 10
+    assert len({style.colour for style in list(styles)[:10]}) == 10  # the first ten arms differ by colour alone
     assert len({style.name for style in styles}) == num_arms
 
 
@@ -20,4 +20,4 @@ def test_long_names_are_shortened_and_remain_unique() -> None:
     arms = [f"{start}warm{end}", f"{start}cold{end}", f"{start}warm{end} "]  # the last one differs only in a space
     first, second, third = (style.name for style in arm_styles(arms).values())
     assert len({first, second, third}) == 3
-    assert first == "head=lstm, … recipe a (1)"
+    assert first == "head=lstm, … recipe a (1)"  # the number of the arm makes the name unique

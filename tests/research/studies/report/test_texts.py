@@ -46,6 +46,7 @@ def test_only_parts_that_need_texts_are_omitted_if_the_data_are_changed(
     finally:
         for file, text in zip(files, original_texts, strict=True):
             file.write_text(text)
+    # The texts of the changed data can be read, but do not belong to the predictions.
     assert contents.reasons.keys() == {"by length", "disagreements"}
     assert contents.disagreements == []
     titles, original_titles = ([part.title for part in each.breakdowns] for each in (contents, original_contents))

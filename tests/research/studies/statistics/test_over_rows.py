@@ -52,8 +52,8 @@ def test_models_with_the_same_errors_have_p_value_one() -> None:
 
 
 def test_bootstrap_resamples_pairs_of_rows() -> None:
-    scores = np.random.default_rng(0).normal(size=50)
-    bootstrap = bootstrap_rows([scores + 0.5], [scores])
+    correctness = np.random.default_rng(0).normal(size=50)
+    bootstrap = bootstrap_rows([correctness + 0.5], [correctness])
     assert bootstrap.difference == pytest.approx(0.5)
     assert bootstrap.interval == pytest.approx((0.5, 0.5))  # an unpaired interval would be wide
 
@@ -80,8 +80,8 @@ def test_bootstrap_is_deterministic() -> None:
 
 def test_swapping_the_models_mirrors_the_interval_about_zero() -> None:
     arm, baseline = np.random.default_rng(0).normal(size=(2, 40))
-    forward, backward = bootstrap_rows([arm], [baseline]), bootstrap_rows([baseline], [arm])
-    assert forward.interval == pytest.approx((-backward.interval[1], -backward.interval[0]))
+    original, swapped = bootstrap_rows([arm], [baseline]), bootstrap_rows([baseline], [arm])
+    assert original.interval == pytest.approx((-swapped.interval[1], -swapped.interval[0]))
 
 
 def test_arms_are_compared_on_common_seeds() -> None:
@@ -93,7 +93,7 @@ def test_arms_are_compared_on_common_seeds() -> None:
     assert comparison.over_all_seeds == bootstrap_rows([arm[1], arm[2]], [baseline[1], baseline[2]])
 
 
-def test_every_result_states_its_scope() -> None:
+def test_every_result_states_its_scope_and_has_no_verdict() -> None:
     comparison = compare_over_rows({0: np.array([True, False])}, {0: np.array([True, True])})
     assert (
         comparison.scope
@@ -102,6 +102,7 @@ def test_every_result_states_its_scope() -> None:
         == SCOPE
         == "these trained models only"
     )
+    # Verdicts are about arms, which a test over rows cannot compare.
     assert not any("verdict" in field.name for field in dataclasses.fields(comparison))
 
 

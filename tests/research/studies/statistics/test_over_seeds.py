@@ -16,6 +16,7 @@ from research.studies.statistics.over_seeds import Comparison, compare_arms, hol
 from research.studies.statistics.power import MIN_SEEDS
 
 Values = dict[int, float]
+"""The value of a metric for each seed of an arm."""
 BASELINE: Values = {0: 0.88, 1: 0.91, 2: 0.91, 3: 0.92, 4: 0.90}
 ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}
 """Better than the baseline by 0.018 on average, p = 0.037."""
@@ -88,7 +89,7 @@ def test_comparison_uses_the_paired_t_test() -> None:
     interval = test.confidence_interval(0.95)
     assert (comparison.arm, comparison.baseline, comparison.seeds) == ("lstm", "linear", (0, 1, 2, 3, 4))
     assert comparison.mean_difference == pytest.approx(0.018)
-    assert comparison.std_difference == pytest.approx(math.sqrt(0.00068 / 4))
+    assert comparison.std_difference == pytest.approx(math.sqrt(0.00068 / 4))  # sum of squared deviations
     assert comparison.interval == pytest.approx((interval.low, interval.high))
     assert comparison.p == comparison.p_holm == pytest.approx(test.pvalue)
     assert (comparison.verdict, comparison.why_no_verdict) == ("better", "")
@@ -244,15 +245,17 @@ def test_holm_keeps_the_order_and_never_lowers_p(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_swapping_arms_swaps_the_verdict(seed: int) -> None:
+def test_swapping_the_arms_reverses_the_comparison(seed: int) -> None:
     arms = random_arms(num_arms=2, num_seeds=6, seed=seed)
-    (forward,) = compare_arms(arms, "arm 0", higher_is_better=True)
-    (backward,) = compare_arms(arms, "arm 1", higher_is_better=True)
-    assert forward.mean_difference == pytest.approx(-(backward.mean_difference or 0))
-    assert forward.p == pytest.approx(backward.p)
-    assert (forward.interval, backward.interval) != (None, None)
+    (original,) = compare_arms(arms, "arm 0", higher_is_better=True)
+    (swapped,) = compare_arms(arms, "arm 1", higher_is_better=True)
+    assert original.mean_difference == pytest.approx(-(swapped.mean_difference or 0))
+    assert original.p == pytest.approx(swapped.p)
+    assert original.interval is not None
+    assert swapped.interval is not None
+    assert original.interval == pytest.approx((-swapped.interval[1], -swapped.interval[0]))
     opposite = {"better": "worse", "worse": "better", "no significant difference": "no significant difference"}
-    assert backward.verdict == opposite[str(forward.verdict)]
+    assert swapped.verdict == opposite[str(original.verdict)]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -26,7 +26,7 @@ def test_paired_t_equals_hand_computed_values() -> None:
     assert float(result.p) == pytest.approx(ttest_rel(ARM, BASELINE).pvalue)
 
 
-def test_paired_t_of_many_pairs_matches_single_tests() -> None:
+def test_many_arms_in_one_call_match_single_tests() -> None:
     rng = np.random.default_rng(0)
     arms, baseline = rng.normal(size=(4, 3, 6)), rng.normal(size=(4, 1, 6))
     result = paired_t(arms, baseline)
@@ -69,7 +69,7 @@ def test_single_seed_has_only_a_difference() -> None:
     assert np.isnan([result.std, result.low, result.high, result.p]).all()
 
 
-def test_special_cases_do_not_affect_other_pairs() -> None:
+def test_arm_with_a_constant_difference_does_not_affect_the_tests_of_other_arms() -> None:
     result = paired_t(np.stack([ARM, ARM, BASELINE + 0.01]), BASELINE)
     assert result.p[0] == result.p[1] == pytest.approx(ttest_rel(ARM, BASELINE).pvalue)
     assert math.isnan(result.p[2])

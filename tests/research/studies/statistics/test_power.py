@@ -12,14 +12,20 @@ from research.studies.statistics.power import MAX_SEEDS, MIN_SEEDS, seeds_needed
 
 
 def power(effect: float, num_seeds: int, level: float) -> float:
-    """Return the probability of a significant difference with the correct sign."""
+    """Return the probability that the paired t test finds a significant difference with the correct sign.
+
+    Args:
+        effect: true mean of the paired differences, in their standard deviations.
+        num_seeds: number of pairs.
+        level: significance level.
+    """
     return float(nct.sf(t.isf(level / 2, num_seeds - 1), num_seeds - 1, effect * math.sqrt(num_seeds)))
 
 
 @pytest.mark.parametrize(("effect", "total"), [(0.1, 787), (0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
 def test_seeds_needed_match_published_tables(effect: float, total: int) -> None:
     """Compare with tables of the one-sample t test, for 80% power at the two-sided 5% level."""
-    assert seeds_needed(0.02 * effect, 0.02, num_seeds=5).total == total
+    assert seeds_needed(mean_difference=0.02 * effect, std_difference=0.02, num_seeds=5).total == total
 
 
 @pytest.mark.parametrize("num_comparisons", [1, 3, 9])
@@ -46,7 +52,7 @@ def test_enormous_effects_need_the_minimum_number_of_seeds() -> None:
 
 
 def test_difference_that_needs_too_many_seeds_is_out_of_reach() -> None:
-    assert power(0.0887, 1000, 0.05) > 0.8 > power(0.0885, 1000, 0.05)
+    assert power(0.0887, MAX_SEEDS, 0.05) > 0.8 > power(0.0885, MAX_SEEDS, 0.05)
     assert seeds_needed(0.0887, 1.0, num_seeds=5).total is not None
     needed = seeds_needed(0.0885, 1.0, num_seeds=5)
     assert (needed.total, needed.more, needed.power) == (None, None, None)

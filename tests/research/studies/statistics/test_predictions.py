@@ -61,7 +61,7 @@ def test_task_determines_which_predictions_are_correct(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "columns", [{"id": [0, 2], "label": [0, 1]}, {"id": [0, 1], "label": [1, 1]}, {"id": [0], "label": [0]}]
 )
-def test_different_rows_are_refused(tmp_path: Path, columns: dict[str, list[int]]) -> None:
+def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, list[int]]) -> None:
     first = write_predictions(tmp_path / "1", id=[0, 1], label=[0, 1], prediction=[0, 0])
     second = write_predictions(tmp_path / "2", **columns, prediction=columns["label"])
     with pytest.raises(ValueError, match=rf"{first}.*{second}"):

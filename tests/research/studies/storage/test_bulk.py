@@ -54,6 +54,7 @@ def test_failed_insert_adds_no_trials(storage: RDBStorage) -> None:
     study = optuna.create_study(storage=storage, study_name="a")
     study_id = storage.get_study_id_from_name("a")
     with storage.engine.begin() as connection:
+        # Inserting the second of the two trials, whose head is lstm, will fail.
         connection.exec_driver_sql(
             "CREATE TRIGGER full BEFORE INSERT ON trial_user_attributes WHEN NEW.value_json LIKE '%lstm%' "
             "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"

@@ -40,6 +40,7 @@ def test_database_error_is_one_line_without_the_password() -> None:
     assert_one_line(caught.value)
     assert "secret" not in str(caught.value)
     assert "SELECT" not in str(caught.value)
+    # An error that does not come from the database is raised unchanged.
     with pytest.raises(UpdateFinishedTrialError), translate_database_errors("sqlite:///a.db"):
         raise UpdateFinishedTrialError
 
@@ -58,7 +59,7 @@ def test_beginning_a_transaction_locks_the_file(tmp_path: Path) -> None:
         engine.dispose()
 
 
-def test_engine_arguments_detect_a_lost_server() -> None:
+def test_engine_arguments_of_a_server_check_that_the_connection_is_alive() -> None:
     assert engine_arguments("sqlite:///a.db").keys() == {"connect_args"}
     for address in ("postgresql+psycopg://host/db", "mysql://host/db"):
         assert engine_arguments(address)["pool_pre_ping"] is True

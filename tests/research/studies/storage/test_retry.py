@@ -56,6 +56,7 @@ def test_call_is_retried_until_the_storage_responds(tmp_path: Path) -> None:
     engine.dispose()
     assert num_calls == 2
     assert policy.last_outage is not None
+    # One message that the storage does not respond, and one that it responds again.
     assert [line.startswith("The storage ") for line in lines] == [True, True]
 
 
@@ -87,7 +88,7 @@ def test_heartbeat_continues_after_a_failure() -> None:
             enough_beats.set()
 
     with collect_messages() as lines:
-        heartbeat = Heartbeat(beat, 0.001)
+        heartbeat = Heartbeat(beat, seconds=0.001)
         heartbeat.start()
         assert enough_beats.wait(HANG_LIMIT)
         heartbeat.stop()

@@ -49,9 +49,9 @@ def age_heartbeats(directory: Path) -> None:
         assert changed.rowcount > 0
 
 
-@pytest.mark.parametrize("second_attempt", ["waits", "runs", "failed", "finished"])
+@pytest.mark.parametrize("second_attempt", ["waiting", "running", "failed", "finished"])
 def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_path: Path, second_attempt: str) -> None:
-    # `second_attempt` is what the requeued trial does when the slow worker reports its result.
+    # `second_attempt` is the state of the requeued trial when the slow worker reports its result.
     with Study("a", local_address(tmp_path)) as study, Study("a", local_address(tmp_path)) as other_connection:
         study.add(expand(StudySpec()))
         claim = study.claim("slow")
@@ -59,7 +59,7 @@ def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_pat
         age_heartbeats(tmp_path)
         other_connection.requeue_dead_trials()
         assert [entry.state for entry in other_connection.entries().values()] == [TrialState.WAITING]
-        second_claim = None if second_attempt == "waits" else other_connection.claim("fast")
+        second_claim = None if second_attempt == "waiting" else other_connection.claim("fast")
         if second_attempt == "failed":
             assert second_claim is not None
             other_connection.fail(second_claim, "the directory is in use")
@@ -67,7 +67,7 @@ def test_late_result_of_a_worker_declared_dead_counts_if_it_is_the_first(tmp_pat
             assert second_claim is not None
             other_connection.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}}, seconds=2.0)
-        if second_attempt == "runs":
+        if second_attempt == "running":
             assert second_claim is not None
             other_connection.finish(second_claim, 0.25, {"test": {"accuracy": 0.25}})
         (entry,) = other_connection.entries().values()
@@ -84,7 +84,7 @@ def test_worker_declared_dead_does_not_requeue_its_trial_a_second_time(tmp_path:
         age_heartbeats(tmp_path)
         other_connection.requeue_dead_trials()
         assert other_connection.claim("fast") is not None
-        study.requeue_killed(claim)  # the run was killed later
+        study.requeue_killed(claim)  # the slow worker's run is killed after the trial was claimed again
         assert other_connection.claim("another") is None
 
 
@@ -101,7 +101,7 @@ def test_each_trial_is_claimed_by_only_one_worker(tmp_path: Path) -> None:
         worker.wait_for("first line", functools.partial(is_ready, worker))
     (tmp_path / "go").touch()
     assert [worker.wait() for worker in workers] == [0] * 4
-    claimed = [line for worker in workers for line in worker.read_output().split()[1:]]
+    claimed = [line for worker in workers for line in worker.read_output().split()[1:]]  # without "ready"
     assert sorted(claimed) == sorted(trial.id for trial in trials)
 
 
@@ -118,7 +118,7 @@ def test_adding_trials_uses_few_transactions_and_polling_uses_few_statements(tmp
         try:
             assert study.add(trials) == num_seeds
             assert sum(statement.startswith("BEGIN") for statement in statements) < 10
-            study.entries()
+            study.entries()  # reads all trials
             statements.clear()
             study.entries()
             assert len(statements) == 2  # BEGIN and one SELECT
@@ -139,7 +139,8 @@ def test_dropped_waiting_trials_can_be_added_again(tmp_path: Path) -> None:
         claim = study.claim("a worker")
         assert claim is not None
         assert claim.trial.id == trials[0].id
-        assert study.drop_waiting({trials[1].id}) == 1  # not the running trial
+        # The running trial is never dropped, and trials[1] is named as a trial to keep.
+        assert study.drop_waiting(ids_to_keep={trials[1].id}) == 1
         assert list(study.entries()) == [trials[0].id, trials[1].id]
         assert study.add(trials) == 1
         assert study.entries()[trials[2].id].state == TrialState.WAITING
@@ -160,7 +161,7 @@ def test_failure_to_open_a_study_closes_the_connections(tmp_path: Path) -> None:
     assert str(tmp_path / STORAGE_FILE) not in [file.path for file in psutil.Process().open_files()]
 
 
-def test_storage_keeps_the_first_metric_of_a_study(tmp_path: Path) -> None:
+def test_storage_keeps_the_first_metric_and_split_of_a_study(tmp_path: Path) -> None:
     with Study("a", local_address(tmp_path)) as study:
         assert study.save_spec(dataclasses.asdict(StudySpec(metric="mcc"))) is None
         message = study.save_spec(dataclasses.asdict(StudySpec(metric="auroc", split="validation")))

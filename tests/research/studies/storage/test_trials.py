@@ -21,7 +21,7 @@ def test_trial_survives_a_round_trip_through_optuna() -> None:
     (waiting,) = make_waiting_trials([trial], [trial], [])
     entry = read_entry(waiting)
     assert entry is not None
-    assert (entry.trial, entry.trial.axes, entry.trial.settings) == (trial, trial.axes, trial.settings)
+    assert entry.trial == trial  # all fields, including axes and settings
     assert (entry.state, entry.value) == (TrialState.WAITING, None)
     assert read_entry(create_trial(state=TrialState.WAITING)) is None  # a trial that another program added
 

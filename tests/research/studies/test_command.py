@@ -54,6 +54,14 @@ def test_value_in_the_base_is_noted_as_unused_if_the_grid_varies_the_setting(tmp
     assert re.search(r"\bhead\b.*'lstm'", note)
 
 
+def test_setting_that_a_fork_inherits_is_not_noted_as_unused(tmp_path: Path) -> None:
+    (tmp_path / "parent").mkdir()
+    (tmp_path / "parent" / "config.yaml").write_text("lr: 0.5\n")
+    command = parse("--fork", f"{tmp_path / 'parent'}@step-2", "--grid", "lr=0.1,0.2")
+    assert command.spec.base["lr"] == 0.5
+    assert command.notes == []
+
+
 def test_flags_override_a_study_file(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("base: {epochs: 3, lr: 1.0}\ngrid: {head: [linear], seed: [0, 1]}\nquick: {base: {lr: 2.0}}\n")

@@ -66,11 +66,8 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     with TASKS.isolated():
         changed_study = with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}})
         rows = read_rows(changed_study, "test")
-    assert rows.correctness_by_arm["a"][0].tolist() == [
-        0,
-        0,
-        2,
-    ]  # distances between levels; single_label would give 1, 1, 0
+    # Distances between levels; single_label would give 1, 1, 0.
+    assert rows.correctness_by_arm["a"][0].tolist() == [0, 0, 2]
 
 
 @pytest.mark.parametrize(

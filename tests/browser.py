@@ -51,7 +51,7 @@ class RenderedPage:
     page_width: int
     """Width of the page's content in pixels."""
     window_width: int
-    """Width of the window in pixels."""
+    """Width in pixels of the window, or of the frame inside it that shows the page."""
     external_urls: list[str]
     """URLs of other files that the page loads."""
     errors: list[str]
@@ -61,7 +61,7 @@ class RenderedPage:
 
 
 def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
-    """Open an HTML file in a window of the given width in pixels (a phone has 390), and return the rendered page."""
+    """Open an HTML file in a window or frame of `width` pixels (a phone has 390), and return the rendered page."""
     content = page.read_text(encoding="utf-8")
     assert "</head>" in content
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ rows than on the real rows, so the power in the last table is not a forecast for
 Studies draw from a small number of runs. Two columns of the table show the effect of that:
 
 - `error from the choice of runs`: the simulation is repeated on random halves of the runs. The standard deviation of
-  the results estimates the standard error due to the choice of runs and to the simulation.
+  the results estimates the standard error due to the choice of runs. It includes the error of the simulation.
 - `control`: the same simulation with normal random numbers instead of accuracies, one number per run and study. For
   normally distributed differences, the t test is exact. So if the control for studies with one comparison differs from
   5% by more than the error of the simulation, the cause is the small number of runs. (With 5 seeds, the control is 0.4
@@ -25,11 +25,11 @@ Intervals: how often the 95% confidence interval of an arm's mean contains the m
 interval by Student's t with the interval on the logit scale, which Midway uses for metrics from 0 to 1. The table also
 has lines for accuracies near 1, drawn from a beta distribution.
 
-Power: in the second arm of each study, every wrong prediction is corrected with probability q, so that its expected
-accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and the standard deviation of paired
-differences (measured in additional simulated studies), and returns a number of seeds and the power promised for it. The
-table compares the promised power with the share of simulated studies, each with that number of seeds, that find the
-effect. An effect counts as found if its p value is at most 5% divided by the number of comparisons, the level that
+Power: each simulated study compares the arm with a better one, in which every wrong prediction of the arm is corrected
+with probability q, so that the expected accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and
+the standard deviation of paired differences (measured in additional simulated studies), and returns a number of seeds
+and the power promised for it. The table compares the promised power with the share of simulated studies, each with that
+number of seeds, that find the effect. An effect counts as found if its p value is at most 5% divided by the number of comparisons, the level that
 Holm's correction applies to the smallest p value.
 
 The script calls Midway's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).

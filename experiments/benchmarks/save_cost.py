@@ -39,7 +39,7 @@ class Stopwatch(Hook):
         self.is_main = True
 
     def end_of_step(self, run: Run) -> None:
-        """Save a checkpoint, or only the best model after the first step."""
+        """Save a checkpoint; after the first step, save only the best model."""
         assert isinstance(run, TrainingRun)
         assert run.last_step is not None
         self.is_main = run.is_main

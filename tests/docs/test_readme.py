@@ -1,4 +1,4 @@
-"""The blocks of the pages in the root of the repository run without errors: README, CONTRIBUTING, CHANGELOG."""
+"""The code blocks of README, CONTRIBUTING and CHANGELOG run without errors."""
 
 from __future__ import annotations
 

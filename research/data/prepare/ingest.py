@@ -159,7 +159,10 @@ def _read_label_columns(
 
 
 def _split_names(label: Any, separator: str | None) -> Any:
-    """Split a string into a list of label names. Return a blank string and any label without a separator unchanged."""
+    """Split a string into a list of label names. A blank string stays unchanged.
+
+    Without a separator, or if the label is not a string, the label is returned as it is.
+    """
     if separator is None or not isinstance(label, str) or not label.strip():
         return label
     return [name.strip() for name in label.split(separator) if name.strip()]

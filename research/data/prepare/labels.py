@@ -81,7 +81,7 @@ def is_missing(value: Any, *, typed: bool) -> bool:
 
 def _read_scalar(value: Any, *, typed: bool) -> tuple[str, str]:
     """Return a label that is not a list as a string, and the name of its form: str, int, float or bool."""
-    if is_missing(value, typed=typed):  # one of several values in a list: the row is bad, not unlabelled
+    if is_missing(value, typed=typed):  # a value inside a list; a missing label as a whole is noticed earlier
         raise BadLabelError(MISSING)
     if isinstance(value, str):
         text = value.strip()
@@ -121,7 +121,7 @@ class LabelCodes:
         (such as postcodes) and kept unchanged.
         """
         stripped = {value.strip() for value in values}
-        are_whole_numbers = _are_whole_numbers(stripped)
+        are_whole_numbers = _are_quantities(stripped)
         names = {_simplify_number(value) if are_whole_numbers else value for value in stripped}
 
         def to_name(value: str) -> str:
@@ -150,7 +150,10 @@ class LabelCodes:
         return LabelCodes([*self.names, *names], self._to_name, self.num_declared)
 
     def find_unknown(self, values: Iterable[str]) -> set[str]:
-        """Return the label names of values without a label code, except for undeclared integers (invalid labels)."""
+        """Return the label names of values without a label code, except for undeclared integers.
+
+        An undeclared integer is not a name but the id of a label that the file does not declare, so it is invalid.
+        """
         return {self._to_name(value) for value in values if not self.is_undeclared_integer(value)} - self._codes.keys()
 
     def is_undeclared_integer(self, value: str) -> bool:
@@ -169,8 +172,11 @@ class LabelCodes:
         return {name: spellings for name, spellings in by_name.items() if len(spellings) > 1}
 
 
-def _are_whole_numbers(values: set[str]) -> bool:
-    """Return whether all values are whole numbers, and not identifiers with leading zeros or all of the same width."""
+def _are_quantities(values: set[str]) -> bool:
+    """Return whether all values are whole numbers that count something, not codes.
+
+    Integers with leading zeros, or all with the same number of digits, are read as codes.
+    """
     are_whole = all(WHOLE_NUMBER.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
         return False
@@ -179,7 +185,7 @@ def _are_whole_numbers(values: set[str]) -> bool:
 
 
 def _simplify_number(value: str) -> str:
-    """Return a whole number without its plus sign and fraction, and any other value unchanged."""
+    """Return a whole number as digits: without plus sign, exponent and `.0`. Return other values as they are."""
     text = without_exponent(value)
     match = WHOLE_NUMBER.fullmatch(text)
     if match is None:

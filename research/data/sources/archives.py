@@ -46,7 +46,7 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
         path: the archive.
         scratch: existing directory for the copied texts.
     Raises:
-        ValueError: if a member's path is outside the archive's folder, a member is neither a file nor a folder, the
+        ValueError: if a member's path is absolute or contains `..`, a member is neither a file nor a folder, the
             archive is damaged, or it does not have the aclImdb layout.
     """
     spool = scratch / "reviews"
@@ -69,7 +69,7 @@ def open_archive(path: Path, scratch: Path) -> dict[str, ReviewFiles]:
     return {
         split: ReviewFiles(f"{path.name}: {split}", reviews, read)
         for split in RAW_SPLITS
-        if (reviews := [(review, span) for review, span in locations.items() if review.startswith(f"{split}/")])
+        if (reviews := [(review, location) for review, location in locations.items() if review.startswith(f"{split}/")])
     }
 
 
@@ -89,10 +89,12 @@ def _check_end(archive: tarfile.TarFile, stream: _Stream) -> None:
 
 
 def _check_member(member: tarfile.TarInfo, archive: str) -> None:
-    """Raise ValueError unless a member of the archive is a file or folder inside the archive's folder."""
+    """Raise ValueError unless a member is a file or folder whose path is relative and without `..`."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{archive} has a member whose path is outside its folder: '{member.name}'. Nothing was read.")
+        raise ValueError(
+            f"{archive} has a member with an absolute path or '..' in its path: '{member.name}'. Nothing was read."
+        )
     if not (member.isfile() or member.isdir()):
         raise ValueError(
             f"{archive} has a member that is neither a file nor a folder: '{member.name}'. Nothing was read."

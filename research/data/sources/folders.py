@@ -9,13 +9,13 @@ from pathlib import Path
 
 from research.data.sources.compression import NOT_DATA, find_content_suffix, is_compressed, strip_compression
 from research.data.sources.saved import is_saved_dataset
-from research.data.sources.split_names import SPLIT_NAMES, SPLIT_OF_STEM
+from research.data.sources.split_names import SPLIT_NAMES, SPLIT_OF_NAME
 
 # Older repositories of the Hub append a hash to the name of a shard.
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{16})?")
 # A numbered part of a data set, such as part-00001; Spark appends the id of the job to the name.
 _PART = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<job>-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-c\d+)?")
-_SPLIT_PREFIX = re.compile(f"({'|'.join(SPLIT_OF_STEM)})", re.IGNORECASE)
+_SPLIT_PREFIX = re.compile(f"({'|'.join(SPLIT_OF_NAME)})", re.IGNORECASE)
 _MAX_DEPTH = 2
 """Levels of subfolders that are searched for splits, as in data/<configuration>/train.parquet."""
 
@@ -73,7 +73,7 @@ def find_named_split(path: Path) -> str | None:
 
     Only the part of the name before the first dot counts: `test.csv.gz` is named after the test split.
     """
-    return SPLIT_OF_STEM.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
+    return SPLIT_OF_NAME.get(_shard_stem(path.name.split(".", maxsplit=1)[0]))
 
 
 def _find_in_folder(
@@ -96,7 +96,7 @@ def _find_in_folder(
         elif path.is_file() and path.suffix.lower() in NOT_DATA:
             not_data.append(path.name)
         # Names such as train.v2.csv are refused: `find_named_split` only sees the part before the first dot.
-        elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_STEM.get(_shard_stem(_stem(path))) == split):
+        elif path.is_dir() or (_is_readable(path, suffixes) and SPLIT_OF_NAME.get(_shard_stem(_stem(path))) == split):
             files[split].append(path)
         else:
             raise ValueError(f"'{path}' is named after the {split} split, but {_explain_unreadable(path, suffixes)}")

@@ -8,7 +8,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 """Numbers of the splits."""
 SPLIT_NAMES = ("train", "validation", "test")
 """Names of the splits, indexed by their numbers."""
-SPLIT_OF_STEM = {
+SPLIT_OF_NAME = {
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -21,19 +21,20 @@ SPLIT_OF_STEM = {
 
 
 def choose_splits(spec: str, names: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the split that each named part of a data set belongs to, and messages to log.
+    """Return which of the three splits each part of a data set is, and messages to log.
 
     Args:
         spec: name of the data set in messages.
         names: names of the parts.
     Raises:
-        ValueError: if two parts belong to the same split, or no part is a training split.
+        ValueError: if two parts are the same split, or no part is the training split.
     """
     splits: dict[str, str] = {}
     for name in names:
-        split = SPLIT_OF_STEM.get(name)
+        split = SPLIT_OF_NAME.get(name)
         if split is not None and split in splits.values():
-            raise ValueError(f"'{spec}' has more than one {split} split: {', '.join(names)}.")
+            parts = [other for other in names if SPLIT_OF_NAME.get(other) == split]
+            raise ValueError(f"'{spec}' has more than one {split} split: {', '.join(parts)}.")
         if split is not None:
             splits[name] = split
     if "train" not in splits.values():

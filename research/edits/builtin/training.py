@@ -14,8 +14,8 @@ from research.settings.config import Choice
 def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     """Change the objective. Losses before and after the edit are not comparable.
 
-    Everything that depends on earlier losses is reset: the schedule `plateau`, and also early stopping, the
-    best model and conditions if they use the loss.
+    Everything that depends on earlier losses is reset: the schedule `plateau`, and also early stopping, the best model
+    and conditions if they use the loss. (Their hooks notice the new objective themselves.)
 
     Args:
         objective: registered name of the new objective, or a mapping with its `name` and options.

@@ -1,4 +1,4 @@
-"""Edits with every schedule, with a gradient scaler, and in resumed runs."""
+"""Edits in different modes of training: with every schedule, with a gradient scaler, and in resumed runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from research.training.run import TrainingRun
 from tests.research.conftest import StartRun, use_scaler
 from tests.shipped import shipped_names
 
-TIMELINE: list[dict[str, Any]] = [
+TIMELINE: list[dict[str, Any]] = [  # "2st" means after step 2
     {"at": "0%", "freeze": "encoder"},
     {"at": "1st", "unfreeze": "encoder.layer[1]", "scale_lr": {"factor": 0.5, "modules": "head"}},
     {"at": "2st", "replace_head": {"name": "lstm", "lstm_size": 4}},
@@ -59,10 +59,10 @@ def test_learning_rates_follow_the_schedule_through_edits(start_run: StartRun, s
 def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRun) -> None:
     class Overflow(Hook):
         def after_backward(self, run: Run, batch: Any) -> None:
-            if run.clock.step in (1, 4):  # as in fp16, before gradients are unscaled
+            if run.clock.step in (1, 4):
                 gradient = run.encoder_with_head.get_parameter("head.out.bias").grad
                 assert gradient is not None
-                gradient.fill_(float("inf"))
+                gradient.fill_(float("inf"))  # as in fp16: gradients overflow before they are unscaled
 
     recorder = RecordRates()
     run = start_run([Overflow(), recorder], max_steps=8, timeline=TIMELINE)

@@ -23,7 +23,7 @@ class RecordGradients(Hook):
         self.gradients: Gradients = {}
 
     def before_step(self, run: Run) -> None:
-        if run.clock.step == 0:
+        if run.clock.step == 0:  # the gradients of the first step are complete, but its update has not been made
             self.gradients = {
                 name: p.grad.clone() for name, p in run.encoder_with_head.named_parameters() if p.grad is not None
             }
@@ -85,7 +85,7 @@ def test_fgm_works_on_frozen_embeddings(start_run: StartRun) -> None:
 
 
 def test_fgm_leaves_no_forward_hook_after_training_with_evaluations(start_run: StartRun) -> None:
-    run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)
+    run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)  # "1st": one step
     train(run)
     assert not run.encoder_with_head.encoder.get_input_embeddings()._forward_hooks
 

@@ -163,5 +163,5 @@ def test_longest_input_is_the_longest_accepted_by_the_encoder(family: str) -> No
         encoder(**tiny_batch((longest + 1,)))
 
 
-def test_longest_input_is_none_for_relative_positions() -> None:
+def test_longest_input_is_none_for_deberta() -> None:
     assert longest_input(tiny_config("deberta-v2")) is None

@@ -77,7 +77,7 @@ def test_deeply_nested_recipe_is_rejected(tmp_path: Path) -> None:
 
 
 def timeline_flag(entry: str) -> str:
-    """Return the flag for a timeline with one entry, given as the content of a YAML object."""
+    """Return the flag for a timeline with one entry, given as a YAML mapping without its braces."""
     return f"--timeline={{{entry}}}"
 
 

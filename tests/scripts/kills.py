@@ -108,7 +108,7 @@ def kill_and_compare(
             num_events,
             victims,
             tuple(resumed_from),
-            tuple(differences(uninterrupted_run, run)),
+            tuple(find_differences(uninterrupted_run, run)),
         )
 
 
@@ -168,7 +168,7 @@ def _read_resumed_from(printed: str) -> str:
     return Path(messages[0].removeprefix("Resuming from ").rstrip(".")).name if messages else "the beginning"
 
 
-def differences(expected_run: Path, run: Path) -> Iterator[str]:
+def find_differences(expected_run: Path, run: Path) -> Iterator[str]:
     """Yield the files and fields in which two runs differ, except for times."""
     results = [json.loads((folder / "result.json").read_text()) for folder in (expected_run, run)]
     for name in ("status", "weights_sha256", "metrics", "steps", "epochs", "edits", "tested", "skipped_steps"):
@@ -208,8 +208,8 @@ def main() -> None:
     settings = ["--encoder", arguments.encoder, "--data", arguments.data]
     arguments.folder.mkdir(parents=True)
     options = {"num_kills": arguments.kills, "num_processes": arguments.num_processes, "seed": arguments.seed}
-    for kill in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):
-        print(kill, flush=True)
+    for killed_run in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):
+        print(killed_run, flush=True)
 
 
 if __name__ == "__main__":

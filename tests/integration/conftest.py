@@ -59,6 +59,7 @@ class Disk:
                 file.write(bytes(free - leave))
 
     def clear(self) -> None:
+        """Delete the file that `fill` has written."""
         (self.path / "filler").unlink()
 
 
@@ -86,5 +87,5 @@ def workplace(
     """A working directory with a plugin, for running studies."""
     workplace = Workplace(tmp_path, tiny_encoder, tiny_reviews, user_environment)
     yield workplace
-    (tmp_path / "pause.txt").unlink(missing_ok=True)
+    (tmp_path / "pause.txt").unlink(missing_ok=True)  # while it exists, the plugin of the workplace pauses runs
     workplace.kill_commands()

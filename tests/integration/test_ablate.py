@@ -53,6 +53,7 @@ def test_trials_with_a_frozen_encoder_share_a_process_and_give_the_results_of_si
 
 
 def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workplace) -> None:
+    # The hook `pausing` records each started trial, and fails if the learning rate is below 1e-5.
     arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--grid", "lr=1e-6,1e-3", "--seeds", "0"]
     printed = workplace.run(*arguments, status=1)
     assert re.search(r"lr=1e-06, seed 0: hook 'pausing' \(.*: ValueError: the rate is too low\n  File \"", printed)
@@ -65,16 +66,20 @@ def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workpla
     assert workplace.read_lines("starts.txt") == ["0.001 0", "1e-06 0", "1e-06 0"]
 
 
+# While pause.txt exists, the hook `pausing` pauses each run in step 3 and writes paused-<learning rate>-<seed>.txt.
 @pytest.mark.parametrize("victim", ["worker", "run", "study"])
-def test_trial_is_resumed_after_its_run_worker_or_study_is_killed(workplace: Workplace, victim: str) -> None:
+def test_trial_is_resumed_after_its_run_or_its_worker_or_the_whole_study_is_killed(
+    workplace: Workplace, victim: str
+) -> None:
     (workplace.folder / "pause.txt").touch()
     arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1", "--save_every", "1st"]
     command = workplace.start(*arguments)
     wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
+    # In the order in which they started.
     supervisor, worker, run = (process for process, _ in command.forked_processes())
     for process in {"worker": [worker], "run": [run], "study": [supervisor, worker, run]}[victim]:
         process.kill()
-    # The run must stay paused until a killed worker has ended. Otherwise, the run could finish before.
+    # The run must stay paused until a killed worker has ended. Otherwise, the run could finish before the worker ends.
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")
     (workplace.folder / "pause.txt").unlink()
     if victim == "study":

@@ -86,6 +86,7 @@ def test_two_workers_compute_the_same_features_once(workplace: Workplace, cache:
     )
     (hold / "go").touch()
     assert command.wait() == 0
+    # The plugin writes a file <process id>-<split> whenever hidden states are computed.
     assert sorted(path.name.partition("-")[2] for path in hold.glob("*-*")) == SPLITS
     assert len(feature_entries_in(cache)) == 3
     assert workplace.states() == ["COMPLETE"] * 4

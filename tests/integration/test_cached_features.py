@@ -53,7 +53,7 @@ Train = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def deep_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def four_layer_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with four layers, which is enough for all heads."""
     from transformers import BertConfig, BertModel
 
@@ -130,12 +130,12 @@ class FailsIfEncoderRuns(Hook):
 @pytest.mark.usefixtures("fresh_cache_dir")
 @pytest.mark.parametrize("head", BUILT_IN_HEADS)
 def test_every_head_has_the_same_losses_and_logits_with_cached_features(
-    head: str, deep_encoder: Path, tiny_reviews: Path, tmp_path: Path
+    head: str, four_layer_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
-    settings = {"encoder": str(deep_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
+    settings = {"encoder": str(four_layer_encoder), "data": str(tiny_reviews), "head": head, "head_lr": 0.01}
     uncached, cached = (
-        train_and_evaluate(tmp_path, [FailsIfEncoderRuns()], **settings, cache_features=choice)
-        for choice in (False, None)
+        train_and_evaluate(tmp_path, [FailsIfEncoderRuns()], **settings, cache_features=cache_features)
+        for cache_features in (False, None)
     )
     assert uncached.run.batches.features is None
     assert cached.run.batches.features is not None
@@ -174,7 +174,9 @@ def test_long_texts_and_pairs_have_the_same_losses_and_logits_with_cached_featur
         "truncation": truncation,
         **data,
     }
-    uncached, cached = (train_and_evaluate(tmp_path, **settings, cache_features=choice) for choice in (False, None))
+    uncached, cached = (
+        train_and_evaluate(tmp_path, **settings, cache_features=cache_features) for cache_features in (False, None)
+    )
     assert cached.run.batches.features is not None
     assert uncached.run.lengths_of("train").max() > 12
     assert np.abs(np.subtract(uncached.losses, cached.losses)).max() < 1e-5
@@ -185,8 +187,8 @@ def test_long_texts_and_pairs_have_the_same_losses_and_logits_with_cached_featur
 def test_run_with_bf16_cache_has_almost_the_same_losses(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"encoder": str(tiny_encoder), "data": str(tiny_reviews)}
     uncached, bf16 = (
-        train_and_evaluate(tmp_path, **settings, **choice)
-        for choice in ({"cache_features": False}, {"cache_dtype": "bf16"})
+        train_and_evaluate(tmp_path, **settings, **cache_settings)
+        for cache_settings in ({"cache_features": False}, {"cache_dtype": "bf16"})
     )
     assert bf16.run.batches.features is not None
     difference = np.abs(np.subtract(uncached.losses, bf16.losses)).max()
@@ -401,12 +403,12 @@ def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
         with torch.no_grad():
             embeddings_of(run).mul_(2).mul_(0.5)
 
-    def hook() -> Hook:
+    def create_hook() -> Hook:
         return CallAfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
     expected = DigestRecorder()
-    result = train(tmp_path / "uninterrupted", hook(), expected, **settings)
+    result = train(tmp_path / "uninterrupted", create_hook(), expected, **settings)
     assert result["cached_features"] == (cache_state != "no longer used")
     for step in (4, 6):
         if cache_state == "deleted":
@@ -415,7 +417,7 @@ def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
         digests = DigestRecorder()
         checkpoint = tmp_path / "uninterrupted" / "checkpoints" / f"step-{step:08d}"
         capsys.readouterr()
-        resumed = train(tmp_path / f"from-{step}", hook(), digests, **settings, resume=str(checkpoint))
+        resumed = train(tmp_path / f"from-{step}", create_hook(), digests, **settings, resume=str(checkpoint))
         out = capsys.readouterr().out
         assert "Changed since" not in out
         assert out.count("not cached") == (cache_state == "no longer used")
@@ -462,7 +464,9 @@ def test_resume_reports_differently_rounded_hidden_states(
         assert re.search("Changed since .*hidden states", capsys.readouterr().out)
 
 
-def test_fork_uses_the_cache_with_the_same_bits_unless_it_unfreezes_the_encoder(train: Train, tmp_path: Path) -> None:
+def test_fork_uses_the_cache_and_ends_like_its_parent_unless_it_unfreezes_the_encoder(
+    train: Train, tmp_path: Path
+) -> None:
     parent = train(tmp_path / "parent", save_every="4st", keep=9)
     fork = train(tmp_path / "fork", fork=f"{tmp_path / 'parent'}@step-4", save_every="4st", keep=9)
     assert fork["cached_features"]
@@ -494,11 +498,11 @@ def test_damaged_cache_is_reported_and_recomputed(
     capsys.readouterr()
     recomputed = train(tmp_path / "recomputed")
     messages = sorted(line for line in capsys.readouterr().out.splitlines() if "layer-2.bin" in line)
-    assert len(messages) == 3
+    assert len(messages) == len(SPLITS)
     assert all(str(entry) in line for entry, line in zip(feature_entries_in(moved), messages, strict=True))
     assert recomputed["weights_sha256"] == undamaged["weights_sha256"]
     assert recomputed["metrics"] == undamaged["metrics"]
-    assert len(feature_entries_in(moved)) == 3
+    assert len(feature_entries_in(moved)) == len(SPLITS)
     assert partial_files_in(moved) == []
 
 
@@ -532,7 +536,7 @@ def test_full_disk_is_reported_and_the_run_continues(
     assert not result["cached_features"]
     assert result["weights_sha256"] == uncached["weights_sha256"]
     assert partial_files_in(disk.path / "cache") == []
-    # In the second case, only the last of the three splits, test, does not fit.
+    # If the disk fills while the last split, test, is written, the first two splits are complete.
     assert len(feature_entries_in(disk.path / "cache")) == (0 if moment == "before writing" else 2)
     disk.clear()
     if moment == "before writing":  # otherwise, compute_and_fill_disk would fill the disk again
@@ -584,7 +588,7 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     (hold / "go").touch()
     assert [run.wait() for run in waiting_runs] == [0, 0]
     assert sorted(split for run in waiting_runs for split in splits_computed_by(run)) == sorted(SPLITS)
-    assert len(feature_entries_in(cache)) == 3
+    assert len(feature_entries_in(cache)) == len(SPLITS)
     assert partial_files_in(cache) == []
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
     assert [result["cached_features"] for result in results] == [True, True]

@@ -63,7 +63,7 @@ def test_every_shipped_hook_and_edit_has_a_case() -> None:
     ("case", "mixed_precision"),
     [*((case, "no") for case in CASES), *((case, "bf16") for case in CASES if case.startswith("hook"))],
 )
-def test_resumed_run_has_the_same_bits(
+def test_resumed_run_has_the_bits_of_an_uninterrupted_run(
     case: str,
     mixed_precision: str,
     tiny_encoder: Path,

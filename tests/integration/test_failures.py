@@ -65,7 +65,7 @@ class ScaleGradientsOnCPU(Hook):
         run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, device_placement=False, scaler=scaler)  # type: ignore[attr-defined]
 
     def on_batch(self, run: Run, batch: Batch) -> Batch | None:
-        if not self.nan_in_step_2 or run.clock.step != 1:
+        if not self.nan_in_step_2 or run.clock.step != 1:  # the clock counts finished steps: 1 during step 2
             return None
         weights = batch.weights.clone()
         weights[0] = float("nan")
@@ -147,7 +147,9 @@ def test_last_model_is_tested_if_the_best_metric_is_never_defined(
     assert re.search(r"\bauroc; .*last model", capsys.readouterr().out)
 
 
-def test_init_from_a_checkpoint_requires_the_same_labels(train: Train, tmp_path: Path) -> None:
+def test_init_from_a_checkpoint_continues_with_its_weights_and_requires_the_same_labels(
+    train: Train, tmp_path: Path
+) -> None:
     train([], save_every="2st")
     checkpoint = str(tmp_path / "run" / "checkpoints" / "step-00000002")
     tiny_lr = {"lr": 1e-12, "head_lr": 1e-12, "max_steps": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def test_mutated_files_are_read_or_refused_in_one_line(num_files: int, num_train
         (1, "Traceback (most recent call last):\n...\n", "traceback"),
         (1, "error: ArrowInvalid('x') <class 'str'>\n", "text of another library"),
         (1, "error: [Errno 2] No such file\n", "text of another library"),
-        (-9, "", "killed by SIGKILL"),
-        (-14, "", "still running after 60 s"),
+        (-signal.SIGKILL, "", "killed by SIGKILL"),
+        (-signal.SIGALRM, "", "still running after 60 s"),
     ],
 )
 def test_classify_outcome_distinguishes_faults_from_refusals(status: int, error: str, kind: str) -> None:

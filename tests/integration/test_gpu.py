@@ -70,17 +70,18 @@ def test_gpu_run_has_the_same_test_loss_with_and_without_cached_features(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str, tolerance: float, head: str
 ) -> None:
     results = []
-    for choice in ("false", "true"):
+    for cache_features in ("false", "true"):
         options = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
-        options += ["--mixed_precision", precision, "--cache_features", choice, "--output_dir", str(tmp_path / choice)]
+        options += ["--mixed_precision", precision, "--cache_features", cache_features]
+        options += ["--output_dir", str(tmp_path / cache_features)]
         launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
-        results.append(json.loads((tmp_path / choice / "result.json").read_text()))
+        results.append(json.loads((tmp_path / cache_features / "result.json").read_text()))
     assert [result["cached_features"] for result in results] == [False, True]
     losses = [result["metrics"]["test"]["loss"] for result in results]
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
 
 
-def test_gpu_out_of_memory_names_the_settings_to_lower(launch: Launch, tmp_path: Path) -> None:
+def test_gpu_out_of_memory_names_the_setting_to_lower(launch: Launch, tmp_path: Path) -> None:
     reviews = tmp_path / "long.csv"
     text = "a very long review " * 2000
     reviews.write_text("text,label\n" + "".join(f"{text} {row},{row % 2}\n" for row in range(20_000)))

@@ -128,4 +128,5 @@ def test_find_differences_detects_gradients_divided_twice(
         divide_twice=True,
     )
     differing = find_differences(reference, gradients)
+    # Not all: the gradients of key biases are nearly 0 in both runs.
     assert len(differing) > 0.9 * sum(len(tensors) for tensors in gradients.values())

@@ -58,7 +58,7 @@ def test_hook_has_the_same_effect_on_two_processes(results_folder: Path, name: s
 
 
 def took_all_steps(results: dict[str, Any]) -> bool:
-    """Return whether the run was not ended early."""
+    """Return whether the run took all eight steps of the script."""
     steps: int = results["steps"]
     return steps == 8
 

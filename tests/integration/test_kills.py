@@ -20,9 +20,9 @@ def kill_and_check(
 
     def run_and_check(**options: int) -> None:
         settings = ["--encoder", str(tiny_encoder), "--data", str(tiny_reviews)]
-        for kill in kill_and_compare(tmp_path, settings, user_environment, **options):
-            print(kill)
-            assert not kill.differences, kill
+        for killed_run in kill_and_compare(tmp_path, settings, user_environment, **options):
+            print(killed_run)
+            assert not killed_run.differences, killed_run
 
     return run_and_check
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, BackgroundCommand, Launch
-from tests.scripts.kills import differences
+from tests.scripts.kills import find_differences
 
 StartNodes = Callable[[list[str]], list[BackgroundCommand]]
 
@@ -46,6 +46,7 @@ def start_nodes(user_environment: dict[str, str], flags: list[str], tmp_path: Pa
     launchers: list[BackgroundCommand] = []
 
     def start_launchers(options: list[str]) -> list[BackgroundCommand]:
+        # torchrun reads PET_SHUTDOWN_TIMEOUT as its flag --shutdown_timeout.
         environment = {**os.environ, **user_environment, "HOLD": str(tmp_path), "PET_SHUTDOWN_TIMEOUT": "1"}
         for number in (0, 1):
             command = [
@@ -62,7 +63,7 @@ def start_nodes(user_environment: dict[str, str], flags: list[str], tmp_path: Pa
         launcher.kill()
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -93,7 +94,7 @@ def test_run_resumes_after_each_node_loses_its_process(
     rendezvous: list[str],
     request: pytest.FixtureRequest,
 ) -> None:
-    port = free_port()
+    port = find_free_port()
     launchers = start_nodes([option.replace("{port}", str(port)) for option in rendezvous])
     # The process ids of the first start, and of the starts after the first and second death.
     first_pids = wait_for_paused_pids(launchers, tmp_path)
@@ -112,4 +113,4 @@ def test_run_resumes_after_each_node_loses_its_process(
     (tmp_path / "go").touch()
     assert [launcher.wait() for launcher in launchers] == [0, 0], [launcher.read_output() for launcher in launchers]
     assert str(json.loads((tmp_path / "run" / "result.json").read_text())["resumed_from"]).startswith("step-")
-    assert not list(differences(uninterrupted_run, tmp_path / "run"))
+    assert not list(find_differences(uninterrupted_run, tmp_path / "run"))

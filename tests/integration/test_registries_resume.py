@@ -38,7 +38,7 @@ LABELS: dict[str, list[Any]] = {
     "multi_label": [["a", "b"], ["b"]],
     "regression": [0.25, 1.5],
 }
-"""By task, the labels that the rows have in turn."""
+"""Labels by task. Rows have the first and the second label in turn."""
 VALUES = {"over": "60%", "class_weights": [1.0, 3.0], "pos_weight": "balanced", "metric": "accuracy", "start": 8}
 """Values for options whose types do not determine a valid value."""
 import_plugins([PLUGIN])
@@ -60,10 +60,10 @@ class Case:
     def options(self) -> dict[str, Any]:
         """Values for all options."""
         options = options_of(REGISTRIES[self.kind][self.name], supplied_parameters=STEP_COUNT_PARAMETERS)
-        return {option.name: non_default_value(option) for option in options}
+        return {option.name: make_non_default_value(option) for option in options}
 
 
-def non_default_value(option: Option) -> Any:
+def make_non_default_value(option: Option) -> Any:
     """Return a value that differs from the default. A default of 0.0, infinity or NaN is returned unchanged."""
     if option.name in VALUES:
         return VALUES[option.name]
@@ -77,10 +77,11 @@ def non_default_value(option: Option) -> Any:
     if isinstance(default, float):
         return default * 0.9
     if isinstance(default, tuple | list):
-        return [*default[:-1], non_default_value(Option(name="", type=None, default=default[-1], help=""))]
+        return [*default[:-1], make_non_default_value(Option(name="", type=None, default=default[-1], help=""))]
     if isinstance(default, dict):
         return {
-            key: non_default_value(Option(name="", type=None, default=value, help="")) for key, value in default.items()
+            key: make_non_default_value(Option(name="", type=None, default=value, help=""))
+            for key, value in default.items()
         }
     return 3 if default is None else "other"  # options that are None by default accept a number
 
@@ -154,11 +155,11 @@ def test_run_with_non_default_options_resumes_and_forks_with_equal_bits(
         case.kind: [choice] if case.kind == "hook" else choice,
     }
     config = RunConfig(**settings)
-    uninterrupted = train_run(config, tmp_path / "uninterrupted", None)
+    expected_hash = train_run(config, tmp_path / "uninterrupted", None)
     checkpoint = tmp_path / "uninterrupted" / "checkpoints" / "step-00000002"
-    assert train_run(config, tmp_path / "resumed", StartCheckpoint(checkpoint)) == uninterrupted
+    assert train_run(config, tmp_path / "resumed", StartCheckpoint(checkpoint)) == expected_hash
     fork_settings = config.to_dict() | {"fork": f"{tmp_path / 'uninterrupted'}@2"}
     assert (
         train_run(RunConfig(**fork_settings), tmp_path / "forked", StartCheckpoint(checkpoint, is_fork=True))
-        == uninterrupted
+        == expected_hash
     )

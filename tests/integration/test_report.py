@@ -34,6 +34,7 @@ def run_directory(
     folder = tmp_path_factory.mktemp("report")
     data = shutil.copytree(tiny_reviews, folder / "data")
     for path in data.iterdir():
+        # In each text, replace the name of the split by HOSTILE_TEXT, and quote the text as csv requires.
         text = path.read_text().replace("positive", "<i>positive</i>")
         lines = [line.replace(f"{path.stem} ", f"{HOSTILE_TEXT} ".replace('"', '""'), 1) for line in text.splitlines()]
         path.write_text("\n".join([lines[0], *('"{}",{}'.format(*line.rsplit(",", 1)) for line in lines[1:])]) + "\n")

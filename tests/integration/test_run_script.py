@@ -153,7 +153,9 @@ def test_resume_without_a_checkpoint_starts_over(launch: Launch, flags: list[str
     assert (result["status"], result["resumed_from"]) == ("finished", None)
 
 
-def test_existing_run_directory_is_an_error_without_overwrite(launch: Launch, flags: list[str], tmp_path: Path) -> None:
+def test_overwrite_is_required_for_a_run_directory_and_refused_for_any_other_folder(
+    launch: Launch, flags: list[str], tmp_path: Path
+) -> None:
     run_flags = [*flags, "--max_steps", "1", "--output_dir", tmp_path / "run"]
     launch(run_flags)
     done = launch(run_flags, check=False)
@@ -169,7 +171,9 @@ def test_existing_run_directory_is_an_error_without_overwrite(launch: Launch, fl
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_init_from_continues_training_a_finished_model(launch: Launch, flags: list[str], tmp_path: Path) -> None:
+def test_init_from_continues_a_finished_model_and_refuses_a_missing_or_different_one(
+    launch: Launch, flags: list[str], tmp_path: Path
+) -> None:
     launch([*flags, "--head", "mean", "--output_dir", tmp_path / "first"])
     # With these learning rates, the step hardly changes the weights.
     one_step_flags = ["--max_steps", "1", "--lr", "1e-12", "--head_lr", "1e-12", "--output_dir", tmp_path / "continued"]
@@ -226,7 +230,7 @@ def test_nonfinite_loss_is_an_error_with_step_and_rows_or_skips_the_step(
     launch: Launch, flags: list[str], tmp_path: Path
 ) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "poison"]
-    run_flags = [*flags, *plugin, "--output_dir", tmp_path / "run"]
+    run_flags = [*flags, *plugin, "--output_dir", tmp_path / "run"]  # `poison` makes a loss NaN in step 3
     for num_processes in (1, 2):
         done = launch([*run_flags, "--overwrite"], num_processes=num_processes, check=False)
         assert done.returncode != 0

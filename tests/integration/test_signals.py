@@ -17,7 +17,7 @@ from research.system.signals import REPEAT_SECONDS
 from tests.builders.run_files import result_of
 from tests.conftest import BackgroundCommand, Launch, Start
 from tests.limits import HANG_LIMIT
-from tests.scripts.kills import differences
+from tests.scripts.kills import find_differences
 
 IN_CHILD_PROCESS = ("-c", "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])")
 """Options of Python that start the command in a child process, as a shell does."""
@@ -145,6 +145,7 @@ def resume(launch: Launch, flags: list[str]) -> Resume:
     return run
 
 
+# The exit status is 128 plus the number of the signal.
 @pytest.mark.parametrize(
     ("signal_number", "status"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
@@ -169,7 +170,7 @@ def test_signal_ends_the_run_with_a_checkpoint_after_the_step(
     assert printed.endswith(f"{message}\n")
     resume(paused)
     assert result_of(paused.directory)["resumed_from"] == PAUSE_CHECKPOINT
-    assert not list(differences(uninterrupted_run, paused.directory))
+    assert not list(find_differences(uninterrupted_run, paused.directory))
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
@@ -180,7 +181,7 @@ def test_signal_to_the_launcher_of_one_process_leaves_a_checkpoint(
     launcher = paused.command.process.pid
     os.kill(launcher, signal_number)
     assert paused.command.wait() == -signal_number
-    assert paused.running_process_ids() == [paused.pid(0)], "expected the launcher not to end its process"
+    assert paused.running_process_ids() == [paused.pid(0)], "expected the run's process to outlive its launcher"
     paused.unpause()
     paused.wait_until_ended()
     assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
@@ -188,7 +189,7 @@ def test_signal_to_the_launcher_of_one_process_leaves_a_checkpoint(
     (message,) = paused.final_messages()
     assert re.match("error: SIGTERM .*step 3 of 12", message)  # a run treats the end of its launcher as SIGTERM
     resume(paused, num_processes=1)
-    assert not list(differences(uninterrupted_run, paused.directory))
+    assert not list(find_differences(uninterrupted_run, paused.directory))
 
 
 def test_run_continues_after_its_shell_is_killed(start_paused: StartPaused, uninterrupted_run: Path) -> None:
@@ -198,7 +199,7 @@ def test_run_continues_after_its_shell_is_killed(start_paused: StartPaused, unin
     paused.unpause()
     paused.wait_until_ended()
     assert result_of(paused.directory)["status"] == "finished"
-    assert not list(differences(uninterrupted_run, paused.directory))
+    assert not list(find_differences(uninterrupted_run, paused.directory))
 
 
 def test_signal_to_the_launcher_of_two_processes_leaves_one_checkpoint(
@@ -214,7 +215,7 @@ def test_signal_to_the_launcher_of_two_processes_leaves_one_checkpoint(
     assert result_of(paused.directory)["status"] == "interrupted"
     assert len(paused.final_messages()) == 1
     resume(paused, num_processes=2)
-    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
+    assert not list(find_differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.slow  # half a minute, like every run of two processes in this file
@@ -240,7 +241,7 @@ def test_signal_to_one_of_two_processes_ends_both_with_a_checkpoint(
     assert paused.checkpoint_names() == [PAUSE_CHECKPOINT]
     assert result_of(paused.directory)["status"] == "interrupted"
     resume(paused, num_processes=2)
-    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
+    assert not list(find_differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.skipif(
@@ -316,7 +317,7 @@ def test_run_restarted_by_the_launcher_resumes_from_its_checkpoint(
     assert paused.command.wait() == 0, paused.command.read_output()
     (directory,) = (tmp_path / "runs").iterdir()
     assert result_of(directory)["resumed_from"] == "step-00000002"
-    assert not list(differences(uninterrupted_run_of_two_processes, directory))
+    assert not list(find_differences(uninterrupted_run_of_two_processes, directory))
 
 
 def test_run_restarted_by_the_launcher_without_a_checkpoint_starts_over(
@@ -327,7 +328,7 @@ def test_run_restarted_by_the_launcher_without_a_checkpoint_starts_over(
     paused.unpause()
     assert paused.command.wait() == 0, paused.command.read_output()
     assert result_of(paused.directory)["resumed_from"] is None
-    assert not list(differences(uninterrupted_run_of_two_processes, paused.directory))
+    assert not list(find_differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
@@ -342,7 +343,7 @@ def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     os.kill(paused.command.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)
     paused.unpause()
-    assert paused.command.wait() == (1 if num_processes else 143)
+    assert paused.command.wait() == (1 if num_processes else 143)  # torchrun always ends with status 1
     assert paused.running_process_ids() == []
     assert result_of(paused.directory)["status"] == "interrupted"
     assert paused.checkpoint_names() == [LAST_CHECKPOINT]
@@ -351,5 +352,5 @@ def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     # The files are equal byte for byte, including the measured speeds, so no line was written again.
     assert (paused.directory / "metrics.jsonl").read_bytes() == metrics
     assert not list(
-        differences(uninterrupted_run_of_two_processes if num_processes else uninterrupted_run, paused.directory)
+        find_differences(uninterrupted_run_of_two_processes if num_processes else uninterrupted_run, paused.directory)
     )

@@ -33,7 +33,7 @@ needs_postgresql = pytest.mark.skipif(
 )
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -63,7 +63,7 @@ class PostgresqlServer:
         self._user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
         if self._user:
             shutil.chown(folder, "nobody", "nogroup")
-        self._port = free_port()
+        self._port = find_free_port()
         data = str(folder / "data")
         postgres = str(Path(INITDB).with_name("postgres"))
         self._command = [*self._user, postgres, "-D", data, "-p", str(self._port), "-k", str(folder), "-F"]
@@ -204,7 +204,7 @@ def test_dashboard_shows_the_study(tmp_path: Path) -> None:
         study.finish(claim, 0.75, {"test": {"accuracy": 0.75}})
         # A larger grid. Its head mlp is not among the choices that Optuna stored with the first trials.
         study.add(expand(StudySpec(grid={"head": ["linear", "lstm", "mlp"], "lr": [1e-5, 1e-4]})))
-    port = free_port()
+    port = find_free_port()
     program = Path(sys.executable).with_name("optuna-dashboard")
     command = [str(program), local_address(tmp_path), "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

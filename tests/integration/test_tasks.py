@@ -38,7 +38,7 @@ NUM_ROWS = {"train": 40, "validation": 12, "test": 15}
 CLASS_NAMES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 
 
-def sentence(row: int) -> str:
+def make_sentence(row: int) -> str:
     """Return 3 to 11 random words after the number of the row."""
     words = np.random.default_rng(row).choice(WORDS, size=3 + row % 9)
     return f"{row} {' '.join(words)}"
@@ -50,7 +50,7 @@ def write_pairs(folder: Path) -> None:
         lines = ["sentence1\tsentence2\tlabel"]
         for row in range(NUM_ROWS[split]):
             label = "equivalent" if row % 3 else "different"
-            lines.append(f'"The {sentence(row)}, {split}\t5" of "{sentence(row + 1)}\t{label}')
+            lines.append(f'"The {make_sentence(row)}, {split}\t5" of "{make_sentence(row + 1)}\t{label}')
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def write_multi_label(folder: Path) -> None:
     for split, num_rows in NUM_ROWS.items():
         rows = [
             {
-                "text": f"{split} {sentence(row)}",
+                "text": f"{split} {make_sentence(row)}",
                 "labels": [name for divisor, name in ((2, "joy"), (3, "anger"), (5, "fear")) if row % divisor == 0],
             }
             for row in range(num_rows)
@@ -71,7 +71,7 @@ def write_scores(folder: Path) -> None:
     """Write pairs of texts with a score from 0 to 5."""
     for split, num_rows in NUM_ROWS.items():
         lines = ["sentence1,sentence2,score"]
-        lines += [f"{split} {sentence(row)},{sentence(row + 1)},{row % 26 / 5}" for row in range(num_rows)]
+        lines += [f"{split} {make_sentence(row)},{make_sentence(row + 1)},{row % 26 / 5}" for row in range(num_rows)]
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -80,7 +80,7 @@ def write_six_classes(folder: Path) -> None:
     for split in ("train", "test"):
         rows = [
             {
-                "text": f"{split} {sentence(row)} ?",
+                "text": f"{split} {make_sentence(row)} ?",
                 "label": CLASS_NAMES[row % 6],
                 "fine_label": f"{CLASS_NAMES[row % 6]}:{row}",
             }
@@ -93,7 +93,9 @@ def write_binary(folder: Path) -> None:
     """Write rows with two classes. Their texts contain commas and are therefore quoted."""
     for split, num_rows in NUM_ROWS.items():
         lines = ["text,label"]
-        lines += [f'"{split} , {sentence(row)}",{"positive" if row % 2 else "negative"}' for row in range(num_rows)]
+        lines += [
+            f'"{split} , {make_sentence(row)}",{"positive" if row % 2 else "negative"}' for row in range(num_rows)
+        ]
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -123,7 +125,10 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 
 @pytest.fixture
 def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """A function that trains in this process in tmp_path/run, given flags, and returns the content of result.json."""
+    """A function that trains in tmp_path/run, given flags, and returns the content of result.json.
+
+    It also checks that the run finishes with finite losses.
+    """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
@@ -227,6 +232,7 @@ def test_multi_label_rows_with_empty_lists_are_trained_on_and_predicted(
         "score_fear",
         "score_joy",
     ]
+    # In the order anger, fear, joy.
     expected = [[int(row % 3 == 0), int(row % 5 == 0), int(row % 2 == 0)] for row in range(15)]
     assert predictions["label"].tolist() == expected
     scores = np.stack([predictions[f"score_{name}"] for name in ("anger", "fear", "joy")], axis=1)
@@ -243,6 +249,7 @@ def test_scores_of_pairs_are_trained_on_and_predicted(train: Train, data_folder:
     assert settings_of(tmp_path / "run")["objective"] == "mse"
     assert {"pearson", "spearman", "mse"} <= metrics.keys()
     predictions = predictions_of(tmp_path / "run")
+    # The last column is named "score_" and the name of the label column.
     assert list(predictions) == ["id", "file", "row", "label", "prediction", "score_score"]
     assert predictions["label"] == pytest.approx([row / 5 for row in range(15)])
     assert metrics["mse"] == pytest.approx(np.square(predictions["label"] - predictions["prediction"]).mean())
@@ -342,7 +349,7 @@ def test_imdb_folder_and_its_archive_give_the_same_run(
         for row in range(20):
             folder = root / split / ("pos" if row % 2 else "neg")
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{row}_{row % 10}.txt").write_text(f"{split} {sentence(row)}<br />", encoding="utf-8")
+            (folder / f"{row}_{row % 10}.txt").write_text(f"{split} {make_sentence(row)}<br />", encoding="utf-8")
     (root / "train" / "unsup").mkdir()
     (root / "train" / "unsup" / "0_0.txt").write_text("unused", encoding="utf-8")
     with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:

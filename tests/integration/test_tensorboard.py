@@ -10,7 +10,7 @@ from research.system.plain_text import for_markdown
 from tests.conftest import Launch
 
 
-def events_of(run: Path) -> EventAccumulator:
+def read_events(run: Path) -> EventAccumulator:
     """Return the events that a run logged to TensorBoard."""
     (file,) = (run / "tensorboard").iterdir()
     events = EventAccumulator(str(file))
@@ -24,7 +24,7 @@ def test_run_logs_curves_settings_edits_and_images(
     options = ["--max_length", "64", "--batch_size", "8", "--log_every", "2", "--output_dir", tmp_path / "run"]
     options += ["--timeline", "{at: 3st, scale_lr: 0.5}", "--freeze", "encoder.layer[0]"]
     launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
-    events = events_of(tmp_path / "run")
+    events = read_events(tmp_path / "run")
     tags = events.Tags()
     assert {"loss", "gradient_norm", "learning_rate/head", "validation/accuracy", "test/accuracy"} <= set(
         tags["scalars"]
@@ -49,7 +49,7 @@ def test_run_without_a_report_logs_no_images(
     run = tmp_path / "run"
     options = ("--max_steps", "1", "--batch_size", "8", "--max_length", "64", "--report", "false")
     launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options, "--output_dir", run])
-    tags = events_of(run).Tags()
+    tags = read_events(run).Tags()
     assert "test/accuracy" in tags["scalars"]
     assert tags["images"] == []
     assert (run / "predictions" / "test.parquet").exists()

@@ -14,6 +14,7 @@ SHORT_RUN_FLAGS = ("--max_length=32", "--batch_size=8", "--mixed_precision=no", 
 
 @pytest.fixture
 def flags(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[str]:
+    """Flags for an uninterrupted run and a run that is killed and resumed once (a cut), both in one folder."""
     data_flags = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}"]
     return [*data_flags, *SHORT_RUN_FLAGS, "--cuts=1", f"--folder={tmp_path / 'both'}"]
 
@@ -33,7 +34,7 @@ def test_first_difference_is_reported(
     launch: Launch, flags: list[str], changes_weights: str, expected_text: str
 ) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
-    # With this seed, the run is killed in step 5.
+    # The hook counts steps, but does not restore its count on resume. With this seed, the run is killed in step 5.
     options = ["--hook.forgetful.changes_weights", changes_weights, "--save_every", "1st", "--cut_seed", "4"]
     done = launch([*flags, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1

@@ -50,6 +50,7 @@ def tiny_settings(
 
 @pytest.fixture(params=["no", "bf16"])
 def accelerator(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
+    """An Accelerator on the CPU; a test that uses it runs in float32 and in bf16."""
     AcceleratorState._reset_state()
     yield Accelerator(mixed_precision=request.param, cpu=True)
     AcceleratorState._reset_state()

@@ -100,10 +100,10 @@ class Outcome:
 
 def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
     """Write a data set, mutate one of its files, and return its path and the settings for reading it."""
-    kind = generator.random()
-    if kind < 0.08:
+    draw = generator.random()
+    if draw < 0.08:
         return _make_review_folders(folder, generator)
-    if kind < 0.16:
+    if draw < 0.16:
         return _make_saved_dataset(folder, generator)
     suffix = list(FILE_TYPES)[generator.integers(len(FILE_TYPES))]
     file_type = FILE_TYPES[suffix]
@@ -422,12 +422,12 @@ def fuzz(
         printed = error if kind == "refused" else out + error
         yield Outcome(number, ("trained " if trains else "") + description, kind, printed)
         if not keep:
-            data.chmod(0o700)
+            data.chmod(0o700)  # a mutation may have removed the permissions
             shutil.rmtree(workspace)
 
 
 def _call_and_print_user_errors(action: Callable[[], None]) -> int:
-    """Call a function, print errors that are meant for users as the scripts do, and return the exit status."""
+    """Call a function, and return the exit status. Print user-facing errors as the scripts do."""
     try:
         action()
     except ValueError as error:

@@ -26,7 +26,7 @@ import research.runner.set_up  # noqa: F401  (imported once for all child proces
 from research import Hook, RunConfig, run_experiment
 from research.training.checkpoint.find import list_checkpoints, step_of
 from research.training.hook import POINTS
-from tests.scripts.kills import differences
+from tests.scripts.kills import find_differences
 
 NUM_STEPS = 12
 """Steps of each run: two epochs of the tests' tiny reviews in batches of 8."""
@@ -104,12 +104,12 @@ def random_settings(generator: np.random.Generator) -> dict[str, Any]:
         edits = {**choose(EDITS), **(choose(EDITS) if generator.random() < 0.25 else {})}
         if generator.random() < 0.2:
             edits = {"replace_head": choose(HEADS)}
-        kind = generator.random()
-        if kind < 0.7:
+        draw = generator.random()
+        if draw < 0.7:
             return {"at": random_time(), **edits}
         return (
             {"every": f"{generator.integers(3, 6)}st", "scale_lr": 0.8}
-            if kind < 0.8
+            if draw < 0.8  # only an edit that can be repeated any number of times
             else {"when": choose(CONDITIONS), "on_conflict": "skip", **edits}
         )
 
@@ -228,7 +228,7 @@ def _compare(kind: str, uninterrupted_run: Path, run: Path) -> list[str]:
     """Return the differences between two runs. If `run` was refused, it has no result, which is a difference."""
     if not (run / "result.json").exists():
         return [f"{kind}: refused"]
-    return [f"{kind}: {difference}" for difference in differences(uninterrupted_run, run)]
+    return [f"{kind}: {difference}" for difference in find_differences(uninterrupted_run, run)]
 
 
 def _common_settings(encoder: str, data: str) -> dict[str, Any]:

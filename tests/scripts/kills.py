@@ -98,17 +98,17 @@ def kill_and_compare(
                 run, settings, environment, num_processes, *(["--resume", "auto"] if kill_events else [])
             )
             _kill_after(command, run, kill_event, victims, generator.uniform(0, 0.03))
-            resumed_from += [_read_start(command.read_output())] if kill_events else []
+            resumed_from += [_read_resumed_from(command.read_output())] if kill_events else []
             kill_events.append(kill_event)
         command = _start_run(run, settings, environment, num_processes, "--resume", "auto")
         assert command.wait() == 0, command.read_output()
-        resumed_from.append(_read_start(command.read_output()))
+        resumed_from.append(_read_resumed_from(command.read_output()))
         yield KilledRun(
             tuple(kill_events),
             num_events,
             victims,
             tuple(resumed_from),
-            tuple(differences(uninterrupted_run, run)),
+            tuple(find_differences(uninterrupted_run, run)),
         )
 
 
@@ -128,7 +128,7 @@ def _start_run(
 
 def _count_events(run: Path) -> int:
     path = run.with_suffix(".progress") / "events"
-    return path.stat().st_size if path.exists() else 0
+    return path.stat().st_size if path.exists() else 0  # the plugin writes one byte per event
 
 
 def _kill_after(command: BackgroundCommand, run: Path, num_events: int, victims: str, delay: float) -> None:
@@ -157,7 +157,7 @@ def _kill_after(command: BackgroundCommand, run: Path, num_events: int, victims:
     assert not command.running_processes(), "processes of the killed run are still running"
 
 
-def _read_start(printed: str) -> str:
+def _read_resumed_from(printed: str) -> str:
     """Return from where a run resumed, according to its output: a checkpoint's name or "the beginning".
 
     If the run had already finished before it was resumed, the result is "finished".
@@ -168,7 +168,7 @@ def _read_start(printed: str) -> str:
     return Path(messages[0].removeprefix("Resuming from ").rstrip(".")).name if messages else "the beginning"
 
 
-def differences(expected_run: Path, run: Path) -> Iterator[str]:
+def find_differences(expected_run: Path, run: Path) -> Iterator[str]:
     """Yield the files and fields in which two runs differ, except for times."""
     results = [json.loads((folder / "result.json").read_text()) for folder in (expected_run, run)]
     for name in ("status", "weights_sha256", "metrics", "steps", "epochs", "edits", "tested", "skipped_steps"):
@@ -208,8 +208,8 @@ def main() -> None:
     settings = ["--encoder", arguments.encoder, "--data", arguments.data]
     arguments.folder.mkdir(parents=True)
     options = {"num_kills": arguments.kills, "num_processes": arguments.num_processes, "seed": arguments.seed}
-    for kill in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):
-        print(kill, flush=True)
+    for killed_run in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):
+        print(killed_run, flush=True)
 
 
 if __name__ == "__main__":

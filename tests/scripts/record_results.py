@@ -131,6 +131,7 @@ class Checkout:
 # Inputs. They have the same bytes in each recording.
 
 ENCODER = "../../inputs/encoder"
+"""Path of the encoder from the working directory of a case."""
 WORDS = """
 the a and of to is it in this that was movie film not good great bad poor plot acting very but with for as one like just
 so story more time really well even best worst love boring funny
@@ -220,7 +221,7 @@ def write_inputs(folder: Path, python: Path) -> None:
         (folder / name).mkdir()
     for split, num_rows in NUM_ROWS.items():
         rows = range(num_rows)
-        texts = [_sentence(split, row) for row in rows]
+        texts = [_make_sentence(split, row) for row in rows]
         labels = [
             [label for divisor, label in ((2, "joy"), (3, "anger"), (5, "fear")) if row % divisor == 0] for row in rows
         ]
@@ -228,13 +229,14 @@ def write_inputs(folder: Path, python: Path) -> None:
             json.dumps({"text": text, "labels": names}) + "\n" for text, names in zip(texts, labels, strict=True)
         )
         (folder / "multi_label" / f"{split}.jsonl").write_text(json_lines, encoding="utf-8")
-        pairs = "".join(f"{text},{_sentence('second', row)},{row % 26 / 5}\n" for row, text in enumerate(texts))
+        pairs = "".join(f"{text},{_make_sentence('second', row)},{row % 26 / 5}\n" for row, text in enumerate(texts))
         (folder / "scores" / f"{split}.csv").write_text(f"sentence1,sentence2,score\n{pairs}", encoding="utf-8")
         # The training row without a label is skipped; none of the test rows has a label.
         answers = ["" if split == "test" or row == 7 else ("yes", "no", "maybe")[row % 3] for row in rows]
         html = "".join(f'"<b>The</b>  {text}<br>",{label}\n' for text, label in zip(texts, answers, strict=True))
         compressed = gzip.compress(f"text,label\n{html}".encode(), mtime=0)
         (folder / "compressed" / f"{split}.csv.gz").write_bytes(compressed)
+        # The quotation mark that is never closed is part of the text: the case has `--quoting none`.
         tab_separated = "".join(f'{("low", "high")[row % 2]}\t"{text}\n' for row, text in enumerate(texts))
         (folder / "no_header" / f"{split}.tsv").write_text(tab_separated, encoding="utf-8")
         table = pa.table({"text": texts, "label": ["|".join(names or ["other"]) for names in labels]})
@@ -244,13 +246,13 @@ def write_inputs(folder: Path, python: Path) -> None:
                 continue
             target = folder / "aclImdb" / split / label
             target.mkdir(parents=True)
-            for row in rows:
+            for row in rows:  # as in aclImdb, file names end with the rating of the review
                 (target / f"{row}_{8 if label == 'pos' else 2}.txt").write_text(
                     f"{label} {texts[row]}", encoding="utf-8"
                 )
 
 
-def _sentence(split: str, row: int) -> str:
+def _make_sentence(split: str, row: int) -> str:
     generator = random.Random(f"{split} {row}")
     return " ".join([f"{split} {row}", *generator.choices(WORDS.split(), k=generator.randint(3, 20))])
 
@@ -362,21 +364,23 @@ def _cases_of_data() -> dict[str, list[Command]]:
 
 def _cases_of_continuations() -> dict[str, list[Command]]:
     settings = ["--recipe", "../../inputs/some_edits.yaml", "--hook", "ema", "--save_every", "4st", "--keep", "3"]
-    cut = _run_flags("run", *settings, "--plugin", "../../inputs/cut.py", "--hook", "cut", "--best_metric", "loss")
-    resumed = Command([*cut, "--resume", "auto"])
+    cut_flags = _run_flags(
+        "run", *settings, "--plugin", "../../inputs/cut.py", "--hook", "cut", "--best_metric", "loss"
+    )
+    resumed = Command([*cut_flags, "--resume", "auto"])
     killed, stopped = {"CUT": "13:SIGKILL"}, {"CUT": "13:SIGTERM"}
     fork = ["--fork", "runs/parent@step-8"]
-    replaced = [
+    new_timeline = [
         "--timeline",
         "{at: 10st, replace_head: cnn}",
         "--timeline",
         "{at: 12st, drop_layers: 'encoder.layer[1]'}",
     ]
     return {
-        "resumed-after-kill": [Command(cut, environment=killed, exit_status=-signal.SIGKILL), resumed],
-        "resumed-after-signal": [Command(cut, environment=stopped, exit_status=128 + signal.SIGTERM), resumed],
+        "resumed-after-kill": [Command(cut_flags, environment=killed, exit_status=-signal.SIGKILL), resumed],
+        "resumed-after-signal": [Command(cut_flags, environment=stopped, exit_status=128 + signal.SIGTERM), resumed],
         "resumed-two-processes": [
-            Command(cut, num_processes=2, environment=killed, exit_status=1),
+            Command(cut_flags, num_processes=2, environment=killed, exit_status=1),
             Command(resumed.arguments, num_processes=2),
         ],
         "fork": [
@@ -389,7 +393,7 @@ def _cases_of_continuations() -> dict[str, list[Command]]:
         ],
         "fork-replaced-timeline": [
             Command(_run_flags("parent", "--head", "linear", "--save_every", "8st", "--keep", "9")),
-            Command([*fork, "--name", "child", *replaced]),
+            Command([*fork, "--name", "child", *new_timeline]),
         ],
         "init-from": [
             Command(_run_flags("first", "--head", "scalar_mix", "--best_metric", "accuracy", *WITHOUT_TRACKERS)),
@@ -426,7 +430,7 @@ def read_files(folder: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
         pattern = next((pattern for pattern in CONTENT_NOT_RECORDED if fnmatch.fnmatch(name, pattern)), None)
         if pattern is None:
             contents[name] = read_file(path, placeholders)
-        elif pattern.endswith("/*"):
+        elif pattern.endswith("/*"):  # record the folder only, since its file names may contain times
             directory = pattern.removeprefix("*").removesuffix("*")
             contents[name[: name.index(directory)] + directory] = "present"
         else:
@@ -444,19 +448,19 @@ def read_file(path: Path, placeholders: Mapping[str, str]) -> Any:
     text = path.read_text(encoding="utf-8")
     for path_in_text, placeholder in placeholders.items():
         text = text.replace(path_in_text, placeholder)
-    return without_fields(reader(text), set(DROPPED_FIELDS.get(path.name, {})))
+    return drop_fields(reader(text), set(DROPPED_FIELDS.get(path.name, {})))
 
 
-def without_fields(value: Any, names: set[str]) -> Any:
+def drop_fields(value: Any, names: set[str]) -> Any:
     """Return a value without the fields of the given names, at any depth."""
     if isinstance(value, dict):
-        return {name: without_fields(item, names) for name, item in value.items() if name not in names}
+        return {name: drop_fields(item, names) for name, item in value.items() if name not in names}
     if isinstance(value, list):
-        return [without_fields(item, names) for item in value]
+        return [drop_fields(item, names) for item in value]
     return value
 
 
-def _hash_rows(path: Path) -> dict[str, Any]:
+def _describe_table(path: Path) -> dict[str, Any]:
     table = pq.read_table(path)
     rows = json.dumps(table.to_pylist())
     schema = [f"{column.name}: {column.type}" for column in table.schema]
@@ -479,8 +483,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
     ".yaml": yaml.safe_load,
     ".csv": lambda text: list(csv.DictReader(io.StringIO(text))),
     ".md": _lines_without_sections,
-    ".parquet": _hash_rows,
+    ".parquet": _describe_table,
 }
+"""By suffix, functions that return what is recorded of a file: from its path for .parquet, otherwise from its text."""
 
 
 # Recording.
@@ -557,7 +562,7 @@ def record_into(output: Path, checkout: Checkout, folder: Path, only: str) -> in
 # Comparison.
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def find_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the place of each difference between two recordings, as `case/file:field`, and its description."""
     for name in sorted({*before["cases"], *after["cases"]}):
         pair = [recording["cases"].get(name) for recording in (before, after)]
@@ -569,16 +574,16 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
                 yield name, f"failed: {case['failed']}"
         if any("failed" in case for case in pair):
             continue
-        yield from _differing_leaves(f"{name}:exit_statuses", *(case["exit_statuses"] for case in pair))
+        yield from _find_differing_values(f"{name}:exit_statuses", *(case["exit_statuses"] for case in pair))
         for file in sorted({*pair[0]["files"], *pair[1]["files"]}):
             contents = [case["files"].get(file) for case in pair]
             if None in contents:
                 yield f"{name}/{file}", f"only in the {'second' if contents[0] is None else 'first'} recording"
             else:
-                yield from _differing_leaves(f"{name}/{file}:", *contents)
+                yield from _find_differing_values(f"{name}/{file}:", *contents)
 
 
-def _differing_leaves(place: str, before: Any, after: Any) -> Iterator[tuple[str, str]]:
+def _find_differing_values(place: str, before: Any, after: Any) -> Iterator[tuple[str, str]]:
     prefix = place if place.endswith(":") else f"{place}."
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
@@ -586,10 +591,10 @@ def _differing_leaves(place: str, before: Any, after: Any) -> Iterator[tuple[str
                 value = before.get(key, after.get(key))
                 yield f"{prefix}{key}", f"only in the {'first' if key in before else 'second'}: {json.dumps(value)}"
             else:
-                yield from _differing_leaves(f"{prefix}{key}", before[key], after[key])
+                yield from _find_differing_values(f"{prefix}{key}", before[key], after[key])
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, items in enumerate(zip(before, after, strict=True)):
-            yield from _differing_leaves(f"{prefix}{index}", *items)
+            yield from _find_differing_values(f"{prefix}{index}", *items)
     elif json.dumps(before) != json.dumps(after):  # unlike ==, this distinguishes 1, 1.0 and True, and NaN equals NaN
         yield place, f"{json.dumps(before)} -> {json.dumps(after)}"
 
@@ -608,7 +613,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], ignored: Sequen
     num_cases = len({*before["cases"], *after["cases"]})
     differing_cases: set[str] = set()
     num_differences = num_ignored = 0
-    for place, description in differences(before, after):
+    for place, description in find_differences(before, after):
         if any(fnmatch.fnmatch(place, pattern) for pattern in ignored):
             num_ignored += 1
             continue

@@ -121,8 +121,8 @@ class LabelCodes:
         (such as postcodes) and kept unchanged.
         """
         stripped = {value.strip() for value in values}
-        are_whole_numbers = _are_quantities(stripped)
-        names = {_simplify_number(value) if are_whole_numbers else value for value in stripped}
+        are_quantities = _are_quantities(stripped)
+        names = {_simplify_number(value) if are_quantities else value for value in stripped}
 
         def to_name(value: str) -> str:
             """Return the label name of a value. One file may write a number as 1, and another file as 1.0."""

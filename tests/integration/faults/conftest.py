@@ -26,6 +26,7 @@ from tests.conftest import Launch
 
 @pytest.fixture(scope="session")
 def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
+    """Settings of a run of six steps, with checkpoints after steps 2, 4 and 6."""
     return {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SHORT_RUN}
 
 

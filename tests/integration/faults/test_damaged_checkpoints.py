@@ -1,4 +1,7 @@
-"""Damaged checkpoints: the previous checkpoint is used, and a message reports the damage."""
+"""Damaged checkpoints: the previous checkpoint is used, and a message reports the damage.
+
+A run that started with the hook `CallAt` must be resumed with it; `CallAt()` only records the trained steps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs on full and read-only disks fail with one line or go on, and can be resumed."""
+"""Runs on full and read-only disks fail with one line or go on, and can be resumed.
+
+A run that started with the hook `CallAt` must be resumed with it; `CallAt()` only records the trained steps.
+"""
 
 from __future__ import annotations
 
@@ -179,17 +182,14 @@ def test_checkpoint_that_one_of_two_processes_cannot_write_is_removed(
     assert read_run_results(disk.path / "run") == read_run_results(finished_run_of_two_processes)
 
 
-@pytest.mark.parametrize("options", [[], ["--resume=auto"], ["--overwrite"]], ids=["new", "resume", "overwrite"])
+@pytest.mark.parametrize("settings", [{}, {"resume": "auto"}, {"overwrite": True}], ids=["new", "resume", "overwrite"])
 def test_read_only_directory_gives_one_line_and_stays_unchanged(
-    train: Train, interrupted_run: Path, disk: Disk, options: list[str]
+    train: Train, interrupted_run: Path, disk: Disk, settings: dict[str, Any]
 ) -> None:
-    if options:
+    if settings:
         shutil.copytree(interrupted_run, disk.path / "run")
     disk.remount("ro")
     files_before = files_under(disk.path)
-    settings: dict[str, Any] = (
-        {"resume": "auto"} if "--resume=auto" in options else {"overwrite": "--overwrite" in options}
-    )
     line = expect_user_error(train, disk.path / "run", CallAt(), **settings)
     assert f"{disk.path / 'run'}: {os.strerror(errno.EROFS)}" in line
     assert files_under(disk.path) == files_before

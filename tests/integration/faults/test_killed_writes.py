@@ -1,4 +1,7 @@
-"""Runs that are killed while they write results or empty a run directory can be resumed or repeated."""
+"""Runs that are killed while they write results or empty a run directory can be resumed or repeated.
+
+A run that started with the hook `CallAt` must be resumed with it; `CallAt()` only records the trained steps.
+"""
 
 from __future__ import annotations
 

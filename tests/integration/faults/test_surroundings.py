@@ -1,4 +1,7 @@
-"""Resumes after a change of the clock, directory or number of threads, and second runs in the same directory."""
+"""Resumes after a change of the clock, directory or number of threads, and second runs in the same directory.
+
+A run that started with the hook `CallAt` must be resumed with it; `CallAt()` only records the trained steps.
+"""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_fork_drops_the_best_model_if_best_metric_or_max_length_changes(
     by_loss = fork("by_loss", fork=checkpoint, best_metric="loss", timeline=[])
     unforked = train("unforked", best_metric="loss", timeline=[])
     assert by_loss["tested"] == "best"
-    losses_after_fork = [
+    losses_after_fork = [  # from the lines after step 4
         line["validation/loss"] for line in metrics_lines_of(tmp_path / "by_loss")[4:] if "validation/loss" in line
     ]
     assert by_loss["metrics"]["validation"]["loss"] == pytest.approx(min(losses_after_fork))

@@ -160,7 +160,9 @@ def test_fork_on_the_command_line_inherits_all_settings_that_are_not_given(
     assert fork_settings == parent_settings
 
 
-def test_unchanged_fork_of_a_stopped_run_takes_no_step(train: Train, fork: Train, tmp_path: Path) -> None:
+def test_fork_of_a_run_that_stopped_early_takes_no_step_unless_its_patience_is_higher(
+    train: Train, fork: Train, tmp_path: Path
+) -> None:
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
@@ -218,15 +220,15 @@ def test_fork_may_start_after_a_conditional_edit_has_become_impossible(
     assert second["weights_sha256"] == first["weights_sha256"]
 
 
-@pytest.mark.parametrize(("optimizer", "name"), [("adamw", "betas"), ("sgd", "momentum")])
+@pytest.mark.parametrize(("optimizer", "group_key"), [("adamw", "betas"), ("sgd", "momentum")])
 def test_fork_with_constant_momentum_drops_the_cyclic_momentum_of_its_parent(
-    train: Train, fork: Train, tmp_path: Path, optimizer: str, name: str
+    train: Train, fork: Train, tmp_path: Path, optimizer: str, group_key: str
 ) -> None:
     momenta = []
 
     class RecordsMomentum(Hook):
         def after_step(self, run: Run) -> None:
-            momenta.append(run.optimizer.param_groups[0][name])
+            momenta.append(run.optimizer.param_groups[0][group_key])
 
     cyclic_momentum = {
         "schedule": {"name": "one_cycle", "cycle_momentum": True},

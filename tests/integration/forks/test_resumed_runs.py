@@ -56,7 +56,7 @@ def test_run_resumes_with_a_different_number_of_processes_and_micro_batch_size(
     assert f"{num_processes_before} processes on cpu before, {num_processes_after} on cpu now" in done.stdout
     assert "micro_batch_size was 8, now 2" in done.stdout
     lines = [without_speed(metrics_lines_of(tmp_path / name)) for name in ("uninterrupted", "failed")]
-    assert lines[0][:4] == lines[1][:4]
+    assert lines[0][:4] == lines[1][:4]  # up to the checkpoint, both runs have the same number of processes
     for expected, line in zip(*lines, strict=True):
         assert expected.keys() == line.keys()
         for name in expected:

@@ -48,7 +48,10 @@ def check_save_and_load(run: Rehearsal, folder: Path) -> None:
 
 @pytest.fixture
 def start_rehearsal(tiny_encoder: Path) -> StartRehearsal:
-    """Return a function that starts the rehearsal of a tiny model of a family, whose parameters have values."""
+    """Return a function that starts a rehearsal with a tiny model of a family.
+
+    Unlike in the rehearsal of a real run, the parameters have values.
+    """
     tokenizer = load_tokenizer(str(tiny_encoder))
 
     def start(family: str, head: str = "linear", **options: Any) -> Rehearsal:

@@ -22,7 +22,7 @@ def isolated_registry() -> Iterator[None]:
 
 def test_apply_edit_records_trainable_parameters_before_and_after(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
-    run.clock.advance(8)
+    run.clock.advance(8)  # one step of 8 rows
     total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
     head = sum(parameter.numel() for parameter in run.encoder_with_head.head.parameters())
     request = EditRequest("freeze", {"modules": "encoder"}, requested_by="the test", entry="at 1st: freeze")
@@ -59,7 +59,7 @@ def test_apply_edit_sets_run_applying_and_seeds_with_the_number_of_the_edit(
     assert numbers[0] == numbers[1] == numbers[2] != numbers[3]
 
 
-def test_apply_edit_error_contains_step_request_and_origin(start_rehearsal: StartRehearsal) -> None:
+def test_apply_edit_error_contains_the_step_the_request_and_who_requested_it(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     run.clock.advance(8)
     with pytest.raises(EditError, match=r"step 1, set_dropout\(p=2\.0\) .*the test.* 2\.0\.$") as caught:

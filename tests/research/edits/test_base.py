@@ -39,7 +39,7 @@ def isolated_registry() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["at", "every", "when", "on_conflict"])
-def test_register_edit_refuses_keywords(name: str) -> None:
+def test_register_edit_refuses_keywords_of_timeline_entries(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}'"):
         register_edit(name)
     assert name not in EDITS
@@ -104,7 +104,7 @@ def test_bind_request_binds_arguments_like_a_function_call() -> None:
         bind_request("set_lr", (1,), {"lr": 2}, "the test")
 
 
-def test_edit_proxy_submits_requests_with_the_current_origin() -> None:
+def test_edit_proxy_records_who_requested_each_edit() -> None:
     requests: list[EditRequest] = []
     edit = EditProxy(requests.append, lambda: f"hook {len(requests)}")
     edit.freeze("encoder")
@@ -116,7 +116,7 @@ def test_edit_proxy_submits_requests_with_the_current_origin() -> None:
     assert requests[1].arguments == {"factor": 2.0, "modules": "all"}
     with pytest.raises(UnknownNameError, match=r"'freze'.*'freeze'"):
         edit.freze("encoder")
-    assert not hasattr(edit, "__len__")
+    assert not hasattr(edit, "__len__")  # special methods are not looked up as edits
 
 
 def test_hash_requests_depends_on_edits_and_their_order() -> None:

@@ -24,7 +24,7 @@ CASES: list[tuple[str, list[float], int | None]] = [
 
 
 @pytest.mark.parametrize(("text", "values", "expected"), CASES)
-def test_condition_comes_true_once(text: str, values: list[float], expected: int | None) -> None:
+def test_condition_comes_true_at_most_once(text: str, values: list[float], expected: int | None) -> None:
     condition = parse_condition(text)
     assert str(condition) == text
     observed = [condition.observe({condition.metric: value}) for value in values]
@@ -81,7 +81,8 @@ def test_conditional_edit_waits_for_its_condition_with_and_without_a_resume(
 
 
 def test_condition_on_the_loss_is_reset_by_a_change_of_the_objective(start_run: StartRun) -> None:
-    settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}  # so that neither loss improves
+    # The learning rates are so low that neither the cross-entropy nor the focal loss improves.
+    settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}
     timeline = [{"at": "3st", "set_objective": "focal"}, {"when": "plateau(validation/loss, 3)", "freeze": "encoder"}]
     run = start_run(timeline=timeline, **settings)
     train(run)

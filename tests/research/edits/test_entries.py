@@ -17,7 +17,7 @@ CLOCK = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
 
 
 @pytest.mark.parametrize(
-    ("time", "due"),
+    ("keywords", "due"),
     [
         ({"at": "10%"}, Due(at=parse_time("10%"))),
         ({"every": "3st"}, Due(every=parse_time("3st"))),
@@ -28,9 +28,9 @@ CLOCK = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
         ),
     ],
 )
-def test_read_entry_returns_when_the_entry_is_due_and_its_edits(time: dict[str, Any], due: Due) -> None:
+def test_read_entry_returns_when_the_entry_is_due_and_its_edits(keywords: dict[str, Any], due: Due) -> None:
     edits = {"freeze": "encoder", "unfreeze": ["head"]}
-    assert read_entry({**time, **edits}, EDITS) == (due, edits)
+    assert read_entry({**keywords, **edits}, EDITS) == (due, edits)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_read_entry_refuses_invalid_entries(entry: object, message: str) -> None
         read_entry(entry, EDITS)
 
 
-def test_read_entry_refuses_an_unknown_edit_unless_a_plugin_may_register_it() -> None:
+def test_read_entry_refuses_unknown_keys_unless_a_plugin_may_register_them_as_edits() -> None:
     for misspelt, meant in (("freze", "freeze"), ("evry", "every"), ("on_conflit", "on_conflict")):
         with pytest.raises(UnknownNameError, match=f"'{misspelt}'.*'{meant}'"):
             read_entry({"at": "1st", misspelt: "head"}, EDITS)
@@ -73,11 +73,11 @@ def test_read_entry_refuses_an_unknown_edit_unless_a_plugin_may_register_it() ->
         (Due(when=parse_condition("above(validation/f1, 1)")), []),
     ],
 )
-def test_due_steps_are_within_the_run(due: Due, steps: list[int]) -> None:
+def test_steps_of_a_due_time_are_within_the_run(due: Due, steps: list[int]) -> None:
     assert due.steps(CLOCK) == steps
 
 
-def test_due_steps_refuses_times_after_the_run() -> None:
+def test_due_refuses_times_after_the_run() -> None:
     with pytest.raises(ValueError, match=r"21st .*\b21\b.*\b20\b"):
         Due(at=parse_time("21st")).steps(CLOCK)
     with pytest.raises(ValueError, match=r"2ep .*\b20 steps.*\b20\b"):

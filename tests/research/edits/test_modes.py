@@ -1,4 +1,4 @@
-"""Edits in different modes of training: with every schedule, with a gradient scaler, and in resumed runs."""
+"""Edits with every schedule, a gradient scaler, a resume, random numbers, and dropout of frozen blocks."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_edits_are_applied_after_a_step_skipped_by_the_scaler(start_run: StartRu
 
 
 @pytest.mark.parametrize("step", range(1, 7))
-def test_resumed_run_with_edits_ends_with_the_same_bits(start_run: StartRun, step: int) -> None:
+def test_resumed_run_with_edits_ends_with_the_bits_of_an_uninterrupted_run(start_run: StartRun, step: int) -> None:
     class Save(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == step and run.start is None:  # not in the resumed run
@@ -126,6 +126,7 @@ def test_dropout_is_disabled_only_in_frozen_blocks(start_run: StartRun) -> None:
         {"at": "2st", "freeze": "encoder"},
         {"at": "3st", "unfreeze": "encoder.layer"},
     ]
+    # Each evaluation switches all modules to evaluation mode and back.
     train(start_run([RecordModes()], timeline=timeline, evaluate_every="1st"))
     assert [[name for name, is_training in step.items() if is_training] for step in modes] == [
         ["embeddings", "layer 0", "layer 1", "head"],

@@ -1,4 +1,4 @@
-"""`find_planned_heads` returns the heads that a run may have."""
+"""`find_planned_heads` returns the head at the start, after each planned step, and after each conditional entry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.research.edits.conftest import StartRehearsal
         ),
     ],
 )
-def test_find_planned_heads_includes_heads_of_planned_and_conditional_edits(
+def test_find_planned_heads_includes_heads_after_planned_and_conditional_edits(
     start_rehearsal: StartRehearsal, timeline: list[dict[str, Any]], expected: list[str]
 ) -> None:
     run = start_rehearsal("bert")

@@ -20,14 +20,14 @@ from tests.research.conftest import StartRun
 from tests.research.edits.conftest import StartRehearsal, edit
 
 ATTRIBUTES = Editable.__annotations__
-MEMBERS = [name for name in vars(Editable) if not name.startswith("_") and name not in ATTRIBUTES]
-METHODS = [name for name in MEMBERS if inspect.isfunction(vars(Editable)[name])]
-PROPERTIES = [name for name in MEMBERS if isinstance(vars(Editable)[name], property)]
+METHODS_AND_PROPERTIES = [name for name in vars(Editable) if not name.startswith("_") and name not in ATTRIBUTES]
+METHODS = [name for name in METHODS_AND_PROPERTIES if inspect.isfunction(vars(Editable)[name])]
+PROPERTIES = [name for name in METHODS_AND_PROPERTIES if isinstance(vars(Editable)[name], property)]
 
 
 @register_edit("uses_everything")
 def uses_everything(run: Editable, size: int = 5) -> None:
-    """Add noise to the weights, and use every member that is available to edits."""
+    """Add noise to the weights, and use every member that is available to edits. `size` is only printed."""
     with torch.no_grad(), run.shared_random_numbers():
         for parameter in run.model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
@@ -36,7 +36,8 @@ def uses_everything(run: Editable, size: int = 5) -> None:
         next(reversed(list(head.parameters()))).add_(noise)
         run.log({"noise": noise.norm()})
     run.print(f"pad is {run.tokenizer.pad_token_id}, process {run.accelerator.process_index}, {run.is_main}")
-    run.print(f"{run.accelerator.num_processes} processes in {run.accelerator.mixed_precision}, {run.applying}")
+    run.print(f"processes: {run.accelerator.num_processes}, precision: {run.accelerator.mixed_precision}")
+    run.print(f"applying {run.applying}")
 
 
 @register_edit("adds_token")
@@ -53,7 +54,7 @@ def uses_splits(run: Editable) -> None:
 
 @register_edit("random_head")
 def random_head(run: Editable) -> None:
-    """Replace the head with one of a random size."""
+    """Replace the head with an `mlp` head of a random size."""
     with run.shared_random_numbers():
         size = int(torch.randint(2, 1000, ()))
     run.encoder_with_head.replace_head("mlp", {"mlp_size": size})
@@ -66,8 +67,8 @@ def test_protocol_has_members_of_each_kind() -> None:
     assert {"accelerator", "tokenizer", "model", "encoder_with_head", "is_main"} <= set(PROPERTIES)
 
 
-@pytest.mark.parametrize("name", [*ATTRIBUTES, *MEMBERS])
-def test_run_and_rehearsal_have_each_member(start_run: StartRun, start_rehearsal: StartRehearsal, name: str) -> None:
+@pytest.mark.parametrize("name", [*ATTRIBUTES, *METHODS_AND_PROPERTIES])
+def test_run_and_rehearsal_have_each_member(start_rehearsal: StartRehearsal, name: str) -> None:
     assert hasattr(start_rehearsal("bert"), name)
     assert name in {*TrainingRun.__dataclass_fields__, *vars(TrainingRun)}
 
@@ -100,10 +101,13 @@ def test_edit_can_use_every_member_in_run_and_rehearsal(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start_run(timeline=[{"at": "2st", "uses_everything": 7}, {"at": "3st", "adds_token": True}])
+    # The rehearsal has added the token only to its own copy of the tokenizer.
     assert run.tokenizer.convert_tokens_to_ids("[NEW]") == run.tokenizer.unk_token_id
     train(run)
     assert [record.name for record in run.journal] == ["uses_everything", "adds_token"]
-    assert "1 processes in no, uses_everything(size=7)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "processes: 1, precision: no\n" in printed
+    assert "applying uses_everything(size=7)\n" in printed
 
 
 def test_rehearsal_lists_available_members_if_an_edit_uses_an_unavailable_one(start_rehearsal: StartRehearsal) -> None:

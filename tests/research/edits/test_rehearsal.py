@@ -17,6 +17,9 @@ from tests.research.edits.conflicts import CONDITIONAL, PLANNED
 def test_rehearsal_requires_on_conflict_if_an_entry_cannot_always_be_applied(start_run: StartRun) -> None:
     with pytest.raises(EditError, match=r"timeline entry 3: below\(.*add_lora.*on_conflict: skip"):
         start_run(max_steps=8, evaluate_every="2st", timeline=[*PLANNED, CONDITIONAL])
+
+
+def test_on_conflict_is_refused_without_a_condition_or_with_an_unknown_value(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"on_conflict .*'when'"):
         start_run(max_steps=8, timeline=[{"at": "4st", "freeze": "encoder", "on_conflict": "skip"}])
     with pytest.raises(ValueError, match=r"on_conflict .*skip.*error.*'ignore'"):
@@ -47,7 +50,7 @@ def test_rehearsal_applies_conditional_entries_together_and_with_later_planned_e
 ) -> None:
     write_tiny_encoder(tmp_path / "three", num_layers=3)
     settings = {"encoder": str(tmp_path / "three"), "max_steps": 8, "evaluate_every": "2st"}
-    start_run(**settings, timeline=timeline[1:])
+    start_run(**settings, timeline=timeline[1:])  # accepted: without the first entry, enough layers remain
     with pytest.raises(EditError, match=r"timeline entry 1.*on_conflict: skip"):
         start_run(**settings, timeline=timeline)
 
@@ -62,7 +65,7 @@ def test_rehearsal_of_a_repeated_edit_is_not_quadratic(start_run: StartRun, monk
     monkeypatch.setattr("research.edits.rehearsal.apply_edit", count_and_apply)
     repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
     start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, CONDITIONAL_DROPS[0]])
-    assert 100 < len(applied_edits) < 500  # applying all later edits at each step would make about 5000
+    assert 100 < len(applied_edits) < 500  # about 5000 if all later edits were applied at each step
 
 
 def test_rehearsal_refuses_an_entry_that_can_never_be_applied(start_run: StartRun) -> None:

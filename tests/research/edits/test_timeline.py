@@ -11,7 +11,7 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 
 
-def test_resolve_timeline_keeps_the_order_of_times_in_smoke_runs() -> None:
+def test_resolve_timeline_keeps_the_order_of_edits_in_smoke_runs() -> None:
     timeline: list[dict[str, Any]] = [
         {"at": "60%", "merge_lora": True},
         {"at": "10%", "set_lr": 0.1},
@@ -23,9 +23,9 @@ def test_resolve_timeline_keeps_the_order_of_times_in_smoke_runs() -> None:
     full_length = resolve_timeline(entries, Clock(steps_per_epoch=100, total_steps=100, batch_size=8))
     compressed = resolve_timeline(entries, Clock(steps_per_epoch=3, total_steps=3, batch_size=8), smoke=True)
 
-    def order(due: Mapping[int, Sequence[EditRequest]]) -> list[str]:
+    def names_in_order(due: Mapping[int, Sequence[EditRequest]]) -> list[str]:
         return [request.name for step in sorted(due) for request in due[step]]
 
     assert list(full_length.due) == [0, 10, 20, 40, 60]
     assert list(compressed.due) == [0, 1, 2]
-    assert order(compressed.due) == order(full_length.due)
+    assert names_in_order(compressed.due) == names_in_order(full_length.due)

@@ -7,7 +7,8 @@ import torch
 
 from research.system.checksums import checksum
 
-INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+INTEGER_TYPES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integer types by their number of bytes."""
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float8_e4m3fn])
@@ -17,7 +18,7 @@ def test_checksum_changes_with_any_bit(dtype: torch.dtype, shape: tuple[int, ...
     tensor = torch.randn(shape, generator=generator).to(dtype)
     before = checksum(tensor)
     assert torch.equal(checksum(tensor.clone()), before)
-    integers = tensor.view(-1).view(INTEGERS[tensor.element_size()])
+    integers = tensor.view(-1).view(INTEGER_TYPES[tensor.element_size()])
     for index in {0, len(integers) // 2, len(integers) - 1}:
         for bit in range(8 * tensor.element_size()):
             lowest_bit = torch.ones((), dtype=torch.int64)

@@ -38,7 +38,7 @@ def fail_in_user_code(command: Arguments) -> int:
 
 
 def test_run_script_returns_the_exit_status_of_the_command() -> None:
-    # `len` stands for a command whose exit status is its number of arguments.
+    # `Arguments` parses the command line. `len` executes the command; its exit status is the number of arguments.
     assert run_script(["a", "b"], Arguments, len) == 2
     assert run_script([], Arguments, len) == 0
 
@@ -46,7 +46,7 @@ def test_run_script_returns_the_exit_status_of_the_command() -> None:
 def test_run_script_returns_2_for_errors_while_parsing_and_1_for_later_errors(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    reject: Any = check_plugins  # raises a user-facing error for missing.py
+    reject: Any = check_plugins  # raises a user-facing error for missing.py, as a parser and as a command
     assert run_script(["missing.py"], reject, len) == 2
     assert run_script(["missing.py"], Arguments, reject) == 1
     lines = capsys.readouterr().err.splitlines()
@@ -58,9 +58,9 @@ def test_run_script_returns_the_exit_code_of_an_interrupt(capsys: pytest.Capture
         raise error
 
     error = KeyboardInterrupt()
-    assert run_script([], Arguments, interrupt) == 130
+    assert run_script([], Arguments, interrupt) == 130  # 128 + SIGINT
     error = KeyboardInterrupt("stopped after step 3")
-    error.exit_code = 143  # type: ignore[attr-defined]
+    error.exit_code = 143  # type: ignore[attr-defined]  # 128 + SIGTERM
     assert run_script([], Arguments, interrupt) == 143
     assert capsys.readouterr().err.splitlines()[1] == "error: stopped after step 3"
 

@@ -24,7 +24,7 @@ c.free.argtypes = [ctypes.c_void_p]
 resident = lambda: psutil.Process().memory_info().rss
 size, num_blocks = int(sys.argv[1]), int(sys.argv[2])
 
-def block(size):
+def allocate(size):
     address = c.malloc(size)
     ctypes.memset(address, 1, size)
     return address
@@ -33,8 +33,8 @@ trimmer = HeapTrimmer()
 before = resident()
 blocks = []
 for _ in range(num_blocks):
-    blocks.append(block(size))
-    block(10_000)  # never freed: a small live block between two large blocks
+    blocks.append(allocate(size))
+    allocate(10_000)  # never freed: a small live block between two large blocks
 for address in blocks:
     c.free(address)
 after_freeing = resident() - before
@@ -53,8 +53,8 @@ def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
 
     The keys are "after_freeing", "before_trimming" (one batch before the heap is trimmed) and "after_trimming".
     """
-    # Both thresholds are fixed, because glibc would otherwise adapt them while the program runs. All blocks come from
-    # the heap, and glibc does not trim the heap by itself.
+    # Both thresholds are fixed, because glibc would otherwise adapt them while the program runs. With these values,
+    # all blocks come from the heap, and glibc does not trim the heap by itself.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
     completed = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(size), str(num_blocks)],
@@ -71,7 +71,7 @@ def memory_growth(size: int, num_blocks: int) -> dict[str, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
-    growth = memory_growth(size=1 << 20, num_blocks=300)  # more than MIN_GROWTH
+    growth = memory_growth(size=1 << 20, num_blocks=300)  # more than MIN_GROWTH in heap.py
     assert growth["after_freeing"] > 290 << 20
     assert growth["before_trimming"] > 290 << 20
     assert growth["after_trimming"] < 20 << 20
@@ -79,6 +79,6 @@ def test_heap_trimmer_returns_freed_memory_after_several_batches() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be trimmed")
 def test_heap_trimmer_keeps_small_amounts_of_freed_memory() -> None:
-    growth = memory_growth(size=1 << 20, num_blocks=100)  # less than MIN_GROWTH
+    growth = memory_growth(size=1 << 20, num_blocks=100)  # less than MIN_GROWTH in heap.py
     assert growth["after_freeing"] > 90 << 20
     assert growth["after_trimming"] > 90 << 20

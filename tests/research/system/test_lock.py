@@ -59,7 +59,7 @@ def test_locks_report_a_file_system_without_locks(tmp_path: Path, monkeypatch: p
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    warning = DirectoryLock().acquire(tmp_path)
+    warning = DirectoryLock().acquire(tmp_path)  # None if the directory is locked
     assert warning is not None
     assert "(Operation not supported)" in warning
     with pytest.raises(LocksUnsupportedError, match="Operation not supported"):
@@ -92,7 +92,7 @@ def test_lock_file_is_created_again_if_its_last_holder_deleted_it(
 def test_directory_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:
     first, second = DirectoryLock(), DirectoryLock()
     assert first.acquire(tmp_path) is None
-    assert first.acquire(tmp_path) is None
+    assert first.acquire(tmp_path) is None  # the run that holds the lock may acquire it again
     with pytest.raises(ValueError, match="Another run uses"):
         second.acquire(tmp_path)
     first.release()

@@ -15,6 +15,7 @@ def test_each_error_is_reported_by_one_process_per_restart(monkeypatch: pytest.M
     environment = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     for name, value in (environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}).items():
         monkeypatch.setenv(name, value)
+    # The second call with "first" stands for another process that has the same error.
     assert [claim_report(message) for message in ("first", "first", "second")] == [True, False, True]
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert claim_report("first")
@@ -27,4 +28,4 @@ def test_every_process_reports_if_there_is_no_store(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("research.system.one_report.CONNECT_TIMEOUT", timedelta(milliseconds=50))
     for name, value in {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert claim_report("one")
+    assert claim_report("one")  # nothing listens on port 1

@@ -48,7 +48,7 @@ class VisibleText(HTMLParser):
         self.text += data
 
 
-def svg_of(text: str) -> ET.Element:
+def draw_svg(text: str) -> ET.Element:
     """Return the SVG that matplotlib draws for a text."""
     figure = Figure()
     figure.text(0, 0, text)
@@ -58,7 +58,9 @@ def svg_of(text: str) -> ET.Element:
 
 
 @pytest.mark.parametrize(("name", "displayed"), UNSAFE_NAMES.items())
-def test_names_are_escaped_in_every_format(name: str, displayed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_escaped_in_messages_tables_html_csv_and_figures(
+    name: str, displayed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     logger.info(name)
     assert capsys.readouterr().out == f"{displayed}\n"
     printed = io.StringIO()
@@ -70,10 +72,10 @@ def test_names_are_escaped_in_every_format(name: str, displayed: str, capsys: py
     page.feed(str(for_html(name)))
     assert page.text == displayed
     assert for_csv(name) == displayed
-    assert svg_of(for_figure(name)).tag.endswith("svg")
+    assert draw_svg(for_figure(name)).tag.endswith("svg")  # raises if the SVG is not valid XML
 
 
-def test_for_terminal_keeps_intended_line_breaks() -> None:
+def test_intended_line_breaks_are_kept_in_terminals_and_html() -> None:
     assert for_terminal("two\nlines") == r"two\nlines"
     assert for_terminal("two\r\nlines\x1b", keep_lines=True) == "two\nlines\\x1b"
     assert for_html("two\nlines") == "two\nlines"
@@ -87,10 +89,13 @@ def test_for_message_keeps_the_start_and_end_of_a_long_text() -> None:
     assert "4,908 characters" in displayed  # 60 characters are shown before, and 40 after
 
 
-def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
-    assert for_html(Markup("<b>")) == "<b>"
-    assert for_html(3.5) == 3.5
+def test_for_html_escapes_strings_but_keeps_numbers_and_markup_objects() -> None:
     assert for_html("<script>&") == "&lt;script&gt;&amp;"
+    assert for_html(3.5) == 3.5
+    assert for_html(Markup("<b>")) == "<b>"
+
+
+def test_for_html_keeps_direction_marks_but_escapes_overrides_in_blocks() -> None:
     assert for_html("\u05d0\u200f!\u202e", is_block=True) == "\u05d0\u200f!\\u202e"
 
 
@@ -101,7 +106,7 @@ def test_for_html_keeps_markup_numbers_and_direction_marks_in_blocks() -> None:
         *("<script>", "`code` *b* _i_ ~~d~~ [l](u) ![i](u)", "a|b", "&amp;", "max_length=48 _x_", "snake_case"),
     ],
 )
-def test_for_markdown_text_is_rendered_literally(text: str) -> None:
+def test_text_escaped_for_markdown_is_rendered_literally(text: str) -> None:
     rendered = MarkdownIt("gfm-like", {"linkify": False}).render(for_markdown(text))
     page = VisibleText()
     page.feed(rendered)

@@ -31,7 +31,7 @@ def test_sighup_stays_ignored_under_nohup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with SignalWatch(reports=False) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert watch.received_signal() == 0
+        assert watch.received_signal() == 0  # none
 
 
 def test_discard_lost_output_redirects_only_closed_output() -> None:

@@ -42,6 +42,7 @@ def call_and_catch(tmp_path: Path) -> CallAndCatch:
 
     def call(function: Callable[[], object]) -> BaseException:
         with pytest.raises(Exception) as error_info:  # noqa: PT011
+            # `fetch` stands for any function of Midway that calls user code.
             fetch(tmp_path, "test", "key", lambda target: function())  # type: ignore[arg-type, return-value]
         return error_info.value
 
@@ -110,6 +111,7 @@ def test_failed_call_is_located_at_the_definition_of_the_function() -> None:
     with pytest.raises(TypeError) as error_info, ErrorsAttributedTo("hook 'mine'", needs_two):
         needs_two(1)  # type: ignore[call-arg]
     assert describe_location(needs_two).startswith(" (needs_two: file ")
+    # Functions written in C and functions of Midway have no location to show.
     assert describe_location(math.sqrt) == describe_location(parse_time) == ""
     described = describe(error_info.value) or ""
     assert described.startswith("hook 'mine': TypeError: ")

@@ -80,7 +80,7 @@ def test_every_slow_phase_of_a_run_prints_a_waiting_message(
     lines: list[str] = []
     announced: set[str] = set()
 
-    def delayed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def delay_until_announced(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that waits until the message of `name` is printed, and then calls `function`."""
 
         @functools.wraps(function)
@@ -96,7 +96,7 @@ def test_every_slow_phase_of_a_run_prints_a_waiting_message(
 
     for name in SLOW:
         module, _, function = name.rpartition(".")
-        monkeypatch.setattr(name, delayed(name, getattr(importlib.import_module(module), function)))
+        monkeypatch.setattr(name, delay_until_announced(name, getattr(importlib.import_module(module), function)))
     with collect_messages(lines):
         run_experiment(
             RunConfig(

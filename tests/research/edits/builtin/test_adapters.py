@@ -73,7 +73,7 @@ def test_drop_layers_renumbers_adapters_and_refuses_to_drop_all_of_them(
         ([{"merge_lora": True}], "add_lora"),
     ],
 )
-def test_adapters_refuse_invalid_edits(
+def test_invalid_edits_of_adapters_are_refused(
     start_rehearsal: StartRehearsal, edits: list[dict[str, Any]], message: str
 ) -> None:
     run = start_rehearsal("bert")

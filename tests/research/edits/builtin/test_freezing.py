@@ -29,11 +29,11 @@ def test_unfreeze_changes_only_the_selected_parameters(start_rehearsal: StartReh
     run = start_rehearsal("bert")
     edit(run, freeze=["encoder", "head"], unfreeze="encoder.layer[-1]")
     named = dict(run.encoder_with_head.named_parameters())
-    trained = {name for name, parameter in named.items() if parameter.requires_grad}
-    assert trained == {name for name in named if ".layer.1." in name}
+    trainable = {name for name, parameter in named.items() if parameter.requires_grad}
+    assert trainable == {name for name in named if ".layer.1." in name}
 
 
-def test_freezing_everything_and_unknown_selectors_are_refused(start_rehearsal: StartRehearsal) -> None:
+def test_unknown_selectors_and_freezing_everything_are_refused(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     with pytest.raises(EditError, match=r"step 0 .*--max_steps"):
         edit(run, freeze="all")

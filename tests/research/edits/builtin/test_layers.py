@@ -67,7 +67,7 @@ def test_reinitialize_draws_new_values_and_drops_the_optimizer_state(start_rehea
             assert torch.equal(parameter, before[name]), name
 
 
-def test_drop_layers_keeps_the_remaining_layers_in_order(start_rehearsal: StartRehearsal) -> None:
+def test_drop_layers_keeps_the_remaining_layer_and_its_learning_rate(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     model = run.encoder_with_head
     layers = model.encoder.get_submodule("encoder.layer")

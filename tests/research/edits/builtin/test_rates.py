@@ -32,7 +32,7 @@ def test_set_weight_decay_does_not_change_norms_and_biases(start_rehearsal: Star
     edit(run, set_weight_decay={"weight_decay": 0.3, "modules": "head"})
     weight_decays = {(group["block"], group["decays"]): group["weight_decay"] for group in run.optimizer.param_groups}
     assert weight_decays["head", True] == 0.3
-    assert {decay for (_, decays), decay in weight_decays.items() if not decays} == {0.0}
+    assert {value for (_, has_decay), value in weight_decays.items() if not has_decay} == {0.0}
     assert weight_decays["layer.0", True] == run.config.weight_decay != 0.3
 
 

@@ -29,7 +29,9 @@ def test_set_objective_makes_the_schedule_forget_earlier_losses(start_rehearsal:
     assert run.schedule.factor == 1
 
 
-def test_set_max_length_may_raise_but_not_lower_the_length_for_evaluation(start_rehearsal: StartRehearsal) -> None:
+def test_set_max_length_can_increase_but_never_decreases_the_length_for_evaluation(
+    start_rehearsal: StartRehearsal,
+) -> None:
     run = start_rehearsal("bert")
     config = run.encoder_with_head.config
     original_length = config.max_input_length
@@ -39,7 +41,8 @@ def test_set_max_length_may_raise_but_not_lower_the_length_for_evaluation(start_
     assert (run.collator.max_length, config.max_input_length) == (40, max(40, original_length))
 
 
-@pytest.mark.parametrize(("length", "message"), [(41, r"\b40\b.*\b41\b"), (2, r"length.*\b2\b")])  # 2: no room for text
+# The encoder has 40 positions. Every input has two special tokens, so that a length of 2 leaves no room for text.
+@pytest.mark.parametrize(("length", "message"), [(41, r"\b40\b.*\b41\b"), (2, r"length.*\b2\b")])
 def test_set_max_length_refuses_lengths_outside_the_encoders_range(
     start_rehearsal: StartRehearsal, length: int, message: str
 ) -> None:

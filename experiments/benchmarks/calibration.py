@@ -29,8 +29,8 @@ Power: each simulated study compares the arm with a better one, in which every w
 with probability q, so that the expected accuracy rises by q x (1 - accuracy). `seeds_needed` gets this difference and
 the standard deviation of paired differences (measured in additional simulated studies), and returns a number of seeds
 and the power promised for it. The table compares the promised power with the share of simulated studies, each with that
-number of seeds, that find the effect. An effect counts as found if its p value is at most 5% divided by the number of comparisons, the level that
-Holm's correction applies to the smallest p value.
+number of seeds, that find the effect. An effect counts as found if its p value is at most 5% divided by the number of
+comparisons, the level that Holm's correction applies to the smallest p value.
 
 The script calls Midway's own tests (`paired_t`, `holm`, `seeds_needed`, McNemar, bootstrap).
 """

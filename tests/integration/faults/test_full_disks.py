@@ -1,4 +1,4 @@
-"""Runs on full and read-only disks fail with one line or go on, and can be resumed.
+"""Runs on full and read-only disks end with a one-line error or go on, and can be resumed.
 
 A run that started with the hook `CallAt` must be resumed with it; `CallAt()` only records the trained steps.
 """
@@ -33,7 +33,7 @@ from tests.integration.conftest import Disk
 NO_ROOM = re.compile(r"Cannot write \S+: .+ \([\d.,]+ [kM]B needed, [\d.,]+ [kM]B free\)\.")
 
 
-def test_full_disk_on_the_command_line_gives_one_line_and_a_resumable_run(
+def test_command_ends_with_a_one_line_error_on_a_full_disk_and_can_be_resumed(
     launch: Launch, train: Train, flags: list[str], finished_run: Path, uninterrupted_results: RunResults, disk: Disk
 ) -> None:
     # A save starts only if the disk has room for the tensors and 1 MiB: the first checkpoint fits, the second does not.
@@ -74,9 +74,9 @@ def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     assert find_damage(run / "checkpoints" / "step-00000002") is None
     assert result_of(run)["status"] == "failed"
     disk.clear()
-    resumed = CallAt()
-    train(run, resumed, resume="auto", **settings)
-    assert resumed.trained_steps == [3, 4, 5, 6]
+    recorder = CallAt()
+    train(run, recorder, resume="auto", **settings)
+    assert recorder.trained_steps == [3, 4, 5, 6]
     if not hook:  # `uninterrupted_results` are those of a run with the hook ema
         train(tmp_path / "uninterrupted", CallAt(), **settings)
         uninterrupted_results = read_run_results(tmp_path / "uninterrupted")
@@ -107,7 +107,7 @@ def test_run_with_on_save_error_continue_survives_a_full_disk(
 
 @pytest.mark.parametrize("log_with", [["tensorboard"], []], ids=["tensorboard", "no tracker"])
 @pytest.mark.parametrize(("moment", "step"), [("after_step", 3), ("on_train_end", 6), ("test", 6)])
-def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
+def test_run_without_a_free_byte_ends_with_a_one_line_error_and_can_be_resumed(
     train: Train, uninterrupted_results: RunResults, disk: Disk, log_with: list[str], moment: str, step: int
 ) -> None:
     # After step 3, a checkpoint or metrics.jsonl does not fit; at the end of training, the model; and before the
@@ -128,7 +128,7 @@ def test_disk_without_a_free_byte_gives_one_line_and_a_resumable_run(
 def test_error_about_full_disk_names_the_unwritten_file(
     train: Train, disk: Disk, moment: str, step: int, unwritten_file: str
 ) -> None:
-    # The error must not name result.json, which cannot be written either when the run records its failure.
+    # When the run records its failure, result.json cannot be written either; the error must not name that file.
     run = disk.path / "run"
     # With these settings, metrics.jsonl outgrows its first page, and no other file is written during training.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
@@ -183,7 +183,7 @@ def test_checkpoint_that_one_of_two_processes_cannot_write_is_removed(
 
 
 @pytest.mark.parametrize("settings", [{}, {"resume": "auto"}, {"overwrite": True}], ids=["new", "resume", "overwrite"])
-def test_read_only_directory_gives_one_line_and_stays_unchanged(
+def test_read_only_directory_causes_a_one_line_error_and_stays_unchanged(
     train: Train, interrupted_run: Path, disk: Disk, settings: dict[str, Any]
 ) -> None:
     if settings:
@@ -195,7 +195,7 @@ def test_read_only_directory_gives_one_line_and_stays_unchanged(
     assert files_under(disk.path) == files_before
 
 
-def test_disk_that_becomes_read_only_during_a_run_gives_one_line(
+def test_disk_that_becomes_read_only_during_a_run_causes_a_one_line_error(
     train: Train, uninterrupted_results: RunResults, disk: Disk
 ) -> None:
     # Linux remounts a file system read-only when its disk fails.

@@ -164,7 +164,7 @@ def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> lis
 
 
 def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
-    """Return for each row whether all its ids are the unknown token, [num_rows]."""
+    """Return for each row whether it has no id except that of the unknown token, [num_rows]."""
     unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     offsets = ids.offsets.to_numpy()
     # Number of known tokens before each position; a row's number is the difference between its end and its start.

@@ -175,7 +175,7 @@ class DelimitedTable(Table):
             return "repeats the header, as in a file concatenated from several files"
         if not self.is_quoted:
             return None
-        # Quotes that are doubled inside a quoted field of the file are meant as part of the text. To recognise such a
+        # A field whose text itself has quotes is quoted in the file, with these quotes doubled. To recognise such a
         # field, its last line is searched for in the last line of the record, the only line that is still known.
         for index in indices:
             if not _QUOTED_AFTER_SPACE.fullmatch(fields[index]):

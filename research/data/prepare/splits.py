@@ -20,8 +20,8 @@ _TIE_BREAKS = 1
 
 def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:
     """Return the quantile bin of each score, which is the stratum of its row, [num_rows]."""
-    inner = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
-    return np.searchsorted(inner, scores, side="right").astype(np.int32)
+    inner_edges = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
+    return np.searchsorted(inner_edges, scores, side="right").astype(np.int32)
 
 
 def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
@@ -144,13 +144,13 @@ def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArr
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    starts = np.append(True, ordered[1:] != ordered[:-1])[: len(values)]
-    distinct = ordered[starts]
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(values)]  # of the rows with each value
+    distinct = ordered[is_first]
     del ordered
     position = np.empty(len(values), dtype=np.int32)
-    position[order] = np.cumsum(starts, dtype=np.int32) - 1
+    position[order] = np.cumsum(is_first, dtype=np.int32) - 1
     del order
-    return distinct, position, np.diff(np.flatnonzero(np.append(starts, True))).astype(np.int32)
+    return distinct, position, np.diff(np.flatnonzero(np.append(is_first, True))).astype(np.int32)
 
 
 def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:

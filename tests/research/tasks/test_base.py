@@ -235,7 +235,7 @@ NUM_ROWS = 30
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
-    """Return the label forms of a column with this value in every row; several values form a list."""
+    """Return the label forms of a column with the same label in every row: one value, or a list of several."""
     forms = LabelForms()
     for _ in range(NUM_ROWS):
         forms.add(values, is_list=len(values) > 1)

@@ -136,10 +136,10 @@ class NameEncoder(LabelEncoder):
         """
         return 0
 
-    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
+    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
         if not isinstance(self._reader, NameReader):
             return False
-        return bool((self._reader.codes.encode(pa.array(sorted(missing_marks))) >= 0).any())
+        return bool((self._reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
 
 
 class SingleLabelEncoder(NameEncoder):

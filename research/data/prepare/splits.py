@@ -82,7 +82,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     """
     text_hashes, text_of_row, num_copies = _group(hashes)
     _, stratum_of_row, sizes = _group(strata)
-    # Strata are ranked by size, so that the minimum over the rows with a text is the smallest of their strata.
+    # `stratum_of_text` numbers strata by size, so that the minimum over the rows with a text is the smallest stratum.
     by_size = np.argsort(sizes, kind="stable")
     rank_of_stratum = np.empty(len(sizes), dtype=np.int32)
     rank_of_stratum[by_size] = np.arange(len(sizes))

@@ -1,4 +1,4 @@
-"""Tasks (kinds of labels), one file each. No other code depends on which task a run has."""
+"""Tasks (kinds of labels), one file each. Code outside this package never checks which task a run has."""
 
 from research.tasks import multi_label, regression, single_label
 

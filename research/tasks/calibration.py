@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_BINS = 15
+"""Number of bins into which rows are grouped by confidence."""
 
 
 def calibration_error(confidence: NDArray[np.floating[Any]], correct: NDArray[np.bool_]) -> float:

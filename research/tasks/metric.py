@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+# Bounds of the values of metrics.
 FRACTION = (0.0, 1.0)
 CORRELATION = (-1.0, 1.0)
 NOT_NEGATIVE = (0.0, math.inf)

@@ -88,8 +88,8 @@ class MultiLabel(LabelledTask):
         """Return the sigmoid of each logit."""
         from scipy.special import expit
 
-        scores = logits.astype(np.float64)
-        return np.asarray(expit(scores, out=scores))
+        values = logits.astype(np.float64)
+        return np.asarray(expit(values, out=values))
 
     def predicted_labels(self, logits: Floats) -> NDArray[np.int8]:
         """Return 1 for each label with a probability above 0.5 and 0 for the rest, [num_rows, num_labels] int8."""

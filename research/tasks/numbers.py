@@ -6,9 +6,10 @@ import re
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?(\d+)(\.0*)?")
-"""Matches whole numbers without an exponent; `without_exponent` removes it."""
+"""Matches whole numbers without an exponent (`without_exponent` removes it). Group 1: the digits before the point."""
 MAX_WHOLE_NUMBER_CLASSES = 20
-"""Maximum number of distinct whole numbers stored as floats (1.0, 2.0) that are treated as classes."""
+"""Maximum number of distinct whole numbers stored as floats (1.0, 2.0) that are treated as classes. For other
+numbers, it is the limit between few and many distinct values."""
 
 
 def without_exponent(value: str) -> str:

@@ -86,11 +86,11 @@ class SingleLabel(LabelledTask):
     @np.errstate(invalid="ignore")  # logits that are not finite are reported by the caller
     def probabilities(self, logits: Floats) -> Floats:
         """Return the softmax of the logits."""
-        scores = logits.astype(np.float64)  # computed in place: scipy's softmax takes ten times as long for many labels
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=1, keepdims=True)
-        return scores
+        values = logits.astype(np.float64)  # computed in place: scipy's softmax takes ten times as long for many labels
+        values -= values.max(axis=1, keepdims=True)
+        np.exp(values, out=values)
+        values /= values.sum(axis=1, keepdims=True)
+        return values
 
     def predicted_labels(self, logits: Floats) -> NDArray[np.int64]:
         """Return the label with the highest probability, [num_rows] int64."""
@@ -104,21 +104,25 @@ class SingleLabel(LabelledTask):
         """
         from sklearn.metrics import f1_score
 
-        scores, predicted = BlockSoftmax(logits), self.predicted_labels(logits)
+        softmax, predicted = BlockSoftmax(logits), self.predicted_labels(logits)
         correct = predicted == labels
         # AUROC and log loss use only the rows whose label has an output; usually, these are all rows.
         is_seen = labels < self.num_labels
-        seen, seen_scores = (labels, scores) if is_seen.all() else (labels[is_seen], BlockSoftmax(logits[is_seen]))
+        seen_labels, seen_softmax = labels, softmax
+        if not is_seen.all():
+            seen_labels, seen_softmax = labels[is_seen], BlockSoftmax(logits[is_seen])
         return {
             "accuracy": float(correct.mean()),
             "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
             "f1_micro": float(f1_score(labels, predicted, average="micro", zero_division=0.0)),
             "mcc": matthews_correlation(labels, predicted),
             "auroc": (
-                mean_auroc(seen_scores.columns, seen) if self.num_labels > 2 else _binary_auroc(seen_scores, seen)
+                mean_auroc(seen_softmax.columns, seen_labels)
+                if self.num_labels > 2
+                else _binary_auroc(seen_softmax, seen_labels)
             ),
-            "log_loss": float(-np.log(np.clip(seen_scores.probabilities_of(seen), *_LOG_LOSS_BOUNDS)).mean()),
-            "calibration_error": calibration_error(scores.confidence, correct),
+            "log_loss": float(-np.log(np.clip(seen_softmax.probabilities_of(seen_labels), *_LOG_LOSS_BOUNDS)).mean()),
+            "calibration_error": calibration_error(softmax.confidence, correct),
         }
 
     def label_name_column(self, labels: Array) -> pa.Array:
@@ -148,7 +152,7 @@ class SingleLabel(LabelledTask):
         return np.where(counts.present, counts.recall, np.nan)
 
     def one_versus_rest_candidates(self) -> range:
-        """Return all label codes; of two labels, only the second's, as the first's probability is its complement."""
+        """Return all label codes, but only the second of two: the first label's probability is its complement."""
         return range(1, 2) if self.num_labels == 2 else range(self.num_labels)
 
     def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
@@ -165,7 +169,7 @@ def _are_fractions_as_text(names: Iterable[str]) -> bool:
     return all(map(NUMBER.fullmatch, numbers)) and not all(map(WHOLE_NUMBER.fullmatch, numbers))
 
 
-def _binary_auroc(scores: BlockSoftmax, labels: Array) -> float:
+def _binary_auroc(softmax: BlockSoftmax, labels: Array) -> float:
     """Return the area under the ROC curve of the second of two labels."""
     # The mask has a single column, so the area is computed only for the second label.
-    return mean_auroc(lambda _: scores.columns(slice(1, 2)), (labels == 1)[:, None])
+    return mean_auroc(lambda _: softmax.columns(slice(1, 2)), (labels == 1)[:, None])

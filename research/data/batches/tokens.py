@@ -55,8 +55,8 @@ def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow
     num_rows = sum(len(data) for _, data in splits.items())
     with WaitingMessage(f"Tokenizing {num_rows:,} rows"):
         entry, facts = cache.fetch(directory, "tokens", key, lambda target: _write_tokens(splits, tokenizer, target))
-    for name, num_unknown in facts["num_unknown"].items():
-        _check_unknown(num_unknown, len(getattr(splits, name)), name, allowed=allow_unknown)
+    for name, num_unknown_rows in facts["num_unknown"].items():
+        _check_unknown(num_unknown_rows, len(getattr(splits, name)), name, allowed=allow_unknown)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     return dataclasses.replace(splits, train=train, validation=validation, test=test)
 
@@ -74,10 +74,10 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _write_tokens(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
-    """Write the tokenized rows of each split to a file. Return how many rows per split have no known token."""
+    """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair))
-    num_unknown = dict.fromkeys(SPLIT_NAMES, 0)
+    num_unknown_rows = dict.fromkeys(SPLIT_NAMES, 0)
     for name, data in splits.items():
         schema = pa.schema(
             [
@@ -94,22 +94,22 @@ def _write_tokens(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Pa
                 lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
                 columns = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
                 writer.append_batch(pa.record_batch(columns, schema=schema))
-                num_unknown[name] += int(
+                num_unknown_rows[name] += int(
                     np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum()
                 )
-    return {"num_unknown": num_unknown}
+    return {"num_unknown": num_unknown_rows}
 
 
-def _check_unknown(num_unknown: int, num_rows: int, split: str, *, allowed: bool) -> None:
+def _check_unknown(num_unknown_rows: int, num_rows: int, split: str, *, allowed: bool) -> None:
     """Log a warning about rows without a known token, or refuse too many of them unless they are allowed.
 
     Raises:
         ValueError: if there are too many of these rows and they are not allowed.
     """
-    if not num_unknown:
+    if not num_unknown_rows:
         return
-    message = f"{num_unknown:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
-    if num_unknown > num_rows * _MAX_UNKNOWN_SHARE and not allowed:
+    message = f"{num_unknown_rows:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
+    if num_unknown_rows > num_rows * _MAX_UNKNOWN_SHARE and not allowed:
         raise ValueError(
             f"{message}. Check that text_column is the right column and that the encoder supports the language of the "
             "texts, or set allow_unknown_tokens=true to train anyway."
@@ -164,7 +164,7 @@ def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> lis
 
 
 def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
-    """Return for each row whether all its ids are the unknown token, [num_rows]."""
+    """Return for each row whether it has no id except that of the unknown token, [num_rows]."""
     unknown_id = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     offsets = ids.offsets.to_numpy()
     # Number of known tokens before each position; a row's number is the difference between its end and its start.

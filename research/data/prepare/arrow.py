@@ -32,8 +32,8 @@ class RowWriter:
         self._stream = pa.ipc.new_stream(self._file, schema)
         self._columns: list[list[Any]] = [[] for _ in schema]
         self._batches: list[pa.RecordBatch] = []
-        self._num_bytes = 0
-        self._num_rows = 0
+        self._unwritten_bytes = 0
+        self._unwritten_rows = 0
 
     def append(self, values: tuple[Any, ...], num_bytes: int) -> None:
         """Add one row, whose values take about `num_bytes` bytes."""
@@ -48,9 +48,9 @@ class RowWriter:
         self._count_and_flush(batch.num_rows, batch.nbytes)
 
     def _count_and_flush(self, num_rows: int, num_bytes: int) -> None:
-        self._num_rows += num_rows
-        self._num_bytes += num_bytes
-        if self._num_rows >= BATCH_ROWS or self._num_bytes >= BATCH_BYTES:
+        self._unwritten_rows += num_rows
+        self._unwritten_bytes += num_bytes
+        if self._unwritten_rows >= BATCH_ROWS or self._unwritten_bytes >= BATCH_BYTES:
             self._flush()
 
     def _gather_columns(self) -> None:
@@ -61,12 +61,13 @@ class RowWriter:
             self._columns = [[] for _ in self._schema]
 
     def _flush(self) -> None:
+        """Write all rows that were added since the last call."""
         self._gather_columns()
-        if self._num_rows:
+        if self._unwritten_rows:
             for batch in pa.Table.from_batches(self._batches).combine_chunks().to_batches():
                 self._stream.write_batch(batch)
         self._batches = []
-        self._num_rows = self._num_bytes = 0
+        self._unwritten_rows = self._unwritten_bytes = 0
 
     def __enter__(self) -> RowWriter:
         return self

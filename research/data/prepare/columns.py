@@ -13,7 +13,7 @@ from research.data.sources.tables import Table
 from research.settings.config import DataSettings
 
 _SECOND_TEXT_NAMES = frozenset({second for _, second in PAIR_NAMES} | {"answer", "response", "reply", "title", "body"})
-"""Names of columns that often hold the second text of a pair, even if their values are short."""
+"""Names of columns that count as a second text even if their values are too short to look like text."""
 
 
 @dataclass(frozen=True)

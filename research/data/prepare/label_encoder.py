@@ -128,13 +128,13 @@ class LabelEncoder(ABC):
         """Return a new tally for labels that this encoder has encoded."""
 
     @abstractmethod
-    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
-        """Return whether any mark for missing labels may be a real label of this data set.
+    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
+        """Return whether at least one mark for missing labels may be a real label of this data set.
 
         This is the case if the mark is also a label in the training rows, or, in regression, a number in the range of
         the training rows' scores.
 
         Args:
-            missing_marks: marks that occur in a split, such as NA or -1.
+            marks: marks for missing labels in a split, such as NA or -1.
             train: training rows.
         """

@@ -32,7 +32,7 @@ def warn_of_other_interpretations(
     if not task_class.labels_are_numbers:
         if not forms.has_lists:
             warnings += _warn_of_ids(counts, column)
-        warnings += _warn_of_several_names_in_one_string(list(counts), column) + _warn_of_missing_marks(counts, column)
+        warnings += _warn_of_several_names_in_one_string(list(counts), column) + _warn_of_marks(counts, column)
     return [f"Warning: {warning}" for warning in warnings]
 
 
@@ -70,7 +70,7 @@ def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
     ]
 
 
-def _warn_of_missing_marks(counts: Mapping[str, int], column: str) -> list[str]:
+def _warn_of_marks(counts: Mapping[str, int], column: str) -> list[str]:
     """Warn of labels that often mark a missing label: NA or similar names, or -1 if all other labels are numbers."""
     marks = [name for name in counts if name.casefold() in NO_LABEL_MARKS]
     other_names = [name for name in counts if name != "-1"]

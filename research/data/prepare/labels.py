@@ -65,7 +65,7 @@ them may also be a real label name."""
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
-    """Return whether a value means that the label is missing. A list means this if all its values (at least one) do.
+    """Return whether a value means that the label is missing. A list does so if all its values (at least one) do.
 
     Args:
         value: the value in the file.
@@ -117,8 +117,8 @@ class LabelCodes:
 
         The label names are sorted, as numbers if all of them are numbers. The rules for names are the same for all file
         types: spaces around a label are ignored, and if all labels are whole numbers, `+1`, `1.0` and `1` are the same
-        label. If any of the numbers has leading zeros, or all have the same width, they are treated as identifiers
-        (such as postcodes) and kept unchanged.
+        label. But integers are identifiers, which are kept unchanged, if any of them has leading zeros or all have the
+        same width, as postcodes have.
         """
         stripped = {value.strip() for value in values}
         are_quantities = _are_quantities(stripped)
@@ -173,9 +173,9 @@ class LabelCodes:
 
 
 def _are_quantities(values: set[str]) -> bool:
-    """Return whether all values are whole numbers that count something, not codes.
+    """Return whether all values are whole numbers that count something, not identifiers such as postcodes.
 
-    Integers with leading zeros, or all with the same number of digits, are read as codes.
+    Integers are identifiers if any of them has leading zeros, or if all have the same width (as in 1, 2, 3).
     """
     are_whole = all(WHOLE_NUMBER.fullmatch(without_exponent(value)) for value in values)
     if not are_whole or any(map(_LEADING_ZERO.fullmatch, values)):
@@ -185,7 +185,7 @@ def _are_quantities(values: set[str]) -> bool:
 
 
 def _simplify_number(value: str) -> str:
-    """Return a whole number as digits: without plus sign, exponent and `.0`. Return other values as they are."""
+    """Return a whole number without plus sign, exponent and `.0`, and any other value without surrounding spaces."""
     text = without_exponent(value)
     match = WHOLE_NUMBER.fullmatch(text)
     if match is None:

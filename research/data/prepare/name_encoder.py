@@ -79,13 +79,13 @@ class NameEncoder(LabelEncoder):
         known = self._are_known(row_labels)
         unusable = row_labels.invalid | self._have_wrong_num_labels(row_labels)
         unusable[row_of_code[~known]] = True
-        # Labels are numbered by rarity, so that the minimum over the labels of a row is its rarest label.
+        # Labels are ranked from the rarest up, so that the minimum over the labels of a row is its rarest label.
         by_rarity = np.argsort(self._counts, kind="stable")
-        rarity = np.empty_like(by_rarity)
-        rarity[by_rarity] = np.arange(len(by_rarity))
-        rank = np.full(len(labels), len(by_rarity))
-        np.minimum.at(rank, row_of_code[known], rarity[row_labels.codes[known]])
-        return np.append(by_rarity, len(by_rarity))[rank], unusable
+        rank_of_label = np.empty_like(by_rarity)
+        rank_of_label[by_rarity] = np.arange(len(by_rarity))
+        lowest_rank = np.full(len(labels), len(by_rarity))
+        np.minimum.at(lowest_rank, row_of_code[known], rank_of_label[row_labels.codes[known]])
+        return np.append(by_rarity, len(by_rarity))[lowest_rank], unusable
 
     @abstractmethod
     def _have_wrong_num_labels(self, labels: RowLabels) -> NDArray[np.bool_]:
@@ -136,10 +136,10 @@ class NameEncoder(LabelEncoder):
         """
         return 0
 
-    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
+    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
         if not isinstance(self._reader, NameReader):
             return False
-        return bool((self._reader.codes.encode(pa.array(sorted(missing_marks))) >= 0).any())
+        return bool((self._reader.codes.encode(pa.array(sorted(marks))) >= 0).any())
 
 
 class SingleLabelEncoder(NameEncoder):

@@ -36,7 +36,7 @@ ROWS_FORMAT = 2
 facts, because code that reads, checks, cleans, labels or splits rows has changed. Cached rows of other versions are not
 used."""
 _NO_SPLIT = -1
-"""Split number of rows that belong to no split."""
+"""Stands for the number of a split in rows that belong to no split."""
 
 
 def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target: Path) -> dict[str, Any]:
@@ -306,8 +306,8 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
     for split, count in num_unseen.items():
         if count == num_rows[split]:
             raise ValueError(
-                f"All {count:,} {split} rows have labels that do not occur in the training rows. Check that both "
-                "splits have the same labels."
+                f"Every {split} row ({count:,} in total) has a label that does not occur in the training rows. Check "
+                "that both splits have the same labels."
             )
         if count:
             notes.append(

@@ -62,8 +62,8 @@ class ScoreEncoder(LabelEncoder):
     def create_tally(self) -> ScoreTally:
         return ScoreTally()
 
-    def may_be_real_labels(self, missing_marks: Set[str], train: IngestedRows) -> bool:
-        if not any(mark.startswith(MINUS_ONE) for mark in missing_marks):  # -1 or -1.0
+    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
+        if not any(mark.startswith(MINUS_ONE) for mark in marks):  # -1 or -1.0
             return False
         scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
         return bool(np.nanmin(scores) <= float(MINUS_ONE) <= np.nanmax(scores))

@@ -20,8 +20,8 @@ _TIE_BREAKS = 1
 
 def bin_scores(scores: NDArray[np.float64], num_bins: int = 10) -> Strata:
     """Return the quantile bin of each score, which is the stratum of its row, [num_rows]."""
-    inner = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
-    return np.searchsorted(inner, scores, side="right").astype(np.int32)
+    inner_edges = np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1])
+    return np.searchsorted(inner_edges, scores, side="right").astype(np.int32)
 
 
 def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
@@ -82,12 +82,12 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     """
     text_hashes, text_of_row, num_copies = _group(hashes)
     _, stratum_of_row, sizes = _group(strata)
-    # Strata are numbered by size, so that the minimum over the rows with a text is the smallest of their strata.
-    by_rarity = np.argsort(sizes, kind="stable")
-    rarity = np.empty(len(sizes), dtype=np.int32)
-    rarity[by_rarity] = np.arange(len(sizes))
+    # `stratum_of_text` numbers strata by size, so that the minimum over the rows with a text is the smallest stratum.
+    by_size = np.argsort(sizes, kind="stable")
+    rank_of_stratum = np.empty(len(sizes), dtype=np.int32)
+    rank_of_stratum[by_size] = np.arange(len(sizes))
     stratum_of_text = np.full(len(text_hashes), len(sizes), dtype=np.int32)
-    np.minimum.at(stratum_of_text, text_of_row, rarity[stratum_of_row])
+    np.minimum.at(stratum_of_text, text_of_row, rank_of_stratum[stratum_of_row])
     del stratum_of_row
 
     num_texts = len(text_hashes)
@@ -96,18 +96,18 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     del text_hashes
     order = np.arange(num_texts, dtype=np.int32)
     np.random.default_rng(seed).shuffle(order)
-    text_strata = _split_by(stratum_of_text[order], order, len(sizes))
+    texts_by_stratum = _split_by(stratum_of_text[order], order, len(sizes))
     del order, stratum_of_text
-    num_rows = np.array([num_copies[members].sum() for members in text_strata], dtype=np.int64)
+    rows_per_stratum = np.array([num_copies[texts].sum() for texts in texts_by_stratum], dtype=np.int64)
     for split in sorted(shares, reverse=True):
         if not shares[split]:
             raise ValueError(
                 f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
                 f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
-        movable_texts = [_find_movable(members[split_of_text[members] == TRAIN], free) for members in text_strata]
+        movable_texts = [_find_movable(texts[split_of_text[texts] == TRAIN], free) for texts in texts_by_stratum]
         has_movable = np.array([len(movable) > 0 for movable in movable_texts])
-        targets = allocate(max(round(shares[split] * len(hashes)), 1), num_rows * has_movable, seed)
+        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_per_stratum * has_movable, seed)
         for movable, target in zip(movable_texts, targets, strict=True):
             # Move the first texts whose rows do not exceed the target in total.
             fitting = movable[num_copies[movable] <= target]
@@ -144,13 +144,13 @@ def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArr
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    starts = np.append(True, ordered[1:] != ordered[:-1])[: len(values)]
-    distinct = ordered[starts]
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(values)]  # of the rows with each value
+    distinct = ordered[is_first]
     del ordered
     position = np.empty(len(values), dtype=np.int32)
-    position[order] = np.cumsum(starts, dtype=np.int32) - 1
+    position[order] = np.cumsum(is_first, dtype=np.int32) - 1
     del order
-    return distinct, position, np.diff(np.flatnonzero(np.append(starts, True))).astype(np.int32)
+    return distinct, position, np.diff(np.flatnonzero(np.append(is_first, True))).astype(np.int32)
 
 
 def _split_by(keys: Strata, values: NDArray[Item], num_keys: int) -> list[NDArray[Item]]:

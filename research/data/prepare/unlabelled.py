@@ -17,7 +17,7 @@ from research.data.sources.tables import Table
 
 SPLIT_THAT_MAY_LACK_LABELS = "test"
 """The only split that may have no labels: training and model selection need the labels of the other splits."""
-_MISSING_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
+_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
 """Matches marks of missing labels, such as NA (written by programs) or -1 (written to keep test labels secret)."""
 
 
@@ -61,15 +61,15 @@ def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEn
         train: training rows.
         encoder: label encoder learned from the training rows.
     """
-    missing_marks: set[str] = set()
+    marks: set[str] = set()
     for batch in rows.batches():
         labels = batch.column("label").drop_null()
         if len(labels) and (count_values_per_list(labels) == 0).any():
             return None  # an empty list is a label: it means that no label applies
         values = find_distinct_values(labels.flatten())
-        if not all(_MISSING_MARK.fullmatch(value.strip()) for value in values):
+        if not all(_MARK.fullmatch(value.strip()) for value in values):
             return None
-        missing_marks |= {value.strip() for value in values}
-    if not len(rows) or (missing_marks and encoder.may_be_real_labels(missing_marks, train)):
+        marks |= {value.strip() for value in values}
+    if not len(rows) or (marks and encoder.may_be_real_labels(marks, train)):
         return None
-    return f"all labels are {' or '.join(sorted(missing_marks))}" if missing_marks else "no row has a label"
+    return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"

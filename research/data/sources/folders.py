@@ -79,8 +79,9 @@ def find_named_split(path: Path) -> str | None:
 def _find_in_folder(
     folder: Path, suffixes: AbstractSet[str], metadata_suffixes: AbstractSet[str]
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the files of each split that are directly in a folder or in a subfolder named after the split, and
-    messages to log.
+    """Return the files of each split in a folder, and messages to log.
+
+    The files are in the folder itself, or in a subfolder named after their split.
     """
     files: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
     not_data = []

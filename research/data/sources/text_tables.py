@@ -31,12 +31,12 @@ _MAX_KNOWN_LENGTH = 200
 """Maximum length in characters of a value that is kept for this purpose."""
 _MAX_EXTRA_LENGTH = 8
 """Maximum number of extra characters per column in a repeated header: spaces, quotes, a byte order mark."""
-_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
+_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'  # in quotes, or without any quote
 _QUOTED_RECORD = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
 """Matches a record of a tsv file if its quotes all enclose fields or are doubled inside quoted fields."""
 _DOUBLED_WITHIN = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*[^"\t]""(?:[^"\t]|"")*"(?:\t|\r?\n?$)')
 """Matches a quoted field with doubled quotes inside. It hardly ever matches quotes that are ordinary characters."""
-_MIN_QUOTED_SHARE = 0.05
+_MIN_DOUBLED_SHARE = 0.05
 """Minimum share of the lines with quotes that must match _DOUBLED_WITHIN; a smaller share may match by chance."""
 _QUOTED_AFTER_SPACE = re.compile(r'\s+".*"\s*', re.DOTALL)
 """Matches a field with a space before its quotes. The csv module reads such quotes as part of the text."""
@@ -175,7 +175,7 @@ class DelimitedTable(Table):
             return "repeats the header, as in a file concatenated from several files"
         if not self.is_quoted:
             return None
-        # Quotes that are doubled inside a quoted field of the file are meant as part of the text. To recognise such a
+        # A field whose text itself has quotes is quoted in the file, with these quotes doubled. To recognise such a
         # field, its last line is searched for in the last line of the record, the only line that is still known.
         for index in indices:
             if not _QUOTED_AFTER_SPACE.fullmatch(fields[index]):
@@ -406,7 +406,7 @@ class TsvTable(DelimitedTable):
             ValueError: if enough lines have quoted fields with doubled quotes inside.
         """
         num_doubled = sum(_DOUBLED_WITHIN.search(content) is not None for content in self._lines())
-        if num_doubled < 2 or num_doubled < _MIN_QUOTED_SHARE * num_with_quotes:
+        if num_doubled < 2 or num_doubled < _MIN_DOUBLED_SHARE * num_with_quotes:
             return
         raise ValueError(
             f"It is unclear whether quotes in {self.name} enclose fields: {num_doubled:,} lines have quoted fields "

@@ -16,7 +16,7 @@ from research.tasks.single_label import SingleLabel
 class Ordinal(SingleLabel):
     """One of several ordered levels: the median is predicted, and mistakes are measured by their distance."""
 
-    more_objectives = ("cross_entropy",)  # it lists only single_label in its `tasks`
+    more_objectives = ("cross_entropy",)  # allowed here, although its own `tasks` has only single_label
     metrics = (Metric("levels_off", NOT_NEGATIVE, lower_is_better=True), *SingleLabel.metrics)
     correctness_is_distance = True
     correctness_title = "mean distance from the level (lower is better)"

@@ -16,7 +16,7 @@ from research.tasks.auroc import mean_auroc
 def test_mean_auroc_matches_scikit_learn(labels_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     num_rows = 60
-    monkeypatch.setattr(auroc, "BLOCK_BYTES", 8 * num_rows * labels_per_block)
+    monkeypatch.setattr(auroc, "BLOCK_BYTES", 8 * num_rows * labels_per_block)  # a score has 8 bytes
     scores = generator.integers(5, size=(num_rows, 4)) / 4  # coarse, so that many rows have equal scores
     labels = generator.integers(4, size=num_rows)
     indicators = np.eye(4, dtype=bool)[labels]
@@ -28,5 +28,6 @@ def test_mean_auroc_matches_scikit_learn(labels_per_block: int, monkeypatch: pyt
 def test_mean_auroc_skips_labels_that_all_rows_or_no_rows_have() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.8, 0.1, 0.5]])
     indicators = np.array([[False, True, False], [True, True, False]])
+    # Only label 0 has both a row with it and a row without it.
     assert mean_auroc(lambda block: scores[:, block], indicators) == 1.0
     assert math.isnan(mean_auroc(lambda block: scores[:, block], indicators[:, 1:]))

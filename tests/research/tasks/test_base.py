@@ -25,7 +25,7 @@ TRANSFORMERS_NAMES = {"single_label_classification", "multi_label_classification
 
 @dataclass(frozen=True)
 class Example:
-    """Three rows, of which the first is predicted correctly, and the expected results of the methods of a task."""
+    """Three rows, and the expected results of the methods of a task."""
 
     task: Task
     stored: list[Any]
@@ -60,6 +60,7 @@ class Example:
 
 
 PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.25, 0.5, 0.25], [0.6, 0.2, 0.2]])
+# The odds 3 to 1 are a probability of 0.75, and so on.
 MULTI_LABEL_LOGITS = np.log([[3.0, 1 / 4], [4.0, 1.5], [1 / 4, 1 / 9]])
 MULTI_LABEL_PROBABILITIES = np.array([[0.75, 0.2], [0.8, 0.6], [0.2, 0.1]])
 EXAMPLES = {
@@ -230,13 +231,13 @@ def test_one_versus_rest_matches_the_example(example: Example) -> None:
         assert label.probabilities.tolist() == pytest.approx(probabilities)
 
 
-NUM_ROWS_OF_FORMS = 30
+NUM_ROWS = 30
 
 
 def forms_of(values: list[tuple[str, str]]) -> LabelForms:
-    """Return the label forms of a column with this value in every row; several values form a list."""
+    """Return the label forms of a column with the same label in every row: one value, or a list of several."""
     forms = LabelForms()
-    for _ in range(NUM_ROWS_OF_FORMS):
+    for _ in range(NUM_ROWS):
         forms.add(values, is_list=len(values) > 1)
     return forms
 
@@ -245,7 +246,7 @@ def test_check_forms_accepts_labels_of_the_task_and_rejects_labels_that_do_not_f
     for values in example.accepted_forms:
         example.task.check_forms(forms_of(values), "label")
         # Any warning names the column.
-        counts = {text: NUM_ROWS_OF_FORMS for text, _ in values}
+        counts = {text: NUM_ROWS for text, _ in values}
         for warning in example.task.other_interpretations(forms_of(values), counts, "label"):
             assert "'label'" in warning
     for values in example.rejected_forms:

@@ -32,12 +32,12 @@ def forms_of(*rows: Row, are_lists: bool = False) -> LabelForms:
         ([[(str(number), "int")] for number in range(100)], SingleLabel),
         ([[("True", "bool")], [("False", "bool")]], SingleLabel),
         ([[("0.5", "float")], [("1", "int")]], Regression),
-        # Up to 20 distinct floats without a fraction are labels.
+        # Up to 20 distinct floats without a fraction are classes.
         ([[(f"{number}.0", "float")] for number in range(20)], SingleLabel),
         ([[(f"{number}.0", "float")] for number in range(21)], Regression),
     ],
 )
-def test_guess_task_distinguishes_labels_from_scores(rows: list[Row], task: type[Task]) -> None:
+def test_guess_task_distinguishes_classes_from_scores(rows: list[Row], task: type[Task]) -> None:
     assert guess_task(forms_of(*rows), [row[0][0] for row in rows], "label") is task
 
 
@@ -62,7 +62,7 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
 def test_guess_task_rejects_non_numbers_among_scores_and_suggests_two_tasks(
     non_number: tuple[str, str], description: str
 ) -> None:
-    # Without a string among the values, the message describes booleans in words.
+    # If all `values` are numbers, the message describes the booleans in words.
     values = ["0.5", *([non_number[0]] if non_number[1] == "str" else [])]
     with pytest.raises(ValueError, match=in_order("'stars'", description, "task=regression", "task=single_label")):
         guess_task(forms_of([("0.5", "float")], [non_number]), values, "stars")

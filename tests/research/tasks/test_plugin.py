@@ -63,6 +63,6 @@ def test_task_of_a_plugin_is_trained_evaluated_and_reported(
     distances = np.abs(np.subtract(predictions["prediction"], predictions["label"]))
     assert result["metrics"]["test"]["levels_off"] == pytest.approx(distances.mean())
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "Farthest misses" in page
+    assert task.mistakes_title in page
     model = json.loads((tmp_path / "run" / "best" / "config.json").read_text())
     assert model["problem_type"] == "single_label_classification"

@@ -25,6 +25,7 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert metrics["accuracy"] == 0.75
     assert metrics["f1_micro"] == pytest.approx(0.75)
     assert metrics["f1_macro"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    # For yes: 2 true positives, 1 true negative, 1 false positive, no false negative.
     assert metrics["mcc"] == pytest.approx((2 * 1 - 1 * 0) / math.sqrt(3 * 2 * 2 * 1))
     assert metrics["auroc"] == 1.0
     assert metrics["log_loss"] == pytest.approx(-np.mean(np.log([0.8, 0.4, 0.7, 0.9])))
@@ -37,7 +38,7 @@ def test_calibration_error_averages_within_a_bin() -> None:
     assert metrics["calibration_error"] == pytest.approx(0.2)
 
 
-def test_auroc_of_three_labels_is_one_against_the_rest() -> None:
+def test_auroc_of_three_labels_compares_each_label_with_the_rest() -> None:
     logits = np.log(np.array([[0.8, 0.1, 0.1], [0.35, 0.4, 0.25], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]]))
     metrics = THREE_LABELS.compute_metrics(logits, np.array([0, 1, 2, 2]))
     # a: 1. b: 2/3, as 0.4 is above 0.1 and 0.1 but not above 0.6.
@@ -73,7 +74,7 @@ def test_rows_with_unseen_labels_count_as_wrong() -> None:
         assert metrics[name] == metrics_of_seen_labels[name]
 
 
-def test_unseen_labels_have_names_and_codes_without_a_name_a_placeholder() -> None:
+def test_unseen_labels_have_names_and_codes_without_a_name_get_a_placeholder() -> None:
     task = SingleLabel(("no", "yes"), unseen_labels=("maybe",))
     names = task.label_name_column(np.array([1, 2, 3])).to_pylist()  # 3 is a code without a name
     assert names[:2] == ["yes", "maybe"]

@@ -26,7 +26,7 @@ from research.system.scripts import script_path
 from research.system.terminal import Terminal
 
 MAX_IDLE_DEATHS = 3
-"""Number of deaths per worker, without any progress in between, after which the study is stopped."""
+"""The study is stopped after this number of deaths, times the number of workers, without any progress in between."""
 
 
 @dataclass
@@ -76,6 +76,7 @@ class Supervisor:
         num_idle_deaths = 0  # number of workers that died since the last progress
         previous_progress = (-1, -1)  # number of ended trials, and number of deaths during trials
         while True:
+            # A worker that ended normally has the status 0.
             dead_workers = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
@@ -143,7 +144,7 @@ class Supervisor:
 
     def _grid_entries(self) -> dict[str, StorageEntry]:
         in_grid = {trial.id for trial in self.trials}
-        return {key: entry for key, entry in self.study.entries().items() if key in in_grid}
+        return {trial_id: entry for trial_id, entry in self.study.entries().items() if trial_id in in_grid}
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_signal = number

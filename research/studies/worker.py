@@ -44,7 +44,8 @@ POLL_SECONDS = 0.5
 SAVING_SECONDS = 120
 """Time that a trial over its time limit has to write a checkpoint before it is killed, in seconds."""
 SAVE_EVERY = "10%"
-"""Default time between checkpoints of a trial in separate processes, so that a killed trial can continue."""
+"""Default interval between the checkpoints of a trial that does not run in the worker's own process, as a share of the
+run. A trial whose process is killed continues from its last checkpoint."""
 
 
 class TrialFailedError(Exception):
@@ -321,7 +322,7 @@ class Worker:
         return bool(self._stop_signal)
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._timed_out:
+        if not self._timed_out:  # otherwise this worker sent the signal to itself, to interrupt the trial
             self._stop_signal = number
         if self._process is not None:
             self._forward_signal(number)

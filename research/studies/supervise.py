@@ -64,15 +64,15 @@ class Supervisor:
         }
         self.study.retry_policy.should_stop = lambda: bool(self._stop_signal)
         try:
-            with StudyProgress(self.trials, console, self.directory) as progress:
-                self._supervise(progress)
+            with StudyProgress(self.trials, console, self.directory) as display:
+                self._supervise(display)
         finally:
             self._terminate_workers()
             for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
         return 128 + self._stop_signal if self._stop_signal else 0
 
-    def _supervise(self, progress: StudyProgress) -> None:
+    def _supervise(self, display: StudyProgress) -> None:
         num_idle_deaths = 0  # number of workers that died since the last progress
         previous_progress = (-1, -1)  # number of ended trials, and number of deaths during trials
         while True:
@@ -83,7 +83,7 @@ class Supervisor:
             if dead_workers:
                 self.study.requeue_dead_trials()
             entries = self._grid_entries()
-            progress.show(entries)
+            display.show(entries)
             unfinished_entries = [entry for entry in entries.values() if entry.state in UNFINISHED_STATES]
             if self._stop_signal:
                 if not self._workers:

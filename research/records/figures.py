@@ -54,10 +54,10 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
     Returns:
         The figure, or None if the task's labels have no probabilities.
     """
-    curves = task.one_versus_rest(labels, logits, MAX_CURVES)
-    if curves is None:
+    one_versus_rest = task.one_versus_rest(labels, logits, MAX_CURVES)
+    if one_versus_rest is None:
         return None
-    drawn_labels, num_labels = curves
+    drawn_labels, num_labels = one_versus_rest  # `num_labels` counts the labels that occur
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for label in drawn_labels:

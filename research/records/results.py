@@ -69,6 +69,7 @@ def write_predictions(
 
 
 def _predictions_table(task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
+    # The scores of each label are contiguous in memory, because they become a column.
     scores = np.asfortranarray(task.probabilities(predictions.logits[rows]))
     ids, predicted = predictions.ids[rows], task.predicted_labels(predictions.logits[rows])
     is_integer = np.issubdtype(predicted.dtype, np.integer)

@@ -50,7 +50,7 @@ class LabelTable:
 def build_label_table(task: Task, predictions: LabelledPredictions) -> LabelTable:
     """Return precision, recall and F1 of each label; the table is empty if the labels have no names.
 
-    In long tables, labels without rows in the split come last, because these values say nothing about them.
+    In long tables, labels without rows in the split come last, because precision, recall and F1 say nothing about them.
     """
     counts = task.count_labels(predictions.labels, predictions.predicted)
     if counts is None:

@@ -64,7 +64,7 @@ def write_report(
     }
     mistakes, num_mistakes = find_worst_mistakes(splits.task, labelled[MISTAKES_SPLIT], getattr(splits, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)
-    parent = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
+    parent_curves = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
     page = (
         page_environment()
         .get_template("run.html")
@@ -76,8 +76,8 @@ def write_report(
             config=config,
             task=splits.task,
             settings=_group_settings(config, defaults),
-            curves=list(_draw_curves(curves, parent, edits, result["steps"])),
-            has_parent=bool(parent),
+            curves=list(_draw_curves(curves, parent_curves, edits, result["steps"])),
+            has_parent=bool(parent_curves),
             constant={
                 name: f"{values[0]:,.12g}"
                 for name, (_, values) in _curves_in_separate_figures(curves)
@@ -103,18 +103,18 @@ def write_report(
 
 
 def _draw_curves(
-    curves: dict[str, Curve], parent: dict[str, Curve], edits: Sequence[Record], num_steps: int
+    curves: dict[str, Curve], parent_curves: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
     validation, rates = _select_by_prefix(curves, "validation/"), _select_by_prefix(curves, "learning_rate/")
     empty: Curve = ([], [])
-    parent_curves = [parent[name] for name in ("loss", "validation/loss") if name in parent]
-    figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, parent_curves)
+    background = [parent_curves[name] for name in ("loss", "validation/loss") if name in parent_curves]
+    figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, background)
     yield embed_figure("Loss", figure)
     # Metrics of single labels, which have a slash in their names, are not drawn.
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if bounded:
-        parent_curves = [parent[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent]
-        yield embed_figure("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, parent_curves))
+        background = [parent_curves[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent_curves]
+        yield embed_figure("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, background))
     if rates:  # a run that was stopped before its first step has none
         yield embed_figure("Learning rates", rates_figure(rates, edits, num_steps))
     for name, curve in _curves_in_separate_figures(curves):

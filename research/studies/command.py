@@ -255,8 +255,8 @@ def _merge_base(
     check_setting_names(file_base, "setting in the base")
     file_settings = merge_recipes(recipes) | file_base
     recipe_settings = build_base_recipe(separated)
-    # Not the names in `recipe_settings`, which also contains the settings that a fork inherits.
-    names = {*file_settings, *merge_recipes(separated.recipes), *_names_of_flags(separated)}
+    # Without the names in `recipe_settings`, which also contains the settings that a fork inherits.
+    explicit_names = {*file_settings, *merge_recipes(separated.recipes), *_names_of_flags(separated)}
     if "fork" in file_settings:
         file_settings = read_inherited_settings(str(file_settings["fork"])) | file_settings
     settings = convert_settings(file_settings | recipe_settings, separated.arguments)
@@ -269,7 +269,7 @@ def _merge_base(
             raise ValueError(f"--{name} is not available in a study: {alternative}.")
     if settings["cache_features"] is None:
         settings["cache_features"] = True  # many trials read the same hidden states
-    return settings, invocation, names
+    return settings, invocation, explicit_names
 
 
 def _names_of_flags(separated: SeparatedFlags) -> set[str]:

@@ -41,10 +41,10 @@ measured steps."""
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimated time for the missing trials."""
+    """Estimated time for the trials whose results are missing."""
 
     seconds: float
-    """Time for all missing trials with the given number of workers."""
+    """Time for all of these trials with the given number of workers, in seconds."""
     lines: list[str]
     """The parts of the estimate, one line each."""
 
@@ -74,7 +74,7 @@ def estimate_time(
     """Estimate how long trials will take.
 
     Args:
-        missing: the trials that have not finished.
+        missing: the trials whose results are missing.
         entries: entries of the study's storage, by trial id.
         num_workers: number of trials that run at the same time.
         accelerate_config: config file of `accelerate launch`, or None.
@@ -134,8 +134,9 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     # The first step is slower, because it also prepares kernels.
     seconds_per_step = statistics.median(watch.step_seconds[1:] or watch.step_seconds)
     seconds_per_row = statistics.median(watch.row_seconds)
-    num_evaluated = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
-    overhead = time.perf_counter() - started - sum(watch.step_seconds) - seconds_per_row * num_evaluated
+    num_evaluated_rows = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
+    # Time of the measurement outside its steps and evaluations, which a trial also needs.
+    overhead = time.perf_counter() - started - sum(watch.step_seconds) - seconds_per_row * num_evaluated_rows
     period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
     num_validations = 1 if period is None else max(1, clock.total_steps // period)
     evaluation_seconds = seconds_per_row * (num_validations * num_rows["validation"] + num_rows["test"])

@@ -1,4 +1,4 @@
-"""Checks of trials that fork a run: the checkpoint must exist, and must leave steps to train."""
+"""Checks of trials that fork a run: the checkpoint exists and leaves steps to train, and all edits are reached."""
 
 from __future__ import annotations
 
@@ -49,4 +49,5 @@ def _check_fork_point(trial: Trial, fork: str, checkpoint: Path) -> None:
         max_steps=config.max_steps,
     )
     refuse_short_fork(saved.step, clock.total_steps)
+    # Refuses an edit that is never reached.
     resolve_timeline(parse_timeline(config), clock, smoke=config.smoke, parent=parent_at(fork, checkpoint))

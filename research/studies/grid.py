@@ -216,7 +216,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         if _matching_entries(spec.exclude, combination, matched_ids):
             continue
         settings = _settings_of(spec, combination, matched_ids, defaults, convert_once)
-        add_options_to_choices(settings, {component: dict(given) for component, given in (options or {}).items()})
+        add_options_to_choices(settings, {kind: dict(kind_options) for kind, kind_options in (options or {}).items()})
         trial_settings = RunConfig(**settings).to_recipe()
         axis_values = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
         arm = _arm_name(axis_values, varied_axes) or Choice.of(trial_settings["head"], "head").name
@@ -379,9 +379,9 @@ def _arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
 
     A value is preceded by the name of its setting unless it is clear by itself, such as the name of a head.
     """
-    without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
+    axes_without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
     values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varied_axes}
-    return ", ".join(value if axis in without_name else f"{axis}={value}" for axis, value in values.items())
+    return ", ".join(value if axis in axes_without_name else f"{axis}={value}" for axis, value in values.items())
 
 
 def _describe_value(value: Any) -> str:

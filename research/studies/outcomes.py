@@ -191,7 +191,7 @@ def collect_outcomes(
 
 
 def _arm_settings(trial: Trial) -> str:
-    """Return the settings that all seeds of a trial's arm share."""
+    """Return, as one string, the settings that all seeds of a trial's arm share."""
     return json.dumps({**trial.settings, "seed": None}, sort_keys=True, default=str)
 
 
@@ -210,7 +210,7 @@ def trial_state(entry: StorageEntry) -> State:
     """Return the state of a trial in the storage, as reports name it."""
     states: dict[TrialState, State] = {
         TrialState.COMPLETE: "finished",
-        TrialState.PRUNED: "finished",
+        TrialState.PRUNED: "finished",  # its metric is not defined
         TrialState.FAIL: "failed",
         TrialState.RUNNING: "running",
     }

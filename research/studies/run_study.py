@@ -1,4 +1,4 @@
-"""Execute a study: plan its trials, run the missing ones, and write its report."""
+"""Execute a study: plan its trials, run those without a result, and write its report."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
 def print_plan(
     console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, StorageEntry]
 ) -> None:
-    """Print all trials with their states, and an estimate of the time for the missing ones."""
+    """Print all trials with their states, and an estimate of the time for those whose results are missing."""
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
         entry = entries.get(trial.id)
@@ -238,8 +238,8 @@ def _has_storage(command: StudyCommand) -> bool:
 def _update_storage(study: Study, trials: Sequence[Trial], command: StudyCommand) -> str:
     """Update the storage for the current grid, and return a message about what will be run.
 
-    Dead trials are requeued. Trials that are missing or whose run directories were deleted are added, with
-    --retry_failed also failed trials. With --drop_waiting, waiting trials of an earlier grid are removed.
+    Dead trials are requeued. Trials are added if they are missing or if their run directories were deleted. With
+    --retry_failed, failed trials are added again. With --drop_waiting, waiting trials of an earlier grid are removed.
     """
     settings = command.settings
     study.requeue_dead_trials()
@@ -276,7 +276,7 @@ def _update_storage(study: Study, trials: Sequence[Trial], command: StudyCommand
 def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, StorageEntry]) -> int:
     """Return the number of waiting trials that are not in the current grid."""
     in_grid = {trial.id for trial in trials}
-    return sum(entry.state == TrialState.WAITING and key not in in_grid for key, entry in entries.items())
+    return sum(entry.state == TrialState.WAITING and trial_id not in in_grid for trial_id, entry in entries.items())
 
 
 def _was_deleted(entry: StorageEntry, directory: Path) -> bool:

@@ -26,7 +26,7 @@ from research.system.scripts import script_path
 from research.system.terminal import Terminal
 
 MAX_IDLE_DEATHS = 3
-"""Number of deaths per worker, without any progress in between, after which the study is stopped."""
+"""The study is stopped after this number of deaths, times the number of workers, without any progress in between."""
 
 
 @dataclass
@@ -64,25 +64,26 @@ class Supervisor:
         }
         self.study.retry_policy.should_stop = lambda: bool(self._stop_signal)
         try:
-            with StudyProgress(self.trials, console, self.directory) as progress:
-                self._supervise(progress)
+            with StudyProgress(self.trials, console, self.directory) as display:
+                self._supervise(display)
         finally:
             self._terminate_workers()
             for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
         return 128 + self._stop_signal if self._stop_signal else 0
 
-    def _supervise(self, progress: StudyProgress) -> None:
+    def _supervise(self, display: StudyProgress) -> None:
         num_idle_deaths = 0  # number of workers that died since the last progress
         previous_progress = (-1, -1)  # number of ended trials, and number of deaths during trials
         while True:
+            # A worker that ended normally has the status 0.
             dead_workers = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
             if dead_workers:
                 self.study.requeue_dead_trials()
             entries = self._grid_entries()
-            progress.show(entries)
+            display.show(entries)
             unfinished_entries = [entry for entry in entries.values() if entry.state in UNFINISHED_STATES]
             if self._stop_signal:
                 if not self._workers:
@@ -143,7 +144,7 @@ class Supervisor:
 
     def _grid_entries(self) -> dict[str, StorageEntry]:
         in_grid = {trial.id for trial in self.trials}
-        return {key: entry for key, entry in self.study.entries().items() if key in in_grid}
+        return {trial_id: entry for trial_id, entry in self.study.entries().items() if trial_id in in_grid}
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_signal = number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-UNITS = {"h": 3600, "m": 60, "s": 1}
+SECONDS_PER_UNIT = {"h": 3600, "m": 60, "s": 1}
 
 
 def parse_seconds(text: str) -> float:
@@ -15,7 +15,7 @@ def parse_seconds(text: str) -> float:
     """
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?", text.strip())
     numbers = [] if match is None else [float(number or 0) for number in match.groups()]
-    seconds = sum(number * unit for number, unit in zip(numbers, UNITS.values(), strict=False))
+    seconds = sum(number * unit for number, unit in zip(numbers, SECONDS_PER_UNIT.values(), strict=False))
     if seconds <= 0:
         raise ValueError(f"Expected a time above 0 such as 2h, 90m or 1h30m, got '{text}'.")
     return seconds

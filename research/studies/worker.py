@@ -44,7 +44,8 @@ POLL_SECONDS = 0.5
 SAVING_SECONDS = 120
 """Time that a trial over its time limit has to write a checkpoint before it is killed, in seconds."""
 SAVE_EVERY = "10%"
-"""Default time between checkpoints of a trial in separate processes, so that a killed trial can continue."""
+"""Default interval between the checkpoints of a trial that does not run in the worker's own process, as a share of the
+run. A trial whose process is killed continues from its last checkpoint."""
 
 
 class TrialFailedError(Exception):
@@ -130,7 +131,7 @@ class Worker:
             self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
 
     def _config(self, trial: Trial, run_directory: Path) -> RunConfig:
-        """Return a trial's settings with its run directory and the defaults of this machine."""
+        """Return a trial's settings with its run directory, and with defaults for threads and checkpoints."""
         config = trial.config(output_dir=str(run_directory), resume="auto")
         if config.num_threads is None:
             threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
@@ -321,7 +322,7 @@ class Worker:
         return bool(self._stop_signal)
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._timed_out:
+        if not self._timed_out:  # otherwise this worker sent the signal to itself, to interrupt the trial
             self._stop_signal = number
         if self._process is not None:
             self._forward_signal(number)
@@ -377,18 +378,18 @@ def try_read_result(run_directory: Path) -> dict[str, Any] | None:
     return None
 
 
-def _failure_reason(result: dict[str, Any] | None, events: Path) -> str | None:
+def _failure_reason(result: dict[str, Any] | None, events_file: Path) -> str | None:
     """Return why a run failed: the error in its result, or else the last error among its events."""
     if result is not None and "error" in result:
         return str(result["error"])
-    error = last_event(events, ERROR)
+    error = last_event(events_file, ERROR)
     return None if error is None else error.text
 
 
 @contextlib.contextmanager
 def _redirect_output(log: Any) -> Iterator[None]:
     """Redirect the output of this process to a file, including what libraries write directly to its descriptors."""
-    original = [os.dup(descriptor) for descriptor in (1, 2)]
+    originals = [os.dup(descriptor) for descriptor in (1, 2)]
     try:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -398,6 +399,6 @@ def _redirect_output(log: Any) -> Iterator[None]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        for descriptor, before in zip((1, 2), original, strict=True):
-            os.dup2(before, descriptor)
-            os.close(before)
+        for descriptor, original in zip((1, 2), originals, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)

@@ -16,7 +16,7 @@ from research.studies.report.rows import Array, StudyRows
 from research.studies.report.texts import StudyTexts
 
 MAX_BINS = 5
-"""Maximum number of groups for lengths and scores."""
+"""Maximum number of groups of rows by length or score."""
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,9 @@ def _collect_row_comparisons(contents: Contents, *, show_texts: bool) -> None:
     contents.model_comparisons = contents.attempt("models", lambda: compare_models_of_arms(rows, study.baseline), [])
     parts: list[Breakdown | None] = []
     # All trials read the same rows; the baseline's tokenizer is used for counting tokens.
-    baseline_outcome = next((o for o in study.outcomes if o.trial.arm == study.baseline), study.outcomes[0])
+    baseline_outcome = next(
+        (outcome for outcome in study.outcomes if outcome.trial.arm == study.baseline), study.outcomes[0]
+    )
     texts = contents.attempt("texts", lambda: read_texts(baseline_outcome.trial), None)
     if texts is None:
         contents.reasons["by length"] = contents.reasons["disagreements"] = contents.reasons["texts"]

@@ -32,17 +32,20 @@ def compare_models_of_arms(rows: StudyRows, baseline: str) -> list[ModelComparis
     correctness = rows.correctness_by_arm
     if baseline not in correctness:
         raise ValueError("this machine has no predictions of the baseline")
+    baseline_correctness = correctness[baseline]
     comparisons = []
     for arm, arm_correctness in correctness.items():
-        seeds = tuple(sorted(arm_correctness.keys() & correctness[baseline].keys()))
+        seeds = tuple(sorted(arm_correctness.keys() & baseline_correctness.keys()))
         if arm == baseline:
             continue
         if not seeds:
             comparisons.append(ModelComparison(arm, (), None, {}))
         elif rows.task.correctness_is_distance:
-            pairs = ([each[seed] for seed in seeds] for each in (arm_correctness, correctness[baseline]))
-            comparisons.append(ModelComparison(arm, seeds, bootstrap_rows(*pairs), {}))
+            bootstrap = bootstrap_rows(
+                [arm_correctness[seed] for seed in seeds], [baseline_correctness[seed] for seed in seeds]
+            )
+            comparisons.append(ModelComparison(arm, seeds, bootstrap, {}))
         else:
-            compared = compare_over_rows(arm_correctness, correctness[baseline])
+            compared = compare_over_rows(arm_correctness, baseline_correctness)
             comparisons.append(ModelComparison(arm, seeds, compared.over_all_seeds, dict(compared.by_seed)))
     return comparisons

@@ -41,12 +41,12 @@ class RankedArm:
         notes += self.earlier_failures
         if self.comparison is None:
             return notes
-        for seeds, reason in (
+        for seeds, which in (
             (self.comparison.seeds_of_arm_only, "that the baseline does not have"),
             (self.comparison.seeds_of_baseline_only, "that only the baseline has"),
         ):
             if seeds:
-                notes.append(f"the comparison excludes seeds {reason}: {_join(seeds)}")
+                notes.append(f"the comparison excludes seeds {which}: {_join(seeds)}")
         return [*notes, f"seeds needed: {self.comparison.seeds_needed.description}"]
 
     @property
@@ -104,7 +104,7 @@ def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
 
 
 def _remove_verdict_if_inconsistent(comparison: Comparison, inconsistencies: Sequence[str]) -> Comparison:
-    """Remove the verdict of a comparison if the trials are not comparable, and add the reason to existing ones."""
+    """Remove the verdict of a comparison if the trials are not comparable; the reasons are put before existing ones."""
     if not inconsistencies:
         return comparison
     reasons = [*inconsistencies, *filter(None, [comparison.why_no_verdict])]

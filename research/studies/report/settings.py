@@ -42,7 +42,8 @@ class TrialCommand:
 def find_settings(study: StudyOutcomes) -> ComparedSettings:
     """Return the settings of a study, with all options resolved if a run's config.yaml is on this machine."""
     requested = {
-        arm: next(o for o in study.outcomes if o.trial.arm == arm).trial.config().to_recipe() for arm in study.arms
+        arm: next(outcome for outcome in study.outcomes if outcome.trial.arm == arm).trial.config().to_recipe()
+        for arm in study.arms
     }
     resolved = {arm: settings for arm in study.arms if (settings := _resolved_settings(study, arm)) is not None}
     settings_by_arm = {arm: {**requested[arm], **resolved.get(arm, {})} for arm in study.arms}

@@ -66,7 +66,7 @@ class RowComparison:
     by_seed: Mapping[int, McNemar]
     """McNemar's test of the two models of each seed. All tests use the same rows, so their counts must not be added."""
     over_all_seeds: RowBootstrap
-    """Difference in accuracy, averaged over the seeds."""
+    """Difference in mean correctness, averaged over the seeds."""
     scope: str = SCOPE
     """What the comparison is about."""
 

@@ -39,8 +39,8 @@ def insert_trials(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTri
 
 
 def _trial_model(study_id: int, number: int, trial: FrozenTrial) -> models.TrialModel:
-    row = models.TrialModel(study_id=study_id, number=number, state=trial.state)
-    row.params = [
+    model = models.TrialModel(study_id=study_id, number=number, state=trial.state)
+    model.params = [
         models.TrialParamModel(
             param_name=name,
             param_value=trial.distributions[name].to_internal_repr(value),
@@ -48,7 +48,7 @@ def _trial_model(study_id: int, number: int, trial: FrozenTrial) -> models.Trial
         )
         for name, value in trial.params.items()
     ]
-    row.user_attributes = [
+    model.user_attributes = [
         models.TrialUserAttributeModel(key=key, value_json=json.dumps(value)) for key, value in trial.user_attrs.items()
     ]
-    return row
+    return model

@@ -111,7 +111,7 @@ class Study:
             self._id = self._storage.get_study_id_from_name(name)
             # By id in the storage; None for a trial that another program added.
             self._entries: dict[int, StorageEntry | None] = {}
-            on_error.pop_all()
+            on_error.pop_all()  # no error: the storage stays open
 
     def __enter__(self) -> Study:
         return self
@@ -135,8 +135,8 @@ class Study:
         """
 
         def save() -> dict[str, Any]:
-            first = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
-            first_values = {name: first[name] for name in _FIXED_KEYS}
+            first_spec = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
+            first_values = {name: first_spec[name] for name in _FIXED_KEYS}
             self._study.set_user_attr("spec", json.dumps({**spec, **first_values}, default=str))
             return first_values
 

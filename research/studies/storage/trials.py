@@ -48,10 +48,10 @@ def make_waiting_trials(
     distributions: dict[str, BaseDistribution] = {}
     for trial in existing:
         distributions = {**trial.distributions, **distributions}
-    choices = _choices(grid)
+    grid_values = _values_by_axis(grid)
     waiting = []
     for each in new:
-        waiting.append(_make_waiting_trial(each, _distributions(each, choices, distributions)))
+        waiting.append(_make_waiting_trial(each, _distributions(each, grid_values, distributions)))
         distributions = {**waiting[-1].distributions, **distributions}
     return waiting
 
@@ -81,7 +81,7 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
 
 
-def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+def _values_by_axis(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     """Return all values of each axis, in the order of the grid."""
     axes = dict.fromkeys(axis for trial in trials for axis in trial.axes)
     return {
@@ -90,16 +90,16 @@ def _choices(trials: Sequence[Trial]) -> dict[str, list[Any]]:
 
 
 def _distributions(
-    trial: Trial, choices: Mapping[str, list[Any]], existing: Mapping[str, BaseDistribution]
+    trial: Trial, grid_values: Mapping[str, list[Any]], existing: Mapping[str, BaseDistribution]
 ) -> dict[str, BaseDistribution]:
     """Return the Optuna distributions of a trial's axes, so that dashboards can show the axes.
 
-    Optuna fixes the choices of an axis when the first trial of a study is added. A value that was added to the grid
-    later is stored in the trial's attributes only.
+    Optuna fixes the possible values of an axis, except for numbers, when the first trial of a study is added. A value
+    that was added to the grid later is stored in the trial's attributes only.
 
     Args:
         trial: the trial.
-        choices: all values of each axis in the grid.
+        grid_values: all values of each axis in the grid.
         existing: distributions that the study already has.
     """
     distributions: dict[str, BaseDistribution] = {}
@@ -107,7 +107,7 @@ def _distributions(
         plain = _plain(value)
         wanted: BaseDistribution
         if isinstance(plain, bool) or not isinstance(plain, int | float):
-            wanted = CategoricalDistribution(choices[axis])
+            wanted = CategoricalDistribution(grid_values[axis])
         elif isinstance(plain, int):
             wanted = IntDistribution(0, 2**32 - 1)  # wide enough for later values too, and for any seed
         else:

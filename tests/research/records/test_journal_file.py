@@ -29,7 +29,7 @@ SKIPPED = Record(
     requested_by="hook é",
     trainable_parameters=[20, 20],
     parameters=[20, 20],
-    skipped="why",
+    skipped="reason",
     clock={"step": 6, "end": None},
 )
 

@@ -85,10 +85,10 @@ def test_result_has_null_instead_of_nan(tmp_path: Path) -> None:
             },
         ),
         (
-            Regression(("score",)),
+            Regression(("stars",)),
             [[1.5], [2.5]],
             np.array([1.0, 2.0]),
-            {"label": [1.0, 2.0], "prediction": [1.5, 2.5], "score_score": [1.5, 2.5]},
+            {"label": [1.0, 2.0], "prediction": [1.5, 2.5], "score_stars": [1.5, 2.5]},
         ),
     ],
 )

@@ -38,7 +38,7 @@ def test_inaccessible_directory_is_refused(
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
 
 
-def test_overwriting_files_that_the_run_reads_or_other_runs_is_refused(
+def test_overwrite_is_refused_if_it_would_delete_inputs_of_the_run_or_other_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -49,7 +49,7 @@ def test_overwriting_files_that_the_run_reads_or_other_runs_is_refused(
     Path("link").symlink_to(run)
     (run / "elsewhere").symlink_to(tmp_path)
     cases: list[dict[str, Any]] = [
-        {"fork": "runs/self@6"},
+        {"fork": "runs/self@step-6"},
         {"fork": "link"},
         {"fork": f"{tmp_path}/runs/../runs/self"},
         {"init_from": "runs/self"},

@@ -50,7 +50,7 @@ def run_resume_and_fork(
         "mixed_precision": "no",
         "log_every": 1,
         "report": False,
-        "save_every": "2st",
+        "save_every": "2st",  # every two steps
         "keep": 9,  # more checkpoints than the run saves
     }
 

@@ -19,7 +19,8 @@ def test_read_curves_returns_one_curve_per_logged_name(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     curves = read_curves(tmp_path)
     assert list(curves) == ["loss", "logged_by_hook", "validation/loss"]
-    steps, values = (dict(zip(curves, columns, strict=True)) for columns in zip(*curves.values(), strict=True))
+    steps = {name: curve_steps for name, (curve_steps, _) in curves.items()}
+    values = {name: curve_values for name, (_, curve_values) in curves.items()}
     assert steps == {"loss": [1, 2], "logged_by_hook": [1], "validation/loss": [2]}
     assert (values["logged_by_hook"], values["validation/loss"]) == ([7.0], [math.inf])
     assert values["loss"] == pytest.approx([2.0, math.nan], nan_ok=True)

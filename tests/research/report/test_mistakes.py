@@ -66,7 +66,7 @@ def test_regression_mistakes_are_the_largest_distances() -> None:
     ]
 
 
-def test_worst_mistakes_returns_a_limited_number_and_the_total() -> None:
+def test_at_most_max_shown_mistakes_are_returned_with_the_number_of_all_mistakes() -> None:
     task = SingleLabel(("no", "yes"))
     num_rows = MAX_SHOWN + 5
     probabilities = np.tile([0.1, 0.9], (num_rows, 1))

@@ -33,6 +33,8 @@ def test_page_is_written_for_a_run_without_steps(settings: dict[str, Any]) -> No
 def test_page_is_written_if_the_default_precision_is_not_supported(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # not supported on CPUs
+    # The page marks settings that differ from their defaults. The default precision is the launcher's, here fp16, which
+    # CPUs do not support; the run itself sets another one.
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     run_experiment(RunConfig(**settings))
     assert (Path(settings["output_dir"]) / "report.html").exists()

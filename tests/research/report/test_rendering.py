@@ -19,7 +19,7 @@ def render(template: str, **values: Any) -> str:
     return page_environment().from_string(template).render(**values)
 
 
-def test_text_is_escaped_and_control_characters_are_shown() -> None:
+def test_text_is_escaped_and_control_characters_are_made_visible() -> None:
     assert render("<b>{{ name }}</b>", name='<script> & "a"') == "<b>&lt;script&gt; &amp; &#34;a&#34;</b>"
     assert "\u202e" not in render("{{ name }}", name="a\u202eb")
 
@@ -37,7 +37,7 @@ def test_filters_format_numbers_and_settings() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(1234, "1,234"), (0.00004, "0.0000"), ("a", "a"), (None, "not defined"), (math.nan, "nan")]
 )
-def test_as_number_formats_numbers_and_missing_values_and_keeps_strings(value: Any, text: str) -> None:
+def test_format_number_formats_numbers_and_none_and_keeps_strings(value: Any, text: str) -> None:
     assert format_number(value) == text
 
 

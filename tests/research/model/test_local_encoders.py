@@ -31,7 +31,7 @@ def test_find_local_encoder_returns_none_for_a_hub_id(encoder: str) -> None:
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make an empty directory the working directory, and return it."""
+    """Make an empty folder the working directory, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

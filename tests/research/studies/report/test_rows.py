@@ -66,7 +66,7 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     with TASKS.isolated():
         changed_study = with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}})
         rows = read_rows(changed_study, "test")
-    # Distances between levels; single_label would give 1, 1, 0.
+    # The distance between label and prediction. In the task single_label, it would be True, True, False.
     assert rows.correctness_by_arm["a"][0].tolist() == [0, 0, 2]
 
 
@@ -75,7 +75,7 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     [
         ({"id": [0, 10, 30]}, "test rows"),
         ({"label": [0, 1, 1]}, "test rows"),
-        ({"score_other": [0.5, 0.5, 0.5]}, "different labels"),
+        ({"score_other": [0.5, 0.5, 0.5]}, "different labels"),  # probabilities of an additional label
     ],
 )
 def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

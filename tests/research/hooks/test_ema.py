@@ -80,6 +80,7 @@ def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
     timeline = [{"at": "0%", "add_lora": {"r": 2, "freeze_base": False}}, {"at": "2st", "merge_lora": True}]
     train(start_run([hook, recorder], timeline=timeline, max_steps=3))
     averages, name = hook.state_dict()["averages"], "encoder.encoder.layer.0.output.dense.weight"
+    # Step 3 is the first step after the merge, so the average is the weights after it.
     assert torch.equal(averages[name], recorder.after_steps[2][name])
     assert not any("lora" in average_name for average_name in averages)
 

@@ -18,6 +18,7 @@ class RecordTrainedParts(Hook):
         self.trained: list[set[str]] = []
 
     def before_step(self, run: Run) -> None:
+        # The backward pass is over, so all parameters that are trained have gradients.
         named = run.encoder_with_head.named_parameters()
         self.trained.append({part_of(name) for name, p in named if p.grad is not None})
 

@@ -114,6 +114,7 @@ def test_one_cycle_moves_momentum_inversely_to_the_learning_rate() -> None:
             apply_schedule(optimizer, schedule)
             momenta.append(read_momentum(optimizer.param_groups[0]))
             schedule.step()
+        # The momentum falls from 0.95 to 0.85 while the learning rate rises.
         assert momenta[0] == pytest.approx(0.95)
         assert momenta[2] == pytest.approx(0.85)
         assert 0.93 < momenta[-1] < 0.95

@@ -155,6 +155,7 @@ def test_load_encoder_does_not_load_the_pretraining_head(
     weights = pretrained.base_model.state_dict()
     for name, parameter in encoder.named_parameters():
         assert torch.equal(parameter, weights[name]), name
+    # Nothing is reported about the weights that were not loaded.
     assert not caplog.text
     assert capfd.readouterr() == ("", "")
 

@@ -143,7 +143,7 @@ def test_markdown_and_csv_show_escaped_names(output: StudyOutput) -> None:
     markdown = (output.study.directory / "report.md").read_text(encoding="utf-8")
     assert CONTROL_CHARACTERS.findall(markdown) == []
     assert "$" not in markdown
-    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown  # the study's question is not shown as a list
+    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown  # the text of `about` is not shown as a list
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
     with (output.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:

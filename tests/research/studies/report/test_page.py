@@ -132,6 +132,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     study = with_changed_outcomes(
         dataclasses.replace(finished_study, directory=tmp_path, num_finished_outside_grid=3),
         {
+            # 0 and 1 are the trials of the baseline.
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},
             2: {"state": "running", "result": None},

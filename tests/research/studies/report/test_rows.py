@@ -17,6 +17,7 @@ from research.tasks.base import TASKS
 from tests.builders.studies import study_with_predictions, with_changed_outcomes
 
 ORDINAL = Path(__file__).parents[2] / "tasks" / "ordinal.py"
+"""Plugin with the task `ordinal`, whose labels are numbered levels."""
 ARMS = {"a": [[0, 1, 1], [0, 0, 1]], "b": [[1, 1, 0]]}
 """For each arm, one list of predictions per seed."""
 LABELS = [0, 1, 0]

@@ -25,7 +25,7 @@ KEY = "0123abcd"
 
 
 def layer_file(number: int) -> Layer:
-    """Return the description of a layer's file, with hidden states of size 4."""
+    """Describe the file of a layer with hidden states of size 4; `given` is the type of the encoder's output."""
     return Layer(f"layer-{number}.bin", width=4, stored="float32", given="float32")
 
 
@@ -141,7 +141,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
         write_features(target, [layer_file(2)], [[torch.ones(3, 4)]])
 
     class CountedMessages(list[str]):
-        """Messages; each, being logged by a thread before it waits, increases `num_waiting`."""
+        """Messages. A thread logs one before it waits for the others, which increases `num_waiting`."""
 
         def append(self, message: str) -> None:
             super().append(message)

@@ -25,7 +25,7 @@ from tests.messages import collect_messages
 from tests.research.conftest import StartRun
 
 SPLITS = ["train", "validation", "test"]
-FROZEN: dict[str, Any] = {"freeze": ["encoder"], "cache_features": True, "num_threads": 1}
+CACHING_SETTINGS: dict[str, Any] = {"freeze": ["encoder"], "cache_features": True, "num_threads": 1}
 """Settings of a run that caches hidden states."""
 PrepareRun = Callable[..., TrainingRun]
 
@@ -48,7 +48,7 @@ def computed_splits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def prepare_run(start_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrepareRun:
     """Return a function that prepares a run with a frozen encoder. The runs of a test share a cache."""
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
-    return lambda **settings: start_run(**{**FROZEN, **settings})
+    return lambda **settings: start_run(**{**CACHING_SETTINGS, **settings})
 
 
 def copy_with_changed_weight(folder: Path, target: Path) -> str:
@@ -74,8 +74,8 @@ def copy_with_changed_labels(folder: Path, target: Path) -> str:
     shutil.copytree(folder, target)
     rows = (target / "train.csv").read_text().splitlines()
     opposite = {"positive": "negative", "negative": "positive"}
-    texts = [row.rpartition(",") for row in rows[1:]]
-    rows[1:] = [f"{text},{opposite[label] if number < 9 else label}" for number, (text, _, label) in enumerate(texts)]
+    parts = [row.rpartition(",") for row in rows[1:]]  # text, comma and label
+    rows[1:] = [f"{text},{opposite[label] if number < 9 else label}" for number, (text, _, label) in enumerate(parts)]
     (target / "train.csv").write_text("\n".join(rows) + "\n")
     return str(target)
 
@@ -134,7 +134,7 @@ def test_hidden_states_of_all_layers_are_reused_by_heads_that_read_all_layers_or
 def test_ensure_features_stores_all_layers_once_for_every_head_unless_the_encoder_trains(
     prepare_run: PrepareRun, computed_splits: list[str], tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    config = prepare_run(max_length=24).config
+    config = prepare_run(max_length=24).config  # a different length, so that its hidden states cannot be reused
     computed_splits.clear()
     messages: list[str] = []
     settings = {**config.to_dict(), "max_length": 32, "output_dir": str(tmp_path / "unused")}
@@ -163,7 +163,7 @@ def test_size_of_the_hidden_states_is_reported_with_advice_on_how_to_reduce_it(
 ) -> None:
     messages: list[str] = []
     run = prepare_run(messages=messages)
-    num_tokens = int(run.lengths_of("train").clip(max=32).sum())
+    num_tokens = int(run.lengths_of("train").clip(max=32).sum())  # 32 is --max_length
     megabytes = num_tokens * 32 * 4 / 1e6  # 32 numbers of 4 bytes for each token
     announcements = [line for line in messages if "47 rows of train" in line]
     assert len(announcements) == 1

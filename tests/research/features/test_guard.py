@@ -83,6 +83,7 @@ ALLOWED_TIMELINES: dict[str, Entries] = {
     "head swap": [{"at": "50%", "replace_head": "lstm"}],
     "objective": [{"at": "50%", "set_objective": "focal"}],
     "frozen again": [{"at": "50%", "freeze": "encoder.layer"}],
+    # "1st": after step 1
     "parts of the head": [{"at": "1st", "freeze": "name:head.out.bias"}, {"at": "50%", "unfreeze": "head"}],
     "head reinitialized": [{"at": "50%", "reinitialize": "head"}],
     "head's dropout": [{"at": "50%", "set_dropout": {"p": 0.3, "modules": "head"}}],
@@ -214,7 +215,7 @@ def test_decide_caching_names_a_hook_that_changes_the_forward_pass_as_the_reason
 
 
 @pytest.mark.parametrize("name", shipped_names(HOOKS))
-def test_decide_caching_accepts_only_built_in_hooks_that_leave_the_encoder_unchanged(
+def test_decide_caching_refuses_the_built_in_hooks_that_change_what_the_encoder_computes(
     decide_for: Decide, name: str
 ) -> None:
     reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason

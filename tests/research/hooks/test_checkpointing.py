@@ -21,7 +21,11 @@ def checkpoints_of(run: TrainingRun) -> list[str]:
 
 @pytest.mark.parametrize(
     ("save_every", "keep", "expected"),
-    [("2st", 9, ["step-00000002", "step-00000003"]), ("1st", 1, ["step-00000003"]), (None, 9, [])],
+    [  # "2st": every 2 steps
+        ("2st", 9, ["step-00000002", "step-00000003"]),
+        ("1st", 1, ["step-00000003"]),
+        (None, 9, []),
+    ],
 )
 def test_checkpointing_saves_at_intervals_and_after_the_last_step_if_save_every_is_set(
     start_run: StartRun, save_every: str | None, keep: int, expected: list[str]
@@ -40,7 +44,7 @@ def test_checkpointing_saves_on_a_signal(start_run: StartRun) -> None:
     assert checkpoints_of(run) == ["step-00000000"]
 
 
-def make_checkpoints_read_only(run: TrainingRun) -> Path:
+def create_read_only_folder(run: TrainingRun) -> Path:
     """Create the folder of checkpoints without permission to write, and return its path."""
     path = run.directory / "checkpoints"
     path.mkdir(mode=0o500)
@@ -49,7 +53,7 @@ def make_checkpoints_read_only(run: TrainingRun) -> Path:
 
 def test_checkpointing_ends_the_run_if_saving_fails(start_run: StartRun) -> None:
     run = start_run(save_every="2st")
-    path = make_checkpoints_read_only(run)
+    path = create_read_only_folder(run)
     with enforce_file_modes(), pytest.raises(StorageError, match=str(path)):
         train(run)
     assert run.clock.step == 2
@@ -58,8 +62,8 @@ def test_checkpointing_ends_the_run_if_saving_fails(start_run: StartRun) -> None
 def test_on_save_error_continue_ignores_failed_saves_unless_a_signal_ends_the_run(
     start_run: StartRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = start_run(save_every="2st", on_save_error="continue")
-    path = make_checkpoints_read_only(run)
+    run = start_run(save_every="2st", on_save_error="continue", max_steps=4)
+    path = create_read_only_folder(run)
     with enforce_file_modes():
         train(run)
     assert run.clock.step == 4

@@ -14,7 +14,7 @@ def test_early_stopping_stops_when_patience_is_exhausted_even_after_a_resume(sta
         hook.after_evaluate(run, "validation", {"accuracy": value})
     resumed = EarlyStopping(metric="accuracy", patience=2)
     resumed.load_state_dict(hook.state_dict())
-    resumed.after_evaluate(run, "test", {"accuracy": 0.0})
+    resumed.after_evaluate(run, "test", {"accuracy": 0.0})  # only validation metrics count
     assert not run.requested_stop_reason
     resumed.after_evaluate(run, "validation", {"accuracy": 0.59})
     assert all(part in str(run.requested_stop_reason) for part in ("accuracy", " 2 ", "0.6000"))
@@ -32,9 +32,9 @@ def test_early_stopping_resets_the_count_in_a_fork_with_a_different_metric(start
     for value in (0.6, 0.5):
         hook.after_evaluate(run, "validation", {"accuracy": value})
     same_metric, different_metric = EarlyStopping(metric="accuracy"), EarlyStopping(metric="loss")
-    for resumed in (same_metric, different_metric):
-        resumed.load_state_dict(hook.state_dict())
-        resumed.on_resume(run)
+    for fork in (same_metric, different_metric):
+        fork.load_state_dict(hook.state_dict())
+        fork.on_resume(run)
     assert (same_metric.best, same_metric.num_without_improvement) == (0.6, 1)
     assert (different_metric.best, different_metric.num_without_improvement) == (None, 0)
 

@@ -13,7 +13,8 @@ from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun
 
-DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]  # min(0.3, (1 + n) / (10 + n)) after update n
+DECAYS = [2 / 11, 3 / 12, 0.3, 0.3]
+"""The documented decay min(decay, (1 + n) / (10 + n)) after step n, for a decay of 0.3. (4 / 13 is more than 0.3.)"""
 
 
 class RecordWeights(Hook):
@@ -35,19 +36,20 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
 
 
 def test_ema_equals_the_documented_average_and_does_not_affect_training(start_run: StartRun) -> None:
-    baseline, recorder = RecordWeights(), RecordWeights()
-    train(start_run([baseline]))
-    run = start_run([ExponentialMovingAverage(decay=0.3), recorder], evaluate_every="2st")
+    without_ema, with_ema = RecordWeights(), RecordWeights()
+    train(start_run([without_ema], max_steps=4))
+    # "2st": every 2 steps
+    run = start_run([ExponentialMovingAverage(decay=0.3), with_ema], evaluate_every="2st", max_steps=4)
     train(run)
-    for weights, weights_with_ema in zip(baseline.after_steps, recorder.after_steps, strict=True):
+    for weights, weights_with_ema in zip(without_ema.after_steps, with_ema.after_steps, strict=True):
         assert all(torch.equal(weights[name], weights_with_ema[name]) for name in weights)
     name = "encoder.encoder.layer.1.output.dense.weight"
-    average = baseline.after_steps[0][name]  # the average starts as the weights after the first step
-    for step, decay in list(zip(baseline.after_steps, DECAYS, strict=True))[1:]:
-        average = average * decay + step[name] * (1 - decay)
-    torch.testing.assert_close(recorder.in_evaluations[-1][name], average)
+    average = without_ema.after_steps[0][name]  # the average starts as the weights after the first step
+    for weights, decay in list(zip(without_ema.after_steps, DECAYS, strict=True))[1:]:
+        average = average * decay + weights[name] * (1 - decay)
+    torch.testing.assert_close(with_ema.in_evaluations[-1][name], average)
     torch.testing.assert_close(weights_of(run)[name], average)  # after training, the model has the averages
-    assert not torch.equal(average, baseline.after_steps[-1][name])
+    assert not torch.equal(average, without_ema.after_steps[-1][name])
 
 
 def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -> None:
@@ -55,7 +57,7 @@ def test_ema_restarts_for_parameters_that_an_edit_creates(start_run: StartRun) -
     run = start_run([hook, recorder], timeline=[{"at": "2st", "reinitialize": "head"}], max_steps=3)
     train(run)
     averages = hook.state_dict()["averages"]
-    # The third step is the first of the new head, so its weights are the whole average.
+    # Step 3 is the first step of the new head, so the average is the head's weights after it.
     assert torch.equal(averages["head.out.weight"], recorder.after_steps[2]["head.out.weight"])
     encoder_name = "encoder.encoder.layer.0.output.dense.weight"
     assert not torch.equal(averages[encoder_name], recorder.after_steps[2][encoder_name])
@@ -68,7 +70,7 @@ def test_ema_keeps_averages_of_renumbered_layers(start_run: StartRun) -> None:
     run = start_run([hook, recorder], timeline=timeline, max_steps=4, evaluate_every="4st", lr=1e-12, head_lr=1e-12)
     train(run)
     layer_0, layer_1 = (f"encoder.encoder.layer.{number}.output.dense.weight" for number in (0, 1))
-    # Layer 1 becomes layer 0 after the third step.
+    # After step 3, layer 1 becomes layer 0.
     assert torch.allclose(recorder.in_evaluations[-1][layer_0], recorder.after_steps[1][layer_1], atol=1e-6)
     assert not torch.allclose(recorder.after_steps[1][layer_0], recorder.after_steps[1][layer_1], atol=1e-3)
 
@@ -78,8 +80,9 @@ def test_ema_restarts_for_merged_weights(start_run: StartRun) -> None:
     timeline = [{"at": "0%", "add_lora": {"r": 2, "freeze_base": False}}, {"at": "2st", "merge_lora": True}]
     train(start_run([hook, recorder], timeline=timeline, max_steps=3))
     averages, name = hook.state_dict()["averages"], "encoder.encoder.layer.0.output.dense.weight"
+    # Step 3 is the first step after the merge, so the average is the weights after it.
     assert torch.equal(averages[name], recorder.after_steps[2][name])
-    assert not any("lora" in name for name in averages)
+    assert not any("lora" in average_name for average_name in averages)
 
 
 def test_ema_does_not_average_frozen_parameters(start_run: StartRun) -> None:
@@ -96,9 +99,10 @@ def test_ema_is_bit_identical_after_a_resume(start_run: StartRun) -> None:
                 save_checkpoint(run, keep=1)
 
     first, second = ExponentialMovingAverage(), ExponentialMovingAverage()
-    uninterrupted = start_run([first, SaveAfterStep2()])
+    uninterrupted = start_run([first, SaveAfterStep2()], max_steps=4)
     train(uninterrupted)
-    resumed = start_run([second, SaveAfterStep2()], resume=uninterrupted.directory / "checkpoints" / "step-00000002")
+    checkpoint = uninterrupted.directory / "checkpoints" / "step-00000002"
+    resumed = start_run([second, SaveAfterStep2()], max_steps=4, resume=checkpoint)
     train(resumed)
     expected, actual = weights_of(uninterrupted), weights_of(resumed)
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
@@ -110,7 +114,7 @@ def test_ema_refuses_a_decay_of_1() -> None:
         ExponentialMovingAverage(decay=1.0)
 
 
-def test_ema_converges_to_parameters_frozen_in_mid_run(start_run: StartRun) -> None:
+def test_ema_converges_to_the_weights_of_parameters_that_are_frozen_midway(start_run: StartRun) -> None:
     recorder, hook = RecordWeights(), ExponentialMovingAverage(decay=0.3)
     run = start_run([hook, recorder], timeline=[{"at": "4st", "freeze": "encoder"}], max_steps=16)
     train(run)
@@ -119,6 +123,6 @@ def test_ema_converges_to_parameters_frozen_in_mid_run(start_run: StartRun) -> N
     assert torch.equal(frozen, recorder.after_steps[3][name])
     last_update = (frozen - recorder.after_steps[2][name]).abs().max()
     assert last_update > 0
-    # 12 updates of the average follow, each of which keeps 0.3 of the remaining difference. The limit is that of 10
-    # updates, because of rounding.
+    # 12 updates of the average follow, and each multiplies the difference by 0.3. The limit is the difference after 10
+    # updates, which leaves room for rounding errors.
     assert (weights_of(run)[name] - frozen).abs().max() < last_update * 0.3**10

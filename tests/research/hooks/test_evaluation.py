@@ -31,7 +31,8 @@ class RecordEvaluations(Hook):
 
 
 @pytest.mark.parametrize(
-    ("every", "stop_at", "expected"), [("3st", None, [3, 4]), (None, None, [4]), ("2st", 3, [2, 3]), ("1st", 2, [1, 2])]
+    ("every", "stop_at", "expected"),  # "3st": every 3 steps
+    [("3st", None, [3, 4]), (None, None, [4]), ("2st", 3, [2, 3]), ("1st", 2, [1, 2])],
 )
 def test_evaluation_runs_at_intervals_and_once_at_the_end(
     start_run: StartRun, every: str | None, stop_at: int | None, expected: list[int]
@@ -61,7 +62,7 @@ def test_best_model_is_saved_only_if_the_validation_metric_improves(start_run: S
     assert resumed.state_dict() == {"best": 0.6, "metric": "accuracy"}
     resumed.on_resume(run)
     assert (resumed.best, best_file.exists()) == (0.6, True)
-    fork = BestModel(metric="loss")
+    fork = BestModel(metric="loss")  # with a different metric, a fork has no best model at first
     fork.load_state_dict(hook.state_dict())
     fork.on_resume(run)
     assert (fork.best, best_file.exists()) == (None, False)

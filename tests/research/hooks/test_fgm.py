@@ -65,11 +65,11 @@ def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> N
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, atol=1e-5, rtol=1e-3)
     name = "encoder.encoder.layer.0.output.dense.weight"
-    # Without a move, the second pass would only double the gradients.
+    # Without moved embeddings, the second pass would only double the gradients.
     assert not torch.allclose(actual[name], 2 * without_fgm[name], rtol=1e-2)
 
 
-def test_fgm_does_not_depend_on_micro_batches(start_run: StartRun) -> None:
+def test_fgm_does_not_depend_on_the_size_of_micro_batches(start_run: StartRun) -> None:
     one_batch = gradients_of_first_step(start_run, FastGradientMethod())
     micro_batches = gradients_of_first_step(start_run, FastGradientMethod(), micro_batch_size=3)
     for name, gradient in one_batch.items():
@@ -80,12 +80,12 @@ def test_fgm_works_on_frozen_embeddings(start_run: StartRun) -> None:
     without_fgm = gradients_of_first_step(start_run, freeze=["encoder.embeddings"])
     actual = gradients_of_first_step(start_run, FastGradientMethod(), freeze=["encoder.embeddings"])
     assert actual.keys() == without_fgm.keys()
-    # Without a move, the second pass would only double the gradients.
+    # Without moved embeddings, the second pass would only double the gradients.
     assert not torch.allclose(actual["head.out.weight"], 2 * without_fgm["head.out.weight"], rtol=1e-3)
 
 
 def test_fgm_leaves_no_forward_hook_after_training_with_evaluations(start_run: StartRun) -> None:
-    run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)  # "1st": one step
+    run = start_run([FastGradientMethod()], evaluate_every="1st", max_steps=2)  # every step
     train(run)
     assert not run.encoder_with_head.encoder.get_input_embeddings()._forward_hooks
 

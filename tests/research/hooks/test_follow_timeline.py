@@ -15,9 +15,9 @@ from tests.research.conftest import StartRun
 
 TIMELINE = [
     {"at": "0%", "freeze": "encoder.layer[0]"},
-    {"every": "2st", "scale_lr": 0.5},
+    {"every": "2st", "scale_lr": 0.5},  # every 2 steps
     {"when": "below(validation/loss, 100)", "set_dropout": {"modules": "head", "p": 0.3}},  # in the first evaluation
-    {"when": "above(validation/accuracy, 2)", "unfreeze": "encoder"},  # never
+    {"when": "above(validation/accuracy, 2)", "unfreeze": "encoder"},  # never true
 ]
 
 

@@ -18,6 +18,7 @@ class RecordTrainedParts(Hook):
         self.trained: list[set[str]] = []
 
     def before_step(self, run: Run) -> None:
+        # The backward pass is over, so all parameters that are trained have gradients.
         named = run.encoder_with_head.named_parameters()
         self.trained.append({part_of(name) for name, p in named if p.grad is not None})
 
@@ -31,18 +32,18 @@ def part_of(name: str) -> str:
 
 def test_gradual_unfreezing_unfreezes_from_the_top_down(start_run: StartRun) -> None:
     recorder = RecordTrainedParts()
-    train(start_run([GradualUnfreezing(over="3st"), recorder]))
+    train(start_run([GradualUnfreezing(over="3st"), recorder], max_steps=4))  # "3st": over 3 steps
     assert recorder.trained == [{"head"}, {"head", "1"}, {"head", "1", "0"}, {"head", "1", "0", "embeddings"}]
 
 
-def test_gradual_unfreezing_of_an_encoder_with_one_shared_layer_unfreezes_it_as_a_whole() -> None:
+def test_gradual_unfreezing_unfreezes_an_encoder_with_one_shared_layer_as_a_whole() -> None:
     timeline = GradualUnfreezing(over="10%").timeline(RunConfig(), ["embeddings", "layer.0", "head"])
     assert timeline == [{"at": "0%", "freeze": "encoder"}, {"at": "10%", "unfreeze": "encoder"}]
 
 
 def test_gradual_unfreezing_refuses_a_time_after_the_end_of_the_run(start_run: StartRun) -> None:
     with pytest.raises(ValueError, match=r"hook GradualUnfreezing: 6st .*\b4\b"):
-        start_run(hook=[{"name": "gradual_unfreezing", "over": "6st"}])
+        start_run(hook=[{"name": "gradual_unfreezing", "over": "6st"}], max_steps=4)
 
 
 def test_gradual_unfreezing_refuses_a_time_of_0_and_adapters() -> None:

@@ -25,13 +25,16 @@ class RecordBatches(Hook):
 
 
 def test_length_warmup_truncates_inputs_and_keeps_the_order_of_rows(start_run: StartRun) -> None:
-    baseline, recorder = RecordBatches(), RecordBatches()
-    train(start_run([baseline], max_length=32))
-    run = start_run([LengthWarmup(start=8, over="2st", num_stages=2), recorder], max_length=32)
+    without_warmup, with_warmup = RecordBatches(), RecordBatches()
+    train(start_run([without_warmup], max_length=32, max_steps=4))
+    hook = LengthWarmup(start=8, over="2st", num_stages=2)  # "2st": over 2 steps
+    run = start_run([hook, with_warmup], max_length=32, max_steps=4)
     train(run)
-    assert recorder.ids == baseline.ids
-    assert [min(width, limit) for width, limit in zip(baseline.widths, [8, 16, 32, 32], strict=True)] == recorder.widths
-    # The second of the stages 8, 20 and 32 is rounded to a multiple of 8.
+    assert with_warmup.ids == without_warmup.ids
+    limits = [8, 16, 32, 32]
+    expected_widths = [min(width, limit) for width, limit in zip(without_warmup.widths, limits, strict=True)]
+    assert with_warmup.widths == expected_widths
+    # In two stages, the length grows from 8 over 20 to 32. Lengths are rounded to multiples of 8, so 20 becomes 16.
     assert [record.arguments["length"] for record in run.journal] == [8, 16, 32]
 
 
@@ -46,4 +49,4 @@ def test_length_warmup_refuses_a_start_at_the_full_length_and_a_number_of_stages
     with pytest.raises(ValueError, match=r"--max_length 32, got a start of 32"):
         start_run(hook=[{"name": "length_warmup", "start": 32}])
     with pytest.raises(ValueError, match=r"num_stages .*start .*\b0 and 64\b"):
-        LengthWarmup(num_stages=0)
+        LengthWarmup(num_stages=0)  # with the default start, 64

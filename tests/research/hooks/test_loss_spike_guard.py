@@ -14,7 +14,10 @@ from tests.research.conftest import StartRun, use_scaler
 
 
 class CauseSpikes(Hook):
-    """Makes all labels wrong in the given steps, and records the steps in which the head's weights changed."""
+    """Sets all labels to 1 in the given steps and to 0 in the others.
+
+    Records the steps in which the head's weights changed.
+    """
 
     def __init__(self, *steps: int) -> None:
         self.steps = steps
@@ -22,7 +25,7 @@ class CauseSpikes(Hook):
         self.changed_in: list[int] = []
 
     def on_train_start(self, run: Run) -> None:
-        with torch.no_grad():  # confident predictions, so that wrong labels have a high loss
+        with torch.no_grad():  # confident predictions of label 0, so that label 1 has a high loss
             run.encoder_with_head.get_parameter("head.out.bias").copy_(torch.tensor([8.0, -8.0]))
 
     def on_batch(self, run: Run, batch: Batch) -> Batch:

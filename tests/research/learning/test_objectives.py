@@ -26,7 +26,7 @@ REGRESSION = Regression(("score",))
 
 
 class FixedLogits(nn.Module):
-    """A model that returns the given sets of logits in turn, one in each call."""
+    """A model that ignores its inputs, and returns the given sets of logits in turn, one in each call."""
 
     def __init__(self, *logits: list[list[float]], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ LOGITS = [[2.0, 0.0], [0.5, 1.5]]
 
 
 def output_units_of(task: Task, name: str, **options: Any) -> list[list[float]]:
-    """Return the shifts and the scales of the outputs."""
+    """Return the shift and the scale of each logit that the objective of this name chooses."""
     return [values.tolist() for values in create(OBJECTIVES, Choice(name, options), task).output_units()]
 
 
@@ -99,7 +99,7 @@ def test_cross_entropy_rejects_invalid_class_weights(weights: list[float]) -> No
 
 def test_focal_matches_losses_computed_by_hand() -> None:
     probability = math.exp(-cross_entropy(LOGITS[0], 1))
-    expected = (1 - probability) ** 2 * cross_entropy(LOGITS[0], 1)
+    expected = (1 - probability) ** 2 * cross_entropy(LOGITS[0], 1)  # gamma is 2 by default
     assert compute_losses(SINGLE_LABEL, "focal", FixedLogits([LOGITS[0]]), [1]) == pytest.approx([expected])
     unfocused = compute_losses(SINGLE_LABEL, "focal", FixedLogits(LOGITS), [0, 1], gamma=0)
     assert unfocused == pytest.approx([cross_entropy(LOGITS[0], 0), cross_entropy(LOGITS[1], 1)])
@@ -139,7 +139,7 @@ def test_r_drop_matches_losses_computed_by_hand() -> None:
 
     first, second = (distribution(logits) for logits in LOGITS)
     expected = (cross_entropy(LOGITS[0], 1) + cross_entropy(LOGITS[1], 1)) / 2
-    # As in the paper, divided by 2 like the cross entropies, whose mean is used.
+    # The paper adds alpha times the mean divergence to the sum of the cross entropies. Here, all is divided by 2.
     expected += 3.0 * (divergence(first, second) + divergence(second, first)) / 2 / 2
     model = FixedLogits([LOGITS[0]], [LOGITS[1]])
     assert compute_losses(SINGLE_LABEL, "r_drop", model, [1], alpha=3.0) == pytest.approx([expected], rel=1e-5)

@@ -65,7 +65,7 @@ class RecordingSettings:
         return getattr(RunConfig(), name)
 
 
-def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
+def test_settings_by_group_key_lists_all_settings_that_groups_depend_on() -> None:
     rate_settings, group_settings = RecordingSettings(), RecordingSettings()
     base_rates(tiny_blocks(), cast("RunConfig", rate_settings))
     assert rate_settings.read == {*SETTINGS_BY_GROUP_KEY["base_lr"]}
@@ -77,7 +77,7 @@ def test_group_settings_lists_all_settings_that_groups_depend_on() -> None:
 def test_apply_schedule_multiplies_every_base_rate() -> None:
     optimizer = create_optimizer(tiny_blocks(), RunConfig(lr=1.0, head_lr=5.0, layer_decay=0.5))
     schedule = Schedule(Choice("linear"), num_warmup_steps=0, num_training_steps=4)
-    schedule.step()
+    schedule.step()  # the factor becomes 3 / 4
     apply_schedule(optimizer, schedule)
     assert learning_rates(optimizer) == pytest.approx(
         {"embeddings": 0.75 * 0.25, "layer.0": 0.75 * 0.5, "layer.1": 0.75, "head": 0.75 * 5}

@@ -17,7 +17,7 @@ from research.settings.options import resolve_options
 from research.settings.registries import STEP_COUNT_PARAMETERS
 from tests.shipped import shipped_names
 
-UNCONDITIONAL = [name for name in shipped_names(SCHEDULES) if name != "plateau"]
+INDEPENDENT_OF_METRICS = [name for name in shipped_names(SCHEDULES) if name != "plateau"]
 """Schedules that do not depend on a metric."""
 
 
@@ -50,13 +50,13 @@ def test_schedule_factor_is_between_zero_and_one_and_peaks_after_the_warmup(name
         assert values.index(max(values)) == (max(warmup, 1) if name == "triangular" else warmup)
 
 
-def test_one_cycle_stepped_per_epoch_starts_at_its_peak_and_never_reaches_zero() -> None:
-    # With --schedule_interval epoch, a schedule has one step per epoch.
+def test_one_cycle_of_few_steps_starts_at_its_peak_and_never_reaches_zero() -> None:
+    # With --schedule_interval epoch, a schedule has only one step per epoch.
     assert compute_factors("one_cycle", warmup=0, total=1) == pytest.approx([1.0])
     assert compute_factors("one_cycle", warmup=0, total=3) == pytest.approx([1.0, 0.75, 0.25], abs=1e-4)
 
 
-@pytest.mark.parametrize("name", UNCONDITIONAL)
+@pytest.mark.parametrize("name", INDEPENDENT_OF_METRICS)
 def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None:
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
     options = resolve_options(SCHEDULES, Choice(name), supplied_parameters=STEP_COUNT_PARAMETERS)
@@ -70,7 +70,7 @@ def test_schedule_has_the_factors_of_its_registered_scheduler(name: str) -> None
     assert compute_factors(name, warmup=3, total=20) == expected
 
 
-@pytest.mark.parametrize("name", UNCONDITIONAL)
+@pytest.mark.parametrize("name", INDEPENDENT_OF_METRICS)
 def test_schedule_restores_its_state(name: str) -> None:
     uninterrupted = compute_factors(name, warmup=2, total=12)
     interrupted = Schedule(Choice(name), num_warmup_steps=2, num_training_steps=12)
@@ -95,7 +95,7 @@ def test_one_cycle_rises_and_falls() -> None:
     assert values[0] == pytest.approx(1 / 25)  # the default of div_factor
     assert values[:5] == sorted(values[:5])
     assert values[4:] == sorted(values[4:], reverse=True)
-    assert 1 / 25 / 1e4 < values[-1] < 0.02  # one step before the end, where the factor would be 1 / 25 / 1e4
+    assert 1 / 25 / 1e4 < values[-1] < 0.02  # the factor would be 1 / 25 / 1e4 one step later
 
 
 def test_one_cycle_moves_momentum_inversely_to_the_learning_rate() -> None:
@@ -114,6 +114,7 @@ def test_one_cycle_moves_momentum_inversely_to_the_learning_rate() -> None:
             apply_schedule(optimizer, schedule)
             momenta.append(read_momentum(optimizer.param_groups[0]))
             schedule.step()
+        # The momentum falls from 0.95 to 0.85 while the learning rate rises.
         assert momenta[0] == pytest.approx(0.95)
         assert momenta[2] == pytest.approx(0.85)
         assert 0.93 < momenta[-1] < 0.95

@@ -29,7 +29,7 @@ WITH_ZERO_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 
 @pytest.fixture(scope="module")
 def minilm_with_probe() -> EncoderWithHead:
-    """Build a model of MiniLM, with its pretrained weights, and a probe head."""
+    """Build a model from MiniLM, with its pretrained weights, and a probe head."""
     task = SingleLabel(("bad", "good"))
     return build_model(
         RunConfig(head={"name": "probe", "initial_bias": 0.5}, attention_dropout=0.0, max_length=32, truncation="head"),
@@ -270,7 +270,7 @@ def test_pipeline_returns_the_models_predictions(minilm_with_probe: EncoderWithH
     classify = pipeline("text-classification", str(tmp_path))
     assert isinstance(classify.model, EncoderWithHead)
     batch = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
-    assert batch["input_ids"].shape == (2, 32)
+    assert batch["input_ids"].shape == (2, 32)  # the second text is truncated to max_length
     with torch.no_grad():
         expected = minilm_with_probe.eval()(**batch).logits.softmax(-1)
     classified = cast("list[list[dict[str, Any]]]", classify(texts, truncation=True, top_k=None))

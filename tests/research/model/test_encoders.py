@@ -39,7 +39,7 @@ FAMILIES_WITH_POOLER = {"albert", "bert", "mpnet", "roberta", "xlm-roberta"}
 
 @pytest.fixture
 def encoder_folder(tmp_path: Path) -> Path:
-    """Save a tiny encoder with a pooler and a tokenizer, and return its directory."""
+    """Save a tiny encoder with a pooler and a tokenizer, and return its folder."""
     AutoModel.from_config(tiny_config("bert")).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(minilm() / name, tmp_path)
@@ -155,6 +155,7 @@ def test_load_encoder_does_not_load_the_pretraining_head(
     weights = pretrained.base_model.state_dict()
     for name, parameter in encoder.named_parameters():
         assert torch.equal(parameter, weights[name]), name
+    # Nothing is reported about the weights that were not loaded.
     assert not caplog.text
     assert capfd.readouterr() == ("", "")
 
@@ -240,7 +241,7 @@ def test_load_encoder_suggests_a_conversion_that_works(encoder_folder: Path) -> 
         ("tokenizer.json", load_tokenizer, r"tokenizer.* tokenizer\.json"),
     ],
 )
-def test_load_refuses_an_incomplete_directory(
+def test_load_refuses_an_incomplete_folder(
     encoder_folder: Path, missing: str, load: Callable[[str], object], message: str
 ) -> None:
     (encoder_folder / missing).unlink()

@@ -67,7 +67,7 @@ def test_embeddings_block_contains_the_projection_of_the_embeddings(family: str)
     projections = [
         parameter for _, parameter in dict(encoder_blocks(encoder))["embeddings"] if parameter.shape == (32, 16)
     ]
-    assert len(projections) == 1
+    assert len(projections) == 1  # from embeddings of size 16 to hidden states of size 32
 
 
 def test_blocks_distinguish_layer_1_from_layer_10() -> None:
@@ -153,6 +153,7 @@ def test_set_dropout_refuses_a_family_without_known_fields_but_only_warns_for_at
 
 
 # modernbert and deberta-v2 use relative positions, so their encoders accept inputs of any length.
+# (The config of modernbert has a limit nevertheless.)
 @pytest.mark.parametrize("family", [family for family in FAMILY_NAMES if family not in {"modernbert", "deberta-v2"}])
 def test_longest_input_is_the_longest_accepted_by_the_encoder(family: str) -> None:
     encoder = build_tiny_encoder(family).eval()

@@ -292,7 +292,7 @@ def test_head_check_restores_the_model_and_the_random_state(accelerator: Acceler
     [
         {"head": "MeanWithPadding"},
         {"head": "MeanWithPadding", "freeze": ["encoder"], "cache_features": True},
-        {"timeline": [{"at": "2st", "replace_head": "NaNWithoutTokens"}]},
+        {"timeline": [{"at": "2st", "replace_head": "NaNWithoutTokens"}]},  # "2st": after step 2
         {
             "timeline": [{"when": "plateau(validation/loss, 1)", "replace_head": "NaNWithoutTokens"}],
             "evaluate_every": "1st",

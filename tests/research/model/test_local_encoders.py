@@ -12,6 +12,13 @@ from research.model.local_encoders import can_only_be_path, find_local_encoder
 REGISTERED = ("minilm",)
 
 
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make an empty folder the working directory, and return it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_local_encoder(str(tiny_encoder), REGISTERED) == tiny_encoder
     monkeypatch.chdir(tiny_encoder.parent)
@@ -27,13 +34,6 @@ def test_find_local_encoder_accepts_a_folder_with_a_config(tiny_encoder: Path, m
 @pytest.mark.parametrize("encoder", ["some/model", "some_model", "bert-base-uncased"])
 def test_find_local_encoder_returns_none_for_a_hub_id(encoder: str) -> None:
     assert find_local_encoder(encoder, REGISTERED) is None
-
-
-@pytest.fixture
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make an empty directory the working directory, and return it."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.usefixtures("empty_folder")

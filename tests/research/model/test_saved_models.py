@@ -1,4 +1,4 @@
-"""The directory of the model for --init_from is found."""
+"""The folder of the model for --init_from is found."""
 
 from __future__ import annotations
 

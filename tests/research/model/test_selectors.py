@@ -1,4 +1,4 @@
-"""Selectors match the same parts in every family. The expected parameter names are written out in this file."""
+"""Selectors match the same parts in every family. The expected parameter names are given by patterns in this file."""
 
 from __future__ import annotations
 

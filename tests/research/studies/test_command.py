@@ -97,8 +97,8 @@ def test_flag_overridden_in_some_arms_is_noted(tmp_path: Path) -> None:
     assert parse("--study", str(study)).notes == []
 
 
-def test_entries_of_a_study_file_that_match_no_value_of_the_flags_are_dropped_and_noted() -> None:
-    # heads.yaml has overrides for cnn and gru.
+def test_overrides_of_a_study_file_that_match_no_value_of_the_flags_are_dropped_and_noted() -> None:
+    # heads.yaml sets head_lr to 1e-2, and overrides it with 1e-3 for cnn and gru.
     command = parse("--study", "experiments/studies/heads.yaml", "--heads", "linear,{name: gru, gru_size: 8},lstm")
     (note,) = command.notes
     assert re.search(r"override.*\{'head': 'cnn'\}", note)
@@ -183,6 +183,7 @@ def test_every_study_setting_is_declared_and_has_a_flag() -> None:
         names = {item.name for item in dataclasses.fields(group)}
         assert declarations(group).keys() == names
         assert names <= program.flag_types.keys()
+    # A command line can contain both kinds of flags, so no name may be declared twice.
     assert not declarations(StudySettings).keys() & RUN.flag_types.keys()
 
 

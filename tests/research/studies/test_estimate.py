@@ -24,11 +24,11 @@ def test_estimate_uses_the_median_of_finished_trials() -> None:
         trial.id: finished_entry(trial, seconds)
         for trial, seconds in zip([*trials[:3], *trials[5:7]], (1.0, 2.0, 60.0, 10.0, 20.0), strict=True)
     }
-    # The failed trial runs again. The time of its failed run does not count.
+    # A failed trial runs again. The time of its failed run does not count.
     failed = StorageEntry(trials[7], TrialState.FAIL, {"seconds": 1e9}, key=0)
     missing = [*trials[3:5], *trials[7:]]
     estimate = estimate_time(missing, {**entries, failed.trial.id: failed}, num_workers=2, accelerate_config=None)
-    # Two linear trials of 2 seconds and three lstm trials of 15 seconds, on two workers.
+    # Two linear trials of 2 seconds and three lstm trials of 15 seconds (the medians), on two workers.
     assert estimate.seconds == (2 * 2.0 + 3 * 15.0) / 2
     linear_line, lstm_line = estimate.lines
     assert "linear: 2 x" in linear_line

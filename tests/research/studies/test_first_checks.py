@@ -20,7 +20,7 @@ def test_unknown_metric_is_refused() -> None:
     check_study(parse())
     with pytest.raises(UnknownNameError, match=r"'acuracy'.*'accuracy'"):
         check_study(parse("--metric", "acuracy"))
-    with pytest.raises(UnknownNameError, match="'pearson'"):
+    with pytest.raises(UnknownNameError, match="'pearson'"):  # a metric of regression
         check_study(parse("--metric", "pearson", "--task", "single_label"))
 
 

@@ -27,11 +27,11 @@ def test_impossible_fork_is_refused(tmp_path: Path) -> None:
         base = {"fork": f"{tmp_path}@4", "batch_size": 8, **settings}
         check_fork_points(expand(StudySpec(base=base, grid={"lr": [1e-5, 3e-5]})))
 
-    check(timeline=[{"at": "4st", "freeze": "encoder"}])  # raises no error
+    check(timeline=[{"at": "4st", "freeze": "encoder"}])  # "4st": after step 4; raises no error
     for settings, expected in (
         ({"fork": f"{tmp_path}@5"}, "step 5"),  # the only checkpoint is of step 4
-        ({"epochs": 0.5}, "3 steps"),
-        ({"max_steps": 4}, "4 steps"),
+        ({"epochs": 0.5}, "3 steps"),  # ends before the checkpoint
+        ({"max_steps": 4}, "4 steps"),  # ends at the checkpoint
         ({"timeline": [{"at": "2st", "freeze": "encoder"}]}, "2st"),  # before the checkpoint
         ({"timeline": [{"at": "9st", "freeze": "encoder"}]}, "9st"),  # after the end of training
     ):

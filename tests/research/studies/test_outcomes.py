@@ -116,7 +116,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
         study.metric_values("f1", "test")
 
 
-def test_values_refuses_a_split_without_labels() -> None:
+def test_metric_values_refuses_a_split_without_labels() -> None:
     outcome = Outcome(make_trial("linear", 0), Path("nowhere"), "finished", {"metrics": {"validation": {"loss": 1.0}}})
     study = StudyOutcomes(StudySpec(), Path("nowhere"), [outcome])
     assert [study.is_unlabelled(split) for split in ("validation", "test")] == [False, True]

@@ -1,4 +1,4 @@
-"""Times such as 2h or 90m are parsed."""
+"""Time limits such as 2h or 90m are parsed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_parse_seconds_converts_hours_minutes_and_seconds(text: str, seconds: fl
     assert parse_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0h", "2", "-1h", "2 hours", "1m2h", "10st"])
-def test_invalid_times_are_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "0h", "2", "-1h", "2 hours", "1m2h", "10st"])  # "10st": 10 steps
+def test_invalid_time_limits_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="2h"):  # the message gives 2h as an example
         parse_seconds(text)

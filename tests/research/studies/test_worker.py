@@ -70,7 +70,7 @@ def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypat
         ({}, False),
         ({"freeze": ["encoder.layer[0]"]}, False),
         ({"freeze": ["encoder"], "cache_features": False}, False),
-        ({"freeze": ["encoder"], "timeline": [{"at": "1st", "unfreeze": "encoder"}]}, False),
+        ({"freeze": ["encoder"], "timeline": [{"at": "1st", "unfreeze": "encoder"}]}, False),  # "1st": after step 1
         ({"freeze": ["encoder"], "hook": ["ema"]}, False),
         ({"freeze": ["encoder"], "compile": True}, False),
         ({"freeze": ["encoder"], "peft": "lora"}, False),
@@ -87,7 +87,7 @@ def test_trials_that_train_only_the_head_run_in_the_worker_process(
         assert not Worker(study, StudySpec(), tmp_path, accelerate_config="launcher.yaml").runs_in_process(config)
 
 
-def test_hidden_states_settings_exclude_the_head() -> None:
+def test_hidden_states_settings_are_those_that_hidden_states_depend_on() -> None:
     default = hidden_states_settings(RunConfig())
     assert hidden_states_settings(RunConfig(head="lstm", seed=3, lr=0.5)) == default
     for changed in ({"encoder": "other"}, {"data": "other"}, {"max_length": 99}, {"cache_dtype": "bf16"}):

@@ -36,7 +36,7 @@ def test_study_without_local_files_is_still_ranked(finished_study: StudyOutcomes
 
 
 def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: StudyOutcomes, tmp_path: Path) -> None:
-    outcome = finished_study.outcomes[5]
+    outcome = finished_study.outcomes[5]  # the last of six
     copy = Path(shutil.copytree(outcome.directory, tmp_path / "trials" / outcome.trial.id))
     (copy / "predictions" / "test.parquet").write_bytes(b"PAR1 and no more")
     contents = collect_contents(with_changed_outcomes(finished_study, {5: {"directory": copy}}))
@@ -46,7 +46,7 @@ def test_trial_with_damaged_predictions_is_skipped_and_named(finished_study: Stu
 
 
 def test_arms_with_different_data_are_not_compared_by_row(finished_study: StudyOutcomes) -> None:
-    trial = finished_study.outcomes[2].trial
+    trial = finished_study.outcomes[2].trial  # the first of the second of three arms
     changed_trial = dataclasses.replace(trial, settings={**trial.settings, "data": "rotten_tomatoes"})
     contents = collect_contents(with_changed_outcomes(finished_study, {2: {"trial": changed_trial}}))
     assert contents.reasons.keys() == {"rows", "models", "by length", "by label", "disagreements"}

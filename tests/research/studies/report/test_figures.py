@@ -41,7 +41,7 @@ def test_arm_names_do_not_overlap_if_curves_end_together() -> None:
 def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
     styles = arm_styles(ARMS)
     edits = [
-        ArmEdit(number=1, step=1, request="freeze()", arms=[(ARMS[3], 2)]),
+        ArmEdit(number=1, step=1, request="freeze()", arms=[(ARMS[3], 2)]),  # in two trials of the arm
         ArmEdit(number=2, step=7, request="freeze()", arms=[(arm, 1) for arm in ARMS]),
     ]
     curves = curves_of_one_seed(ARMS, [1, 40], [1.0, 0.5])

@@ -98,7 +98,7 @@ def output(use_session_cache: None, tiny_encoder: Path, tmp_path_factory: pytest
     return StudyOutput(study, printed.getvalue())
 
 
-def picture_texts_of(page: str) -> list[str]:
+def figure_texts_of(page: str) -> list[str]:
     """Return the text in all figures of a page, which must be valid XML."""
     sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)
     return ["\n".join(ET.fromstring(base64.b64decode(source)).itertext()) for source in sources]
@@ -132,18 +132,18 @@ def test_pages_show_names_without_control_characters(output: StudyOutput) -> Non
         assert "<script" not in page
         assert {*as_shown_on_pages(NAMES[:-1]), shorten(LONG_NAME, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
         assert LONG_NAME not in re.sub(r'title="[^"]*"', "", page), path
-        picture_texts = picture_texts_of(page)
-        assert picture_texts
-        assert not CONTROL_CHARACTERS.search("".join(picture_texts))
+        figure_texts = figure_texts_of(page)
+        assert figure_texts
+        assert not CONTROL_CHARACTERS.search("".join(figure_texts))
     study_page = pages[0].read_text(encoding="utf-8")
-    assert any(r"=\x1b[31mred" in text for text in picture_texts_of(study_page))
+    assert any(r"=\x1b[31mred" in text for text in figure_texts_of(study_page))
 
 
 def test_markdown_and_csv_show_escaped_names(output: StudyOutput) -> None:
     markdown = (output.study.directory / "report.md").read_text(encoding="utf-8")
     assert CONTROL_CHARACTERS.findall(markdown) == []
     assert "$" not in markdown
-    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown  # the study's question is not shown as a list
+    assert f"\n\\- {for_markdown(NAMES[1])}\n" in markdown  # the text of `about` is not shown as a list
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {for_markdown(name) for name in NAMES} <= {re.split(r"(?<!\\) ?\| ?", row)[1] for row in rows}
     with (output.study.directory / "results.csv").open(newline="", encoding="utf-8") as file:
@@ -170,6 +170,6 @@ def test_figures_and_the_dry_run_show_names_without_control_characters(output: S
     Terminal(file=printed).print(describe_dry_run(dataclasses.replace(plan, edits=edits)))
     assert CONTROL_CHARACTERS.findall(printed.getvalue()) == []
     for figure in (matrix, timeline_figure(plan.steps, edits)):
-        (picture_text,) = picture_texts_of(f'src="{embed_figure("", figure).source}"')
-        assert "$x$" in picture_text
-        assert not CONTROL_CHARACTERS.search(picture_text)
+        (figure_text,) = figure_texts_of(f'src="{embed_figure("", figure).source}"')
+        assert "$x$" in figure_text
+        assert not CONTROL_CHARACTERS.search(figure_text)

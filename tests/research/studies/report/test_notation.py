@@ -17,7 +17,7 @@ from research.studies.report.notation import (
     ("value", "text"),
     [(0.5, "0.5000"), (0.0, "0.0000"), (0.00012, "0.00012"), (123456.0, "1.23e+05"), (None, "-"), (float("nan"), "-")],
 )
-def test_decimal_formats_value(value: float | None, text: str) -> None:
+def test_decimals_are_readable_at_any_magnitude(value: float | None, text: str) -> None:
     assert format_decimal(value) == text
 
 
@@ -34,6 +34,6 @@ def test_p_values_are_not_rounded_across_the_significance_level(value: float | N
     assert format_p_value(value) == text
 
 
-def test_count_and_seconds_format_values() -> None:
+def test_thousands_and_seconds_are_rounded() -> None:
     assert (format_thousands(1234.4), format_thousands(None)) == ("1,234", "-")
     assert (format_seconds(0.1234), format_seconds(12.34), format_seconds(1234.5)) == ("0.123", "12.3", "1,234")

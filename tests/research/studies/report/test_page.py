@@ -31,7 +31,7 @@ from tests.builders.studies import (
     with_changed_outcomes,
 )
 
-PICTURES = {
+IMAGES = {
     "Means, confidence intervals and seeds",
     "Training loss",
     "Validation accuracy",
@@ -49,7 +49,7 @@ def test_page_renders_without_errors(page: Path, contents: Contents, tmp_path: P
     assert rendered.errors == []
     assert rendered.external_urls == [], "the page loads external resources"
     assert (rendered.window_width, rendered.page_width) == (width, width), "the page needs horizontal scrolling"
-    assert rendered.images.keys() == PICTURES
+    assert rendered.images.keys() == IMAGES
     assert all(rendered.images.values()), rendered.images
     assert f"Which is best? {HOSTILE}" in rendered.text
     assert "Missing results" not in rendered.text
@@ -132,6 +132,7 @@ def test_page_shows_missing_results(finished_study: StudyOutcomes, tmp_path: Pat
     study = with_changed_outcomes(
         dataclasses.replace(finished_study, directory=tmp_path, num_finished_outside_grid=3),
         {
+            # 0 and 1 are the trials of the baseline.
             0: {"state": "failed", "result": None, "error": failure},
             1: {"state": "waiting", "result": None},
             2: {"state": "running", "result": None},
@@ -184,7 +185,7 @@ def test_report_of_one_arm_and_one_seed_has_no_comparisons(finished_study: Study
     contents = collect_contents(study)
     rendered = open_page(write_contents(contents))
     assert rendered.errors == []
-    assert rendered.images.keys() == PICTURES
+    assert rendered.images.keys() == IMAGES
     assert all(rendered.images.values())
     assert "1 arm, 1 seed, 1 trial: 1 finished" in rendered.text
     assert [arm.comparison for arm in contents.ranked] == [None]
@@ -234,6 +235,7 @@ def test_report_supports_multi_label_and_regression_tasks(
     ranking = {row[0].split()[1]: row[1].split()[0] for row in table_cells("ranking", page.read_text())}
     assert ranking == {arm: f"{value:.4f}" for arm, value in values.items()}
     assert len(table_cells("models", page.read_text())) == 1
+    # For regression, the table of models says why it has no p values.
     assert ("not simply right" in rendered.text) == (task == "regression")
     if task == "multi_label":
         assert [row[0] for row in table_cells("by-label", page.read_text())] == ["<i>a</i>", "b"]

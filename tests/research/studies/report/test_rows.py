@@ -17,6 +17,7 @@ from research.tasks.base import TASKS
 from tests.builders.studies import study_with_predictions, with_changed_outcomes
 
 ORDINAL = Path(__file__).parents[2] / "tasks" / "ordinal.py"
+"""Plugin with the task `ordinal`, whose labels are numbered levels."""
 ARMS = {"a": [[0, 1, 1], [0, 0, 1]], "b": [[1, 1, 0]]}
 """For each arm, one list of predictions per seed."""
 LABELS = [0, 1, 0]
@@ -66,7 +67,7 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     with TASKS.isolated():
         changed_study = with_changed_outcomes(study, {0: {"trial": dataclasses.replace(trial, settings=settings)}})
         rows = read_rows(changed_study, "test")
-    # Distances between levels; single_label would give 1, 1, 0.
+    # The distance between label and prediction. In the task single_label, it would be True, True, False.
     assert rows.correctness_by_arm["a"][0].tolist() == [0, 0, 2]
 
 
@@ -75,7 +76,7 @@ def test_task_setting_takes_precedence_over_the_guessed_task(tmp_path: Path) -> 
     [
         ({"id": [0, 10, 30]}, "test rows"),
         ({"label": [0, 1, 1]}, "test rows"),
-        ({"score_other": [0.5, 0.5, 0.5]}, "different labels"),
+        ({"score_other": [0.5, 0.5, 0.5]}, "different labels"),  # probabilities of an additional label
     ],
 )
 def test_different_rows_or_labels_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

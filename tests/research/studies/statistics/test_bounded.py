@@ -15,13 +15,13 @@ from research.tasks.metric_names import metric_bounds
 
 def test_bounded_interval_is_on_the_logit_scale() -> None:
     low, high = bounded_interval(0.9, half_width=0.05, bounds=(0.0, 1.0))
-    slope = 1 / (0.9 * 0.1)
+    slope = 1 / (0.9 * 0.1)  # of the logit function at 0.9
     assert (low, high) == pytest.approx((expit(logit(0.9) - 0.05 * slope), expit(logit(0.9) + 0.05 * slope)))
 
 
 def test_interval_of_a_correlation_matches_fishers_z() -> None:
     low, high = bounded_interval(0.6, half_width=0.1, bounds=(-1.0, 1.0))
-    slope = 1 / (1 - 0.6**2)
+    slope = 1 / (1 - 0.6**2)  # of atanh at 0.6
     assert (low, high) == pytest.approx(
         (math.tanh(math.atanh(0.6) - 0.1 * slope), math.tanh(math.atanh(0.6) + 0.1 * slope))
     )

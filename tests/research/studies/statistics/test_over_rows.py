@@ -51,7 +51,7 @@ def test_models_with_the_same_errors_have_p_value_one() -> None:
     assert (comparison.p, comparison.exact) == (1, True)
 
 
-def test_bootstrap_resamples_pairs_of_rows() -> None:
+def test_bootstrap_resamples_the_same_rows_for_both_models() -> None:
     correctness = np.random.default_rng(0).normal(size=50)
     bootstrap = bootstrap_rows([correctness + 0.5], [correctness])
     assert bootstrap.difference == pytest.approx(0.5)

@@ -52,6 +52,7 @@ def test_enormous_effects_need_the_minimum_number_of_seeds() -> None:
 
 
 def test_difference_that_needs_too_many_seeds_is_out_of_reach() -> None:
+    # Effects just above and just below the smallest one for which MAX_SEEDS are enough.
     assert power(0.0887, MAX_SEEDS, 0.05) > 0.8 > power(0.0885, MAX_SEEDS, 0.05)
     assert seeds_needed(0.0887, 1.0, num_seeds=5).total is not None
     needed = seeds_needed(0.0885, 1.0, num_seeds=5)

@@ -17,18 +17,6 @@ from tests.limits import HANG_LIMIT
 from tests.messages import collect_messages
 
 
-def test_call_is_not_retried_if_the_process_should_stop(tmp_path: Path) -> None:
-    policy = RetryPolicy("The storage", should_stop=lambda: True)
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
-    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
-        connection.execute("create table a (b)")
-        connection.execute("begin exclusive")
-        with pytest.raises(OperationalError):
-            policy.call(lambda: engine.connect().exec_driver_sql("select * from a"))
-    engine.dispose()
-    assert policy.last_outage is None
-
-
 @contextlib.contextmanager
 def locked_database(path: Path) -> Iterator[sqlite3.Connection]:
     """Keep a database locked by a second connection until that connection ends its transaction."""
@@ -36,6 +24,15 @@ def locked_database(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("create table a (b)")
         connection.execute("begin exclusive")
         yield connection
+
+
+def test_call_is_not_retried_if_the_process_should_stop(tmp_path: Path) -> None:
+    policy = RetryPolicy("The storage", should_stop=lambda: True)
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
+    with locked_database(tmp_path / "a.db"), pytest.raises(OperationalError):
+        policy.call(lambda: engine.connect().exec_driver_sql("select * from a"))
+    engine.dispose()
+    assert policy.last_outage is None
 
 
 def test_call_is_retried_until_the_storage_responds(tmp_path: Path) -> None:

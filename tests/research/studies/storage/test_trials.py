@@ -18,7 +18,7 @@ def with_axes(trial: Trial, **axes: object) -> Trial:
 
 def test_trial_survives_a_round_trip_through_optuna() -> None:
     trial = with_axes(make_trial("lstm", 3), head={"name": "lstm"}, seed=3)
-    (waiting,) = make_waiting_trials([trial], [trial], [])
+    (waiting,) = make_waiting_trials(new=[trial], grid=[trial], existing=[])
     entry = read_entry(waiting)
     assert entry is not None
     assert entry.trial == trial  # all fields, including axes and settings
@@ -32,7 +32,7 @@ def test_distributions_contain_all_values_of_the_axes() -> None:
         for head in ("linear", "lstm")
         for seed, lr in enumerate((0.1, 0.2))
     ]
-    added = make_waiting_trials(grid[:1], grid, [])
+    added = make_waiting_trials(new=grid[:1], grid=grid, existing=[])
     distributions = added[0].distributions
     assert distributions["head"] == CategoricalDistribution(["linear", "lstm"])
     assert distributions["smoke"] == CategoricalDistribution([True])
@@ -40,7 +40,7 @@ def test_distributions_contain_all_values_of_the_axes() -> None:
     assert isinstance(distributions["lr"], FloatDistribution)
     # Optuna keeps the first list of choices, so a value that was added later is in the attributes only.
     later = with_axes(make_trial("gru", 0), head="gru", seed=0, lr=0.1, smoke=True)
-    (added_later,) = make_waiting_trials([later], [*grid, later], added)
+    (added_later,) = make_waiting_trials(new=[later], grid=[*grid, later], existing=added)
     assert "head" not in added_later.distributions
     assert added_later.params == {"seed": 0, "lr": 0.1, "smoke": True}
     assert added_later.user_attrs["axes"]["head"] == "gru"

@@ -192,6 +192,7 @@ def choose_precision(config: RunConfig) -> Precision:
 
 
 def _computes_in_bf16(on_gpu: bool) -> bool:
+    """Return whether the hardware supports bf16, so that it is not emulated."""
     if on_gpu:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -45,7 +45,7 @@ def refuse_changed_settings(checkpoint: Path, changes: list[str], *, is_fork: bo
             f"A fork of {checkpoint} cannot change these settings: {listed}. To change the model, use edits "
             "(--timeline). For different data or a different seed, start a new run; --init_from loads these weights."
         )
-    run, name = checkpoint.parent.parent, checkpoint.name  # --fork takes step-400 for the folder step-00000400
+    run, name = checkpoint.parent.parent, checkpoint.name  # --fork accepts step-400 for step-00000400
     raise CheckpointError(
         f"{checkpoint} belongs to a run with different settings: {listed}. Resume with the same settings, or "
         f"fork the run to change them: --fork {run}@{re.sub('-0+', '-', name)}."

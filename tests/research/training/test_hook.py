@@ -134,7 +134,7 @@ def test_points_are_called_in_the_documented_order(config: RunConfig) -> None:
     ]
 
 
-def test_hook_can_change_batches_and_gradients_and_log_values(config: RunConfig) -> None:
+def test_hook_can_change_batches_access_gradients_and_log_values(config: RunConfig) -> None:
     widths: list[int] = []
 
     class ChangeTraining(Hook):

@@ -75,19 +75,19 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
 
 
 def describe_dry_run(dry_run: DryRun) -> Group:
-    """Return what `print_dry_run` prints: lines about the run, its edits and its conditions, and a table of rates."""
+    """Return what `print_dry_run` prints: the run, its edits, a table of rates, and what only the run will show."""
     return Group(
         *_describe_run(dry_run),
         "",
         *_describe_edits(dry_run),
         "",
         _make_rate_table(dry_run),
-        *_describe_conditions(dry_run),
+        *_describe_open_questions(dry_run),
     )
 
 
 def split_at_edits(dry_run: DryRun) -> list[Sequence[StepPlan]]:
-    """Split the steps into ranges, each of which ends where an edit is due."""
+    """Split the steps into ranges within which no edit is applied."""
     num_earlier, num_steps = dry_run.steps[0].step - 1, len(dry_run.steps)  # a fork does not start at step 1
     indices_after_edits = (record.step - num_earlier for record in dry_run.edits)
     starts = sorted({0, *(index for index in indices_after_edits if 0 <= index < num_steps)})
@@ -155,7 +155,8 @@ def _format_rate(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _describe_conditions(dry_run: DryRun) -> list[str]:
+def _describe_open_questions(dry_run: DryRun) -> list[str]:
+    """Describe what only the run will show: conditional edits, rates of the schedule plateau, and edits by hooks."""
     lines = []
     for entry in dry_run.plan.timeline.conditional:
         lines.append(

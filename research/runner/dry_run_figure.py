@@ -14,7 +14,7 @@ from research.system.plain_text import for_figure
 MAX_POINTS = 2000
 """Number of points to which longer curves are sampled. The steps around every edit are drawn in addition."""
 MAX_LISTED = 20
-"""Maximum number of edits listed in the caption, which gives only the number of all further edits."""
+"""Maximum number of edits listed in the caption. Further edits are only counted."""
 MAX_EDIT_CHARACTERS = 300
 """Maximum number of characters of an edit in the caption."""
 

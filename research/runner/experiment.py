@@ -79,7 +79,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
     (directory,) = _broadcast_from_main([directory])
     is_restart = was_restarted()
     if is_restart:
-        config = dataclasses.replace(config, resume="auto")  # not in the command, which the launcher repeats unchanged
+        config = dataclasses.replace(config, resume="auto")  # the launcher repeats the original command
     if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
         with fail_together(accelerator):
             if accelerator.is_main_process:

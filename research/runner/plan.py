@@ -128,7 +128,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
 
     hooks: list[Hook] = [FollowTimeline(timeline)]
     if config.best_metric is not None:
-        # Before the user's hooks, so that it saves the evaluated weights: ema, for example, restores the trained ones.
+        # Before the user's hooks: it must save the evaluated weights before hooks such as ema restore the trained ones.
         hooks.append(BestModel(metric=config.best_metric))
     hooks += [*user_hooks, Progress(), Evaluation(every=to_num_steps(config.evaluate_every))]
     if config.patience is not None:

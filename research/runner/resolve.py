@@ -89,6 +89,7 @@ def check_compiler(config: RunConfig) -> None:
 
 def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
     """Return the defaults of all settings and options for a task, with the precision of the given settings."""
-    # The default, auto, may be refused here: the launcher may request fp16 on a machine without a GPU.
+    # The precision is not set to its default, auto: it may differ from the run's, or be refused on this machine (fp16
+    # without a GPU, if the launcher requests it).
     default = RunConfig(mixed_precision=config.mixed_precision)
     return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}

@@ -1,4 +1,4 @@
-"""Create the accelerator of each process, and check that the launch is as the settings and the launcher request."""
+"""Create the accelerator of each process, and check that accelerate set up what was requested."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1:  # registered only once, even if this process starts several runs
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
-    # torchrun started this process with its own store, which survives restarts: see rounds.py.
+    # Under torchrun, the store of the processes belongs to torchrun and survives restarts: see rounds.py.
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
         join_processes()
     # An earlier run in the same process may have used a different precision, which accelerate would keep.
@@ -192,6 +192,7 @@ def choose_precision(config: RunConfig) -> Precision:
 
 
 def _computes_in_bf16(on_gpu: bool) -> bool:
+    """Return whether the hardware supports bf16, so that it is not emulated."""
     if on_gpu:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -115,7 +115,7 @@ class Run(Editable, Protocol):
 
     @property
     def latest_edits(self) -> list[Record]:
-        """Records of the edits applied at the latest boundary at which edits were applied. Meant for `after_edits`."""
+        """Records of the edits that were last applied, all at one boundary. Meant for `after_edits`."""
         ...
 
     @property

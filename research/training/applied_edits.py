@@ -32,7 +32,7 @@ class AppliedEdits:
         self.journal: list[Record] = []
         """The records of all edits, skipped edits included."""
         self.latest: list[Record] = []
-        """The records of the edits that were last applied together, for after_edits."""
+        """The records of the edits that were last applied, all at one boundary; for after_edits."""
         self.is_replaying = False
         """Whether a checkpoint's edits are being applied again. If so, their messages and logged values are dropped,
         since they appeared when the edits were first applied."""
@@ -52,7 +52,7 @@ class AppliedEdits:
             self.is_replaying = False
 
     def record(self, records: Sequence[Record]) -> None:
-        """Report and store edits that passed the audit together. `journal` must contain them already."""
+        """Report and store the edits of one boundary after their audit. `journal` already contains them."""
         self.latest = [*records]
         self._write(records)
 

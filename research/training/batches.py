@@ -57,8 +57,8 @@ class Batches:
         """Return a micro-batch's rows as a batch on this process's device."""
         self.heap_trimmer.count_batch()
         # Evaluations use the greatest maximum length that the model was ever trained with, not the current one.
-        longest = None if split == "train" else model.config.max_input_length
-        batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=longest)
+        max_length = None if split == "train" else model.config.max_input_length
+        batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=max_length)
         if self.features is not None:
             self.disable_cache_if(self.features.why_unusable(model))
         if self.features is not None:

@@ -71,9 +71,11 @@ def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> 
 def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     """Apply edits, update optimizer and wrappers, audit the result, and write the journal; called on every process.
 
+    If one process fails, all processes raise an error.
+
     Raises:
-        EditError: on every process, if an edit fails on any process.
-        AuditError: on every process, if the audit fails.
+        EditError: if an edit fails, or if an edit or the audit fails on another process.
+        AuditError: if the audit fails.
     """
     records: list[Record] = []
     head = run.encoder_with_head.head

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 NUM_ROWS_SHOWN = 10
+"""Maximum number of rows listed in a message."""
 
 
 class NonFiniteError(ValueError):

@@ -23,8 +23,9 @@ from research.system.launcher import is_switch_on
 AGREEMENT_TIMEOUT = timedelta(minutes=10)
 """How long to wait for the other processes. Imports alone can take minutes on a busy disk."""
 POLL_SECONDS = 0.05
+"""Pause between two looks at the store."""
 ROUNDS = "midway/rounds"
-"""Key of the number of rounds in the store."""
+"""Key in the store that holds the number of rounds started so far."""
 
 _round = 1
 """Number of the round in which this process joined, from 1."""

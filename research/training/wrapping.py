@@ -43,7 +43,7 @@ class Wrapped:
         return sum(parameter.numel() for parameter in self.trainable)
 
     def fits(self, model: nn.Module) -> bool:
-        """Return whether the trainable parameters are the same as when the wrappers were created."""
+        """Return whether the same parameters, in the same order, are trainable as when the wrappers were created."""
         now = trainable_parameters(model)
         return len(now) == len(self.trainable) and all(map(operator.is_, now, self.trainable))
 

@@ -17,7 +17,7 @@ from research.settings.times import parse_time
 from research.tasks.metric_names import check_metric_name
 
 _TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector}
-"""Values of the names that annotations of options may use, besides builtins."""
+"""Types that annotations of options may use, by name; builtins may be used too."""
 _CHECKS = {
     check.__name__: check
     for check in (require_one_of, require_positive, require_probability, parse_time, check_metric_name)

@@ -45,7 +45,7 @@ def refuse_changed_settings(checkpoint: Path, changes: list[str], *, is_fork: bo
             f"A fork of {checkpoint} cannot change these settings: {listed}. To change the model, use edits "
             "(--timeline). For different data or a different seed, start a new run; --init_from loads these weights."
         )
-    run, name = checkpoint.parent.parent, checkpoint.name  # --fork takes step-400 for the folder step-00000400
+    run, name = checkpoint.parent.parent, checkpoint.name  # --fork accepts step-400 for step-00000400
     raise CheckpointError(
         f"{checkpoint} belongs to a run with different settings: {listed}. Resume with the same settings, or "
         f"fork the run to change them: --fork {run}@{re.sub('-0+', '-', name)}."
@@ -107,16 +107,16 @@ def find_fork_checkpoint(fork: str) -> Path:
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
     """
-    point = parse_fork(fork)
-    if point.step is None:
-        newest = newest_checkpoint(point.run)
+    fork_point = parse_fork(fork)
+    if fork_point.step is None:
+        newest = newest_checkpoint(fork_point.run)
         if newest is None:
             raise CheckpointError(
-                f"--fork {fork}: {point.run} has no usable checkpoint. Train that run again with --save_every."
+                f"--fork {fork}: {fork_point.run} has no usable checkpoint. Train that run again with --save_every."
             )
         return newest
     check_fork_step_exists(fork)
-    (checkpoint,) = (each for each in list_checkpoints(point.run) if step_of(each) == point.step)
+    (checkpoint,) = (each for each in list_checkpoints(fork_point.run) if step_of(each) == fork_point.step)
     check_checkpoint(checkpoint, "--fork")
     return checkpoint
 
@@ -129,10 +129,14 @@ def check_fork_step_exists(fork: str) -> None:
     Raises:
         CheckpointError: if the checkpoint does not exist.
     """
-    point = parse_fork(fork)
-    steps = [step_of(checkpoint) for checkpoint in list_checkpoints(point.run)]
-    if point.step is None and not steps:
-        raise CheckpointError(f"--fork {fork}: {point.run} has no checkpoint. Train that run again with --save_every.")
-    if point.step is not None and point.step not in steps:
+    fork_point = parse_fork(fork)
+    steps = [step_of(checkpoint) for checkpoint in list_checkpoints(fork_point.run)]
+    if fork_point.step is None and not steps:
+        raise CheckpointError(
+            f"--fork {fork}: {fork_point.run} has no checkpoint. Train that run again with --save_every."
+        )
+    if fork_point.step is not None and fork_point.step not in steps:
         listed = ", ".join(map(str, steps)) or "none"
-        raise CheckpointError(f"--fork {fork}: no checkpoint of step {point.step}. Steps with a checkpoint: {listed}.")
+        raise CheckpointError(
+            f"--fork {fork}: no checkpoint of step {fork_point.step}. Steps with a checkpoint: {listed}."
+        )

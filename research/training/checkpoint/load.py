@@ -91,7 +91,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
         for name, now in rounding_environment(accelerator.device).items()
         if (before := state["environment"].get(name)) != now
     ]
-    # If a setting of the feature cache has changed, the run decides anew whether it uses stored hidden states.
+    # If a setting of the feature cache has changed, the run decides again whether to use stored hidden states.
     cache_settings = names_where(lambda declared: declared.affects_feature_cache)
     if all(getattr(run.config, name) == state["settings"].get(name) for name in cache_settings):
         run.batches.cache_disabled = state["cache_disabled"]

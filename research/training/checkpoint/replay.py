@@ -40,8 +40,8 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     if trainable is not None and (changed := _restore_trainable(run.encoder_with_head, trainable)):
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         run.print(
-            "After the edits were applied again, different parameters were trainable than in the checkpoint. Their "
-            f"state in the checkpoint was restored: {listed}."
+            "After the edits were applied again, some parameters that were frozen in the checkpoint were trainable, or "
+            f"the reverse. They were set as in the checkpoint: {listed}."
         )
     update_wrappers(run, [record.request for record in records])
 

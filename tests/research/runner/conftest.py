@@ -36,7 +36,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
         "mixed_precision": "no",
         "num_threads": 1,
         "evaluate_every": None,
-        "save_every": "2st",
+        "save_every": "2st",  # after step 2, and at the end, after step 3
         "log_with": [],
         "report": False,
     }

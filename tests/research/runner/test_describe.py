@@ -42,7 +42,7 @@ def test_describe_run_gives_parameters_steps_and_processes(start_run: StartRun) 
     assert str(run.directory) in directory_line
 
 
-def test_peak_memory_bytes_has_the_order_of_magnitude_of_a_process_with_torch(start_run: StartRun) -> None:
+def test_peak_memory_bytes_exceeds_50_mib_in_a_process_with_torch(start_run: StartRun) -> None:
     assert peak_memory_bytes(start_run().accelerator) > 50 * 2**20
 
 

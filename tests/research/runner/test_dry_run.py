@@ -87,7 +87,7 @@ def test_dry_run_lists_conditional_edits_hooks_and_a_schedule_that_follows_the_v
         ("{every: 20st, scale_lr: 0.5}", r"timeline entry 1: every 20st .*\b18\b"),
         ("{at: 10%, freeze: encodr}", r"'encodr'.*'encoder'"),
         ("{at: 10%, freeze: 'encoder.layer[5]'}", r"encoder\.layer\[5\].* no parameter"),
-        ("{at: 10%, freeze: all}", r"step 2 nothing .*frozen"),
+        ("{at: 10%, freeze: all}", r"step 2 nothing .*frozen"),  # 10% of 18 steps are 2 steps
         ("{at: 10%, scale_lr: {factor: 0.5, modules: 'name:*bias'}}", r"name:\*bias.* part of"),
         ("{at: 10%, replace_head: lsmt}", r"'lsmt'.*'lstm'"),
         ("{at: 10%, merge_lora: true}", r"timeline entry 1.*no adapters"),

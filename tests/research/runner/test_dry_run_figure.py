@@ -80,4 +80,4 @@ def test_timeline_figure_samples_long_runs_but_keeps_steps_around_edits() -> Non
     assert len(drawn) < 1.1 * MAX_POINTS  # the sampled steps, and a few around the edits
     assert {*range(102, 128), 3 * MAX_POINTS - 1} <= drawn  # the steps around the edits, and the last step
     lines = caption.texts[0].get_text().splitlines()
-    assert (len(lines), lines[-1]) == (MAX_LISTED + 1, "and 5 more")
+    assert (len(lines), lines[-1]) == (MAX_LISTED + 1, f"and {len(edits) - MAX_LISTED} more")

@@ -1,4 +1,4 @@
-"""Python tags in YAML (in recipes, flags and the settings of a forked run) never run code; names stay inside runs/.
+"""Python tags in YAML (in recipes, flags and the settings of a forked run) never run code; --name cannot leave runs/.
 
 The fixture `must_not_be_created` asserts after each test that no code was run.
 """
@@ -24,7 +24,7 @@ TAGS = (
 
 
 @pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("setting", ["head: {}", "hook: [{}]", "timeline: [{{at: 1st, unfreeze: {}}}]", "{}"])
+@pytest.mark.parametrize("setting", ["head: {}", "hook: [{}]", "timeline: [{{at: 5st, unfreeze: {}}}]", "{}"])
 def test_recipe_with_a_python_tag_is_rejected_without_running_it(
     must_not_be_created: Path, tmp_path: Path, setting: str, tag: str
 ) -> None:
@@ -36,7 +36,7 @@ def test_recipe_with_a_python_tag_is_rejected_without_running_it(
 
 
 @pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("flag", ["--head", "--hook", "--hook=[{}]", "--timeline={{at: 1st, unfreeze: {}}}", "--lr"])
+@pytest.mark.parametrize("flag", ["--head", "--hook", "--hook=[{}]", "--timeline={{at: 5st, unfreeze: {}}}", "--lr"])
 def test_python_tag_in_a_flag_is_not_run(must_not_be_created: Path, tag: str, flag: str) -> None:
     value = tag.replace("MARKER", str(must_not_be_created))
     argument = flag.format(value) if "=" in flag else f"{flag}={value}"

@@ -16,7 +16,7 @@ from tests.research.model.tiny_encoders import tiny_model
 
 @pytest.fixture
 def saved_model(tmp_path: Path) -> Path:
-    """A saved model with all weights set to 0.5."""
+    """A saved model with three labels, and all weights set to 0.5."""
     model = tiny_model("bert")
     with torch.no_grad():
         for parameter in model.parameters():

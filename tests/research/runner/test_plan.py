@@ -30,7 +30,7 @@ class UserHook(Hook):
 
 
 def test_user_hooks_run_before_evaluation_logging_and_saving(start_run: StartRun) -> None:
-    run = start_run([UserHook()], hook=["ema"], best_metric="loss", evaluate_every="1st", patience=2, profile=True)
+    run = start_run([UserHook()], hook=["ema"], best_metric="loss", evaluate_every="2st", patience=2, profile=True)
     hook_types = [type(hook) for hook in run.hooks]
     assert [hook_type.__name__ for hook_type in hook_types[2:4]] == ["UserHook", "ExponentialMovingAverage"]
     assert hook_types[:2] == [FollowTimeline, BestModel]
@@ -50,13 +50,14 @@ def test_block_names_are_in_the_order_of_the_model(start_run: StartRun) -> None:
 
 def test_planned_edits_are_requested_by_their_hook() -> None:
     blocks = ["embeddings", "layer.0", "layer.1", "head"]
-    user_hook = UserHook([{"at": "1st", "scale_lr": 0.5}])
+    user_hook = UserHook([{"at": "5st", "scale_lr": 0.5}])
     entries = entries_planned_by_hooks([user_hook, GradualUnfreezing(over="3st")], RunConfig(), blocks)
     assert [entry.requested_by for entry in entries] == ["hook UserHook", *["hook GradualUnfreezing"] * 4]
-    assert [str(entry.at) for entry in entries] == ["1st", "0%", "1st", "2st", "3st"]
+    # GradualUnfreezing freezes before training, and unfreezes a part of the encoder after steps 1, 2 and 3.
+    assert [str(entry.at) for entry in entries] == ["5st", "0%", "1st", "2st", "3st"]
 
 
 @pytest.mark.parametrize("planned", ["soon", ["soon"]])
-def test_timeline_of_a_hook_that_is_not_a_list_of_entries_is_rejected(planned: Any) -> None:
+def test_hook_whose_timeline_is_not_a_list_of_entries_is_rejected(planned: Any) -> None:
     with pytest.raises(ValueError, match=r"hook 'UserHook' .*soon"):
         entries_planned_by_hooks([UserHook(planned)], RunConfig(), [])

@@ -24,7 +24,7 @@ def test_set_up_builds_the_model_once_and_a_copy_on_the_meta_device_once(
         devices.append(self.device.type)
 
     monkeypatch.setattr(EncoderWithHead, "__init__", record)
-    start_run(hook=[{"name": "gradual_unfreezing", "over": "2st"}], timeline=[{"at": "1st", "scale_lr": 0.5}])
+    start_run(hook=[{"name": "gradual_unfreezing", "over": "2st"}], timeline=[{"at": "3st", "scale_lr": 0.5}])
     assert sorted(devices) == ["cpu", "meta"]
 
 

@@ -31,6 +31,7 @@ def test_ensure_features_stores_every_split_once_if_the_encoder_is_frozen(
     assert can_use_features
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
     assert len({path.parent for path in stored}) == 3  # one folder for each split
+    # Layer 0 is the output of the embeddings; the encoder has two more layers.
     assert {f"layer-{layer}.bin" for layer in range(3)} <= {path.name for path in stored}
     can_use_features = ensure_features(frozen, "last")  # the last layer is already stored
     assert can_use_features

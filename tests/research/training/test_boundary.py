@@ -74,7 +74,7 @@ def test_edit_is_applied_at_the_next_boundary(start_run: StartRun, point: str) -
 def test_edit_is_refused_at_points_without_a_boundary_before_the_next_checkpoint(
     start_run: StartRun, point: str
 ) -> None:
-    timeline = [{"at": "1st", "scale_lr": 0.5}]  # an edit, so that after_edits is called
+    timeline = [{"at": "2st", "scale_lr": 0.5}]  # an edit, so that after_edits is called
     run = start_run([make_requesting_hook(point, freeze="encoder")], timeline=timeline)
     with pytest.raises(EditError, match=f"freeze.* {point} .*hook Requesting"):
         train(run)
@@ -94,6 +94,7 @@ def test_edit_requested_after_the_last_boundary_is_reported_as_not_applied(
 
 def test_edits_of_one_boundary_are_applied_in_order(start_run: StartRun) -> None:
     hook = make_requesting_hook("after_step", replace_head="mean", reinitialize="encoder.layer[1]", scale_lr=0.5)
+    # The timeline and the hook request their edits at the same time: after step 1.
     run = start_run([hook], timeline=[{"at": "1st", "freeze": "encoder.embeddings"}])
     train(run)
     assert [record.name for record in run.journal] == ["freeze", "replace_head", "reinitialize", "scale_lr"]
@@ -167,7 +168,7 @@ def test_edits_that_were_never_due_are_reported(start_run: StartRun) -> None:
             run.stop("enough")
 
     timeline = [
-        {"at": "1st", "scale_lr": 0.5},
+        {"at": "1st", "scale_lr": 0.5},  # after step 1, before the run ends
         {"at": "100%", "freeze": "encoder"},
         {"when": "above(validation/loss, 99)", "set_dropout": 0.2},
     ]

@@ -48,7 +48,7 @@ def settings(tiny_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     """Settings of a run with two steps, and an evaluation after each."""
     return tiny_settings | {
         "max_steps": 2,
-        "evaluate_every": "1st",
+        "evaluate_every": "1st",  # every step
         "log_with": [],
         "output_dir": str(tmp_path / "run"),
     }
@@ -116,7 +116,7 @@ def test_evaluation_with_nonfinite_logits_has_no_metrics_and_is_never_the_best(
 
 
 def test_model_with_the_best_loss_of_an_earlier_objective_is_not_tested(settings: dict[str, Any]) -> None:
-    timeline = [{"at": "1st", "set_objective": "focal"}]
+    timeline = [{"at": "1st", "set_objective": "focal"}]  # after step 1
     config = RunConfig(**settings, on_nonfinite="skip", best_metric="loss", timeline=timeline)
     # The only evaluation with the new objective has no loss.
     result = run_experiment(config, hooks=[Overflow("validation", 2)])

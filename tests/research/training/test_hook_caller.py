@@ -57,7 +57,7 @@ class Doubles(Hook):
 
 
 class Halves(Hook):
-    """Removes half of the labels, so that the batch has two different numbers of rows."""
+    """Removes half of the labels, so that the batch has fewer labels than inputs."""
 
     def on_batch(self, run: Run, batch: Batch) -> Batch:
         return dataclasses.replace(batch, labels=batch.labels[: len(batch) // 2])

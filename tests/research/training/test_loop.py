@@ -47,7 +47,7 @@ def test_train_step_loss_is_the_mean_over_its_rows(start_run: StartRun) -> None:
 def test_train_step_clips_gradients_by_their_norm(start_run: StartRun) -> None:
     change_norms: list[float] = []
     gradient_norms: list[float] = []
-    for limit in (0.0, 0.01):
+    for limit in (0.0, 0.01):  # 0 disables clipping
         plain_sgd = {"optimizer": "sgd", "lr": 1.0, "head_lr": 1.0, "layer_decay": 1.0, "weight_decay": 0.0}
         run = start_run(max_steps=1, schedule="constant", warmup="0st", max_grad_norm=limit, **plain_sgd)
         before = [parameter.detach().clone() for parameter in run.model.parameters()]

@@ -16,12 +16,12 @@ from research.runner.first_checks.timeline import check_timeline
         ({"timeline": [{"at": "3x", "freeze": "head"}]}, r"timeline entry 1: .*'3x'"),
         ({"timeline": [{"every": 3, "freeze": "head"}]}, r"timeline entry 1: .*'3'"),
         (
-            {"timeline": [{"at": "1st", "freeze": "head"}, {"at": "1st", "frezze": "head"}]},
+            {"timeline": [{"at": "5st", "freeze": "head"}, {"at": "5st", "frezze": "head"}]},
             r"timeline entry 2: .*'frezze'.*'freeze'",
         ),
-        ({"timeline": [{"at": "1st", "freeze": "haed"}]}, r"'haed'.*'head'"),
-        ({"timeline": [{"at": "1st", "replace_head": {"name": "lstm", "size": 8}}]}, r"'lstm' 'size'.*'lstm_size'"),
-        ({"timeline": [{"at": "1st", "set_objective": "focl"}]}, r"'focl'.*'focal'"),
+        ({"timeline": [{"at": "5st", "freeze": "haed"}]}, r"'haed'.*'head'"),
+        ({"timeline": [{"at": "5st", "replace_head": {"name": "lstm", "size": 8}}]}, r"'lstm' 'size'.*'lstm_size'"),
+        ({"timeline": [{"at": "5st", "set_objective": "focl"}]}, r"'focl'.*'focal'"),
         ({"timeline": [{"when": "below(validation/los, 1)", "freeze": "head"}]}, r"'los'.*'loss'"),
         ({"freeze": ["encodr"]}, r"--freeze: .*'encodr'.*'encoder'"),
         ({"max_steps": 10, "timeline": [{"at": "11st", "freeze": "head"}]}, r"11st .*\b10\b"),
@@ -46,4 +46,4 @@ def test_check_timeline_accepts_entries_whose_validity_depends_on_data_or_plugin
     check_timeline(RunConfig(timeline=late_entry))  # the number of rows is unknown
     check_timeline(RunConfig(timeline=[{"at": "9ep", "freeze": "head"}], max_steps=10))
     check_timeline(RunConfig(timeline=late_entry, max_steps=10, smoke=True))  # --smoke changes max_steps
-    check_timeline(RunConfig(timeline=[{"at": "1st", "mine": 3}], plugin=["mine.py"]))
+    check_timeline(RunConfig(timeline=[{"at": "5st", "mine": 3}], plugin=["mine.py"]))

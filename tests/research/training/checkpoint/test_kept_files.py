@@ -40,7 +40,7 @@ def test_restore_kept_files_restores_the_checkpoints_versions(start_run: StartRu
     assert (run.directory / "other.txt").exists()
 
 
-def test_restore_kept_files_only_deletes_in_a_run_that_continues_no_checkpoint(start_run: StartRun) -> None:
+def test_restore_kept_files_deletes_existing_files_if_the_run_continues_no_checkpoint(start_run: StartRun) -> None:
     run = start_run([KeepsFile()])
     (run.directory / "second.txt").write_text("from an earlier run")
     restore_kept_files(run)

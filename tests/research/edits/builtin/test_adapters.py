@@ -35,7 +35,7 @@ def test_adapters_keep_the_outputs_when_added_and_when_merged(start_rehearsal: S
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == trainable_before
 
 
-def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(start_rehearsal: StartRehearsal) -> None:
+def test_add_lora_without_freeze_base_does_not_freeze_parameters(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "freeze_base": False, "targets": "attention"})
     named = dict(run.encoder_with_head.named_parameters())

@@ -22,7 +22,7 @@ def isolated_registry() -> Iterator[None]:
 
 def test_apply_edit_records_trainable_parameters_before_and_after(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
-    run.clock.advance(8)  # one step of 8 rows
+    run.clock.advance(8)  # one step of 8 rows, a tenth of an epoch
     total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
     head = sum(parameter.numel() for parameter in run.encoder_with_head.head.parameters())
     request = EditRequest("freeze", {"modules": "encoder"}, requested_by="the test", entry="at 10%: freeze")

@@ -59,5 +59,5 @@ def test_set_dropout_changes_the_dropout_between_the_layers_of_a_recurrent_netwo
 def test_set_dropout_refuses_a_probability_of_1_and_parts_without_dropout(start_rehearsal: StartRehearsal) -> None:
     with pytest.raises(EditError, match=r"\bp .*0.*1.* 1\.0"):
         edit(start_rehearsal("bert"), set_dropout=1.0)
-    with pytest.raises(EditError, match="'head'"):
+    with pytest.raises(EditError, match="'head'"):  # the head `probe` has no dropout
         edit(start_rehearsal("bert", "probe"), set_dropout={"p": 0.2, "modules": "head"})

@@ -22,18 +22,18 @@ def find_planned_heads(rehearsal: Rehearsal, timeline: Timeline) -> list[Planned
         rehearsal: the run's rehearsal before its first step (for a fork: at its start), which is not changed.
         timeline: the planned edits.
     """
-    run = copy.deepcopy(rehearsal)
-    first_step = run.clock.step
-    run.apply(timeline.due.get(first_step, ()))
-    at_start = copy.deepcopy(run)
-    heads = [PlannedHead.of(run.encoder_with_head)]
+    rehearsed = copy.deepcopy(rehearsal)
+    first_step = rehearsed.clock.step
+    rehearsed.apply(timeline.due.get(first_step, ()))
+    at_start = copy.deepcopy(rehearsed)
+    heads = [PlannedHead.of(rehearsed.encoder_with_head)]
     for step, requests in timeline.due.items():
         if step > first_step:
-            run.clock.set_step(step)
-            run.apply(requests)
-            heads.append(PlannedHead.of(run.encoder_with_head))
+            rehearsed.clock.set_step(step)
+            rehearsed.apply(requests)
+            heads.append(PlannedHead.of(rehearsed.encoder_with_head))
     for entry in timeline.conditional:
-        for state in (at_start, run):  # an entry that is not applicable early may be applicable late
+        for state in (at_start, rehearsed):  # an entry that cannot be applied at the start may be applicable at the end
             edited = copy.deepcopy(state)
             with suppress(EditError):
                 edited.apply(entry.requests)

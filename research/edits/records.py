@@ -21,7 +21,7 @@ class EditRequest:
     requested_by: str = "Python"
     """Origin of the request: a setting, a timeline entry, a hook, or Python code outside hooks."""
     entry: str | None = None
-    """The timeline entry as a string, with its time or condition; None if a hook requested the edit during training."""
+    """The timeline entry as a string, with its time or condition; None for an edit requested with `run.edit`."""
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -49,7 +49,7 @@ class Record:
     parameters: list[int]
     """Number of all parameters before and after the edit."""
     entry: str | None = None
-    """The timeline entry as a string, with its time or condition; None if a hook requested the edit during training."""
+    """The timeline entry as a string, with its time or condition; None for an edit requested with `run.edit`."""
     skipped: str | None = None
     """Why the edit was skipped when its condition came true (on_conflict: skip); None if it was applied."""
     clock: dict[str, int | None] | None = None

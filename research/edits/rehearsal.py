@@ -196,7 +196,8 @@ class Rehearsal:
         for step in range(parent.step + 1):
             if step > 0:
                 self._advance()
-            # Edits after one step have different clocks if they were applied at the end and at the start of an epoch.
+            # Edits after the same step have different clocks if some were applied at the end of an epoch and the others
+            # at the start of the next one.
             for clock_state, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
                 with self.clock.rewound_to(step, clock_state):
                     self.apply([record.request for record in records])
@@ -210,11 +211,11 @@ class Rehearsal:
         rehearsed = copy.deepcopy(self)
         # The first evaluation follows the edits that are due at the start, so no condition comes true before them.
         states = _States() if self.clock.step in timeline.due else _States(self)
-        for num_applied, (step, requests) in enumerate(timeline.due.items(), start=1):
+        for num_edited_steps, (step, requests) in enumerate(timeline.due.items(), start=1):
             rehearsed.clock.set_step(step)
             rehearsed.apply(requests)
             if timeline.conditional:
-                states.add(rehearsed, num_applied)
+                states.add(rehearsed, num_edited_steps)
         for entry in timeline.conditional:
             self._check_conditional(entry, states, timeline)
 
@@ -238,8 +239,8 @@ class Rehearsal:
         others = [other.requests for other in timeline.conditional if other is not entry]
         all_others = [list(itertools.chain.from_iterable(others))] if len(others) > 1 else []
         planned = list(timeline.due.values())
-        for num_applied, state in states.kept:
-            later = planned[num_applied:]
+        for num_edited_steps, state in states.kept:
+            later = planned[num_edited_steps:]
             for earlier in [[], *others, *all_others]:
                 if earlier and _find_failure(state, [earlier, *later]) is not None:
                     continue  # this fails without the entry too, and is reported when the other entry is checked
@@ -353,12 +354,12 @@ class _States:
         if start is not None:
             self.add(start, 0)
 
-    def add(self, state: Rehearsal, num_applied: int) -> None:
+    def add(self, state: Rehearsal, num_edited_steps: int) -> None:
         """Add a copy of the run's next state."""
         structure = state.structure
         if self._structures[-2:] == [structure, structure]:
             del self.kept[-1], self._structures[-1]
-        self.kept.append((num_applied, copy.deepcopy(state)))
+        self.kept.append((num_edited_steps, copy.deepcopy(state)))
         self._structures.append(structure)
 
 

@@ -185,7 +185,7 @@ def _drop_applied_by_parent(
             if step > parent.step or (step == parent.step and entry.identity not in applied_at_fork):
                 remaining.append((step, entry))
         elif num_applied_edits[entry.identity] >= len(entry.requests):
-            num_applied_edits[entry.identity] -= len(entry.requests)  # the timeline may contain an equal entry again
+            num_applied_edits[entry.identity] -= len(entry.requests)  # the timeline may contain the same entry twice
             if step > parent.step:
                 notes.append(
                     f"{entry.requested_by} ({entry}) was applied by {parent.run} and is not repeated at step {step}."
@@ -211,7 +211,8 @@ def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[
     for entry in timed:
         (first if entry.at is not None and entry.at.value == 0 else later).append(entry)
     units = {time.unit for entry in later if (time := entry.at or entry.every) is not None}
-    if len(units) == 1:  # converted to so few steps, times in different units could not be ordered
+    # Times in different units could only be compared as steps, but a smoke run has too few steps for that.
+    if len(units) == 1:
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
     num_possible_steps = max(1, num_steps - 1)  # an edit after the last step would never be trained
     return [

@@ -106,7 +106,7 @@ def build_base_recipe(separated: SeparatedFlags) -> dict[str, Any]:
     """Merge the recipes of a command line. In a fork, the recipes override the inherited settings.
 
     Raises:
-        ValueError: if a recipe or the settings of the forked run cannot be read.
+        ValueError: if a recipe or the settings of a fork's parent cannot be read.
     """
     recipe = merge_recipes(separated.recipes)
     forks = [value for name, value in _names_and_values(separated) if name == "fork"]

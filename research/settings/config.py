@@ -1,6 +1,7 @@
 """All settings of a run. Recipes, Python code and the command line use the same names.
 
-This module imports neither torch nor transformers, which keeps `--help` fast.
+The parameters of `setting` are explained in `Declaration`. This module imports neither torch nor transformers, which
+keeps `--help` fast.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ class TrainingSettings:
     )
     """Optimizer, from torch."""
     lr: float = setting(1e-4, effect=Effect.TRAINING, above=0, unit="per step")
-    """Base learning rate of the encoder's last layer, which the schedule multiplies by its factor in each step."""
+    """Base learning rate of the encoder's last layer. In each step, the schedule multiplies it by a factor."""
     head_lr: float | None = setting(1e-3, effect=Effect.TRAINING, at_least=0, unit="per step")
     """Base learning rate of the randomly initialised head. null means the same as --lr."""
     layer_decay: float = setting(0.9, effect=Effect.TRAINING, above=0, unit="factor per layer")

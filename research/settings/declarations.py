@@ -34,11 +34,11 @@ class Stage(enum.IntEnum):
     """The results on the way from files to the encoder's hidden states. Each depends on the results before it."""
 
     ROW_NUMBERS = 1
-    """The numbers of the rows: which row of which file each number means."""
+    """The numbers of the rows: which row of which file each number refers to."""
     ROWS = 2
     """The prepared rows: texts, labels and splits."""
     TOKENS = 3
-    """The tokens of the rows, or the check that accepts them."""
+    """The tokens of the rows, and whether they are accepted."""
     INPUTS = 4
     """The tokens of each row that the encoder reads."""
     HIDDEN_STATES = 5
@@ -107,7 +107,8 @@ class Declaration:
     null_keeps_checkpoint_value: bool = False
     """Whether null keeps the checkpoint's value on resume."""
     input_path: Callable[[str], str] | None = None
-    """Function that returns the path in a value, or in an item of a list; None if the setting has no path to read."""
+    """Function that returns the path in a value, or in an item of a list: `str` if the whole value is the path. None if
+    the run reads no path from the setting."""
     affects_feature_cache: bool = False
     """Whether the setting determines if, or in which format, hidden states are stored."""
 

@@ -18,7 +18,7 @@ Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleanin
 
 @dataclass(frozen=True, kw_only=True)
 class InspectionSettings:
-    """Inspection"""
+    """Inspection"""  # the title of the group in `--help`
 
     dry_run: bool = setting(False, effect=Effect.INVOCATION, why_fixed_in_studies="it lists all trials")
     """Print a plan of the run, one line per range of steps, draw it to timeline.png, and exit. No weights are loaded

@@ -56,7 +56,7 @@ def find_parent_directory(text: str) -> str:
 
 
 def read_inherited_settings(fork: str) -> dict[str, Any]:
-    """Return the settings of the forked run, which the fork's recipes and flags override.
+    """Return the settings of a fork's parent, which the fork's recipes and flags override.
 
     Raises:
         ValueError: if the settings cannot be read.

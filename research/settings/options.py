@@ -23,7 +23,7 @@ from research.system.user_code import ErrorsAttributedTo
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a head, hook, objective or schedule."""
+    """One option of a head, hook, objective or schedule, or one argument of an edit."""
 
     name: str
     """Name after the dot on the command line."""
@@ -127,7 +127,7 @@ def convert_options(
         owner: what messages call the entry, such as "head 'lstm'".
         options: the options that the entry accepts.
         values: values by name; they may be strings from the command line.
-        term: what messages call an option: "option" or "argument".
+        term: what messages call an option: "option", or "argument" for an edit.
     Raises:
         UnknownNameError: if an option is unknown.
         ValueError: if a value does not have the option's type, or a required option is missing.
@@ -156,6 +156,7 @@ def convert_options(
 def _as_yaml(value: Any) -> str:
     """Return a value as YAML, which the parser reads. JSON would not do: it spells infinity and NaN differently."""
     plain_value = json.loads(json.dumps(value, default=_to_plain))
+    # PyYAML ends a document that is a single value with "...".
     return yaml.safe_dump(plain_value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 

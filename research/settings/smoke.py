@@ -26,8 +26,8 @@ def reduce_for_smoke(config: RunConfig) -> RunConfig:
         limit_validation=at_most_rows(config.limit_validation),
         limit_test=at_most_rows(config.limit_test),
         max_steps=NUM_BATCHES,
-        evaluate_every="2st",
+        evaluate_every="2st",  # every two steps
         save_every="2st",
         log_every=1,
-        warmup="1st",
+        warmup="1st",  # one step
     )

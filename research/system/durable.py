@@ -126,7 +126,7 @@ def converting_write_errors(path: Path, *, needed: int) -> Iterator[None]:
 
     Args:
         path: the file or folder to write.
-        needed: bytes to write.
+        needed: approximate number of bytes to write, for the message.
     Raises:
         StorageError: if the disk is full or not writable.
     """

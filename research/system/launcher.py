@@ -82,7 +82,7 @@ def find_start_time() -> float:
 
 
 def is_switch_on(switch: str) -> bool:
-    """Return whether the launcher enabled an option by an environment variable of this name."""
+    """Return whether the launcher enabled an option with the environment variable of this name."""
     return os.environ.get(switch, "false").lower() in ("1", "true")
 
 

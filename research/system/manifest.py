@@ -1,4 +1,4 @@
-"""Manifest of a folder: its files, with their sizes and hashes."""
+"""Manifest of a checkpoint's folder: its files, with their sizes and hashes."""
 
 from __future__ import annotations
 

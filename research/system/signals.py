@@ -48,6 +48,7 @@ class SignalWatch:
         self._previous_handlers: dict[signal.Signals, Any] = {}
         # A shell is not a launcher: it often exits while its program keeps running.
         self._launcher = PARENT_PID if was_launched() else None
+        # Id of the study's process that started this one; 0 outside studies.
         self._supervisor = int(os.environ.get(SUPERVISOR_VARIABLE, "0"))
         # torchrun forwards each signal to its processes, which may have received the signal already: Slurm's scancel
         # signals torchrun and all of its processes.
@@ -71,7 +72,9 @@ class SignalWatch:
             signal.signal(number, handler)
 
     def received_signal(self) -> int:
-        """Return the number of the received signal, or 0. The exit of the launcher or of the worker counts as SIGTERM.
+        """Return the number of the received signal, or 0.
+
+        The end of the launcher, or of the study's worker, counts as SIGTERM.
 
         If `accelerate launch` started only one process, it forwards no signals: a signal to it kills the launcher only.
         """

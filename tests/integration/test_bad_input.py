@@ -162,7 +162,7 @@ def test_texts_without_known_tokens_are_counted_and_refused_unless_allowed(
         (["--best_metric=acuracy"], "metric 'acuracy'.*'accuracy'"),
         (["--best_metric=pearson"], "metric 'pearson'"),
         (["--schedule=one_cylce"], "schedule 'one_cylce'.*'one_cycle'"),
-        (["--schedule.div_facter=3"], "schedule 'one_cycle' 'div_facter'.*'div_factor'"),
+        (["--schedule.div_facter=3"], "'div_facter'.*'div_factor'.*schedule 'one_cycle'"),
         (["--objective=cross_entrpy"], "objective 'cross_entrpy'.*'cross_entropy'"),
         (["--objective=bce"], "multi_label.*single_label.*: cross_entropy"),
         (["--hook=early_stoping"], "hook 'early_stoping'.*'early_stopping'"),

@@ -84,9 +84,13 @@ def merge_lora(run: Editable) -> None:
         parameter.requires_grad_(was_trainable is None or was_trainable[name])
 
 
-def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[str]:
+def _find_targets(model: EncoderWithHead, modules: str, kind: str) -> list[str]:
     """Return the names, within the encoder, of the linear layers that get adapters.
 
+    Args:
+        model: the model.
+        modules: see `add_lora`.
+        kind: `linear` or `attention`; see `targets` of `add_lora`.
     Raises:
         EditError: if there are none in the selected modules.
     """
@@ -95,8 +99,8 @@ def _find_targets(model: EncoderWithHead, modules: str, targets: str) -> list[st
         name
         for name, module in model.encoder.named_modules()
         # .att matches the names of attention modules, such as .attention in BERT and .attn in ModernBERT.
-        if name in selected and isinstance(module, nn.Linear) and (targets == "linear" or ".att" in name)
+        if name in selected and isinstance(module, nn.Linear) and (kind == "linear" or ".att" in name)
     ]
     if not target_names:
-        raise EditError(f"Expected linear layers for adapters in '{modules}' (targets: {targets}), found none.")
+        raise EditError(f"Expected linear layers for adapters in '{modules}' (targets: {kind}), found none.")
     return target_names

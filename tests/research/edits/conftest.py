@@ -50,7 +50,8 @@ def check_save_and_load(run: Rehearsal, folder: Path) -> None:
 def start_rehearsal(tiny_encoder: Path) -> StartRehearsal:
     """Return a function that starts a rehearsal with a tiny model of a family.
 
-    Unlike in the rehearsal of a real run, the parameters have values.
+    The encoder has two layers, and the task three labels. Unlike in the rehearsal of a real run, the parameters have
+    values.
     """
     tokenizer = load_tokenizer(str(tiny_encoder))
 

@@ -22,17 +22,17 @@ def isolated_registry() -> Iterator[None]:
 
 def test_apply_edit_records_trainable_parameters_before_and_after(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
-    run.clock.advance(8)  # one step of 8 rows
+    run.clock.advance(8)  # one step of 8 rows, a tenth of an epoch
     total = sum(parameter.numel() for parameter in run.encoder_with_head.parameters())
     head = sum(parameter.numel() for parameter in run.encoder_with_head.head.parameters())
-    request = EditRequest("freeze", {"modules": "encoder"}, requested_by="the test", entry="at 1st: freeze")
+    request = EditRequest("freeze", {"modules": "encoder"}, requested_by="the test", entry="at 10%: freeze")
     record = apply_edit(run, request)
     assert (record.number, record.step, record.epoch, record.name) == (1, 1, 0.1, "freeze")
     assert (record.trainable_parameters, record.parameters) == ([total, head], [total, total])
     assert (record.arguments, record.requested_by, record.entry) == (
         {"modules": "encoder"},
         "the test",
-        "at 1st: freeze",
+        "at 10%: freeze",
     )
     assert record.clock == run.clock.state_dict()
     assert run.applying is None

@@ -61,7 +61,7 @@ def test_conditional_edit_waits_for_its_condition_with_and_without_a_resume(
 
     settings = {
         "max_steps": 8,
-        "evaluate_every": "1st",
+        "evaluate_every": "1st",  # after every step
         "lr": 1e-12,  # so that the metric is constant, and the plateau comes with the fourth evaluation
         "head_lr": 1e-12,
         "timeline": [{"when": "plateau(validation/accuracy, 3)", "freeze": "encoder", "set_lr": {"lr": 0.1}}],
@@ -82,7 +82,7 @@ def test_conditional_edit_waits_for_its_condition_with_and_without_a_resume(
 
 def test_condition_on_the_loss_is_reset_by_a_change_of_the_objective(start_run: StartRun) -> None:
     # The learning rates are so low that neither the cross-entropy nor the focal loss improves.
-    settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}
+    settings = {"max_steps": 8, "evaluate_every": "1st", "lr": 1e-12, "head_lr": 1e-12}  # "1st" means every step
     timeline = [{"at": "3st", "set_objective": "focal"}, {"when": "plateau(validation/loss, 3)", "freeze": "encoder"}]
     run = start_run(timeline=timeline, **settings)
     train(run)

@@ -103,7 +103,7 @@ def test_edit_draws_values_that_depend_only_on_the_seed_and_the_number_of_the_ed
         if earlier_edits:
             edit(run, **earlier_edits)
         edit(run, **{name: EDIT_VALUES[name]})
-        return {name: p.detach() for name, p in run.encoder_with_head.named_parameters() if p in run.new_parameters}
+        return {key: p.detach() for key, p in run.encoder_with_head.named_parameters() if p in run.new_parameters}
 
     first, repeated, as_second_edit = draw_parameters({}), draw_parameters({}), draw_parameters({"scale_lr": 0.5})
     assert first.keys() == repeated.keys() == as_second_edit.keys()

@@ -33,7 +33,7 @@ def uses_everything(run: Editable, size: int = 5) -> None:
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
         head = run.encoder_with_head.head
         noise = torch.randn(2, device=run.accelerator.device)
-        next(reversed(list(head.parameters()))).add_(noise)
+        next(reversed(list(head.parameters()))).add_(noise)  # the bias, with one value for each of two labels
         run.log({"noise": noise.norm()})
     run.print(f"pad is {run.tokenizer.pad_token_id}, process {run.accelerator.process_index}, {run.is_main}")
     run.print(f"processes: {run.accelerator.num_processes}, precision: {run.accelerator.mixed_precision}")

@@ -41,7 +41,8 @@ CONDITIONAL_DROPS = [
 @pytest.mark.parametrize(
     "timeline",
     [
-        [*CONDITIONAL_DROPS[:2], {"at": "7st", "freeze": "encoder.layer[-2]"}],  # a planned edit after two conditions
+        # The planned edit needs two layers, but only one of three is left if both conditions come true.
+        [*CONDITIONAL_DROPS[:2], {"at": "7st", "freeze": "encoder.layer[-2]"}],
         CONDITIONAL_DROPS,
     ],
 )
@@ -63,18 +64,22 @@ def test_rehearsal_of_a_repeated_edit_is_not_quadratic(start_run: StartRun, monk
         return apply_edit(run, request)
 
     monkeypatch.setattr("research.edits.rehearsal.apply_edit", count_and_apply)
-    repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}
+    repeated = {"every": "1st", "scale_lr": {"factor": 0.99}}  # after every step
     start_run(max_steps=100, evaluate_every="2st", timeline=[repeated, CONDITIONAL_DROPS[0]])
     assert 100 < len(applied_edits) < 500  # about 5000 if all later edits were applied at each step
 
 
 def test_rehearsal_refuses_an_entry_that_can_never_be_applied(start_run: StartRun) -> None:
-    never = {"when": "below(validation/loss, 9)", "merge_lora": True, "on_conflict": "skip"}
+    inapplicable = {"when": "below(validation/loss, 9)", "merge_lora": True, "on_conflict": "skip"}
     with pytest.raises(EditError, match="merge_lora"):
-        start_run(max_steps=8, evaluate_every="2st", timeline=[never])
+        start_run(max_steps=8, evaluate_every="2st", timeline=[inapplicable])
 
 
 def test_rehearsal_applies_conditional_entries_only_after_the_edits_due_at_the_start(start_run: StartRun) -> None:
-    never = {"when": "below(validation/loss, 9)", "reinitialize": "encoder.layer[-1]", "on_conflict": "skip"}
+    inapplicable = {
+        "when": "below(validation/loss, 9)",
+        "reinitialize": "encoder.layer[-1]",
+        "on_conflict": "skip",
+    }
     with pytest.raises(EditError, match=r"reinitialize.*merge_lora"):
-        start_run(max_steps=8, evaluate_every="2st", timeline=[{"at": "0%", "add_lora": {"r": 2}}, never])
+        start_run(max_steps=8, evaluate_every="2st", timeline=[{"at": "0%", "add_lora": {"r": 2}}, inapplicable])

@@ -150,16 +150,16 @@ def test_help_is_grouped_and_complete() -> None:
 def test_parse_lets_recipes_and_flags_override_inherited_settings_of_a_fork(tmp_path: Path) -> None:
     parent = tmp_path / "parent"
     parent.mkdir()
-    (parent / "config.yaml").write_text("head: gru\nlr: 0.5\nseed: 3\ntimeline:\n- {at: 1st, freeze: encoder}\n")
+    (parent / "config.yaml").write_text("head: gru\nlr: 0.5\nseed: 3\ntimeline:\n- {at: 10st, freeze: encoder}\n")
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("lr: 0.25\n")
     # There is no edit x: parsing does not look up names.
-    flags = ["--fork", f"{parent}@step-400", "--recipe", str(recipe), "--seed", "4", "--timeline", "{at: 2st, x: 1}"]
+    flags = ["--fork", f"{parent}@step-400", "--recipe", str(recipe), "--seed", "4", "--timeline", "{at: 20st, x: 1}"]
     command = parse(flags)
     assert isinstance(command, Command)
     config = command.config
     assert (config.head, config.lr, config.seed, config.fork) == ("gru", 0.25, 4, f"{parent}@step-400")
-    assert config.timeline == [{"at": "1st", "freeze": "encoder"}, {"at": "2st", "x": 1}]
+    assert config.timeline == [{"at": "10st", "freeze": "encoder"}, {"at": "20st", "x": 1}]
 
 
 def test_fork_with_a_complete_config_does_not_read_its_parent(tmp_path: Path) -> None:

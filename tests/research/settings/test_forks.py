@@ -53,7 +53,7 @@ def test_parse_fork_rejects_a_directory_without_a_run(runs: Path) -> None:
 
 
 @pytest.mark.usefixtures("runs")
-def test_read_inherited_settings_returns_the_settings_of_the_forked_run() -> None:
+def test_read_inherited_settings_returns_the_settings_of_the_parent() -> None:
     assert read_inherited_settings("runs/a@400") == {"name": "a", "lr": 0.5}
 
 

@@ -14,7 +14,7 @@ from research.settings.program import RUN, Program
 
 @dataclass(frozen=True, kw_only=True)
 class Pouring:
-    """Pouring"""
+    """Pouring"""  # the title of the group in `--help`
 
     cups: str | None = setting(None, effect=Effect.INVOCATION, takes_several_values=True)
     """Cups to fill."""

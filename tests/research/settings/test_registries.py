@@ -1,4 +1,7 @@
-"""Names, options and checks that are read from source code agree with those of the imported code."""
+"""Names, options and checks that are read from source code agree with those of the imported code.
+
+The first checks of a run read the source code, because importing the registries imports torch, which takes seconds.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from research.settings.script_settings import parse_group, split_flags
 
 @dataclass(frozen=True, kw_only=True)
 class Pouring:
-    """Pouring"""
+    """Pouring"""  # the title of the group in `--help`
 
     cups: int = setting(1, effect=Effect.INVOCATION, above=0, unit="cups")
     """Number of cups."""

@@ -1,4 +1,4 @@
-"""Adapters are added without a change of the outputs, trained, and merged into the weights."""
+"""Neither adding adapters nor merging them into the weights changes the outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_adapters_keep_the_outputs_when_added_and_when_merged(start_rehearsal: S
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
-                parameter.normal_(std=0.1)
+                parameter.normal_(std=0.1)  # in place of training, because new adapters have no effect
     with_adapters = compute_logits(model)
     assert not torch.allclose(with_adapters, before, atol=1e-3)
     edit(run, merge_lora=True)
@@ -35,7 +35,7 @@ def test_adapters_keep_the_outputs_when_added_and_when_merged(start_rehearsal: S
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == trainable_before
 
 
-def test_add_lora_without_freeze_base_keeps_the_encoder_trainable(start_rehearsal: StartRehearsal) -> None:
+def test_add_lora_without_freeze_base_does_not_freeze_parameters(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "freeze_base": False, "targets": "attention"})
     named = dict(run.encoder_with_head.named_parameters())

@@ -47,7 +47,9 @@ def test_only_set_dropout_of_the_whole_model_changes_its_config(start_rehearsal:
     assert config.encoder.attention_probs_dropout_prob == 0.1
 
 
-def test_set_dropout_reaches_the_layers_of_a_recurrent_network(start_rehearsal: StartRehearsal) -> None:
+def test_set_dropout_changes_the_dropout_between_the_layers_of_a_recurrent_network(
+    start_rehearsal: StartRehearsal,
+) -> None:
     run = start_rehearsal("bert", "mlp")
     run.encoder_with_head.head.add_module("network", torch.nn.LSTM(4, 4, num_layers=2, dropout=0.1))
     edit(run, set_dropout={"p": 0.2, "modules": "head"})
@@ -57,5 +59,5 @@ def test_set_dropout_reaches_the_layers_of_a_recurrent_network(start_rehearsal: 
 def test_set_dropout_refuses_a_probability_of_1_and_parts_without_dropout(start_rehearsal: StartRehearsal) -> None:
     with pytest.raises(EditError, match=r"\bp .*0.*1.* 1\.0"):
         edit(start_rehearsal("bert"), set_dropout=1.0)
-    with pytest.raises(EditError, match="'head'"):
+    with pytest.raises(EditError, match="'head'"):  # the head `probe` has no dropout
         edit(start_rehearsal("bert", "probe"), set_dropout={"p": 0.2, "modules": "head"})

@@ -30,7 +30,7 @@ def test_unfreeze_changes_only_the_selected_parameters(start_rehearsal: StartReh
     edit(run, freeze=["encoder", "head"], unfreeze="encoder.layer[-1]")
     named = dict(run.encoder_with_head.named_parameters())
     trainable = {name for name, parameter in named.items() if parameter.requires_grad}
-    assert trainable == {name for name in named if ".layer.1." in name}
+    assert trainable == {name for name in named if ".layer.1." in name}  # the second of two layers
 
 
 def test_unknown_selectors_and_freezing_everything_are_refused(start_rehearsal: StartRehearsal) -> None:

@@ -25,5 +25,5 @@ def test_replace_head_keeps_labels_and_learning_rates(start_rehearsal: StartRehe
 def test_replace_head_suggests_similar_heads_and_options(start_rehearsal: StartRehearsal) -> None:
     with pytest.raises(EditError, match=r"'lsmt'.*'lstm'"):
         edit(start_rehearsal("bert"), replace_head="lsmt")
-    with pytest.raises(EditError, match=r"'lstm' 'size'.*'lstm_size'"):
+    with pytest.raises(EditError, match=r"option 'size'.*'lstm_size'.*head 'lstm'"):
         edit(start_rehearsal("bert"), replace_head={"name": "lstm", "size": 4})

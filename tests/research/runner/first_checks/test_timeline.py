@@ -20,7 +20,7 @@ from research.runner.first_checks.timeline import check_timeline
             r"timeline entry 2: .*'frezze'.*'freeze'",
         ),
         ({"timeline": [{"at": "5st", "freeze": "haed"}]}, r"'haed'.*'head'"),
-        ({"timeline": [{"at": "5st", "replace_head": {"name": "lstm", "size": 8}}]}, r"'lstm' 'size'.*'lstm_size'"),
+        ({"timeline": [{"at": "5st", "replace_head": {"name": "lstm", "size": 8}}]}, r"option 'size'.*'lstm_size'"),
         ({"timeline": [{"at": "5st", "set_objective": "focl"}]}, r"'focl'.*'focal'"),
         ({"timeline": [{"when": "below(validation/los, 1)", "freeze": "head"}]}, r"'los'.*'loss'"),
         ({"freeze": ["encodr"]}, r"--freeze: .*'encodr'.*'encoder'"),

@@ -127,7 +127,7 @@ def test_dropout_is_disabled_only_in_frozen_blocks(start_run: StartRun) -> None:
         {"at": "3st", "unfreeze": "encoder.layer"},
     ]
     # Each evaluation switches all modules to evaluation mode and back.
-    train(start_run([RecordModes()], timeline=timeline, evaluate_every="1st"))
+    train(start_run([RecordModes()], timeline=timeline, max_steps=4, evaluate_every="1st"))
     assert [[name for name, is_training in step.items() if is_training] for step in modes] == [
         ["embeddings", "layer 0", "layer 1", "head"],
         ["layer 1", "head"],

@@ -81,8 +81,8 @@ def _entry(folder: Path, key: str, layers: Layers) -> Path:
 
 def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
     """Return the paths of the entries that would contain the layers."""
-    both: tuple[Layers, ...] = ("last", "all")
-    return [_entry(folder, key, each) for each in (both if layers == "last" else ("all",))]
+    stored_layers: tuple[Layers, ...] = ("last", "all") if layers == "last" else ("all",)
+    return [_entry(folder, key, stored) for stored in stored_layers]
 
 
 def _remove_damaged(entries: Sequence[Path], layout: RowLayout) -> None:

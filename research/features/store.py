@@ -236,7 +236,7 @@ def _hash_file(file: Path) -> str:
 
 
 def _memory_map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
-    """Return a file's bytes as an array, [num_tokens, width x bytes of a number], without reading the whole file."""
+    """Return a file's bytes as an array, [num_tokens, width x bytes per number], without reading the whole file."""
     num_bytes = layer.num_bytes(num_tokens)
     if num_bytes == 0:  # empty files cannot be mapped
         return np.empty((0, 0), dtype=np.uint8)

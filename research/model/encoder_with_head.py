@@ -52,7 +52,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
             does.
         max_input_length: maximum length of the inputs on which the model was trained, in tokens. (Transformers reserves
             the name max_length for text generation and does not save it.)
-        truncation: the part of longer inputs that was kept: `head`, `tail` or `head_tail`.
+        truncation: the part of longer inputs that was kept: `head` (their start), `tail` (their end) or `head_tail`.
         adapters: settings of the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`); None if
             it has none.
         **kwargs: fields of Transformers: `problem_type`, `id2label`, `label2id`, ...

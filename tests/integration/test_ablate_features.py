@@ -177,7 +177,7 @@ def test_trial_that_always_kills_or_exits_its_process_does_not_stop_the_study(
     assert re.search(r"kills, seed 0: .*killed 3 times", printed)
     assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
     assert re.search(r"2 of 3 trials .*--retry_failed", printed)
-    assert len(re.findall(r"47 rows of train: ", printed)) == 1, "expected the message about the cache once"
+    assert len(re.findall(r"\d+ rows of train: ", printed)) == 1, "expected the message about the cache once"
     assert (workplace.folder / "runs/s/report.html").exists()
     assert workplace.states() == ["COMPLETE", "FAIL", "FAIL"]
     # This grid has no head of the plugin, so the plugin is not loaded.

@@ -54,7 +54,7 @@ OBJECTIVE = f"""\
         logits = model(**batch.inputs).logits
         losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")
 """
-EDIT_AT_1 = "--timeline={at: 1st, broken: true}"
+EDIT_AFTER_STEP_1 = "--timeline={at: 1st, broken: true}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ CASES = {
         "import sys\n" + EDIT + "def broken(run):\n    sys.exit('enough')\n",
         "edit 'broken' (timeline entry 1), before training: SystemExit: enough",
         "sys.exit('enough')",
-        (EDIT_AT_1,),
+        (EDIT_AFTER_STEP_1,),
     ),
     "hook's parameters": Case(
         HOOK + "    def after_step(self):\n        pass\n",
@@ -138,13 +138,13 @@ CASES = {
         EDIT + "def broken(run):\n    run.config.to_dict()['missing']\n",
         "edit 'broken' (timeline entry 1), before training: KeyError: 'missing'",
         "run.config.to_dict()['missing']",
-        (EDIT_AT_1,),
+        (EDIT_AFTER_STEP_1,),
     ),
     "refused call in an edit": Case(
         EDIT + "def broken(run):\n    run.log({'loss': 0.0})\n",
         "edit 'broken' (timeline entry 1), before training: EditError: After step 1, broken()",
         "run.log({'loss': 0.0})",
-        (EDIT_AT_1,),
+        (EDIT_AFTER_STEP_1,),
     ),
     "objective": Case(
         OBJECTIVE + "        return ObjectiveOutput(losses[99], logits)\n",

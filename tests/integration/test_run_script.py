@@ -50,7 +50,7 @@ def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_p
     }
     result = result_of(directory)
     assert (result["status"], result["steps"], result["epochs"], result["world_size"]) == ("finished", 6, 1.0, 1)
-    assert result["rows"] == {"train": 47, "validation": 19, "test": 23}
+    assert result["rows"] == {"train": 47, "validation": 19, "test": 23}  # the rows of tiny_reviews
     table = pq.read_table(directory / "predictions" / "test.parquet").to_pydict()
     assert list(table) == [
         *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
@@ -208,18 +208,8 @@ def test_evaluation_counts_every_row_once(
 
 
 def test_early_stopping_ends_a_run(launch: Launch, flags: list[str], tmp_path: Path) -> None:
-    options = [
-        "--epochs",
-        "5",
-        "--lr",
-        "1e-12",
-        "--evaluate_every",
-        "1st",
-        "--patience",
-        "2",
-        "--best_metric",
-        "accuracy",
-    ]
+    options = ["--epochs", "5", "--lr", "1e-12", "--best_metric", "accuracy"]
+    options += ["--evaluate_every", "1st", "--patience", "2"]  # after every step
     launch([*flags, *options, "--output_dir", tmp_path / "run"])
     result = result_of(tmp_path / "run")
     assert result["steps"] == 3

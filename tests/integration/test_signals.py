@@ -331,6 +331,7 @@ def test_run_restarted_by_the_launcher_without_a_checkpoint_starts_over(
     assert not list(find_differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
+# 0 processes means a run without a launcher.
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     start_paused: StartPaused,
@@ -339,6 +340,7 @@ def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     uninterrupted_run_of_two_processes: Path,
     num_processes: int,
 ) -> None:
+    # With step 0, the hook pauses before the evaluation of the test split.
     paused = start_paused("--hook.hold.step", "0", num_processes=num_processes)
     os.kill(paused.command.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)

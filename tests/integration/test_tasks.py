@@ -270,6 +270,7 @@ def test_six_classes_are_trained_on_and_predicted(train: Train, data_folder: Dat
 def test_best_model_for_two_classes_can_be_selected_by_auroc(
     train: Train, data_folder: DataFolder, tmp_path: Path
 ) -> None:
+    # Evaluations are made after every step.
     result = train("--data", data_folder("binary"), "--best_metric", "auroc", "--evaluate_every", "1st")
     assert result["rows"] == NUM_ROWS
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()

@@ -236,7 +236,7 @@ def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
 
     return [
         Layer(f"layer-{number}.bin", layer.shape[-1], stored_type(layer.dtype), _type_name(layer.dtype))
-        for number, layer in enumerate(states, start=num_layers + 1 - len(states))
+        for number, layer in enumerate(states, start=num_layers + 1 - len(states))  # 0 is the embedding layer
     ]
 
 

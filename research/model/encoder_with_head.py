@@ -125,7 +125,7 @@ class EncoderWithHead(PreTrainedModel):
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
         self.post_init()
-        # Encoders ignore some unexpected or missing keys, for their old checkpoints. This model has none, so all count.
+        # Encoders ignore some unexpected or missing keys of old checkpoints. This model must ignore none.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
         self._declare_shared_parameters()

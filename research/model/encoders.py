@@ -56,13 +56,13 @@ HUB_FILES = (
     "merges.txt",
     "*.model",
 )
-"""Files that are downloaded from a repository of the Hub."""
+"""Patterns of the files that are downloaded from a repository of the Hub."""
 
 # The errors that the Hub client raises without a connection. They are the base classes of HfHubHTTPError: OSError and,
 # depending on the client's version, an error of httpx or httpx2.
 _CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
 
 
 @ENCODERS.register("minilm")
@@ -136,6 +136,7 @@ def _download_encoder(encoder: str) -> Path:
             ) from None
         logger.warning("The Hugging Face Hub cannot be reached (%s): using the cached copy of '%s'.", error, encoder)
         return Path(folder)
+    # "*/*" matches files in subfolders, such as weights converted for other libraries.
     return Path(snapshot_download(encoder, allow_patterns=[*HUB_FILES], ignore_patterns=["*/*"]))
 
 
@@ -148,7 +149,7 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
         ValueError: if there is no tokenizer, or it cannot be loaded.
     """
     folder = find_encoder_folder(encoder)
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
     config = _read_config(folder)
     try:
@@ -232,7 +233,7 @@ def check_weights(folder: Path) -> None:
     """
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} contains a PEFT adapter. Merge it into its model, and save the model.")
-    weights, index = (folder / name for name in _WEIGHTS)
+    weights, index = (folder / name for name in _WEIGHT_FILES)
     if weights.is_file():
         return
     if index.is_file():

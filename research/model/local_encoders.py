@@ -16,7 +16,7 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
     """Return the local directory of an encoder, or None if its name is an id of the Hugging Face Hub.
 
     Args:
-        encoder: value of the setting; not a registered name.
+        encoder: value of the setting `encoder`; not a registered name.
         registered: registered names, for suggestions.
     Raises:
         ValueError: if the path is a file, or a directory that does not exist or has no config.json; or if the name

@@ -100,7 +100,7 @@ def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cach
     expected = workplace.results()
     seconds_before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     for entry in feature_entries_in(cache):
-        file = cache / entry / "layer-2.bin"
+        file = cache / entry / "layer-2.bin"  # the last layer of the tiny encoder
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4  # flip a bit
         file.write_bytes(content)

@@ -492,7 +492,7 @@ def test_damaged_cache_is_reported_and_recomputed(
     moved = fresh_cache_dir.rename(tmp_path / "moved")
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
     for entry in feature_entries_in(moved):
-        file = entry / "layer-2.bin"
+        file = entry / "layer-2.bin"  # the last layer of the tiny encoder
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4  # flip a bit
         file.write_bytes(content)

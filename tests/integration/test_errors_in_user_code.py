@@ -196,13 +196,13 @@ def run_plugin(
     """A function that runs run.py in this process: `run_plugin(code, "--head=broken")`."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(code: str, *options: str) -> tuple[int, str]:
+    def run(code: str, *extra_flags: str) -> tuple[int, str]:
         plugin = tmp_path / "my_plugin.py"
         plugin.write_text(code)
-        settings = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_length=32", "--batch_size=8"]
-        settings += ["--max_steps=2", "--mixed_precision=no", "--num_threads=1", f"--output_dir={tmp_path / 'run'}"]
+        flags = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_length=32", "--batch_size=8"]
+        flags += ["--max_steps=2", "--mixed_precision=no", "--num_threads=1", f"--output_dir={tmp_path / 'run'}"]
         capsys.readouterr()
-        status = run_script([*settings, "--log_with=[]", f"--plugin={plugin}", *options], parse, execute)
+        status = run_script([*flags, "--log_with=[]", f"--plugin={plugin}", *extra_flags], parse, execute)
         return status, capsys.readouterr().err
 
     return run

@@ -23,7 +23,7 @@ def flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
 
 def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    options = (
+    extra_flags = (
         "--head",
         "lstm",
         "--head.lstm_size",
@@ -35,7 +35,7 @@ def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_p
         "--report",
         "true",
     )
-    done = launch([*flags, *options, "--output_dir", directory], num_processes=1)
+    done = launch([*flags, *extra_flags, "--output_dir", directory], num_processes=1)
     assert {path.name for path in directory.iterdir()} == {
         "best",
         "checkpoints",
@@ -103,12 +103,12 @@ def test_run_that_failed_mid_epoch_resumes_with_the_same_bits(
     launch: Launch, flags: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uninterrupted, failed = tmp_path / "uninterrupted", tmp_path / "failed"
-    options = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
-    options += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
+    extra_flags = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
+    extra_flags += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
     for entry in ("{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: gru}", "{at: 6st, add_lora: {r: 2}}"):
-        options += ["--timeline", entry]
+        extra_flags += ["--timeline", entry]
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "fail_at_step"]
-    run_flags = [*flags, *options, *plugin]
+    run_flags = [*flags, *extra_flags, *plugin]
     launch([*run_flags, "--output_dir", uninterrupted], num_processes=num_processes)
     monkeypatch.setenv("FAIL_AT_STEP", "7")
     done = launch([*run_flags, "--output_dir", failed], num_processes=num_processes, check=False)
@@ -208,9 +208,9 @@ def test_evaluation_counts_every_row_once(
 
 
 def test_early_stopping_ends_a_run(launch: Launch, flags: list[str], tmp_path: Path) -> None:
-    options = ["--epochs", "5", "--lr", "1e-12", "--best_metric", "accuracy"]
-    options += ["--evaluate_every", "1st", "--patience", "2"]  # after every step
-    launch([*flags, *options, "--output_dir", tmp_path / "run"])
+    extra_flags = ["--epochs", "5", "--lr", "1e-12", "--best_metric", "accuracy"]
+    extra_flags += ["--evaluate_every", "1st", "--patience", "2"]  # after every step
+    launch([*flags, *extra_flags, "--output_dir", tmp_path / "run"])
     result = result_of(tmp_path / "run")
     assert result["steps"] == 3
     assert re.match(r"accuracy .*\b2\b", str(result["stopped_because"]))

@@ -21,19 +21,8 @@ def test_gpu_run_finishes_in_every_precision(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str
 ) -> None:
     flags = ["--mixed_precision", precision, "--head", "lstm", "--batch_size", "8", "--epochs", "2"]
-    launch(
-        [
-            "--encoder",
-            tiny_encoder,
-            "--data",
-            tiny_reviews,
-            "--max_length",
-            "64",
-            *flags,
-            "--output_dir",
-            tmp_path / "run",
-        ]
-    )
+    flags += ["--max_length", "64", "--output_dir", str(tmp_path / "run")]
+    launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *flags])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "finished"
     assert result["metrics"]["test"]["loss"] < 1

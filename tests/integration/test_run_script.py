@@ -23,18 +23,8 @@ def flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
 
 def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    extra_flags = (
-        "--head",
-        "lstm",
-        "--head.lstm_size",
-        "8",
-        "--best_metric",
-        "accuracy",
-        "--save_every",
-        "2st",
-        "--report",
-        "true",
-    )
+    extra_flags = ["--head", "lstm", "--head.lstm_size", "8", "--best_metric", "accuracy"]
+    extra_flags += ["--save_every", "2st", "--report", "true"]
     done = launch([*flags, *extra_flags, "--output_dir", directory], num_processes=1)
     assert {path.name for path in directory.iterdir()} == {
         "best",

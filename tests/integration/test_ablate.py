@@ -1,4 +1,7 @@
-"""Studies as users run them: the real command line, real workers, kills, interrupts and failures."""
+"""Studies as users run them: the real command line, real workers, kills, interrupts and failures.
+
+The commands of `workplace` run the study `s`, whose directory is runs/s.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Studies whose trials share a process and cached features survive kills, full disks and damaged files."""
+"""Studies whose trials share a process and cached features survive kills, full disks and damaged files.
+
+The commands of `workplace` run the study `s`, whose directory is runs/s.
+"""
 
 from __future__ import annotations
 
@@ -118,6 +121,7 @@ def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cach
 def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache: Path, disk: Disk) -> None:
     arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN_ENCODER_FLAGS]
     workplace.run(*arguments, "--cache_features", "false")
+    # By the ids of trials without the hash at their end, which may depend on cache_features.
     uncached_hashes = {
         name.rpartition("-")[0]: result["weights_sha256"] for name, result in workplace.results().items()
     }

@@ -53,7 +53,7 @@ class AttentionHead(Head):
         """See `Head.forward`."""
         batch, _, hidden = hidden_states.shape
         width = hidden // self.num_heads
-        split_shape = (self.num_heads, width)  # of a token's features, divided evenly among the attention heads
+        split_shape = (self.num_heads, width)  # a token's features, divided evenly among the attention heads
         keys = self.key(hidden_states).tanh().unflatten(-1, split_shape)  # [batch, seq, heads, width]
         queries = self.queries.unflatten(-1, split_shape).to(keys.dtype)  # [queries, heads, width]
         scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / width**0.5  # [batch, heads, queries, seq]

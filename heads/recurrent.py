@@ -112,9 +112,9 @@ def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Flo
 
 
 def _initialise(network: nn.RNNBase) -> None:
-    """Initialise recurrent weights as orthogonal, input weights with Glorot, forget biases with 1, other biases with 0.
+    """Make recurrent weights orthogonal, draw input weights with Glorot, and set forget biases to 1, other biases to 0.
 
-    Source: Saxe et al. 2014 (orthogonal weights); Jozefowicz et al. 2015 (forget bias of 1).
+    Source: Saxe et al. 2014 (orthogonal weights); Glorot & Bengio 2010; Jozefowicz et al. 2015 (forget bias of 1).
     """
     for name, parameter in network.named_parameters():
         if name.startswith("weight_hh"):

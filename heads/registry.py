@@ -68,8 +68,8 @@ class Registry(Generic[Entry]):
         """Return a decorator that registers a class or function under `name`.
 
         Raises:
-            ValueError: if the name is taken, if it contains anything but letters, digits and underscores, or if the
-                decorated object is not a subclass of `base`.
+            ValueError: if a different class or function has the name, if it contains anything but letters, digits and
+                underscores, or if the decorated object is not a subclass of `base`.
         """
         if not name.replace("_", "").isalnum():
             raise ValueError(f"Expected {self.kind} name of letters, digits and underscores only; got '{name}'.")
@@ -92,7 +92,7 @@ class Registry(Generic[Entry]):
         return decorate
 
     def _is_imported_directly(self, entry: object) -> bool:
-        """Return whether an entry is a built-in one whose module is imported before the registry is first used.
+        """Return whether an entry is built in and its module is imported before the registry is first used.
 
         Once the built-in entries are being imported, or if they have no package of their own, the result is False.
         """

@@ -23,7 +23,7 @@ def find_features(folder: Path, key: str, layers: Layers, layout: RowLayout) -> 
     An entry with all layers is also found if only the last layer is needed.
 
     Args:
-        folder: the cache directory.
+        folder: the folder of the cache.
         key: fingerprint of the hidden states; it does not depend on `layers`.
         layers: the layers that are needed.
         layout: position of each row in the files.
@@ -41,11 +41,11 @@ def find_or_build(
     """Return stored hidden states. If they are missing or damaged, they are computed first.
 
     Args:
-        folder: the cache directory.
+        folder: the folder of the cache.
         key: fingerprint of the hidden states; it does not depend on `layers`.
         layers: the layers that are needed.
         layout: position of each row in the files.
-        build: function that computes the hidden states and writes them into an empty directory.
+        build: function that computes the hidden states and writes them into an empty folder.
     Raises:
         OSError: if the disk is full or cannot be written to. Partly written files are deleted.
         DamageError: if the written files cannot be read back.
@@ -81,8 +81,8 @@ def _entry(folder: Path, key: str, layers: Layers) -> Path:
 
 def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
     """Return the paths of the entries that would contain the layers."""
-    both: tuple[Layers, ...] = ("last", "all")
-    return [_entry(folder, key, each) for each in (both if layers == "last" else ("all",))]
+    stored_layers: tuple[Layers, ...] = ("last", "all") if layers == "last" else ("all",)
+    return [_entry(folder, key, stored) for stored in stored_layers]
 
 
 def _remove_damaged(entries: Sequence[Path], layout: RowLayout) -> None:

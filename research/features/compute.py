@@ -165,13 +165,13 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
         return _describe_layers(run, layers)
 
     def build(split: str, target: Path) -> None:
-        sizes = {each: sum(layer.num_bytes(layouts[each].num_tokens) for layer in layers_to_store()) for each in keys}
+        sizes = {name: sum(layer.num_bytes(layouts[name].num_tokens) for layer in layers_to_store()) for name in keys}
         report_hidden_states(
             _describe_storage(split, len(layouts[split].order), sizes[split], layers_to_store(), folder)
         )
         # Check the space for all missing splits, so that the disk is not filled before the last one fails.
-        missing = [each for each in keys if find_features(folder, keys[each], layers, layouts[each]) is None]
-        durable.check_space(folder, needed=sum(sizes[each] for each in missing))
+        missing = [name for name in keys if find_features(folder, keys[name], layers, layouts[name]) is None]
+        durable.check_space(folder, needed=sum(sizes[name] for name in missing))
         with durable.converting_write_errors(folder, needed=sizes[split]):
             states = compute_hidden_states(run, split, layouts[split].order, layers)
             write_features(target, layers_to_store(), states)
@@ -222,7 +222,7 @@ def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
     """Run the encoder on the longest row, and return descriptions of the layers to store.
 
     Raises:
-        UnstorableError: if all layers are stored, and the last one differs from the encoder's output.
+        UnstorableError: if all layers are to be stored, and the last one differs from the encoder's output.
     """
     row = RowLayout.of(run.lengths_of("train"), run.collator.max_length).order[:1]
     states = _compute_batch(run, "train", row, layers)
@@ -236,7 +236,7 @@ def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
 
     return [
         Layer(f"layer-{number}.bin", layer.shape[-1], stored_type(layer.dtype), _type_name(layer.dtype))
-        for number, layer in enumerate(states, start=num_layers + 1 - len(states))
+        for number, layer in enumerate(states, start=num_layers + 1 - len(states))  # 0 is the embedding layer
     ]
 
 

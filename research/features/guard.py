@@ -53,13 +53,13 @@ def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hoo
     """
     run = copy.deepcopy(rehearsal)
     snapshot = EncoderSnapshot.of(run)
-    first_step = run.clock.step
-    reasons = [_apply_edits(run, snapshot, timeline.due.get(first_step, ()))]
+    start_step = run.clock.step
+    reasons = [_apply_edits(run, snapshot, timeline.due.get(start_step, ()))]
     starts_frozen = not _encoder_trains(run.encoder_with_head)
     after_first_edits = copy.deepcopy(run)
     reads_all_layers = [_reads_all_layers(run.encoder_with_head)]
     for step, requests in timeline.due.items():
-        if step > first_step:
+        if step > start_step:
             run.clock.set_step(step)
             reasons.append(_apply_edits(run, snapshot, requests))
             reads_all_layers.append(_reads_all_layers(run.encoder_with_head))

@@ -90,7 +90,7 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
     """Write all files of a split.
 
     Args:
-        folder: an empty directory.
+        folder: an empty folder.
         layers: the layers to store.
         batches: all rows in the layout's order, as batches. Each batch has one tensor per layer: the hidden states of
             the batch's tokens, without padding, [tokens, hidden].
@@ -122,7 +122,7 @@ class FeatureStore:
     """The stored hidden states of a split.
 
     Args:
-        folder: directory written by `write_features`.
+        folder: folder written by `write_features`.
         layout: position of each row in the files.
     Raises:
         DamageError: if a file is damaged. Hashes are compared when a process opens the folder for the first time.
@@ -236,7 +236,7 @@ def _hash_file(file: Path) -> str:
 
 
 def _memory_map(file: Path, layer: Layer, num_tokens: int) -> NDArray[np.uint8]:
-    """Return a file's bytes as an array, [num_tokens, width x bytes of a number], without reading the whole file."""
+    """Return a file's bytes as an array, [num_tokens, width x bytes per number], without reading the whole file."""
     num_bytes = layer.num_bytes(num_tokens)
     if num_bytes == 0:  # empty files cannot be mapped
         return np.empty((0, 0), dtype=np.uint8)

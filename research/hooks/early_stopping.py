@@ -61,7 +61,7 @@ class EarlyStopping(Hook):
             run.stop(f"{self.metric} has not improved for {self.patience} evaluations ({best})")
 
     def after_edits(self, run: Run) -> None:
-        """Reset the best value and the count if they are about losses that are no longer comparable."""
+        """Reset the best value and the count if they depend on losses that are no longer comparable."""
         if run.has_new_objective and self.metric == "loss":
             self.best, self.num_without_improvement = None, 0
 

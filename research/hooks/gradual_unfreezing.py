@@ -17,7 +17,7 @@ class GradualUnfreezing(Hook):
     Source: Howard & Ruder 2018, ULMFiT, section 3.3. Differs: layers are unfrozen at any step, not only between epochs.
 
     Args:
-        over: time until the whole encoder is trained, such as `50%`. Layers are unfrozen at equal intervals.
+        over: time until the whole encoder is unfrozen, such as `50%`. Layers are unfrozen at equal intervals.
     """
 
     def __init__(self, *, over: str = "50%") -> None:
@@ -33,8 +33,8 @@ class GradualUnfreezing(Hook):
                 "trains adapters. Remove one of them."
             )
         layers = [block for block in blocks if block.startswith("layer.")]
-        # A single layer is unfrozen together with the encoder. It is not selected by its number, since that would be an
-        # error if the layer is shared (ALBERT).
+        # An encoder with a single layer is unfrozen as a whole. Its layer is not selected by number, since that would
+        # be an error if the layer is shared (ALBERT).
         parts = [f"encoder.layer[-{number}]" for number in range(1, len(layers) + 1)] if len(layers) > 1 else []
         parts.append("encoder")
         times = [self.over.fraction(number, len(parts)) for number in range(1, len(parts) + 1)]

@@ -1,4 +1,4 @@
-"""Skip steps with a loss spike."""
+"""Skip the optimizer updates of steps with a loss spike."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Profiling(Hook):
-    """Write a torch profiler trace of steps 3 to 5 to profile/, for TensorBoard or Perfetto."""
+    """Write a torch profiler trace of the third to fifth step to profile/, for TensorBoard or Perfetto."""
 
     profiler: profile | None = None
 
     def on_train_start(self, run: Run) -> None:
-        """Start the profiler. It skips one step and warms up in the next."""
+        """Start the profiler. It ignores the first step, warms up in the second, and then records three."""
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
         self.profiler = profile(
             activities=activities,
@@ -32,7 +32,7 @@ class Profiling(Hook):
         self.profiler.start()
 
     def on_resume(self, run: Run) -> None:
-        """Profile the first steps after the checkpoint."""
+        """Start the profiler, which counts steps from the checkpoint."""
         self.on_train_start(run)
 
     def end_of_step(self, run: Run) -> None:

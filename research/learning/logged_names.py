@@ -19,7 +19,7 @@ def check_reserved_names(names: Iterable[str]) -> None:
     """Check that none of the names is reserved for a value that the run itself logs.
 
     Raises:
-        ValueError: if a name is reserved; the message contains the first one.
+        ValueError: if a name is reserved; the message contains the first such name.
     """
     for name in names:
         if name in RESERVED_NAMES or name.startswith("learning_rate/"):

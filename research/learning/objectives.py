@@ -261,12 +261,12 @@ class RDrop(Objective):
             return ObjectiveOutput(F.cross_entropy(logits.float(), batch.labels, reduction="none"), logits)
         passes = (logits, model(**batch.inputs).logits)
         first, second = (F.log_softmax(each.float(), dim=-1) for each in passes)
-        first_entropy = F.nll_loss(first, batch.labels, reduction="none")
-        second_entropy = F.nll_loss(second, batch.labels, reduction="none")
+        first_cross_entropy = F.nll_loss(first, batch.labels, reduction="none")
+        second_cross_entropy = F.nll_loss(second, batch.labels, reduction="none")
         first_divergence = F.kl_div(first, second, reduction="none", log_target=True).sum(dim=-1)
         second_divergence = F.kl_div(second, first, reduction="none", log_target=True).sum(dim=-1)
-        entropy, divergence = first_entropy + second_entropy, first_divergence + second_divergence
-        return ObjectiveOutput(entropy / 2 + self.alpha * divergence / 4, logits)
+        cross_entropy, divergence = first_cross_entropy + second_cross_entropy, first_divergence + second_divergence
+        return ObjectiveOutput(cross_entropy / 2 + self.alpha * divergence / 4, logits)
 
 
 def _class_weights(task: Task, class_weights: str | Sequence[float] | None) -> Tensor | None:

@@ -13,7 +13,7 @@ class Predictions:
     """Predictions for a split, in the order of its rows."""
 
     ids: NDArray[np.int64]
-    """Number of each row, counted from 0 over all files of its split."""
+    """Number of each row, counted from 0 over all files that the split was read from."""
     logits: NDArray[np.float32]
     """[num_rows, num_labels]."""
     labels: NDArray[np.generic] | None

@@ -1,7 +1,7 @@
 """Learning-rate schedules by name, from torch and Transformers.
 
-The library's scheduler drives a dummy parameter group with a learning rate of 1. The resulting rate is the factor by
-which the base rate of every group is multiplied. This lets edits change base rates during training. On the real
+A schedule's torch scheduler drives a dummy parameter group with a learning rate of 1. The resulting rate is the factor
+by which the base rate of every group is multiplied. This lets edits change base rates during training. On the real
 optimizer, OneCycleLR would overwrite such a change at its next step, and LambdaLR would ignore it.
 """
 

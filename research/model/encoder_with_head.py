@@ -52,7 +52,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
             does.
         max_input_length: maximum length of the inputs on which the model was trained, in tokens. (Transformers reserves
             the name max_length for text generation and does not save it.)
-        truncation: the part of longer inputs that was kept: `head`, `tail` or `head_tail`.
+        truncation: the part of longer inputs that was kept: `head` (their start), `tail` (their end) or `head_tail`.
         adapters: settings of the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`); None if
             it has none.
         **kwargs: fields of Transformers: `problem_type`, `id2label`, `label2id`, ...
@@ -125,7 +125,7 @@ class EncoderWithHead(PreTrainedModel):
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
         self.post_init()
-        # Encoders ignore some unexpected or missing keys, for their old checkpoints. This model has none, so all count.
+        # Encoders ignore some unexpected or missing keys of old checkpoints. This model must ignore none.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
         self._keys_to_ignore_on_load_missing: set[str] = set()
         self._declare_shared_parameters()

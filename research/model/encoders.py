@@ -1,4 +1,4 @@
-"""Load pretrained encoders by name, directory or Hub id, without running their code or unpickling their files."""
+"""Load pretrained encoders by name, folder or Hub id, without running their code or unpickling their files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from research.system.manifest import file_sha256
 logger = logging.getLogger(__name__)
 
 ENCODERS: Registry[Callable[[], Path]] = Registry("encoder")
-"""Functions that return the directory of a packaged encoder, by the encoder's name."""
+"""Functions that return the folder of a packaged encoder, by the encoder's name."""
 
 HUB_FILES = (
     "config.json",
@@ -56,13 +56,13 @@ HUB_FILES = (
     "merges.txt",
     "*.model",
 )
-"""Files that are downloaded from a repository of the Hub."""
+"""Patterns of the files that are downloaded from a repository of the Hub."""
 
 # The errors that the Hub client raises without a connection. They are the base classes of HfHubHTTPError: OSError and,
 # depending on the client's version, an error of httpx or httpx2.
 _CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model")
 
 
 @ENCODERS.register("minilm")
@@ -75,12 +75,12 @@ def minilm() -> Path:
 
 
 def find_packaged_folder(module: str, folder: str, sha256: str) -> Path:
-    """Return a directory in an installed package, after checking the hash of its weights.
+    """Return a folder in an installed package, after checking the hash of its weights.
 
     Args:
         module: the package's module, which is not imported.
-        folder: the directory in the module.
-        sha256: hash of the directory's model.safetensors.
+        folder: the folder in the module.
+        sha256: hash of the folder's model.safetensors.
     Raises:
         ValueError: if the package is not installed, or its weights have changed.
     """
@@ -95,10 +95,10 @@ def find_packaged_folder(module: str, folder: str, sha256: str) -> Path:
 
 
 def find_encoder_folder(encoder: str) -> Path:
-    """Return the directory of an encoder. If it is on the Hub, it is first downloaded into the Hub's cache.
+    """Return the folder of an encoder. If it is on the Hub, it is first downloaded into the Hub's cache.
 
     Args:
-        encoder: registered name, local directory, or Hub id.
+        encoder: registered name, local folder, or Hub id.
     Raises:
         ValueError: if there is no such encoder, or the Hub cannot be reached.
     """
@@ -124,7 +124,7 @@ def _download_encoder(encoder: str) -> Path:
         HfApi().model_info(encoder, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(
-            f"'{encoder}' is not a directory, and the Hugging Face Hub has no such model that you can access (private "
+            f"'{encoder}' is not a folder, and the Hugging Face Hub has no such model that you can access (private "
             f"and gated models need `hf auth login`). {ENCODER_HINT}"
         ) from None
     except _CONNECTION_ERRORS as error:
@@ -132,10 +132,11 @@ def _download_encoder(encoder: str) -> Path:
             folder = snapshot_download(encoder, allow_patterns=[*HUB_FILES], local_files_only=True)
         except LocalEntryNotFoundError:
             raise ValueError(
-                f"'{encoder}' is not a directory, and the Hugging Face Hub cannot be reached ({error}). {ENCODER_HINT}"
+                f"'{encoder}' is not a folder, and the Hugging Face Hub cannot be reached ({error}). {ENCODER_HINT}"
             ) from None
         logger.warning("The Hugging Face Hub cannot be reached (%s): using the cached copy of '%s'.", error, encoder)
         return Path(folder)
+    # "*/*" matches files in subfolders, such as weights converted for other libraries.
     return Path(snapshot_download(encoder, allow_patterns=[*HUB_FILES], ignore_patterns=["*/*"]))
 
 
@@ -143,12 +144,12 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
     """Return an encoder's tokenizer.
 
     Args:
-        encoder: registered name, local directory, or Hub id.
+        encoder: registered name, local folder, or Hub id.
     Raises:
         ValueError: if there is no tokenizer, or it cannot be loaded.
     """
     folder = find_encoder_folder(encoder)
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
     config = _read_config(folder)
     try:
@@ -166,7 +167,7 @@ def load_encoder_config(
     """Return an encoder's config.
 
     Args:
-        encoder: registered name, local directory, or Hub id.
+        encoder: registered name, local folder, or Hub id.
         dropout: dropout probability outside attention; None keeps the encoder's own.
         attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
@@ -193,7 +194,7 @@ def load_encoder(
     Weights that do not belong to the encoder, such as those of the pretraining head or the pooler, are not loaded.
 
     Args:
-        encoder: registered name, local directory, or Hub id.
+        encoder: registered name, local folder, or Hub id.
         dropout: dropout probability outside attention; None keeps the encoder's own.
         attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
@@ -225,14 +226,14 @@ def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
 
 
 def check_weights(folder: Path) -> None:
-    """Check that a directory contains safetensors weights.
+    """Check that a folder contains safetensors weights.
 
     Raises:
         ValueError: if weights are missing, are only available as a pickle, or belong to an adapter.
     """
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} contains a PEFT adapter. Merge it into its model, and save the model.")
-    weights, index = (folder / name for name in _WEIGHTS)
+    weights, index = (folder / name for name in _WEIGHT_FILES)
     if weights.is_file():
         return
     if index.is_file():
@@ -250,7 +251,7 @@ def check_weights(folder: Path) -> None:
 
 
 def _check_index(index: Path) -> None:
-    """Check that an index lists only safetensors files in its own directory.
+    """Check that an index lists only safetensors files in its own folder.
 
     Raises:
         ValueError: if the index cannot be read or lists any other file; the message names the first such file.
@@ -261,7 +262,7 @@ def _check_index(index: Path) -> None:
         raise ValueError(f"{index} cannot be read: {one_line(error)}.") from None
     for name in sorted(files):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ValueError(f"{index} lists {name}, which is not a safetensors file in the same directory.")
+            raise ValueError(f"{index} lists {name}, which is not a safetensors file in the same folder.")
 
 
 def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allow_unexpected: bool = False) -> None:
@@ -269,7 +270,7 @@ def check_loading_info(info: dict[str, set[object]], folder: Path | str, *, allo
 
     Args:
         info: the loading info that `from_pretrained` returns with `output_loading_info=True`.
-        folder: directory of the weights.
+        folder: folder of the weights.
         allow_unexpected: whether unexpected weights are accepted.
     Raises:
         ValueError: if the weights do not fit the model.

@@ -295,7 +295,7 @@ class HeadCheck:
                 rolled by the layer's number.
             width: width of the rows in positions.
             seed: seed of the noise.
-            uses_encoder: whether tokens have the encoder's hidden states; if not, theirs are noise, too.
+            uses_encoder: whether tokens have the encoder's hidden states; if not, they are noise, like padding.
         """
         generator = torch.Generator().manual_seed(seed)
         num_layers = self._encoder_config.num_hidden_layers + 1 if head.wants == "all_hidden_states" else 1

@@ -9,17 +9,17 @@ from pathlib import Path
 from heads.registry import UnknownNameError, describe_unknown
 from research.system.paths import expand_path
 
-ENCODER_HINT = "An encoder is a registered name (see --list encoders), a local directory, or a Hugging Face Hub id."
+ENCODER_HINT = "An encoder is a registered name (see --list encoders), a local folder, or a Hugging Face Hub id."
 
 
 def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None:
-    """Return the local directory of an encoder, or None if its name is an id of the Hugging Face Hub.
+    """Return the local folder of an encoder, or None if its name is an id of the Hugging Face Hub.
 
     Args:
-        encoder: value of the setting; not a registered name.
+        encoder: value of the setting `encoder`; not a registered name.
         registered: registered names, for suggestions.
     Raises:
-        ValueError: if the path is a file, or a directory that does not exist or has no config.json; or if the name
+        ValueError: if the path is a file, or a folder that does not exist or has no config.json; or if the name
             resembles a registered name or cannot be a Hub id.
     """
     path = expand_path(encoder)
@@ -28,9 +28,9 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
             raise ValueError(f"The encoder {path} has no config.json.")
         return path
     if path.exists():
-        raise ValueError(f"Expected the directory of an encoder, got the file {path}.")
+        raise ValueError(f"Expected the folder of an encoder, got the file {path}.")
     if can_only_be_path(encoder):
-        raise ValueError(f"The directory {encoder} does not exist. {ENCODER_HINT}")
+        raise ValueError(f"The folder {encoder} does not exist. {ENCODER_HINT}")
     if difflib.get_close_matches(encoder, registered, n=1):
         raise UnknownNameError(describe_unknown("encoder", encoder, registered))
     from huggingface_hub.errors import HFValidationError  # here, because only Hub encoders need it
@@ -39,7 +39,7 @@ def find_local_encoder(encoder: str, registered: Collection[str]) -> Path | None
     try:
         validate_repo_id(encoder)
     except HFValidationError:
-        raise ValueError(f"'{encoder}' is neither a directory nor a valid Hub id. {ENCODER_HINT}") from None
+        raise ValueError(f"'{encoder}' is neither a folder nor a valid Hub id. {ENCODER_HINT}") from None
     return None
 
 

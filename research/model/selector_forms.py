@@ -56,12 +56,12 @@ def read_layers(selector: str) -> int | slice:
     Raises:
         SelectorError: if the selector is invalid.
     """
-    number, part = r"-?\d+", selector.removeprefix(LAYERS).replace(" ", "")
-    if part == "":
+    number, suffix = r"-?\d+", selector.removeprefix(LAYERS).replace(" ", "")
+    if suffix == "":
         return slice(None)
-    if match := re.fullmatch(rf"\[({number})\]", part):
+    if match := re.fullmatch(rf"\[({number})\]", suffix):
         return int(match[1])
-    if match := re.fullmatch(rf"\[({number})?:({number})?\]", part):
+    if match := re.fullmatch(rf"\[({number})?:({number})?\]", suffix):
         return slice(*(None if bound is None else int(bound) for bound in match.groups()))
     raise SelectorError(f"Expected a selector such as encoder.layer[-2:] or encoder.layer[0], got '{selector}'.")
 

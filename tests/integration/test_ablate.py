@@ -1,4 +1,7 @@
-"""Studies as users run them: the real command line, real workers, kills, interrupts and failures."""
+"""Studies as users run them: the real command line, real workers, kills, interrupts and failures.
+
+The commands of `workplace` run the study `s`, whose directory is runs/s.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,7 @@ def test_trial_is_resumed_after_its_run_or_its_worker_or_the_whole_study_is_kill
     workplace: Workplace, victim: str
 ) -> None:
     (workplace.folder / "pause.txt").touch()
+    # Checkpoints are written after every step.
     arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1", "--save_every", "1st"]
     command = workplace.start(*arguments)
     wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")

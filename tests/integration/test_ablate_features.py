@@ -1,4 +1,7 @@
-"""Studies whose trials share a process and cached features survive kills, full disks and damaged files."""
+"""Studies whose trials share a process and cached features survive kills, full disks and damaged files.
+
+The commands of `workplace` run the study `s`, whose directory is runs/s.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,7 @@ def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cach
     expected = workplace.results()
     seconds_before = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     for entry in feature_entries_in(cache):
-        file = cache / entry / "layer-2.bin"
+        file = cache / entry / "layer-2.bin"  # the last layer of the tiny encoder
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4  # flip a bit
         file.write_bytes(content)
@@ -118,6 +121,7 @@ def test_damaged_features_are_reported_and_recomputed(workplace: Workplace, cach
 def test_full_disk_is_reported_and_all_trials_finish(workplace: Workplace, cache: Path, disk: Disk) -> None:
     arguments = ["--heads", "linear,mean", "--seeds", "0", "--workers", "2", *FROZEN_ENCODER_FLAGS]
     workplace.run(*arguments, "--cache_features", "false")
+    # By the ids of trials without the hash at their end, which may depend on cache_features.
     uncached_hashes = {
         name.rpartition("-")[0]: result["weights_sha256"] for name, result in workplace.results().items()
     }
@@ -177,7 +181,7 @@ def test_trial_that_always_kills_or_exits_its_process_does_not_stop_the_study(
     assert re.search(r"kills, seed 0: .*killed 3 times", printed)
     assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
     assert re.search(r"2 of 3 trials .*--retry_failed", printed)
-    assert len(re.findall(r"47 rows of train: ", printed)) == 1, "expected the message about the cache once"
+    assert len(re.findall(r"\d+ rows of train: ", printed)) == 1, "expected the message about the cache once"
     assert (workplace.folder / "runs/s/report.html").exists()
     assert workplace.states() == ["COMPLETE", "FAIL", "FAIL"]
     # This grid has no head of the plugin, so the plugin is not loaded.

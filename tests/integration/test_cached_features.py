@@ -406,6 +406,7 @@ def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
     def create_hook() -> Hook:
         return CallAfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
+    # Checkpoints are written after every step.
     settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
     expected = DigestRecorder()
     result = train(tmp_path / "uninterrupted", create_hook(), expected, **settings)
@@ -491,7 +492,7 @@ def test_damaged_cache_is_reported_and_recomputed(
     moved = fresh_cache_dir.rename(tmp_path / "moved")
     monkeypatch.setenv("MIDWAY_CACHE", str(moved))
     for entry in feature_entries_in(moved):
-        file = entry / "layer-2.bin"
+        file = entry / "layer-2.bin"  # the last layer of the tiny encoder
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 4  # flip a bit
         file.write_bytes(content)

@@ -54,7 +54,7 @@ OBJECTIVE = f"""\
         logits = model(**batch.inputs).logits
         losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")
 """
-EDIT_AT_1 = "--timeline={at: 1st, broken: true}"
+EDIT_AFTER_STEP_1 = "--timeline={at: 1st, broken: true}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ CASES = {
         "import sys\n" + EDIT + "def broken(run):\n    sys.exit('enough')\n",
         "edit 'broken' (timeline entry 1), before training: SystemExit: enough",
         "sys.exit('enough')",
-        (EDIT_AT_1,),
+        (EDIT_AFTER_STEP_1,),
     ),
     "hook's parameters": Case(
         HOOK + "    def after_step(self):\n        pass\n",
@@ -138,13 +138,13 @@ CASES = {
         EDIT + "def broken(run):\n    run.config.to_dict()['missing']\n",
         "edit 'broken' (timeline entry 1), before training: KeyError: 'missing'",
         "run.config.to_dict()['missing']",
-        (EDIT_AT_1,),
+        (EDIT_AFTER_STEP_1,),
     ),
     "refused call in an edit": Case(
         EDIT + "def broken(run):\n    run.log({'loss': 0.0})\n",
         "edit 'broken' (timeline entry 1), before training: EditError: After step 1, broken()",
         "run.log({'loss': 0.0})",
-        (EDIT_AT_1,),
+        (EDIT_AFTER_STEP_1,),
     ),
     "objective": Case(
         OBJECTIVE + "        return ObjectiveOutput(losses[99], logits)\n",
@@ -196,13 +196,13 @@ def run_plugin(
     """A function that runs run.py in this process: `run_plugin(code, "--head=broken")`."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(code: str, *options: str) -> tuple[int, str]:
+    def run(code: str, *extra_flags: str) -> tuple[int, str]:
         plugin = tmp_path / "my_plugin.py"
         plugin.write_text(code)
-        settings = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_length=32", "--batch_size=8"]
-        settings += ["--max_steps=2", "--mixed_precision=no", "--num_threads=1", f"--output_dir={tmp_path / 'run'}"]
+        flags = [f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_length=32", "--batch_size=8"]
+        flags += ["--max_steps=2", "--mixed_precision=no", "--num_threads=1", f"--output_dir={tmp_path / 'run'}"]
         capsys.readouterr()
-        status = run_script([*settings, "--log_with=[]", f"--plugin={plugin}", *options], parse, execute)
+        status = run_script([*flags, "--log_with=[]", f"--plugin={plugin}", *extra_flags], parse, execute)
         return status, capsys.readouterr().err
 
     return run

@@ -82,7 +82,7 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_run(
         "batch_size": 8,
         "max_steps": 8,  # an epoch has 6 steps
         "evaluate_every": "3st",
-        "save_every": "1st",
+        "save_every": "1st",  # after every step
         "keep": 9,
         "log_every": 1,
         "log_with": [],

@@ -91,7 +91,7 @@ class HookWithUnreadableState(Hook):
 
 def test_checkpoint_with_unreadable_hook_state_is_not_written(train: Train, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"state_dict of .*HookWithUnreadableState\b"):
-        train([HookWithUnreadableState()], save_every="1st")
+        train([HookWithUnreadableState()], save_every="1st")  # after every step
     assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
 
@@ -164,10 +164,11 @@ def test_init_from_a_checkpoint_continues_with_its_weights_and_requires_the_same
     rows = "".join(f"film {row},{'yes' if row % 2 else 'no'}\n" for row in range(60))
     (data / "train.csv").write_text(f"text,label\n{rows}")
     with pytest.raises(ValueError, match=r"labels negative, positive; .*no, yes"):
-        train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "third"))
+        train([], data=str(data), init_from=checkpoint, output_dir=str(tmp_path / "refused"))
 
 
 def test_best_model_is_tested_after_a_resume_in_another_directory(train: Train, tmp_path: Path) -> None:
+    # Evaluations are made after every step.
     settings = {"save_every": "2st", "best_metric": "accuracy", "evaluate_every": "1st"}
     train([], **settings)
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"

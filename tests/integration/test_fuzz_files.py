@@ -44,6 +44,6 @@ def test_classify_outcome_distinguishes_faults_from_refusals(status: int, error:
     assert classify_outcome(status, "", error, trained=False) == kind
 
 
-def test_text_that_a_terminal_would_break_is_not_one_line() -> None:
+def test_is_one_line_refuses_blank_broken_and_very_long_text() -> None:
     assert is_one_line("Überschrift, 表")
     assert not any(map(is_one_line, ("", " ", "a\u2028b", "a\x85b", "half \ud800", "x" * 5000)))

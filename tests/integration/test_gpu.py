@@ -20,32 +20,21 @@ pytestmark = [
 def test_gpu_run_finishes_in_every_precision(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, precision: str
 ) -> None:
-    options = ["--mixed_precision", precision, "--head", "lstm", "--batch_size", "8", "--epochs", "2"]
-    launch(
-        [
-            "--encoder",
-            tiny_encoder,
-            "--data",
-            tiny_reviews,
-            "--max_length",
-            "64",
-            *options,
-            "--output_dir",
-            tmp_path / "run",
-        ]
-    )
+    flags = ["--mixed_precision", precision, "--head", "lstm", "--batch_size", "8", "--epochs", "2"]
+    flags += ["--max_length", "64", "--output_dir", str(tmp_path / "run")]
+    launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *flags])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "finished"
     assert result["metrics"]["test"]["loss"] < 1
 
 
-@pytest.mark.parametrize("options", [["--mixed_precision", "fp16"], ["--mixed_precision", "bf16", "--compile"]])
+@pytest.mark.parametrize("extra_flags", [["--mixed_precision", "fp16"], ["--mixed_precision", "bf16", "--compile"]])
 def test_gpu_run_applies_edits(
-    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, options: list[str]
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, extra_flags: list[str]
 ) -> None:
     timeline = ["{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: lstm}", "{at: 4st, add_lora: {r: 2}}"]
     flags = [part for entry in [*timeline, "{at: 5st, merge_lora: true}"] for part in ("--timeline", entry)]
-    flags += ["--freeze", "encoder", "--batch_size", "8", "--max_length", "64", *options]
+    flags += ["--freeze", "encoder", "--batch_size", "8", "--max_length", "64", *extra_flags]
     launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *flags, "--output_dir", tmp_path / "run"])
     journal = [json.loads(line)["name"] for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     assert journal == ["freeze", "unfreeze", "replace_head", "add_lora", "merge_lora"]
@@ -56,8 +45,8 @@ def test_deterministic_gpu_runs_end_with_the_same_weights(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     for name in ("first", "second"):
-        options = ["--deterministic", "--batch_size", "8", "--output_dir", tmp_path / name]
-        launch(["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", "64", *options])
+        flags = ["--deterministic", "--batch_size", "8", "--output_dir", tmp_path / name]
+        launch(["--encoder", tiny_encoder, "--data", tiny_reviews, "--max_length", "64", *flags])
     hashes = [
         json.loads((tmp_path / name / "result.json").read_text())["weights_sha256"] for name in ("first", "second")
     ]
@@ -71,10 +60,10 @@ def test_gpu_run_has_the_same_test_loss_with_and_without_cached_features(
 ) -> None:
     results = []
     for cache_features in ("false", "true"):
-        options = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
-        options += ["--mixed_precision", precision, "--cache_features", cache_features]
-        options += ["--output_dir", str(tmp_path / cache_features)]
-        launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *options])
+        flags = ["--freeze", "encoder", "--epochs", "2", "--batch_size", "8", "--max_length", "32", "--head", head]
+        flags += ["--mixed_precision", precision, "--cache_features", cache_features]
+        flags += ["--output_dir", str(tmp_path / cache_features)]
+        launch(["--encoder", tiny_encoder, "--data", tiny_reviews, *flags])
         results.append(json.loads((tmp_path / cache_features / "result.json").read_text()))
     assert [result["cached_features"] for result in results] == [False, True]
     losses = [result["metrics"]["test"]["loss"] for result in results]
@@ -85,7 +74,7 @@ def test_gpu_out_of_memory_names_the_setting_to_lower(launch: Launch, tmp_path: 
     reviews = tmp_path / "long.csv"
     text = "a very long review " * 2000
     reviews.write_text("text,label\n" + "".join(f"{text} {row},{row % 2}\n" for row in range(20_000)))
-    options = ["--batch_size", "16000", "--micro_batch_size", "16000", "--max_length", "512"]
-    done = launch(["--data", reviews, *options, "--output_dir", tmp_path / "run"], check=False)
+    flags = ["--batch_size", "16000", "--micro_batch_size", "16000", "--max_length", "512"]
+    done = launch(["--data", reviews, *flags, "--output_dir", tmp_path / "run"], check=False)
     assert done.returncode == 1
     assert "Lower --micro_batch_size (now 16000" in done.stderr

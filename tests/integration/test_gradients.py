@@ -37,18 +37,8 @@ def record_gradients(
     """
     launch(
         [
-            *(
-                "--encoder",
-                encoder,
-                "--data",
-                reviews,
-                "--head",
-                "lstm",
-                "--head.lstm_size",
-                "8",
-                "--head.dropout",
-                "0",
-            ),
+            *("--encoder", encoder, "--data", reviews),
+            *("--head", "lstm", "--head.lstm_size", "8", "--head.dropout", "0"),
             *("--optimizer", "sgd", "--lr", "0.1", "--max_grad_norm", "0", "--dropout", "0", "--mixed_precision", "no"),
             *("--batch_size", BATCH_SIZE, "--micro_batch_size", BATCH_SIZE // num_processes // num_micro_batches),
             *("--plugin", PLUGIN, "--hook", "record_gradients", "--hook.record_gradients.folder", folder),

@@ -27,6 +27,7 @@ def kill_and_check(
     return run_and_check
 
 
+# 0 processes means a run without a launcher.
 @pytest.mark.parametrize(("num_kills", "num_processes"), [(3, 0), (1, 2)])
 def test_killed_and_resumed_runs_end_with_the_bits_of_an_uninterrupted_run(
     kill_and_check: KillAndCheck, num_kills: int, num_processes: int

@@ -32,7 +32,7 @@ def test_recipe_starts_with_a_description_and_runs_and_applies_its_edits(
     assert first_line.endswith(".")
     done = launch(["--recipe", recipe, "--smoke", "--report", "false", "--output_dir", tmp_path / "run"])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert (result["status"], result["steps"]) == ("finished", 3)
+    assert (result["status"], result["steps"]) == ("finished", 3)  # --smoke takes three steps
     journal = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     assert [record["name"] for record in journal] == EXPECTED_EDITS.get(recipe.stem, [])
     # Edits of the setting --freeze are part of the timeline too.

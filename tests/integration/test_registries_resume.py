@@ -145,7 +145,7 @@ def test_run_with_non_default_options_resumes_and_forks_with_equal_bits(
         "batch_size": 4,
         "warmup": "1st",
         "evaluate_every": "2st",
-        "save_every": "1st",
+        "save_every": "1st",  # after every step
         "keep": 9,
         "log_with": [],
         "mixed_precision": "no",

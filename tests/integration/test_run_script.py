@@ -23,19 +23,9 @@ def flags(tiny_encoder: Path, tiny_reviews: Path) -> list[str]:
 
 def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    options = (
-        "--head",
-        "lstm",
-        "--head.lstm_size",
-        "8",
-        "--best_metric",
-        "accuracy",
-        "--save_every",
-        "2st",
-        "--report",
-        "true",
-    )
-    done = launch([*flags, *options, "--output_dir", directory], num_processes=1)
+    extra_flags = ["--head", "lstm", "--head.lstm_size", "8", "--best_metric", "accuracy"]
+    extra_flags += ["--save_every", "2st", "--report", "true"]
+    done = launch([*flags, *extra_flags, "--output_dir", directory], num_processes=1)
     assert {path.name for path in directory.iterdir()} == {
         "best",
         "checkpoints",
@@ -50,7 +40,7 @@ def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_p
     }
     result = result_of(directory)
     assert (result["status"], result["steps"], result["epochs"], result["world_size"]) == ("finished", 6, 1.0, 1)
-    assert result["rows"] == {"train": 47, "validation": 19, "test": 23}
+    assert result["rows"] == {"train": 47, "validation": 19, "test": 23}  # the rows of tiny_reviews
     table = pq.read_table(directory / "predictions" / "test.parquet").to_pydict()
     assert list(table) == [
         *("id", "file", "row", "label", "prediction", "label_name", "prediction_name"),
@@ -103,12 +93,12 @@ def test_run_that_failed_mid_epoch_resumes_with_the_same_bits(
     launch: Launch, flags: list[str], tmp_path: Path, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uninterrupted, failed = tmp_path / "uninterrupted", tmp_path / "failed"
-    options = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
-    options += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
+    extra_flags = ["--epochs", "2", "--save_every", "4st", "--keep", "9", "--head", "lstm", "--head.lstm_size", "8"]
+    extra_flags += ["--freeze", "encoder.layer[0]", "--hook", "ema", "--evaluate_every", "2st"]
     for entry in ("{at: 2st, unfreeze: encoder}", "{at: 3st, replace_head: gru}", "{at: 6st, add_lora: {r: 2}}"):
-        options += ["--timeline", entry]
+        extra_flags += ["--timeline", entry]
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "fail_at_step.py"), "--hook", "fail_at_step"]
-    run_flags = [*flags, *options, *plugin]
+    run_flags = [*flags, *extra_flags, *plugin]
     launch([*run_flags, "--output_dir", uninterrupted], num_processes=num_processes)
     monkeypatch.setenv("FAIL_AT_STEP", "7")
     done = launch([*run_flags, "--output_dir", failed], num_processes=num_processes, check=False)
@@ -208,19 +198,9 @@ def test_evaluation_counts_every_row_once(
 
 
 def test_early_stopping_ends_a_run(launch: Launch, flags: list[str], tmp_path: Path) -> None:
-    options = [
-        "--epochs",
-        "5",
-        "--lr",
-        "1e-12",
-        "--evaluate_every",
-        "1st",
-        "--patience",
-        "2",
-        "--best_metric",
-        "accuracy",
-    ]
-    launch([*flags, *options, "--output_dir", tmp_path / "run"])
+    extra_flags = ["--epochs", "5", "--lr", "1e-12", "--best_metric", "accuracy"]
+    extra_flags += ["--evaluate_every", "1st", "--patience", "2"]  # after every step
+    launch([*flags, *extra_flags, "--output_dir", tmp_path / "run"])
     result = result_of(tmp_path / "run")
     assert result["steps"] == 3
     assert re.match(r"accuracy .*\b2\b", str(result["stopped_because"]))

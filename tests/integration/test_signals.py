@@ -110,7 +110,7 @@ def start_paused(start: Start, flags: list[str], tmp_path: Path) -> StartPaused:
     """A function that starts a run and waits until all its processes pause: `start_paused("--save_every", "2st")`."""
 
     def start_and_wait(
-        *options: str,
+        *extra_flags: str,
         num_processes: int = 0,
         environment: dict[str, str] | None = None,
         launcher_options: Sequence[str] = (),
@@ -119,7 +119,7 @@ def start_paused(start: Start, flags: list[str], tmp_path: Path) -> StartPaused:
         folder = tmp_path / "hold"
         folder.mkdir()
         command = start(
-            [*flags, *options, *output_flags],
+            [*flags, *extra_flags, *output_flags],
             num_processes=num_processes,
             environment={"HOLD": str(folder), **(environment or {})},
             launcher_options=launcher_options,
@@ -138,9 +138,9 @@ def start_paused(start: Start, flags: list[str], tmp_path: Path) -> StartPaused:
 def resume(launch: Launch, flags: list[str]) -> Resume:
     """A function that resumes a stopped run with its original flags, and returns the output of the resumed run."""
 
-    def run(stopped: PausedRun, *options: str, num_processes: int = 0) -> str:
+    def run(stopped: PausedRun, *extra_flags: str, num_processes: int = 0) -> str:
         output_flags = ["--output_dir", stopped.directory, "--resume", "auto"]
-        return launch([*flags, *options, *output_flags], num_processes=num_processes).stdout
+        return launch([*flags, *extra_flags, *output_flags], num_processes=num_processes).stdout
 
     return run
 
@@ -331,6 +331,7 @@ def test_run_restarted_by_the_launcher_without_a_checkpoint_starts_over(
     assert not list(find_differences(uninterrupted_run_of_two_processes, paused.directory))
 
 
+# 0 processes means a run without a launcher.
 @pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     start_paused: StartPaused,
@@ -339,6 +340,7 @@ def test_run_interrupted_in_the_test_evaluation_resumes_without_repeating_steps(
     uninterrupted_run_of_two_processes: Path,
     num_processes: int,
 ) -> None:
+    # With step 0, the hook pauses before the evaluation of the test split.
     paused = start_paused("--hook.hold.step", "0", num_processes=num_processes)
     os.kill(paused.command.process.pid, signal.SIGTERM)
     paused.wait_until_received(signal.SIGTERM)

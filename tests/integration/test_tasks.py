@@ -132,13 +132,13 @@ def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
     def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
-        settings = [
+        fixed_flags = [
             f"--encoder={deep_encoder}",
             f"--output_dir={tmp_path / 'run'}",
             f"--max_steps={num_steps}",
             *QUICK_RUN_FLAGS,
         ]
-        command = parse([*settings, *map(str, arguments)])
+        command = parse([*fixed_flags, *map(str, arguments)])
         assert isinstance(command, Command)
         result = run_experiment(command.config, hooks=hooks)
         assert (result["status"], result["steps"]) == ("finished", num_steps)
@@ -160,7 +160,7 @@ def settings_of(directory: Path) -> dict[str, Any]:
 
 
 def check_run_without_test_labels(
-    train: Train, labelled_result: dict[str, Any], data: Path, folder: Path, *settings: str
+    train: Train, labelled_result: dict[str, Any], data: Path, folder: Path, *flags: str
 ) -> None:
     """Repeat the run in `folder` without test labels, and check that only results that need these labels change.
 
@@ -169,7 +169,7 @@ def check_run_without_test_labels(
         labelled_result: result of the run with test labels.
         data: folder with the labelled data.
         folder: folder that contains the run directory. The data without test labels are written here too.
-        *settings: settings of the run.
+        *flags: flags of the run.
     """
     expected = predictions_of(folder / "run")
     unlabelled = folder / "unlabelled"
@@ -181,7 +181,7 @@ def check_run_without_test_labels(
     else:
         lines = [json.dumps({"text": json.loads(line)["text"]}) for line in lines]
     path.write_text("\n".join(lines) + "\n")
-    result = train("--data", unlabelled, *settings, "--overwrite", "--report=true")
+    result = train("--data", unlabelled, *flags, "--overwrite", "--report=true")
     assert result["unlabelled"] == ["test"]
     assert result["metrics"] == {"validation": labelled_result["metrics"]["validation"]}
     assert result["weights_sha256"] == labelled_result["weights_sha256"]
@@ -258,18 +258,19 @@ def test_scores_of_pairs_are_trained_on_and_predicted(train: Train, data_folder:
 
 
 def test_six_classes_are_trained_on_and_predicted(train: Train, data_folder: DataFolder, tmp_path: Path) -> None:
-    settings = ("--text_column", "text", "--validation_share", "0.2")
-    result = train("--data", data_folder("six_classes"), *settings)
+    flags = ("--text_column", "text", "--validation_share", "0.2")
+    result = train("--data", data_folder("six_classes"), *flags)
     predictions = predictions_of(tmp_path / "run")
     assert list(predictions)[7:] == [f"score_{name}" for name in CLASS_NAMES]
     assert np.sum([predictions[f"score_{name}"] for name in CLASS_NAMES], axis=0) == pytest.approx(np.ones(15))
     assert {"accuracy", "f1_macro", "mcc"} <= result["metrics"]["test"].keys()
-    check_run_without_test_labels(train, result, data_folder("six_classes"), tmp_path, *settings)
+    check_run_without_test_labels(train, result, data_folder("six_classes"), tmp_path, *flags)
 
 
 def test_best_model_for_two_classes_can_be_selected_by_auroc(
     train: Train, data_folder: DataFolder, tmp_path: Path
 ) -> None:
+    # Evaluations are made after every step.
     result = train("--data", data_folder("binary"), "--best_metric", "auroc", "--evaluate_every", "1st")
     assert result["rows"] == NUM_ROWS
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
@@ -322,8 +323,8 @@ def test_run_finishes_with_every_objective(
     data_by_task = {"single_label": "six_classes", "multi_label": "multi_label", "regression": "scores"}
     task = OBJECTIVES[objective].tasks[0]
     train("--data", data_folder(data_by_task[task]), "--objective", objective, "--dropout=0.1")
-    settings = settings_of(tmp_path / "run")["objective"]
-    assert objective == (settings if isinstance(settings, str) else settings["name"])
+    choice = settings_of(tmp_path / "run")["objective"]
+    assert objective == (choice if isinstance(choice, str) else choice["name"])
 
 
 def test_one_cycle_lowers_and_raises_the_momentum_of_sgd(train: Train, data_folder: DataFolder) -> None:
@@ -356,8 +357,8 @@ def test_imdb_folder_and_its_archive_give_the_same_run(
         archive.add(root, "aclImdb")
     cleaning = ("--cleaning=strip_html", "--validation_share=0.2")
     directory = tmp_path / "from_folder"
-    settings = [f"--encoder={deep_encoder}", f"--data={root}", "--max_steps=3", *QUICK_RUN_FLAGS, *cleaning]
-    launch([*settings, "--output_dir", directory], num_processes=1)
+    flags = [f"--encoder={deep_encoder}", f"--data={root}", "--max_steps=3", *QUICK_RUN_FLAGS, *cleaning]
+    launch([*flags, "--output_dir", directory], num_processes=1)
     folder_result = json.loads((directory / "result.json").read_text())
     archive_result = train("--data", tmp_path / "aclImdb_v1.tar.gz", *cleaning)
     assert folder_result["rows"] == archive_result["rows"] == {"train": 16, "validation": 4, "test": 20}

@@ -162,10 +162,10 @@ def test_plugins_give_the_same_results_from_the_command_line_and_python(
     directory = tmp_path / "command_line"
     flags = [f"--{name}={value}" for name, value in settings.items() if name != "head"]
     plugin_flags = ["--plugin", "my_head.py", "--plugin", "my_package.my_code", "--cleaning", "without_film"]
-    component_flags = ["--head", "mine", "--head.width", "6", "--objective", "margin", "--objective.margin", "0.5"]
-    component_flags += ["--schedule", "halving", "--schedule.every", "2"]
-    component_flags += ["--hook", "write_loss", "--hook.write_loss.every", "2"]
-    launch([*flags, *plugin_flags, *component_flags, "--output_dir", directory], cwd=plugins)
+    choice_flags = ["--head", "mine", "--head.width", "6", "--objective", "margin", "--objective.margin", "0.5"]
+    choice_flags += ["--schedule", "halving", "--schedule.every", "2"]
+    choice_flags += ["--hook", "write_loss", "--hook.write_loss.every", "2"]
+    launch([*flags, *plugin_flags, *choice_flags, "--output_dir", directory], cwd=plugins)
     result = json.loads((directory / "result.json").read_text())
 
     loss_lines = [json.loads(line) for line in (directory / "losses.jsonl").read_text().splitlines()]

@@ -34,7 +34,8 @@ def test_first_difference_is_reported(
     launch: Launch, flags: list[str], changes_weights: str, expected_text: str
 ) -> None:
     plugin = ["--plugin", str(ROOT / "tests" / "plugins" / "forgetful.py"), "--hook", "forgetful"]
-    # The hook counts steps, but does not restore its count on resume. With this seed, the run is killed in step 5.
+    # The hook counts steps, but does not restore its count on resume. Checkpoints are written after every step. With
+    # this seed, the run is killed in step 5.
     options = ["--hook.forgetful.changes_weights", changes_weights, "--save_every", "1st", "--cut_seed", "4"]
     done = launch([*flags, *plugin, *options], script="verify_resume.py", check=False)
     assert done.returncode == 1

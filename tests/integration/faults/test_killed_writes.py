@@ -47,11 +47,11 @@ def test_resume_writes_missing_results_again(
 
 
 @pytest.mark.parametrize("fixture_name", ["interrupted_run", "finished_run"])
-def test_partial_files_of_killed_runs_are_removed(
+def test_leftovers_of_killed_runs_are_removed(
     train: Train, uninterrupted_results: RunResults, tmp_path: Path, request: pytest.FixtureRequest, fixture_name: str
 ) -> None:
     run = shutil.copytree(request.getfixturevalue(fixture_name), tmp_path / "run")
-    (run / "result.json").unlink()
+    (run / "result.json").unlink()  # a killed run has none; the interrupted run recorded its error in it
     checkpoint = run / "checkpoints" / "step-00000004"
     leftovers = [
         run / ".best.writing",

@@ -62,7 +62,7 @@ def test_resume_refuses_changed_rows_but_accepts_moved_files(
     train_file = moved / "train.csv"
     train_file.write_text(train_file.read_text().replace("good", "great", 1))
     with pytest.raises(CheckpointError, match="data was"):
-        train("third", resume=checkpoint, data=str(moved))
+        train("changed_rows", resume=checkpoint, data=str(moved))
 
 
 def test_resume_of_a_finished_run_returns_its_result_unless_training_settings_changed(
@@ -133,7 +133,7 @@ def test_fork_resets_early_stopping_if_metric_values_are_not_comparable(
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
-        "evaluate_every": "1st",
+        "evaluate_every": "1st",  # after every step
         "patience": 6,
         "hook": [],
         "schedule": "plateau",  # halves the rates after evaluations 3, 5, 7 and so on

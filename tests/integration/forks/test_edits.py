@@ -166,7 +166,7 @@ def test_fork_of_a_run_that_stopped_early_takes_no_step_unless_its_patience_is_h
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
-        "evaluate_every": "1st",
+        "evaluate_every": "1st",  # after every step
         "patience": 2,
         "hook": [],
         "timeline": [],

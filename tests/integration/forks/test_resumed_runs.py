@@ -69,7 +69,7 @@ def test_run_that_stopped_early_takes_no_step_after_a_resume(train: Train, tmp_p
     no_progress: dict[str, Any] = {
         "lr": 1e-12,
         "head_lr": 1e-12,
-        "evaluate_every": "1st",
+        "evaluate_every": "1st",  # after every step
         "patience": 2,
         "hook": [],
     }

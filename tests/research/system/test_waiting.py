@@ -61,7 +61,7 @@ def test_waiting_progress_counts_up_to_the_total(
 
 SLOW = {
     "research.data.prepare.load.prepare": "Reading the rows of reviews",
-    "research.data.batches.tokens.find_special_tokens": "Tokenizing 89 rows",
+    "research.data.batches.tokens.find_special_tokens": "Tokenizing 89 rows",  # all rows of tiny_reviews
     "research.runner.set_up.build_model": "Loading the encoder ",
     "research.model.head_check.build_head": "Checking the head",
     "research.learning.metrics.compute_metrics": "Computing the metrics of ",

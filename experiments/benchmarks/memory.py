@@ -1,4 +1,4 @@
-"""Measure the peak memory of preparing small and large data sets, which must not grow with the number of rows.
+"""Measure the peak memory of data preparation, which must not grow with the number of rows.
 
 The script writes synthetic csv files, prepares each in a new process (load, split, tokenize, and collate some batches),
 and prints a table.

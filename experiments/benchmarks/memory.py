@@ -97,7 +97,7 @@ def read_peak_memory() -> float:
 def print_table(results: list[dict[str, float]]) -> None:
     """Print a Markdown table with one line per data set."""
     print(
-        "| rows | file, MiB | seconds | peak before, MiB | peak after preparing, MiB | growth, MiB "
+        "| rows | file, MiB | seconds | peak before preparing, MiB | peak after preparing, MiB | growth, MiB "
         f"| peak after {_NUM_BATCHES} batches, MiB |"
     )
     print("|---|---|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""Compare heads, seeds or any other settings: python experiments/ablate.py --heads linear,lstm --seeds 0,1,2."""
+"""Compare heads or other settings over seeds: python experiments/ablate.py --heads linear,lstm --seeds 0,1,2."""
 
 import sys
 

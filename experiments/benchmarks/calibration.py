@@ -5,7 +5,7 @@
 The folder must hold finished runs of one arm, which differ only in their seeds. The script trains nothing.
 
 False alarms: each simulated study compares the arm with itself. For each seed of a study, every arm gets a randomly
-drawn run, and no two arms get the same one, so no run is compared with itself. Runs are drawn anew for each seed, so
+drawn run, and no two arms get the same one, so no run is compared with itself. Runs are drawn again for each seed, so
 the draws are independent, as the t test assumes. A study may also have more seeds than there are runs. All arms of a
 study are measured on the same bootstrap sample of the test rows, and each study has its own sample. Without the
 bootstrap, all studies would use the same few accuracies, one per run. (The runs' accuracies differ more on bootstrapped
@@ -13,8 +13,8 @@ rows than on the real rows, so the power in the last table is not a forecast for
 
 Studies draw from a small number of runs. Two columns of the table show the effect of that:
 
-- `error from the choice of runs`: the simulation is repeated on random halves of the runs. The standard deviation of
-  the results estimates the standard error due to the choice of runs. It includes the error of the simulation.
+- `total error`: the simulation is repeated on random halves of the runs. The standard deviation of the results
+  estimates the standard error from both causes, the choice of runs and the simulation.
 - `control`: the same simulation with normal random numbers instead of accuracies, one number per run and study. For
   normally distributed differences, the t test is exact. So if the control for studies with one comparison differs from
   5% by more than the error of the simulation, the cause is the small number of runs. (With 5 seeds, the control is 0.4
@@ -156,20 +156,17 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
     """Yield the lines of a table: how often studies that compare the arm with itself find a difference."""
     num_studies, num_runs = accuracies.shape
     halves = [rng.permutation(num_runs)[: num_runs // 2] for _ in range(NUM_HALVES)]
-    yield (
-        "| comparisons | seeds | studies with an alarm | error of the simulation | error from the choice of runs "
-        "| control |"
-    )
+    yield "| comparisons | seeds | studies with an alarm | error of the simulation | total error | control |"
     yield "|---|---|---|---|---|---|"
     for number, num_seeds in itertools.product((1, num_comparisons), SEED_COUNTS):
         share = find_alarms(accuracies, number, num_seeds, rng).mean()
         control = find_alarms(rng.normal(size=accuracies.shape), number, num_seeds, rng).mean()
-        choice_error = "-"
+        total_error = "-"
         if number < num_runs // 2:  # otherwise a half has too few runs for the arms
             shares = [find_alarms(accuracies[:, half], number, num_seeds, rng).mean() for half in halves]
-            choice_error = f"{np.std(shares, ddof=1):.2%}"
+            total_error = f"{np.std(shares, ddof=1):.2%}"
         error = standard_error(share, num_studies)
-        yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {choice_error} | {control:.2%} |"
+        yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {total_error} | {control:.2%} |"
 
 
 def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:

@@ -3,7 +3,7 @@
     python experiments/benchmarks/edit_cost.py --rounds 3
 
 The script trains MiniLM on reviews of at least 512 tokens, on one CPU process and on two, with an edit after every
-step except the first. It reports these times, as medians over rounds:
+step except the first and the last. It reports these times, as medians over rounds:
 
 - the time of a training step
 - for each edit, the time of everything that happens between two steps because of it (agreement of the processes, the

@@ -35,13 +35,13 @@ ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "experiments" / "studies" / "heads.yaml"
 
 
-def time_study(folder: Path, study: list[str]) -> dict[str, float]:
+def time_study(folder: Path, study_flags: list[str]) -> dict[str, float]:
     """Run the study with Midway and an empty cache, and return its duration in seconds under the key `all`."""
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         command = [
             sys.executable,
             str(ROOT / "experiments" / "ablate.py"),
-            *study,
+            *study_flags,
             "--output_dir",
             str(folder / "study"),
         ]
@@ -50,12 +50,12 @@ def time_study(folder: Path, study: list[str]) -> dict[str, float]:
         return {"all": time.perf_counter() - started}
 
 
-def first_trials(study: list[str]) -> list[Trial]:
+def first_trials(study_flags: list[str]) -> list[Trial]:
     """Return one trial of each arm: the one with the first seed."""
     from research.studies.command import StudyCommand, parse_study
     from research.studies.grid import expand
 
-    command = parse_study(study)
+    command = parse_study(study_flags)
     assert isinstance(command, StudyCommand)
     first: dict[str, Trial] = {}
     for trial in expand(command.spec):
@@ -85,7 +85,7 @@ def load_parts(trial: Trial) -> tuple[Any, Any, Any, Any]:
     return splits, collator, model, tokenizer
 
 
-def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
+def train_with_trainer(folder: Path, study_flags: list[str], arm: str) -> None:
     """Train one head with the Trainer, evaluate after every epoch, and predict the test rows."""
     import numpy as np
     import torch
@@ -93,7 +93,7 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
 
     from research.data.batches.order import global_batches
 
-    (trial,) = [trial for trial in first_trials(study) if trial.arm == arm]
+    (trial,) = [trial for trial in first_trials(study_flags) if trial.arm == arm]
     config = trial.config()
     splits, collator, model, _ = load_parts(trial)
     lengths = splits.train.with_format("numpy")["length"][:]
@@ -156,14 +156,14 @@ def train_with_trainer(folder: Path, study: list[str], arm: str) -> None:
     print(json.dumps({"accuracy": accuracy}))
 
 
-def time_floor(study: list[str]) -> dict[str, float]:
+def time_floor(study_flags: list[str]) -> dict[str, float]:
     """Run the encoder once on all rows, train and evaluate every head on its output, and return the seconds of each."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches
     from research.model.encoder_with_head import build_head
 
-    trials = first_trials(study)
+    trials = first_trials(study_flags)
     config = trials[0].config()
     splits, collator, model, _ = load_parts(trials[0])
     model.eval()
@@ -175,7 +175,9 @@ def time_floor(study: list[str]) -> dict[str, float]:
         for split, rows in splits.items():
             lengths = rows.with_format("numpy")["length"][:]
             hidden_states[split] = [None] * len(rows)
-            for micro_batch in evaluation_batches(lengths, 0, 1, config.evaluation_batch_size):
+            for micro_batch in evaluation_batches(
+                lengths, process=0, num_processes=1, batch_size=config.evaluation_batch_size
+            ):
                 inputs = collator(rows[micro_batch.rows]).inputs
                 layers = model.run_encoder(**inputs, all_layers=True)
                 for position, (row, mask) in enumerate(zip(micro_batch.rows, inputs["attention_mask"], strict=True)):
@@ -199,7 +201,7 @@ def time_floor(study: list[str]) -> dict[str, float]:
         head.eval()
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
-            for micro_batch in evaluation_batches(lengths, 0, 1, batch_size):
+            for micro_batch in evaluation_batches(lengths, process=0, num_processes=1, batch_size=batch_size):
                 # Only the time matters, so the logits are not used.
                 head(*build_batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
 
@@ -240,23 +242,23 @@ def main() -> None:
     parser.add_argument("--part", choices=["floor", "trainer"], help=argparse.SUPPRESS)
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    study = ["--study", options.study, *(["--quick"] if options.quick else [])]
+    study_flags = ["--study", options.study, *(["--quick"] if options.quick else [])]
     if options.part == "floor":
-        print(json.dumps(time_floor(study)))
+        print(json.dumps(time_floor(study_flags)))
         return
     if options.part == "trainer":
-        train_with_trainer(options.folder, study, options.arm)
+        train_with_trainer(options.folder, study_flags, options.arm)
         return
     options.folder.mkdir(parents=True)
-    arms = [trial.arm for trial in first_trials(study)]
-    num_seeds = _num_seeds(study)
+    arms = [trial.arm for trial in first_trials(study_flags)]
+    num_seeds = _num_seeds(study_flags)
     rounds = []
     for number in range(options.rounds):
         folder = options.folder / f"round-{number}"
         folder.mkdir()
-        part_seconds = {"midway": time_study(folder, study), "floor": _run_part(folder, "floor", study)}
+        part_seconds = {"midway": time_study(folder, study_flags), "floor": _run_part(folder, "floor", study_flags)}
         trainer_arms = options.heads or arms
-        part_seconds["trainer"] = {arm: _time_trainer(folder, study, arm) for arm in trainer_arms}
+        part_seconds["trainer"] = {arm: _time_trainer(folder, study_flags, arm) for arm in trainer_arms}
         rounds.append(part_seconds)
         print(json.dumps(part_seconds), flush=True)
     print(format_report(rounds, arms, num_seeds))
@@ -298,24 +300,24 @@ def complete_trainer_seconds(part_seconds: dict[str, dict[str, float]], arms: li
     return {arm: part_seconds["trainer"].get(arm, overhead + part_seconds["floor"][arm]) for arm in arms}
 
 
-def _run_part(folder: Path, part: str, study: list[str], arm: str | None = None) -> dict[str, float]:
-    command = [sys.executable, __file__, str(folder), "--part", part, *study]
+def _run_part(folder: Path, part: str, study_flags: list[str], arm: str | None = None) -> dict[str, float]:
+    command = [sys.executable, __file__, str(folder), "--part", part, *study_flags]
     command += [] if arm is None else ["--arm", arm]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return seconds
 
 
-def _time_trainer(folder: Path, study: list[str], arm: str) -> float:
+def _time_trainer(folder: Path, study_flags: list[str], arm: str) -> float:
     started = time.perf_counter()
-    _run_part(folder, "trainer", study, arm)
+    _run_part(folder, "trainer", study_flags, arm)
     return time.perf_counter() - started
 
 
-def _num_seeds(study: list[str]) -> int:
+def _num_seeds(study_flags: list[str]) -> int:
     from research.studies.command import StudyCommand, parse_study
 
-    command = parse_study(study)
+    command = parse_study(study_flags)
     assert isinstance(command, StudyCommand)
     return len(command.spec.grid["seed"])
 
@@ -326,7 +328,8 @@ def _loader_by_length(rows: Any, batch_size: int, collate: Any) -> Any:
     from research.data.batches.order import evaluation_batches
 
     lengths = rows.with_format("numpy")["length"][:]
-    batches = [micro_batch.rows.tolist() for micro_batch in evaluation_batches(lengths, 0, 1, batch_size)]
+    micro_batches = evaluation_batches(lengths, process=0, num_processes=1, batch_size=batch_size)
+    batches = [micro_batch.rows.tolist() for micro_batch in micro_batches]
     return torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=collate)
 
 

@@ -1,4 +1,4 @@
-"""Measure the peak memory of preparing small and large data sets, which must not grow with the number of rows.
+"""Measure the peak memory of data preparation, which must not grow with the number of rows.
 
 The script writes synthetic csv files, prepares each in a new process (load, split, tokenize, and collate some batches),
 and prints a table.
@@ -97,7 +97,7 @@ def read_peak_memory() -> float:
 def print_table(results: list[dict[str, float]]) -> None:
     """Print a Markdown table with one line per data set."""
     print(
-        "| rows | file, MiB | seconds | peak before, MiB | peak after preparing, MiB | growth, MiB "
+        "| rows | file, MiB | seconds | peak before preparing, MiB | peak after preparing, MiB | growth, MiB "
         f"| peak after {_NUM_BATCHES} batches, MiB |"
     )
     print("|---|---|---|---|---|---|---|")

@@ -15,7 +15,7 @@ from trials import Trial, build_trial_parser, expand_grid, format_mean_and_sprea
 ARMS = {
     "one cycle, per batch": {"schedule": "one_cycle"},
     "one cycle, per epoch": {"schedule": "one_cycle", "schedule_interval": "epoch"},
-    "constant": {"schedule": "constant", "warmup": "0st"},
+    "constant": {"schedule": "constant", "warmup": "0st"},  # 0 steps: no warm-up
 }
 RATES = (3e-5, 1e-4, 3e-4)
 """Peak learning rates."""

@@ -3,7 +3,7 @@
     python experiments/benchmarks/start_up.py --rounds 5
     python experiments/benchmarks/start_up.py --repositories . ../before
 
-Every round measures the following for each repository in turn (each with its own .venv):
+Every round measures the following for each repository in turn, with the interpreter of its .venv if it has one:
 
 - libraries: a process that imports torch and Transformers' AutoModel, and reads the encoder's weights
 - training: `experiments/run.py --head lstm --smoke`, from its start until training begins

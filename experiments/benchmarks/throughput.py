@@ -232,6 +232,7 @@ ARMS: dict[str, Callable[[Path, int], Measurement]] = {
     "trainer, example": train_with_trainer_example,
     "lightning, example": train_with_lightning_example,
 }
+"""The functions that train, by name of the arm. Arms whose names end with "2 processes" run in two processes."""
 RATIOS = [
     ("midway", "bare", 0.97),
     ("midway, 2 processes", "bare, 2 processes", 0.97),

@@ -138,7 +138,7 @@ def train_with_midway(recorder: StepRecorder, folder: Path, num_processes: int) 
         head_lr=PEAK_RATE,
         layer_decay=1.0,
         schedule="linear",
-        warmup="0st",
+        warmup="0st",  # 0 steps: no warm-up
         mixed_precision="no",
         evaluate_every=None,
         output_dir=str(folder / "midway"),

@@ -13,5 +13,5 @@ TESTED_PAGES = [page for page in PAGES if repository_path(page.parent) == "."]
 
 
 @pytest.mark.parametrize("page", TESTED_PAGES, ids=repository_path)
-def test_blocks_of_page_run_without_errors(page: Path, page_runner: PageRunner) -> None:
+def test_code_blocks_of_page_run_without_errors(page: Path, page_runner: PageRunner) -> None:
     page_runner.run_page(page)

@@ -17,7 +17,7 @@ from tests.docs.blocks import DOCS
 from tests.docs.tables import compare_names, described_names
 
 PAGE = DOCS / "reference" / "run-directory.md"
-LAST_CHECKPOINT = "step-00000012"
+LAST_CHECKPOINT = "step-00000012"  # the run takes 12 steps
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def finished_run(
     """The directory of a run that wrote every kind of file, except those of external trackers."""
     folder = tmp_path_factory.mktemp("run")
     arguments: list[object] = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output_dir", folder / "run"]
+    # "2st" means every 2 steps, and "at: 1st" after step 1.
     arguments += ["--batch_size", 8, "--max_length", 32, "--max_steps", 12, "--evaluate_every", "2st", "--log_every", 1]
     arguments += ["--save_every", "2st", "--best_metric", "accuracy", "--profile", "--num_threads", 1]
     arguments += ["--timeline", "{at: 1st, freeze: encoder.embeddings}"]

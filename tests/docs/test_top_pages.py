@@ -1,4 +1,4 @@
-"""The blocks of the pages in docs/ itself run without errors: getting started, tutorial, limitations and so on."""
+"""The code blocks of the pages in docs/ itself (getting started, tutorial and so on) run without errors."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ TESTED_PAGES = [page for page in PAGES if repository_path(page.parent) == "docs"
 
 
 @pytest.mark.parametrize("page", TESTED_PAGES, ids=repository_path)
-def test_blocks_of_page_run_without_errors(page: Path, page_runner: PageRunner) -> None:
+def test_code_blocks_of_page_run_without_errors(page: Path, page_runner: PageRunner) -> None:
     page_runner.run_page(page)

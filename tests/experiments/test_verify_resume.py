@@ -34,8 +34,8 @@ def test_settings_of_the_script_are_separated_from_settings_of_the_runs() -> Non
 
 
 def test_save_every_given_by_a_flag_or_recipe_is_kept() -> None:
-    Path("recipe.yaml").write_text("save_every: 1st\n")
-    assert parse("--save-every", "2st").run_flags == ["--save_every=2st"]
+    Path("recipe.yaml").write_text("save_every: 1st\n")  # "1st": every step
+    assert parse("--save-every", "2st").run_flags == ["--save_every=2st"]  # a flag may have hyphens
     assert parse("--save_every", "null").run_flags == ["--save_every=null"]
     assert parse("--recipe", "recipe.yaml").run_flags == ["--recipe=recipe.yaml"]
 

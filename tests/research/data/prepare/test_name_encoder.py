@@ -101,7 +101,9 @@ def test_encoded_labels_can_be_counted_by_a_tally(ingest_labels: IngestLabels) -
         assert tally.facts(num_train=3)["label_counts"] == counts
 
 
-def test_values_may_be_real_labels_only_if_training_rows_have_at_least_one_of_them(ingest_labels: IngestLabels) -> None:
+def test_marks_of_missing_labels_may_be_real_labels_only_if_training_rows_have_one_of_them(
+    ingest_labels: IngestLabels,
+) -> None:
     train = ingest_labels("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
     assert encoder.may_be_real_labels({"none", "null"}, train)

@@ -66,7 +66,8 @@ def test_root_installs_missing_packages(bin_folder: Path) -> None:
 
 def test_user_with_sudo_installs_with_sudo(bin_folder: Path) -> None:
     write_command(bin_folder / "id", "echo 1000")
-    # This sudo drops --non-interactive, and appends two words to the arguments of apt-get, which logs them.
+    # This sudo drops --non-interactive. It accepts the test command `true`, and appends two words to the arguments of
+    # apt-get, which logs them.
     write_command(bin_folder / "sudo", 'shift; [ "$1" = true ] || "$@" through sudo')
     assert "apt-get update -qq through sudo\n" in run_script(bin_folder)
 
@@ -74,7 +75,7 @@ def test_user_with_sudo_installs_with_sudo(bin_folder: Path) -> None:
 @pytest.mark.parametrize("asks_for_password", [False, True])
 def test_user_without_root_access_installs_nothing(bin_folder: Path, asks_for_password: bool) -> None:
     write_command(bin_folder / "id", "echo 1000")
-    if asks_for_password:
+    if asks_for_password:  # otherwise, there is no sudo
         write_command(bin_folder / "sudo", "echo a password is required >&2; exit 1")
     printed = run_script(bin_folder)
     assert "not installed" in printed

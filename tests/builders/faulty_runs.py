@@ -26,13 +26,13 @@ SHORT_RUN: dict[str, Any] = {
     "mixed_precision": "no",
     "num_threads": 1,
     "report": False,
-    "save_every": "2st",
+    "save_every": "2st",  # every two steps
     # The averaged weights and the best model add hook states and files to the checkpoints.
     "hook": ["ema"],
-    "evaluate_every": "1st",
+    "evaluate_every": "1st",  # every step
     "best_metric": "loss",
 }
-"""Settings of a run of six steps, with checkpoints after steps 2, 4 and 6."""
+"""Settings of a run of six steps (one epoch of the tiny reviews), with checkpoints after steps 2, 4 and 6."""
 
 
 @dataclass(frozen=True)

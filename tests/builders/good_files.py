@@ -50,11 +50,12 @@ class FileType:
 
     write: Callable[[Sheet], bytes] | Callable[[pa.Table], bytes]
     """Function that returns the content of a file from an Arrow table (if `content_kind` is "arrow") or a sheet."""
-    content_kind: Literal["lines", "json", "list", "arrow", "texts", "cells"]
+    content_kind: Literal["lines", "json_lines", "json", "arrow", "texts", "cells"]
     """Kind of content.
 
-    "lines" are delimited text, "json" is one JSON object per line, "list" a JSON list of objects, "arrow" are Arrow
-    columns, "texts" are fastText lines of labels and text, and "cells" are the cells of a workbook.
+    "lines" are delimited text, "json_lines" is one JSON object per line, "json" is a JSON list of objects (it may be
+    the only value of an outer object), "arrow" are Arrow columns, "texts" are fastText lines of labels and text, and
+    "cells" are the cells of a workbook.
     """
     compress: Callable[[bytes], bytes] = bytes
     """Function that compresses the content. By default, the content is not compressed."""
@@ -79,7 +80,7 @@ def make_valid_sheet(generator: np.random.Generator, content_kind: str) -> Sheet
         "numbers",
         "scores",
         "pairs",
-        *(["lists", "bools"] if content_kind in ("json", "list", "arrow") else []),
+        *(["lists", "bools"] if content_kind in ("json_lines", "json", "arrow") else []),
     ]
     kind = kinds[generator.integers(len(kinds))]
     sheet = Sheet(columns)
@@ -190,10 +191,10 @@ _write_csv, _write_tsv = _make_delimited_writer(","), _make_delimited_writer("\t
 FILE_TYPES: dict[str, FileType] = {
     ".csv": FileType(_write_csv, "lines"),
     ".tsv": FileType(_write_tsv, "lines"),
-    ".jsonl": FileType(_write_json_lines, "json"),
-    ".ndjson": FileType(_write_json_lines, "json"),
-    ".json": FileType(_write_json_list, "list"),
-    ".JSON": FileType(_write_wrapped_list, "list"),  # in upper case, because .json is the plain list
+    ".jsonl": FileType(_write_json_lines, "json_lines"),
+    ".ndjson": FileType(_write_json_lines, "json_lines"),
+    ".json": FileType(_write_json_list, "json"),
+    ".JSON": FileType(_write_wrapped_list, "json"),  # in upper case, because .json is the plain list
     ".parquet": FileType(_write_parquet, "arrow"),
     ".txt": FileType(_write_labelled_lines, "texts"),
     ".ft": FileType(_write_labelled_lines, "texts"),
@@ -201,6 +202,6 @@ FILE_TYPES: dict[str, FileType] = {
     ".csv.gz": FileType(_write_csv, "lines", gzip.compress),
     ".csv.zip": FileType(_write_csv, "lines", _compress_zip),
     ".tsv.bz2": FileType(_write_tsv, "lines", bz2.compress),
-    ".jsonl.xz": FileType(_write_json_lines, "json", lzma.compress),
-    ".json.zst": FileType(_write_json_list, "list", _compress_zstd),
+    ".jsonl.xz": FileType(_write_json_lines, "json_lines", lzma.compress),
+    ".json.zst": FileType(_write_json_list, "json", _compress_zstd),
 }

@@ -26,12 +26,12 @@ def without_speed(lines: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name != "examples_per_second"} for line in lines]
 
 
-def read_test_predictions(run: Path) -> Any:
+def read_test_predictions(directory: Path) -> Any:
     """Return the predictions for the test rows as an Arrow table."""
-    return pq.read_table(run / "predictions" / "test.parquet")
+    return pq.read_table(directory / "predictions" / "test.parquet")
 
 
-def journal_of(run: Path) -> list[tuple[int, str]]:
+def journal_of(directory: Path) -> list[tuple[int, str]]:
     """Return the step and name of each applied edit."""
-    records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
     return [(record["step"], record["name"]) for record in records]

@@ -1,7 +1,7 @@
 """A script for test_broken_edits: breaks invariants that are checked between two steps, and writes how each run ended.
 
-It is started once for each number of processes. Every scenario is a separate run in the same processes, which must end
-on all of them: with an error, or as usual if nothing is wrong.
+It is started once for each number of processes. Every scenario is a separate run in the same processes. Each run must
+end on all processes: with an error or, if nothing is wrong, as usual.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from research.training.run import TrainingRun
 from research.training.wrapping import Wrapped
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
+# Timelines. The time "2st" is the boundary after step 2.
 UNFREEZE = [{"at": "0%", "freeze": "encoder"}, {"at": "2st", "unfreeze": "encoder.layer[1]"}]
 REPLACE_HEAD = [{"at": "2st", "replace_head": "mean"}]
 SCALE_LR = [{"at": "2st", "scale_lr": 0.5}]

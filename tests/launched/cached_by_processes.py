@@ -68,7 +68,7 @@ def main() -> None:
                 "logits": logits,
                 "hash": hashlib.sha256(weights).hexdigest(),
                 "cached": run.batches.features is not None,
-                "computed_splits": list(computed_splits),  # those of this run, and of the run before if there is one
+                "computed_splits": list(computed_splits),  # a copy; the second run adds to the list of the first
             }
         )
     write_by_rank(arguments.output, results)

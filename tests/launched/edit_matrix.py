@@ -76,7 +76,7 @@ edits are slow tests.
 """
 
 UNCOMPILED = ((1, "no"), (4, "no"), (4, "bf16"))
-"""Number of micro-batches and precision of each uncompiled cell of an edit. A compiled cell has those of the first.
+"""Number of micro-batches and precision of each uncompiled cell of an edit. A compiled cell uses the first pair.
 
 bf16 has one cell, since some machines emulate it slowly.
 """
@@ -207,7 +207,7 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
             head_lr=0.02,
             layer_decay=0.9,
             warmup="3st",
-            timeline=[*case.earlier_entries, {"at": f"{STEP_OF_EDIT}st", **case.edit}],
+            timeline=[*case.earlier_entries, {"at": f"{STEP_OF_EDIT}st", **case.edit}],  # after this step
             **settings,
         )
         deviations = []
@@ -235,6 +235,7 @@ def find_deviations(case: Case, run: TrainingRun, recorder: EffectRecorder) -> l
             f"optimizer state for {len(parameters_with_state)} parameters, but {len(expected)} had gradients"
         )
     num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
+    # All times of the schedule are in steps, so steps_per_epoch has no effect.
     schedule = create_schedule(run.config, Clock(steps_per_epoch=6, total_steps=num_steps, batch_size=8))
     for step in range(STEP_OF_EDIT + len(recorder.rates)):
         if step >= STEP_OF_EDIT:

@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "length_warmup": {"hook": [{"name": "length_warmup", "start": 8, "num_stages": 2}]},
     "loss_spike_guard": {"hook": [{"name": "loss_spike_guard", "window": 2, "threshold": 0.1}]},
 }
+"""Settings of each run, by the name of its hook. The unit `st` is steps: `2st` is two steps."""
 
 
 def main() -> None:

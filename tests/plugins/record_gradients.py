@@ -35,7 +35,7 @@ class RecordGradients(Hook):
 
     def before_step(self, run: Run) -> None:
         """Save the gradients if this is the first or the last step."""
-        if run.clock.step not in (0, run.clock.total_steps - 1):
+        if run.clock.step not in (0, run.clock.total_steps - 1):  # the clock counts finished steps: 0 in the first
             return
         gradients = {
             name: parameter.grad.clone()

@@ -9,7 +9,7 @@ from research import Hook, register_hook
 
 @register_hook("takes_everything")
 class TakesEverything(Hook):
-    """Do nothing, except to check the types of some options that JSON or YAML would change: tuples and integer keys."""
+    """Do nothing but check the types of options that JSON or YAML would change: tuples and integer keys."""
 
     def __init__(
         self,

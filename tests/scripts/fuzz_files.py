@@ -56,7 +56,7 @@ EXTRA_MEMORY_BYTES = 3 * 2**30
 MAX_LINE_LENGTH = 2000
 """Maximum number of characters of a message on one line."""
 _INTERNAL_TEXT = re.compile(r"\b\w+(Error|Exception)\(|<class '|<\w[\w.]* object at |\[[Ee]rrno ")
-"""Text that is not meant for users: the `repr` of an exception, a class or an object."""
+"""Text that is not meant for users: the `repr` of an exception, a class or an object, or a system error's number."""
 _ROWS_COUNTED = "Rows accounted for"
 _LAYOUTS = (("data",), ("data",), ("train", "test"), ("train", "validation", "test"), ("train-0-of-2", "train-1-of-2"))
 """File names of data sets, without suffixes. A single file is listed twice, so that it is chosen more often."""
@@ -68,7 +68,7 @@ class Mutant:
 
     path: Path
     """Value for --data."""
-    changes: list[str]
+    description: list[str]
     """Names of the file type and the mutations."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Data settings."""
@@ -82,7 +82,7 @@ class Outcome:
 
     number: int
     """Number of the file."""
-    changes: str
+    description: str
     """Names of the file type and the mutations, and the settings."""
     kind: str
     """`read` or `refused`; all other values are faults."""
@@ -95,7 +95,7 @@ class Outcome:
         return self.kind not in ("read", "refused")
 
     def __str__(self) -> str:
-        return f"{self.number:4} {self.kind}: {self.changes}\n{self.printed[-3000:]}"
+        return f"{self.number:4} {self.kind}: {self.description}\n{self.printed[-3000:]}"
 
 
 def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
@@ -125,7 +125,7 @@ def make_mutant(folder: Path, generator: np.random.Generator) -> Mutant:
         path.write_bytes(content)
         if "file" in levels_of_part:
             mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
-            mutant.changes.append(mutation.__name__)
+            mutant.description.append(mutation.__name__)
             mutant.num_rows = None
             path = mutation(path, generator)
             mutant.path = path if len(stems) == 1 else folder
@@ -138,7 +138,7 @@ def _build_content(part: Sheet, file_type: FileType, levels: Sequence[str], muta
     def mutate(level: str, mutations: Sequence[Any], content: Any) -> Any:
         for _ in range(levels.count(level)):
             mutation = mutations[generator.integers(len(mutations))]
-            mutant.changes.append(mutation.__name__)
+            mutant.description.append(mutation.__name__)
             mutated = mutation(content, generator)
             content = content if mutated is None else mutated
         return content
@@ -164,7 +164,7 @@ def _write_arrow(table: pa.Table, file_type: FileType, mutant: Mutant) -> bytes:
     try:
         return file_type.write(table)
     except pa.ArrowException:
-        mutant.changes.append("with columns that cannot be written")
+        mutant.description.append("with columns that cannot be written")
     numbers = pa.array([[row] for row in range(table.num_rows)], pa.list_(pa.int64()))
     columns = []
     for column in table.columns:
@@ -186,7 +186,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
     is_utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # byte order marks
     if is_utf_16 or "encoding" in settings or file_type.content_kind == "cells":
         return None
-    if file_type.content_kind == "list":
+    if file_type.content_kind == "json":
         try:
             parsed = json.loads(content)
         except (ValueError, RecursionError):
@@ -194,7 +194,7 @@ def _count_rows(content: bytes, file_type: FileType, settings: dict[str, Any]) -
         rows = next(iter(parsed.values()), None) if isinstance(parsed, dict) and len(parsed) == 1 else parsed
         return len(rows) if isinstance(rows, list) else None
     lines = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
-    if file_type.content_kind in ("json", "texts"):
+    if file_type.content_kind in ("json_lines", "texts"):
         return sum(bool(line.strip()) for line in lines)
     if '"' in "".join(lines) or any("\r" in line.removesuffix("\r") for line in lines):
         return None  # a record may have several lines
@@ -221,17 +221,17 @@ def _make_review_folders(folder: Path, generator: np.random.Generator) -> Mutant
         mutation = FILE_MUTATIONS[generator.integers(len(FILE_MUTATIONS))]
         mutation(review, generator)
         mutant.num_rows = None
-        mutant.changes.append(mutation.__name__)
+        mutant.description.append(mutation.__name__)
         return mutant
     if kind == 1:
         review.write_bytes(byte_mutation(review.read_bytes(), generator))
-        mutant.changes.append(byte_mutation.__name__)
+        mutant.description.append(byte_mutation.__name__)
         return mutant
     mutant.path = folder / ("aclImdb.tar" if kind == 2 else "aclImdb.tar.gz")
     with tarfile.open(mutant.path, "w" if kind == 2 else "w:gz") as archive:
         archive.add(root, "aclImdb")
     mutant.path.write_bytes(byte_mutation(mutant.path.read_bytes(), generator))
-    mutant.changes += [mutant.path.name, byte_mutation.__name__]
+    mutant.description += [mutant.path.name, byte_mutation.__name__]
     mutant.num_rows = None
     return mutant
 
@@ -266,7 +266,7 @@ def _make_saved_dataset(folder: Path, generator: np.random.Generator) -> Mutant:
         path.write_bytes(mutation(path.read_bytes(), generator))
     if path.suffix != ".json" or mutations is FILE_MUTATIONS:
         mutant.num_rows = None
-    mutant.changes += [path.name, mutation.__name__]
+    mutant.description += [path.name, mutation.__name__]
     return mutant
 
 
@@ -377,7 +377,7 @@ def classify_outcome(status: int, out: str, error: str, *, trained: bool) -> str
     if message == printed or not is_one_line(message):
         return "not one line"
     if _INTERNAL_TEXT.search(message):
-        return "text of another library"
+        return "internal text"
     if trained and "The run left: nothing" not in out:
         return "refused, but files were left"
     return "refused"
@@ -389,7 +389,7 @@ def fuzz(
     """Yield the outcomes for mutated files.
 
     Args:
-        folder: folder for the files; all users must have access to it.
+        folder: folder for the files.
         num_files: number of files.
         seed: seed for all random choices.
         first: number of the first file.
@@ -407,17 +407,18 @@ def fuzz(
         data.mkdir(parents=True)
         trains = num_trained > 0 and number % max(num_files // num_trained, 1) == 0
         action = train if trains else read
-        changes = workspace / "changes"
+        description_file = workspace / "description"
 
         def execute(workspace: Path = workspace, action: Callable[..., None] = action, number: int = number) -> int:
             mutant = make_mutant(workspace / "data", np.random.default_rng((seed, number)))
-            (workspace / "changes").write_text(", ".join([*mutant.changes, str(mutant.settings)]), encoding="utf-8")
+            names_and_settings = ", ".join([*mutant.description, str(mutant.settings)])
+            (workspace / "description").write_text(names_and_settings, encoding="utf-8")
             with enforce_file_modes():
                 return _call_and_print_user_errors(lambda: action(mutant, encoder, workspace / "cache"))
 
         status = run_in_child(execute, workspace / "out", workspace / "error")
         out, error = (Path(workspace / name).read_text(errors="backslashreplace") for name in ("out", "error"))
-        description = changes.read_text(encoding="utf-8") if changes.exists() else "not written"
+        description = description_file.read_text(encoding="utf-8") if description_file.exists() else "not written"
         kind = classify_outcome(status, out, error, trained=trains)
         printed = error if kind == "refused" else out + error
         yield Outcome(number, ("trained " if trains else "") + description, kind, printed)

@@ -30,6 +30,7 @@ TIMELINE = (
     "{at: 8st, set_max_length: 24}",
     "{at: 10st, merge_lora: true}",
 )
+"""Entries of the timeline. The time "2st" is the boundary after step 2."""
 SETTINGS = [
     *("--max_length", "32", "--batch_size", "8", "--epochs", "2", "--log_every", "1", "--mixed_precision", "no"),
     *("--num_threads", "1", "--report", "false", "--freeze", "encoder", "--hook", "ema", "--hook", "count_events"),

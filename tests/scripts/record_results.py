@@ -380,7 +380,7 @@ def _cases_of_continuations() -> dict[str, list[Command]]:
         "resumed-after-kill": [Command(cut_flags, environment=killed, exit_status=-signal.SIGKILL), resumed],
         "resumed-after-signal": [Command(cut_flags, environment=stopped, exit_status=128 + signal.SIGTERM), resumed],
         "resumed-two-processes": [
-            Command(cut_flags, num_processes=2, environment=killed, exit_status=1),
+            Command(cut_flags, num_processes=2, environment=killed, exit_status=1),  # of `accelerate launch`
             Command(resumed.arguments, num_processes=2),
         ],
         "fork": [

@@ -6,6 +6,7 @@ import pytest
 from research.data.batches.order import evaluation_batches, global_batches, split_batch
 
 LENGTHS = np.random.default_rng(0).integers(5, 900, size=1013).astype(np.int32)
+"""Numbers of tokens of 1013 rows."""
 
 
 def test_global_batches_contain_each_row_once() -> None:

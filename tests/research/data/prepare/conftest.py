@@ -48,7 +48,7 @@ def ingest_labels(write_jsonl: WriteJsonl, tmp_path: Path) -> IngestLabels:
         )
         return ingest(
             [JsonLinesTable(path, path.name)],
-            SPLIT_NAMES.index(split),  # number of the table in the series of all splits, which have one table each
+            SPLIT_NAMES.index(split),  # number of the first table; here, each split has one table
             COLUMNS,
             str,  # no cleaning: texts are returned unchanged
             label_separator=None,

@@ -79,7 +79,7 @@ def test_labels_that_are_mostly_indicator_lists_are_reported(load: Loader, write
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "NA"), ("a", "b", "None"), ("1", "2", "n/a"), ("0", "1", "2", "-1")])
-def test_labels_that_look_like_missing_value_marks_are_reported(
+def test_labels_that_look_like_marks_of_missing_labels_are_reported(
     load: Loader, write_labels: WriteLabels, labels: tuple[str, ...]
 ) -> None:
     splits = load(write_labels(*labels))

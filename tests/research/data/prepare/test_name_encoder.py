@@ -48,8 +48,8 @@ def test_unseen_labels_can_count_as_wrong(load: Loader, write_csv: WriteCsv) -> 
     assert splits.num_unseen["test"] == 3
     assert len(splits.task.label_counts) == 2
     assert load.reported("Warning:", "3 of 4 test rows", "'label 00', 'label 7'")
-    write_csv("unknown,label 7", name="data/test.csv")
-    with pytest.raises(ValueError, match=r"Every test row .*1 in total"):
+    write_csv("unknown,label 7", "unknown too,label 7", name="data/test.csv")
+    with pytest.raises(ValueError, match=r"Every test row .*2 in total"):
         load(folder, unseen_labels="count_as_wrong")
 
 
@@ -101,7 +101,9 @@ def test_encoded_labels_can_be_counted_by_a_tally(ingest_labels: IngestLabels) -
         assert tally.facts(num_train=3)["label_counts"] == counts
 
 
-def test_missing_value_marks_may_be_real_labels_only_if_training_rows_have_them(ingest_labels: IngestLabels) -> None:
+def test_marks_of_missing_labels_may_be_real_labels_only_if_training_rows_have_one_of_them(
+    ingest_labels: IngestLabels,
+) -> None:
     train = ingest_labels("-1", "1", "none")
     encoder = learn_labels(train, COLUMNS, None)
     assert encoder.may_be_real_labels({"none", "null"}, train)

@@ -60,7 +60,7 @@ def test_score_encoder_keeps_scores_and_uses_quantiles_as_strata(ingest_labels: 
     encoder = learn_labels(train, COLUMNS, None)
     usable, strata = encoder.check_and_stratify(train, BadRows("error"), BadRows("error"))
     assert usable.all()
-    # The scores of the rows fall, and each of the ten strata has two rows.
+    # The scores decrease from row to row, and each of the ten strata has two rows.
     assert strata.tolist() == [9 - row // 2 for row in range(20)]
     (batch,) = train.batches()
     assert encoder.encode_labels(batch.column("label")).to_pylist() == scores[::-1]

@@ -82,7 +82,7 @@ def test_carve_keeps_copies_of_a_text_together() -> None:
     hashes = generator.integers(0, 200, size=1000).astype(np.uint64)
     strata = generator.integers(0, 3, size=1000).astype(np.int32)
     split_of_row = carve(hashes, strata, SHARES, seed=0, existing=NO_HASHES)
-    assert all(len(set(split_of_row[hashes == text])) == 1 for text in set(hashes))
+    assert all(len(set(split_of_row[hashes == text_hash])) == 1 for text_hash in set(hashes))
     # At most 10% and 20% of the 1000 rows. Copies are moved together, so the exact numbers may be impossible.
     assert 50 < (split_of_row == VALIDATION).sum() <= 100
     assert 150 < (split_of_row == TEST).sum() <= 200

@@ -171,7 +171,7 @@ def test_collator_uses_placeholders_for_missing_labels(
 
 
 @pytest.mark.parametrize("mark", ["NA", "None", "null"])
-def test_missing_value_marks_in_all_test_rows_mean_unlabelled_unless_training_rows_have_them(
+def test_na_none_or_null_in_all_test_rows_means_unlabelled_unless_training_rows_have_it(
     load: Loader, write_csv: WriteCsv, mark: str
 ) -> None:
     folder = write_csv(*reviews(40), name="data/train.csv").parent

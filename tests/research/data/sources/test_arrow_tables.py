@@ -91,7 +91,7 @@ def test_label_name_that_is_not_declared_is_a_bad_row(load: Loader, write_parque
 
 
 def test_times_that_python_cannot_represent_are_bad_rows(load: Loader, write_parquet: WriteParquet) -> None:
-    # The times are labels. Python can represent those in odd rows, but a time is no label. All rows are bad.
+    # The labels are times. All rows are bad, because no time is a valid label, even if Python can represent it (0).
     times = pa.array([0, 2**60] * (NUM_ROWS // 2), pa.timestamp("ms"))
     with pytest.raises(BadRowsError, match=in_order("40 bad rows of 40: ", "row 2: ", "timestamp[ms]")):
         load(write_parquet(label=times))

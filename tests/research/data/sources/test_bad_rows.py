@@ -77,13 +77,13 @@ def test_skipped_rows_with_reasons_beyond_the_first_20_are_counted_together(load
 
 def test_bad_rows_describes_the_first_rows_in_reading_order() -> None:
     bad = BadRows("skip")
-    for table, row in ((1, 2), (0, 9), (1, 1), (0, 3), (2, 1), (0, 7)):
-        bad.add(table, row, f"file {table}, row {row}", "empty")
+    for file, row in ((1, 2), (0, 9), (1, 1), (0, 3), (2, 1), (0, 7)):
+        bad.add(file, row, f"file {file}, row {row}", "empty")
     first_rows = ["file 0, row 3", "file 0, row 7", "file 0, row 9", "file 1, row 1", "file 1, row 2"]
     report = bad.raise_or_summarize(num_rows=50)
     assert report is not None
     assert re.findall(r"file \d, row \d", report) == first_rows
-    assert (bad.count, {table: dict(reasons) for table, reasons in bad.reasons.items()}) == (
+    assert (bad.count, {file: dict(reasons) for file, reasons in bad.reasons.items()}) == (
         6,
         {0: {"empty": 3}, 1: {"empty": 2}, 2: {"empty": 1}},
     )

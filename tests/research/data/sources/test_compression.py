@@ -146,9 +146,9 @@ def test_empty_compressed_file_is_refused(load: Loader, tmp_path: Path, compress
 def make_zip_marked_as_encrypted() -> bytes:
     """Return a zip archive that is marked as encrypted."""
     content = bytearray(make_zip(CSV.encode()))
-    # Bit 0 of the flags means encrypted. The flags are at these offsets in the local and in the central header.
-    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(signature) + flags] |= 1
+    # Bit 0 of the flags means encrypted. The offsets are those of the flags in the local and in the central header.
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
     return bytes(content)
 
 

@@ -44,6 +44,7 @@ def test_unused_text_format_settings_are_reported(
     parquet = tmp_path / "reviews.parquet"
     pq.write_table(pa.Table.from_pylist(rows), parquet)
     unused = {}
+    # Because `columns` is set, the first line of the csv file is a row.
     for path in (parquet, write_jsonl(rows), write_csv(*reviews(40), header="a text,p")):
         load(path, **settings)
         unused[path.suffix] = {name for name in settings if load.reported(f"Warning: {name} ")}

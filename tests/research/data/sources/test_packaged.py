@@ -34,9 +34,9 @@ def test_packaged_imdb_is_balanced_and_complete(load: Loader) -> None:
         labels = split.with_format("numpy")["label"][:]
         assert abs(labels.mean() - 0.5) < 0.001
     assert load.reported("1,250 validation", "5,000 test", "25,000 training rows", "96 rows that repeat")
-    texts_by_split = [set(split["text"]) for _, split in splits.items()]
-    assert all(not first & second for first, second in itertools.combinations(texts_by_split, 2))
-    assert sum(len(texts) for texts in texts_by_split) == 25_000 - 96  # 96 rows repeat a text
+    texts_of_splits = [set(split["text"]) for _, split in splits.items()]
+    assert all(not first & second for first, second in itertools.combinations(texts_of_splits, 2))
+    assert sum(len(texts) for texts in texts_of_splits) == 25_000 - 96  # 96 rows repeat a text
 
 
 def test_packaged_rotten_tomatoes_is_complete(load: Loader) -> None:

@@ -15,18 +15,18 @@ from tests.research.data.sources.small_files import write_delimited_text
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-@pytest.mark.parametrize(("closing_lines", "last_line"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
+@pytest.mark.parametrize(("lines_with_next_quote", "last_line"), [([], 1002), (['he said "hi" to her,label 1'], 1003)])
 def test_error_about_an_unclosed_quote_contains_the_numbers_of_the_enclosed_lines(
-    load: Loader, write_csv: WriteCsv, bad_rows: str, closing_lines: list[str], last_line: int
+    load: Loader, write_csv: WriteCsv, bad_rows: str, lines_with_next_quote: list[str], last_line: int
 ) -> None:
     lines = [
         *reviews(10),
         '"tis the season,label 0',
         *reviews(990),
-        *closing_lines,
-        *reviews(5 if closing_lines else 0),
+        *lines_with_next_quote,
+        *reviews(5 if lines_with_next_quote else 0),
     ]
-    # Line 1 is the header, so the open quote is in line 12.
+    # Line 1 is the header, so the open quote is in line 12. It encloses all lines up to the next quote or the end.
     with pytest.raises(BadRowsError, match=in_order(f"lines 12 to {last_line:,}: ", "line 12 ", "--quoting none")):
         load(write_csv(*lines), bad_rows=bad_rows)
 

@@ -21,7 +21,8 @@ class Last4Head(Head):
     """Pooled hidden states of the last four layers, concatenated, then dropout and a linear layer.
 
     Source: Devlin et al. 2019, BERT, section 5.3. Differs: the tokens are pooled to classify the row; the paper
-    classifies each token with an LSTM. Encoders with fewer than four hidden states per token are rejected.
+    classifies each token with an LSTM. Encoders with fewer than four hidden states per token (one of the embeddings and
+    one of each layer) are rejected.
 
     Args:
         dropout: probability of dropping a feature before the linear layer.

@@ -62,7 +62,7 @@ class LabelEncoder(ABC):
         """Assign label codes to labels that occur only in validation or test rows, so that these rows are kept.
 
         Args:
-            rows: rows of the validation and test splits that have labels.
+            rows: rows of each validation or test split with labels.
         Raises:
             ValueError: if rows may have several labels, and some of them do not occur in the training rows.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from research.data.prepare.labels import NO_LABEL_MARKS, group_lookalikes
+from research.data.prepare.labels import POSSIBLE_MISSING_MARKS, group_lookalikes
 from research.tasks.base import Task
 from research.tasks.label_forms import LabelForms
 
@@ -72,7 +72,7 @@ def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
 
 def _warn_of_marks(counts: Mapping[str, int], column: str) -> list[str]:
     """Warn of labels that often mark a missing label: NA or similar names, or -1 if all other labels are numbers."""
-    marks = [name for name in counts if name.casefold() in NO_LABEL_MARKS]
+    marks = [name for name in counts if name.casefold() in POSSIBLE_MISSING_MARKS]
     other_names = [name for name in counts if name != "-1"]
     if "-1" in counts and len(other_names) > 1 and all(map(str.isdigit, other_names)):
         marks.append("-1")

@@ -59,13 +59,13 @@ def read_label(value: Any, forms: LabelForms, *, typed: bool) -> list[str]:
     return [text for text, _ in elements]
 
 
-NO_LABEL_MARKS = {"na", "n/a", "none", "null"}
-"""Marks that programs write for missing values, in lower case. Unlike the marks that `is_missing` recognises, any of
-them may also be a real label name."""
+POSSIBLE_MISSING_MARKS = {"na", "n/a", "none", "null"}
+"""Marks for missing values that other programs write (here in lower case). Unlike the marks that `is_missing`
+recognises, any of them may also be a real label name."""
 
 
 def is_missing(value: Any, *, typed: bool) -> bool:
-    """Return whether a value means that the label is missing. A list does so if all its values (at least one) do.
+    """Return whether a value means that the label is missing. A list that is not empty does if all its values do.
 
     Args:
         value: the value in the file.
@@ -152,7 +152,7 @@ class LabelCodes:
     def find_unknown(self, values: Iterable[str]) -> set[str]:
         """Return the label names of values without a label code, except for undeclared integers.
 
-        An undeclared integer is not a name but the id of a label that the file does not declare, so it is invalid.
+        An undeclared integer is not a name but the code of a label that the file does not declare, so it is invalid.
         """
         return {self._to_name(value) for value in values if not self.is_undeclared_integer(value)} - self._codes.keys()
 

@@ -10,14 +10,14 @@ from research.data.prepare.columns import Columns
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_lists import count_values_per_list
-from research.data.prepare.labels import NO_LABEL_MARKS, find_distinct_values
+from research.data.prepare.labels import POSSIBLE_MISSING_MARKS, find_distinct_values
 from research.data.sources.column_names import LABEL_NAMES
 from research.data.sources.reading import convert_read_errors
 from research.data.sources.tables import Table
 
 SPLIT_THAT_MAY_LACK_LABELS = "test"
 """The only split that may have no labels: training and model selection need the labels of the other splits."""
-_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(NO_LABEL_MARKS)}", re.IGNORECASE)
+_MARK = re.compile(rf"-1(\.0*)?|{'|'.join(POSSIBLE_MISSING_MARKS)}", re.IGNORECASE)
 """Matches marks of missing labels, such as NA (written by programs) or -1 (written to keep test labels secret)."""
 
 

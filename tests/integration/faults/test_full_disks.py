@@ -55,11 +55,11 @@ def test_command_ends_with_a_one_line_error_on_a_full_disk_and_can_be_resumed(
 
 
 # The ids name the file that is cut short if only `leave` bytes are free while a checkpoint is written. torch fails in a
-# different way if a file is so small that it is written only when it is closed ("small hooks").
+# different way if a file is so small that it is written only when it is closed ("small hooks file").
 @pytest.mark.parametrize(
     ("hook", "leave"),
     [([], 0), (["ema"], 0), (["ema"], 16_384), (["ema"], 131_072), (["ema"], 262_144)],
-    ids=["small hooks", "hooks", "model", "optimizer", "optimizer's end"],
+    ids=["small hooks file", "hooks file", "model file", "optimizer file", "end of the optimizer file"],
 )
 def test_disk_that_fills_during_a_save_leaves_the_previous_checkpoint(
     train: Train, uninterrupted_results: RunResults, disk: Disk, tmp_path: Path, hook: list[str], leave: int
@@ -122,7 +122,7 @@ def test_run_without_a_free_byte_ends_with_a_one_line_error_and_can_be_resumed(
 
 @pytest.mark.parametrize(
     ("moment", "step", "unwritten_file"),
-    # Step 0 means any step.
+    # Step 0 means any step. The predictions for validation are the first file written after "test", the last evaluation.
     [("after_step", 3, "metrics.jsonl"), ("on_train_end", 0, "model"), ("test", 0, "predictions/validation.parquet")],
 )
 def test_error_about_full_disk_names_the_unwritten_file(
@@ -130,7 +130,7 @@ def test_error_about_full_disk_names_the_unwritten_file(
 ) -> None:
     # When the run records its failure, result.json cannot be written either; the error must not name that file.
     run = disk.path / "run"
-    # With these settings, metrics.jsonl outgrows its first page, and no other file is written during training.
+    # With these settings, metrics.jsonl outgrows its first page of memory on this disk, and no other file is written during training.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
     line = expect_user_error(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten_file}: "), line
@@ -182,15 +182,15 @@ def test_checkpoint_that_one_of_two_processes_cannot_write_is_removed(
     assert read_run_results(disk.path / "run") == read_run_results(finished_run_of_two_processes)
 
 
-@pytest.mark.parametrize("settings", [{}, {"resume": "auto"}, {"overwrite": True}], ids=["new", "resume", "overwrite"])
+@pytest.mark.parametrize("changed", [{}, {"resume": "auto"}, {"overwrite": True}], ids=["new", "resume", "overwrite"])
 def test_read_only_directory_causes_a_one_line_error_and_stays_unchanged(
-    train: Train, interrupted_run: Path, disk: Disk, settings: dict[str, Any]
+    train: Train, interrupted_run: Path, disk: Disk, changed: dict[str, Any]
 ) -> None:
-    if settings:
+    if changed:
         shutil.copytree(interrupted_run, disk.path / "run")
     disk.remount("ro")
     files_before = files_under(disk.path)
-    line = expect_user_error(train, disk.path / "run", CallAt(), **settings)
+    line = expect_user_error(train, disk.path / "run", CallAt(), **changed)
     assert f"{disk.path / 'run'}: {os.strerror(errno.EROFS)}" in line
     assert files_under(disk.path) == files_before
 

@@ -21,7 +21,7 @@ def test_choose_splits_reports_unused_parts() -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["train", "val", "dev"], ("my data", "validation", "train, val, dev")),
+        (["train", "val", "dev"], ("my data", "validation", "val, dev")),
         (["test", "rest"], ("my data", "train", "test, rest")),
         ([], ("my data", "train")),
     ],

@@ -25,7 +25,7 @@ from research.settings.config import Choice
         ({"task": "regresion"}, "task 'regresion'.*'regression'"),
     ],
 )
-def test_check_choices_suggests_the_nearest_name(settings: dict[str, Any], expected: str) -> None:
+def test_check_choices_names_the_setting_and_suggests_similar_names(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(UnknownNameError, match=expected):
         check_choices(RunConfig(**settings))
 

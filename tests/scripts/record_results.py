@@ -231,7 +231,7 @@ def write_inputs(folder: Path, python: Path) -> None:
         (folder / "multi_label" / f"{split}.jsonl").write_text(json_lines, encoding="utf-8")
         pairs = "".join(f"{text},{_make_sentence('second', row)},{row % 26 / 5}\n" for row, text in enumerate(texts))
         (folder / "scores" / f"{split}.csv").write_text(f"sentence1,sentence2,score\n{pairs}", encoding="utf-8")
-        # The training row without a label is skipped; none of the test rows has a label.
+        # Row 7 of training and validation has no label and is skipped; none of the test rows has a label.
         answers = ["" if split == "test" or row == 7 else ("yes", "no", "maybe")[row % 3] for row in rows]
         html = "".join(f'"<b>The</b>  {text}<br>",{label}\n' for text, label in zip(texts, answers, strict=True))
         compressed = gzip.compress(f"text,label\n{html}".encode(), mtime=0)

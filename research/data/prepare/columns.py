@@ -90,7 +90,7 @@ def check_columns_exist(names: Sequence[str], table: Table) -> None:
 
 
 def _parse_label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the label columns that the setting label_column names, in a list separated by commas.
+    """Return the label columns that the setting label_column names, separated by commas.
 
     Column names may contain commas: if the whole setting is the name of a column, only that column is returned.
     """

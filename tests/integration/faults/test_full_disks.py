@@ -122,7 +122,8 @@ def test_run_without_a_free_byte_ends_with_a_one_line_error_and_can_be_resumed(
 
 @pytest.mark.parametrize(
     ("moment", "step", "unwritten_file"),
-    # Step 0 means any step. The predictions for validation are the first file written after "test", the last evaluation.
+    # Step 0 means any step. After the last evaluation, of the test rows, the first file written is the predictions of
+    # validation.
     [("after_step", 3, "metrics.jsonl"), ("on_train_end", 0, "model"), ("test", 0, "predictions/validation.parquet")],
 )
 def test_error_about_full_disk_names_the_unwritten_file(
@@ -130,7 +131,8 @@ def test_error_about_full_disk_names_the_unwritten_file(
 ) -> None:
     # When the run records its failure, result.json cannot be written either; the error must not name that file.
     run = disk.path / "run"
-    # With these settings, metrics.jsonl outgrows its first page of memory on this disk, and no other file is written during training.
+    # With these settings, metrics.jsonl outgrows its first page of memory on this disk, and no other file is written
+    # during training.
     settings: dict[str, Any] = {"epochs": 2.0, "save_every": None, "best_metric": None, "log_with": []}
     line = expect_user_error(train, run, CallAt(moment, step, lambda: disk.fill(0)), **settings)
     assert line.startswith(f"Cannot write {run / unwritten_file}: "), line

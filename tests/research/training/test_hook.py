@@ -102,8 +102,8 @@ def test_every_hook_restores_its_state_after_a_run(config: RunConfig) -> None:
     hooks = {name: HOOKS[name](**OPTIONS.get(name, {})) for name in shipped_names(HOOKS)}
     initial_states = {name: copy.deepcopy(hook.state_dict()) for name, hook in hooks.items()}
     round_trip = RoundTrip(hooks)
-    evaluates_every_step = dataclasses.replace(config, evaluate_every="1st")
-    run_experiment(evaluates_every_step, hooks=[*hooks.values(), round_trip])
+    config_with_evaluations = dataclasses.replace(config, evaluate_every="1st")
+    run_experiment(config_with_evaluations, hooks=[*hooks.values(), round_trip])
     assert {name for name in hooks if not is_same(initial_states[name], round_trip.states[name])} == WITH_STATE
     assert [
         name for name, state in round_trip.states.items() if not is_same(state, round_trip.restored_states[name])
@@ -158,7 +158,7 @@ def test_hook_can_change_batches_access_gradients_and_log_values(config: RunConf
     assert [line["answer"] for line in lines] == [42.0, 42.0]
 
 
-def test_backward_in_after_backward_adds_gradients(config: RunConfig) -> None:
+def test_backward_in_after_backward_accumulates_gradients(config: RunConfig) -> None:
     norms: list[float] = []
 
     class RepeatBackward(Hook):

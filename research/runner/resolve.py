@@ -89,7 +89,7 @@ def check_compiler(config: RunConfig) -> None:
 
 def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
     """Return the defaults of all settings and options for a task, with the precision of the given settings."""
-    # With the default precision, auto, the launcher would choose the precision again. It may choose one that this machine
-    # does not support, such as fp16 without a GPU.
+    # With the default precision, auto, the launcher would choose the precision again. It may choose one that this
+    # machine does not support, such as fp16 without a GPU.
     default = RunConfig(mixed_precision=config.mixed_precision)
     return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}

@@ -37,7 +37,7 @@ _PLURAL_TYPE_NAMES: dict[Any, str] = {str: "strings", int: "integers", float: "n
 
 def settings_page() -> str:
     """Return the page of run.py's settings, grouped as in `--help`."""
-    groups = (*SETTING_GROUPS, InspectionSettings)
+    groups = (*SETTING_GROUPS, InspectionSettings)  # the docstring of a group is its title
     links = {group: ", ".join(f"[{code(name)}](#{name})" for name in declarations(group)) for group in groups}
     return "\n".join(
         [
@@ -45,8 +45,8 @@ def settings_page() -> str:
             "This page describes every setting of a run. You can give a setting as a flag of `run.py`",
             "(`--batch_size 16`), as a key of a recipe (`batch_size: 16`), or as a field of `RunConfig` in Python.",
             "`--recipe FILE.yaml` reads a recipe; it may be repeated, and later recipes override earlier ones. Flags",
-            "override recipes, and recipes override defaults. `ablate.py` and `verify_resume.py` accept the same",
-            "settings and use them for all their runs.\n",
+            "override recipes, and recipes override defaults. `ablate.py` and `verify_resume.py` accept nearly all of",
+            "these settings and use them for all their runs.\n",
             "This page is generated from the declarations in `research/settings/`.\n",
             *(f"- [{group.__doc__}](#{_anchor(group)}): {links[group]}" for group in groups),
             "",

@@ -116,7 +116,7 @@ def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator
     """
     num_rows = correct.shape[1]
     uniform = np.full(num_rows, 1 / num_rows)
-    # In chunks, since the row counts of all studies at once would take gigabytes for tens of thousands of rows.
+    # In chunks, since arrays of how often each row is drawn, for all studies at once, would take gigabytes for tens of thousands of rows.
     chunks = [rng.multinomial(num_rows, uniform, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
     return np.concatenate([chunk @ correct.T.astype(np.float64) for chunk in chunks]) / num_rows
 
@@ -310,7 +310,7 @@ def main() -> None:
     )
     print("The arm compared with itself, paired t test over seeds with Holm's correction, at the 5% level:\n")
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
-    print("95% intervals of an arm's mean: how many contain the true mean:\n")
+    print("Share of 95% intervals of an arm's mean that contain the true mean:\n")
     print("\n".join(coverage_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
     print("Runs of the arm compared by tests over rows (these compare trained models, not arms):\n")
     print("\n".join(rows_table(correct, rng)), end="\n\n")

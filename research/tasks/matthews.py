@@ -13,8 +13,8 @@ def matthews_correlation(labels: NDArray[Any], predicted: NDArray[Any]) -> float
 
     The result is NaN if all rows have the same label; otherwise, it is 0 if all predictions are the same.
 
-    scikit-learn's function is not used, because it computes a matrix of all pairs of labels, which does not fit into
-    memory for many labels.
+    scikit-learn's function is not used, because it computes the confusion matrix, which does not fit into memory for
+    many labels.
 
     Args:
         labels: label codes, [num_rows].

@@ -90,16 +90,16 @@ def lines_of_indented_code(page: Path) -> list[int]:
     line_numbers, is_fenced = [], False
     lines = page.read_text(encoding="utf-8").splitlines()
     previous_line = ""
-    in_list = False
+    in_item = False
     for number, line in enumerate(lines, start=1):
         if re.match(r"\s*(`{3,}|~{3,})", line):
             is_fenced = not is_fenced
         elif not is_fenced:
             if re.match(r"\s*([-*+]|\d+\.|!!!|\?\?\?)\s?", line):
-                in_list = True  # indented lines below belong to the list item
+                in_item = True  # indented lines below belong to the list item or admonition
             elif line and not line.startswith(" "):
-                in_list = False
-            if line.startswith("    ") and not previous_line.strip() and not in_list:
+                in_item = False
+            if line.startswith("    ") and not previous_line.strip() and not in_item:
                 line_numbers.append(number)
         previous_line = line
     return line_numbers

@@ -23,6 +23,7 @@ class NumberedTexts:
 
 
 def find_in_predictions(directory: Path, predictions: dict[str, Any], labels: list[Any]) -> Any:
+    """Return the disagreements in predictions, which have one list of rows for each seed of each arm."""
     rows = read_rows(study_with_predictions(directory, predictions, labels), "test")
     return find_disagreements(rows, cast("StudyTexts", NumberedTexts()))
 

@@ -1,4 +1,4 @@
-"""A study's database is locked, and its errors are reported without the password."""
+"""Transactions lock a study's database file, and errors of a database are reported without the password."""
 
 from __future__ import annotations
 

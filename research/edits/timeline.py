@@ -214,7 +214,7 @@ def _compress_for_smoke(timed: Sequence[TimelineEntry], num_steps: int) -> list[
     # Times in different units could only be compared as steps, but a smoke run has too few steps for that.
     if len(units) == 1:
         later.sort(key=lambda entry: (entry.at or entry.every).value)  # type: ignore[union-attr]
-    num_possible_steps = max(1, num_steps - 1)  # an edit after the last step would never be trained
+    num_possible_steps = max(1, num_steps - 1)  # an edit after the last step would have no effect on training
     return [
         *((0, entry) for entry in first),
         *((1 + number * num_possible_steps // len(later), entry) for number, entry in enumerate(later)),

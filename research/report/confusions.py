@@ -37,11 +37,11 @@ def find_confusions(task: Task, labels: Array, predicted: Array) -> list[Confusi
     wrong = labels != predicted
     # Each pair of labels is one number, which `divmod` splits again below.
     pairs, counts = np.unique(labels[wrong] * task.num_labels + predicted[wrong], return_counts=True)
-    num_rows = np.bincount(labels, minlength=task.num_labels)
+    num_rows_of_label = np.bincount(labels, minlength=task.num_labels)
     confusions = []
     for index in np.argsort(-counts, kind="stable")[:MAX_SHOWN]:
         label, wrong_label = divmod(int(pairs[index]), task.num_labels)
         count = int(counts[index])
         names = (task.describe_label(label), task.describe_label(wrong_label))
-        confusions.append(Confusion(*names, count, count / int(num_rows[label])))
+        confusions.append(Confusion(*names, count, count / int(num_rows_of_label[label])))
     return confusions

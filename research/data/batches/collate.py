@@ -76,14 +76,15 @@ class Collator:
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
         room = self._compute_room(max_length)
-        pairs = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
-        texts = [
-            self._truncate_row(first, second, room) for first, second in zip(columns["input_ids"], pairs, strict=True)
+        second_texts = columns["pair_ids"] if self._pair else [()] * len(columns["id"])
+        truncated = [
+            self._truncate_row(first, second, room)
+            for first, second in zip(columns["input_ids"], second_texts, strict=True)
         ]
         return Batch(
-            inputs=self._pad(texts, max_width=room + len(self._special)),
+            inputs=self._pad(truncated, max_width=room + len(self._special)),
             labels=self._collate_labels(columns["label"]),
-            weights=torch.ones(len(texts)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
+            weights=torch.ones(len(truncated)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
         )
 
@@ -105,7 +106,7 @@ class Collator:
         """
         max_length = self.max_length if max_length is None else max_length
         if self.truncation not in get_args(Truncation):
-            raise ValueError(f"truncation must be {', '.join(get_args(Truncation))}; got '{self.truncation}'.")
+            raise ValueError(f"truncation must be one of {', '.join(get_args(Truncation))}; got '{self.truncation}'.")
         room = max_length - len(self._special)
         num_texts = 2 if self._pair else 1
         if room < num_texts:

@@ -29,7 +29,7 @@ approximation is too rough."""
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's test: does one of two models predict more of the same rows correctly?"""
+    """McNemar's test: of two models, does one predict more rows correctly than the other, on the same rows?"""
 
     num_arm_only: int
     """Number of rows that only the arm's model predicts correctly."""
@@ -40,7 +40,7 @@ class McNemar:
     p: float
     """Two-sided p value."""
     scope: str = SCOPE
-    """What the test is about."""
+    """What the result applies to."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_train_step_clips_gradients_by_their_norm(start_run: StartRun) -> None:
 
 
 class Poison(Hook):
-    """Makes the loss infinite from the second step on."""
+    """Makes the loss NaN or infinite from the second step on."""
 
     def on_batch(self, run: Run, batch: Batch) -> None:
         if run.clock.step == 1:

@@ -116,7 +116,7 @@ def sample_accuracies(correct: Bools, num_studies: int, rng: np.random.Generator
     """
     num_rows = correct.shape[1]
     uniform = np.full(num_rows, 1 / num_rows)
-    # In chunks: how often each row is drawn, for all studies at once, would take gigabytes for tens of thousands of rows.
+    # In chunks: how often each row is drawn, for all studies at once, would take gigabytes with many thousands of rows.
     chunks = [rng.multinomial(num_rows, uniform, size=min(500, num_studies - i)) for i in range(0, num_studies, 500)]
     return np.concatenate([chunk @ correct.T.astype(np.float64) for chunk in chunks]) / num_rows
 

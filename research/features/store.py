@@ -74,7 +74,7 @@ class RowLayout:
             lengths: untruncated length of every row, in tokens, [num_rows].
             max_length: length to which rows are truncated, in tokens.
         """
-        order = np.argsort(-lengths, kind="stable")  # as in evaluations, so that batches are padded equally
+        order = np.argsort(-lengths, kind="stable")  # as in evaluations, whose batches then have the same padding
         truncated = np.minimum(lengths.astype(np.int64), max_length)
         starts = np.empty_like(truncated)
         starts[order] = np.cumsum(truncated[order]) - truncated[order]

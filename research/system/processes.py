@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 
 SUPERVISOR_VARIABLE = "MIDWAY_SUPERVISOR"
-"""Environment variable with the id of the process of a study that started this worker or run. If that process ends,
+"""Environment variable with the id of the study's process that started this worker or run. If that process ends,
 the worker or run stops."""
 
 

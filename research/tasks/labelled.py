@@ -13,7 +13,7 @@ from research.tasks.label_counts import LabelCounts
 
 
 class LabelledTask(Task):
-    """A task whose labels are classes with names. The model has one output, and predicts a probability, for each."""
+    """A task whose labels are classes with names. For each of them, the model has one output."""
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts:
         return LabelCounts.of(labels, predicted, self.num_labels)

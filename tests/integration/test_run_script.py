@@ -161,7 +161,7 @@ def test_overwrite_is_required_for_a_run_directory_and_refused_for_any_other_fol
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_init_from_continues_a_finished_model_and_refuses_a_missing_or_different_one(
+def test_init_from_starts_with_the_model_of_a_finished_run_and_refuses_a_missing_or_different_one(
     launch: Launch, flags: list[str], tmp_path: Path
 ) -> None:
     launch([*flags, "--head", "mean", "--output_dir", tmp_path / "first"])

@@ -170,7 +170,7 @@ def _read_resumed_from(printed: str) -> str:
 
 
 def find_differences(expected_run: Path, run: Path) -> Iterator[str]:
-    """Yield the files and fields in which two runs differ, except for times."""
+    """Yield the files and fields in which two runs differ, except for measured speeds."""
     results = [json.loads((folder / "result.json").read_text()) for folder in (expected_run, run)]
     for name in ("status", "weights_sha256", "metrics", "steps", "epochs", "edits", "tested", "skipped_steps"):
         if results[0][name] != results[1][name]:

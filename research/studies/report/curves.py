@@ -55,7 +55,7 @@ def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[Ar
         curve = read_curves(outcome.directory).get(name)
         if curve is not None:
             curves_by_arm[outcome.trial.arm].append(curve)
-    # One more curve per arm for the mean. Even very many curves have 20 points each, so that they keep their shape.
+    # One more curve per arm for the mean. However many curves there are, each may have 20 points, to keep its shape.
     num_curves = sum(len(curves) + 1 for curves in curves_by_arm.values())
     max_points = max(20, MAX_POINTS // max(1, num_curves))
     arms = []

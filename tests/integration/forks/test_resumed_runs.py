@@ -17,9 +17,7 @@ from tests.conftest import ROOT, Launch
 from tests.integration.forks.conftest import Train
 
 
-def test_resume_in_another_directory_copies_metrics_and_best_model(
-    settings: dict[str, Any], train: Train, parent: Path, tmp_path: Path
-) -> None:
+def test_resume_in_another_directory_copies_metrics_and_best_model(train: Train, tmp_path: Path) -> None:
     first = train("first", best_metric="accuracy")
     checkpoint = tmp_path / "first" / "checkpoints" / "step-00000008"
     moved = train("moved", best_metric="accuracy", resume=str(checkpoint))

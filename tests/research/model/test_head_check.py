@@ -88,7 +88,7 @@ class NaNWithoutTokens(PoolingHead):
 
 
 class FixedWidth(PoolingHead):
-    """A weighted sum with 16 weights: as many as the check's rows have positions before they get more padding."""
+    """A weighted sum with 16 weights. The check's rows have 16 positions until it adds padding."""
 
     def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
         super().__init__(encoder, num_labels)
@@ -184,7 +184,7 @@ SENSITIVE_TO_PADDING = [
     ZeroInitialised,
     SumDividedByPositions,
     MaxWithPadding,
-    NaNWithoutTokens,  # its other logits do not depend on padding
+    NaNWithoutTokens,  # only for a row without tokens; the logits of other rows do not depend on padding
     FixedWidth,
     BeforeFirstPadding,
     *SENSITIVE_TO_RIGHT_PADDING,
@@ -326,7 +326,7 @@ def test_head_replaced_before_the_first_step_is_not_checked(start_run: StartRun)
     assert run.clock.step == run.clock.total_steps
 
 
-def test_buffers_of_a_head_are_restored_exactly(start_run: StartRun) -> None:
+def test_resume_restores_the_buffers_of_a_head_exactly(start_run: StartRun) -> None:
     class SaveAfterStep2(Hook):
         def end_of_step(self, run: Run) -> None:
             if run.clock.step == 2:

@@ -16,7 +16,13 @@ REQUIRED = ("--study", "a", "--storage", "sqlite:///a.db")
 
 def test_worker_settings_are_parsed() -> None:
     assert parse_work(REQUIRED) == WorkerSettings(study="a", storage="sqlite:///a.db")
-    flags = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
+    flags = [
+        "--directory=c",
+        "--num_workers=3",
+        "--trial_timeout=2h",
+        "--accelerate-config=d",
+        "--traceback",
+    ]  # a hyphen is allowed
     assert parse_work([*REQUIRED, *flags]) == WorkerSettings(
         study="a",
         storage="sqlite:///a.db",

@@ -41,7 +41,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
         else:
             assert row[3].split()[0] == difference
             assert f"| {difference} |" in markdown
-    assert markdown.splitlines()[0] == "# three"
+    assert markdown.splitlines()[0] == "# three"  # the name of the study
     # Parts of the arm name HOSTILE, escaped for Markdown.
     assert "&lt;script>document.body.remove()&lt;/script> &amp; &lt;b>bold" in markdown
     assert r"\| a_b\_ &#36;x\_{&#36;" in markdown

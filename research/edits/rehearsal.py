@@ -101,7 +101,7 @@ class Rehearsal:
     applying: EditRequest | None = None
     """The edit that is being applied; None outside edits."""
     new_parameters: set[nn.Parameter] = field(default_factory=set)
-    """Parameters that the edits after this step have created, reinitialised or merged."""
+    """Parameters that the latest edits, all of one boundary, have created, reinitialised or merged."""
 
     _trainable: tuple[int, tuple[str, ...]] | None = None
     """Number of trainable parameters and names of trainable blocks; None if they must be counted again."""
@@ -227,8 +227,8 @@ class Rehearsal:
 
         Args:
             entry: the entry to check.
-            states: states of the run after the planned edits of each step, and also before any edits unless edits are
-                planned for the start.
+            states: states of the run after the planned edits of each step. If no edits are planned for the start, they
+                also contain the state before any edits.
             timeline: the timeline of the entry.
         Raises:
             EditError: if the entry can never be applied, or cannot always be applied and has no on_conflict. In a fork,
@@ -280,7 +280,7 @@ class Rehearsal:
             self._advance()
 
     def apply(self, requests: Sequence[EditRequest]) -> None:
-        """Apply the edits that are due after one step, as a run does, except for what involves processes or weights.
+        """Apply the edits of one boundary, as a run does, except for what involves processes or weights.
 
         Raises:
             EditError: if an edit cannot be applied, reads the values of parameters, or leaves nothing to train.
@@ -301,10 +301,10 @@ class Rehearsal:
             check_has_trainable_parameters(self)
 
     def apply_all(self, planned: Sequence[Sequence[EditRequest]]) -> None:
-        """Apply the edits that are due after several steps, in the order of the steps.
+        """Apply the edits of several boundaries, in their order.
 
         Args:
-            planned: the edits of each step.
+            planned: the edits of each boundary.
         Raises:
             EditError: see `apply`.
         """
@@ -377,6 +377,6 @@ def _describe_missing(expression: str, name: str, protocol: type) -> str:
     """Return the error message for an attribute, of `run` or `run.accelerator`, that edits cannot use."""
     members = sorted({*protocol.__annotations__, *(member for member in vars(protocol) if not member.startswith("_"))})
     return (
-        f"Edits cannot use {expression}.{name}: they are rehearsed before training, without weights and rows. "
+        f"Edits cannot use {expression}.{name}: they are rehearsed before training, without weights or rows. "
         f"Available: {', '.join(members)}."
     )

@@ -32,6 +32,6 @@ def read_test_predictions(directory: Path) -> Any:
 
 
 def journal_of(directory: Path) -> list[tuple[int, str]]:
-    """Return the step and name of each applied edit."""
+    """Return the step and name of each edit in the journal, applied or skipped."""
     records = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
     return [(record["step"], record["name"]) for record in records]

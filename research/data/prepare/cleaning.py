@@ -60,8 +60,8 @@ def compose(names: Sequence[str]) -> CleaningStep:
     steps = [(name, CLEANING[name], ErrorsAttributedTo(f"cleaning step '{name}'", CLEANING[name])) for name in names]
 
     def clean(text: str) -> str:
-        for name, step, attribute_errors in steps:
-            with attribute_errors:
+        for name, step, error_context in steps:
+            with error_context:
                 text = step(text)
             if not isinstance(text, str):
                 raise ValueError(f"The cleaning step '{name}' must return a str; got {type(text).__name__}.")

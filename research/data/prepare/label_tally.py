@@ -24,7 +24,7 @@ class LabelTally(ABC):
 
     @abstractmethod
     def facts(self, num_train: int) -> dict[str, Any]:
-        """Return num_unseen, label_counts, score_mean and score_std as JSON-serialisable values.
+        """Return num_unseen (by split) and label_counts, score_mean and score_std (of training rows), for a JSON file.
 
         Args:
             num_train: number of training rows.
@@ -60,7 +60,7 @@ class ScoreTally(LabelTally):
         }
 
 
-class NameTally(LabelTally):
+class LabelCodeTally(LabelTally):
     """Counts the rows of each label.
 
     Args:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import MAX_NAMES_SHOWN, LabelEncoder
 from research.data.prepare.label_lists import LabelReader, NameReader, RowLabels
-from research.data.prepare.label_tally import NameTally
+from research.data.prepare.label_tally import LabelCodeTally
 from research.data.prepare.labels import find_distinct_values
 from research.data.prepare.splits import Integers, Strata
 from research.tasks.base import Task
@@ -121,8 +121,8 @@ class NameEncoder(LabelEncoder):
             names = [self._reader.names[code] for code in row_labels.codes[unknown]]
         return f"the label {', '.join(map(repr, names))} does not occur in the training rows (see --unseen_labels)"
 
-    def create_tally(self) -> NameTally:
-        return NameTally(len(self.label_names), self._codes_of, self._count_unseen)
+    def create_tally(self) -> LabelCodeTally:
+        return LabelCodeTally(len(self.label_names), self._codes_of, self._count_unseen)
 
     @abstractmethod
     def _codes_of(self, labels: pa.Array) -> Integers:

@@ -22,7 +22,7 @@ WIDTH = 5.2
 NAME_FONT_SIZE = 9.0
 """Font size of the arms' names, in points."""
 MAX_METRIC_LENGTH = 60
-"""Maximum number of characters of a metric's name; the name of a label's metric contains the label."""
+"""Maximum number of characters of a metric's name, which may contain a label and so be long."""
 Styles = Mapping[str, ArmStyle]
 
 
@@ -33,7 +33,7 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         ranked: the arms, from top to bottom.
         styles: style of each arm.
         baseline: the baseline, whose mean is marked with a vertical line.
-        label: label of the metric.
+        label: name of the metric, for an axis.
     """
     arms_with_means = [(each, each.summary.mean) for each in ranked if each.summary.mean is not None]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(arms_with_means)), layout="constrained")
@@ -106,13 +106,13 @@ def cost_figure(
 ) -> Figure:
     """Draw a metric against a cost: a large marker for each arm's mean, and a dot for each seed.
 
-    White markers and dots stand for times that do not include the encoder.
+    White markers and dots mark trials on cached hidden states, whose time does not include running the encoder.
 
     Args:
         costs: costs of the arms.
         values: the metric by arm and seed.
         styles: style of each arm.
-        label: label of the metric.
+        label: name of the metric, for an axis.
         quantity: the cost to draw, "seconds" or "parameters".
     """
     figure, axes = _new_figure_and_axes(len(costs))

@@ -18,7 +18,7 @@ from tests.integration.forks.conftest import Train
 
 
 @pytest.mark.parametrize("step", [4, 8])
-def test_unchanged_fork_ends_with_the_bits_of_its_parent(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
+def test_unchanged_fork_reproduces_its_parent_bit_for_bit(fork: Train, parent: Path, tmp_path: Path, step: int) -> None:
     result = fork(step=step, report=True)
     assert result["weights_sha256"] == result_of(parent)["weights_sha256"]
     assert result["parent"] == {"run": str(parent), "step": step}
@@ -53,7 +53,7 @@ def test_new_edit_due_before_the_step_of_the_fork_is_refused(fork: Train, tmp_pa
     assert not (tmp_path / "fork").exists()
 
 
-def test_longer_fork_does_not_repeat_edits_whose_time_is_a_percentage(
+def test_percentages_in_a_longer_fork_refer_to_its_own_length_and_applied_edits_are_not_repeated(
     fork: Train, tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = fork(
@@ -79,7 +79,8 @@ def test_fork_uses_the_learning_rates_of_its_own_settings(fork: Train, tmp_path:
 def test_fork_with_different_weight_decay_keeps_the_learning_rates_of_its_parent(
     train: Train, fork: Train, tmp_path: Path
 ) -> None:
-    # The edit would compute different rates if it were applied again before the schedule is restored.
+    # This edit multiplies the rates by the schedule's factor (see conftest.py). So it would compute different rates if
+    # it were applied again before the schedule has been restored.
     timeline = [{"at": "3st", "rates_by_schedule": None}]
     train("first", timeline=timeline)
     fork("second", fork=f"{tmp_path / 'first'}@4", timeline=timeline, weight_decay=0.5)

@@ -34,7 +34,7 @@ EDIT_VALUES: dict[str, Any] = {
 CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
 """Families whose first layer cannot be dropped, with a part of the error.
 
-ALBERT's layers share their weights. ModernBERT's first layer has no norm, so that no other layer can replace it.
+ALBERT's layers share their weights. ModernBERT's first layer has no norm, so no other layer can take its place.
 """
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 """Suffixes of parameters whose exact gradient is 0: a bias of the keys does not change the attention weights."""

@@ -17,7 +17,7 @@ from research.training.model_files import save_model
 from tests.research.model.tiny_encoders import tiny_model
 
 
-def test_save_model_is_complete_and_replaces_an_older_model(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_saved_model_is_complete_and_replaces_an_older_model(tiny_encoder: Path, tmp_path: Path) -> None:
     model, tokenizer = tiny_model("bert"), load_tokenizer(str(tiny_encoder))
     model.config.max_input_length = 24
     for _ in range(2):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from research.data.prepare.label_tally import NameTally, ScoreTally
+from research.data.prepare.label_tally import LabelCodeTally, ScoreTally
 
 
 def test_score_tally_computes_the_mean_and_standard_deviation_of_training_scores() -> None:
@@ -27,7 +27,7 @@ def test_score_tally_of_equal_scores_has_standard_deviation_one() -> None:
 
 
 def test_name_tally_counts_labels_by_split() -> None:
-    tally = NameTally(
+    tally = LabelCodeTally(
         num_labels=3,
         codes_of=lambda labels: labels.to_numpy(),
         count_unseen=lambda labels: int((labels.to_numpy() >= 3).sum()),

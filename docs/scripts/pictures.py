@@ -89,7 +89,7 @@ def main() -> None:
         if finished_run is None:
             run_script(folder, *SETTINGS, "--output_dir", "run")
         report = (folder / "run" if finished_run is None else finished_run) / "report.html"
-        save_screenshot(report, "report.png", width=1200, height=1100)
+        save_screenshot(report, "report.png", width=1200, height=3000)
         curves = find_picture(report, CURVES)
         page_with_curves = folder / "alone.html"
         page_with_curves.write_text(

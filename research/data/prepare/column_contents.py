@@ -30,7 +30,8 @@ class Content(Enum):
     TEXT = "text"
     """Most values have several words."""
     ID = "id"
-    """Nearly all values are strings that are numbers, ids or codes, which are not useful as text, or the column's name says so."""
+    """Nearly all values are strings that are numbers, ids or codes, which are not useful as text, or the column's name
+    says so."""
     OTHER = "other"
     """Most values are short strings, or no value is a string."""
 

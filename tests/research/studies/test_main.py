@@ -16,13 +16,8 @@ REQUIRED = ("--study", "a", "--storage", "sqlite:///a.db")
 
 def test_worker_settings_are_parsed() -> None:
     assert parse_work(REQUIRED) == WorkerSettings(study="a", storage="sqlite:///a.db")
-    flags = [
-        "--directory=c",
-        "--num_workers=3",
-        "--trial_timeout=2h",
-        "--accelerate-config=d",
-        "--traceback",
-    ]  # a hyphen is allowed
+    # A flag may be written with hyphens.
+    flags = ["--directory=c", "--num_workers=3", "--trial_timeout=2h", "--accelerate-config=d", "--traceback"]
     assert parse_work([*REQUIRED, *flags]) == WorkerSettings(
         study="a",
         storage="sqlite:///a.db",

@@ -96,8 +96,9 @@ def describe_failure(error: BaseException) -> str:
 def is_user_facing(error: ValueError) -> bool:
     """Return whether Midway raised an error deliberately, to tell the user what to fix.
 
-    A ValueError raised in a library is a defect and needs its traceback. The file that raised the error is compared,
-    rather than its module, because a script's module is called __main__.
+    A ValueError raised in a library is a defect and needs its traceback. To find out, the file
+    that raised the error is compared with Midway's folders. The name of its module would not do: a script's module is
+    called __main__.
     """
     position = error.__traceback__
     assert position is not None

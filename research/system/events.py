@@ -30,7 +30,7 @@ class Event:
     kind: str
     """message, hidden_states or error."""
     text: str
-    """The message as printed, without the prefix of errors."""
+    """The message as printed; for an error, without "error: " in front."""
 
 
 class _EventWriter(logging.Handler):
@@ -68,7 +68,7 @@ def report_hidden_states(message: str) -> None:
 
 
 def report_error(message: str) -> None:
-    """Report the error that ends this process to the study that started it, if there is one."""
+    """If a study started this process, report to it the error with which the process ends."""
     if EVENTS_FILE_VARIABLE in os.environ:
         _append(Path(os.environ[EVENTS_FILE_VARIABLE]), Event(ERROR, message))
 

@@ -58,8 +58,7 @@ class LaunchRequest:
     sharding: str | None = None
     """Method that would split the model over processes."""
     precision: str | None = None
-    """Floating-point precision of the forward pass, if given as a flag. A `no` in the config file does not count,
-    because it is the default there."""
+    """Floating-point precision of the forward pass, if given as a flag of `accelerate launch`; otherwise None."""
 
 
 def num_launched_processes() -> int:
@@ -82,7 +81,7 @@ def find_start_time() -> float:
 
 
 def is_switch_on(switch: str) -> bool:
-    """Return whether the launcher enabled an option with the environment variable of this name."""
+    """Return whether an environment variable, with which the launcher switches something on, is set to true or 1."""
     return os.environ.get(switch, "false").lower() in ("1", "true")
 
 

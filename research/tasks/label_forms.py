@@ -99,8 +99,8 @@ class LabelForms:
 
         With one column, nearly all lists must contain only 0 and 1. Even then, 0 and 1 could be label names. They are
         not if a list repeats a value, because a row has a label only once; nor if all these lists have length 2,
-        because then every row would have both labels. The few lists with other values count as bad rows; otherwise, 0
-        and 1 would become label names in all rows.
+        because then every row would have both labels. The few lists with other values count as bad rows. If they
+        decided, one bad list would turn 0 and 1 into label names in all rows.
         """
         if self.num_columns > 1:
             return self.num_columns

@@ -39,7 +39,8 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
         raise EditError(f"Expected modules with dropout in '{modules}', found none.")
     for name, attribute in selected:
         setattr(model.get_submodule(name), attribute, p)
-    # The encoder's config and the head's options each store a single probability, so they change only with all modules.
+    # The encoder's config and the head's options each store a single probability, so they change only if `modules`
+    # selects the whole encoder or head.
     selectors = set(as_list(modules))
     if {"all", "encoder"} & selectors:
         families.set_dropout(model.config.encoder, dropout=p, attention_dropout=None)

@@ -27,7 +27,8 @@ from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
 
 TEXTS_SPLIT = "validation"
-"""Texts are shown for validation rows only, because tuning on test rows invalidates them."""
+"""Texts are shown for validation rows only, because whoever reads test rows and then changes an arm can no
+longer trust its test metrics."""
 Part = TypeVar("Part")
 
 
@@ -60,13 +61,13 @@ class Contents:
     skipped_trials: Sequence[str] = ()
     """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
     model_comparisons: Sequence[ModelComparison] = ()
-    """Tests over rows, of the models of each arm against those of the baseline."""
+    """For each arm, tests over rows that compare its models with those of the baseline."""
     breakdowns: Sequence[Breakdown] = ()
     """Results by length and by label."""
     disagreements: Sequence[Disagreement] = ()
     """Rows on which the arms differ most."""
     num_disagreements: int = 0
-    """Number of all rows on which the arms differ."""
+    """Total number of rows on which the arms differ."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why a part is missing, by name of the part: ranking, rows, texts, models, by length, by label, disagreements."""
 

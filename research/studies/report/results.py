@@ -15,7 +15,10 @@ COPIED_VALUES = ("steps", "train_seconds", "trainable_parameters", "cached_featu
 
 
 def results_csv(study: StudyOutcomes) -> str:
-    """Return results.csv, with one row per trial: id, arm, axes, state, all metrics of both splits, costs and error."""
+    """Return results.csv, with one row per trial.
+
+    Its columns are id, arm, seed, axes, state, all metrics of both splits, values such as times and sizes, and error.
+    """
     axes = list(dict.fromkeys(axis for outcome in study.outcomes for axis in outcome.trial.axes if axis != "seed"))
     metrics = list(dict.fromkeys(name for outcome in study.finished for name in flat_metrics(outcome)))
     columns = ["id", "arm", "seed", *(f"axis/{axis}" for axis in axes), "state", *metrics, *COPIED_VALUES, "error"]

@@ -129,7 +129,7 @@ def _adapt_to_machine(run: TrainingRun, state: dict[str, Any], *, same_launch: b
         ]
     if run.config.num_threads or torch.get_num_threads() == state["num_threads"]:
         return []
-    note = f"using {state['num_threads']} threads as before; the default here is {torch.get_num_threads()}"
+    note = f"the default number of threads, now {torch.get_num_threads()}; using {state['num_threads']} as before"
     torch.set_num_threads(state["num_threads"])
     return [f"{note} (--num_threads)"]
 
@@ -149,7 +149,7 @@ def delete_later_checkpoints(run: TrainingRun) -> None:
 
 
 def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
-    """Load the optimizer's state. In a fork, settings of parameter groups that the fork changes keep the fork's values.
+    """Load the optimizer's state. In a fork, the parameter groups keep the fork's values of changed settings.
 
     For example, a fork with a different --lr keeps its own learning rates, to which the parent's edits have been
     applied. A fork with a different schedule keeps its own momentum, since the parent's schedule may have changed it.

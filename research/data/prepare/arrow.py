@@ -12,8 +12,8 @@ import pyarrow as pa
 from datasets import Dataset
 
 # A batch is written as soon as it has this many rows or bytes. Batches must not be too small: datasets maps the file
-# into memory and reads the header of every batch, and the kernel also maps the pages around each header. With batches of
-# a few kilobytes, the whole file would become resident in memory.
+# into memory and reads the header of every batch, and the kernel also maps the pages around each header. With batches
+# of a few kilobytes, the whole file would become resident in memory.
 BATCH_ROWS = 10_000
 BATCH_BYTES = 2**20
 

@@ -196,8 +196,8 @@ class Rehearsal:
         for step in range(parent.step + 1):
             if step > 0:
                 self._advance()
-            # Edits after the same step have different clocks if some were applied at the end of an epoch and the others
-            # at the start of the next one.
+            # Edits after the same step have different clocks if some of them were applied at the end of an epoch, and
+            # the rest at the start of the next epoch.
             for clock_state, records in itertools.groupby(due.get(step, ()), key=lambda record: record.clock):
                 with self.clock.rewound_to(step, clock_state):
                     self.apply([record.request for record in records])

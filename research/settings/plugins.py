@@ -49,7 +49,7 @@ def check_plugins(plugins: Sequence[str]) -> None:
     """
     for plugin in plugins:
         if plugin.endswith(".py"):
-            _find_file(plugin)
+            _find_file(plugin)  # raises an error if it does not exist
             continue
         top = plugin.partition(".")[0]  # only the top-level package: finding a submodule would import its package
         if top not in sys.modules and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is None:

@@ -57,8 +57,9 @@ class Interruption:
                 "same command."
             )
         else:  # while the loop takes steps, a signal always leaves a checkpoint
-            message += " and before its last evaluations were finished. There is no checkpoint to resume from, because "
-            message += "--save_every is not set"
             model = self.directory / MODEL
-            message += f"; the trained model is in {model}." if model.exists() else "."
+            message += (
+                " and before its last evaluations were finished. There is no checkpoint to resume from, because "
+                f"--save_every is not set{f'; the trained model is in {model}' if model.exists() else ''}."
+            )
         raise Interrupted(self.signal, message)

@@ -1,4 +1,4 @@
-"""Entries of the feature cache are built by one process, reused by the others, and rebuilt if damaged."""
+"""An entry of the feature cache is built by one process, reused by all other processes, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_find_or_build_builds_once_for_concurrent_callers(tmp_path: Path, builde
         write_features(target, [layer_file(2)], [[torch.ones(3, 4)]])
 
     class CountedMessages(list[str]):
-        """Messages. A thread logs one before it waits for the others, which increases `num_waiting`."""
+        """Messages. Before a thread waits for another thread, it logs a message; this increases `num_waiting`."""
 
         def append(self, message: str) -> None:
             super().append(message)

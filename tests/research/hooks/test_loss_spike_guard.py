@@ -14,7 +14,7 @@ from tests.research.conftest import StartRun, use_scaler
 
 
 class CauseSpikes(Hook):
-    """Sets all labels to 1 in the given steps and to 0 in the others.
+    """Sets all labels to 1 in the given steps, and to 0 in all other steps.
 
     Records the steps in which the head's weights changed.
     """

@@ -33,6 +33,7 @@ from research.model.encoders import (
     quiet_loading,
 )
 from research.model.families import longest_input
+from research.model.input_settings import MODEL_FORMAT
 from research.settings.config import Choice, RunConfig
 from research.settings.options import errors_attributed_to_entry, resolve_options
 from research.system.user_code import ErrorsAttributedTo, describe_location
@@ -55,6 +56,12 @@ class EncoderWithHeadConfig(PretrainedConfig):
         truncation: the part of longer inputs that was kept: `head` (their start), `tail` (their end) or `head_tail`.
         adapters: settings of the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`); None if
             it has none.
+        inputs: how rows become inputs (see `research.model.input_settings.InputSettings`); None for a model that was
+            not trained by a run.
+        calibration_temperature: temperature by which the logits are divided (Guo et al. 2017, On Calibration of Modern
+            Neural Networks). `EncoderWithHead.set_temperature` has applied it to `logit_scale` and `logit_shift`.
+        thresholds: for a multi-label model, the probability above which each label is predicted; None means 0.5.
+        model_format: version of the saved model, MODEL_FORMAT.
         **kwargs: fields of Transformers: `problem_type`, `id2label`, `label2id`, ...
     """
 
@@ -70,6 +77,10 @@ class EncoderWithHeadConfig(PretrainedConfig):
         max_input_length: int = 512,
         truncation: str = "head_tail",
         adapters: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        calibration_temperature: float = 1.0,
+        thresholds: list[float] | None = None,
+        model_format: int = MODEL_FORMAT,
         **kwargs: Any,
     ) -> None:
         attention = kwargs.get("attn_implementation")
@@ -83,6 +94,10 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.max_input_length = max_input_length
         self.truncation = truncation
         self.adapters = adapters
+        self.inputs = inputs
+        self.calibration_temperature = calibration_temperature
+        self.thresholds = thresholds
+        self.model_format = model_format
 
 
 class EncoderWithHead(PreTrainedModel):
@@ -228,6 +243,15 @@ class EncoderWithHead(PreTrainedModel):
         """Set the affine map logits = head output * scale + shift, [num_labels] each; see `Objective.output_units`."""
         self.logit_shift.copy_(shift)
         self.logit_scale.copy_(scale)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Divide the logits by a temperature, in place of the temperature that was set before.
+
+        The temperature becomes part of the affine map of the logits, so that exported models contain it.
+        """
+        factor = self.config.calibration_temperature / temperature
+        self.set_output_units(self.logit_shift * factor, self.logit_scale * factor)
+        self.config.calibration_temperature = temperature
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -149,9 +149,25 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
         ValueError: if there is no tokenizer, or it cannot be loaded.
     """
     folder = find_encoder_folder(encoder)
+    check_tokenizer_files(folder)
+    return read_tokenizer(folder, _read_config(folder))
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Raise ValueError if the folder of an encoder or a model has no files of a tokenizer."""
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise ValueError(f"The encoder {folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
-    config = _read_config(folder)
+        raise ValueError(f"{folder} has no tokenizer: expected tokenizer.json or a vocabulary file.")
+
+
+def read_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in the folder of an encoder or a model.
+
+    Args:
+        folder: the folder.
+        config: the encoder's config.
+    Raises:
+        ValueError: if the tokenizer cannot be loaded.
+    """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, config=config, trust_remote_code=False

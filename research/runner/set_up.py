@@ -21,6 +21,7 @@ from research.model.encoder_with_head import build_model
 from research.model.encoders import load_tokenizer, shadowed_folder_warning
 from research.model.families import model_blocks
 from research.model.head_check import HeadCheck, PlannedHead
+from research.model.input_settings import InputSettings
 from research.model.saved_models import find_saved_model
 from research.runner.initial_weights import load_initial_weights
 from research.runner.plan import plan_run
@@ -88,6 +89,9 @@ def set_up(
     set_seed(config.seed)
     with WaitingMessage(f"Loading the encoder {config.encoder}"):
         model = build_model(config, task)
+    model.config.inputs = InputSettings(
+        task.name, texts.text_columns, texts.label_columns, config.label_separator, tuple(config.cleaning)
+    ).to_config()
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)

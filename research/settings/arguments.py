@@ -32,6 +32,7 @@ def read_flags(
     *,
     with_options: Collection[str] = (),
     with_several_values: Collection[str] = (),
+    positional: str | None = None,
 ) -> list[Flag]:
     """Return the flags of a command line: `--name value`, `--name=value`, and boolean flags without a value.
 
@@ -40,12 +41,16 @@ def read_flags(
         flag_types: the type of each flag by name.
         with_options: flags that may have an option after a dot.
         with_several_values: flags that take all values up to the next flag.
+        positional: flag to which the first argument belongs if it is not a flag itself.
     Raises:
         UnknownNameError: if a flag is unknown.
         ValueError: if a flag has no value, or a value has no flag.
     """
     flags: list[Flag] = []
     position = 0
+    if positional is not None and arguments and not arguments[0].startswith("-"):
+        flags.append(Flag(positional, None, arguments[0]))
+        position = 1
     while position < len(arguments):
         argument = arguments[position]
         position += 1

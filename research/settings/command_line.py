@@ -7,8 +7,6 @@ jsonargparse parses, converts and documents the settings. This module adds two t
 from __future__ import annotations
 
 import functools
-import json
-import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -29,6 +27,7 @@ from research.settings.flags import (
     setting_types,
 )
 from research.settings.forks import read_inherited_settings
+from research.settings.list_values import split_items
 from research.settings.program import RUN, HelpRequest, Program
 from research.settings.type_errors import describe_type_error
 from research.system.errors import one_line
@@ -179,46 +178,12 @@ def separate_flags(flags: Iterable[Flag]) -> SeparatedFlags:
         elif flag.option is not None:
             separated.options.setdefault(name, {})[flag.option] = value
         elif typing.get_origin(flag_types[name]) is list:
-            separated.arguments += [f"--{name}+={item}" for item in _split_items(name, value)]
+            separated.arguments += [f"--{name}+={item}" for item in split_items(name, value)]
             if declaration_of(name).flags_replace_list and f"--{name}=[]" not in separated.arguments:
                 separated.arguments.insert(0, f"--{name}=[]")  # flags replace the recipe's list, or the default
         else:
             separated.arguments.append(f"--{name}={value}")
     return separated
-
-
-def _split_items(flag: str, value: str) -> list[str]:
-    """Split the value of a list flag, which is a single mapping, items separated by commas, or a YAML list.
-
-    Raises:
-        ValueError: if the value starts like a list or a mapping but cannot be read as one.
-    """
-    if value.startswith("{"):
-        _check_mapping(flag, value)
-    if value.startswith("["):
-        try:
-            items = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(
-                f"Cannot read the list of --{flag}: '{value}'. Repeat the flag once for each item instead."
-            ) from None
-        return [item if isinstance(item, str) else json.dumps(item) for item in items]
-    return [value] if value.startswith("{") else [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _check_mapping(flag: str, value: str) -> None:
-    """Check that YAML can read a mapping; if not, name the parts that need quotes.
-
-    Raises:
-        ValueError: with the correction to make.
-    """
-    try:
-        yaml.safe_load(value)
-    except yaml.YAMLError:
-        # YAML takes the brackets of an unquoted selector, such as encoder.layer[7], for a list.
-        unquoted = re.findall(r"(?<![\"'\w.])[\w.]+\[[^\]]*\]", value)
-        advice = f"put quotes around {' and '.join(unquoted)}" if unquoted else "write it as {name: value, ...}"
-        raise ValueError(f"Cannot read --{flag} {value}: {advice}.") from None
 
 
 def merge_recipes(paths: str | Sequence[str]) -> dict[str, Any]:

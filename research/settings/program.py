@@ -32,6 +32,8 @@ class Program:
     """Groups of settings of the script itself; the help shows them before the settings of a run."""
     takes_run_settings: bool = True
     """Whether the script accepts recipes and the settings of a run."""
+    positional: str | None = None
+    """Setting of the script to which the first argument belongs if it is not a flag."""
 
     @functools.cached_property
     def flag_types(self) -> dict[str, Any]:
@@ -56,7 +58,11 @@ class Program:
         ]
         with_options = SETTINGS_WITH_OPTIONS if self.takes_run_settings else ()
         return read_flags(
-            arguments, self.flag_types, with_options=with_options, with_several_values=with_several_values
+            arguments,
+            self.flag_types,
+            with_options=with_options,
+            with_several_values=with_several_values,
+            positional=self.positional,
         )
 
     @functools.cached_property

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from research.settings.arguments import Flag
 from research.settings.declarations import declarations
+from research.settings.list_values import split_items
 from research.settings.type_errors import describe_type_error
 
 Group = TypeVar("Group")
@@ -26,7 +27,7 @@ def split_flags(group: type, flags: Sequence[Flag]) -> tuple[dict[str, list[str]
 
 
 def parse_group(group: type[Group], given_values: Mapping[str, Sequence[str]]) -> Group:
-    """Return a group's settings; if a flag is repeated, its last value counts.
+    """Return a group's settings; if a flag is repeated, its last value counts, and the values of a list are joined.
 
     Args:
         group: the dataclass of the settings.
@@ -42,7 +43,11 @@ def parse_group(group: type[Group], given_values: Mapping[str, Sequence[str]]) -
     for name, given in given_values.items():
         last_value, bounds = given[-1], declared[name].bounds
         try:
-            values[name] = parser.parse_args([f"--{name}={last_value}"])[name]
+            if typing.get_origin(types_by_name[name]) is list:
+                arguments = [f"--{name}+={item}" for value in given for item in split_items(name, value)]
+            else:
+                arguments = [f"--{name}={last_value}"]
+            values[name] = parser.parse_args(arguments)[name]
         except ArgumentError as error:
             if bounds is None:
                 raise ValueError(describe_type_error(error, types_by_name)) from None

@@ -60,6 +60,8 @@ class Task(ABC):
     unseen_labels: tuple[str, ...] = ()
     """Labels that occur in validation or test rows but in no training row, numbered after `label_names`. The model has
     no output for them, so their rows count as wrong. Always empty for multi-label tasks and regression."""
+    thresholds: tuple[float, ...] = ()
+    """Probability above which each label is predicted (multi-label tasks); empty if it is 0.5 for every label."""
 
     name: ClassVar[str]
     """Registered name; set by `register_task`."""

@@ -92,15 +92,22 @@ class MultiLabel(LabelledTask):
         return np.asarray(expit(values, out=values))
 
     def predicted_labels(self, logits: Floats) -> NDArray[np.int8]:
-        """Return 1 for each label with a probability above 0.5 and 0 for the rest, [num_rows, num_labels] int8."""
-        return (logits > 0).view(np.int8)
+        """Return 1 for each label with a probability above its threshold, otherwise 0, [num_rows, num_labels] int8."""
+        return np.asarray(logits > self._logit_thresholds).view(np.int8)
+
+    @property
+    def _logit_thresholds(self) -> Floats | float:
+        """Logit above which each label is predicted."""
+        from scipy.special import logit
+
+        return np.asarray(logit(np.asarray(self.thresholds))) if self.thresholds else 0.0
 
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
         """Return subset accuracy, F1 over all labels and per label, AUROC and log loss.
 
         As in scikit-learn, f1_macro is the mean over all labels; a label neither present nor predicted counts as 0.
         """
-        has_label, predicted = labels.astype(bool), logits > 0
+        has_label, predicted = labels.astype(bool), self.predicted_labels(logits).view(np.bool_)
         counts = self.count_labels(has_label, predicted)
         f1 = counts.f1
         return {

@@ -126,7 +126,7 @@ def _tokenize_batches(
     """
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        return {f"{column}_ids": _tokenize_texts(tokenizer, batch[column]) for column in columns}
+        return {f"{column}_ids": tokenize_texts(tokenizer, batch[column]) for column in columns}
 
     if tokenizer.is_fast:  # a fast tokenizer uses all cores by itself
         for rows in read_dataset(data):
@@ -148,7 +148,7 @@ def _tokenize_batches(
         yield rows, [rows.column(f"{column}_ids").cast(_IDS_TYPE) for column in columns]
 
 
-def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Return the token ids of each text, without special tokens."""
     encoded = tokenizer(
         texts,

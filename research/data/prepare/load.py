@@ -54,6 +54,10 @@ class Splits:
     """Directory of the cache. None means MIDWAY_CACHE, or ~/.cache/midway if that is not set."""
     unlabelled: tuple[str, ...] = ()
     """Splits whose rows have no labels; their label column is null. Only the test split may be unlabelled."""
+    text_columns: tuple[str, ...] = ()
+    """The column of the files that the text was read from, or both columns of a pair."""
+    label_columns: tuple[str, ...] = ()
+    """Columns of the files that the label was read from."""
 
     @property
     def has_pairs(self) -> bool:
@@ -130,6 +134,8 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         files={split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()},
         cache_dir=directory,
         unlabelled=tuple(facts["unlabelled"]),
+        text_columns=tuple(facts["text_columns"]),
+        label_columns=tuple(facts["label_columns"]),
     )
 
 

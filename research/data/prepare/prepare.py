@@ -31,7 +31,7 @@ from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
 from research.tasks.base import TASKS
 
-ROWS_FORMAT = 2
+ROWS_FORMAT = 3
 """Version of the prepared rows. Increase it by one whenever the same data and settings result in different rows or
 facts, because code that reads, checks, cleans, labels or splits rows has changed. Cached rows of other versions are not
 used."""
@@ -48,8 +48,8 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         clean: function to apply to each text.
         target: existing directory for the files. Temporary files are written to its sibling directory `scratch`.
     Returns:
-        JSON-serialisable facts about the splits, among them the task, label names, label counts, mean and
-        standard deviation of scores, numbers of rows, and messages to log.
+        JSON-serialisable facts about the splits, among them the task, the columns, label names, label counts, mean
+        and standard deviation of scores, numbers of rows, and messages to log.
     Raises:
         ValueError: if the data cannot be used.
     """
@@ -103,6 +103,8 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
     return {
         "task": encoder.task_class.name,
+        "text_columns": columns.text_columns,
+        "label_columns": list(columns.label),
         "label_names": list(encoder.label_names),
         **label_facts,
         "unseen_labels": list(encoder.unseen_names),

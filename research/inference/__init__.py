@@ -1,0 +1,1 @@
+"""Use a trained model: load it, compute logits for texts, predict and evaluate files."""

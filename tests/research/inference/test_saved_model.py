@@ -1,0 +1,84 @@
+"""Load a trained model, and predict texts with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from heads.registry import UnknownNameError
+from research.inference.saved_model import load_model
+from research.inference.scorer import Scorer
+
+
+def test_predict_returns_the_runs_own_test_predictions(trained_run: Path, tiny_reviews: Path) -> None:
+    expected = pq.read_table(trained_run / "predictions" / "test.parquet").to_pandas()
+    with (tiny_reviews / "test.csv").open(newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert max(len(text.split()) for text in texts) > 8, "no text is truncated"
+
+    predicted = load_model(trained_run).predict(texts, batch_size=5)
+
+    assert predicted["text"].tolist() == texts
+    assert predicted["prediction"].tolist() == expected["prediction_name"].tolist()
+    scores = [column for column in expected.columns if column.startswith("score_")]
+    np.testing.assert_allclose(predicted[scores], expected[scores], atol=1e-6)
+
+
+def test_scorer_returns_the_same_logits_in_any_order_and_batch_size(trained_run: Path) -> None:
+    saved = load_model(trained_run / "model")
+    rows = [["the film was good"], ["bad"], [""], ["warm and very good plot and the film was very fine and warm"]]
+    logits = Scorer(saved, batch_size=2, device=torch.device("cpu"))(rows)
+    backwards = Scorer(saved, batch_size=3, device=torch.device("cpu"))(rows[::-1])
+    np.testing.assert_allclose(backwards[::-1], logits, atol=1e-6)
+    assert Scorer(saved)([]).shape == (0, 2)
+
+
+def test_predict_refuses_inputs_of_another_form(trained_run: Path) -> None:
+    saved = load_model(trained_run)
+    for wrong in (3, ("one", "two"), ["a", 1], None):
+        with pytest.raises(ValueError, match="predicts strings"):
+            saved.predict([wrong])  # type: ignore[list-item]
+
+
+def test_load_model_refuses_what_is_not_a_trained_model(trained_run: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.yaml").write_text("{}")
+    other_version = tmp_path / "other"
+    shutil.copytree(trained_run / "model", other_version)
+    config = json.loads((other_version / "config.json").read_text())
+    (other_version / "config.json").write_text(json.dumps(config | {"model_format": 0}))
+    for path, message in (
+        (tmp_path / "nothing", "no folder"),
+        (tmp_path, "No trained model"),
+        (tmp_path / "unfinished", "has not finished"),
+        (tiny_encoder, "plain model of type 'bert'"),
+        (other_version, "another version"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_model(path)
+
+
+def test_load_model_asks_for_the_plugin_of_an_unknown_head(trained_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(trained_run / "model", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"head": "mine"}))
+    with pytest.raises(UnknownNameError, match="--plugin"):
+        load_model(folder)
+
+
+def test_set_temperature_divides_the_logits_and_replaces_an_earlier_temperature(trained_run: Path) -> None:
+    saved = load_model(trained_run)
+    rows = [["the film was good"], ["bad plot"]]
+    before = Scorer(saved)(rows)
+    saved.model.set_temperature(4.0)
+    saved.model.set_temperature(2.0)
+    np.testing.assert_allclose(Scorer(saved)(rows), before / 2, rtol=1e-6)
+    assert saved.model.config.calibration_temperature == 2.0

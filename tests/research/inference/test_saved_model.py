@@ -44,7 +44,7 @@ def test_predict_refuses_inputs_of_another_form(trained_run: Path) -> None:
     saved = load_model(trained_run)
     for wrong in (3, ("one", "two"), ["a", 1], None):
         with pytest.raises(ValueError, match="predicts strings"):
-            saved.predict([wrong])  # type: ignore[list-item]
+            saved.predict([wrong])  # type: ignore[arg-type]
 
 
 def test_load_model_refuses_what_is_not_a_trained_model(trained_run: Path, tiny_encoder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from site_text import code, heading, link_settings
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.flags import InspectionSettings, setting_types
+from research.settings.model_scripts import ModelScriptSettings
 from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
 from research.studies.grid import StudySpec
@@ -84,6 +85,17 @@ def verify_settings_page() -> str:
             *_group_section(script.VerifySettings),
         ]
     )
+
+
+def model_script_page(script: str, purpose: str, group: type[ModelScriptSettings]) -> str:
+    """Return the page of the settings of a script that uses a trained model.
+
+    Args:
+        script: name of the script, such as predict.py.
+        purpose: a sentence that says what the script does.
+        group: the dataclass of its settings.
+    """
+    return "\n".join([f"# Settings of {script}\n", f"{purpose}\n", *_group_section(group)])
 
 
 def describe_type(kind: Any) -> str:

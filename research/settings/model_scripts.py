@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,6 +12,7 @@ from research.settings.arguments import HELP
 from research.settings.declarations import Effect, setting
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
+from research.system.errors import run_script
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,24 @@ def model_program(script: str, launcher: str, description: str, group: type[Mode
     required = [f" --{name} ..." for name in _required(group) if name != "run"]
     usage = f"{launcher} RUN{''.join(required)} [--setting value ...]"
     return Program(script, usage, description, (group,), takes_run_settings=False, positional="run")
+
+
+def run_model_script(program: Program, group: type[Settings], execute: Callable[[Settings], int]) -> int:
+    """Parse this process's command line, execute it or print the help, and return the exit status.
+
+    Args:
+        program: the script's command-line interface.
+        group: the dataclass of its settings.
+        execute: executes the settings and returns the exit status.
+    """
+
+    def execute_command(command: ModelCommand[Settings] | HelpRequest) -> int:
+        if isinstance(command, HelpRequest):
+            command.program.parser.print_help()
+            return 0
+        return execute(command.settings)
+
+    return run_script(sys.argv[1:], parser_for(program, group), execute_command)
 
 
 def parser_for(

@@ -1,0 +1,5 @@
+"""Export formats, one file each. They import torch only in their methods, so that `export.py --help` stays fast."""
+
+from research.export.formats import hub
+
+__all__ = ["hub"]

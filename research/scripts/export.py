@@ -1,0 +1,8 @@
+"""experiments/export.py as a module of the package."""
+
+import sys
+
+from research.export.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,11 +29,12 @@ from research.model.encoders import (
     check_weights,
     load_encoder,
     load_encoder_config,
-    pooler_arguments,
     quiet_loading,
 )
 from research.model.families import longest_input
 from research.model.input_settings import MODEL_FORMAT
+from research.model.poolers import pooler_arguments
+from research.model.shared_parameters import shared_parameters
 from research.settings.config import Choice, RunConfig
 from research.settings.options import errors_attributed_to_entry, resolve_options
 from research.system.user_code import ErrorsAttributedTo, describe_location
@@ -61,6 +62,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         calibration_temperature: temperature by which the logits are divided (Guo et al. 2017, On Calibration of Modern
             Neural Networks). `EncoderWithHead.set_temperature` has applied it to `logit_scale` and `logit_shift`.
         thresholds: for a multi-label model, the probability above which each label is predicted; None means 0.5.
+        special_tokens: in an exported model, how many special tokens are around the texts of a row (see
+            `research.export.exported_code.truncation.truncate`); otherwise None.
         model_format: version of the saved model, MODEL_FORMAT.
         **kwargs: fields of Transformers: `problem_type`, `id2label`, `label2id`, ...
     """
@@ -80,6 +83,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         inputs: dict[str, Any] | None = None,
         calibration_temperature: float = 1.0,
         thresholds: list[float] | None = None,
+        special_tokens: dict[str, Any] | None = None,
         model_format: int = MODEL_FORMAT,
         **kwargs: Any,
     ) -> None:
@@ -97,6 +101,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.inputs = inputs
         self.calibration_temperature = calibration_temperature
         self.thresholds = thresholds
+        self.special_tokens = special_tokens
         self.model_format = model_format
 
 
@@ -392,12 +397,3 @@ def check_logits(outputs: object, name: str, num_rows: int, num_labels: int, hea
             f"Expected logits of shape {list(expected)} (batch, labels) from the head '{name}', got {actual}"
             f"{describe_location(type(head).forward)}."
         )
-
-
-def shared_parameters(module: nn.Module, prefix: str) -> dict[str, str]:
-    """Map each additional name of a parameter with several names to the parameter's first name."""
-    first_names: dict[nn.Parameter, str] = {}
-    named = list(module.named_parameters(prefix, remove_duplicate=False))
-    for name, parameter in named:
-        first_names.setdefault(parameter, name)
-    return {name: first_names[parameter] for name, parameter in named if first_names[parameter] != name}

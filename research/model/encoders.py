@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from heads.registry import Registry
 from research.data.sources.hub import HUB_TIMEOUT
 from research.model.families import set_dropout
 from research.model.local_encoders import ENCODER_HINT, find_local_encoder
+from research.model.poolers import pooler_arguments
 from research.settings.demo_packages import DEMO_ENCODERS, find_package
 from research.system.errors import one_line
 from research.system.manifest import file_sha256
@@ -233,12 +233,6 @@ def load_encoder(
     model.config.name_or_path = model.name_or_path = encoder
     loaded: PreTrainedModel = model
     return loaded
-
-
-def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
-    """Return the arguments with which `AutoModel` adds no pooler, since no head uses one."""
-    model_class: Any = AutoModel._model_mapping[type(config)]
-    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
 
 
 def check_weights(folder: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoModel
 from research.edits.base import Editable, EditError, register_edit
 from research.model import families
 from research.model.encoder_with_head import EncoderWithHead
-from research.model.encoders import pooler_arguments
+from research.model.poolers import pooler_arguments
 from research.model.selector_forms import Selector, as_list
 from research.model.selectors import select_modules
 

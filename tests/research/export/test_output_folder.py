@@ -23,9 +23,8 @@ def test_writing_folder_publishes_the_folder_at_the_end(tmp_path: Path) -> None:
 
 
 def test_writing_folder_leaves_nothing_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), writing_folder(tmp_path / "new" / "export", "hub", needed=1) as folder:
-        (folder / "file").write_text("content")
-        raise KeyError
+    with pytest.raises(StorageError, match="exists"), writing_folder(tmp_path / "new" / "export", "hub", needed=1) as folder:
+        folder.mkdir()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from research.model.encoders import pooler_arguments
+from research.model.poolers import pooler_arguments
 from research.model.families import FAMILIES, encoder_blocks, find_family, longest_input, model_blocks, set_dropout
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 

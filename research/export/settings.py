@@ -19,7 +19,7 @@ class ExportSettings(ModelScriptSettings):
     output: str = setting("", effect=Effect.INVOCATION)
     """Folder to write."""
     overwrite: bool = setting(False, effect=Effect.INVOCATION)
-    """Replace the folder of an earlier export."""
+    """Replace the folder of an earlier export and, with `--push_to_hub`, upload into an existing repository."""
     native: bool = setting(False, effect=Effect.INVOCATION)
     """hub: write one of Transformers' own classes, which loads without remote code. Refused for models that have no
     such class."""

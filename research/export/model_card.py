@@ -1,0 +1,241 @@
+"""The model card (README.md) of an exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from research.data.prepare.cleaning import CLEANING
+from research.export.card_metadata import CardFacts, card_metadata
+from research.export.metric_intervals import LEVEL, NUM_RESAMPLES
+from research.settings.config import RunConfig
+from research.settings.declarations import Effect, declarations
+from research.system.durable import format_bytes
+
+CARD = "README.md"
+PLACEHOLDER = "path/to/this/folder"
+"""Stands for the model in the example, unless the model is uploaded to the Hub."""
+
+
+def write_card(facts: CardFacts, folder: Path, *, is_native: bool, requirements: Sequence[str]) -> None:
+    """Write the card.
+
+    Args:
+        facts: the model and its run.
+        folder: the exported folder.
+        is_native: whether the folder contains one of Transformers' own classes.
+        requirements: distributions that the head needs in addition to Transformers and PyTorch.
+    """
+    sections = (
+        [f"# {facts.title}", _introduction(facts)],
+        _usage(facts, is_native=is_native, requirements=requirements),
+        _data(facts),
+        _results(facts),
+        _training(facts),
+        _limitations(facts, is_native=is_native),
+    )
+    text = "\n\n".join(part for section in sections for part in section)
+    (folder / CARD).write_text(f"---\n{card_metadata(facts).to_yaml()}\n---\n\n{text}\n", encoding="utf-8")
+
+
+def _introduction(facts: CardFacts) -> str:
+    kind = {
+        "single_label_classification": f"assigns one of {len(facts.labels)} labels to",
+        "multi_label_classification": f"assigns any of {len(facts.labels)} labels to",
+        "regression": "predicts a number for",
+    }[facts.model.config.problem_type]
+    inputs = "a pair of texts" if facts.saved.inputs.has_pairs else "a text"
+    return (
+        f"This model {kind} {inputs}. It is the encoder `{facts.encoder}` with the head `{facts.model.config.head}`, "
+        "fine-tuned with Midway."
+    )
+
+
+def _usage(facts: CardFacts, *, is_native: bool, requirements: Sequence[str]) -> Iterator[str]:
+    config, inputs = facts.model.config, facts.saved.inputs
+    yield "## Use"
+    packages = ["transformers", "torch", *requirements]
+    remote = (
+        ""
+        if is_native
+        else (
+            " The folder contains the code of the model, which `trust_remote_code=True` allows Transformers to run; read "
+            "it first."
+        )
+    )
+    yield f"This needs the packages {', '.join(f'`{name}`' for name in packages)}.{remote}"
+    yield f"```python\n{example(facts, is_native=is_native)}\n```"
+    if inputs.cleaning and is_native:
+        steps = "; ".join(f"`{name}`: {_first_line(CLEANING[name])}" for name in inputs.cleaning)
+        yield f"Clean each text as in training before you pass it to the pipeline, in this order. {steps}"
+    elif inputs.cleaning:
+        yield "`clean` applies the cleaning steps of the training. A pipeline does not do this by itself."
+    yield _truncation(facts, is_native=is_native)
+    if config.thresholds is not None:
+        yield (
+            "A label is predicted if its probability is above its threshold: "
+            + ", ".join(f"`{name}` {value:.4g}" for name, value in zip(facts.labels, config.thresholds, strict=True))
+            + ". The thresholds are in `config.json`; the pipeline does not apply them."
+        )
+    elif config.problem_type == "multi_label_classification":
+        yield "A label is predicted if its probability is above 0.5."
+    if config.calibration_temperature != 1:
+        yield f"The logits are divided by a temperature of {config.calibration_temperature:.4g} (Guo et al. 2017)."
+
+
+def example(facts: CardFacts, *, is_native: bool) -> str:
+    """Return Python code that classifies texts."""
+    inputs = facts.saved.inputs
+    remote = "" if is_native else ", trust_remote_code=True"
+    cleans = bool(inputs.cleaning) and not is_native
+    text, pair = "the first text", "the second text"
+    if inputs.has_pairs:
+        row = (
+            f'{{"text": clean("{text}"), "text_pair": clean("{pair}")}}'
+            if cleans
+            else f'{{"text": "{text}", "text_pair": "{pair}"}}'
+        )
+    else:
+        row = 'clean("a text")' if cleans else '"a text"'
+    lines = [
+        "from transformers import pipeline\n",
+        f'classify = pipeline("text-classification", model="{facts.repository or PLACEHOLDER}"{remote})',
+        *(["clean = classify.model.clean"] if cleans else []),
+        f"print(classify([{row}], top_k=None{', truncation=True' if is_native else ''}))",
+    ]
+    return "\n".join(lines)
+
+
+def _truncation(facts: CardFacts, *, is_native: bool) -> str:
+    config = facts.model.config
+    part = {"head": "their start", "tail": "their end", "head_tail": "their start and their end"}[config.truncation]
+    text = f"Inputs of more than {config.max_input_length} tokens were truncated to {part} in training."
+    if not is_native:
+        return (
+            f"{text} The model truncates them in the same way. Ignore the tokenizer's message about too long "
+            "sequences, and do not pass `truncation=True`."
+        )
+    if config.truncation == "head_tail":
+        return (
+            f"{text} A tokenizer cannot do this: with `truncation=True`, only their start is kept, so the results for "
+            "such inputs differ from those of the run."
+        )
+    return f"{text} `truncation=True` does the same."
+
+
+def _data(facts: CardFacts) -> Iterator[str]:
+    if facts.config is None or facts.result is None:
+        return
+    yield "## Data"
+    rows = ", ".join(f"{number:,} {split}" for split, number in facts.result["rows"].items())
+    skipped = sum(each.get("rows", 0) for each in facts.result["skipped_rows"] if isinstance(each, Mapping))
+    yield (
+        f"`{facts.data}`: {rows} rows"
+        + (f"; {skipped:,} unusable rows were skipped" if skipped else "")
+        + f". SHA-256 of the rows: `{facts.result['rows_sha256']}`."
+    )
+    if len(facts.labels) <= 20 and facts.model.config.problem_type != "regression":
+        yield "Labels: " + ", ".join(f"`{name}`" for name in facts.labels) + "."
+
+
+def _results(facts: CardFacts) -> Iterator[str]:
+    if not facts.metrics:
+        return
+    yield "## Results"
+    lines = ["| metric | test | 95% interval | validation |", "|---|---|---|---|"]
+    for name, value in facts.metrics["test"].items() if "test" in facts.metrics else ():
+        if "/" in name:  # a metric of one label
+            continue
+        interval = facts.intervals.get(name)
+        bounds = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
+        lines.append(f"| {name} | {_number(value)} | {bounds} | {_number(facts.metrics['validation'].get(name))} |")
+    if "test" not in facts.metrics:
+        lines = ["| metric | validation |", "|---|---|"]
+        lines += [
+            f"| {name} | {_number(value)} |" for name, value in facts.metrics["validation"].items() if "/" not in name
+        ]
+    yield "\n".join(lines)
+    if facts.intervals:
+        yield (
+            f"Intervals: {LEVEL:.0%} percentile bootstrap over the test rows ({NUM_RESAMPLES:,} samples). They do not "
+            "contain the variation between training runs."
+        )
+
+
+def _training(facts: CardFacts) -> Iterator[str]:
+    if facts.config is None:
+        return
+    yield "## Training"
+    yield (
+        "Settings of the run, without most of those that have their default value. Saved as `recipe.yaml`, `accelerate "
+        "launch experiments/run.py --recipe recipe.yaml` repeats the training with Midway. Paths are shortened to their "
+        "last part."
+    )
+    yield f"```yaml\n{yaml.safe_dump(changed_settings(facts.config), sort_keys=False, allow_unicode=True).strip()}\n```"
+    if facts.edits:
+        lines = ["Edits of the model during training:\n", "| step | edit | trainable parameters |", "|---|---|---|"]
+        for edit in facts.edits:
+            before, after = edit.trainable_parameters
+            arguments = ", ".join(f"{name}={value!r}" for name, value in edit.arguments.items())
+            name = f"`{edit.name}({arguments})`" + (f" (skipped: {edit.skipped})" if edit.skipped else "")
+            lines.append(f"| {edit.step:,} | {name.replace('|', chr(92) + '|')} | {before:,} → {after:,} |")
+        yield "\n".join(lines)
+    result = facts.result
+    if result is not None:
+        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        yield (
+            f"{result['steps']:,} steps ({result['epochs']:.3g} epochs) in {result['train_seconds'] / 60:,.1f} minutes, "
+            f"{result['world_size']} {'process' if result['world_size'] == 1 else 'processes'}, mixed precision "
+            f"{result['mixed_precision']}, peak memory {format_bytes(result['peak_memory_bytes'])} per process. "
+            f"Versions: {versions}."
+        )
+
+
+def _limitations(facts: CardFacts, *, is_native: bool) -> Iterator[str]:
+    yield "## Limitations"
+    items = [
+        "The model was trained and tested on the data above. Its results on other topics, styles, languages or times "
+        "may be worse; evaluate it on your own data before you rely on it.",
+        "It may reproduce errors and prejudices in the labels and in the encoder's pretraining data.",
+        f"It reads at most {facts.model.config.max_input_length} tokens of an input.",
+    ]
+    if facts.model.config.problem_type != "regression" and facts.model.config.calibration_temperature == 1:
+        items.append("Its scores have not been calibrated: a score of 0.9 need not be right in 9 of 10 cases.")
+    if facts.saved.model.config.adapters is not None:
+        items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
+    if not is_native:
+        items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")
+    yield "\n".join(f"- {item}" for item in items)
+
+
+def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that affect what is trained and differ from the defaults, without folders of this machine."""
+    declared = declarations(RunConfig)
+    defaults = RunConfig().to_recipe()
+    changed = {
+        name: value
+        for name, value in config.items()
+        if name in declared and declared[name].effect is not Effect.NONE and value != defaults.get(name)
+    }
+    for name, value in changed.items():
+        if declared[name].input_path is not None:
+            changed[name] = [shorten(item) for item in value] if isinstance(value, list) else shorten(value)
+    return changed
+
+
+def shorten(path: Any) -> Any:
+    """Return the last part of a path on this machine; anything else is returned unchanged."""
+    return (
+        Path(path).name if isinstance(path, str) and (path.startswith(("/", "~", ".")) or Path(path).exists()) else path
+    )
+
+
+def _first_line(function: object) -> str:
+    return (function.__doc__ or "").strip().partition("\n")[0]
+
+
+def _number(value: float | str | None) -> str:
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.4f}"

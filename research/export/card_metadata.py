@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.records.journal_file import read_journal
 from research.records.results import read_result
 from research.settings.run_files import BEST, CONFIG, JOURNAL
+from research.tasks.metric import LOSS
 
 _HUB_IDS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 """Repositories of the packaged encoders."""
@@ -43,6 +44,10 @@ class CardFacts:
     """The model that is exported: the trained model, possibly with merged adapters."""
     repository: str | None
     """Repository that the model is uploaded to."""
+    is_native: bool
+    """Whether the folder contains one of Transformers' own classes."""
+    requirements: Sequence[str]
+    """Distributions that the head needs in addition to Transformers and PyTorch."""
 
     @functools.cached_property
     def config(self) -> Mapping[str, Any] | None:
@@ -119,7 +124,7 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
             metric_value=value,
         )
         for name, value in test_metrics.items()
-        if "/" not in name and value is not None
+        if "/" not in name and name != LOSS.name and value is not None
     ]
     is_hub_id = facts.encoder.count("/") == 1
     return ModelCardData(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,20 @@ PLACEHOLDER = "path/to/this/folder"
 """Stands for the model in the example, unless the model is uploaded to the Hub."""
 
 
-def write_card(facts: CardFacts, folder: Path, *, is_native: bool, requirements: Sequence[str]) -> None:
+def write_card(facts: CardFacts, folder: Path) -> None:
     """Write the card.
 
     Args:
         facts: the model and its run.
         folder: the exported folder.
-        is_native: whether the folder contains one of Transformers' own classes.
-        requirements: distributions that the head needs in addition to Transformers and PyTorch.
     """
     sections = (
         [f"# {facts.title}", _introduction(facts)],
-        _usage(facts, is_native=is_native, requirements=requirements),
+        _usage(facts),
         _data(facts),
         _results(facts),
         _training(facts),
-        _limitations(facts, is_native=is_native),
+        _limitations(facts),
     )
     text = "\n\n".join(part for section in sections for part in section)
     (folder / CARD).write_text(f"---\n{card_metadata(facts).to_yaml()}\n---\n\n{text}\n", encoding="utf-8")
@@ -54,26 +52,25 @@ def _introduction(facts: CardFacts) -> str:
     )
 
 
-def _usage(facts: CardFacts, *, is_native: bool, requirements: Sequence[str]) -> Iterator[str]:
+def _usage(facts: CardFacts) -> Iterator[str]:
     config, inputs = facts.model.config, facts.saved.inputs
     yield "## Use"
-    packages = ["transformers", "torch", *requirements]
+    packages = ["transformers", "torch", *facts.requirements]
     remote = (
         ""
-        if is_native
+        if facts.is_native
         else (
-            " The folder contains the code of the model, which `trust_remote_code=True` allows Transformers to run; read "
-            "it first."
+            " With `trust_remote_code=True`, Transformers runs the model's code, which is in the folder; read it first."
         )
     )
     yield f"This needs the packages {', '.join(f'`{name}`' for name in packages)}.{remote}"
-    yield f"```python\n{example(facts, is_native=is_native)}\n```"
-    if inputs.cleaning and is_native:
+    yield f"```python\n{example(facts)}\n```"
+    if inputs.cleaning and facts.is_native:
         steps = "; ".join(f"`{name}`: {_first_line(CLEANING[name])}" for name in inputs.cleaning)
         yield f"Clean each text as in training before you pass it to the pipeline, in this order. {steps}"
     elif inputs.cleaning:
         yield "`clean` applies the cleaning steps of the training. A pipeline does not do this by itself."
-    yield _truncation(facts, is_native=is_native)
+    yield _truncation(facts)
     if config.thresholds is not None:
         yield (
             "A label is predicted if its probability is above its threshold: "
@@ -86,11 +83,11 @@ def _usage(facts: CardFacts, *, is_native: bool, requirements: Sequence[str]) ->
         yield f"The logits are divided by a temperature of {config.calibration_temperature:.4g} (Guo et al. 2017)."
 
 
-def example(facts: CardFacts, *, is_native: bool) -> str:
+def example(facts: CardFacts) -> str:
     """Return Python code that classifies texts."""
     inputs = facts.saved.inputs
-    remote = "" if is_native else ", trust_remote_code=True"
-    cleans = bool(inputs.cleaning) and not is_native
+    remote = "" if facts.is_native else ", trust_remote_code=True"
+    cleans = bool(inputs.cleaning) and not facts.is_native
     text, pair = "the first text", "the second text"
     if inputs.has_pairs:
         row = (
@@ -104,16 +101,16 @@ def example(facts: CardFacts, *, is_native: bool) -> str:
         "from transformers import pipeline\n",
         f'classify = pipeline("text-classification", model="{facts.repository or PLACEHOLDER}"{remote})',
         *(["clean = classify.model.clean"] if cleans else []),
-        f"print(classify([{row}], top_k=None{', truncation=True' if is_native else ''}))",
+        f"print(classify([{row}], top_k=None{', truncation=True' if facts.is_native else ''}))",
     ]
     return "\n".join(lines)
 
 
-def _truncation(facts: CardFacts, *, is_native: bool) -> str:
+def _truncation(facts: CardFacts) -> str:
     config = facts.model.config
     part = {"head": "their start", "tail": "their end", "head_tail": "their start and their end"}[config.truncation]
     text = f"Inputs of more than {config.max_input_length} tokens were truncated to {part} in training."
-    if not is_native:
+    if not facts.is_native:
         return (
             f"{text} The model truncates them in the same way. Ignore the tokenizer's message about too long "
             "sequences, and do not pass `truncation=True`."
@@ -170,9 +167,9 @@ def _training(facts: CardFacts) -> Iterator[str]:
         return
     yield "## Training"
     yield (
-        "Settings of the run, without most of those that have their default value. Saved as `recipe.yaml`, `accelerate "
-        "launch experiments/run.py --recipe recipe.yaml` repeats the training with Midway. Paths are shortened to their "
-        "last part."
+        "Settings of the run, without most of those that have their default value. Saved as `recipe.yaml`, "
+        "`accelerate launch experiments/run.py --recipe recipe.yaml` repeats the training with Midway. Paths are "
+        "shortened to their last part."
     )
     yield f"```yaml\n{yaml.safe_dump(changed_settings(facts.config), sort_keys=False, allow_unicode=True).strip()}\n```"
     if facts.edits:
@@ -187,14 +184,14 @@ def _training(facts: CardFacts) -> Iterator[str]:
     if result is not None:
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         yield (
-            f"{result['steps']:,} steps ({result['epochs']:.3g} epochs) in {result['train_seconds'] / 60:,.1f} minutes, "
+            f"{result['steps']:,} steps ({result['epochs']:.3g} epochs) in {result['train_seconds'] / 60:,.1f} min, "
             f"{result['world_size']} {'process' if result['world_size'] == 1 else 'processes'}, mixed precision "
             f"{result['mixed_precision']}, peak memory {format_bytes(result['peak_memory_bytes'])} per process. "
             f"Versions: {versions}."
         )
 
 
-def _limitations(facts: CardFacts, *, is_native: bool) -> Iterator[str]:
+def _limitations(facts: CardFacts) -> Iterator[str]:
     yield "## Limitations"
     items = [
         "The model was trained and tested on the data above. Its results on other topics, styles, languages or times "
@@ -206,7 +203,7 @@ def _limitations(facts: CardFacts, *, is_native: bool) -> Iterator[str]:
         items.append("Its scores have not been calibrated: a score of 0.9 need not be right in 9 of 10 cases.")
     if facts.saved.model.config.adapters is not None:
         items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
-    if not is_native:
+    if not facts.is_native:
         items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")
     yield "\n".join(f"- {item}" for item in items)
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from research.export.settings import ExportSettings
+from research.model.saved_models import EXPORT_RECORD
 from research.system import durable
-
-EXPORT_RECORD = "export.json"
-"""File in every exported folder; it names the format."""
 
 
 def check_output(target: Path, *, overwrite: bool) -> None:
@@ -38,14 +37,14 @@ def check_output(target: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def writing_folder(target: Path, export_format: str, *, needed: int) -> Iterator[Path]:
+def writing_folder(target: Path, settings: ExportSettings, *, needed: int) -> Iterator[Path]:
     """Return a context with an empty folder, which gets its final name at the end of the context.
 
     If there is an error, the folder is deleted, and an existing folder with the final name is kept.
 
     Args:
         target: the final folder.
-        export_format: name of the format, which is recorded in the folder.
+        settings: settings of the export; the format is recorded in the folder.
         needed: approximate number of bytes to write, for the message about a full disk.
     Raises:
         StorageError: if the folder cannot be written.
@@ -57,6 +56,6 @@ def writing_folder(target: Path, export_format: str, *, needed: int) -> Iterator
         durable.remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
-        record = {"format": export_format, "midway": importlib.metadata.version("midway")}
+        record = {"format": settings.format, "native": settings.native, "midway": importlib.metadata.version("midway")}
         (temporary / EXPORT_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         durable.publish(temporary, target)

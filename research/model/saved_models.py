@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from research.model.input_settings import MODEL_FORMAT
 from research.settings.run_files import BEST, CONFIG, MODEL
 from research.system.manifest import MANIFEST
 
+EXPORT_RECORD = "export.json"
+"""File in every folder that export.py writes; it contains the format."""
+LOADED_FORMAT = "hub"
+"""Format that Midway loads, too."""
 _CONFIG = "config.json"
 _MODEL_TYPE = "encoder_with_head"
 
@@ -48,6 +53,7 @@ def find_trained_model(source: Path) -> Path:
             f"There is no {'folder' if not source.exists() else 'folder but a file'} {source}. Expected a run "
             f"directory, its {BEST}/ or {MODEL}/, or a folder written by export.py."
         )
+    _check_export(source)
     folders = [folder for folder in (source / BEST, source / MODEL, source) if (folder / _CONFIG).is_file()]
     if not folders:
         is_run = (source / CONFIG).exists()
@@ -67,14 +73,24 @@ def find_run(folder: Path) -> Path | None:
     return run if folder.name in (BEST, MODEL) and (run / CONFIG).is_file() else None
 
 
+def _check_export(folder: Path) -> None:
+    """Raise ValueError if export.py wrote a folder in a format that Midway does not load."""
+    path = folder / EXPORT_RECORD
+    if not path.is_file():
+        return
+    record = _read_json(path)
+    if record.get("format") != LOADED_FORMAT or record.get("native"):
+        raise ValueError(
+            f"{folder} was exported for other programs ({record.get('format')}). Expected the run directory of the "
+            f"model, or a folder written by export.py --format {LOADED_FORMAT} without --native."
+        )
+
+
 def _check_trained_model(folder: Path) -> None:
     """Raise ValueError unless a folder's config.json is that of a model trained by a run, in the current format."""
     path = folder / _CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"Cannot read {path}: {error}.") from None
-    model_type = config.get("model_type") if isinstance(config, dict) else None
+    config = _read_json(path)
+    model_type = config.get("model_type")
     if model_type != _MODEL_TYPE:
         kind = f"a plain model of type '{model_type}'" if isinstance(model_type, str) else "not a model"
         raise ValueError(
@@ -87,3 +103,16 @@ def _check_trained_model(folder: Path) -> None:
             f"The model in {folder} was saved by another version of Midway (format {found}; this version reads "
             f"{MODEL_FORMAT}). Load it with that version, or train it again."
         )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; an empty dictionary if it contains something else.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"Cannot read {path}: {error}.") from None
+    return content if isinstance(content, dict) else {}

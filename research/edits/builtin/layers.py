@@ -12,9 +12,9 @@ from transformers import AutoModel, PretrainedConfig
 from research.edits.base import Editable, EditError, register_edit
 from research.model.adapters import name_without_adapters
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
-from research.model.poolers import pooler_arguments
 from research.model.families import find_family
 from research.model.parameters import saved_buffers
+from research.model.poolers import pooler_arguments
 from research.model.selector_forms import Selector
 from research.model.selectors import ADAPTER, select_layers, select_parameters
 

@@ -44,9 +44,7 @@ class HubFormat(ExportFormat):
         if model is not saved.model:
             logger.info(f"Merged the adapters: a logit changes by at most {check_merged(saved, model):.1e} (rounding).")
         requirements = (write_native_folder if is_native else write_hub_folder)(saved, model, folder)
-        write_card(
-            CardFacts(saved, model, self.settings.push_to_hub), folder, is_native=is_native, requirements=requirements
-        )
+        write_card(CardFacts(saved, model, self.settings.push_to_hub, is_native, requirements), folder)
         difference = check_pipeline(saved, model, folder, is_native=is_native, requirements=requirements)
         logger.info(f"Checked with Transformers alone: the largest difference of a logit is {difference:.1e}.")
 

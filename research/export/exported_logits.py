@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.special_tokens import find_special_tokens
 from research.export.isolated_process import BASE, run_isolated
@@ -109,18 +108,22 @@ def check_difference(exported: Any, expected: Floats, description: str, toleranc
 
 
 def sample_rows(saved: SavedModel, num_tokens: Sequence[int]) -> list[tuple[str, ...]]:
-    """Return texts of random tokens, one row per length, and an empty text if the tokenizer adds special tokens."""
+    """Return texts or pairs of random tokens, one row per length.
+
+    A tokenizer treats an empty second text as a missing one, so no second text is empty. An empty single text is added
+    if the tokenizer adds special tokens, without which a pipeline cannot classify it.
+    """
     generator = np.random.default_rng(0)
-    tokenizer: PreTrainedTokenizerBase = saved.tokenizer
+    tokenizer = saved.tokenizer
     vocabulary = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
-    num_texts = len(saved.inputs.text_columns)
-    rows = []
-    for number in num_tokens:
-        lengths = generator.multinomial(number, [0.3, 0.7][:num_texts] if num_texts == 2 else [1.0])
-        rows.append(tuple(str(tokenizer.decode(generator.choice(vocabulary, length))) for length in lengths))
-    if len(find_special_tokens(tokenizer, pair=saved.inputs.has_pairs)):
-        rows.append(("",) * num_texts)
-    return rows
+
+    def sample(length: int) -> str:
+        return str(tokenizer.decode(generator.choice(vocabulary, length)))
+
+    if saved.inputs.has_pairs:
+        return [(sample(number // 3), sample(number - number // 3)) for number in num_tokens]
+    rows = [(sample(number),) for number in num_tokens]
+    return [*rows, ("",)] if len(find_special_tokens(tokenizer, pair=False)) else rows
 
 
 def compute_logits(saved: SavedModel, model: EncoderWithHead, rows: Sequence[tuple[str, ...]]) -> Floats:

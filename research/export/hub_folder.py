@@ -50,7 +50,10 @@ def write_tokenizer(saved: SavedModel, folder: Path) -> None:
     """Write the tokenizer with the model's maximum length and side of truncation."""
     tokenizer = copy.deepcopy(saved.tokenizer)
     tokenizer.model_max_length = saved.model.config.max_input_length
-    tokenizer.truncation_side = "left" if saved.model.config.truncation == "tail" else "right"
+    side = "left" if saved.model.config.truncation == "tail" else "right"
+    # save_pretrained writes these attributes only if they are among the arguments of the tokenizer's constructor.
+    tokenizer.init_kwargs.update(truncation_side=side, padding_side=tokenizer.padding_side)
+    tokenizer.truncation_side = side
     tokenizer.save_pretrained(folder)
 
 

@@ -203,6 +203,8 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
         items.append("Its scores have not been calibrated: a score of 0.9 need not be right in 9 of 10 cases.")
     if facts.saved.model.config.adapters is not None:
         items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
+    if facts.saved.inputs.has_pairs:
+        items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")
     if not facts.is_native:
         items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")
     yield "\n".join(f"- {item}" for item in items)

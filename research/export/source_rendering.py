@@ -73,6 +73,9 @@ class _Text:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and following and is_text(following[0]):
             last = following[0]
         begin, (_, end) = self._line_starts[first_line], self._span(last)
+        rest_of_line = self._lines[(last.end_lineno or 1) - 1][(last.end_col_offset or 0) :].rstrip()
+        if rest_of_line.lstrip().startswith(b"#"):
+            end += len(rest_of_line)
         text = self._source[begin:end]
         for edit_begin, edit_end, replacement in sorted(self._edits(statement), reverse=True):
             text = text[: edit_begin - begin] + replacement.encode() + text[edit_end - begin :]

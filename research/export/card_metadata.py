@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from research.edits.records import Record
-from research.export.metric_intervals import test_intervals
+from research.export.metric_intervals import bootstrap_test_metrics
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.journal_file import read_journal
@@ -73,7 +73,7 @@ class CardFacts:
         """Confidence intervals of the test metrics."""
         if self.saved.run is None or "test" not in self.metrics:
             return {}
-        return test_intervals(self.saved.run, self.saved.task, dict(self.metrics["test"]))
+        return bootstrap_test_metrics(self.saved.run, self.saved.task, dict(self.metrics["test"]))
 
     @functools.cached_property
     def edits(self) -> list[Record]:

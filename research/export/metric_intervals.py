@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from research.records.results import predictions_path
 from research.tasks.base import Floats, Task
 
-NUM_RESAMPLES = 1000
+NUM_RESAMPLES = 400
 """Number of bootstrap samples."""
 LEVEL = 0.95
 """Confidence level."""
@@ -20,7 +20,7 @@ _ROUNDING = 1e-4
 """Difference from the recorded metric that rounding may cause, such as a changed order of two equal scores."""
 
 
-def test_intervals(run: Path, task: Task, metrics: dict[str, float | None]) -> dict[str, tuple[float, float]]:
+def bootstrap_test_metrics(run: Path, task: Task, metrics: dict[str, float | None]) -> dict[str, tuple[float, float]]:
     """Return percentile bootstrap intervals over the rows of predictions/test.parquet, with a fixed seed.
 
     Args:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from research.model.poolers import pooler_arguments
 from research.model.families import FAMILIES, encoder_blocks, find_family, longest_input, model_blocks, set_dropout
+from research.model.poolers import pooler_arguments
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 
 REST = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Read the request, and write the logits of each text alone and of all texts in one batch."""
+    """Read the request, and write the logits of all texts for each batch size."""
     packages, folder, file = sys.argv[1:]
     sys.path.append(packages)
     import torch
@@ -28,8 +28,7 @@ def main() -> None:
 
     clean = getattr(classify.model, "clean", None)
     result = {
-        "single": logits(1),
-        "batch": logits(len(request["texts"])),
+        "logits": [logits(batch_size) for batch_size in request["batch_sizes"]],
         "cleaned": [clean(text) for text in request["unclean_texts"]] if clean else None,
     }
     Path(file).write_text(json.dumps(result), encoding="utf-8")

@@ -22,7 +22,8 @@ TOLERANCE = 1e-6
 """Largest allowed difference of a logit, for logits between -1 and 1; larger logits may differ in proportion."""
 MERGE_TOLERANCE = 1e-5
 """The same for merged adapters: one product instead of a sum of two rounds differently in every layer."""
-_SCRIPT = Path(__file__).with_name("classify_isolated.py")
+CLASSIFY_SCRIPT = Path(__file__).with_name("classify_isolated.py")
+"""The script that classifies texts in the other process."""
 _NUM_TOKENS = (1, 2, 7, 25)
 """Lengths of sample texts in tokens, in addition to those around the model's maximum length."""
 _UNCLEAN_TEXTS = ("An <b>UPPER</b>  case\u00e9\u0000 text<br />with\ttags &amp; entities e\u0301 1234 https://x.org",)
@@ -54,6 +55,7 @@ def check_pipeline(
     rows = sample_rows(saved, num_tokens)
     request = {
         "texts": [dict(zip(("text", "text_pair"), row, strict=False)) for row in rows],
+        "batch_sizes": [1, len(rows)],
         "unclean_texts": _UNCLEAN_TEXTS,
         "options": {"truncation": True} if is_native else {},
         "trust_remote_code": not is_native,
@@ -62,15 +64,14 @@ def check_pipeline(
     with tempfile.TemporaryDirectory(prefix="midway-export-") as temporary:
         file = Path(temporary, "texts.json")
         file.write_text(json.dumps(request), encoding="utf-8")
-        run_isolated(_SCRIPT, [str(folder), str(file)], [*BASE, *requirements])
+        run_isolated(CLASSIFY_SCRIPT, [str(folder), str(file)], [*BASE, *requirements])
         result = json.loads(file.read_text(encoding="utf-8"))
     if result["cleaned"] not in (None, [saved.clean(text) for text in _UNCLEAN_TEXTS]):
         raise ValueError("The exported cleaning steps change texts in another way than those of the run.")
-    together = compute_logits(saved, model, rows)
-    alone = np.concatenate([compute_logits(saved, model, [row]) for row in rows])
+    alone, together = result["logits"]
     return max(
-        check_difference(result["batch"], together, "in one batch"),
-        check_difference(result["single"], alone, "one by one"),
+        check_difference(alone, np.concatenate([compute_logits(saved, model, [row]) for row in rows]), "one by one"),
+        check_difference(together, compute_logits(saved, model, rows), "in one batch"),
     )
 
 

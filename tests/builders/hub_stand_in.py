@@ -34,7 +34,7 @@ class HubStandIn(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: HubStandIn
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         """Print nothing."""
 
     def do_GET(self) -> None:

@@ -13,6 +13,7 @@ PICTURES = ROOT / "docs" / "pictures"
 SUMMARIES = {
     "scripts": "command lines",
     "studies": "many runs, compared",
+    "export": "models for other programs",
     "runner": "one run: settings to result",
     "report": "report.html of a run",
     "hooks": "hooks that come with Midway",

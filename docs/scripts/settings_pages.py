@@ -14,6 +14,7 @@ import docstring_parser
 import yaml
 from site_text import code, heading, link_settings
 
+from research.export.settings import ExportSettings
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.flags import InspectionSettings, setting_types
@@ -85,6 +86,16 @@ def verify_settings_page() -> str:
             *_group_section(script.VerifySettings),
         ]
     )
+
+
+def export_settings_page() -> str:
+    """Return the page of export.py's settings."""
+    purpose = (
+        "`export.py` writes a trained model into a folder that does not need Midway; see "
+        "[Share a model](../how-to/share-a-model.md). A setting whose description starts with a format is refused for "
+        "other formats."
+    )
+    return model_script_page("export.py", purpose, ExportSettings)
 
 
 def model_script_page(script: str, purpose: str, group: type[ModelScriptSettings]) -> str:

@@ -34,9 +34,9 @@ def write_hub_folder(saved: SavedModel, model: EncoderWithHead, folder: Path) ->
         ValueError: if the code of the head or of a cleaning step cannot be copied.
     """
     save_weights(model, folder)
-    _exported_config(saved, model).save_pretrained(folder)
+    write_config(saved, model, folder)
     write_tokenizer(saved, folder)
-    return _write_code(saved, folder)
+    return write_code(saved, folder)
 
 
 def save_weights(model: PreTrainedModel, folder: Path) -> None:
@@ -57,8 +57,14 @@ def write_tokenizer(saved: SavedModel, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _exported_config(saved: SavedModel, model: EncoderWithHead) -> EncoderWithHeadConfig:
+def write_config(saved: SavedModel, model: EncoderWithHead, folder: Path) -> None:
+    """Write the config, which names the code of the model and the special tokens that the code keeps.
+
+    Raises:
+        ValueError: if the model could not truncate pairs of texts.
+    """
     config = copy.deepcopy(model.config)
+    config.adapters = None  # the code of the exported model has no adapters
     special = find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs)
     if saved.inputs.has_pairs and not special.between:
         raise ValueError(
@@ -80,10 +86,10 @@ def _exported_config(saved: SavedModel, model: EncoderWithHead) -> EncoderWithHe
         "AutoConfig": f"{file}.{EncoderWithHeadConfig.__name__}",
         "AutoModelForSequenceClassification": f"{file}.{_MODEL_CLASS}",
     }
-    return config
+    config.save_pretrained(folder)
 
 
-def _write_code(saved: SavedModel, folder: Path) -> list[str]:
+def write_code(saved: SavedModel, folder: Path) -> list[str]:
     """Write the code of the model, its head and its cleaning steps; return the distributions that it needs."""
     import research.export.exported_code.modeling_midway  # noqa: F401, so that its source can be found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ PLACEHOLDER = "path/to/this/folder"
 """Stands for the model in the example, unless the model is uploaded to the Hub."""
 
 
-def write_card(facts: CardFacts, folder: Path) -> None:
+def write_card(facts: CardFacts, folder: Path, use: Iterable[str] | None = None) -> None:
     """Write the card.
 
     Args:
         facts: the model and its run.
         folder: the exported folder.
+        use: paragraphs that show how to load the folder; by default, with a pipeline.
     """
     sections = (
         [f"# {facts.title}", _introduction(facts)],
-        _usage(facts),
+        _usage(facts) if use is None else use,
         _data(facts),
         _results(facts),
         _training(facts),
@@ -201,7 +202,7 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
     ]
     if facts.model.config.problem_type != "regression" and facts.model.config.calibration_temperature == 1:
         items.append("Its scores have not been calibrated: a score of 0.9 need not be right in 9 of 10 cases.")
-    if facts.saved.model.config.adapters is not None:
+    if facts.model is not facts.saved.model:
         items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
     if facts.saved.inputs.has_pairs:
         items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")

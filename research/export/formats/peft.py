@@ -1,0 +1,41 @@
+"""Export of low-rank adapters for the PEFT library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from research.export.base import ExportFormat, register_format
+from research.export.formats.hub import HubFormat
+from research.system.messages import logger
+
+if TYPE_CHECKING:
+    from research.inference.saved_model import SavedModel
+
+
+@register_format("peft")
+class PeftFormat(ExportFormat):
+    """A folder with the adapters and the head, which PEFT loads onto the plain encoder; with --merge, a plain model."""
+
+    own_settings = ("merge",)
+
+    def write(self, saved: SavedModel, folder: Path) -> None:
+        """See `ExportFormat.write`."""
+        if saved.model.config.adapters is None:
+            raise ValueError(
+                f"The model in {saved.folder} has no adapters: it was trained without --peft, or they were merged. "
+                "Export it with --format hub."
+            )
+        if self.settings.merge:
+            HubFormat(self.settings).write(saved, folder)
+            return
+        from research.export.card_metadata import CardFacts
+        from research.export.model_card import write_card
+        from research.export.peft_folder import check_peft_folder, describe_use, find_plain_encoder, write_peft_folder
+
+        encoder = find_plain_encoder(saved.model)
+        requirements = write_peft_folder(saved, folder, encoder)
+        facts = CardFacts(saved, saved.model, None, False, requirements)
+        write_card(facts, folder, use=describe_use(facts, encoder))
+        difference = check_peft_folder(saved, folder, encoder, requirements)
+        logger.info(f"Checked with PEFT and Transformers alone: the largest difference of a logit is {difference:.1e}.")

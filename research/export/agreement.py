@@ -40,7 +40,7 @@ def check_agreement(saved: SavedModel, exported: Exported) -> float:
             difference = float(np.max(np.abs(exported(inputs) - expected) / np.maximum(1, np.abs(expected))))
             if not difference <= LARGEST_ALLOWED:  # also if it is NaN
                 raise ValueError(
-                    f"The exported model is wrong: with {num_rows} rows of {length} tokens, its logits differ from "
+                    f"The export is wrong: for inputs of shape [{num_rows}, {length}], its logits differ from "
                     f"those of the model by {difference:.2g}; expected at most {LARGEST_ALLOWED:g}. Nothing was written."
                 )
             largest = max(largest, difference)

@@ -19,14 +19,14 @@ from torch.overrides import TorchFunctionMode
 _ARGUMENTS = (
     "Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first"
 )
-torch.library.define("midway::lstm", f"(Tensor input, Tensor[] hx, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)")
-torch.library.define("midway::gru", f"(Tensor input, Tensor hx, {_ARGUMENTS}) -> (Tensor, Tensor)")
+torch.library.define("midway::lstm", f"(Tensor inputs, Tensor[] hx, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)")
+torch.library.define("midway::gru", f"(Tensor inputs, Tensor hx, {_ARGUMENTS}) -> (Tensor, Tensor)")
 
 
 @torch.library.register_fake("midway::lstm")
 @torch.library.register_fake("midway::gru")
 def _outputs(
-    input: Tensor,
+    inputs: Tensor,
     hx: Tensor | list[Tensor],
     params: list[Tensor],
     has_biases: bool,
@@ -42,7 +42,7 @@ def _outputs(
     """
     states = [hx] if isinstance(hx, Tensor) else hx
     width = states[0].shape[-1] * (2 if bidirectional else 1)
-    return input.new_empty(*input.shape[:-1], width), *(torch.empty_like(state) for state in states)
+    return inputs.new_empty(*inputs.shape[:-1], width), *(torch.empty_like(state) for state in states)
 
 
 class RecurrentOperations(TorchFunctionMode):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from research.export.recurrent import RecurrentOperations
 from research.inference.saved_model import SavedModel
 from research.model.adapters import merge_adapters
 from research.model.encoder_with_head import EncoderWithHead
+from research.system.plain_text import shorten
 from research.system.user_code import describe_location
 from research.system.waiting import WaitingMessage
 
@@ -25,6 +27,9 @@ DIMENSIONS = ("batch", "length")
 """Names of the dimensions of all inputs."""
 EXAMPLE_SIZE = (2, 4)
 """Rows and tokens of the example. A size of 1 would be regarded as fixed."""
+
+
+_LOGGERS = ("torch.export", "torch.fx.experimental.symbolic_shapes", "torch.onnx", "onnxscript", "onnx_ir")
 
 
 class _LogitsOnly(nn.Module):
@@ -72,15 +77,19 @@ def trace(saved: SavedModel) -> ExportedProgram:
         ) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def quiet_export() -> Iterator[None]:
-    """Return a context without the messages of torch.export and torch.onnx that users can do nothing about."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    """Return a context without the messages of torch.export and torch.onnx that users can do nothing about.
+
+    Failures are exceptions, too, so nothing is lost.
+    """
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        # torch.export prints the whole graph to stderr if it cannot trace a model.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             # Tracing assigns the weights of an LSTM or GRU to its list of weights, and restores them afterwards.
             warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights")
             warnings.filterwarnings("ignore", "# The axis name: .* will not be used")  # all inputs have the same axes
@@ -92,6 +101,6 @@ def quiet_export() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the part of an error that says why: torch.export adds advice and a stack in further paragraphs."""
+    """Return the first paragraph of an error's message on one line; the other paragraphs are advice and a stack."""
     lines = [line.strip(" -") for line in str(error).split("\n\n")[0].splitlines()]
-    return " ".join(line for line in lines if line)
+    return shorten(" ".join(dict.fromkeys(line for line in lines if line)), 400)

@@ -22,7 +22,12 @@ MAX_LENGTH = 38
 
 
 def tiny_saved_model(
-    family: str = "bert", head: str = "linear", task: str = "single_label", *, padding_side: str = "right", **config: Any
+    family: str = "bert",
+    head: str = "linear",
+    task: str = "single_label",
+    *,
+    padding_side: str = "right",
+    **config: Any,
 ) -> SavedModel:
     """Return a model with random weights: three layers, hidden size 32, three labels (one for regression).
 
@@ -49,7 +54,7 @@ def tiny_saved_model(
             **config,
         )
     )
-    inputs = InputSettings(task, **{"text_columns": ("text",), **(config.get("inputs") or {})})
+    inputs = InputSettings.from_config({"task": task, **config.get("inputs", {})})
     return SavedModel(
         Path(f"tiny-{family}"),
         None,

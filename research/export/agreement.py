@@ -41,7 +41,7 @@ def check_agreement(saved: SavedModel, exported: Exported) -> float:
             if not difference <= LARGEST_ALLOWED:  # also if it is NaN
                 raise ValueError(
                     f"The export is wrong: for inputs of shape [{num_rows}, {length}], its logits differ from "
-                    f"those of the model by {difference:.2g}; expected at most {LARGEST_ALLOWED:g}. Nothing was written."
+                    f"the model's by {difference:.2g}; expected at most {LARGEST_ALLOWED:g}. Nothing was written."
                 )
             largest = max(largest, difference)
             progress.update(1)

@@ -26,6 +26,7 @@ def readme(saved: SavedModel, *, libraries: str, imports: str, load: str, logits
         logits: statements that assign `logits`, computed from `encoded`, the arrays that the tokenizer returns.
     """
     config = saved.model.config
+    assert config.problem_type is not None
     texts = '["First text", "Second text"]'
     if saved.inputs.has_pairs:
         texts += ', ["Other first text", "Other second text"]'

@@ -23,8 +23,8 @@ torch.library.define("midway::lstm", f"(Tensor inputs, Tensor[] hx, {_ARGUMENTS}
 torch.library.define("midway::gru", f"(Tensor inputs, Tensor hx, {_ARGUMENTS}) -> (Tensor, Tensor)")
 
 
-@torch.library.register_fake("midway::lstm")
-@torch.library.register_fake("midway::gru")
+@torch.library.register_fake("midway::lstm")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("midway::gru")  # type: ignore[untyped-decorator]
 def _outputs(
     inputs: Tensor,
     hx: Tensor | list[Tensor],

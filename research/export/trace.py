@@ -27,8 +27,6 @@ DIMENSIONS = ("batch", "length")
 """Names of the dimensions of all inputs."""
 EXAMPLE_SIZE = (2, 4)
 """Rows and tokens of the example. A size of 1 would be regarded as fixed."""
-
-
 _LOGGERS = ("torch.export", "torch.fx.experimental.symbolic_shapes", "torch.onnx", "onnxscript", "onnx_ir")
 
 

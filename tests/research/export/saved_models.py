@@ -60,7 +60,7 @@ def tiny_saved_model(
         None,
         model.eval(),
         tokenizer,
-        TASKS[task](label_names=tuple(names.values()), thresholds=tuple(config.get("thresholds", ()))),
+        TASKS[task](label_names=tuple(names.values()), thresholds=tuple(config.get("thresholds") or ())),
         inputs,
     )
 

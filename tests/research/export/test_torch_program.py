@@ -41,8 +41,8 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
 def test_readme_predicts_as_midway_does(task: str, tmp_path: Path) -> None:
-    thresholds = {"thresholds": [0.45, 0.5, 0.55]} if task == "multi_label" else {}
-    saved = tiny_saved_model(head="mean", task=task, truncation="head", **thresholds)
+    thresholds = [0.45, 0.5, 0.55] if task == "multi_label" else None
+    saved = tiny_saved_model(head="mean", task=task, truncation="head", thresholds=thresholds)
     export_torch_program(saved, tmp_path / "export")
     expected = saved.predict(TEXTS)["prediction"].tolist()
     assert len(set(map(str, expected))) > 1

@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from heads import HEADS
-from research.export.onnx import MODEL, export_onnx
+from research.export.onnx import MODEL, write_onnx
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_tokenizer
@@ -121,8 +121,8 @@ def main() -> None:
         for family in arguments.families:
             saved = build_model(family, head, tokenizer, arguments.length)
             with tempfile.TemporaryDirectory() as folder, messages_muted():
-                difference = export_onnx(saved, Path(folder) / "export").largest_difference
-                path = Path(folder) / "export" / MODEL
+                difference = write_onnx(saved, Path(folder)).largest_difference
+                path = Path(folder) / MODEL
                 times = [
                     each
                     for size in BATCH_SIZES

@@ -9,22 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from research.export.labelled_texts import LabelledTexts
 from research.export.onnx_session import OnnxSession
 from research.inference.saved_model import SavedModel
 from research.inference.scorer import Scorer
 from research.learning.metrics import compute_metrics
 from research.system.waiting import WaitingProgress
-from research.tasks.base import Array, Floats
-
-
-@dataclass(frozen=True)
-class LabelledTexts:
-    """Rows with labels, on which a quantised model is compared with the original."""
-
-    rows: Sequence[Sequence[str]]
-    """One cleaned text per row or, for a model of pairs, two."""
-    labels: Array
-    """Labels as returned by `Task.label_array`."""
+from research.tasks.base import Floats
 
 
 @dataclass(frozen=True)

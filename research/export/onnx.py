@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,8 +10,10 @@ from torch.export import ExportedProgram
 
 from research.export.agreement import check_agreement
 from research.export.example import input_names, random_inputs
-from research.export.folder import check_new_folder, new_folder, write_facts
-from research.export.int8 import Comparison, LabelledTexts, compare_metrics, quantize
+from research.export.folder import write_facts, write_files
+from research.export.int8 import Comparison, compare_metrics, quantize
+from research.export.labelled_texts import LabelledTexts
+from research.export.onnx_libraries import LIBRARIES
 from research.export.onnx_session import OnnxSession
 from research.export.readme import readme
 from research.export.recurrent import onnx_translations
@@ -22,7 +23,6 @@ from research.system.waiting import WaitingMessage
 
 MODEL = "model.onnx"
 INT8_MODEL = "model.int8.onnx"
-_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
 _LARGEST_FILE = 2_000_000_000
 """Bytes of weights above which they are in a file of their own, model.onnx.data: ONNX files hold at most 2 GB."""
 
@@ -37,32 +37,16 @@ class OnnxExport:
     """Metrics before and after quantisation; None if there is no quantised model."""
 
 
-def check_onnx_libraries() -> None:
-    """Check that the libraries for an export are installed.
-
-    Raises:
-        ValueError: if one is missing; the message contains the command that installs it.
-    """
-    for library in _LIBRARIES:
-        if importlib.util.find_spec(library) is None:
-            raise ValueError(
-                f'Exporting to ONNX requires the package {library}; install it with: pip install "midway[onnx]"'
-            )
-
-
-def export_onnx(saved: SavedModel, folder: Path, *, int8: LabelledTexts | None = None) -> OnnxExport:
+def write_onnx(saved: SavedModel, folder: Path, *, int8: LabelledTexts | None = None) -> OnnxExport:
     """Write a model as model.onnx, with its tokenizer, config.json and README.md, and check the result.
 
     Args:
         saved: the model, on the CPU.
-        folder: folder to write; must not exist, or be empty.
+        folder: an empty folder.
         int8: labelled texts; if given, a quantised model, model.int8.onnx, is written too and compared on them.
     Raises:
-        ValueError: if the folder contains files, a library is missing, the model cannot be exported, or logits differ.
-        StorageError: if the disk is full or cannot be written to.
+        ValueError: if the model cannot be exported, or logits differ.
     """
-    check_onnx_libraries()
-    check_new_folder(folder)
     program = trace(saved)
     text = readme(
         saved,
@@ -72,22 +56,18 @@ def export_onnx(saved: SavedModel, folder: Path, *, int8: LabelledTexts | None =
         logits="inputs = {each.name: encoded[each.name] for each in session.get_inputs()}\n"
         'logits = session.run(["logits"], inputs)[0]',
     )
-    with new_folder(saved, folder, text) as temporary:
-        with quiet_export(), WaitingMessage("Translating the model to ONNX"):
-            _translate(program, saved, temporary / MODEL)
-        session = OnnxSession(temporary / MODEL)
-        largest = check_agreement(saved, session)
-        comparison = None
-        if int8 is not None:
-            with WaitingMessage("Quantising the model"):
-                quantize(temporary / MODEL, temporary / INT8_MODEL)
-            comparison = compare_metrics(saved, int8, session, OnnxSession(temporary / INT8_MODEL))
-        export = OnnxExport(largest, comparison)
-        write_facts(
-            temporary,
-            ("torch", "transformers", *_LIBRARIES),
-            {"format": "onnx", "inputs": input_names(saved), **asdict(export)},
-        )
+    write_files(saved, folder, text)
+    with quiet_export(), WaitingMessage("Translating the model to ONNX"):
+        _translate(program, saved, folder / MODEL)
+    session = OnnxSession(folder / MODEL)
+    largest = check_agreement(saved, session)
+    comparison = None
+    if int8 is not None:
+        with WaitingMessage("Quantising the model"):
+            quantize(folder / MODEL, folder / INT8_MODEL)
+        comparison = compare_metrics(saved, int8, session, OnnxSession(folder / INT8_MODEL))
+    export = OnnxExport(largest, comparison)
+    write_facts(folder, ("torch", "transformers", *LIBRARIES), {"inputs": input_names(saved), **asdict(export)})
     return export
 
 

@@ -8,7 +8,7 @@ import torch
 
 from research.export.agreement import check_agreement
 from research.export.example import input_names
-from research.export.folder import check_new_folder, new_folder, write_facts
+from research.export.folder import write_facts, write_files
 from research.export.readme import readme
 from research.export.recurrent import use_torch_operations
 from research.export.trace import quiet_export, trace
@@ -17,19 +17,17 @@ from research.inference.saved_model import SavedModel
 PROGRAM = "model.pt2"
 
 
-def export_torch_program(saved: SavedModel, folder: Path) -> float:
+def write_torch_program(saved: SavedModel, folder: Path) -> float:
     """Write a model as model.pt2, with its tokenizer, config.json and README.md, and check the result.
 
     Args:
         saved: the model, on the CPU.
-        folder: folder to write; must not exist, or be empty.
+        folder: an empty folder.
     Returns:
         Largest difference between the logits of model.pt2 and of the model (see `check_agreement`).
     Raises:
-        ValueError: if the folder contains files, torch.export cannot trace the model, or logits differ.
-        StorageError: if the disk is full or cannot be written to.
+        ValueError: if torch.export cannot trace the model, or logits differ.
     """
-    check_new_folder(folder)
     program = trace(saved)
     use_torch_operations(program)
     names = input_names(saved)
@@ -41,13 +39,10 @@ def export_torch_program(saved: SavedModel, folder: Path) -> float:
         logits=f"inputs = {{name: torch.tensor(encoded[name]) for name in {names}}}\n"
         "logits = model(**inputs).detach().numpy()",
     )
-    with new_folder(saved, folder, text) as temporary, quiet_export():
-        torch.export.save(program, temporary / PROGRAM)
-        loaded = torch.export.load(temporary / PROGRAM).module()
+    write_files(saved, folder, text)
+    with quiet_export():
+        torch.export.save(program, folder / PROGRAM)
+        loaded = torch.export.load(folder / PROGRAM).module()
         largest = check_agreement(saved, lambda inputs: loaded(**inputs).numpy())
-        write_facts(
-            temporary,
-            ("torch", "transformers"),
-            {"format": "torch", "inputs": names, "largest_difference": largest},
-        )
+    write_facts(folder, ("torch", "transformers"), {"inputs": names, "largest_difference": largest})
     return largest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from research.export.example import random_inputs
+from research.export.merging import without_adapters
 from research.export.recurrent import RecurrentOperations
 from research.inference.saved_model import SavedModel
-from research.model.adapters import merge_adapters
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.plain_text import shorten
 from research.system.user_code import describe_location
@@ -56,10 +55,7 @@ def trace(saved: SavedModel) -> ExportedProgram:
     Raises:
         ValueError: if torch.export cannot trace the model for batches of any size.
     """
-    model = saved.model
-    if model.config.adapters is not None:
-        model = copy.deepcopy(model)
-        merge_adapters(model.encoder)
+    model = without_adapters(saved.model)
     batch, length = DIMENSIONS
     sizes = {0: Dim(batch), 1: Dim(length, max=model.config.max_input_length)}
     inputs = random_inputs(saved, *EXAMPLE_SIZE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 
 from heads import HEADS
 from research.export.agreement import LARGEST_ALLOWED
-from research.export.int8 import LabelledTexts
-from research.export.onnx import INT8_MODEL, MODEL, OnnxExport, export_onnx
+from research.export.labelled_texts import LabelledTexts
+from research.export.onnx import INT8_MODEL, MODEL, OnnxExport, write_onnx
 from research.inference.saved_model import SavedModel
 from research.inference.scorer import Scorer
 from research.learning.metrics import compute_metrics
@@ -34,18 +33,18 @@ TEXTS = ["one good film", "bad", "two films, 5 good and 7 bad ones", "a film", "
 
 @pytest.mark.parametrize(("head", "family"), QUICK_TABLE)
 def test_heads_and_families_are_exported(head: str, family: str, tmp_path: Path) -> None:
-    assert export_onnx(tiny_saved_model(family, head), tmp_path / "export").largest_difference <= LARGEST_ALLOWED
+    assert write_onnx(tiny_saved_model(family, head), tmp_path).largest_difference <= LARGEST_ALLOWED
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("head", "family"), [case for case in TABLE if case not in QUICK_TABLE])
 def test_every_head_is_exported_with_every_family(head: str, family: str, tmp_path: Path) -> None:
-    assert export_onnx(tiny_saved_model(family, head), tmp_path / "export").largest_difference <= LARGEST_ALLOWED
+    assert write_onnx(tiny_saved_model(family, head), tmp_path).largest_difference <= LARGEST_ALLOWED
 
 
 def test_a_decoder_that_pads_on_the_left_is_exported(tmp_path: Path) -> None:
     saved = tiny_saved_model("qwen2", "attention", padding_side="left")
-    assert export_onnx(saved, tmp_path / "export").largest_difference <= LARGEST_ALLOWED
+    assert write_onnx(saved, tmp_path).largest_difference <= LARGEST_ALLOWED
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,8 @@ def exported(
     saved: SavedModel, texts: LabelledTexts, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, OnnxExport]:
     """The folder of the exported and quantised model, and the result of the export."""
-    folder = tmp_path_factory.mktemp("exports") / "lstm"
-    return folder, export_onnx(saved, folder, int8=texts)
+    folder = tmp_path_factory.mktemp("lstm")
+    return folder, write_onnx(saved, folder, int8=texts)
 
 
 def test_int8_model_is_smaller_and_is_compared_with_the_original(
@@ -88,7 +87,6 @@ def test_folder_contains_the_files_of_the_model_and_no_others(exported: tuple[Pa
     names = {path.name for path in folder.iterdir()}
     assert names >= {MODEL, INT8_MODEL, "config.json", "tokenizer.json", "README.md", "export.json"}
     assert not [name for name in names if name.startswith((".", "sym_shape")) or name.endswith(".prepared")]
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_readme_predicts_as_midway_does(saved: SavedModel, exported: tuple[Path, OnnxExport]) -> None:
@@ -98,12 +96,5 @@ def test_readme_predicts_as_midway_does(saved: SavedModel, exported: tuple[Path,
 
 def test_an_operation_without_a_translation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"bessel_j0") as error:
-        export_onnx(tiny_saved_model(head="untranslated"), tmp_path / "export")
+        write_onnx(tiny_saved_model(head="untranslated"), tmp_path)
     assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(ValueError, match=r'onnxscript.*pip install "midway\[onnx\]"'):
-        export_onnx(tiny_saved_model(), tmp_path / "export")

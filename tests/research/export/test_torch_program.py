@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from research.export.agreement import LARGEST_ALLOWED
-from research.export.torch_program import export_torch_program
+from research.export.torch_program import write_torch_program
 from tests.research.export import export_heads  # noqa: F401  # registers the heads
 from tests.research.export.readme_code import run_readme
 from tests.research.export.saved_models import tiny_saved_model
@@ -19,8 +19,8 @@ TEXTS = ["one good film", "bad", "two films, 5 good and 7 bad ones"]
 
 @pytest.mark.parametrize("head", ["gru", "lstm", "two_networks"])
 def test_recurrent_networks_are_exported_for_any_length(head: str, tmp_path: Path) -> None:
-    assert export_torch_program(tiny_saved_model(head=head), tmp_path / "export") <= LARGEST_ALLOWED
-    program = torch.export.load(tmp_path / "export" / "model.pt2")
+    assert write_torch_program(tiny_saved_model(head=head), tmp_path) <= LARGEST_ALLOWED
+    program = torch.export.load(tmp_path / "model.pt2")
     operations = [str(node.target) for node in program.graph.nodes]
     assert any(name.startswith(("aten.lstm", "aten.gru")) for name in operations)
     assert not any("midway" in name for name in operations)
@@ -32,8 +32,8 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     names = {name: parameter for name, parameter in saved.model.named_parameters() if "lora" in name}
     for parameter in names.values():
         torch.nn.init.normal_(parameter)
-    export_torch_program(saved, tmp_path / "export")
-    exported = torch.export.load(tmp_path / "export" / "model.pt2").state_dict
+    write_torch_program(saved, tmp_path)
+    exported = torch.export.load(tmp_path / "model.pt2").state_dict
     assert names
     assert not [name for name in exported if "lora" in name]
     assert names.keys() < dict(saved.model.named_parameters()).keys(), "the model itself has lost its adapters"
@@ -43,44 +43,36 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
 def test_readme_predicts_as_midway_does(task: str, tmp_path: Path) -> None:
     thresholds = [0.45, 0.5, 0.55] if task == "multi_label" else None
     saved = tiny_saved_model(head="mean", task=task, truncation="head", thresholds=thresholds)
-    export_torch_program(saved, tmp_path / "export")
+    write_torch_program(saved, tmp_path)
     expected = saved.predict(TEXTS)["prediction"].tolist()
     assert len(set(map(str, expected))) > 1
-    predicted = run_readme(tmp_path / "export", TEXTS)
+    predicted = run_readme(tmp_path, TEXTS)
     assert predicted == (pytest.approx(expected, abs=1e-4) if task == "regression" else expected)
 
 
 def test_readme_predicts_pairs(tmp_path: Path) -> None:
     saved = tiny_saved_model(head="mean", inputs={"text_columns": ["text", "text_pair"]})
-    export_torch_program(saved, tmp_path / "export")
+    write_torch_program(saved, tmp_path)
     pairs = list(zip(TEXTS, reversed(TEXTS), strict=True))
     expected = saved.predict(pairs)["prediction"].tolist()
-    assert run_readme(tmp_path / "export", TEXTS, TEXTS[::-1]) == expected
+    assert run_readme(tmp_path, TEXTS, TEXTS[::-1]) == expected
 
 
 @pytest.mark.parametrize(
     ("head", "reason"), [("looks_at_values", "export_heads.py"), ("fixed_length", "length"), ("counts_calls", "differ")]
 )
-def test_what_cannot_be_exported_is_refused_and_leaves_no_files(
+def test_what_cannot_be_exported_is_refused(
     head: str, reason: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match=reason) as error:
-        export_torch_program(tiny_saved_model(head=head), tmp_path / "export")
+        write_torch_program(tiny_saved_model(head=head), tmp_path)
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="exists"):
-        export_torch_program(tiny_saved_model(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-def test_export_records_what_was_checked(tmp_path: Path) -> None:
-    largest = export_torch_program(tiny_saved_model("roberta"), tmp_path / "export")
-    facts = json.loads((tmp_path / "export" / "export.json").read_text())
+def test_record_contains_what_was_checked(tmp_path: Path) -> None:
+    largest = write_torch_program(tiny_saved_model("roberta"), tmp_path)
+    facts = json.loads((tmp_path / "export.json").read_text())
     assert facts["largest_difference"] == largest
     assert facts["inputs"] == ["input_ids", "attention_mask"]
     assert facts["versions"]["torch"] == torch.__version__

@@ -1,5 +1,5 @@
 """Export formats, one file each. They import torch only in their methods, so that `export.py --help` stays fast."""
 
-from research.export.formats import hub, peft
+from research.export.formats import hub, onnx, peft, torch
 
-__all__ = ["hub", "peft"]
+__all__ = ["hub", "onnx", "peft", "torch"]

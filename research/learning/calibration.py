@@ -16,7 +16,8 @@ from research.tasks.temperature import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from research.tasks.thresholds import Criterion, Thresholds
 
 CALIBRATION_ERROR = "calibration_error"
-TASKS_WITH_THRESHOLDS = "a task with any number of labels per row, such as multi_label"
+MAX_DESCRIBED = 10
+"""Maximum number of labels in a message."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ class CalibrationRequest:
                 f"Omit --{temperature_setting}."
             )
         if self.criterion is not None and not task.has_thresholds:
-            raise ValueError(f"--thresholds needs {TASKS_WITH_THRESHOLDS}; this task is {task.name}. Omit --thresholds.")
+            raise ValueError(
+                f"--thresholds needs labels that are predicted independently, as in multi_label tasks; this task is "
+                f"{task.name}. Omit --thresholds."
+            )
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,13 @@ class Calibration:
                 f"The temperature is at the end of its range ({self.temperature:g}); the validation rows do not "
                 "determine it, for example because all of their predictions are right."
             )
-        if self.thresholds is not None:
-            messages += [
-                f"The label {name!r} does not meet {self.request.criterion}: {reason}."
-                for name, reason in self.thresholds.fallbacks.items()
-            ]
+        if self.thresholds is not None and self.thresholds.fallbacks:
+            fallbacks = [f"{name!r} ({reason})" for name, reason in self.thresholds.fallbacks.items()]
+            more = f", and {len(fallbacks) - MAX_DESCRIBED:,} more" if len(fallbacks) > MAX_DESCRIBED else ""
+            messages.append(
+                f"{len(fallbacks):,} of {len(self.label_names):,} labels do not meet {self.request.criterion} on the "
+                f"validation rows (all are listed in result.json): {', '.join(fallbacks[:MAX_DESCRIBED])}{more}."
+            )
         return messages
 
     def apply_to_task(self, task: Task) -> Task:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from research.learning.predictions import Predictions
 from research.settings.run_files import PREDICTIONS
 from research.system import durable
-from research.tasks.base import Array, Floats, Task
+from research.tasks.base import Floats, Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
 """Maximum size of the scores in one block of predictions, in bytes."""
@@ -52,32 +52,37 @@ def write_predictions(
     """
     num_rows, num_labels = predictions.logits.shape
     rows_per_block = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
-    first_block = _predictions_table(task, predictions, slice(0, rows_per_block), files)
-    schema = first_block.schema
-    if temperature != 1:
-        schema = schema.with_metadata({TEMPERATURE: repr(temperature)})
-    temporary = path.with_name(f".{path.name}.writing")
+    blocks = (slice(start, start + rows_per_block) for start in range(0, max(num_rows, 1), rows_per_block))
     # 8 bytes for each score and for `id`, `label` and `prediction`, as an estimate
     needed = 8 * num_rows * (num_labels + 3)
+    _write(path, (_predictions_table(task, predictions, rows, files) for rows in blocks), temperature, needed)
+
+
+def _write(path: Path, tables: Iterator[pa.Table], temperature: float, needed: int) -> None:
+    """Write tables to a file, one after another; for `temperature`, see `write_predictions`.
+
+    Args:
+        path: the file.
+        tables: at least one table.
+        temperature: temperature to store.
+        needed: approximate number of bytes to write.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
     with durable.converting_write_errors(path, needed=needed), durable.deleting_on_failure(temporary):
         path.parent.mkdir(exist_ok=True)
+        first = next(tables)
+        schema = first.schema.with_metadata({TEMPERATURE: repr(temperature)} if temperature != 1 else None)
         with pq.ParquetWriter(temporary, schema, use_dictionary=False) as writer:
-            writer.write_table(first_block.cast(schema))
-            for start in range(rows_per_block, num_rows, rows_per_block):
-                rows = slice(start, start + rows_per_block)
-                writer.write_table(_predictions_table(task, predictions, rows, files).cast(schema))
+            for table in itertools.chain([first], tables):
+                writer.write_table(table.cast(schema))
         durable.sync(temporary)
         temporary.replace(path)
         durable.sync(path.parent)
 
 
 def _predictions_table(task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
-    # The scores of each label are contiguous in memory, because they become a column.
-    scores = np.asfortranarray(task.probabilities(predictions.logits[rows]))
-    ids, predicted = predictions.ids[rows], task.predicted_labels(predictions.logits[rows])
-    is_integer = np.issubdtype(predicted.dtype, np.integer)
-    prediction = pa.array(list(predicted.astype(np.int64) if is_integer else predicted))
-    prediction_names = task.label_name_column(predicted)
+    ids, predicted = predictions.ids[rows], _columns_of_logits(task, predictions.logits[rows])
+    prediction, prediction_names = predicted["prediction"], predicted.get("prediction_name")
     if predictions.labels is None:
         label = pa.nulls(len(ids), prediction.type)
         label_names = None if prediction_names is None else pa.nulls(len(ids), prediction_names.type)
@@ -94,29 +99,31 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
         "row": ids - first_ids[file_of_row] + 1,
         "label": label,
         "prediction": prediction,
-        **({} if prediction_names is None else {"label_name": label_names, "prediction_name": prediction_names}),
-        **{f"score_{name}": scores[:, index] for index, name in enumerate(task.label_names)},
+        **({} if prediction_names is None else {"label_name": label_names}),
+        **predicted,
     }
     return pa.table(columns)
 
 
-@dataclass(frozen=True)
-class StoredPredictions:
-    """Content of a file of predictions."""
+def _columns_of_logits(task: Task, logits: Floats) -> dict[str, Any]:
+    """Return the columns that depend on logits: `prediction`, `prediction_name` and the scores."""
+    # The scores of each label are contiguous in memory, because they become a column.
+    scores, predicted = np.asfortranarray(task.probabilities(logits)), task.predicted_labels(logits)
+    is_integer = np.issubdtype(predicted.dtype, np.integer)
+    names = task.label_name_column(predicted)
+    return {
+        "prediction": pa.array(list(predicted.astype(np.int64) if is_integer else predicted)),
+        **({} if names is None else {"prediction_name": names}),
+        **{f"score_{name}": pa.array(scores[:, index]) for index, name in enumerate(task.label_names)},
+    }
 
-    ids: NDArray[np.int64]
-    """Number of each row, counted from 0 over all files that the split was read from, [num_rows]."""
-    logits: Floats
-    """Logits before temperature scaling, recovered from the probabilities, [num_rows, num_labels] float64."""
-    labels: Array | None
-    """Labels as `Task.label_array` returns them; None if the rows have no labels."""
 
+def read_predictions_file(path: Path, task: Task) -> Predictions:
+    """Read a file of predictions of a task with `has_temperature`, without the loss and metrics.
 
-def read_predictions_file(path: Path, task: Task) -> StoredPredictions:
-    """Read a file of predictions of a task with `has_temperature`.
-
-    Recovered logits may differ from the model's: for a softmax, by a constant per row; and where a sigmoid was rounded
-    to 0 or 1, they are the most extreme logits that a float64 probability can express.
+    The logits are those before temperature scaling, recovered from the probabilities, in float64. They may differ from
+    the model's: for a softmax, by a constant per row; and where a sigmoid was rounded to 0 or 1, they are the most
+    extreme logits that a float64 probability can express.
 
     Raises:
         ValueError: if there is no such file, or it is damaged.
@@ -124,12 +131,28 @@ def read_predictions_file(path: Path, task: Task) -> StoredPredictions:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        reason = "there is no such file" if not path.exists() else f"{error}"
+        reason = f"{error}" if path.exists() else "there is no such file"
         raise ValueError(f"Cannot read the predictions {path}: {reason}.") from None
     temperature = float((table.schema.metadata or {}).get(TEMPERATURE.encode(), b"1"))
     scores = np.stack([table.column(f"score_{name}").to_numpy() for name in task.label_names], axis=1)
+    logits = task.logits_from(scores) * temperature
     label = table.column("label")
     labels = None
     if label.null_count < len(label):
         labels = np.array(label.to_pylist(), dtype=task.missing_labels(0).dtype)
-    return StoredPredictions(table.column("id").to_numpy(), task.logits_from(scores) * temperature, labels)
+    return Predictions(table.column("id").to_numpy(), logits, labels, math.nan, {})
+
+
+def update_predictions_file(path: Path, task: Task, logits: Floats, temperature: float) -> None:
+    """Replace the predictions in a file by those of other logits for the same rows.
+
+    Args:
+        path: the file.
+        task: the task that the predictions belong to.
+        logits: logits of the calibrated model for the rows of the file, [num_rows, num_labels].
+        temperature: temperature by which the logits were divided.
+    """
+    table = pq.read_table(path)
+    for name, column in _columns_of_logits(task, logits).items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    _write(path, iter([table]), temperature, table.nbytes)

@@ -18,6 +18,7 @@ from research.settings.config import RunConfig
 from research.settings.run_files import CONFIG, RESULT
 from research.system.durable import write_text
 
+
 def write_config(directory: Path, config: RunConfig) -> None:
     """Write every resolved setting to config.yaml, so that `run.py --recipe config.yaml` repeats the run."""
     write_text(directory / CONFIG, config_as_yaml(config))

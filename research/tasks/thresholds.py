@@ -73,7 +73,7 @@ def choose_threshold(
     """
     num_present = int(has_label.sum())
     if not num_present:
-        return DEFAULT_THRESHOLD, f"no validation row has the label; its threshold stays {DEFAULT_THRESHOLD}"
+        return DEFAULT_THRESHOLD, f"no row has the label, so its threshold is {DEFAULT_THRESHOLD}"
     order = np.argsort(-probabilities, kind="stable")
     ordered = np.append(probabilities[order], 0.0)
     # The possible numbers of predicted rows: rows with the same probability are predicted together.
@@ -91,7 +91,7 @@ def choose_threshold(
             best = np.lexsort((-wanted, -other, ~reached))[0]
         else:
             best = np.lexsort((-other, -wanted))[0]
-            reason = f"its highest {criterion.name} is {wanted[best]:.4f}, which its threshold gives"
+            reason = f"its highest {criterion.name} is {wanted[best]:.4f}"
     cut = num_predicted[best]
     return _shortest_between(float(ordered[cut]), float(ordered[cut - 1])), reason
 

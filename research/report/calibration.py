@@ -86,7 +86,8 @@ def build_threshold_table(
     predicted_before = uncalibrated.predicted_labels(predictions.logits * (calibration["temperature"] or 1.0))
     before = task.count_labels(predictions.labels, predicted_before)
     after = task.count_labels(predictions.labels, predictions.predicted)
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     fallbacks = calibration["thresholds"]["fallbacks"]
     columns = (task.label_names, task.thresholds, before.f1.tolist(), after.f1.tolist(), after.present.tolist())
     rows = [ThresholdRow(*values, fallbacks.get(values[0], "")) for values in zip(*columns, strict=True)]

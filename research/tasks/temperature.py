@@ -23,7 +23,7 @@ def fit_temperature(
     """Return the temperature that minimises the mean negative log-likelihood of labels, or the nearest in the range.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2. Differs: finds the root of the
-    derivative, which increases with the inverse temperature, since the likelihood of softmax and sigmoid is log-concave.
+    derivative with respect to the inverse temperature, which is increasing for a softmax and a sigmoid.
 
     The result is rounded to six significant digits: it is the same if the logits have rounding errors.
 

@@ -26,6 +26,8 @@ SUMMARIES = {
     "data": "from files to batches",
     "tasks": "kinds of labels",
     "settings": "settings, recipes, flags",
+    "inference": "use of trained models",
+    "statistics": "intervals over rows",
     "system": "files, locks, signals",
 }
 """Text in the box of each package of research/: a few words about its contents."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ class Predictions:
 
     ids: NDArray[np.int64]
     """Number of each row, counted from 0 over all files that the split was read from."""
-    logits: NDArray[np.float32]
-    """[num_rows, num_labels]."""
+    logits: NDArray[np.floating[Any]]
+    """[num_rows, num_labels]; float32 from a model, float64 from a file of predictions."""
     labels: NDArray[np.generic] | None
     """[num_rows] or [num_rows, num_labels], as `Task.label_array` returns them; None if the split has no labels."""
     loss: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 
+from research.learning.predictions import Predictions
+from research.records.many_labels import MANY_LABELS
 from research.system.plain_text import for_figure
 from research.tasks.base import Task
+from research.tasks.calibration import NUM_BINS, Reliability
 
 MAX_CURVES = 8
 """Maximum number of precision-recall curves in a figure. If there are more labels, only the most frequent are drawn,
@@ -41,6 +45,44 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font_size)
     figure.colorbar(image, ax=axes, label="share of the label's rows", shrink=0.8)
+    return figure
+
+
+def confusion_matrix_figures(task: Task, predictions: Mapping[str, Predictions]) -> dict[str, Figure]:
+    """Draw the confusion matrix of each split with labels; none if the task has none, or has many labels.
+
+    Args:
+        task: the task.
+        predictions: predictions for each split.
+    """
+    if not task.has_confusion_matrix or task.num_labels >= MANY_LABELS:
+        return {}
+    return {
+        split: confusion_matrix_figure(task, each.labels, task.predicted_labels(each.logits))
+        for split, each in predictions.items()
+        if each.labels is not None
+    }
+
+
+def reliability_figure(groups: Mapping[str, Reliability]) -> Figure:
+    """Draw the observed frequency of predictions against their probability, and how many have which probability.
+
+    Args:
+        groups: predictions grouped by probability, by the name of the model's state (before, after).
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    axes.plot((0, 1), (0, 1), color="black", linestyle=":", linewidth=1)
+    for name, group in groups.items():
+        occupied = group.num_predictions > 0
+        counts, confidences = group.num_predictions[occupied], group.confidences[occupied]
+        label = f"{name} (calibration error {group.calibration_error:.4f})"
+        axes.plot(confidences / counts, (confidences + group.gaps[occupied]) / counts, marker="o", ms=4, label=label)
+        histogram.stairs(group.num_predictions / group.num_predictions.sum(), edges)
+    axes.set(ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left", fontsize=8)
+    histogram.set(xlabel="predicted probability", ylabel="share", ylim=(0, None))
     return figure
 
 

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from research.data.prepare.load import Splits
 from research.edits.records import Record
 from research.learning.predictions import Predictions
-from research.records.figures import regression_figure
+from research.records.figures import regression_figure, reliability_figure
 from research.records.journal_file import read_journal
 from research.records.many_labels import MANY_LABELS
 from research.records.results import as_json
 from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
+from research.report.calibration import build_threshold_table, group_by_probability
 from research.report.confusions import find_confusions
 from research.report.curves import read_curves
 from research.report.label_table import build_label_table
@@ -84,7 +85,9 @@ def write_report(
                 if len(set(values)) == 1
             },
             edits=edits,
-            pictures=list(_draw_predictions(splits.task, labelled, matrices)),
+            pictures=list(draw_predictions(splits.task, labelled, matrices, result.get("calibration"))),
+            calibration=result.get("calibration"),
+            thresholds=build_threshold_table(splits.task, labelled["validation"], result.get("calibration")),
             confusions={
                 split: find_confusions(splits.task, each.labels, each.predicted)
                 for split, each in labelled.items()
@@ -140,14 +143,28 @@ def _curves_in_separate_figures(curves: dict[str, Curve]) -> list[tuple[str, Cur
     return [(name, curve) for name, curve in curves.items() if name != "loss" and not name.startswith(shared)]
 
 
-def _draw_predictions(
-    task: Task, labelled: Mapping[str, LabelledPredictions], matrices: Mapping[str, Figure]
+def draw_predictions(
+    task: Task,
+    labelled: Mapping[str, LabelledPredictions],
+    matrices: Mapping[str, Figure],
+    calibration: Mapping[str, Any] | None,
 ) -> Iterator[Picture]:
+    """Yield the confusion matrix (or the predicted scores) and the reliability of each split.
+
+    Args:
+        task: the task.
+        labelled: predictions of each split with labels.
+        matrices: figure of the confusion matrix, for each split that has one.
+        calibration: section `calibration` of result.json; None without one.
+    """
     for split, each in labelled.items():
         if split in matrices:
             yield embed_figure(f"Confusion matrix, {split}", matrices[split])
         elif task.labels_are_numbers:
             yield embed_figure(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
+    for split, each in labelled.items():
+        if groups := group_by_probability(task, each, calibration):
+            yield embed_figure(f"Reliability, {split}", reliability_figure(groups))
 
 
 def _group_settings(

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from research.model.parameters import count_parameters
 from research.records.many_labels import MANY_LABELS
-from research.records.results import predictions_path
+from research.records.predictions_file import predictions_path
 from research.settings.config import Choice, RunConfig
 from research.training.run import TrainingRun
 

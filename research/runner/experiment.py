@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import broadcast_object_list
 
+from research.learning.calibration import CalibrationRequest
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
-from research.records.many_labels import MANY_LABELS
+from research.records.predictions_file import predictions_path, write_predictions
 from research.records.results import (
     git_commit,
     read_result,
     versions,
     weights_sha256,
     write_config,
-    write_predictions,
     write_result,
 )
 from research.records.run_directory import (
@@ -31,6 +31,7 @@ from research.records.run_directory import (
     run_directory,
 )
 from research.records.trackers import start_trackers, track_figures, track_final_metrics
+from research.runner.calibrate_run import calibrate_run
 from research.runner.describe import describe_result, describe_run, out_of_memory_message, peak_memory_bytes
 from research.runner.resolve import default_settings_for, resolve
 from research.runner.same_run import check_finished, check_resume_directory
@@ -196,7 +197,7 @@ def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: b
 
 
 def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
-    """Save the model, evaluate the best (or last) model, write and return the result and the predictions."""
+    """Save the model, evaluate and calibrate the best (or last) model, write and return the result and predictions."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
     if run.is_main:
         run.save_model(directory / MODEL)
@@ -221,6 +222,11 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         )
     # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.
     predictions = {split: run.evaluations.current_predictions(run, split) for split in ("validation", "test")}
+    calibration = {}
+    request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
+    if request is not None:
+        tested = directory / (BEST if has_best else MODEL)
+        calibration["calibration"], predictions = calibrate_run(run, request, tested, predictions)
     with WaitingMessage("Hashing the rows"):
         rows_sha256 = run.batches.rows_sha256
     result = {
@@ -245,6 +251,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             for split, split_predictions in predictions.items()
             if split_predictions.labels is not None
         },
+        **calibration,
         "unlabelled": list(run.texts.unlabelled),
         "rows": {
             "train": len(run.splits.train),
@@ -264,7 +271,9 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     if run.is_main:
         for split, split_predictions in predictions.items():
             with WaitingMessage(f"Writing the predictions of {split}"):
-                write_predictions(directory, split, run.task, split_predictions, run.texts.files[split])
+                temperature = run.encoder_with_head.config.calibration_temperature
+                path = predictions_path(directory, split)
+                write_predictions(path, run.task, split_predictions, run.texts.files[split], temperature=temperature)
             track_final_metrics(accelerator, split, split_predictions, run.clock.step)
         write_result(directory, result)  # last, because it marks the run as finished
     accelerator.wait_for_everyone()
@@ -284,13 +293,9 @@ def draw_results(run: TrainingRun, result: dict[str, Any], predictions: dict[str
     matrices: dict[str, Figure] = {}
 
     def draw_matrices() -> None:
-        from research.records.figures import confusion_matrix_figure
+        from research.records.figures import confusion_matrix_figures
 
-        if run.task.has_confusion_matrix and run.task.num_labels < MANY_LABELS:
-            for split, split_predictions in predictions.items():
-                if split_predictions.labels is not None:
-                    predicted = run.task.predicted_labels(split_predictions.logits)
-                    matrices[split] = confusion_matrix_figure(run.task, split_predictions.labels, predicted)
+        matrices.update(confusion_matrix_figures(run.task, predictions))
 
     def draw_for_tensorboard() -> None:
         for split, split_predictions in predictions.items():
@@ -299,9 +304,8 @@ def draw_results(run: TrainingRun, result: dict[str, Any], predictions: dict[str
     def draw_report() -> None:
         from research.report.page import write_report
 
-        write_report(
-            run.directory, result, run.texts, predictions, matrices, default_settings_for(run.config, run.task)
-        )
+        texts = dataclasses.replace(run.texts, task=run.task)  # with the thresholds of a calibrated model
+        write_report(run.directory, result, texts, predictions, matrices, default_settings_for(run.config, run.task))
 
     for name, draw_item in (
         ("the confusion matrices", draw_matrices),

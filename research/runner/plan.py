@@ -26,6 +26,7 @@ from research.hooks.evaluation import BestModel, Evaluation
 from research.hooks.follow_timeline import FollowTimeline
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
+from research.learning.calibration import CalibrationRequest
 from research.learning.objectives import Objective, choose_objective, create_objective
 from research.model.encoder_with_head import EncoderWithHead, build_model
 from research.model.families import model_blocks
@@ -91,6 +92,9 @@ def plan_run(
     objective = create_objective(objective_choice, task)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
+    request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
+    if request is not None:
+        request.check(task, "calibrate")
     collator = Collator(
         tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
     )

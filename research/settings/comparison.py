@@ -56,7 +56,7 @@ def compare_settings(
         elif is_fork:
             (notes if declared.why_fixed_in_forks is None else refused).append(change)
             alters_training |= declared.effect is Effect.TRAINING
-        elif declared.effect is Effect.NONE:
+        elif declared.effect in (Effect.TEST, Effect.NONE):
             notes.append(change)
         elif declared.null_keeps_checkpoint_value and new is None:
             continue  # the checkpoint's value is kept

@@ -251,6 +251,13 @@ class EvaluationSettings:
     """Stop after this many evaluations in a row without an improvement in --best_metric (by default in the loss)."""
     evaluation_batch_size: int = setting(64, effect=Effect.ROUNDING, above=0, unit="examples")
     """Examples that one process evaluates at once."""
+    calibrate: bool = setting(False, effect=Effect.TEST)
+    """At the end, learn a temperature from the validation rows and divide the logits of the tested model by it, so that
+    probabilities match observed frequencies (Guo et al. 2017)."""
+    thresholds: str | None = setting(None, effect=Effect.TEST, unit="criterion: f1, precision=0.9 or recall=0.9")
+    """At the end, learn from the validation rows the probability above which each label is predicted, for multi-label
+    tasks: f1 (highest F1), precision=0.9 (highest recall with at least this precision) or recall=0.9 (highest precision
+    with at least this recall). null means 0.5 for every label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class Effect(enum.Enum):
     TRAINING = "the change is refused, because the run would train or evaluate differently"
     ROWS = "the change is refused if the rows differ"
     ROUNDING = "the change is reported: numbers are rounded differently, or dropout drops different units"
+    TEST = "the change is reported: it affects the tested model and its predictions, but not what is trained"
     NONE = "the change is reported: it does not affect what is trained"
     INVOCATION = "nothing happens: the setting concerns a single invocation, and is not part of a recipe"
 
@@ -115,7 +116,7 @@ class Declaration:
     @property
     def distinguishes_trials(self) -> bool:
         """Whether a different value makes a different trial, even if the grid does not vary the setting."""
-        return self.effect in (Effect.TRAINING, Effect.ROWS) or self.stage is not None
+        return self.effect in (Effect.TRAINING, Effect.ROWS, Effect.TEST) or self.stage is not None
 
     def affects(self, stage: Stage) -> bool:
         """Return whether the results of a stage depend on the setting."""

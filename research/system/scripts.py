@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
+
+
+@contextmanager
+def skipping_script_folder() -> Iterator[None]:
+    """Import libraries in this context whose names are also names of scripts.
+
+    Python imports first from the folder of the script that it runs. The script evaluate.py would therefore hide the
+    library evaluate from all scripts in its folder.
+    """
+    folder = os.path.dirname(os.path.abspath(getattr(sys.modules["__main__"], "__file__", None) or "no script/"))
+    before = sys.path[:]
+    sys.path[:] = [path for path in before if os.path.abspath(path) != folder]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def script_path(name: str) -> Path:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.registry import Registry
+from research.tasks.calibration import Reliability
 from research.tasks.label_counts import LabelCounts
 from research.tasks.label_forms import LabelForms
 from research.tasks.metric import Metric
+from research.tasks.thresholds import Criterion, Thresholds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,6 +88,11 @@ class Task(ABC):
     """Minimum number of distinct labels in the training rows."""
     has_confusion_matrix: ClassVar[bool] = False
     """Whether predictions can be shown in a confusion matrix, which needs one true and one predicted label per row."""
+    has_temperature: ClassVar[bool] = False
+    """Whether a temperature can calibrate the probabilities of the labels; if so, the task defines `fit_temperature`
+    and `logits_from`."""
+    has_thresholds: ClassVar[bool] = False
+    """Whether each label is predicted above a threshold; if so, the task defines `fit_thresholds`."""
 
     correctness_is_distance: ClassVar[bool] = False
     """Whether `correctness` is a distance (lower is better); otherwise, rows are right or wrong."""
@@ -182,6 +189,27 @@ class Task(ABC):
     @abstractmethod
     def compute_metrics(self, logits: Floats, labels: Array) -> dict[str, float]:
         """Return the values of `metric_names`; NaN for metrics that are undefined on these rows."""
+
+    # Calibration
+
+    def fit_temperature(self, logits: Floats, labels: Array) -> float:
+        """Return the temperature that gives these labels the highest likelihood."""
+        raise NotImplementedError
+
+    def logits_from(self, probabilities: Floats) -> Floats:
+        """Return logits that have these probabilities, [num_rows, num_labels] float64.
+
+        Probabilities that were rounded to 0 or 1 give the most extreme finite logits.
+        """
+        raise NotImplementedError
+
+    def fit_thresholds(self, logits: Floats, labels: Array, criterion: Criterion) -> Thresholds:
+        """Return the best threshold of each label."""
+        raise NotImplementedError
+
+    def reliability(self, logits: Floats, labels: Array) -> Reliability | None:
+        """Return the predictions grouped by their probability; None if the outputs are not probabilities."""
+        return None
 
     # Output for reports
 

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from research.tasks.base import Array, Floats, OneVersusRest, Task
 from research.tasks.label_counts import LabelCounts
+from research.tasks.temperature import fit_temperature
 
 
 class LabelledTask(Task):
     """A task whose labels are classes with names. For each of them, the model has one output."""
+
+    has_temperature = True
 
     def count_labels(self, labels: Array, predicted: Array) -> LabelCounts:
         return LabelCounts.of(labels, predicted, self.num_labels)
@@ -21,6 +24,13 @@ class LabelledTask(Task):
     @abstractmethod
     def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
         """Return a mask of the rows that have the label with this code, [num_rows]."""
+
+    @abstractmethod
+    def label_indicators(self, labels: Array) -> Array:
+        """Return 1 for each label that a row has and 0 otherwise, [num_rows, num_labels]."""
+
+    def fit_temperature(self, logits: Floats, labels: Array) -> float:
+        return fit_temperature(logits, lambda rows: self.label_indicators(labels[rows]), self.probabilities)
 
     @abstractmethod
     def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 
 from research.tasks.auroc import mean_auroc
 from research.tasks.base import Array, Floats, register_task
+from research.tasks.calibration import Reliability
 from research.tasks.label_forms import LabelForms
 from research.tasks.labelled import LabelledTask
 from research.tasks.metric import FRACTION, NOT_NEGATIVE, Metric
 from research.tasks.softmax import row_blocks
+from research.tasks.thresholds import Criterion, Thresholds, choose_threshold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +39,7 @@ class MultiLabel(LabelledTask):
     )
     label_metric = Metric("f1/", FRACTION)
     several_per_row = True
+    has_thresholds = True
     fewest_labels = 1
     correctness_title = "share of rows that are right in all labels (subset_accuracy)"
     label_quality_title = "F1 of the label"
@@ -119,6 +124,31 @@ class MultiLabel(LabelledTask):
             **{f"f1/{name}": float(value) for name, value in zip(self.label_names, f1, strict=True)},
         }
 
+    def logits_from(self, probabilities: Floats) -> Floats:
+        """Return the inverse of the sigmoid."""
+        from scipy.special import logit
+
+        smallest, largest = np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg
+        return np.asarray(logit(np.clip(probabilities, smallest, largest)))
+
+    def fit_thresholds(self, logits: Floats, labels: Array, criterion: Criterion) -> Thresholds:
+        values, fallbacks = [], {}
+        for label, name in enumerate(self.label_names):
+            probabilities = self.probabilities(logits[:, label])
+            value, reason = choose_threshold(criterion, probabilities, self.has_label(labels, label))
+            values.append(value)
+            if reason is not None:
+                fallbacks[name] = reason
+        return Thresholds(tuple(values), fallbacks)
+
+    def reliability(self, logits: Floats, labels: Array) -> Reliability:
+        """Group all pairs of a row and a label by the probability of the label."""
+        blocks = [
+            Reliability.of(self.probabilities(logits[rows]).ravel(), labels[rows].astype(bool).ravel())
+            for rows in row_blocks(*logits.shape)
+        ]
+        return functools.reduce(operator.add, blocks)
+
     def label_name_column(self, labels: Array) -> pa.Array:
         """Return lists of the names of the labels that apply."""
         import pyarrow as pa
@@ -147,6 +177,9 @@ class MultiLabel(LabelledTask):
 
     def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
         return np.asarray(labels[:, label] == 1)
+
+    def label_indicators(self, labels: Array) -> Array:
+        return labels
 
     def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:
         return lambda label: self.probabilities(logits[:, label])

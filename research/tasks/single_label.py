@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from research.tasks.auroc import mean_auroc
 from research.tasks.base import Array, Floats, register_task
-from research.tasks.calibration import calibration_error
+from research.tasks.calibration import Reliability, calibration_error
 from research.tasks.label_forms import LabelForms
 from research.tasks.labelled import LabelledTask
 from research.tasks.matthews import matthews_correlation
@@ -125,6 +125,19 @@ class SingleLabel(LabelledTask):
             "calibration_error": calibration_error(softmax.confidence, correct),
         }
 
+    def fit_temperature(self, logits: Floats, labels: Array) -> float:
+        """Fit the temperature to the rows whose label has an output."""
+        is_seen = labels < self.num_labels
+        return super().fit_temperature(logits[is_seen], labels[is_seen])
+
+    def logits_from(self, probabilities: Floats) -> Floats:
+        """Return the logarithm of each probability."""
+        return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)))
+
+    def reliability(self, logits: Floats, labels: Array) -> Reliability:
+        """Group rows by the probability of the predicted label."""
+        return Reliability.of(BlockSoftmax(logits).confidence, self.predicted_labels(logits) == labels)
+
     def label_name_column(self, labels: Array) -> pa.Array:
         import pyarrow as pa
 
@@ -157,6 +170,9 @@ class SingleLabel(LabelledTask):
 
     def has_label(self, labels: Array, label: int) -> NDArray[np.bool_]:
         return np.asarray(labels == label)
+
+    def label_indicators(self, labels: Array) -> NDArray[np.bool_]:
+        return np.asarray(labels[:, None] == np.arange(self.num_labels))
 
     def label_probabilities(self, logits: Floats) -> Callable[[int], Floats]:
         softmax = BlockSoftmax(logits)

@@ -34,7 +34,10 @@ def finished_run(
     # Any loss above the mean of the two previous losses counts as a spike.
     arguments += ["--hook", "loss_spike_guard", "--hook.loss_spike_guard.threshold", 0.001]
     arguments += ["--hook.loss_spike_guard.window", 2]
+    arguments += ["--calibrate", "true"]
     launch(arguments)
+    evaluation = [folder / "run", "--data", tiny_reviews, "--split", "test", "--bootstrap", 10]
+    launch(evaluation, script="evaluate.py")
     return folder / "run"
 
 
@@ -84,6 +87,11 @@ def test_fields_of_journal_are_described(finished_run: Path) -> None:
 def test_fields_of_result_are_described(finished_run: Path) -> None:
     result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
     check_described("resultjson", "field", result, absent=("error",))  # failed runs have it
+
+
+def test_fields_of_the_calibration_are_described(finished_run: Path) -> None:
+    result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
+    check_described("calibration", "field", result["calibration"])
 
 
 def test_columns_of_predictions_are_described(finished_run: Path) -> None:

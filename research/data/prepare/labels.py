@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,9 +125,7 @@ class LabelCodes:
         names = {_simplify_number(value) if are_quantities else value for value in stripped}
 
         def to_name(value: str) -> str:
-            """Return the label name of a value. One file may write a number as 1, and another file as 1.0."""
-            text = value.strip()
-            return text if text in names or (name := _simplify_number(text)) not in names else name
+            return _match_name(value.strip(), names)
 
         are_numbers = all(NUMBER.fullmatch(name) for name in names)
         return cls(sorted(names, key=(lambda name: (float(name), name)) if are_numbers else None), to_name)
@@ -136,6 +134,24 @@ class LabelCodes:
     def from_declared(cls, names: Sequence[str]) -> LabelCodes:
         """Return label codes for the names that a file declares, which are used unchanged."""
         return cls(names, str, len(names))
+
+    @classmethod
+    def of_model(cls, names: Sequence[str], renames: Mapping[str, str]) -> LabelCodes:
+        """Return the label codes of a trained model, for labels in another file.
+
+        Args:
+            names: label names of the model, in the order of their codes.
+            renames: label name of the model for labels that the file writes differently.
+        """
+
+        def to_name(value: str) -> str:
+            text = value.strip()
+            if text in renames:
+                return renames[text]
+            # Names that a file declared are used unchanged, with any spaces.
+            return value if value in names else _match_name(text, names)
+
+        return cls(names, to_name)
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:
         """Return the label code of each value, -1 for an unknown value."""
@@ -156,6 +172,18 @@ class LabelCodes:
         """
         return {self._to_name(value) for value in values if not self.is_undeclared_integer(value)} - self._codes.keys()
 
+    def count_unknown(self, counts: Mapping[str, int]) -> Counter[str]:
+        """Return the number of rows of each label name without a label code.
+
+        Args:
+            counts: number of rows of each label as written in the file.
+        """
+        unknown: Counter[str] = Counter()
+        for value, count in counts.items():
+            if (name := self._to_name(value)) not in self._codes:
+                unknown[name] += count
+        return unknown
+
     def is_undeclared_integer(self, value: str) -> bool:
         """Return whether the file declares label names, and a value is an integer that is not one of them."""
         return self.num_declared > 0 and value not in self._codes and _INTEGER.fullmatch(value) is not None
@@ -170,6 +198,16 @@ class LabelCodes:
         for value, count in counts.items():
             by_name.setdefault(self._to_name(value), {})[value] = count
         return {name: spellings for name, spellings in by_name.items() if len(spellings) > 1}
+
+
+def _match_name(text: str, names: Collection[str]) -> str:
+    """Return the label name of a label: one file may write a number as 1, and another file as 1.0.
+
+    Args:
+        text: the label in the file, without surrounding spaces.
+        names: all label names.
+    """
+    return text if text in names or (name := _simplify_number(text)) not in names else name
 
 
 def _are_quantities(values: set[str]) -> bool:

@@ -67,14 +67,24 @@ class Splits:
 
     def place_of(self, split: str, row_id: int) -> str:
         """Return the place of a row as a string: its file, and its number in the file, from 1."""
-        # The last file that starts at or before the row. An empty file starts at the same row as the next file.
-        name, first_id = [file for file in self.files[split] if file[1] <= row_id][-1]
-        return f"{name}, row {row_id - first_id + 1:,}"
+        return place_of_row(self.files[split], row_id)
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the name and the rows of each split."""
         for name in SPLIT_NAMES:
             yield name, getattr(self, name)
+
+
+def place_of_row(files: Sequence[tuple[str, int]], row_id: int) -> str:
+    """Return the place of a row as a string: its file, and its number in the file, from 1.
+
+    Args:
+        files: the files, each with the id of its first row.
+        row_id: id of the row.
+    """
+    # The last file that starts at or before the row. An empty file starts at the same row as the next file.
+    name, first_id = [file for file in files if file[1] <= row_id][-1]
+    return f"{name}, row {row_id - first_id + 1:,}"
 
 
 def load_splits(settings: DataSettings, cache_dir: Path | None = None) -> Splits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from research.data.sources.encodings import check_encoding
+from research.learning.calibration import CalibrationRequest
 from research.records.tracker_names import check_tracker_names, read_tracker_names
 from research.runner.first_checks.choices import check_choices
 from research.runner.first_checks.paths import check_paths
@@ -13,6 +14,7 @@ from research.settings.flags import declaration_of, names_where
 from research.settings.plugins import check_plugins
 from research.settings.times import parse_time
 from research.system.launcher import check_launch
+from research.tasks.base import TASKS
 from research.tasks.metric_names import check_metric_name
 
 
@@ -31,6 +33,9 @@ def check_first(config: RunConfig) -> None:
         check_encoding(config.encoding)
     if config.best_metric is not None:
         check_metric_name(config.best_metric, config.task)
+    request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
+    if request is not None and config.task in TASKS:  # otherwise, the task is not known yet
+        request.check(TASKS[config.task], "calibrate")
     if trackers := read_tracker_names():
         check_tracker_names(config.log_with, trackers)
     check_paths(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.records.results import predictions_path
+from research.records.predictions_file import predictions_path
 from research.settings.run_files import CONFIG, JOURNAL, METRICS_LOG, RESULT
 from research.studies.outcomes import Outcome, StudyOutcomes
 

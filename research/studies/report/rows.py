@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from research.records.results import predictions_path
+from research.records.predictions_file import predictions_path
 from research.settings.config import RunConfig
 from research.settings.declarations import Stage
 from research.settings.flags import names_where

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from statsmodels.stats.contingency_tables import mcnemar
 
-from research.studies.statistics.paired_t import LEVEL, Floats
+from research.statistics.bootstrap import percentile_interval
+from research.studies.statistics.paired_t import Floats
 
 Bools = NDArray[np.bool_]
 
@@ -129,18 +129,7 @@ def bootstrap_rows(
     """
     _check_rows([*arm, *baseline])
     mean_correctness = [np.mean(np.asarray(models, dtype=np.float64), axis=0) for models in (arm, baseline)]
-    result = bootstrap(
-        mean_correctness,
-        _mean_difference,
-        paired=True,
-        vectorized=True,
-        n_resamples=num_resamples,
-        batch=100,  # for tens of thousands of rows, all resamples together would take gigabytes
-        confidence_level=1 - LEVEL,
-        method="percentile",
-        random_state=np.random.default_rng(seed),  # scipy before 1.15 has no argument `rng`
-    )
-    low, high = result.confidence_interval
+    low, high = percentile_interval(mean_correctness, _mean_difference, num_resamples=num_resamples, seed=seed)
     difference = float(_mean_difference(*mean_correctness))
     return RowBootstrap(difference, (float(low), float(high)), len(mean_correctness[0]))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from research import RunConfig, run_experiment
+from tests.conftest import WORDS
 
 Train = Callable[..., dict[str, Any]]
 """Type of the fixture `train`: takes a run directory and settings, returns the content of result.json."""
@@ -71,3 +74,19 @@ def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
 def encoder(tiny_encoder: Path, tmp_path: Path) -> Path:
     """Copy of the tiny encoder; tests may change it."""
     return shutil.copytree(tiny_encoder, tmp_path / "encoder")
+
+
+@pytest.fixture(scope="session")
+def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with multi-label data: short texts, tagged with the sentiment words that they contain."""
+    folder = tmp_path_factory.mktemp("data") / "tags"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for split, num_rows in (("train", 48), ("validation", 40), ("test", 24)):
+        lines = []
+        for row in range(num_rows):
+            words = generator.choice(WORDS, size=generator.integers(2, 12))
+            labels = sorted({word for word in words if word in ("good", "bad", "warm")})
+            lines.append(json.dumps({"text": f"{split} {row} {' '.join(words)}", "labels": labels}))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

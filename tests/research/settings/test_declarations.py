@@ -25,6 +25,7 @@ EFFECTS = {
         test_share split_seed""",
     Effect.ROUNDING: """micro_batch_size compile compile_backend cache_features cache_dtype evaluation_batch_size
         num_threads deterministic""",
+    Effect.TEST: "calibrate thresholds",
     Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
         report profile""",
     Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",

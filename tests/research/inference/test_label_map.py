@@ -1,0 +1,37 @@
+"""Renamed labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from heads.registry import UnknownNameError
+from research.inference.label_map import read_label_map
+
+NAMES = ("joy", "anger, strong")
+
+
+def test_label_map_is_read_from_the_command_line_or_from_a_file(tmp_path: Path) -> None:
+    assert read_label_map(None, NAMES) == {}
+    assert read_label_map("joyy=joy, glad = joy", NAMES) == {"joyy": "joy", "glad": "joy"}
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps({"1": "joy", "rage": "anger, strong"}))
+    assert read_label_map(str(path), NAMES) == {"1": "joy", "rage": "anger, strong"}
+    path = tmp_path / "names.yaml"
+    path.write_text("1: joy\n")
+    assert read_label_map(str(path), NAMES) == {"1": "joy"}
+
+
+def test_label_map_refuses_wrong_forms_and_unknown_labels(tmp_path: Path) -> None:
+    for text in ("joy", "joyy=", "=joy", "a=joy,,"):
+        with pytest.raises(ValueError, match="old=new"):
+            read_label_map(text, NAMES)
+    with pytest.raises(UnknownNameError, match="'joy'"):
+        read_label_map("glad=joyy", NAMES)
+    (tmp_path / "names.yaml").write_text("- joy\n")
+    with pytest.raises(ValueError, match="something else"):
+        read_label_map(str(tmp_path / "names.yaml"), NAMES)
+    with pytest.raises(ValueError, match="Cannot read --label_map"):
+        read_label_map(str(tmp_path / "missing.yaml"), NAMES)

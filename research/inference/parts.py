@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from research.inference.output_formats import OUTPUT_FORMATS, Columns
@@ -30,7 +31,7 @@ class Parts:
     """The folder `.OUTPUT.parts` with the finished chunks of an output file.
 
     The chunks survive a kill. The same command reuses them if they were made from the same data and settings, and with
-    the same model.
+    the same model. The context of an object ends with the release of its lock.
 
     Args:
         output: the output file; its extension is that of a format.
@@ -41,6 +42,14 @@ class Parts:
         self.folder = output.with_name(f".{output.name}.parts")
         self._format = OUTPUT_FORMATS[output.suffix]
         self._lock = DirectoryLock()
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lock.release()
 
     def start(self, manifest: Manifest, *, overwrite: bool) -> bool:
         """Prepare the folder, and return whether an earlier command has already finished the output file.
@@ -109,7 +118,6 @@ class Parts:
             if path.name != _MANIFEST:
                 remove(path)
         remove(self.folder)
-        self._lock.release()
 
     def claim_failure(self) -> bool:
         """Record that this process has failed, and return False if another process has failed before."""

@@ -38,7 +38,7 @@ from research.system.heap import HeapTrimmer
 from research.system.manifest import file_sha256
 from research.system.messages import logger
 from research.system.signals import Interrupted, SignalWatch
-from research.system.waiting import WaitingMessage, WaitingProgress
+from research.system.waiting import WaitingMessage, WaitingProgress, format_rate
 from research.training.accelerator import create_accelerator, fail_together
 
 CHUNK_ROWS = 4096
@@ -83,10 +83,11 @@ def predict(settings: PredictSettings) -> Path:
             saved,
             device=accelerator.device,
             batch_size=settings.batch_size,
-            precision=accelerator.mixed_precision,  # type: ignore[arg-type] # never fp8: see choose_precision
+            precision=accelerator.mixed_precision,
         )
         manifest = _describe_work(settings, rows, scorer, stdin_sha256)
-        _Prediction(rows, scorer, Parts(output), accelerator, names).execute(manifest, overwrite=settings.overwrite)
+        with Parts(output) as parts:
+            _Prediction(rows, scorer, parts, accelerator, names).execute(manifest, overwrite=settings.overwrite)
     return output
 
 
@@ -143,7 +144,7 @@ class _Prediction:
             logger.warning(
                 f"{self.bad.count:,} of {num_rows:,} rows have no prediction; see the column '{ERROR}'. {reasons}."
             )
-        logger.info(f"Predicted {num_rows:,} rows ({rate:,.3g} rows/s): {parts.output}")
+        logger.info(f"Predicted {num_rows:,} rows ({format_rate(rate)} rows/s): {parts.output}")
 
     def _predict_chunks(self, num_rows: int) -> int:
         """Predict this process's chunks, and return how many rows all processes predict."""

@@ -97,6 +97,11 @@ class WaitingProgress:
     def _describe_speed(self) -> str:
         """Return the number of parts per second, and the time left at this speed."""
         rate = max(self._done, 1) / max(time.monotonic() - self._started, 1e-9)
-        minutes = (self._total - self._done) / rate / 60
-        left = f"{minutes / 60:.1f} h" if minutes >= 60 else f"{minutes:.0f} min"
-        return f"{rate:.3g} {self._unit}s/s, {left} left"
+        seconds = (self._total - self._done) / rate
+        left = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+        return f"{format_rate(rate)} {self._unit}s/s, {left} left"
+
+
+def format_rate(rate: float) -> str:
+    """Format a number of parts per second with at least two digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

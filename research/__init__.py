@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from research.data.prepare.cleaning import register_cleaning
     from research.data.sources.base import DataSource, FileSource, NamedSource, PathSource, register_data
     from research.edits.base import register_edit
+    from research.inference.predict import predict
+    from research.inference.predict_settings import PredictSettings
+    from research.inference.saved_model import load_model
     from research.learning.objectives import register_objective
     from research.learning.schedules import register_schedule
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
@@ -28,8 +31,11 @@ __all__ = [
     "Hook",
     "NamedSource",
     "PathSource",
+    "PredictSettings",
     "RunConfig",
     "Task",
+    "load_model",
+    "predict",
     "register_cleaning",
     "register_data",
     "register_edit",
@@ -48,8 +54,11 @@ _MODULES = {
     "Hook": "research.training.hook",
     "NamedSource": "research.data.sources.base",
     "PathSource": "research.data.sources.base",
+    "PredictSettings": "research.inference.predict_settings",
     "RunConfig": "research.settings.config",
     "Task": "research.tasks.base",
+    "load_model": "research.inference.saved_model",
+    "predict": "research.inference.predict",
     "register_cleaning": "research.data.prepare.cleaning",
     "register_data": "research.data.sources.base",
     "register_edit": "research.edits.base",

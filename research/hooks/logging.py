@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from research.records.journal_file import rewrite_journal
-from research.records.results import as_json
 from research.records.trackers import track_values
 from research.settings.run_files import METRICS_LOG
 from research.system.durable import append_text
+from research.system.json_values import as_json
 from research.system.plain_text import for_terminal
 from research.system.waiting import NEXT_MESSAGE_AFTER
 from research.training.hook import Hook

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from research.data.batches.batch import Batch
 from research.data.batches.tokens import tokenize_texts
 from research.inference.saved_model import SavedModel
 from research.tasks.base import Floats
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Data type of autocast for each reduced precision."""
 
 
 class Scorer:
@@ -25,7 +28,7 @@ class Scorer:
         saved: the trained model; it is moved to the device.
         device: device for the model; by default a GPU if there is one, otherwise the CPU.
         batch_size: maximum number of texts in one batch.
-        bf16: whether to compute in bfloat16 (autocast).
+        precision: floating-point precision of the forward pass: float32 (no), or autocast to bf16 or fp16.
     """
 
     def __init__(
@@ -34,30 +37,36 @@ class Scorer:
         *,
         device: torch.device | None = None,
         batch_size: int = 32,
-        bf16: bool = False,
+        precision: Literal["no", "bf16", "fp16"] = "no",
     ) -> None:
         self.saved = saved
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.batch_size = batch_size
-        self.bf16 = bf16
+        self.precision = precision
         saved.model.to(self.device)  # type: ignore[arg-type]
 
-    def __call__(self, rows: Sequence[Sequence[str]]) -> Floats:
+    def __call__(self, rows: Sequence[Sequence[str]], *, after_batch: Callable[[int], None] | None = None) -> Floats:
         """Return the logits of rows, [num_rows, num_labels] float32.
 
         Args:
             rows: one cleaned text per row or, for a model of pairs, two.
+            after_batch: called after each batch with its number of rows.
         """
         logits = np.empty((len(rows), self.saved.task.num_labels), dtype=np.float32)
         columns = self.tokenize(rows)
         lengths = np.sum([[len(ids) for ids in column] for column in columns.values()], axis=0)
         # Longest first, so that memory does not grow towards the end.
         order = np.argsort(-lengths, kind="stable")
+        outputs = []
         with torch.inference_mode(), self.autocast():
             for start in range(0, len(rows), self.batch_size):
                 indices = order[start : start + self.batch_size]
                 batch = self.collate(columns, indices).to(self.device)
-                logits[indices] = self.saved.model(**batch.inputs).logits.float().cpu().numpy()
+                outputs.append(self.saved.model(**batch.inputs).logits.float())
+                if after_batch is not None:
+                    after_batch(len(indices))
+        if outputs:  # copied only now, so that a GPU does not wait while the next batch is collated
+            logits[order] = torch.cat(outputs).cpu().numpy()
         return logits
 
     def tokenize(self, rows: Sequence[Sequence[str]]) -> dict[str, list[list[int]]]:
@@ -75,4 +84,6 @@ class Scorer:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context that computes in the chosen precision."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        if self.precision == "no":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, _DTYPES[self.precision])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from research.settings.config import RunConfig
 from research.settings.run_files import CONFIG, RESULT
 from research.system.durable import write_text
+from research.system.json_values import as_json
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
@@ -32,17 +32,6 @@ def config_as_yaml(config: RunConfig) -> str:
 def write_result(directory: Path, result: dict[str, Any]) -> None:
     """Write result.json atomically."""
     write_text(directory / RESULT, json.dumps(as_json(result), indent=2, allow_nan=False))
-
-
-def as_json(value: Any) -> Any:
-    """Return a value that JSON can represent: NaN becomes None, and infinite numbers become "inf" or "-inf"."""
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:

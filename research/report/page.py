@@ -18,7 +18,6 @@ from research.learning.predictions import Predictions
 from research.records.figures import regression_figure, reliability_figure
 from research.records.journal_file import read_journal
 from research.records.many_labels import MANY_LABELS
-from research.records.results import as_json
 from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
 from research.report.calibration import build_threshold_table, group_by_probability
 from research.report.confusions import find_confusions
@@ -29,6 +28,7 @@ from research.report.rendering import Picture, embed_figure, page_environment
 from research.settings.config import SETTING_GROUPS
 from research.settings.run_files import CONFIG, REPORT
 from research.system.durable import write_text
+from research.system.json_values import as_json
 from research.system.scripts import launch_command
 from research.tasks.base import Task
 from research.tasks.metric_names import find_metric

@@ -24,12 +24,24 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StorageError: if the file cannot be written; the old content is kept.
     """
+    with writing_atomically(path, needed=len(text)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def writing_atomically(path: Path, *, needed: int) -> Iterator[Path]:
+    """Return a context for writing a temporary file, which replaces `path` at the end of the context.
+
+    Args:
+        path: the file.
+        needed: approximate number of bytes to write, for the message about a full disk.
+    Raises:
+        StorageError: if the file cannot be written; the old content is kept.
+    """
     temporary = path.with_name(f".{path.name}.writing")
-    with converting_write_errors(path, needed=len(text)), deleting_on_failure(temporary):
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+    with converting_write_errors(path, needed=needed), deleting_on_failure(temporary):
+        yield temporary
+        sync(temporary)
         temporary.replace(path)
         sync(path.parent)
 

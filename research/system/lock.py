@@ -19,11 +19,12 @@ class DirectoryLock:
     def __init__(self) -> None:
         self._descriptor: int | None = None
 
-    def acquire(self, directory: Path) -> str | None:
+    def acquire(self, directory: Path, *, setting: str = "--output_dir") -> str | None:
         """Take the lock; taking it again has no effect.
 
         Args:
             directory: an existing directory.
+            setting: setting that chooses the directory, for the error message.
         Returns:
             A message for the user if the file system does not support locks, otherwise None.
         Raises:
@@ -40,7 +41,7 @@ class DirectoryLock:
             return f"{directory} cannot be locked ({error.strerror}), so a second run in it would not be detected."
         if not is_free:
             os.close(descriptor)
-            raise ValueError(f"Another run uses {directory}; wait until it ends, or choose another --output_dir.")
+            raise ValueError(f"Another run uses {directory}; wait until it ends, or choose another {setting}.")
         self._descriptor = descriptor
         return None
 

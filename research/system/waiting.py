@@ -64,6 +64,7 @@ class WaitingProgress:
     def __init__(self, description: str, total: int, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
         self._done = 0
+        self._started = time.monotonic()
         self._next_message_at = time.monotonic() + FIRST_MESSAGE_AFTER
         # disable=None turns the bar off if the output is not a terminal.
         self._bar: tqdm[Any] = tqdm(
@@ -89,4 +90,18 @@ class WaitingProgress:
         self._bar.update(number)
         if self._bar.disable and time.monotonic() >= self._next_message_at:
             self._next_message_at = time.monotonic() + NEXT_MESSAGE_AFTER
-            logger.info(f"{self._description}: {self._done:,} of {self._total:,} {self._unit}s")
+            logger.info(
+                f"{self._description}: {self._done:,} of {self._total:,} {self._unit}s ({self._describe_speed()})"
+            )
+
+    def _describe_speed(self) -> str:
+        """Return the number of parts per second, and the time left at this speed."""
+        rate = max(self._done, 1) / max(time.monotonic() - self._started, 1e-9)
+        seconds = (self._total - self._done) / rate
+        left = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+        return f"{format_rate(rate)} {self._unit}s/s, {left} left"
+
+
+def format_rate(rate: float) -> str:
+    """Format a number of parts per second with at least two digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

@@ -81,6 +81,48 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
     return Columns(text, text_pair, label), [f"Guessed {', '.join(sorted(guesses))}.", *warnings]
 
 
+def choose_text_columns(
+    table: Table, trained_on: Sequence[str], *, named: Sequence[str] = (), not_texts: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[str]]:
+    """Choose the columns from which a trained model reads its texts.
+
+    Args:
+        table: the table.
+        trained_on: columns of the training data: one, or two for a model of pairs. They are used if the table has them.
+        named: columns that the settings name instead; empty if they name none.
+        not_texts: columns that are known to hold something else, such as labels.
+    Returns:
+        As many columns as `trained_on`, and messages about guesses.
+    Raises:
+        ValueError: if a named column is missing, the number of named columns is wrong, or the columns cannot be guessed
+            unambiguously.
+    """
+    is_pair = len(trained_on) == 2
+    if named:
+        check_columns_exist(named, table)
+        if len(set(named)) != len(trained_on):
+            expected = "two columns, text_column and text_pair_column" if is_pair else "one column, text_column"
+            raise ValueError(f"The model reads its texts from {expected}; got {', '.join(named)}.")
+        return tuple(named), []
+    if set(trained_on) <= set(table.columns()):
+        return tuple(trained_on), []
+    candidates = [column for column in table.string_columns() if column not in not_texts]
+    contents = {} if table.fixed_columns else classify_columns(table, candidates)
+    text, text_pair = _guess_text(candidates, contents, table, text_only=not is_pair)
+    if is_pair and text_pair is None:
+        raise ValueError(
+            f"The model predicts pairs of texts, and it is unclear which two columns of {table.name} hold them. "
+            f"Columns: {', '.join(table.columns())}. Set text_column and text_pair_column."
+        )
+    chosen = (text, text_pair) if text_pair is not None else (text,)
+    if table.fixed_columns:
+        return chosen, []
+    settings = zip(("text_column", "text_pair_column"), chosen, strict=False)
+    guesses = ", ".join(f"{setting}: '{column}'" for setting, column in settings)
+    missing = " and ".join(map(repr, trained_on))
+    return chosen, [f"Guessed {guesses}. The model was trained on {missing}, which {table.name} does not have."]
+
+
 def check_columns_exist(names: Sequence[str], table: Table) -> None:
     """Raise ValueError if the table lacks one of the columns."""
     columns = table.columns()

@@ -16,9 +16,10 @@ from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns
 from research.data.prepare.labels import BadLabelError, MissingLabelError, read_label
 from research.data.prepare.splits import Hashes
+from research.data.prepare.texts import INVALID_UNICODE, BadTextError, read_text
 from research.data.sources.bad_rows import BadRows
-from research.data.sources.reading import convert_read_errors
-from research.data.sources.tables import Report, Table
+from research.data.sources.reading import read_rows
+from research.data.sources.tables import Table
 from research.tasks.label_forms import LabelForms
 
 _SCHEMA = pa.schema(
@@ -32,10 +33,6 @@ _SCHEMA = pa.schema(
         "line": pa.int64(),
     }
 )
-
-
-class _BadTextError(ValueError):
-    """Raised for a text that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +115,19 @@ def ingest(
                 last_row = max(last_row, row)
                 bad.add(number, row, table.place(row, line), reason)
 
-            for row, line, values in _read_rows(table, columns.names(), report):
+            for row, line, values in read_rows(table, columns.names(), report):
                 num_read += 1
                 last_row = max(last_row, row)
                 try:
-                    texts = [_read_text(value, clean) for value in values[:num_texts]]
+                    texts = [read_text(value, clean) for value in values[:num_texts]]
                     label = _read_label_columns(values[num_texts:], forms, label_separator, typed=table.typed)
                     if label is None and not keep_unlabelled:
                         raise MissingLabelError
                     content = "\0".join(texts).encode()
                 except UnicodeEncodeError:
-                    bad.add(number, row, table.place(row, line), "invalid Unicode (half of a surrogate pair)")
+                    bad.add(number, row, table.place(row, line), INVALID_UNICODE)
                     continue
-                except (_BadTextError, BadLabelError) as error:
+                except (BadTextError, BadLabelError) as error:
                     bad.add(number, row, table.place(row, line), str(error))
                     continue
                 hashes += hashlib.blake2b(content, digest_size=8).digest()
@@ -138,11 +135,6 @@ def ingest(
                 writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
             first_id += last_row
     return IngestedRows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
-
-
-def _read_rows(table: Table, columns: list[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
-    with convert_read_errors(table.name):  # does not affect errors raised in the caller's loop
-        yield from table.rows(columns, report)
 
 
 def _read_label_columns(
@@ -166,21 +158,3 @@ def _split_names(label: Any, separator: str | None) -> Any:
     if separator is None or not isinstance(label, str) or not label.strip():
         return label
     return [name.strip() for name in label.split(separator) if name.strip()]
-
-
-def _read_text(value: Any, clean: CleaningStep) -> str:
-    """Return a text after cleaning.
-
-    Raises:
-        _BadTextError: if the text is missing, is not a string, or is empty before or after cleaning.
-    """
-    if value is None:
-        raise _BadTextError("missing text")
-    if not isinstance(value, str):
-        raise _BadTextError(f"the text has the type {type(value).__name__}, expected a string")
-    if not value or value.isspace():
-        raise _BadTextError("empty text")
-    cleaned = clean(value)
-    if not cleaned or cleaned.isspace():
-        raise _BadTextError("empty text after cleaning")
-    return cleaned

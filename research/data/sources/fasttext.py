@@ -13,7 +13,8 @@ from research.data.sources.lines import Lines
 from research.data.sources.tables import Report, Table
 from research.data.sources.text_format import TextFormat
 
-_PREFIX = "__label__"
+PREFIX = "__label__"
+"""Beginning of each label."""
 
 
 class FastTextTable(Table):
@@ -30,8 +31,7 @@ class FastTextTable(Table):
         check_text(self.path, self.name)
         if not self._max_labels_per_line:
             raise ValueError(
-                f"{self.name} has no line that begins with {_PREFIX}; expected lines such as "
-                f"'{_PREFIX}good a fine film'."
+                f"{self.name} has no line that begins with {PREFIX}; expected lines such as '{PREFIX}good a fine film'."
             )
         return ["text", "label"]
 
@@ -50,9 +50,9 @@ class FastTextTable(Table):
             if lines.pop_undecoded():
                 report(row, lines.line_number, self._format.undecoded_reason)
             elif not labels:
-                report(row, lines.line_number, f"does not begin with {_PREFIX}")
+                report(row, lines.line_number, f"does not begin with {PREFIX}")
             elif "" in labels:
-                report(row, lines.line_number, f"no label name after {_PREFIX}")
+                report(row, lines.line_number, f"no label name after {PREFIX}")
             else:
                 record = {"text": text, "label": labels if has_lists else labels[0]}
                 yield row, lines.line_number, [record[column] for column in columns]
@@ -79,8 +79,8 @@ def _split(line: str) -> tuple[list[str], str]:
     """Return the labels at the beginning of a line, and the text after them."""
     labels = []
     rest = line.strip()
-    while rest.startswith(_PREFIX):
+    while rest.startswith(PREFIX):
         word, *remaining = rest.split(maxsplit=1)
-        labels.append(word.removeprefix(_PREFIX))
+        labels.append(word.removeprefix(PREFIX))
         rest = remaining[0] if remaining else ""
     return labels, rest

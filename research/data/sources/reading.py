@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from research.data.sources.tables import Report, Table
 from research.system.errors import one_line
 from research.system.plain_text import for_message
 
@@ -30,6 +32,16 @@ def convert_read_errors(name: str | Path) -> Iterator[None]:
         raise ValueError(f"Cannot read {path}: {reason}.") from error
     except (pa.ArrowException, UnicodeError) as error:
         raise ValueError(f"Cannot read {name}: it is damaged ({describe_briefly(error)}).") from error
+
+
+def read_rows(table: Table, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
+    """Yield the rows of a table as `Table.rows` does.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
+    with convert_read_errors(table.name):  # does not affect errors raised in the caller's loop
+        yield from table.rows(columns, report)
 
 
 def describe_briefly(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from research import RunConfig, run_experiment
+from tests.builders.trained_run import train_tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -14,21 +14,12 @@ def trained_run(
     tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The directory of a short run with an LSTM head, a cleaning step, and texts that are longer than max_length."""
-    directory = tmp_path_factory.mktemp("runs") / "lstm"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MIDWAY_CACHE", str(cache_dir))
-        run_experiment(
-            RunConfig(
-                encoder=str(tiny_encoder),
-                data=str(tiny_reviews),
-                head={"name": "lstm", "lstm_size": 8},
-                cleaning=["lowercase"],
-                max_length=8,
-                max_steps=3,
-                mixed_precision="no",
-                report=False,
-                log_with=[],
-                output_dir=str(directory),
-            )
-        )
-    return directory
+    return train_tiny_run(
+        tmp_path_factory.mktemp("runs") / "lstm",
+        tiny_encoder,
+        tiny_reviews,
+        cache_dir,
+        head={"name": "lstm", "lstm_size": 8},
+        cleaning=["lowercase"],
+        max_length=8,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,12 @@ def test_waiting_progress_counts_up_to_the_total(
     with collect_messages() as lines, WaitingProgress("evaluating test", total=1500, unit="row") as progress:
         for _ in range(2):
             progress.update(1000)
-    assert lines == ["evaluating test: 1,000 of 1,500 rows", "evaluating test: 1,500 of 1,500 rows"]
+            time.sleep(0.01)
+    first, second = lines
+    assert re.fullmatch(r"evaluating test: 1,000 of 1,500 rows \([\d,.e+]+ rows/s, 0\.0 min left\)", first)
+    assert second.startswith("evaluating test: 1,500 of 1,500 rows (")
+    speed = float(second.partition("(")[2].partition(" rows/s")[0].replace(",", ""))
+    assert speed < 1500 / 0.01, "the speed does not depend on the time"
     assert capsys.readouterr() == ("", "")  # no progress bar without a terminal
 
 

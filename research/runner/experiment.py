@@ -47,7 +47,7 @@ from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import ErrorsOccurring
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
+from research.training.accelerator import close_trackers, create_accelerator, fail_together, release, was_restarted
 from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, find_fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import delete_later_checkpoints
@@ -115,7 +115,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         raise ValueError(out_of_memory_message(config)) from error
     finally:
         lock.release()
-        close_trackers(accelerator)
+        release(accelerator)
 
 
 def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: bool = False) -> StartCheckpoint | None:

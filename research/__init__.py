@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from research.learning.schedules import register_schedule
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
     from research.runner.experiment import run_experiment
+    from research.runner.run_result import RunResult
     from research.settings.config import RunConfig
     from research.tasks.base import Task, register_task
     from research.training.hook import Hook, register_hook
@@ -29,6 +30,7 @@ __all__ = [
     "NamedSource",
     "PathSource",
     "RunConfig",
+    "RunResult",
     "Task",
     "register_cleaning",
     "register_data",
@@ -49,6 +51,7 @@ _MODULES = {
     "NamedSource": "research.data.sources.base",
     "PathSource": "research.data.sources.base",
     "RunConfig": "research.settings.config",
+    "RunResult": "research.runner.run_result",
     "Task": "research.tasks.base",
     "register_cleaning": "research.data.prepare.cleaning",
     "register_data": "research.data.sources.base",

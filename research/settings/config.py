@@ -11,6 +11,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from heads.registry import UnknownNameError, describe_unknown
 from research.settings import value_types
 from research.settings.declarations import PERIOD, TIME, Effect, Stage, check_bounds, declarations, setting
 from research.settings.forks import find_parent_directory
@@ -339,6 +340,14 @@ class RunSettings:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings):
     """All settings of a run."""
+
+    def __new__(cls, **settings: Any) -> RunConfig:
+        """Refuse unknown settings with the nearest name; the constructor of a dataclass does not suggest one."""
+        known = [item.name for item in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise UnknownNameError(describe_unknown("setting", name, known, listed_as="Settings"))
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, type_hint in typing.get_type_hints(RunConfig).items():

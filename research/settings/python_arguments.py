@@ -12,15 +12,14 @@ import json
 import re
 import typing
 from collections.abc import Container
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from research.settings.flags import INSPECTION_FLAGS, SETTINGS_WITH_OPTIONS, setting_types
 from research.settings.registries import REGISTRIES, load_registry
 from research.settings.value_types import alternatives
-
-Error = TypeVar("Error", bound=BaseException)
+from research.system.short_tracebacks import Error, without_traceback
 
 _FLAG = re.compile(
     r"--(?P<name>[a-z_]+)(?P<options>(?:\.[A-Za-z_]\w*)*)"
@@ -38,11 +37,8 @@ def name_arguments(error: Error) -> Error:
     Args:
         error: an error whose only argument is a message for the user; it is changed.
     """
-    message = name_arguments_in(str(error))
-    error.args = (message,)
-    # IPython calls this method instead of formatting the traceback.
-    error._render_traceback_ = lambda: [f"{type(error).__name__}: {message}"]  # type: ignore[attr-defined]
-    return error.with_traceback(None)
+    error.args = (name_arguments_in(str(error)),)
+    return without_traceback(error)
 
 
 def name_arguments_in(message: str) -> str:

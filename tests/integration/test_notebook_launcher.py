@@ -48,7 +48,7 @@ def train_on_two():
 
 
 train(name="before")
-notebook_launcher(train_on_two, num_processes=2)
+notebook_launcher(train_on_two, num_processes=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0")
 train(name="after")
 """
 

@@ -226,7 +226,7 @@ def run_watched(command: WatchedRunCommand) -> int:
     """Run as run.py does, record hashes of the complete state after each step, and kill this process at the cut."""
     folder, cut = Path(command.settings.watch), command.settings.cut
     with loading_libraries():
-        from research.runner.experiment import run_experiment
+        from research.runner.experiment import execute_run
         from research.training.digests import hash_run_state
         from research.training.hook import Hook
         from research.training.run import TrainingRun
@@ -262,7 +262,7 @@ def run_watched(command: WatchedRunCommand) -> int:
 
         setattr(HashRecorder, point, kill_at_cut)
 
-    run_experiment(command.run.config, hooks=[HashRecorder()])
+    execute_run(command.run.config, hooks=[HashRecorder()])
     return 0
 
 

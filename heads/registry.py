@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -32,12 +33,16 @@ class UnknownNameError(ValueError):
     """Raised for a name that is not a known entry, option or setting."""
 
 
-def _have_same_definition(first: object, second: object) -> bool:
-    """Return whether two classes or functions have the same module and name.
+def _is_new_version(entry: object, existing: object) -> bool:
+    """Return whether a class or function is a new version of an existing one, which it may replace.
 
-    This is the case if a notebook cell that defines and registers a class is run again.
+    This is the case if a notebook cell or a module is run again: the module and the name are the same. In a notebook,
+    the name may be different, because users also rename the class or function in a cell.
     """
-    return all(getattr(first, key) == getattr(second, key) for key in ("__module__", "__qualname__"))
+    if entry.__module__ != existing.__module__:
+        return False
+    is_interactive = entry.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+    return is_interactive or entry.__qualname__ == existing.__qualname__  # type: ignore[attr-defined]
 
 
 class Registry(Generic[Entry]):
@@ -67,6 +72,8 @@ class Registry(Generic[Entry]):
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Return a decorator that registers a class or function under `name`.
 
+        If it is run again, for example in a notebook cell, the new class or function replaces the earlier one.
+
         Raises:
             ValueError: if a different class or function has the name, if it contains anything but letters, digits and
                 underscores, or if the decorated object is not a subclass of `base`.
@@ -82,7 +89,7 @@ class Registry(Generic[Entry]):
             # A module of built-in entries that is imported directly must not import all other built-in entries.
             entries = self._registered if self._is_imported_directly(entry) else self._entries
             existing = entries.get(name)
-            if existing is not None and not _have_same_definition(existing, entry):
+            if existing is not None and not _is_new_version(entry, existing):
                 raise ValueError(
                     f"The {self.kind} '{name}' is already registered by {existing.__module__}; choose another name."
                 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from research.learning.schedules import register_schedule
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
     from research.runner.experiment import run_experiment
+    from research.runner.run_result import RunResult
     from research.settings.config import RunConfig
     from research.tasks.base import Task, register_task
     from research.training.hook import Hook, register_hook
@@ -33,6 +34,7 @@ __all__ = [
     "PathSource",
     "PredictSettings",
     "RunConfig",
+    "RunResult",
     "Task",
     "load_model",
     "predict",
@@ -56,6 +58,7 @@ _MODULES = {
     "PathSource": "research.data.sources.base",
     "PredictSettings": "research.inference.predict_settings",
     "RunConfig": "research.settings.config",
+    "RunResult": "research.runner.run_result",
     "Task": "research.tasks.base",
     "load_model": "research.inference.saved_model",
     "predict": "research.inference.predict",

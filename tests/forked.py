@@ -24,7 +24,7 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
-from research.system import launcher, signals
+from research.system import launcher
 from research.system.processes import is_alive
 
 ROOT = Path(__file__).parent.parent
@@ -189,9 +189,9 @@ class _Command:
                 os.kill(os.getpid(), signal.SIGKILL)
         # The real os.getppid would return the fork server's id. As usual, the result is 1 once the parent has ended.
         os.getppid = lambda: self.parent if is_alive(self.parent) else 1
-        # These modules were imported in the fork server, and stored the id of its parent. Replace it.
-        for module in (launcher, signals):
-            vars(module)["PARENT_PID"] = self.parent
+        # This module was imported in the fork server, and stored the id of its parent. Replace it.
+        vars(launcher)["PARENT_PID"] = self.parent
+        vars(multiprocessing.process)["_parent_process"] = None  # a command is not a worker of multiprocessing
         # Children of this process use the same fork server. By default, Python would start a new one.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):

@@ -7,18 +7,19 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from research.records.journal_file import rewrite_journal
 from research.records.trackers import track_values
 from research.settings.run_files import METRICS_LOG
 from research.system.durable import append_text
 from research.system.json_values import as_json
 from research.system.plain_text import for_terminal
+from research.system.progress_bar import open_bar
 from research.system.waiting import NEXT_MESSAGE_AFTER
 from research.training.hook import Hook
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from research.training.api import Run
 
 
@@ -96,15 +97,7 @@ class Progress(Hook):
     def on_train_start(self, run: Run) -> None:
         """Open the bar."""
         self.next_line = time.monotonic() + NEXT_MESSAGE_AFTER
-        # disable=None disables the bar if the output is not a terminal.
-        self.bar = tqdm(
-            total=run.clock.total_steps,
-            initial=run.clock.step,
-            disable=None if run.is_main else True,
-            desc="training",
-            unit="step",
-            dynamic_ncols=True,
-        )
+        self.bar = open_bar(total=run.clock.total_steps, initial=run.clock.step, desc="training", unit="step")
 
     def on_resume(self, run: Run) -> None:
         """Open the bar at the checkpoint's step."""

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from research.edits.records import Record
+from research.records.shown_figure import ShownFigure
 from research.system.plain_text import for_figure
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -19,6 +20,11 @@ FEW_POINTS = 25
 """Curves with at most this many points get a marker at each point, so that even a single point is visible."""
 MAX_POINTS = 2000
 """Maximum number of points drawn per curve. Longer curves are shortened by averaging neighbouring points."""
+
+MAX_LISTED = 20
+"""Maximum number of edits that a figure describes. Further edits are only counted."""
+MAX_CHARACTERS_BELOW = 80
+"""Maximum number of characters of an edit that is described below the axes."""
 
 
 def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) -> None:
@@ -44,6 +50,30 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
         text = str(group[0].number) if len(group) == 1 else f"{group[0].number}-{group[-1].number}"
         transform = axes[0].get_xaxis_transform()
         axes[0].text(group[0].step + 0.5, 1.01, text, transform=transform, ha="center", va="bottom", fontsize=8)
+
+
+def describe_edits(edits: Sequence[Record], longest: int) -> list[str]:
+    """Return one line for each edit, with the number that `mark_edits` writes; further edits are only counted.
+
+    Args:
+        edits: applied edits, in order.
+        longest: maximum number of characters of an edit.
+    """
+    lines = [
+        f"{record.number}: after step {record.step:,}, {for_figure(str(record.request), longest)}"
+        for record in edits[:MAX_LISTED]
+    ]
+    if len(edits) > len(lines):
+        lines.append(f"and {len(edits) - len(lines)} more")
+    return lines
+
+
+def list_edits_below(figure: Figure, edits: Sequence[Record]) -> None:
+    """List the edits below the axes of a figure, and make the figure higher by as much."""
+    lines = describe_edits(edits, MAX_CHARACTERS_BELOW)
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=8)
+        figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
 
 
 def block_colours(blocks: Sequence[str]) -> dict[str, tuple[float, ...] | str]:
@@ -135,7 +165,7 @@ def show_rates_logarithmically(axes: Axes, highest: float) -> None:
 
 
 def _step_axes(label: str, num_steps: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = ShownFigure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel="step", ylabel=label, xlim=(0.5, max(1, num_steps) + 0.5))  # num_steps is 0 if a run stops early
     axes.grid(visible=True, color="#eeeeee")

@@ -18,10 +18,10 @@ from research.learning.predictions import Predictions
 from research.records.figures import regression_figure, reliability_figure
 from research.records.journal_file import read_journal
 from research.records.many_labels import MANY_LABELS
-from research.records.step_figures import Curve, curves_figure, loss_figure, rates_figure
+from research.records.step_figures import Curve, curves_figure, rates_figure
 from research.report.calibration import build_threshold_table, group_by_probability
 from research.report.confusions import find_confusions
-from research.report.curves import read_curves
+from research.report.curves import draw_losses, read_curves, read_parent_curves
 from research.report.label_table import build_label_table
 from research.report.mistakes import LabelledPredictions, find_worst_mistakes
 from research.report.rendering import Picture, embed_figure, page_environment
@@ -65,7 +65,7 @@ def write_report(
     }
     mistakes, num_mistakes = find_worst_mistakes(splits.task, labelled[MISTAKES_SPLIT], getattr(splits, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)
-    parent_curves = {} if result["parent"] is None else read_curves(Path(result["parent"]["run"]))
+    parent_curves = read_parent_curves(result)
     page = (
         page_environment()
         .get_template("run.html")
@@ -109,10 +109,7 @@ def _draw_curves(
     curves: dict[str, Curve], parent_curves: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
     validation, rates = _select_by_prefix(curves, "validation/"), _select_by_prefix(curves, "learning_rate/")
-    empty: Curve = ([], [])
-    background = [parent_curves[name] for name in ("loss", "validation/loss") if name in parent_curves]
-    figure = loss_figure(curves.get("loss", empty), validation.get("loss", empty), edits, num_steps, background)
-    yield embed_figure("Loss", figure)
+    yield embed_figure("Loss", draw_losses(curves, parent_curves, edits, num_steps))
     # Metrics of single labels, which have a slash in their names, are not drawn.
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if bounded:

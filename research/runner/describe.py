@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,33 +40,48 @@ def describe_run(run: TrainingRun) -> list[str]:
     ]
 
 
-def describe_result(result: dict[str, Any], directory: Path) -> Group:
+def describe_result(result: Mapping[str, Any], directory: Path) -> Group:
     """Return the final output of a run: its directory, metrics of labelled splits, and time and memory used.
 
-    For splits without labels, the output names the file of the predictions instead. If there are many labels, the
-    metrics of single labels are omitted.
+    For splits without labels, the output names the file of the predictions instead.
     """
-    table = Table("metric")
-    splits = list(result["metrics"])
+    (metric, *splits), *rows = metric_rows(result)
+    table = Table(metric)
     for split in splits:
-        table.add_column(f"{split} ({result['rows'][split]:,} rows)", justify="right")
-    names = list(dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics))
-    label_metrics = [name for name in names if "/" in name]  # metrics of one label, such as f1/positive
-    if len(label_metrics) >= MANY_LABELS:
-        names = [name for name in names if "/" not in name]
-    for name in names:
-        values = [result["metrics"][split][name] for split in splits]
-        table.add_row(name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values))
-    cost = (
-        f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
-        f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
-    )
+        table.add_column(split, justify="right")
+    for row in rows:
+        table.add_row(*row)
     unlabelled = [
         f"The {result['rows'][split]:,} {split} rows have no labels, so no metrics were computed. Predictions: "
         f"{predictions_path(directory, split)}"
         for split in result["unlabelled"]
     ]
-    return Group(str(directory), table, *unlabelled, cost)
+    return Group(str(directory), table, *unlabelled, describe_cost(result))
+
+
+def metric_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return a table with the metrics of labelled splits; its first row is the header.
+
+    If there are many labels, the metrics of single labels are omitted.
+    """
+    splits = list(result["metrics"])
+    names = list(dict.fromkeys(name for metrics in result["metrics"].values() for name in metrics))
+    label_metrics = [name for name in names if "/" in name]  # metrics of one label, such as f1/positive
+    if len(label_metrics) >= MANY_LABELS:
+        names = [name for name in names if "/" not in name]
+    rows = [("metric", *(f"{split} ({result['rows'][split]:,} rows)" for split in splits))]
+    for name in names:
+        values = [result["metrics"][split][name] for split in splits]
+        rows.append((name, *("not defined" if math.isnan(value) else f"{value:.4f}" for value in values)))
+    return rows
+
+
+def describe_cost(result: Mapping[str, Any]) -> str:
+    """Return the time and the memory that a run used."""
+    return (
+        f"{result['steps']:,} steps in {result['train_seconds']:.0f} s, {result['examples_per_second']:.1f} examples/s"
+        f", peak memory {result['peak_memory_bytes'] / 2**30:.2f} GiB"
+    )
 
 
 def peak_memory_bytes(accelerator: Accelerator) -> int:

@@ -8,13 +8,16 @@ from matplotlib.figure import Figure
 
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
-from research.records.step_figures import block_colours, mark_edits, position_in_model, show_rates_logarithmically
-from research.system.plain_text import for_figure
+from research.records.step_figures import (
+    block_colours,
+    describe_edits,
+    mark_edits,
+    position_in_model,
+    show_rates_logarithmically,
+)
 
 MAX_POINTS = 2000
 """Number of points to which longer curves are sampled. The steps around every edit are drawn in addition."""
-MAX_LISTED = 20
-"""Maximum number of edits listed in the caption. Further edits are only counted."""
 MAX_EDIT_CHARACTERS = 300
 """Maximum number of characters of an edit in the caption."""
 
@@ -27,12 +30,7 @@ def timeline_figure(steps: Sequence[StepPlan], edits: Sequence[Record]) -> Figur
         edits: all edits at known steps.
     """
     blocks = sorted({block for step in steps for block in step.learning_rates}, key=position_in_model)
-    listed = [
-        f"{record.number}: after step {record.step:,}, {for_figure(str(record.request), MAX_EDIT_CHARACTERS)}"
-        for record in edits[:MAX_LISTED]
-    ]
-    if len(edits) > len(listed):
-        listed.append(f"and {len(edits) - len(listed)} more")
+    listed = describe_edits(edits, MAX_EDIT_CHARACTERS)
     heights = (3.2, 0.24 * len(blocks) + 0.3, 0.19 * len(listed) + 0.1)  # in inches
     figure = Figure(figsize=(10, sum(heights) + 0.9), layout="constrained")
     rates, bands, caption = figure.subplots(3, 1, height_ratios=heights)

@@ -34,21 +34,24 @@ from research.records.trackers import start_trackers, track_figures, track_final
 from research.runner.calibrate_run import calibrate_run
 from research.runner.describe import describe_result, describe_run, out_of_memory_message, peak_memory_bytes
 from research.runner.resolve import default_settings_for, resolve
+from research.runner.run_result import RunResult
 from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
+from research.settings.python_arguments import name_arguments
 from research.settings.run_files import BEST, MODEL, REPORT, RESULT
-from research.system import durable
+from research.system import durable, user_code
 from research.system.durable import StorageError
-from research.system.errors import describe_failure, one_line
+from research.system.errors import describe_failure, is_user_facing, one_line
 from research.system.launcher import num_launched_processes
 from research.system.lock import DirectoryLock
 from research.system.messages import logger
+from research.system.signals import Interrupted
 from research.system.terminal import Terminal
 from research.system.user_code import ErrorsOccurring
 from research.system.waiting import WaitingMessage
-from research.training.accelerator import close_trackers, create_accelerator, fail_together, was_restarted
+from research.training.accelerator import close_trackers, create_accelerator, fail_together, release, was_restarted
 from research.training.checkpoint.find import StartCheckpoint, check_checkpoint, find_fork_checkpoint, newest_checkpoint
 from research.training.checkpoint.kept_files import restore_kept_files
 from research.training.checkpoint.load import delete_later_checkpoints
@@ -61,17 +64,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str, Any]:
+def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
     """Train and evaluate with the given settings, as `experiments/run.py` does with the same settings.
 
     Args:
         config: settings of the run.
         hooks: hook objects to use in addition to those in the settings.
     Returns:
-        Content of result.json.
+        The result, which is the same on every process.
     Raises:
-        ValueError: if settings or data are invalid; the message is written for the user.
+        ValueError: if settings or data are invalid; the message is written for the user, and names arguments of
+            `RunConfig`.
     """
+    try:
+        return execute_run(config, hooks=hooks)
+    except (ValueError, Interrupted) as error:
+        if isinstance(error, ValueError) and (user_code.describe(error) is not None or not is_user_facing(error)):
+            raise  # an error in the user's own code, or a defect, needs its traceback
+        raise name_arguments(error) from None
+
+
+def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
+    """Train and evaluate like `run_experiment`; the messages of errors name flags of the command line."""
     any_precision = config.mixed_precision == "auto"  # `resolve` replaces auto with the precision of this machine
     config = resolve(config)
     directory = run_directory(config)
@@ -86,7 +100,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
             if accelerator.is_main_process:
                 check_finished(config, directory, result, any_precision=any_precision)
         logger.info(f"The run in {directory} is finished; there is nothing to resume.")
-        return result
+        return RunResult.read(directory)
     lock = DirectoryLock()
     start: StartCheckpoint | None = None
     is_new = False
@@ -116,7 +130,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> dict[str
         raise ValueError(out_of_memory_message(config)) from error
     finally:
         lock.release()
-        close_trackers(accelerator)
+        release(accelerator)
 
 
 def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: bool = False) -> StartCheckpoint | None:
@@ -147,8 +161,8 @@ def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: boo
     return StartCheckpoint(checkpoint, is_fork=True)
 
 
-def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
-    """Train, write all results, and return the content of result.json.
+def train_and_finish(run: TrainingRun, *, is_new: bool) -> RunResult:
+    """Train, write all results, and return the result of the main process.
 
     If a run fails after at least one step, result.json records the failure.
 
@@ -172,9 +186,11 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> dict[str, Any]:
         if run.is_main and run.config.report:
             draw_results(run, result, predictions)
         run.accelerator.wait_for_everyone()
-    if run.is_main:
-        Terminal().print(describe_result(result, run.directory))
-    return result
+        (result,) = _broadcast_from_main([result])  # each process has measured its own time and memory
+    terminal = Terminal()
+    if run.is_main and not terminal.is_jupyter:  # a notebook shows the returned object
+        terminal.print(describe_result(result, run.directory))
+    return RunResult(run.directory, result)
 
 
 def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:

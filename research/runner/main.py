@@ -35,10 +35,10 @@ def execute(command: Command | HelpRequest) -> int:
     else:
         check_run_directory(command.config)
         with WaitingMessage("Loading libraries"), loading_libraries():
-            from research.runner.experiment import run_experiment
+            from research.runner.experiment import execute_run
 
         with recording_events_for_study():
-            run_experiment(command.config)
+            execute_run(command.config)
     return 0
 
 

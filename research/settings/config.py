@@ -11,9 +11,11 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from heads.registry import UnknownNameError, describe_unknown
 from research.settings import value_types
 from research.settings.declarations import PERIOD, TIME, Effect, Stage, check_bounds, declarations, setting
 from research.settings.forks import find_parent_directory
+from research.system.short_tracebacks import without_traceback
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that numpy accepts."""
@@ -347,7 +349,27 @@ class RunSettings:
 class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings):
     """All settings of a run."""
 
+    def __new__(cls, **settings: Any) -> RunConfig:
+        """Refuse unknown settings with the nearest name; the constructor of a dataclass does not suggest one."""
+        known = [item.name for item in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in known:
+                message = describe_unknown("setting", name, known, listed_as="Settings")
+                raise without_traceback(UnknownNameError(message))
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
+        try:
+            self._check()
+        except ValueError as error:
+            raise without_traceback(error) from None
+
+    def _check(self) -> None:
+        """Check the types and bounds of the values.
+
+        Raises:
+            ValueError: naming the setting, what is expected and the value.
+        """
         for name, type_hint in typing.get_type_hints(RunConfig).items():
             _check_type(name, getattr(self, name), type_hint)
         for name, declared in declarations(RunConfig).items():

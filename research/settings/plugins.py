@@ -14,9 +14,14 @@ from research.system.manifest import file_sha256
 from research.system.paths import expand_path
 from research.system.user_code import ErrorsAttributedTo, treat_as_user_code
 
+_imported: dict[str, tuple[Path, str]] = {}
+"""Path and hash of each imported file, by the name of its module."""
+
 
 def import_plugins(plugins: Sequence[str]) -> None:
     """Import the user's own code, so that its entries are registered.
+
+    A file is imported again if it has changed, for example between two runs in a notebook.
 
     Args:
         plugins: paths of .py files, or names of modules that are installed or in the working directory.
@@ -96,8 +101,8 @@ def _import_file(plugin: str) -> None:
     path = _find_file(plugin)
     treat_as_user_code(path)
     name = f"midway_plugin_{path.resolve().stem}"
-    loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__file__ == str(path.resolve()):
+    version = (path.resolve(), file_sha256(path))
+    if name in sys.modules and _imported.get(name) == version:
         return
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None
@@ -109,3 +114,4 @@ def _import_file(plugin: str) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+    _imported[name] = version

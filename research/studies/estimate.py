@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from research.data.prepare.load import load_splits
-from research.runner.experiment import run_experiment
+from research.runner.experiment import execute_run
 from research.settings.config import RunConfig
 from research.settings.smoke import reduce_for_smoke
 from research.settings.times import Clock, parse_time
@@ -179,5 +179,5 @@ def _probe(config: RunConfig, num_processes: int, *, cache_features: bool) -> St
             cache_features=cache_features,
             num_threads=config.num_threads or default_num_threads(num_processes),
         )
-        run_experiment(short, hooks=[watch])
+        execute_run(short, hooks=[watch])
     return watch

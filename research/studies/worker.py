@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -144,8 +144,8 @@ class Worker:
         """Return whether a trial runs in this process. Without a launcher, it does if it trains only a head."""
         return self.accelerate_config is None and trains_head_only(config)
 
-    def _run_in_process(self, config: RunConfig) -> dict[str, Any]:
-        from research.runner.experiment import run_experiment
+    def _run_in_process(self, config: RunConfig) -> Mapping[str, Any]:
+        from research.runner.experiment import execute_run
 
         with (
             self._open_log(config) as log,
@@ -157,7 +157,7 @@ class Worker:
                 self._is_interruptible = True
                 self._wait_until_free(Path(str(config.output_dir)))
                 self._store_hidden_states(config)
-                return run_experiment(config)
+                return execute_run(config)
             except KeyboardInterrupt as error:
                 if self._timed_out:
                     raise self._timeout_error() from error

@@ -6,6 +6,7 @@ This module does not import torch, so that the launch can be checked before torc
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import sys
 import time
@@ -71,13 +72,29 @@ def was_launched() -> bool:
     return not {"ACCELERATE_DYNAMO_BACKEND", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
 
 
+def find_launcher() -> int | None:
+    """Return the id of the process that launched this one; None if there was no launcher."""
+    if not was_launched():
+        return None
+    # accelerate's notebook_launcher forks the notebook's process, after this module was imported there.
+    parent = multiprocessing.parent_process()
+    return PARENT_PID if parent is None else parent.pid
+
+
+def was_forked_by_notebook() -> bool:
+    """Return whether accelerate's notebook_launcher started this process, by forking the process of a notebook."""
+    return was_launched() and multiprocessing.parent_process() is not None
+
+
 def find_start_time() -> float:
     """Return the time at which the run started, in seconds since 1970; call this when the process starts.
 
     A restart by torchrun does not change the time.
     """
-    # torchrun keeps running when it restarts the processes of the run.
-    return psutil.Process(os.getppid()).create_time() if "TORCHELASTIC_RUN_ID" in os.environ else time.time()
+    # torchrun keeps running when it restarts the processes of the run; a notebook also keeps running between runs.
+    if "TORCHELASTIC_RUN_ID" in os.environ and not was_forked_by_notebook():
+        return psutil.Process(os.getppid()).create_time()
+    return time.time()
 
 
 def is_switch_on(switch: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
-from research.system.launcher import PARENT_PID, was_launched
+from research.system.launcher import find_launcher
 from research.system.processes import SUPERVISOR_VARIABLE, is_alive
 
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -47,7 +47,7 @@ class SignalWatch:
         self._received_at = 0.0
         self._previous_handlers: dict[signal.Signals, Any] = {}
         # A shell is not a launcher: it often exits while its program keeps running.
-        self._launcher = PARENT_PID if was_launched() else None
+        self._launcher = find_launcher()
         # Id of the study's process that started this one; 0 outside studies.
         self._supervisor = int(os.environ.get(SUPERVISOR_VARIABLE, "0"))
         # torchrun forwards each signal to its processes, which may have received the signal already: Slurm's scancel

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import linecache
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _INSTALLED = ("site-packages", "dist-packages")
 """Names of the folders that contain installed packages."""
 _GENERATED = "torchinductor_"
 """Prefix of the folders in which torch.compile writes generated code."""
+_CELL = "<ipython-input-"
+"""Prefix of the names that IPython gives to cells in a terminal. In a notebook, cells have names of .py files."""
 _CYTHON = (".pyx", ".pxi", ".pxd")
 """Suffixes of Cython sources. The frames of compiled libraries contain such paths, relative to the build folder."""
 _plugins: list[Path] = []
@@ -147,6 +150,8 @@ def describe_plainly(error: BaseException) -> str:
 def is_user_code(filename: str) -> bool:
     """Return whether a source file is the user's own."""
     is_compiled = filename.endswith(_CYTHON) and not Path(filename).exists()
+    if filename.startswith(_CELL):
+        return True
     if filename.startswith("<") or is_compiled:  # code without a source file
         return False
     if _is_below(filename, _plugins):
@@ -166,7 +171,8 @@ def is_midway_code(filename: str) -> bool:
 def hash_user_code(function: object) -> str | None:
     """Return a hash of the file that defines a function or class, or None for Midway's own code.
 
-    For a function that is not defined in a file, the hash of its bytecode is returned.
+    For a function or class in a notebook, the hash of its cell is returned. For a function that is defined neither in a
+    file nor in a cell, the hash of its bytecode is returned.
 
     Raises:
         ValueError: if the source cannot be found.
@@ -180,9 +186,16 @@ def hash_user_code(function: object) -> str | None:
         return None
     if source is not None and Path(source).is_file():
         return hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    code = getattr(function, "__code__", None)
-    if code is None:
+    functions = vars(function).values() if inspect.isclass(function) else (function,)
+    codes = [each.__code__ for each in map(inspect.unwrap, functions) if hasattr(each, "__code__")]
+    cell = (
+        "".join(linecache.getlines(codes[0].co_filename)) if codes else ""
+    )  # IPython stores the source of cells there
+    if cell:
+        return hashlib.sha256(cell.encode()).hexdigest()
+    if not codes or inspect.isclass(function):
         raise ValueError(f"Cannot find the code of {function!r}; define it in a file.")
+    code = codes[0]
     return hashlib.sha256(code.co_code + repr((code.co_consts, code.co_names)).encode()).hexdigest()
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
-from typing import Any
 
-from tqdm import tqdm
-
-from research.system.messages import is_main_process, logger
+from research.system.messages import logger
+from research.system.progress_bar import open_bar
 
 FIRST_MESSAGE_AFTER = 3.0
 """Seconds before the first message."""
@@ -66,16 +64,7 @@ class WaitingProgress:
         self._done = 0
         self._started = time.monotonic()
         self._next_message_at = time.monotonic() + FIRST_MESSAGE_AFTER
-        # disable=None turns the bar off if the output is not a terminal.
-        self._bar: tqdm[Any] = tqdm(
-            total=total,
-            desc=description,
-            unit=unit,
-            delay=FIRST_MESSAGE_AFTER,
-            leave=False,
-            disable=None if is_main_process() else True,
-            dynamic_ncols=True,
-        )
+        self._bar = open_bar(total=total, desc=description, unit=unit, delay=FIRST_MESSAGE_AFTER, leave=False)
 
     def __enter__(self) -> WaitingProgress:
         return self

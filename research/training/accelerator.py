@@ -25,6 +25,7 @@ from accelerate.utils import (
 from research.settings.config import RunConfig
 from research.system.durable import converting_write_errors
 from research.system.launcher import is_switch_on, num_launched_processes, read_request, read_requested_precision
+from research.training.openmp import stop_threads_at_forks
 from research.training.rounds import join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
@@ -75,6 +76,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
             "The launcher enables torch.compile. Pass --compile to run.py instead: edits must compile the model again."
         )
     if accelerator.device.type == "cpu":
+        stop_threads_at_forks()
         torch.set_num_threads(config.num_threads or default_num_threads())
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with such a setting
@@ -120,6 +122,17 @@ def was_restarted() -> bool:
     # Each node counts only its own failures, not restarts caused by another node: gather the answers of all processes.
     count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) + num_earlier_rounds()
     return any(gather_object([count > 0]))
+
+
+def release(accelerator: Accelerator) -> None:
+    """Close the trackers at the end of a run. Processes that were launched together stay connected for another run.
+
+    A single process also clears accelerate's global state: notebook_launcher refuses to start processes from a notebook
+    in which there is such a state.
+    """
+    close_trackers(accelerator)
+    if accelerator.num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def close_trackers(accelerator: Accelerator) -> None:

@@ -53,8 +53,8 @@ class Interruption:
         checkpoints = list_checkpoints(self.directory)
         if checkpoints:
             message += (
-                f"; saved in {checkpoints[-1]}. To continue, add --output_dir {self.directory} --resume auto to the "
-                "same command."
+                f"; saved in {checkpoints[-1]}. To continue, repeat the run with --output_dir {self.directory} and "
+                "--resume auto."
             )
         else:  # while the loop takes steps, a signal always leaves a checkpoint
             model = self.directory / MODEL

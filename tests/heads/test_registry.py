@@ -1,5 +1,8 @@
 """Registry of named classes and functions."""
 
+import sys
+import types
+
 import pytest
 
 from heads import HEADS
@@ -48,3 +51,21 @@ def test_registry_lists_names_in_alphabetical_order() -> None:
     registry.register("b")(int)
     registry.register("a")(str)
     assert (list(registry), len(registry), "a" in registry, "c" in registry) == (["a", "b"], 2, True, False)
+
+
+def define_in_main(name: str) -> type:
+    return type(name, (), {"__module__": "__main__"})
+
+
+def test_registry_replaces_an_entry_that_a_notebook_defines_again_under_another_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry: Registry[type] = Registry("thing")
+    registry.register("a")(define_in_main("First"))
+    with pytest.raises(ValueError, match="'a' is already registered by __main__"):  # a script, which has a file
+        registry.register("a")(define_in_main("Second"))
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook
+    renamed = registry.register("a")(define_in_main("Second"))
+    assert registry["a"] is renamed
+    with pytest.raises(ValueError, match="'a' is already registered by __main__"):
+        registry.register("a")(int)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from research.runner.experiment import run_experiment
+from research.runner.experiment import execute_run
 from research.settings.command_line import Command, parse
 from research.settings.config import RunConfig
 from research.system.errors import is_user_facing
@@ -50,7 +50,7 @@ def expect_refusal(
 
     def run_and_return_message(*arguments: object) -> str:
         with pytest.raises(ValueError) as error_info:  # noqa: PT011 (the callers check the message)
-            run_experiment(parse_config([*valid_flags, *map(str, arguments)]))
+            execute_run(parse_config([*valid_flags, *map(str, arguments)]))
         assert is_user_facing(error_info.value), "a traceback would be shown"
         message = str(error_info.value)
         assert "\n" not in message
@@ -126,7 +126,7 @@ def test_text_of_5_mb_is_accepted(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     path = write_file(tmp_path / "reviews.csv", f"text,label\n{CSV_ROWS}{'good film ' * 500_000},label 0\n")
-    result = run_experiment(parse_config([*valid_flags, f"--data={path}", "--epochs=1", "--max_steps=null"]))
+    result = execute_run(parse_config([*valid_flags, f"--data={path}", "--epochs=1", "--max_steps=null"]))
     assert result["epochs"] == 1
     assert sum(result["rows"].values()) == 41
 
@@ -144,10 +144,10 @@ def test_texts_without_known_tokens_are_counted_and_refused_unless_allowed(
     )
     # The encoder's vocabulary has no ☃. 30 of the 40 rows become training rows.
     with pytest.raises(ValueError, match=r"30 of 30 train rows .*allow_unknown_tokens=true"):
-        run_experiment(parse_config([*valid_flags, f"--data={path}"]))
+        execute_run(parse_config([*valid_flags, f"--data={path}"]))
     assert not (tmp_path / "run").exists()
     allowed = parse_config([*valid_flags, f"--data={path}", "--allow_unknown_tokens=true"])
-    assert run_experiment(allowed)["status"] == "finished"
+    assert execute_run(allowed)["status"] == "finished"
     assert "30 of 30 train rows" in capsys.readouterr().out
 
 
@@ -216,7 +216,7 @@ def test_run_directory_that_cannot_be_created_is_refused(
 def test_refused_settings_do_not_overwrite_an_old_run(valid_flags: list[str], tmp_path: Path) -> None:
     write_file(tmp_path / "run" / "config.yaml", "seed: 7\n")
     with pytest.raises(ValueError, match=r"runs/nothing .*--init_from"):
-        run_experiment(parse_config([*valid_flags, "--overwrite", "--init_from=runs/nothing"]))
+        execute_run(parse_config([*valid_flags, "--overwrite", "--init_from=runs/nothing"]))
     assert (tmp_path / "run" / "config.yaml").read_text() == "seed: 7\n"
 
 
@@ -244,7 +244,7 @@ def test_error_in_user_code_in_the_first_step_keeps_its_traceback_and_deletes_th
         "    def before_step(self, run):\n        first, second = run.clock.step, *[]\n",
     )
     with pytest.raises(ValueError, match=r"unpack \(expected 2, got 1\)") as error_info:
-        run_experiment(parse_config([*valid_flags, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
+        execute_run(parse_config([*valid_flags, f"--plugin={plugin}", "--hook=broken_for_bad_input"]))
     assert not is_user_facing(error_info.value)
     assert not (tmp_path / "run").exists()
     assert f"{tmp_path / 'run'} was deleted" in capsys.readouterr().out
@@ -257,7 +257,7 @@ def test_overwrite_follows_a_symbolic_link(
     write_file(tmp_path / "scratch_disk" / "config.yaml", "seed: 7\n")
     write_file(tmp_path / "scratch_disk" / "predictions" / "old.parquet", "old")
     (tmp_path / "run").symlink_to(tmp_path / "scratch_disk", target_is_directory=True)
-    run_experiment(parse_config([*valid_flags, "--overwrite"]))
+    execute_run(parse_config([*valid_flags, "--overwrite"]))
     assert not (tmp_path / "scratch_disk" / "predictions" / "old.parquet").exists()
     assert (tmp_path / "scratch_disk" / "result.json").exists()
 
@@ -267,7 +267,7 @@ def test_resume_without_a_checkpoint_discards_old_metrics(
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     write_file(tmp_path / "run" / "metrics.jsonl", '{"step": 1, "loss": 9.0}\n')
-    run_experiment(parse_config([*valid_flags, "--resume=auto"]))
+    execute_run(parse_config([*valid_flags, "--resume=auto"]))
     assert "9.0}" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
@@ -279,7 +279,7 @@ def test_rows_skipped_or_counted_as_wrong_are_reported(
     test_rows = "text,label\ngood,label 0\nbad,label 1\ngood bad,label 2\n"  # no training row has label 2
     write_file(tmp_path / "data" / "test.csv", test_rows)
     flags = [*valid_flags, f"--data={tmp_path / 'data'}", "--bad_rows=skip", "--unseen_labels=count_as_wrong"]
-    result = run_experiment(parse_config([*flags, "--overwrite"]))
+    result = execute_run(parse_config([*flags, "--overwrite"]))
     assert result["skipped_rows"] == [{"split": "train", "reason": "empty text", "rows": 1}]
     assert result["rows_counted_as_wrong"] == {"test": 1}
     assert result["rows"]["test"] == 3
@@ -288,7 +288,7 @@ def test_rows_skipped_or_counted_as_wrong_are_reported(
     num_correct = sum(label == prediction for label, prediction in zip(*columns, strict=True))
     assert result["metrics"]["test"]["accuracy"] == pytest.approx(num_correct / 3)
     assert predictions.column("label").to_pylist() == [0, 1, 2]
-    skipped = run_experiment(parse_config([*flags, "--unseen_labels=skip", "--overwrite", "--report=true"]))
+    skipped = execute_run(parse_config([*flags, "--unseen_labels=skip", "--overwrite", "--report=true"]))
     # Rows with unseen labels have no loss, so the setting changes only the accuracy.
     assert skipped["metrics"]["test"]["loss"] == result["metrics"]["test"]["loss"]
     assert skipped["metrics"]["test"]["accuracy"] == pytest.approx(num_correct / 2)

@@ -376,7 +376,7 @@ def test_change_of_weights_that_torch_does_not_track_is_an_error(train: Train, t
     def scale_untracked(run: TrainingRun) -> None:
         embeddings_of(run).data.mul_(1.5)
 
-    with pytest.raises(ValueError, match=r"weights.*encoder.*--cache_features false"):
+    with pytest.raises(ValueError, match=r"weights.*encoder.*cache_features=False"):
         train(tmp_path / "run", CallAfterStep3(scale_untracked), evaluate_every="6st")
 
 

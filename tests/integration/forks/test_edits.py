@@ -114,7 +114,7 @@ def test_fork_of_a_missing_checkpoint_or_run_is_refused(fork: Train, parent: Pat
         fork(step=5)
     with pytest.raises(ValueError, match="not a run directory"):
         fork(fork=str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match=r"Expected --fork runs/<name>@step-400"):
+    with pytest.raises(ValueError, match=r"Expected fork=.runs/<name>@step-400"):
         fork(fork=f"{parent}@half")
 
 

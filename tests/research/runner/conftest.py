@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from research import RunConfig, run_experiment
+from research import RunConfig, RunResult, run_experiment
 from tests.conftest import WORDS
 
-Train = Callable[..., dict[str, Any]]
-"""Type of the fixture `train`: takes a run directory and settings, returns the content of result.json."""
+Train = Callable[..., RunResult]
+"""Type of the fixture `train`: takes a run directory and settings, returns the result."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def train(tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path) -> Train:
         "report": False,
     }
 
-    def run(directory: Path, **changes: Any) -> dict[str, Any]:
+    def run(directory: Path, **changes: Any) -> RunResult:
         num_threads = torch.get_num_threads()
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))

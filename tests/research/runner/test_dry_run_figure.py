@@ -8,7 +8,8 @@ from matplotlib.patches import Rectangle
 
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
-from research.runner.dry_run_figure import MAX_LISTED, MAX_POINTS, timeline_figure
+from research.records.step_figures import MAX_LISTED
+from research.runner.dry_run_figure import MAX_POINTS, timeline_figure
 
 
 def spans_of(bands: Axes) -> list[tuple[float, float]]:

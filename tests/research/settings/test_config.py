@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
+from heads.registry import UnknownNameError
 from research import RunConfig
 from research.settings.config import Choice
 
@@ -43,3 +45,12 @@ def test_choice_must_be_a_name_or_a_mapping(value: Any) -> None:
 def test_choice_as_a_mapping_needs_a_name() -> None:
     with pytest.raises(ValueError, match=r"head .*'name'"):
         Choice.of({"lstm_size": 3}, "head")
+
+
+def test_run_config_suggests_the_nearest_name_for_an_unknown_setting() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"^Unknown setting 'overwite'. Did you mean 'overwrite'\? Settings: .*, lr, "
+    ):
+        RunConfig(overwite=True)  # type: ignore[call-arg]
+    with pytest.raises(UnknownNameError, match="'encoder'"):
+        dataclasses.replace(RunConfig(), encodr="tiny")  # type: ignore[call-arg]

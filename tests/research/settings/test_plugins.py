@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from heads import HEADS
 from research.settings.plugins import check_plugins, hash_plugins, import_plugins
 from research.system.user_code import describe, is_user_code
 
@@ -109,3 +110,18 @@ def test_hash_plugins_returns_file_hashes(working_directory: Path) -> None:
     plugins = ["mine.py", "midway_test_module", "midway_test_folder"]
     import_plugins(plugins)
     assert hash_plugins(plugins) == dict.fromkeys(plugins[:2], hashlib.sha256(content).hexdigest())
+
+
+def test_plugin_file_is_imported_again_if_it_has_changed(working_directory: Path) -> None:
+    file = working_directory / "changing.py"
+    code = "from heads import Head, register_head\n\n@register_head('changing')\nclass Mine(Head):\n    version = "
+    with HEADS.isolated():
+        file.write_text(f"{code}1\n")
+        import_plugins(["changing.py"])
+        first = HEADS["changing"]
+        file.write_text(f"{code}22\n")
+        import_plugins(["changing.py"])
+        second = HEADS["changing"]
+        import_plugins(["changing.py"])
+        assert HEADS["changing"] is second
+    assert (vars(first)["version"], vars(second)["version"]) == (1, 22)

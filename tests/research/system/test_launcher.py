@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from research.system.launcher import (
     PROCESS_COUNT_VARIABLES,
     LaunchRequest,
     check_launch,
+    find_launcher,
     is_switch_on,
     num_launched_processes,
     parse_launch,
+    was_forked_by_notebook,
     was_launched,
 )
 from tests.conftest import ROOT
@@ -120,3 +123,11 @@ def test_was_launched_recognises_variables_of_launchers(monkeypatch: pytest.Monk
     assert not was_launched()
     monkeypatch.setenv(name, "no")
     assert was_launched()
+
+
+def test_find_launcher_is_the_parent_if_there_is_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACCELERATE_DYNAMO_BACKEND", raising=False)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert find_launcher() is None
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert (find_launcher(), was_forked_by_notebook()) == (os.getppid(), False)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import linecache
 import math
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +182,25 @@ def test_hash_of_user_code_without_a_file_depends_on_constants(tmp_path: Path) -
     assert hashes[0] == hashes[2] != hashes[1]
     with pytest.raises(ValueError, match="sqrt"):
         hash_user_code(math.sqrt)
+
+
+def run_cell(monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> dict[str, Any]:
+    """Run code as IPython runs a cell, with its source in `linecache`, and return the names that it defines."""
+    monkeypatch.setitem(linecache.cache, name, (len(code), None, code.splitlines(keepends=True), name))
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(code, name, "exec"), vars(main))
+    return vars(main)
+
+
+def test_hash_of_code_in_a_notebook_depends_on_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = []
+    for run, number in enumerate((1, 2, 1)):
+        code = f"class Mine:\n    def method(self):\n        return {number}\n\ndef f(): return 0\n"
+        names = run_cell(monkeypatch, f"<ipython-input-{run}-0>", code)
+        hashes.append(hash_user_code(names["Mine"]))
+        assert hash_user_code(names["f"]) == hashes[-1]
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert is_user_code("<ipython-input-0-0>")
+    with pytest.raises(ValueError, match=r"Empty.*define it in a file"):
+        hash_user_code(run_cell(monkeypatch, "<ipython-input-3-0>", "class Empty: pass")["Empty"])

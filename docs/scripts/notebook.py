@@ -1,0 +1,61 @@
+"""Run docs/tutorial.ipynb and store its outputs: python docs/scripts/notebook.py.
+
+The stored outputs contain nothing that depends on the machine except numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+NOTEBOOK = Path(__file__).parents[1] / "tutorial.ipynb"
+CELL_TIMEOUT = 300
+"""Maximum seconds for one cell."""
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    # Without ipywidgets, runs print lines instead of progress bars, and tqdm warns.
+    "PYTHONWARNINGS": "ignore:IProgress not found",
+}
+
+
+def run_notebook(notebook: NotebookNode, folder: Path) -> None:
+    """Run all cells of a notebook, and replace its outputs.
+
+    Args:
+        notebook: the notebook.
+        folder: working directory of the cells.
+    Raises:
+        CellExecutionError: if a cell fails that does not have the tag raises-exception.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    # Cells that start commands find the Python that runs the notebook, as in an activated environment.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    client.execute(env={**os.environ, **ENVIRONMENT, "PATH": path, "MIDWAY_CACHE": str(folder / "cache")})
+
+
+def main() -> int:
+    """Run the notebook in an empty folder, and store it with its outputs."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    metadata = dict(notebook.metadata)
+    with tempfile.TemporaryDirectory() as folder:
+        run_notebook(notebook, Path(folder))
+    notebook.metadata = metadata  # without the versions that the kernel reports
+    nbformat.write(notebook, NOTEBOOK)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

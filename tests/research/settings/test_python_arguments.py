@@ -1,0 +1,52 @@
+"""Flags in messages become Python arguments."""
+
+import pytest
+
+from heads.registry import UnknownNameError
+from research.settings.python_arguments import name_arguments, name_arguments_in
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("or replace it with --overwrite.", "or replace it with overwrite=True."),
+        ("continue the run with --resume auto, or", 'continue the run with resume="auto", or'),
+        ("Choose another --name or --output_dir.", "Choose another name or output_dir."),
+        ("with --output_dir runs/a and --resume auto.", 'with output_dir="runs/a" and resume="auto".'),
+        ("--overwrite deletes --init_from runs/a.", 'overwrite=True deletes init_from="runs/a".'),
+        ("Lower --micro_batch_size (now 8; the result", "Lower micro_batch_size (now 8; the result"),
+        ("or --max_length (now 128), or", "or max_length (now 128), or"),
+        ("--max_length 128, got", "max_length=128, got"),
+        ("set --lr 1e-4 or --lr=0.5.", "set lr=0.0001 or lr=0.5."),
+        ("lower --lr, or pass --on_nonfinite skip.", 'lower lr, or pass on_nonfinite="skip".'),
+        ("--allow_padding_sensitive true to train anyway", "allow_padding_sensitive=True to train anyway"),
+        ("omit --cache_features false.", "omit cache_features=False."),
+        ("--compile needs a C++ compiler", "compile=True needs a C++ compiler"),
+        ("--peft keeps them frozen; --peft lora", 'peft keeps them frozen; peft="lora"'),
+        ("--fork runs/a: no checkpoint", 'fork="runs/a": no checkpoint'),
+        ("for --fork, RUN or RUN@step-N.", "for fork, RUN or RUN@step-N."),
+        ("--freeze encoder.layer[:2],name:head.x, or", 'freeze=["encoder.layer[:2]", "name:head.x"], or'),
+        ("--data './my data'.", 'data="./my data".'),
+        ("--timeline {at: 12st, unfreeze: encoder}.", 'timeline=[{"at": "12st", "unfreeze": "encoder"}].'),
+        ("--max_steps null", "max_steps=None"),
+        ("--head.lstm_size 128.", 'head={"name": ..., "lstm_size": 128}.'),
+        ("--head.lstm_size is not", 'head={"name": ..., "lstm_size": ...} is not'),
+        ("--hook.ema.decay needs --hook ema.", 'hook=[{"name": "ema", "decay": ...}] needs hook=["ema"].'),
+        ("(see --list encoders) or --dry_run", "(see --list encoders) or --dry_run"),
+        ("accelerate launch --num_processes 2", "accelerate launch --num_processes 2"),
+    ],
+)  # fmt: skip
+def test_name_arguments_in_replaces_flags_of_settings(message: str, expected: str) -> None:
+    assert name_arguments_in(message) == expected
+
+
+def test_name_arguments_keeps_the_class_and_shortens_the_traceback() -> None:
+    try:
+        raise UnknownNameError("Unknown flag; use --overwrite.")
+    except UnknownNameError as error:
+        named = name_arguments(error)
+    assert (type(named), str(named), named.__traceback__) == (
+        UnknownNameError,
+        "Unknown flag; use overwrite=True.",
+        None,
+    )

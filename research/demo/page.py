@@ -70,7 +70,10 @@ def _add_single_input(saved: SavedModel, examples: Sequence[tuple[str, ...]]) ->
 
     with gr.Row():
         with gr.Column():
-            boxes = [gr.Textbox(label=column, lines=4, max_lines=12) for column in saved.inputs.text_columns]
+            boxes = [
+                gr.Textbox(label=column, lines=4, max_lines=12, elem_id=f"text-{index}")
+                for index, column in enumerate(saved.inputs.text_columns)
+            ]
             button = gr.Button("Predict", variant="primary", elem_id="predict")
             if examples:
                 gr.Examples([list(example) for example in examples], boxes)
@@ -91,7 +94,7 @@ def _add_rows(saved: SavedModel) -> None:
         return render_table(predict_rows(saved, rows))
 
     each_line = "two texts per line, separated by a tab" if saved.inputs.has_pairs else "one text per line"
-    pasted = gr.Textbox(label=f"Rows: {each_line}", lines=6, max_lines=16)
+    pasted = gr.Textbox(label=f"Rows: {each_line}", lines=6, max_lines=16, elem_id="rows")
     button = gr.Button("Predict rows", variant="primary", elem_id="predict-rows")
     table = gr.HTML(elem_id="table")
     button.click(predict, pasted, table, **_QUEUE)

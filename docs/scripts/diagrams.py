@@ -13,7 +13,9 @@ PICTURES = ROOT / "docs" / "pictures"
 SUMMARIES = {
     "scripts": "command lines",
     "studies": "many runs, compared",
+    "demo": "a page to try a model",
     "runner": "one run: settings to result",
+    "inference": "predictions of a saved model",
     "report": "report.html of a run",
     "hooks": "hooks that come with Midway",
     "features": "stored hidden states",

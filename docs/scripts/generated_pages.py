@@ -10,7 +10,9 @@ from metrics_page import metrics_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import settings_page, study_settings_page, verify_settings_page
+from settings_pages import model_script_page, settings_page, study_settings_page, verify_settings_page
+
+from research.demo.settings import DemoSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,12 +25,18 @@ def _contributing() -> str:
     return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
+def _demo_settings() -> str:
+    purpose = "`demo.py RUN` serves a web page that classifies texts with a trained model."
+    return model_script_page("demo.py", purpose, DemoSettings)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "changelog.md": _changelog,
     "contributing.md": _contributing,
     "reference/settings.md": settings_page,
     "reference/study-settings.md": study_settings_page,
     "reference/verify-resume.md": verify_settings_page,
+    "reference/demo.md": _demo_settings,
     "reference/metrics.md": metrics_page,
     **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},
 }

@@ -7,9 +7,10 @@ import re
 import pytest
 from metrics_page import metrics_page
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import settings_page, study_settings_page, verify_settings_page
+from settings_pages import model_script_page, settings_page, study_settings_page, verify_settings_page
 from site_text import link_settings
 
+from research.demo.settings import DemoSettings
 from research.settings.config import RunConfig
 from research.settings.declarations import declarations
 from research.settings.flags import INSPECTION_FLAGS
@@ -29,6 +30,12 @@ def test_every_setting_has_one_anchor() -> None:
     assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())
+
+
+def test_page_of_model_script_describes_its_own_and_the_shared_settings() -> None:
+    page = model_script_page("demo.py", "`demo.py` serves a page.", DemoSettings)
+    assert set(declarations(DemoSettings)) <= set(anchors(page))
+    assert "a run directory, its model/ or best/ folder" in page
 
 
 def test_setting_is_described_as_declared() -> None:

@@ -76,8 +76,8 @@ def _add_single_input(saved: SavedModel, examples: Sequence[tuple[str, ...]]) ->
             if examples:
                 gr.Examples([list(example) for example in examples], boxes)
         with gr.Column():
-            scores = gr.HTML(render_message("The prediction appears here."), elem_id="scores", padding=True)
-    tokens = gr.HTML(elem_id="tokens")
+            scores = gr.HTML(render_message("The prediction appears here."), elem_id="scores")
+            tokens = gr.HTML(elem_id="tokens")
     gr.on([button.click, *(box.submit for box in boxes)], predict, boxes, [scores, tokens], **_QUEUE)
 
 

@@ -125,7 +125,7 @@ def _legend(explanation: Explanation, task: Task) -> Iterable[Markup]:
     item = Markup('<li><span class="swatch {}"></span>{}</li>')
     name = task.label_names[explanation.output]
     if explanation.is_attention:
-        yield item.format("for", "attention weights of the head: a darker token has a larger weight")
+        yield item.format("for", "attention weights of the head: the stronger the colour, the larger the weight")
     elif task.labels_are_numbers:
         yield item.format("for", f"gradient x input: raises {name}")
         yield item.format("against", f"gradient x input: lowers {name}")

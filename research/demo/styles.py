@@ -1,11 +1,12 @@
 """Style of the page, for light and dark colours."""
 
 CSS = """
-.gradio-container > main { max-width: 1100px; margin: 0 auto; }
+.html-container { padding: 0 !important; }
 .facts-block h1 { font-size: 1.5rem; font-weight: 600; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-.facts { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 0; }
+.facts { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 0 0 .5rem; }
 .facts div { display: flex; gap: .4rem; min-width: 0; }
-.facts dt, .message, .note, .prediction span, .legend { opacity: .7; }
+.facts dt, .message, .note, .prediction span, .legend li {
+  color: color-mix(in srgb, var(--body-text-color) 70%, transparent); }
 .facts dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 .message, .note { margin: 0; }
 .note { font-size: .9rem; margin-top: .5rem; }

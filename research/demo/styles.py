@@ -1,6 +1,7 @@
 """Style of the page, for light and dark colours."""
 
 CSS = """
+.gradio-container main { width: 100%; max-width: 1280px; margin: 0 auto; }
 .html-container { padding: 0 !important; }
 .facts-block h1 { font-size: 1.5rem; font-weight: 600; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 .facts { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 0 0 .5rem; }
@@ -34,12 +35,16 @@ CSS = """
 .swatch.for { background: rgb(59 130 246 / 65%); }
 .swatch.against { background: rgb(249 115 22 / 65%); }
 .swatch.truncated { background: var(--body-text-color); opacity: .45; }
-.rows { overflow-x: auto; max-height: 36rem; }
-.rows table { border-collapse: collapse; width: 100%; }
-.rows th, .rows td { border-bottom: 1px solid var(--border-color-primary); padding: .35rem .6rem; text-align: left;
-  vertical-align: top; }
-.rows th { position: sticky; top: 0; background: var(--background-fill-primary); }
-.rows .text { min-width: 14rem; overflow-wrap: anywhere; }
-.rows .prediction { font-size: inherit; font-weight: 600; }
-.rows .number { text-align: right; font-variant-numeric: tabular-nums; }
+#table .rows { overflow-x: auto; max-height: 36rem; border: 1px solid var(--border-color-primary);
+  border-radius: .4rem; }
+#table table { border-collapse: collapse; width: 100%; margin: 0; }
+#table table, #table thead, #table tbody, #table tr { border: 0; }
+#table th, #table td { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: .35rem .6rem;
+  text-align: left; vertical-align: top; }
+#table tr:last-child td { border-bottom: 0; }
+#table th { position: sticky; top: 0; background: var(--background-fill-primary); white-space: nowrap; }
+#table .text { min-width: 12rem; overflow-wrap: anywhere; }
+#table .prediction { font-size: inherit; font-weight: 600; }
+#table .number { text-align: right; font-variant-numeric: tabular-nums; }
+#table .download { display: inline-block; margin-top: .5rem; padding: 0; }
 """

@@ -51,13 +51,25 @@ class AttentionHead(Head):
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch labels"]:
         """See `Head.forward`."""
-        batch, _, hidden = hidden_states.shape
-        width = hidden // self.num_heads
-        split_shape = (self.num_heads, width)  # a token's features, divided evenly among the attention heads
+        weights = self._attention(hidden_states, attention_mask).to(hidden_states.dtype)
+        features = hidden_states.unflatten(-1, (self.num_heads, -1))  # [batch, seq, heads, width]
+        pooled = torch.einsum("bhqs,bshw->bqhw", weights, features)
+        return self.out(self.dropout(pooled.reshape(len(pooled), -1)))
+
+    def token_weights(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch seq"]:
+        """Return the attention weights, averaged over attention heads and queries."""
+        return self._attention(hidden_states, attention_mask).mean(dim=(1, 2))
+
+    def _attention(
+        self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+    ) -> Float[Tensor, "batch heads queries seq"]:
+        """Return the attention weights of each attention head and query, in float32."""
+        # A token's features are divided evenly among the attention heads.
+        split_shape = (self.num_heads, hidden_states.shape[-1] // self.num_heads)
         keys = self.key(hidden_states).tanh().unflatten(-1, split_shape)  # [batch, seq, heads, width]
         queries = self.queries.unflatten(-1, split_shape).to(keys.dtype)  # [queries, heads, width]
-        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / width**0.5  # [batch, heads, queries, seq]
+        scores = torch.einsum("bshw,qhw->bhqs", keys, queries) / split_shape[1] ** 0.5  # [batch, heads, queries, seq]
         weights = masked_softmax(scores.flatten(1, 2), attention_mask)  # [batch, heads * queries, seq]
-        weights = weights.unflatten(1, (self.num_heads, -1)).to(hidden_states.dtype)
-        pooled = torch.einsum("bhqs,bshw->bqhw", weights, hidden_states.unflatten(-1, split_shape))
-        return self.out(self.dropout(pooled.reshape(batch, -1)))
+        return weights.unflatten(1, (self.num_heads, -1))

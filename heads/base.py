@@ -55,6 +55,23 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def token_weights(
+        self,
+        hidden_states: Any,
+        attention_mask: Int[Tensor, "batch seq"],
+    ) -> Float[Tensor, "batch seq"] | None:
+        """Return the weight with which each token enters the logits, for display; None if there are no such weights.
+
+        A head that pools tokens with weights may override this method.
+
+        Args:
+            hidden_states: see `forward`.
+            attention_mask: see `forward`.
+        Returns:
+            Weights, which sum to 1 over the tokens of a row and are 0 on padding, [batch, seq]; or None.
+        """
+        return None
+
 
 HEADS: Registry[type[Head]] = Registry("head", Head)
 register_head = HEADS.register

@@ -105,14 +105,19 @@ def _put_in_frame_if_narrow(content: str, width: int, height: int) -> str:
     return f'<!DOCTYPE html><html><head></head><body style="margin: 0">{frame}</body></html>'
 
 
-def _run_chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run Chromium with a folder for its user data. The last of the arguments is the path of the page to open."""
+def chromium_command(profile: str) -> list[str]:
+    """Return the command that starts headless Chromium with a folder for its user data."""
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += ["--enable-logging=stderr", f"--user-data-dir={profile}"]
+    command += [f"--user-data-dir={profile}"]
     if os.geteuid() == 0:
         command.append("--no-sandbox")  # Chromium refuses to start as root otherwise
+    return command
+
+
+def _run_chromium(profile: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Chromium with a folder for its user data. The last of the arguments is the path of the page to open."""
     *options, page = arguments
-    command += [*map(str, options), Path(page).resolve().as_uri()]
+    command = [*chromium_command(profile), "--enable-logging=stderr", *map(str, options), Path(page).resolve().as_uri()]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG_LIMIT)

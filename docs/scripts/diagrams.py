@@ -14,6 +14,7 @@ SUMMARIES = {
     "scripts": "command lines",
     "studies": "many runs, compared",
     "export": "models for other programs",
+    "demo": "a page to try a model",
     "runner": "one run: settings to result",
     "report": "report.html of a run",
     "hooks": "hooks that come with Midway",

@@ -9,17 +9,9 @@ from pathlib import Path
 from metrics_page import metrics_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from model_script_pages import MODEL_SCRIPTS, page_of
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import (
-    export_settings_page,
-    model_script_page,
-    settings_page,
-    study_settings_page,
-    verify_settings_page,
-)
-
-from research.inference.evaluate import EvaluateSettings
-from research.runner.calibrate import CalibrateSettings
+from settings_pages import settings_page, study_settings_page, verify_settings_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,26 +24,14 @@ def _contributing() -> str:
     return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
-def _calibrate_settings() -> str:
-    purpose = "`calibrate.py` [calibrates](../how-to/calibrate.md) the model of a finished run."
-    return model_script_page("calibrate.py", purpose, CalibrateSettings)
-
-
-def _evaluate_settings() -> str:
-    purpose = "`evaluate.py` [evaluates a trained model on other data](../how-to/evaluate-on-other-data.md)."
-    return model_script_page("evaluate.py", purpose, EvaluateSettings)
-
-
 PAGES: dict[str, Callable[[], str]] = {
     "changelog.md": _changelog,
     "contributing.md": _contributing,
     "reference/settings.md": settings_page,
     "reference/study-settings.md": study_settings_page,
     "reference/verify-resume.md": verify_settings_page,
-    "reference/export.md": export_settings_page,
-    "reference/calibrate.md": _calibrate_settings,
-    "reference/evaluate.md": _evaluate_settings,
     "reference/metrics.md": metrics_page,
+    **{f"reference/{name}.md": partial(page_of, name) for name in MODEL_SCRIPTS},
     **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},
 }
 """For each generated page, its path below docs/ and the function that returns its text."""

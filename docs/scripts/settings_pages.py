@@ -14,7 +14,6 @@ import docstring_parser
 import yaml
 from site_text import code, heading, link_settings
 
-from research.export.settings import ExportSettings
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.flags import InspectionSettings, setting_types
@@ -88,16 +87,6 @@ def verify_settings_page() -> str:
     )
 
 
-def export_settings_page() -> str:
-    """Return the page of export.py's settings."""
-    purpose = (
-        "`export.py` writes a trained model into a folder that does not need Midway; see "
-        "[Share a model](../how-to/share-a-model.md). A setting whose description starts with a format is refused for "
-        "other formats."
-    )
-    return model_script_page("export.py", purpose, ExportSettings)
-
-
 def model_script_page(script: str, purpose: str, group: type[ModelScriptSettings]) -> str:
     """Return the page of the settings of a script that uses a trained model.
 
@@ -146,7 +135,12 @@ def _anchor(group: type) -> str:
 
 def _group_section(group: type, *, is_run_setting: bool = False, anchor_prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
-    descriptions = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
+    # docstring_parser finds only the docstrings in a class's own body, without those of inherited settings.
+    descriptions = {
+        item.arg_name: item.description or ""
+        for base in group.__mro__[:-1]
+        for item in docstring_parser.parse_from_object(base).params
+    }
     kinds, defaults = typing.get_type_hints(group), group()
     for name, declared in declarations(group).items():
         yield heading(3, code(f"--{name}"), anchor_prefix + name)

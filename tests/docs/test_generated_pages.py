@@ -6,11 +6,11 @@ import re
 
 import pytest
 from metrics_page import metrics_page
+from model_script_pages import MODEL_SCRIPTS, page_of
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import export_settings_page, settings_page, study_settings_page, verify_settings_page
+from settings_pages import settings_page, study_settings_page, verify_settings_page
 from site_text import link_settings
 
-from research.export.settings import ExportSettings
 from research.settings.config import RunConfig
 from research.settings.declarations import declarations
 from research.settings.flags import INSPECTION_FLAGS
@@ -30,7 +30,13 @@ def test_every_setting_has_one_anchor() -> None:
     assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())
-    assert set(declarations(ExportSettings)) <= set(anchors(export_settings_page()))
+
+
+@pytest.mark.parametrize("name", MODEL_SCRIPTS)
+def test_page_of_model_script_describes_its_own_and_the_shared_settings(name: str) -> None:
+    page = page_of(name)
+    assert set(declarations(MODEL_SCRIPTS[name].settings)) <= set(anchors(page))
+    assert "a run directory, its model/ or best/ folder" in page
 
 
 def test_setting_is_described_as_declared() -> None:

@@ -36,6 +36,20 @@ def test_attention_head_splits_features_among_its_attention_heads() -> None:
     assert head(HIDDEN_STATES, MASK).item() == pytest.approx(pooled[0] + 100 * pooled[1])
 
 
+def test_token_weights_are_attention_weights_averaged_over_attention_heads() -> None:
+    head = AttentionHead(ENCODER_SPEC, 1, num_heads=2).eval()
+    head.key.weight.data, head.key.bias.data = torch.eye(2), torch.zeros(2)
+    head.queries.data = torch.tensor([[1.0, 1.0]])
+    shares = []  # of the second token (3, 4) in each attention head; the first token is (1, -2)
+    for first, second in ((1.0, 3.0), (-2.0, 4.0)):
+        weights = [math.exp(math.tanh(value)) for value in (first, second)]
+        shares.append(weights[1] / sum(weights))
+    share = sum(shares) / 2
+    weights = head.token_weights(HIDDEN_STATES, MASK)[0]
+    assert weights[MASK[0] == 1].tolist() == pytest.approx([1 - share, share])
+    assert weights[MASK[0] == 0].eq(0).all()
+
+
 def test_attention_head_rejects_num_heads_that_do_not_divide_the_hidden_size() -> None:
     with pytest.raises(ValueError, match=r"num_heads.* 2; got 3"):
         AttentionHead(ENCODER_SPEC, 1, num_heads=3)

@@ -97,6 +97,17 @@ def test_head_gives_one_logit_per_label(variant: Variant) -> None:
     assert logits.dtype == torch.float32
 
 
+def test_token_weights_sum_to_one_over_the_tokens_of_a_row(variant: Variant) -> None:
+    head = build_head(variant).eval()
+    states = random_hidden_states(head, 2, 7)
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0, 0], [0, 1, 1, 0, 1, 1, 1]])
+    weights = head.token_weights(tuple(states) if head.wants == "all_hidden_states" else states[0], mask)
+    assert (weights is not None) == (variant.name == "attention")
+    if weights is not None:
+        torch.testing.assert_close(weights.sum(dim=1), torch.ones(2))
+        assert weights[mask == 0].eq(0).all()
+
+
 def test_head_propagates_gradients_to_all_parameters_and_the_last_hidden_state(variant: Variant) -> None:
     head = build_head(variant).eval()
     states = [state.requires_grad_() for state in random_hidden_states(head, 4, 7)]

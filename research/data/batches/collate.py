@@ -96,6 +96,25 @@ class Collator:
         """
         self._compute_room(self.max_length)  # raises the error
 
+    def locate_tokens(self, num_tokens: Sequence[int]) -> list[tuple[Ids, slice]]:
+        """Return which tokens of a row are kept, and where they are in the model's inputs.
+
+        Args:
+            num_tokens: number of tokens of each text of the row, without special tokens.
+        Returns:
+            For each text, the indices of its kept tokens, and the slice of the row's inputs (without padding) that
+            contains them.
+        """
+        positions = [range(count) for count in (*num_tokens, 0)[:2]]
+        first, second = self._truncate_row(positions[0], positions[1], self._compute_room(None))
+        start_of_first = len(self._special.prefix)
+        start_of_second = start_of_first + len(first) + len(self._special.between)
+        places = [
+            (first, slice(start_of_first, start_of_first + len(first))),
+            (second, slice(start_of_second, start_of_second + len(second))),
+        ]
+        return places[: len(num_tokens)]
+
     def _compute_room(self, max_length: int | None) -> int:
         """Return the number of tokens that a row has room for, excluding special tokens.
 

@@ -134,6 +134,24 @@ def test_truncation_of_pairs_shortens_the_longer_text_first(
     assert batch.inputs["token_type_ids"].tolist() == [[0] * (kept_lengths[0] + 2) + [1] * (kept_lengths[1] + 1)]
 
 
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
+def test_locate_tokens_returns_the_places_of_kept_tokens(
+    minilm_tokenizer: PreTrainedTokenizerBase, truncation: Any, pair: bool
+) -> None:
+    texts = [TEXTS, SECOND_TEXTS] if pair else [TEXTS]
+    collate = Collator(minilm_tokenizer, TASK, max_length=13, truncation=truncation, pair=pair)
+    rows = tokenized_rows(minilm_tokenizer, *texts)
+    inputs = collate(rows).inputs["input_ids"]
+    columns = [rows[name] for name in ("input_ids", "pair_ids") if name in rows]
+    for row, ids in enumerate(zip(*columns, strict=True)):
+        places = collate.locate_tokens([len(text_ids) for text_ids in ids])
+        for text_ids, (kept, part) in zip(ids, places, strict=True):
+            assert inputs[row, part].tolist() == [text_ids[index] for index in kept]
+        num_special = 3 if pair else 2
+        assert sum(len(kept) for kept, _ in places) == min(sum(map(len, ids)), 13 - num_special)
+
+
 def test_collator_settings_can_change_between_batches(minilm_tokenizer: PreTrainedTokenizerBase) -> None:
     collate = Collator(minilm_tokenizer, TASK, max_length=8, truncation="head", pair=False)
     rows: dict[str, list[Any]] = {"id": [0], "input_ids": [list(range(10, 20))], "label": [1]}

@@ -1,0 +1,32 @@
+"""What a page says about its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from research.inference.saved_model import SavedModel
+from research.records.results import read_result
+from research.settings.run_files import CONFIG
+
+
+def model_name(saved: SavedModel) -> str:
+    """Return the name of the model: that of its run directory or, if it is not in one, of its folder."""
+    return (saved.run or saved.folder).resolve().name
+
+
+def describe_model(saved: SavedModel) -> list[tuple[str, str]]:
+    """Return facts about a model, each with its name. Data and test metric are known only in a run directory."""
+    assert saved.model.config.encoder is not None
+    facts = [("head", saved.model.config.head), ("encoder", saved.model.config.encoder.model_type)]
+    if saved.run is None:
+        return facts
+    settings: dict[str, Any] = yaml.safe_load((saved.run / CONFIG).read_text(encoding="utf-8"))
+    facts[1] = ("encoder", settings["encoder"])
+    facts.append(("data", settings["data"]))
+    metric = saved.task.metrics[0].name
+    value = (read_result(saved.run) or {}).get("metrics", {}).get("test", {}).get(metric)
+    if value is not None:
+        facts.append((f"test {metric.replace('_', ' ')}", f"{value:.4f}"))
+    return facts

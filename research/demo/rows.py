@@ -1,0 +1,43 @@
+"""Rows that are pasted into the page, and their predictions as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from research.inference.saved_model import SavedModel
+
+
+def parse_rows(pasted: str, *, has_pairs: bool) -> list[tuple[str, ...]]:
+    """Return the rows of a pasted text, one per line. Blank lines are skipped.
+
+    Args:
+        pasted: the text.
+        has_pairs: whether each line holds two texts, separated by a tab.
+    Raises:
+        ValueError: if there are no rows, or a line of pairs does not hold two texts.
+    """
+    rows: list[tuple[str, ...]] = []
+    for number, line in enumerate(pasted.splitlines(), 1):
+        if not line.strip():
+            continue
+        row = tuple(line.split("\t")) if has_pairs else (line,)
+        if has_pairs and len(row) != 2:
+            raise ValueError(f"Expected two texts separated by a tab in line {number}; found {len(row)}.")
+        rows.append(row)
+    if not rows:
+        raise ValueError("Paste at least one row, then predict again.")
+    return rows
+
+
+def predict_rows(saved: SavedModel, rows: list[tuple[str, ...]]) -> pd.DataFrame:
+    """Return the predictions for rows as `SavedModel.predict` does, with the labels of a multi-label model joined."""
+    from research.inference.prediction_columns import PREDICTION
+
+    texts = [(row[0], row[1]) for row in rows] if saved.inputs.has_pairs else [row[0] for row in rows]
+    table = saved.predict(texts)  # type: ignore[arg-type]
+    if saved.task.several_per_row:
+        table[PREDICTION] = [", ".join(names) for names in table[PREDICTION]]
+    return table

@@ -1,0 +1,8 @@
+"""experiments/demo.py as a module of the package."""
+
+import sys
+
+from research.demo.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

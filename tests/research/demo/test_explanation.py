@@ -1,0 +1,130 @@
+"""Which tokens the model sees, and how much each counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import CanineTokenizer
+
+from heads import Head, register_head
+from heads.masking import masked_mean
+from research.demo.explanation import Explanation, explain
+from research.inference.saved_model import SavedModel
+from research.inference.scorer import Scorer
+from tests.research.demo.conftest import BuildModel
+
+LONG = "the film was very good and the plot was bad, dull, poor, cold and fine"
+PAIR = ("the film was very good and the plot was warm", "a very dull film")
+
+
+def kept_text_ids(saved: SavedModel, explanation: Explanation) -> list[int]:
+    """Return the token ids of the kept characters of all texts, with the special tokens around them."""
+    special = saved.tokenizer.convert_tokens_to_ids
+    ids = [special("[CLS]")]
+    for text in explanation.texts:
+        kept = [text.text[token.start : token.stop] for token in text.tokens if token.score is not None]
+        ids += [special(word) for word in kept] + [special("[SEP]")]
+    return ids
+
+
+@pytest.mark.parametrize("texts", [(LONG,), PAIR], ids=["text", "pair"])
+@pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
+def test_explain_keeps_the_tokens_that_the_model_sees(
+    build_saved_model: BuildModel, truncation: str, texts: tuple[str, ...]
+) -> None:
+    saved = build_saved_model(truncation=truncation, pair=len(texts) == 2)
+    scorer = Scorer(saved)
+    inputs = scorer.collate(scorer.tokenize([texts]), [0]).inputs
+    explanation = explain(saved, texts)
+    seen = inputs["input_ids"][0][inputs["attention_mask"][0] == 1].tolist()
+    assert kept_text_ids(saved, explanation) == seen
+    scores = [token.score for text in explanation.texts for token in text.tokens]
+    assert None in scores, "no token is truncated"
+    np.testing.assert_allclose(explanation.logits, scorer([texts]), atol=1e-6)
+
+
+@pytest.mark.parametrize("texts", [(LONG,), PAIR], ids=["text", "pair"])
+def test_explain_returns_attention_weights_that_sum_to_one(
+    build_saved_model: BuildModel, texts: tuple[str, ...]
+) -> None:
+    explanation = explain(build_saved_model(head="attention", pair=len(texts) == 2), texts)
+    scores = [token.score or 0.0 for text in explanation.texts for token in text.tokens]
+    assert explanation.is_attention
+    assert min(scores) >= 0
+    assert explanation.special_score > 0
+    assert sum(scores) + explanation.special_score == pytest.approx(1)
+
+
+@pytest.mark.parametrize("head", ["mean", "lstm"])
+def test_explain_returns_the_derivative_with_respect_to_the_scale_of_an_embedding(
+    build_saved_model: BuildModel, head: str
+) -> None:
+    saved = build_saved_model(head=head)
+    saved.model.double()
+    words = ["the", "film", "was", "very", "dull"]
+    explanation = explain(saved, [" ".join(words)])
+    assert not explanation.is_attention
+    assert explanation.output == int(explanation.logits.argmax())
+    embeddings = saved.model.encoder.get_input_embeddings().weight
+
+    def logit(word: str, scale: float) -> float:
+        row = saved.tokenizer.convert_tokens_to_ids(word)
+        original = embeddings[row].clone()
+        with torch.no_grad():
+            embeddings[row] *= scale
+            inputs = saved.tokenizer([" ".join(words)], return_tensors="pt")
+            result = saved.model(**inputs).logits[0, explanation.output].item()
+            embeddings[row] = original
+        return float(result)
+
+    # Each word occurs once, so scaling its embedding changes the logit by gradient x input, to first order.
+    step = 1e-4
+    expected = [(logit(word, 1 + step) - logit(word, 1 - step)) / (2 * step) for word in words]
+    scores = [token.score for token in explanation.texts[0].tokens]
+    assert max(abs(value) for value in expected) > 1e-3
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_explain_shows_the_tokens_of_a_tokenizer_without_positions(build_saved_model: BuildModel) -> None:
+    saved = build_saved_model(max_length=6)
+    tokenizer = CanineTokenizer()
+    assert not tokenizer.is_fast
+    saved.model.encoder.resize_token_embeddings(60_000)
+    saved = dataclasses.replace(saved, tokenizer=tokenizer)
+    assert tokenizer("ab", add_special_tokens=False)["input_ids"] == [97, 98]
+    explanation = explain(saved, ["abcdefg"])
+    assert not explanation.has_positions
+    assert explanation.texts[0].text == "a b c d e f g"
+    shown = [(token.start, token.stop, token.score is not None) for token in explanation.texts[0].tokens]
+    assert shown == [(2 * index, 2 * index + 1, index < 2 or index > 4) for index in range(7)]
+
+
+@register_head("weighted_for_demo")
+class WeightedHead(Head):
+    """A head that returns `weights` as its token weights."""
+
+    weights: Any = None
+
+    def __init__(self, encoder: Any, num_labels: int) -> None:
+        super().__init__()
+        self.out = torch.nn.Linear(encoder.hidden_size, num_labels)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.out(masked_mean(hidden_states, attention_mask))
+
+    def token_weights(self, hidden_states: Tensor, attention_mask: Tensor) -> Any:
+        return self.weights if self.weights is not None else attention_mask / attention_mask.sum(dim=1, keepdim=True)
+
+
+def test_explain_uses_the_token_weights_of_your_own_head(build_saved_model: BuildModel) -> None:
+    saved = build_saved_model(head="weighted_for_demo")
+    explanation = explain(saved, ["the film"])
+    assert [token.score for token in explanation.texts[0].tokens] == pytest.approx([1 / 4] * 2)  # with [CLS] and [SEP]
+    saved.model.head.weights = torch.ones(3)
+    with pytest.raises(ValueError, match=r"shape \[1, 12\].* got \[3\]"):
+        explain(saved, ["the film"])

@@ -24,10 +24,10 @@ from research.learning.predictions import Predictions
 from research.records.many_labels import MANY_LABELS
 from research.records.predictions_file import write_predictions
 from research.records.results import git_commit, versions
-from research.system.json_values import as_json
 from research.settings.config import DataSettings
 from research.statistics.bootstrap import CONFIDENCE, percentile_interval
 from research.system import durable
+from research.system.json_values import as_json
 from research.system.messages import WARNING, logger
 from research.system.terminal import Terminal
 from research.system.waiting import WaitingMessage, WaitingProgress

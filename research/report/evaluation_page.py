@@ -10,13 +10,13 @@ from research.data.prepare.load import place_of_row
 from research.learning.predictions import Predictions
 from research.records.figures import confusion_matrix_figures
 from research.records.many_labels import MANY_LABELS
-from research.system.json_values import as_json
 from research.report.confusions import find_confusions
 from research.report.label_table import build_label_table
 from research.report.mistakes import LabelledPredictions, find_worst_mistakes
 from research.report.page import draw_predictions
 from research.report.rendering import page_environment
 from research.system.durable import write_text
+from research.system.json_values import as_json
 from research.tasks.base import Task
 
 

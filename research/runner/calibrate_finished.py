@@ -24,12 +24,12 @@ from research.learning.metrics import compute_metrics
 from research.learning.predictions import Predictions
 from research.records.predictions_file import predictions_path, read_predictions_file, update_predictions_file
 from research.records.results import read_result, write_result
-from research.system.json_values import as_json
 from research.runner.calibrate_run import apply_to_model
 from research.runner.resolve import default_settings_for
 from research.settings.config import RunConfig
 from research.settings.forks import read_settings
 from research.settings.run_files import BEST, CONFIG, MODEL, REPORT
+from research.system.json_values import as_json
 from research.system.lock import DirectoryLock
 from research.system.messages import logger
 from research.system.terminal import Terminal

@@ -111,7 +111,7 @@ class CardFacts:
 def card_metadata(facts: CardFacts) -> ModelCardData:
     """Return the metadata in the Hub's format, with the test metrics."""
     on_hub = facts.config is not None and facts.data.startswith(_DATA_ON_HUB)
-    dataset = facts.data.removeprefix(_DATA_ON_HUB).partition(":")[0] if facts.config is not None else None
+    dataset = "" if facts.config is None else facts.data.removeprefix(_DATA_ON_HUB).partition(":")[0]
     test_metrics = facts.metrics.get("test", {})
     results = [
         EvalResult(

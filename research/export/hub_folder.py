@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare.cleaning import CLEANING
@@ -13,7 +14,6 @@ from research.export.isolated_process import further_distributions
 from research.export.source_files import SourceFiles
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
-from research.model.encoders import quiet_loading
 
 _PACKAGE = "research.export.exported_code"
 _PARTS = f"{_PACKAGE}.head_and_cleaning"
@@ -41,9 +41,9 @@ def write_hub_folder(saved: SavedModel, model: EncoderWithHead, folder: Path) ->
 
 def save_weights(model: PreTrainedModel, folder: Path) -> None:
     """Save a model's weights and config, without a progress bar."""
-    with quiet_loading(folder):
-        # In one file: safetensors files may have any size.
-        model.save_pretrained(folder, max_shard_size="1TB")
+    disable_progress_bar()
+    # In one file: safetensors files may have any size.
+    model.save_pretrained(folder, max_shard_size="1TB")
 
 
 def write_tokenizer(saved: SavedModel, folder: Path) -> None:
@@ -59,6 +59,7 @@ def write_tokenizer(saved: SavedModel, folder: Path) -> None:
 
 def _exported_config(saved: SavedModel, model: EncoderWithHead) -> EncoderWithHeadConfig:
     config = copy.deepcopy(model.config)
+    assert isinstance(config, EncoderWithHeadConfig)
     special = find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs)
     if saved.inputs.has_pairs and not special.between:
         raise ValueError(

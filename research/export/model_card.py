@@ -40,14 +40,14 @@ def write_card(facts: CardFacts, folder: Path) -> None:
 
 
 def _introduction(facts: CardFacts) -> str:
-    kind = {
+    kinds: dict[str | None, str] = {
         "single_label_classification": f"assigns one of {len(facts.labels)} labels to",
         "multi_label_classification": f"assigns any of {len(facts.labels)} labels to",
         "regression": "predicts a number for",
-    }[facts.model.config.problem_type]
+    }
     inputs = "a pair of texts" if facts.saved.inputs.has_pairs else "a text"
     return (
-        f"This model {kind} {inputs}. It is the encoder `{facts.encoder}` with the head `{facts.model.config.head}`, "
+        f"This model {kinds[facts.model.config.problem_type]} {inputs}. It is the encoder `{facts.encoder}` with the head `{facts.model.config.head}`, "
         "fine-tuned with Midway."
     )
 

@@ -146,7 +146,12 @@ def _anchor(group: type) -> str:
 
 def _group_section(group: type, *, is_run_setting: bool = False, anchor_prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
-    descriptions = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
+    # docstring_parser finds only the docstrings in a class's own body, without those of inherited settings.
+    descriptions = {
+        item.arg_name: item.description or ""
+        for base in group.__mro__[:-1]
+        for item in docstring_parser.parse_from_object(base).params
+    }
     kinds, defaults = typing.get_type_hints(group), group()
     for name, declared in declarations(group).items():
         yield heading(3, code(f"--{name}"), anchor_prefix + name)

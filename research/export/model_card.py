@@ -46,10 +46,9 @@ def _introduction(facts: CardFacts) -> str:
         "regression": "predicts a number for",
     }
     inputs = "a pair of texts" if facts.saved.inputs.has_pairs else "a text"
-    return (
-        f"This model {kinds[facts.model.config.problem_type]} {inputs}. It is the encoder `{facts.encoder}` with the head `{facts.model.config.head}`, "
-        "fine-tuned with Midway."
-    )
+    kind, head = kinds[facts.model.config.problem_type], facts.model.config.head
+    parts = f"the encoder `{facts.encoder}` with the head `{head}`"
+    return f"This model {kind} {inputs}. It is {parts}, fine-tuned with Midway."
 
 
 def _usage(facts: CardFacts) -> Iterator[str]:

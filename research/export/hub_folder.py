@@ -11,6 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare.cleaning import CLEANING
 from research.export.isolated_process import further_distributions
+from research.export.local_paths import without_folders
 from research.export.source_files import SourceFiles
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
@@ -73,8 +74,7 @@ def _exported_config(saved: SavedModel, model: EncoderWithHead) -> EncoderWithHe
     }
     encoder = config.encoder
     assert encoder is not None
-    if Path(encoder.name_or_path).is_dir():  # the folder's place on this machine means nothing elsewhere
-        encoder.name_or_path = Path(encoder.name_or_path).name
+    encoder.name_or_path = without_folders(encoder.name_or_path or "")
     file = _MODEL.rpartition(".")[2]
     config.architectures = [_MODEL_CLASS]
     config.auto_map = {

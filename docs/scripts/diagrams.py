@@ -16,6 +16,7 @@ SUMMARIES = {
     "export": "models for other programs",
     "demo": "a page to try a model",
     "runner": "one run: settings to result",
+    "inference": "use of trained models",
     "report": "report.html of a run",
     "hooks": "hooks that come with Midway",
     "features": "stored hidden states",
@@ -49,7 +50,9 @@ def draw_packages() -> str:
     top = row_height + 2 * gap + 10
     height = top + len(rows) * (row_height + gap) + row_height + 2 * gap + 14
     drawing = Drawing("Packages of Midway: each imports only from rows below its own", width, height)
-    drawing.box(60, 8, width - 68, row_height, ["experiments/", "run.py, ablate.py, verify_resume.py"], "note")
+    drawing.box(
+        60, 8, width - 68, row_height, ["experiments/", "run.py, ablate.py, export.py, verify_resume.py"], "note"
+    )
     drawing.frame(52, top - gap, width - 60, len(rows) * (row_height + gap) + gap)
     for number, row in enumerate(rows):
         y = top + number * (row_height + gap)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from heads.registry import Registry
-from research.export.settings import ExportSettings
+from research.export.settings import COMMON_SETTINGS, ExportSettings
 
 if TYPE_CHECKING:
     from research.inference.saved_model import SavedModel
@@ -67,14 +67,10 @@ def create_format(settings: ExportSettings) -> ExportFormat:
         ValueError: if a setting has no effect for the format; see also `ExportFormat.check_settings`.
     """
     chosen = FORMATS[settings.format]
-    formats_by_setting = {
-        name: [other for other in FORMATS if name in FORMATS[other].own_settings]
-        for each in FORMATS
-        for name in FORMATS[each].own_settings
-    }
     for item in dataclasses.fields(settings):
-        formats = formats_by_setting.get(item.name, [settings.format])
-        if settings.format not in formats and getattr(settings, item.name) != item.default:
+        is_default = getattr(settings, item.name) == item.default
+        if item.name not in (*COMMON_SETTINGS, *chosen.own_settings) and not is_default:
+            formats = [name for name in FORMATS if item.name in FORMATS[name].own_settings]
             raise ValueError(
                 f"--{item.name} has no effect with --format {settings.format}. It needs --format "
                 f"{' or '.join(formats)}."

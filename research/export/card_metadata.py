@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from research.edits.records import Record
+from research.export.local_paths import without_folders
 from research.export.metric_intervals import bootstrap_test_metrics
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead
@@ -90,15 +90,13 @@ class CardFacts:
     def encoder(self) -> str:
         """Name of the encoder, without a folder of this machine."""
         assert self.model.config.encoder is not None
-        name = self.model.config.encoder.name_or_path or self.model.config.encoder.model_type
-        return Path(name).name if Path(name).is_dir() else name
+        return without_folders(self.model.config.encoder.name_or_path or self.model.config.encoder.model_type)
 
     @property
     def data(self) -> str:
         """Name of the data, without a folder of this machine."""
         assert self.config is not None
-        data = str(self.config["data"])
-        return Path(data).name if Path(data).exists() or data.startswith(("/", "~", ".")) else data
+        return without_folders(str(self.config["data"]))
 
     @property
     def title(self) -> str:
@@ -111,7 +109,7 @@ class CardFacts:
 def card_metadata(facts: CardFacts) -> ModelCardData:
     """Return the metadata in the Hub's format, with the test metrics."""
     on_hub = facts.config is not None and facts.data.startswith(_DATA_ON_HUB)
-    dataset = facts.data.removeprefix(_DATA_ON_HUB).partition(":")[0] if facts.config is not None else None
+    dataset = "" if facts.config is None else facts.data.removeprefix(_DATA_ON_HUB).partition(":")[0]
     test_metrics = facts.metrics.get("test", {})
     results = [
         EvalResult(

@@ -6,6 +6,7 @@ Arguments: folder of the packages, folder of the model, and a JSON file, which i
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -19,10 +20,11 @@ def main() -> None:
     torch.set_num_threads(request["num_threads"])
     classify = pipeline("text-classification", folder, trust_remote_code=request["trust_remote_code"], device="cpu")
     options = {"top_k": None, "function_to_apply": "none", **request["options"]}
-    label_ids = {name: index for index, name in classify.model.config.id2label.items()}
+    id2label: Any = classify.model.config.id2label
+    label_ids = {name: index for index, name in id2label.items()}
 
     def logits(batch_size: int) -> list[list[float]]:
-        results = classify(request["texts"], batch_size=batch_size, **options)
+        results: Any = classify(request["texts"], batch_size=batch_size, **options)
         by_index = [{label_ids[each["label"]]: each["score"] for each in result} for result in results]
         return [[scores[index] for index in range(len(scores))] for scores in by_index]
 

@@ -123,7 +123,7 @@ def sample_rows(saved: SavedModel, num_tokens: Sequence[int]) -> list[tuple[str,
 
     if saved.inputs.has_pairs:
         return [(sample(number // 3), sample(number - number // 3)) for number in num_tokens]
-    rows = [(sample(number),) for number in num_tokens]
+    rows: list[tuple[str, ...]] = [(sample(number),) for number in num_tokens]
     return [*rows, ("",)] if len(find_special_tokens(tokenizer, pair=False)) else rows
 
 

@@ -6,14 +6,15 @@ import copy
 from pathlib import Path
 
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare.cleaning import CLEANING
 from research.export.isolated_process import further_distributions
+from research.export.local_paths import without_folders
 from research.export.source_files import SourceFiles
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
-from research.model.encoders import quiet_loading
 
 _PACKAGE = "research.export.exported_code"
 _PARTS = f"{_PACKAGE}.head_and_cleaning"
@@ -41,9 +42,9 @@ def write_hub_folder(saved: SavedModel, model: EncoderWithHead, folder: Path) ->
 
 def save_weights(model: PreTrainedModel, folder: Path) -> None:
     """Save a model's weights and config, without a progress bar."""
-    with quiet_loading(folder):
-        # In one file: safetensors files may have any size.
-        model.save_pretrained(folder, max_shard_size="1TB")
+    disable_progress_bar()
+    # In one file: safetensors files may have any size.
+    model.save_pretrained(folder, max_shard_size="1TB")
 
 
 def write_tokenizer(saved: SavedModel, folder: Path) -> None:
@@ -64,6 +65,7 @@ def write_config(saved: SavedModel, model: EncoderWithHead, folder: Path) -> Non
         ValueError: if the model could not truncate pairs of texts.
     """
     config = copy.deepcopy(model.config)
+    assert isinstance(config, EncoderWithHeadConfig)
     config.adapters = None  # the code of the exported model has no adapters
     special = find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs)
     if saved.inputs.has_pairs and not special.between:
@@ -78,8 +80,7 @@ def write_config(saved: SavedModel, model: EncoderWithHead, folder: Path) -> Non
     }
     encoder = config.encoder
     assert encoder is not None
-    if Path(encoder.name_or_path).is_dir():  # the folder's place on this machine means nothing elsewhere
-        encoder.name_or_path = Path(encoder.name_or_path).name
+    encoder.name_or_path = without_folders(encoder.name_or_path or "")
     file = _MODEL.rpartition(".")[2]
     config.architectures = [_MODEL_CLASS]
     config.auto_map = {

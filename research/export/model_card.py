@@ -10,6 +10,7 @@ import yaml
 
 from research.data.prepare.cleaning import CLEANING
 from research.export.card_metadata import CardFacts, card_metadata
+from research.export.local_paths import without_folders
 from research.export.metric_intervals import LEVEL, NUM_RESAMPLES
 from research.settings.config import RunConfig
 from research.settings.declarations import Effect, declarations
@@ -41,16 +42,15 @@ def write_card(facts: CardFacts, folder: Path, use: Iterable[str] | None = None)
 
 
 def _introduction(facts: CardFacts) -> str:
-    kind = {
+    kinds: dict[str | None, str] = {
         "single_label_classification": f"assigns one of {len(facts.labels)} labels to",
         "multi_label_classification": f"assigns any of {len(facts.labels)} labels to",
         "regression": "predicts a number for",
-    }[facts.model.config.problem_type]
+    }
     inputs = "a pair of texts" if facts.saved.inputs.has_pairs else "a text"
-    return (
-        f"This model {kind} {inputs}. It is the encoder `{facts.encoder}` with the head `{facts.model.config.head}`, "
-        "fine-tuned with Midway."
-    )
+    kind, head = kinds[facts.model.config.problem_type], facts.model.config.head
+    parts = f"the encoder `{facts.encoder}` with the head `{head}`"
+    return f"This model {kind} {inputs}. It is {parts}, fine-tuned with Midway."
 
 
 def _usage(facts: CardFacts) -> Iterator[str]:
@@ -221,16 +221,9 @@ def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         if name in declared and declared[name].effect is not Effect.NONE and value != defaults.get(name)
     }
     for name, value in changed.items():
-        if declared[name].input_path is not None:
-            changed[name] = [shorten(item) for item in value] if isinstance(value, list) else shorten(value)
+        if declared[name].input_path is not None and value is not None:
+            changed[name] = [*map(without_folders, value)] if isinstance(value, list) else without_folders(value)
     return changed
-
-
-def shorten(path: Any) -> Any:
-    """Return the last part of a path on this machine; anything else is returned unchanged."""
-    return (
-        Path(path).name if isinstance(path, str) and (path.startswith(("/", "~", ".")) or Path(path).exists()) else path
-    )
 
 
 def _first_line(function: object) -> str:

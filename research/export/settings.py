@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from research.settings.declarations import Effect, setting
+from research.settings.declarations import Effect, declarations, setting
 from research.settings.model_scripts import ModelScriptSettings, model_program
 from research.system.scripts import script_argument
 
@@ -36,6 +36,8 @@ class ExportSettings(ModelScriptSettings):
     """onnx: labelled data for the accuracies of `--int8`. By default, the test rows of the run."""
 
 
+COMMON_SETTINGS = (*declarations(ModelScriptSettings), "format", "output", "overwrite")
+"""Settings that concern every format. Each other setting belongs to the formats that have it in `own_settings`."""
 EXPORT = model_program(
     "export.py",
     f"python {script_argument('export')}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -29,7 +30,7 @@ def card(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_metadata_contains_the_test_metrics_in_the_hubs_format(card: str, trained_run: Path) -> None:
-    data = ModelCard(card).data
+    data: Any = ModelCard(card).data
     assert (data.library_name, data.pipeline_tag) == ("transformers", "text-classification")
     assert "head-lstm" in data.tags
     metrics = json.loads((trained_run / "result.json").read_text())["metrics"]["test"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 
-def trained_model(family: str, head: str, **options: object) -> EncoderWithHead:
+def trained_model(family: str, head: str, **options: Any) -> EncoderWithHead:
     """Return a model whose parameters and affine map of the logits are all different from their initial values."""
     model = tiny_model(family, head, **options).eval()
     for parameter in model.head.parameters():

@@ -44,14 +44,20 @@ def masked_softmax(
 
 def token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
     """Return the positions of each row's tokens in order, followed by those of its padding."""
-    return attention_mask.eq(0).int().argsort(dim=1, stable=True)
+    return _sort_positions(attention_mask, direction=1)
 
 
 def reversed_token_order(attention_mask: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
     """Return the positions of each row's tokens in reverse order, followed by those of its padding."""
-    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(attention_mask)
-    # Sorting puts the tokens first, by descending position, and all padding after them.
-    return torch.where(attention_mask.ne(0), -positions, 1).argsort(dim=1, stable=True)
+    return _sort_positions(attention_mask, direction=-1)
+
+
+def _sort_positions(attention_mask: Int[Tensor, "batch seq"], *, direction: int) -> Int[Tensor, "batch seq"]:
+    """Return the positions of each row's tokens in a direction (1 or -1), followed by those of its padding in order."""
+    num_positions = attention_mask.shape[1]
+    positions = torch.arange(num_positions, device=attention_mask.device)
+    # No two keys are equal, because ONNX has no stable sort.
+    return torch.where(attention_mask.ne(0), direction * positions, num_positions + positions).argsort(dim=1)
 
 
 def take_one_per_row(
@@ -60,7 +66,7 @@ def take_one_per_row(
     positions: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch hidden"]:
     """Return the hidden state at one position per row; 0 if the position is padding."""
-    rows = torch.arange(len(positions), device=positions.device)
+    rows = torch.arange(positions.shape[0], device=positions.device)
     return hidden_states[rows, positions].masked_fill(attention_mask[rows, positions].eq(0).unsqueeze(-1), 0.0)
 
 

@@ -210,7 +210,7 @@ class EncoderWithHead(PreTrainedModel):
         else:
             with errors_attributed_to_head(self.head, self.config.head):
                 outputs_of_head = self.head(hidden_states, attention_mask)
-        check_logits(outputs_of_head, self.config.head, len(input_ids), self.config.num_labels, self.head)
+        check_logits(outputs_of_head, self.config.head, input_ids.shape[0], self.config.num_labels, self.head)
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)

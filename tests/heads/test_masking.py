@@ -51,6 +51,21 @@ def test_reversed_token_order_is_its_own_inverse_if_padding_is_last() -> None:
     assert torch.equal(reorder(reorder(HIDDEN_STATES, reversed_order), reversed_order), HIDDEN_STATES)
 
 
+@pytest.mark.parametrize("padding", ["left", "right", "anywhere"])
+def test_token_orders_equal_those_of_a_stable_sort(padding: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for width in (1, 2, 17, 300):
+        num_tokens = torch.randint(width + 1, (50, 1), generator=generator)
+        mask = (torch.arange(width) < num_tokens).long()
+        if padding == "left":
+            mask = mask.flip(1)
+        elif padding == "anywhere":
+            mask = torch.randint(2, (50, width), generator=generator)
+        negative_positions = torch.where(mask.ne(0), -torch.arange(width), 1)
+        assert torch.equal(token_order(mask), mask.eq(0).int().argsort(dim=1, stable=True))
+        assert torch.equal(reversed_token_order(mask), negative_positions.argsort(dim=1, stable=True))
+
+
 def test_take_one_per_row_returns_zero_for_padding() -> None:
     assert take_one_per_row(HIDDEN_STATES, MASK, torch.tensor([3, 3])).tolist() == [[3.0], [0.0]]
     assert take_one_per_row(HIDDEN_STATES, MASK, torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]

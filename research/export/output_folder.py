@@ -56,6 +56,8 @@ def writing_folder(target: Path, settings: ExportSettings, *, needed: int) -> It
         durable.remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
+        path = temporary / EXPORT_RECORD
+        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # written by the format
         record = {"format": settings.format, "native": settings.native, "midway": importlib.metadata.version("midway")}
-        (temporary / EXPORT_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record | facts, indent=2) + "\n", encoding="utf-8")
         durable.publish(temporary, target)

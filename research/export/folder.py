@@ -1,0 +1,31 @@
+"""The files of an ONNX or torch export, except for the model itself."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from research.inference.saved_model import SavedModel
+from research.model.saved_models import EXPORT_RECORD
+
+
+def write_files(saved: SavedModel, folder: Path, readme: str) -> None:
+    """Write config.json, the tokenizer and README.md.
+
+    Args:
+        saved: the model.
+        folder: an empty folder.
+        readme: content of README.md.
+    """
+    saved.model.config.save_pretrained(folder)
+    saved.tokenizer.model_max_length = saved.model.config.max_input_length
+    saved.tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+def write_facts(folder: Path, libraries: tuple[str, ...], facts: dict[str, Any]) -> None:
+    """Write facts about an export, and the versions of the libraries that wrote it, into export.json."""
+    versions = {library: version(library) for library in libraries}
+    (folder / EXPORT_RECORD).write_text(json.dumps({**facts, "versions": versions}, indent=2) + "\n", encoding="utf-8")

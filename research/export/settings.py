@@ -31,9 +31,7 @@ class ExportSettings(ModelScriptSettings):
     merge: bool = setting(False, effect=Effect.INVOCATION)
     """peft: merge the adapter into the encoder, and write a plain model."""
     int8: bool = setting(False, effect=Effect.INVOCATION)
-    """onnx: also write a model with 8-bit weights, and compare the accuracy of both."""
-    data: str | None = setting(None, effect=Effect.INVOCATION, input_path=str)
-    """onnx: labelled data for the accuracies of `--int8`. By default, the test rows of the run."""
+    """onnx: also write a model with 8-bit weights, and compare the metrics of both on the run's test rows."""
 
 
 COMMON_SETTINGS = (*declarations(ModelScriptSettings), "format", "output", "overwrite")

@@ -27,8 +27,8 @@ def test_export_onnx_compares_the_int8_model_on_the_test_rows_of_the_run(
     result = read_result(trained_run)
     assert result is not None
     assert record["format"] == "onnx"
-    assert record["int8"]["before"]["accuracy"] == pytest.approx(result["test"]["accuracy"], abs=1e-6)
-    assert record["int8"]["before"]["log_loss"] == pytest.approx(result["test"]["log_loss"], abs=1e-4)
+    assert record["int8"]["before"]["accuracy"] == pytest.approx(result["metrics"]["test"]["accuracy"], abs=1e-6)
+    assert record["int8"]["before"]["log_loss"] == pytest.approx(result["metrics"]["test"]["log_loss"], abs=1e-4)
     assert any(f"-> {record['int8']['after']['log_loss']:.4f}" in message for message in messages)
     assert len(run_readme(target, ["good", "bad film"])) == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from heads.registry import Registry
 from research.export.settings import COMMON_SETTINGS, ExportSettings
@@ -28,6 +28,11 @@ class ExportFormat:
 
     def __init__(self, settings: ExportSettings) -> None:
         self.settings = settings
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What export.json says of the folder: its format, and whether it holds one of Transformers' own classes."""
+        return {"format": FORMATS.name_of(type(self)), "native": self.settings.native}
 
     def check_settings(self) -> None:
         """Check the settings before torch is imported. By default, any settings are allowed.

@@ -24,7 +24,7 @@ def execute(settings: ExportSettings) -> int:
 
     saved = load_model(source, plugin=settings.plugin)
     needed = sum(value.nbytes for value in saved.model.state_dict().values())
-    with WaitingMessage(f"Exporting into {target}"), writing_folder(target, settings, needed=needed) as folder:
+    with WaitingMessage(f"Exporting into {target}"), writing_folder(target, exporter.record, needed=needed) as folder:
         exporter.write(saved, folder)
     logger.info(f"Exported {saved.folder} into {target}.")
     exporter.publish(target)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from research.export.settings import ExportSettings
 from research.model.saved_models import EXPORT_RECORD
 from research.system import durable
 
@@ -37,14 +37,14 @@ def check_output(target: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def writing_folder(target: Path, settings: ExportSettings, *, needed: int) -> Iterator[Path]:
+def writing_folder(target: Path, record: Mapping[str, Any], *, needed: int) -> Iterator[Path]:
     """Return a context with an empty folder, which gets its final name at the end of the context.
 
     If there is an error, the folder is deleted, and an existing folder with the final name is kept.
 
     Args:
         target: the final folder.
-        settings: settings of the export; the format is recorded in the folder.
+        record: content of export.json, to which the version of Midway is added; see `ExportFormat.record`.
         needed: approximate number of bytes to write, for the message about a full disk.
     Raises:
         StorageError: if the folder cannot be written.
@@ -58,6 +58,6 @@ def writing_folder(target: Path, settings: ExportSettings, *, needed: int) -> It
         yield temporary
         path = temporary / EXPORT_RECORD
         facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # written by the format
-        record = {"format": settings.format, "native": settings.native, "midway": importlib.metadata.version("midway")}
-        path.write_text(json.dumps(record | facts, indent=2) + "\n", encoding="utf-8")
+        content = {**record, "midway": importlib.metadata.version("midway"), **facts}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         durable.publish(temporary, target)

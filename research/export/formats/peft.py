@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from research.export.base import ExportFormat, register_format
 from research.export.formats.hub import HubFormat
@@ -18,6 +18,11 @@ class PeftFormat(ExportFormat):
     """A folder with the adapters and the head, which PEFT loads onto the plain encoder; with --merge, a plain model."""
 
     own_settings = ("merge",)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """See `ExportFormat.record`."""
+        return HubFormat(self.settings).record if self.settings.merge else super().record
 
     def write(self, saved: SavedModel, folder: Path) -> None:
         """See `ExportFormat.write`."""

@@ -53,7 +53,7 @@ def export(saved: SavedModel, target: Path, *, merge: bool = False) -> None:
     """Export a model as export.py does."""
     settings = ExportSettings(run=str(saved.folder), format="peft", output=str(target), merge=merge)
     exporter = create_format(settings)
-    with writing_folder(target, settings, needed=0) as folder:
+    with writing_folder(target, exporter.record, needed=0) as folder:
         exporter.write(saved, folder)
 
 

@@ -70,11 +70,11 @@ def _write(path: Path, tables: Iterator[pa.Table], temperature: float, needed: i
     temporary = path.with_name(f".{path.name}.writing")
     with durable.converting_write_errors(path, needed=needed), durable.deleting_on_failure(temporary):
         path.parent.mkdir(exist_ok=True)
-        first = next(tables)
-        schema = first.schema.with_metadata({TEMPERATURE: repr(temperature)} if temperature != 1 else None)
-        with pq.ParquetWriter(temporary, schema, use_dictionary=False) as writer:
+        metadata = None if temperature == 1 else {TEMPERATURE: repr(temperature)}
+        first = next(tables).replace_schema_metadata(metadata)
+        with pq.ParquetWriter(temporary, first.schema, use_dictionary=False) as writer:
             for table in itertools.chain([first], tables):
-                writer.write_table(table.cast(schema))
+                writer.write_table(table.replace_schema_metadata(metadata))
         durable.sync(temporary)
         temporary.replace(path)
         durable.sync(path.parent)

@@ -32,8 +32,11 @@ class Reliability:
             correct: whether what was predicted with this probability is true, [num_predictions].
         """
         bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
-        sums = (np.bincount(bins, weights=each, minlength=NUM_BINS) for each in (confidence, correct - confidence))
-        return cls(np.bincount(bins, minlength=NUM_BINS), *sums)
+        confidences, gaps = (
+            np.asarray(np.bincount(bins, weights=each, minlength=NUM_BINS), dtype=np.float64)
+            for each in (confidence, correct - confidence)
+        )
+        return cls(np.bincount(bins, minlength=NUM_BINS), confidences, gaps)
 
     def __add__(self, other: Reliability) -> Reliability:
         """Return the groups of both sets of predictions."""

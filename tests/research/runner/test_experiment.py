@@ -108,7 +108,7 @@ def test_predictions_file_does_not_depend_on_the_block_size(
     run_experiment(RunConfig(**settings))
     expected = pq.read_table(directory / "predictions" / "test.parquet")
     # A block of 7 rows of 45 scores, with 8 bytes each
-    monkeypatch.setattr("research.records.results.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
+    monkeypatch.setattr("research.records.predictions_file.PREDICTIONS_BLOCK_BYTES", 8 * 45 * 7)
     run_experiment(RunConfig(**settings, overwrite=True))
     file = pq.ParquetFile(directory / "predictions" / "test.parquet")
     assert file.num_row_groups == 13  # 90 rows, 7 at a time

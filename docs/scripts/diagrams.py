@@ -28,7 +28,6 @@ SUMMARIES = {
     "data": "from files to batches",
     "tasks": "kinds of labels",
     "settings": "settings, recipes, flags",
-    "inference": "use of trained models",
     "statistics": "intervals over rows",
     "system": "files, locks, signals",
 }

@@ -11,9 +11,10 @@ import yaml
 from research.data.prepare.cleaning import CLEANING
 from research.export.card_metadata import CardFacts, card_metadata
 from research.export.local_paths import without_folders
-from research.export.metric_intervals import LEVEL, NUM_RESAMPLES
+from research.export.metric_intervals import NUM_RESAMPLES
 from research.settings.config import RunConfig
 from research.settings.declarations import Effect, declarations
+from research.statistics.bootstrap import CONFIDENCE
 from research.system.durable import format_bytes
 
 CARD = "README.md"
@@ -158,7 +159,7 @@ def _results(facts: CardFacts) -> Iterator[str]:
     yield "\n".join(lines)
     if facts.intervals:
         yield (
-            f"Intervals: {LEVEL:.0%} percentile bootstrap over the test rows ({NUM_RESAMPLES:,} samples). They do not "
+            f"Intervals: {CONFIDENCE:.0%} percentile bootstrap over the test rows ({NUM_RESAMPLES:,} samples). They do not "
             "contain the variation between training runs."
         )
 

@@ -17,6 +17,7 @@ from research.data.prepare.label_encoder import MAX_NAMES_SHOWN
 from research.data.prepare.labelled_rows import LabelledRows, ModelColumns, read_labelled_rows
 from research.inference.evaluation_folder import EVALUATION, EVALUATION_PREDICTIONS, EVALUATION_REPORT
 from research.inference.label_map import read_label_map
+from research.inference.metric_intervals import bootstrap_metrics
 from research.inference.saved_model import SavedModel, load_model
 from research.inference.scorer import Scorer
 from research.learning.metrics import compute_metrics
@@ -25,7 +26,7 @@ from research.records.many_labels import MANY_LABELS
 from research.records.predictions_file import write_predictions
 from research.records.results import git_commit, versions
 from research.settings.config import DataSettings
-from research.statistics.bootstrap import CONFIDENCE, percentile_interval
+from research.statistics.bootstrap import CONFIDENCE
 from research.system import durable
 from research.system.json_values import as_json
 from research.system.messages import WARNING, logger
@@ -78,7 +79,7 @@ def evaluate_model(settings: EvaluateSettings, output: Path) -> dict[str, Any]:
             "rows": len(ids),
             "skipped_rows": [{"reason": item.reason, "rows": item.rows} for item in data.skipped_rows],
             "metrics": metrics,
-            "intervals": _intervals(task, logits, labels, settings.bootstrap, settings.seed),
+            "intervals": bootstrap_metrics(task, logits, labels, num_resamples=settings.bootstrap, seed=settings.seed),
             "confidence": CONFIDENCE,
             "bootstrap": settings.bootstrap,
             "seed": settings.seed,
@@ -129,27 +130,6 @@ def _score(saved: SavedModel, data: LabelledRows, batch_size: int) -> Floats:
             blocks.append(scorer(list(zip(*(block[name] for name in names), strict=True))))
             progress.update(len(blocks[-1]))
     return np.concatenate(blocks)
-
-
-def _intervals(
-    task: Task, logits: Floats, labels: Array, num_resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Return the percentile interval of each metric over resampled rows; NaN if it is undefined in some resamples."""
-    if num_resamples == 0:
-        return {}
-    with WaitingProgress("bootstrap", num_resamples, "resample") as progress:
-
-        def resampled_metrics(resamples: Array, axis: int) -> Floats:
-            values = []
-            for rows in resamples:
-                values.append([*task.compute_metrics(logits[rows], labels[rows]).values()])
-                progress.update(1)
-            return np.array(values).T
-
-        low, high = percentile_interval(
-            [np.arange(len(logits))], resampled_metrics, num_resamples=num_resamples, seed=seed
-        )
-    return dict(zip(task.metric_names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
 def _write(

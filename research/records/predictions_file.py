@@ -118,13 +118,17 @@ def _columns_of_logits(task: Task, logits: Floats) -> dict[str, Any]:
     }
 
 
-def read_predictions_file(path: Path, task: Task) -> Predictions:
-    """Read a file of predictions of a task with `has_temperature`, without the loss and metrics.
+def read_predictions_file(path: Path, task: Task, *, uncalibrated: bool = False) -> Predictions:
+    """Read a file of predictions, without the loss and metrics.
 
-    The logits are those before temperature scaling, recovered from the probabilities, in float64. They may differ from
-    the model's: for a softmax, by a constant per row; and where a sigmoid was rounded to 0 or 1, they are the most
-    extreme logits that a float64 probability can express.
+    The logits are recovered from the probabilities, in float64. They may differ from the model's: for a softmax, by a
+    constant per row; and where a sigmoid was rounded to 0 or 1, they are the most extreme logits that a float64
+    probability can express.
 
+    Args:
+        path: the file.
+        task: the task that the predictions belong to.
+        uncalibrated: whether to return the logits before temperature scaling.
     Raises:
         ValueError: if there is no such file, or it is damaged.
     """
@@ -135,7 +139,7 @@ def read_predictions_file(path: Path, task: Task) -> Predictions:
         raise ValueError(f"Cannot read the predictions {path}: {reason}.") from None
     temperature = float((table.schema.metadata or {}).get(TEMPERATURE.encode(), b"1"))
     scores = np.stack([table.column(f"score_{name}").to_numpy() for name in task.label_names], axis=1)
-    logits = task.logits_from(scores) * temperature
+    logits = task.logits_from(scores) * (temperature if uncalibrated else 1.0)
     label = table.column("label")
     labels = None
     if label.null_count < len(label):

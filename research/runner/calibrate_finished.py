@@ -103,7 +103,7 @@ def _calibrate(directory: Path, request: CalibrationRequest, plugin: Sequence[st
 
 def _read_uncalibrated(directory: Path, split: str, task: Task, result: dict[str, Any]) -> Predictions:
     """Return the predictions of the uncalibrated model for a split, with their metrics."""
-    predictions = read_predictions_file(predictions_path(directory, split), task)
+    predictions = read_predictions_file(predictions_path(directory, split), task, uncalibrated=True)
     if predictions.labels is None:
         return predictions
     metrics = compute_metrics(task, predictions.logits, predictions.labels)

@@ -89,8 +89,8 @@ class Task(ABC):
     has_confusion_matrix: ClassVar[bool] = False
     """Whether predictions can be shown in a confusion matrix, which needs one true and one predicted label per row."""
     has_temperature: ClassVar[bool] = False
-    """Whether a temperature can calibrate the probabilities of the labels; if so, the task defines `fit_temperature`
-    and `logits_from`."""
+    """Whether a temperature can calibrate the probabilities of the labels; if so, the task defines
+    `fit_temperature`."""
     has_thresholds: ClassVar[bool] = False
     """Whether each label is predicted above a threshold; if so, the task defines `fit_thresholds`."""
 
@@ -197,11 +197,12 @@ class Task(ABC):
         raise NotImplementedError
 
     def logits_from(self, probabilities: Floats) -> Floats:
-        """Return logits that have these probabilities, [num_rows, num_labels] float64.
+        """Return logits for which `probabilities` returns these numbers, [num_rows, num_labels] float64.
 
-        Probabilities that were rounded to 0 or 1 give the most extreme finite logits.
+        Probabilities that were rounded to 0 or 1 give the most extreme finite logits. By default, the numbers are the
+        logits.
         """
-        raise NotImplementedError
+        return probabilities
 
     def fit_thresholds(self, logits: Floats, labels: Array, criterion: Criterion) -> Thresholds:
         """Return the best threshold of each label."""

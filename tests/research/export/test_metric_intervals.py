@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from research.export.metric_intervals import bootstrap_test_metrics
-from research.records.results import predictions_path
+from research.records.predictions_file import predictions_path
 from research.tasks.single_label import SingleLabel
 
 TASK = SingleLabel(label_names=("no", "yes"))
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Path:
     labels = [row % 2 for row in range(400)]
     predicted = [label if row % 8 < 6 else 1 - label for row, label in enumerate(labels)]
     scores = [0.9 if each else 0.2 for each in predicted]
-    table = {"label": labels, "score_no": [1 - score for score in scores], "score_yes": scores}
+    table = {"id": range(400), "label": labels, "score_no": [1 - score for score in scores], "score_yes": scores}
     pq.write_table(pa.table(table), path)
     return tmp_path
 

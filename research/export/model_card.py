@@ -159,8 +159,8 @@ def _results(facts: CardFacts) -> Iterator[str]:
     yield "\n".join(lines)
     if facts.intervals:
         yield (
-            f"Intervals: {CONFIDENCE:.0%} percentile bootstrap over the test rows ({NUM_RESAMPLES:,} samples). They do not "
-            "contain the variation between training runs."
+            f"Intervals: {CONFIDENCE:.0%} percentile bootstrap over the test rows ({NUM_RESAMPLES:,} samples). They do "
+            "not contain the variation between training runs."
         )
 
 

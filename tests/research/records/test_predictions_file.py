@@ -87,7 +87,7 @@ def test_read_predictions_file_returns_uncalibrated_logits(tmp_path: Path, task:
     path = tmp_path / "test.parquet"
     predictions = Predictions(np.array([4, 0, 2]), LOGITS / np.float32(temperature), LABELS[task.name], math.nan, {})
     write_predictions(path, task, predictions, [("a.csv", 0)], temperature=temperature)
-    stored = read_predictions_file(path, task)
+    stored = read_predictions_file(path, task, uncalibrated=True)
     assert stored.ids.tolist() == [4, 0, 2]
     assert stored.labels is not None
     assert np.array_equal(stored.labels, LABELS[task.name])
@@ -106,7 +106,7 @@ def test_update_predictions_file_changes_only_what_depends_on_the_logits(tmp_pat
         assert after.column(name).equals(before.column(name)), name
     assert after.column("prediction").to_pylist() == [[0, 0], [1, 1], [0, 1]]
     assert after.column("prediction_name").to_pylist() == [[], ["a", "b"], ["b"]]
-    np.testing.assert_allclose(read_predictions_file(path, MULTI).logits, LOGITS, rtol=1e-6)
+    np.testing.assert_allclose(read_predictions_file(path, MULTI, uncalibrated=True).logits, LOGITS, rtol=1e-6)
     assert [entry.name for entry in tmp_path.iterdir()] == ["test.parquet"]
 
 

@@ -13,7 +13,7 @@ from research.export.card_metadata import CardFacts, card_metadata
 from research.export.local_paths import without_folders
 from research.export.metric_intervals import NUM_RESAMPLES
 from research.settings.config import RunConfig
-from research.settings.declarations import Effect, declarations
+from research.settings.declarations import Declaration, Effect, declarations
 from research.statistics.bootstrap import CONFIDENCE
 from research.system.durable import format_bytes
 
@@ -219,12 +219,17 @@ def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     changed = {
         name: value
         for name, value in config.items()
-        if name in declared and declared[name].effect is not Effect.NONE and value != defaults.get(name)
+        if name in declared and _affects_training(declared[name]) and value != defaults.get(name)
     }
     for name, value in changed.items():
         if declared[name].input_path is not None and value is not None:
             changed[name] = [*map(without_folders, value)] if isinstance(value, list) else without_folders(value)
     return changed
+
+
+def _affects_training(declared: Declaration) -> bool:
+    """Return whether a setting affects what is trained; a plugin does, since it defines the head."""
+    return declared.effect is not Effect.NONE or declared.input_path is not None
 
 
 def _first_line(function: object) -> str:

@@ -32,7 +32,7 @@ def test_fresh_environment_classifies_reviews_like_midway(
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
     python = tmp_path / "clean" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "clean"], check=True)
-    pip = [python, "-m", "pip", "install", "-q", "-c"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "-q", "-c"]
     subprocess.run([*pip, ROOT / "constraints.txt", "torch", "transformers"], check=True)
 
     settings = ["--head", "lstm", "--max_steps", 3, "--max_length", 64, "--limit_train", 100, "--limit_validation", 50]

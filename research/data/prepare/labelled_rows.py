@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -123,7 +124,7 @@ def _choose_split(tables: Mapping[str, Sequence[Table]], split: str | None, name
     """Return the tables of the chosen split, or of the only one."""
     if split is None and len(tables) == 1:
         return next(iter(tables.values()))
-    if split not in tables:
+    if split is None or split not in tables:
         problem = "several splits" if split is None else f"no split '{split}'"
         raise ValueError(f"{name} has {problem}; choose one with --split: {', '.join(tables)}.")
     return tables[split]
@@ -136,7 +137,9 @@ def _choose_columns(table: Table, settings: DataSettings, model_columns: ModelCo
     defaults["label_column"] = ",".join(model_columns.label)
     is_present = {name: value in present for name, value in defaults.items()}
     is_present["label_column"] = set(model_columns.label) <= set(present)
-    chosen = {name: value for name, value in defaults.items() if getattr(settings, name) is None and is_present[name]}
+    chosen: dict[str, Any] = {
+        name: value for name, value in defaults.items() if getattr(settings, name) is None and is_present[name]
+    }
     columns, notes = choose_columns(table, dataclasses.replace(settings, **chosen))
     if len(model_columns.text) == 1:
         return dataclasses.replace(columns, text_pair=None), notes

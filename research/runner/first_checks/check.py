@@ -34,7 +34,7 @@ def check_first(config: RunConfig) -> None:
     if config.best_metric is not None:
         check_metric_name(config.best_metric, config.task)
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
-    if request is not None and config.task in TASKS:  # otherwise, the task is not known yet
+    if request is not None and config.task is not None and config.task in TASKS:  # otherwise, the task is not known yet
         request.check(TASKS[config.task], "calibrate")
     if trackers := read_tracker_names():
         check_tracker_names(config.log_with, trackers)

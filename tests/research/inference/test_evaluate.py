@@ -83,7 +83,13 @@ def test_evaluation_uses_temperature_and_thresholds_of_a_multi_label_model(
     data = tmp_path / "tags.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = tmp_path / "run"
-    settings = {"mixed_precision": "no", "log_with": [], "report": False, "max_steps": 2, "max_length": 16}
+    settings: dict[str, Any] = {
+        "mixed_precision": "no",
+        "log_with": [],
+        "report": False,
+        "max_steps": 2,
+        "max_length": 16,
+    }
     run_experiment(RunConfig(encoder=str(tiny_encoder), data=str(data), output_dir=str(run), **settings))
     before = evaluate(run, data, tmp_path / "before", bootstrap=0)
     assert before["intervals"] == {}
@@ -102,14 +108,20 @@ def test_evaluation_of_a_model_of_pairs_of_texts(
     tiny_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"sentence1": f"row {index} good film", "sentence2": f"{word} plot", "score": index % 7 / 2}
         for index, word in enumerate(["good", "bad", "fine"] * 14)
     ]
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = tmp_path / "run"
-    settings = {"mixed_precision": "no", "log_with": [], "report": False, "max_steps": 2, "max_length": 16}
+    settings: dict[str, Any] = {
+        "mixed_precision": "no",
+        "log_with": [],
+        "report": False,
+        "max_steps": 2,
+        "max_length": 16,
+    }
     run_experiment(RunConfig(encoder=str(tiny_encoder), data=str(data), output_dir=str(run), **settings))
     result = evaluate(run, data, tmp_path / "out", bootstrap=50)
     predicted = load_model(run).predict([(row["sentence1"], row["sentence2"]) for row in rows])["prediction"]

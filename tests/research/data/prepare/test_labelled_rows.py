@@ -100,7 +100,11 @@ def test_unknown_labels_are_listed_with_counts_and_near_names(tmp_path: Path) ->
 
 
 def test_rows_without_labels_are_refused_or_skipped(tmp_path: Path) -> None:
-    rows = [{"text": "a", "label": "positive"}, {"text": "b", "label": None}, {"text": "", "label": "negative"}]
+    rows: list[dict[str, Any]] = [
+        {"text": "a", "label": "positive"},
+        {"text": "b", "label": None},
+        {"text": "", "label": "negative"},
+    ]
     path = write_lines(tmp_path / "new.jsonl", rows)
     with pytest.raises(ValueError, match=r"2 bad rows of 3: .*missing label.*--bad_rows skip"):
         read(path, SINGLE, tmp_path)

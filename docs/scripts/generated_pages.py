@@ -10,7 +10,7 @@ from metrics_page import metrics_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import settings_page, study_settings_page, verify_settings_page
+from settings_pages import predict_settings_page, settings_page, study_settings_page, verify_settings_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +29,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings_page,
     "reference/study-settings.md": study_settings_page,
     "reference/verify-resume.md": verify_settings_page,
+    "reference/predict.md": predict_settings_page,
     "reference/metrics.md": metrics_page,
     **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},
 }

@@ -14,6 +14,7 @@ import docstring_parser
 import yaml
 from site_text import code, heading, link_settings
 
+from research.inference.predict_settings import PredictSettings
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.flags import InspectionSettings, setting_types
@@ -84,6 +85,15 @@ def verify_settings_page() -> str:
             "This page is generated from the declarations in `experiments/verify_resume.py`.\n",
             *_group_section(script.VerifySettings),
         ]
+    )
+
+
+def predict_settings_page() -> str:
+    """Return the page of predict.py's settings."""
+    return model_script_page(
+        "predict.py",
+        "`predict.py` [predicts labels for a file](../how-to/predict-a-csv.md) with a trained model.",
+        PredictSettings,
     )
 
 

@@ -9,6 +9,7 @@ from settings_pages import model_script_page
 from research.demo.settings import DemoSettings
 from research.export.settings import ExportSettings
 from research.inference.evaluate import EvaluateSettings
+from research.inference.predict_settings import PredictSettings
 from research.runner.calibrate import CalibrateSettings
 from research.settings.model_scripts import ModelScriptSettings
 
@@ -39,6 +40,9 @@ MODEL_SCRIPTS = {
         "[Share a model](../how-to/share-a-model.md). A setting whose description starts with a format is refused for "
         "other formats.",
         ExportSettings,
+    ),
+    "predict": ModelScript(
+        "`predict.py` [predicts labels for a file](../how-to/predict-a-csv.md) with a trained model.", PredictSettings
     ),
 }
 """The scripts by their names, which are also the names of their pages."""

@@ -13,6 +13,7 @@ import pytest
 
 from tests.builders.trained_run import train_tiny_run
 from tests.conftest import ROOT, WORDS, Launch, Start
+from tests.integration.conftest import Disk
 from tests.scripts.predict_kills import SETTINGS, kill_and_compare
 
 NUM_ROWS = 1000
@@ -117,6 +118,38 @@ def test_bad_input_is_refused_in_one_line(
         assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
         assert done.stderr.startswith("error: ")
         assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("leave", "num_processes", "during_join"),
+    [(49_152, 0, False), (49_152, 2, False), (172_032, 0, True)],
+    ids=["chunks", "chunks of two processes", "joined file"],
+)
+def test_full_disk_ends_predict_with_one_line_and_the_same_command_continues_it(
+    launch: Launch,
+    disk: Disk,
+    run: Path,
+    rows: Path,
+    expected: bytes,
+    leave: int,
+    num_processes: int,
+    during_join: bool,
+) -> None:
+    output = disk.path / "out.csv"
+    arguments = [run, "--data", rows, "--output", output, *SETTINGS]
+    disk.fill(leave)
+    done = launch(arguments, script="predict.py", num_processes=num_processes, check=False)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert f"error: Cannot write {disk.path}" in errors[0]
+    assert "No space left on device" in errors[0]
+    num_finished = len(list(disk.path.glob(".out.csv.parts/part-*")))
+    assert (num_finished == 16) if during_join else (0 < num_finished < 16)
+    disk.clear()
+    done = launch(arguments, script="predict.py", num_processes=num_processes)
+    assert f"Reusing {num_finished} of 16 chunks" in done.stdout
+    assert output.read_bytes() == expected
 
 
 @pytest.mark.parametrize(("num_kills", "num_processes", "suffix"), [(3, 0, ".csv"), (1, 2, ".parquet")])

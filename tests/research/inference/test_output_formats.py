@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import datetime
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def example_parts() -> list[dict[str, Any]]:
     return [
         {
             "id": [1, None],
-            "when": [datetime.date(2024, 5, 1), None],
+            "when": [dt.date(2024, 5, 1), None],
             "more": [{"a": [1, float("nan")]}, None],
             "prediction": pa.array(['good, or "bad"', None]),
         },

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from research.data.sources.bad_rows import BadRows
 from research.data.sources.text_format import TextFormat
 from research.data.sources.text_lines import find_text_lines
 
@@ -20,10 +21,10 @@ def test_find_text_lines_returns_every_line_as_a_row(tmp_path: Path) -> None:
         source = find_text_lines(str(tmp_path / name), TextFormat())
         assert source is not None
         (table,) = source.open(tmp_path)["train"]
-        bad: list[int] = []
-        rows = list(table.rows(["text"], lambda row, line, reason: bad.append(row)))
+        bad = BadRows("skip")
+        rows = list(table.rows(["text"], lambda row, line, reason, bad=bad: bad.add(0, row, f"line {line}", reason)))
         assert [values[0] for _, _, values in rows] == ["good film", "", " bad", "café", "last"]
-        assert bad == [6]
+        assert "line 6: invalid UTF-8" in str(bad.raise_or_summarize(6))
         assert table.columns() == ["text"]
 
 

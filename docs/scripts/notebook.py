@@ -19,8 +19,9 @@ CELL_TIMEOUT = 300
 """Maximum seconds for one cell."""
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
-    # Without ipywidgets, runs print lines instead of progress bars, and tqdm warns.
-    "PYTHONWARNINGS": "ignore:IProgress not found",
+    # Without ipywidgets, runs print lines instead of progress bars, and tqdm warns. Accelerate warns that it sets the
+    # number of threads, which Midway sets anyway.
+    "PYTHONWARNINGS": "ignore:IProgress not found,ignore:OMP_NUM_THREADS",
 }
 
 
@@ -43,17 +44,17 @@ def run_notebook(notebook: NotebookNode, folder: Path) -> None:
     )
     # Cells that start commands find the Python that runs the notebook, as in an activated environment.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    client.execute(env={**os.environ, **ENVIRONMENT, "PATH": path, "MIDWAY_CACHE": str(folder / "cache")})
+    client.execute(env={**os.environ, **ENVIRONMENT, "PATH": path, "MIDWAY_CACHE": "cache"})
 
 
 def main() -> int:
     """Run the notebook in an empty folder, and store it with its outputs."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     metadata = dict(notebook.metadata)
     with tempfile.TemporaryDirectory() as folder:
         run_notebook(notebook, Path(folder))
     notebook.metadata = metadata  # without the versions that the kernel reports
-    nbformat.write(notebook, NOTEBOOK)
+    nbformat.write(notebook, NOTEBOOK)  # type: ignore[no-untyped-call]
     return 0
 
 

@@ -19,7 +19,9 @@ import json
 print(json.dumps({
     "predictions": list(thawed.predict(["A warm and moving film."]).columns),
     "runs": {
-        run.directory.name: [run["edits"], run["world_size"], run["steps"], run["parent"], run.metrics["test"]["accuracy"]]
+        run.directory.name: [
+            run["edits"], run["world_size"], run["steps"], run["parent"], run.metrics["test"]["accuracy"]
+        ]
         for run in (head_only, edited, thawed, two_processes)
     },
     "same_edits": two_processes["trainable_parameters"] == edited["trainable_parameters"],
@@ -38,7 +40,7 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 @pytest.fixture(scope="module")
 def stored() -> NotebookNode:
     """The notebook as it is stored."""
-    return nbformat.read(NOTEBOOK, as_version=4)
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def executed(stored: NotebookNode, tmp_path_factory: pytest.TempPathFactory) -> 
     notebook = copy.deepcopy(stored)
     for cell in code_cells(notebook):
         cell.outputs = []
-    notebook.cells.append(nbformat.v4.new_code_cell(REPORT_VALUES))
+    notebook.cells.append(nbformat.v4.new_code_cell(REPORT_VALUES))  # type: ignore[no-untyped-call]
     run_notebook(notebook, tmp_path_factory.mktemp("notebook"))
     return notebook
 

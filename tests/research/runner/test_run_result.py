@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from research import EncoderWithHead, RunResult
@@ -85,7 +86,7 @@ def test_curves_merge_lines_of_the_same_step(finished_run: Path, tmp_path: Path)
 def test_plot_marks_and_lists_the_edits(edited_run: RunResult) -> None:
     figure = edited_run.plot()
     (axes,) = figure.axes
-    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [0.5, 2.5]
+    assert [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"] == [0.5, 2.5]
     assert {line.get_label() for line in axes.lines} >= {"training", "validation"}
     assert figure.get_supxlabel().splitlines() == [
         "1: after step 0, freeze(modules=['encoder'])",

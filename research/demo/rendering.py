@@ -88,15 +88,20 @@ def render_tokens(explanation: Explanation, task: Task) -> Markup:
 def render_table(table: pd.DataFrame) -> Markup:
     """Return a table of predictions, and a link that downloads it as predictions.csv."""
     csv = base64.b64encode(table.to_csv(index=False).encode()).decode()
-    header = _join(Markup("<th>{}</th>").format(name.removeprefix("score_")) for name in table.columns)
+    is_number = [dtype.kind == "f" for dtype in table.dtypes]
+    kinds = [
+        ("prediction " if name == PREDICTION else "") + ("number" if number else "text")
+        for name, number in zip(table.columns, is_number, strict=True)
+    ]
+    header = _join(
+        Markup('<th class="{}">{}</th>').format(kind, name.removeprefix("score_"))
+        for kind, name in zip(kinds, table.columns, strict=True)
+    )
     rows = _join(
         Markup("<tr>{}</tr>").format(
             _join(
-                Markup('<td class="{}">{}</td>').format(
-                    "prediction" if name == PREDICTION else "number" if isinstance(value, float) else "text",
-                    f"{value:.4f}" if isinstance(value, float) else value,
-                )
-                for name, value in zip(table.columns, row, strict=True)
+                Markup('<td class="{}">{}</td>').format(kind, f"{value:.4f}" if number else value)
+                for kind, number, value in zip(kinds, is_number, row, strict=True)
             )
         )
         for row in table.itertuples(index=False)

@@ -37,7 +37,7 @@ def predict_rows(saved: SavedModel, rows: list[tuple[str, ...]]) -> pd.DataFrame
     from research.inference.prediction_columns import PREDICTION
 
     texts = [(row[0], row[1]) for row in rows] if saved.inputs.has_pairs else [row[0] for row in rows]
-    table = saved.predict(texts)  # type: ignore[arg-type]
+    table = saved.predict(texts)
     if saved.task.several_per_row:
         table[PREDICTION] = [", ".join(names) for names in table[PREDICTION]]
     return table

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from research.demo.explanation import ExplainedText
+from research.demo.explanation import ExplainedText, Token
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,33 @@ class Span:
 def divide(explained: ExplainedText) -> list[Span]:
     """Return the spans of a text, which together are the whole text.
 
-    Tokens that share characters, such as the bytes of an emoji, form one span. Space between two truncated tokens is
-    truncated as well.
+    Tokens that share characters, such as the bytes of an emoji, form one span. So do consecutive truncated tokens, with
+    the characters between them.
     """
     spans: list[Span] = []
     end = 0  # of the last span
-    was_truncated = False
-    for token in explained.tokens:
-        truncated = token.score is None
-        start = max(token.start, end)
-        if spans and start >= token.stop:  # no characters of its own
-            last = spans[-1]
-            if not truncated:
-                spans[-1] = Span(last.text, (last.score or 0.0) + (token.score or 0.0), is_truncated=False)
-            continue
-        if start > end:
-            spans.append(Span(explained.text[end:start], None, truncated and (was_truncated or not spans)))
-        spans.append(Span(explained.text[start : token.stop], token.score, truncated))
-        end, was_truncated = token.stop, truncated
+    for token in _merge_overlapping(explained.tokens):
+        is_truncated = token.score is None
+        if is_truncated and spans and spans[-1].is_truncated:
+            spans[-1] = Span(spans[-1].text + explained.text[end : token.stop], None, is_truncated=True)
+        else:
+            if token.start > end:
+                spans.append(Span(explained.text[end : token.start], None, is_truncated=False))
+            spans.append(Span(explained.text[token.start : token.stop], token.score, is_truncated))
+        end = token.stop
     if end < len(explained.text):
-        spans.append(Span(explained.text[end:], None, was_truncated))
+        spans.append(Span(explained.text[end:], None, is_truncated=False))
     return spans
+
+
+def _merge_overlapping(tokens: Iterable[Token]) -> list[Token]:
+    """Merge each token that shares characters with the previous one into it. Their scores are added."""
+    merged: list[Token] = []
+    for token in tokens:
+        if merged and token.start < merged[-1].stop:
+            last = merged.pop()
+            scores = [score for score in (last.score, token.score) if score is not None]
+            merged.append(Token(last.start, max(last.stop, token.stop), sum(scores) if scores else None))
+        else:
+            merged.append(token)
+    return merged

@@ -43,7 +43,7 @@ CSS = """
   text-align: left; vertical-align: top; }
 #table tr:last-child td { border-bottom: 0; }
 #table th { position: sticky; top: 0; background: var(--background-fill-primary); white-space: nowrap; }
-#table .text { min-width: 12rem; overflow-wrap: anywhere; }
+#table td.text:not(.prediction) { min-width: 12rem; overflow-wrap: anywhere; }
 #table .prediction { font-size: inherit; font-weight: 600; }
 #table .number { text-align: right; font-variant-numeric: tabular-nums; }
 #table .download { display: inline-block; margin-top: .5rem; padding: 0; }

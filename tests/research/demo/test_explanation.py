@@ -24,12 +24,12 @@ PAIR = ("the film was very good and the plot was warm", "a very dull film")
 
 def kept_text_ids(saved: SavedModel, explanation: Explanation) -> list[int]:
     """Return the token ids of the kept characters of all texts, with the special tokens around them."""
-    special = saved.tokenizer.convert_tokens_to_ids
-    ids = [special("[CLS]")]
+    tokens = ["[CLS]"]
     for text in explanation.texts:
-        kept = [text.text[token.start : token.stop] for token in text.tokens if token.score is not None]
-        ids += [special(word) for word in kept] + [special("[SEP]")]
-    return ids
+        tokens += [text.text[token.start : token.stop] for token in text.tokens if token.score is not None]
+        tokens.append("[SEP]")
+    ids: Any = saved.tokenizer.convert_tokens_to_ids(tokens)
+    return list(ids)
 
 
 @pytest.mark.parametrize("texts", [(LONG,), PAIR], ids=["text", "pair"])
@@ -70,24 +70,24 @@ def test_explain_returns_the_derivative_with_respect_to_the_scale_of_an_embeddin
     explanation = explain(saved, [" ".join(words)])
     assert not explanation.is_attention
     assert explanation.output == int(explanation.logits.argmax())
-    embeddings = saved.model.encoder.get_input_embeddings().weight
+    embeddings = saved.model.get_parameter("encoder.embeddings.word_embeddings.weight")
 
     def logit(word: str, scale: float) -> float:
-        row = saved.tokenizer.convert_tokens_to_ids(word)
+        row = saved.tokenizer.get_vocab()[word]
         original = embeddings[row].clone()
         with torch.no_grad():
             embeddings[row] *= scale
             inputs = saved.tokenizer([" ".join(words)], return_tensors="pt")
-            result = saved.model(**inputs).logits[0, explanation.output].item()
+            result: float = saved.model(**inputs).logits[0, explanation.output].item()
             embeddings[row] = original
-        return float(result)
+        return result
 
     # Each word occurs once, so scaling its embedding changes the logit by gradient x input, to first order.
     step = 1e-4
     expected = [(logit(word, 1 + step) - logit(word, 1 - step)) / (2 * step) for word in words]
     scores = [token.score for token in explanation.texts[0].tokens]
     assert max(abs(value) for value in expected) > 1e-3
-    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-8)
+    assert scores == pytest.approx(expected, rel=1e-4, abs=1e-8)
 
 
 def test_explain_shows_the_tokens_of_a_tokenizer_without_positions(build_saved_model: BuildModel) -> None:

@@ -47,7 +47,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from research.records.results import predictions_path
+from research.records.predictions_file import predictions_path
 from research.settings.config import RunConfig
 from research.settings.forks import read_settings
 from research.settings.run_files import CONFIG, RESULT

@@ -202,8 +202,9 @@ def measure_memory(folder: Path, rows: list[int]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(ENCODERS[ENCODER]())
     tokenizer.save_pretrained(folder / "tiny")
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
-    config = BertConfig(vocab_size=len(tokenizer), **sizes)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16
+    )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder / "tiny")
     data = {"data": "rotten_tomatoes", "limit_train": 64, "limit_validation": 32, "limit_test": 32}
     options = {"max_steps": 1, "max_length": 32, "log_with": [], "report": False, "output_dir": str(folder / "run")}

@@ -95,7 +95,7 @@ def write_peft_folder(saved: SavedModel, folder: Path, encoder: PlainEncoder) ->
         lora_dropout=config.adapters["dropout"],
         modules_to_save=["head"],
         inference_mode=True,
-    ).save_pretrained(folder)
+    ).save_pretrained(str(folder))
     (folder / _WEIGHTS).write_bytes(save(adapter_weights(saved.model), metadata={"format": "pt"}))
     write_config(saved, saved.model, folder)
     write_tokenizer(saved, folder)
@@ -154,7 +154,7 @@ def example(facts: CardFacts, encoder: PlainEncoder) -> str:
         "single_label_classification": "logits.softmax(dim=-1)",
         "multi_label_classification": "logits.sigmoid()",
         "regression": "logits",
-    }[facts.model.config.problem_type]
+    }[str(facts.model.config.problem_type)]
     return "\n".join(
         [
             "import torch",

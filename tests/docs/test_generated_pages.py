@@ -35,7 +35,8 @@ def test_every_setting_has_one_anchor() -> None:
 @pytest.mark.parametrize("name", MODEL_SCRIPTS)
 def test_page_of_model_script_describes_its_own_and_the_shared_settings(name: str) -> None:
     page = page_of(name)
-    assert set(declarations(MODEL_SCRIPTS[name].settings)) <= set(anchors(page))
+    settings: type = MODEL_SCRIPTS[name].settings
+    assert set(declarations(settings)) <= set(anchors(page))
     assert "a run directory, its model/ or best/ folder" in page
 
 

@@ -42,8 +42,8 @@ def test_token_weights_are_attention_weights_averaged_over_attention_heads() -> 
     head.queries.data = torch.tensor([[1.0, 1.0]])
     shares = []  # of the second token (3, 4) in each attention head; the first token is (1, -2)
     for first, second in ((1.0, 3.0), (-2.0, 4.0)):
-        weights = [math.exp(math.tanh(value)) for value in (first, second)]
-        shares.append(weights[1] / sum(weights))
+        exponentials = [math.exp(math.tanh(value)) for value in (first, second)]
+        shares.append(exponentials[1] / sum(exponentials))
     share = sum(shares) / 2
     weights = head.token_weights(HIDDEN_STATES, MASK)[0]
     assert weights[MASK[0] == 1].tolist() == pytest.approx([1 - share, share])

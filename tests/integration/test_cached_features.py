@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from heads import HEADS
-from research import Hook, RunConfig, run_experiment
+from research import Hook, RunConfig, RunResult, run_experiment
 from research.features import compute
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
@@ -49,7 +49,7 @@ SETTINGS: dict[str, Any] = {
     "report": False,
 }
 """Settings of a run of 12 steps in two epochs. It caches hidden states if `cache_features` is None, the default."""
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., RunResult]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def fresh_cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def train(tiny_encoder: Path, tiny_reviews: Path, fresh_cache_dir: Path) -> Train:
     """A function that trains in this process and returns the result: `train(directory, hook, epochs=3)`."""
 
-    def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
+    def run(directory: Path, *hooks: Hook, **changed: Any) -> RunResult:
         settings = {"encoder": str(tiny_encoder), "data": str(tiny_reviews), **SETTINGS, **changed}
         return run_experiment(RunConfig(**settings, output_dir=str(directory)), hooks=hooks)
 

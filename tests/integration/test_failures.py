@@ -15,12 +15,12 @@ import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file
 
-from research import Hook, RunConfig, run_experiment
+from research import Hook, RunConfig, RunResult, run_experiment
 from research.data.batches.batch import Batch
 from research.training.api import Run
 from research.training.checkpoint.find import CheckpointError
 
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., RunResult]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def train(
         "report": False,
     }
 
-    def run(hooks: list[Hook], **changed: Any) -> dict[str, Any]:
+    def run(hooks: list[Hook], **changed: Any) -> RunResult:
         return run_experiment(RunConfig(**{**settings, **changed}), hooks=hooks)
 
     return run

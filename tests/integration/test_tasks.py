@@ -25,7 +25,7 @@ from tests.conftest import WORDS, Launch
 from tests.shipped import shipped_names
 
 DataFolder = Callable[[str], Path]
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., RunResult]
 QUICK_RUN_FLAGS = (
     "--max_length=32",
     "--batch_size=8",
@@ -131,7 +131,7 @@ def train(deep_encoder: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pyte
     """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> dict[str, Any]:
+    def run(*arguments: object, hooks: Sequence[Hook] = (), num_steps: int = 3) -> RunResult:
         fixed_flags = [
             f"--encoder={deep_encoder}",
             f"--output_dir={tmp_path / 'run'}",
@@ -368,7 +368,7 @@ def test_imdb_folder_and_its_archive_give_the_same_run(
 
 SEVERAL_RUNS = """
 import sys
-from research import RunConfig, run_experiment
+from research import RunConfig, RunResult, run_experiment
 
 encoder, multi_label_data, six_classes_data, output = sys.argv[1:]
 shared = dict(encoder=encoder, max_length=32, batch_size=8, max_steps=3, num_threads=1, seed=3)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from research import EncoderWithHead, Hook, RunConfig, run_experiment
+from research import EncoderWithHead, Hook, RunConfig, RunResult, run_experiment
 from research.runner.listing import describe_listing, print_help
 from research.settings.command_line import parse
 from research.settings.plugins import import_plugins
@@ -137,11 +137,11 @@ def settings(tiny_encoder: Path, tiny_reviews: Path) -> dict[str, Any]:
 @pytest.fixture
 def train_in_python(
     settings: dict[str, Any], plugins: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
+) -> Callable[..., RunResult]:
     """A function that trains in this process; keyword arguments change settings."""
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(*hooks: Hook, **changed: Any) -> dict[str, Any]:
+    def run(*hooks: Hook, **changed: Any) -> RunResult:
         defaults = {"plugin": [str(plugins / "my_head.py")], "output_dir": str(tmp_path / "run")}
         return run_experiment(RunConfig(**{**settings, **defaults, **changed}), hooks=hooks)
 
@@ -154,7 +154,7 @@ def test_head_of_a_plugin_fits_in_ten_lines() -> None:
 
 def test_plugins_give_the_same_results_from_the_command_line_and_python(
     launch: Launch,
-    train_in_python: Callable[..., dict[str, Any]],
+    train_in_python: Callable[..., RunResult],
     settings: dict[str, Any],
     plugins: Path,
     tmp_path: Path,
@@ -203,7 +203,7 @@ def test_head_of_a_plugin_is_listed_with_its_options(plugins: Path, capsys: pyte
 
 
 def test_saved_head_of_a_plugin_predicts_like_the_run(
-    train_in_python: Callable[..., dict[str, Any]], tiny_reviews: Path, tmp_path: Path
+    train_in_python: Callable[..., RunResult], tiny_reviews: Path, tmp_path: Path
 ) -> None:
     result = train_in_python()
     saved = tmp_path / "run" / "model"
@@ -233,7 +233,7 @@ def test_saved_head_of_a_plugin_predicts_like_the_run(
 
 
 def test_saved_head_whose_code_is_not_imported_is_refused_with_a_hint(
-    train_in_python: Callable[..., dict[str, Any]], tmp_path: Path
+    train_in_python: Callable[..., RunResult], tmp_path: Path
 ) -> None:
     train_in_python(max_steps=1)
     config = tmp_path / "run" / "model" / "config.json"
@@ -243,7 +243,7 @@ def test_saved_head_whose_code_is_not_imported_is_refused_with_a_hint(
 
 
 def test_hooks_from_python_are_called_first_and_can_stop_the_run(
-    train_in_python: Callable[..., dict[str, Any]], plugins: Path
+    train_in_python: Callable[..., RunResult], plugins: Path
 ) -> None:
     hook_names: list[str] = []
 
@@ -263,7 +263,7 @@ def test_hooks_from_python_are_called_first_and_can_stop_the_run(
     assert [name for name in hook_names if name != "FollowTimeline"][:2] == ["StopsAfterStep2", "WriteLoss"]
 
 
-def test_hook_may_change_the_batch(train_in_python: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_hook_may_change_the_batch(train_in_python: Callable[..., RunResult], tmp_path: Path) -> None:
     class ReplacesTokens(Hook):
         """Replace every token except the first one with [UNK]."""
 

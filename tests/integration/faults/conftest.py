@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from research import Hook, RunConfig, run_experiment
+from research import Hook, RunConfig, RunResult, run_experiment
 from tests.builders.faulty_runs import (
     SHORT_RUN,
     CallAt,
@@ -53,7 +53,7 @@ def restore_num_threads(num_threads: int) -> Iterator[None]:
 def train(settings: dict[str, Any], cache_dir: Path, num_threads: int) -> Train:
     """A function that trains in this process: `train(directory, CallAt(...), resume="auto")`."""
 
-    def run(directory: Path, *hooks: Hook, **changed: Any) -> dict[str, Any]:
+    def run(directory: Path, *hooks: Hook, **changed: Any) -> RunResult:
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
             return run_experiment(RunConfig(**{**settings, "output_dir": str(directory), **changed}), hooks=hooks)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from research import Hook, RunConfig, register_edit, run_experiment
+from research import Hook, RunConfig, RunResult, register_edit, run_experiment
 from research.edits.base import Editable
 from research.learning.optimizer import apply_schedule
 
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., RunResult]
 """Function that trains in this process, and returns the result."""
 
 
@@ -64,7 +64,7 @@ def train(settings: dict[str, Any], cache_dir: Path, tmp_path: Path, monkeypatch
     """
     monkeypatch.setenv("MIDWAY_CACHE", str(cache_dir))
 
-    def run(name: str, *, hooks: list[Hook] | None = None, **changed: Any) -> dict[str, Any]:
+    def run(name: str, *, hooks: list[Hook] | None = None, **changed: Any) -> RunResult:
         config = RunConfig(**settings | {"output_dir": str(tmp_path / name)} | changed)
         return run_experiment(config, hooks=hooks or [])
 
@@ -78,7 +78,7 @@ def fork(train: Train, parent: Path) -> Train:
     To fork a different run, give its checkpoint as `fork`.
     """
 
-    def run(name: str = "fork", step: int = 4, **changed: Any) -> dict[str, Any]:
+    def run(name: str = "fork", step: int = 4, **changed: Any) -> RunResult:
         return train(name, **{"fork": f"{parent}@step-{step}"} | changed)
 
     return run

@@ -18,6 +18,7 @@ import pytest
 
 from research import PredictSettings, load_model, predict
 from research.inference import predict as predict_module
+from research.inference.scorer import Scorer
 from tests.builders.trained_run import train_tiny_run
 from tests.messages import collect_messages
 
@@ -183,7 +184,7 @@ def test_predict_continues_after_an_error_and_reuses_finished_chunks(
         return predict(PredictSettings(run=str(trained_run), output=str(tmp_path / name), **settings)).read_bytes()
 
     expected = run("whole.csv")
-    collate = predict_module.Scorer.collate
+    collate = Scorer.collate
     calls = []
 
     def fail_in_third_chunk(*arguments: Any) -> Any:
@@ -193,7 +194,7 @@ def test_predict_continues_after_an_error_and_reuses_finished_chunks(
         return collate(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict_module.Scorer, "collate", fail_in_third_chunk)
+        patch.setattr(Scorer, "collate", fail_in_third_chunk)
         with pytest.raises(ValueError, match="as if interrupted"):
             run("broken.csv")
     assert not (tmp_path / "broken.csv").exists()

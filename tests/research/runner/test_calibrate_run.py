@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from research import RunResult
 from research.inference.saved_model import load_model
 from research.learning.metrics import compute_metrics
 from research.model.encoder_with_head import EncoderWithHead
@@ -37,7 +38,7 @@ def read_predictions(directory: Path, split: str, names: tuple[str, ...]) -> tup
 
 
 @pytest.fixture(scope="module")
-def multi_label_run(train: Train, tags: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def multi_label_run(train: Train, tags: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
     """A finished multi-label run with a temperature and thresholds, and its result."""
     directory = tmp_path_factory.mktemp("runs") / "tags"
     changes = {"data": str(tags), "calibrate": True, "thresholds": "f1", "report": True, "best_metric": "loss"}

@@ -219,7 +219,7 @@ def measure_memory(folder: Path, rows: list[int]) -> None:
         command = [sys.executable, str(Path(__file__).parents[1] / "predict.py"), str(folder / "run")]
         command += ["--data", str(folder / "rows.csv"), "--output", str(folder / "out.csv"), "--keep_columns", "id"]
         started = time.perf_counter()
-        process = subprocess.Popen([*command, "--overwrite"], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, "--num_threads", "1", "--overwrite"], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
             sys.exit(f"predict.py failed with status {status}")

@@ -31,9 +31,10 @@ class ModelScriptSettings:
     """Show full tracebacks of errors in your own code."""
 
     def __post_init__(self) -> None:
-        for name, type_hint in typing.get_type_hints(type(self)).items():
+        group: type = type(self)
+        for name, type_hint in typing.get_type_hints(group).items():
             check_type(name, getattr(self, name), type_hint)
-        for name, declared in declarations(type(self)).items():
+        for name, declared in declarations(group).items():
             check_bounds(name, getattr(self, name), declared)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from research import PredictSettings, load_model, predict
 from research.inference import predict as predict_module
+from research.inference.scorer import Scorer
 from tests.builders.trained_run import train_tiny_run
 from tests.messages import collect_messages
 
@@ -169,7 +170,7 @@ def test_settings_are_checked_first(trained_run: Path, tmp_path: Path) -> None:
     ):
         settings = {"run": str(trained_run), "data": str(tmp_path / "a.csv"), "output": str(tmp_path / "o.csv")}
         with pytest.raises(ValueError, match=message):
-            predict(PredictSettings(**{**settings, **changed}))  # type: ignore[arg-type]
+            predict(PredictSettings(**{**settings, **changed}))
     for wrong in ({"batch_size": 0}, {"keep_columns": "all"}, {"quoting": "none of them"}, {"data": tmp_path}):
         with pytest.raises(ValueError, match=f"Expected {next(iter(wrong))} to be"):
             PredictSettings(**wrong)  # type: ignore[arg-type]
@@ -184,7 +185,7 @@ def test_predict_continues_after_an_error_and_reuses_finished_chunks(
         return predict(PredictSettings(run=str(trained_run), output=str(tmp_path / name), **settings)).read_bytes()
 
     expected = run("whole.csv")
-    collate = predict_module.Scorer.collate
+    collate = Scorer.collate
     calls = []
 
     def fail_in_third_chunk(*arguments: Any) -> Any:
@@ -194,7 +195,7 @@ def test_predict_continues_after_an_error_and_reuses_finished_chunks(
         return collate(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict_module.Scorer, "collate", fail_in_third_chunk)
+        patch.setattr(Scorer, "collate", fail_in_third_chunk)
         with pytest.raises(ValueError, match="as if interrupted"):
             run("broken.csv")
     assert not (tmp_path / "broken.csv").exists()

@@ -44,7 +44,7 @@ def test_heads_import_only_torch_and_jaxtyping() -> None:
 
 
 def test_command_line_does_not_import_torch_or_transformers() -> None:
-    imports = "import sys, research, research.settings.command_line"
+    imports = "import sys, research, research.settings.command_line, research.inference.predict_checks"
     code = f"{imports}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ENCODER = "minilm"
 MAX_LENGTH = 512
@@ -95,7 +96,7 @@ def measure_pipeline(folder: Path, batch_size: int, dtype: str) -> float:
     tokenizer = AutoTokenizer.from_pretrained(ENCODERS[ENCODER]())
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
     texts = read_texts(folder)
-    options = {"batch_size": batch_size, "truncation": True, "max_length": MAX_LENGTH}
+    options: dict[str, Any] = {"batch_size": batch_size, "truncation": True, "max_length": MAX_LENGTH}
     classify(texts[:1], **options)  # warm-up
     started = time.perf_counter()
     with (folder / "out.jsonl").open("w") as file:
@@ -206,9 +207,15 @@ def measure_memory(folder: Path, rows: list[int]) -> None:
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder / "tiny")
-    data = {"data": "rotten_tomatoes", "limit_train": 64, "limit_validation": 32, "limit_test": 32}
-    options = {"max_steps": 1, "max_length": 32, "log_with": [], "report": False, "output_dir": str(folder / "run")}
-    run_experiment(RunConfig(encoder=str(folder / "tiny"), **data, **options))  # type: ignore[arg-type]
+    data: dict[str, Any] = {"data": "rotten_tomatoes", "limit_train": 64, "limit_validation": 32, "limit_test": 32}
+    options: dict[str, Any] = {
+        "max_steps": 1,
+        "max_length": 32,
+        "log_with": [],
+        "report": False,
+        "output_dir": str(folder / "run"),
+    }
+    run_experiment(RunConfig(encoder=str(folder / "tiny"), **data, **options))
     lines = ["| rows | peak memory, MiB | rows/s |", "|---|---|---|"]
     peaks = []
     for num_rows in rows:
@@ -220,7 +227,7 @@ def measure_memory(folder: Path, rows: list[int]) -> None:
         command = [sys.executable, str(Path(__file__).parents[1] / "predict.py"), str(folder / "run")]
         command += ["--data", str(folder / "rows.csv"), "--output", str(folder / "out.csv"), "--keep_columns", "id"]
         started = time.perf_counter()
-        process = subprocess.Popen([*command, "--overwrite"], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, "--num_threads", "1", "--overwrite"], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
             sys.exit(f"predict.py failed with status {status}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from research.settings.declarations import Effect, check_bounds, declarations, setting
+from research.settings.declarations import Effect, setting
 from research.settings.model_scripts import ModelScriptSettings
 
 STDIN = "-"
@@ -51,7 +51,3 @@ class PredictSettings(ModelScriptSettings):
     otherwise bf16 if the hardware supports it natively, otherwise float32."""
     num_threads: int | None = setting(None, effect=Effect.INVOCATION, above=0, unit="threads")
     """CPU threads per process. By default, the machine's cores are divided among the processes."""
-
-    def __post_init__(self) -> None:
-        for name, declared in declarations(PredictSettings).items():
-            check_bounds(name, getattr(self, name), declared)

@@ -371,7 +371,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
             ValueError: naming the setting, what is expected and the value.
         """
         for name, type_hint in typing.get_type_hints(RunConfig).items():
-            _check_type(name, getattr(self, name), type_hint)
+            check_type(name, getattr(self, name), type_hint)
         for name, declared in declarations(RunConfig).items():
             check_bounds(name, getattr(self, name), declared)
 
@@ -405,7 +405,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
 
 
-def _check_type(name: str, value: Any, type_hint: Any) -> None:
+def check_type(name: str, value: Any, type_hint: Any) -> None:
     """Check the type of a value. Python code may pass any value, whereas the command line's parser checks types.
 
     Raises:

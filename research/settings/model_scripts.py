@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from research.settings.arguments import HELP
-from research.settings.declarations import Effect, setting
+from research.settings.config import check_type
+from research.settings.declarations import Effect, check_bounds, declarations, setting
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
 from research.system.errors import run_script
@@ -27,6 +29,13 @@ class ModelScriptSettings:
     run."""
     traceback: bool = setting(False, effect=Effect.INVOCATION)
     """Show full tracebacks of errors in your own code."""
+
+    def __post_init__(self) -> None:
+        group: type = type(self)
+        for name, type_hint in typing.get_type_hints(group).items():
+            check_type(name, getattr(self, name), type_hint)
+        for name, declared in declarations(group).items():
+            check_bounds(name, getattr(self, name), declared)
 
 
 Settings = TypeVar("Settings", bound=ModelScriptSettings)

@@ -91,15 +91,8 @@ def test_signal_ends_predict_with_one_line_and_the_same_command_continues_it(
 
 
 def test_standard_input_is_read_by_one_process_only(launch: Launch, run: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(ROOT / "experiments" / "predict.py"),
-        str(run),
-        "--data",
-        "-",
-        "--output",
-        "out.jsonl",
-    ]
+    script = str(ROOT / "experiments" / "predict.py")
+    command = [sys.executable, script, str(run), "--data", "-", "--output", "out.jsonl"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, input=b"good film\nbad\n", cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert (tmp_path / "out.jsonl").read_text().count("\n") == 2

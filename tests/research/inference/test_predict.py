@@ -170,9 +170,10 @@ def test_settings_are_checked_first(trained_run: Path, tmp_path: Path) -> None:
     ):
         settings = {"run": str(trained_run), "data": str(tmp_path / "a.csv"), "output": str(tmp_path / "o.csv")}
         with pytest.raises(ValueError, match=message):
-            predict(PredictSettings(**{**settings, **changed}))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="batch_size"):
-        PredictSettings(batch_size=0)
+            predict(PredictSettings(**{**settings, **changed}))
+    for wrong in ({"batch_size": 0}, {"keep_columns": "all"}, {"quoting": "none of them"}, {"data": tmp_path}):
+        with pytest.raises(ValueError, match=f"Expected {next(iter(wrong))} to be"):
+            PredictSettings(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("small_chunks")

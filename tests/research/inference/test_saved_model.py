@@ -40,6 +40,18 @@ def test_scorer_returns_the_same_logits_in_any_order_and_batch_size(trained_run:
     assert Scorer(saved)([]).shape == (0, 2)
 
 
+def test_scorer_computes_in_bf16_and_reports_each_batch(trained_run: Path) -> None:
+    saved = load_model(trained_run)
+    rows = [["the film was good"], ["bad"], ["dull plot"]]
+    counts: list[int] = []
+    cpu = torch.device("cpu")
+    rounded = Scorer(saved, device=cpu, batch_size=2, precision="bf16")(rows, after_batch=counts.append)
+    exact = Scorer(saved, device=cpu)(rows)
+    assert counts == [2, 1]
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_allclose(rounded, exact, atol=0.05)
+
+
 def test_predict_refuses_inputs_of_another_form(trained_run: Path) -> None:
     saved = load_model(trained_run)
     for wrong in (3, ("one", "two"), ["a", 1], None):

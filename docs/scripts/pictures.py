@@ -54,6 +54,13 @@ CURVES = "Loss over steps"
 """Alternative text of the picture in the report that is also saved separately, as edits.png."""
 DEMO_PORT = 7861
 """Port of the page that is drawn as demo.png."""
+RESULT_IS_VISIBLE = """(() => {
+    let element = document.querySelector('.tokens');
+    const exists = element !== null;
+    while (element !== null && getComputedStyle(element).opacity === '1') element = element.parentElement;
+    return exists && element === null;
+})()"""
+"""Whether the page shows a result, which fades in."""
 MAX_BYTES = 150_000
 """Maximum size of a picture file."""
 
@@ -109,14 +116,14 @@ def save_demo_picture(run: Path) -> None:
     page = build_page(load_model(run), DEMO_EXAMPLES)
     address = launch_page(page, "127.0.0.1", DEMO_PORT)
     with open_browser() as browser:
-        browser.open(address, width=1280, height=900)
+        browser.open(address, width=1280, height=730)
         browser.wait_for("document.querySelector('#predict')")
         browser.type("textarea", DEMO_TEXT)
         browser.click("#predict")
-        browser.wait_for("document.querySelector('.prediction') && !document.querySelector('.pending, .generating')")
+        browser.wait_for(RESULT_IS_VISIBLE)
         browser.evaluate("document.activeElement.blur(); document.querySelector('textarea').scrollTop = 0")
         browser.save_screenshot(PICTURES / "demo.png")
-    page.close()
+    page.close(verbose=False)
     compress(PICTURES / "demo.png")
 
 

@@ -35,7 +35,7 @@ def execute(settings: DemoSettings) -> int:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        page.close()
+        page.close(verbose=False)
     return 0
 
 
@@ -63,7 +63,8 @@ def read_examples(path: str, *, has_pairs: bool) -> list[tuple[str, ...]]:
     try:
         return parse_rows(expand_path(path).read_text(encoding="utf-8"), has_pairs=has_pairs)
     except (OSError, ValueError) as error:
-        raise ValueError(f"Cannot read the examples in {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"Cannot read the examples in {path}: {reason}") from None
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from heads import HEADS
 from research.learning.objectives import OBJECTIVES
 from research.learning.schedules import SCHEDULES
 from research.runner.experiment import run_experiment
+from research.runner.run_result import RunResult
 from research.settings.command_line import Command, parse
 from research.training.api import Run
 from research.training.hook import Hook
@@ -368,7 +369,7 @@ def test_imdb_folder_and_its_archive_give_the_same_run(
 
 SEVERAL_RUNS = """
 import sys
-from research import RunConfig, RunResult, run_experiment
+from research import RunConfig, run_experiment
 
 encoder, multi_label_data, six_classes_data, output = sys.argv[1:]
 shared = dict(encoder=encoder, max_length=32, batch_size=8, max_steps=3, num_threads=1, seed=3)

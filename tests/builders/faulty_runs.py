@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from research import Hook
+from research import Hook, RunResult
 from research.system.errors import is_user_facing
 from research.training.api import Run
 from research.training.run import TrainingRun
 from tests.builders.run_files import metrics_lines_of, result_of, without_speed
 
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., RunResult]
 """Function that trains in this process, and returns the result: `train(directory, CallAt(...), resume="auto")`."""
 
 SHORT_RUN: dict[str, Any] = {

@@ -161,7 +161,7 @@ def settings_of(directory: Path) -> dict[str, Any]:
 
 
 def check_run_without_test_labels(
-    train: Train, labelled_result: dict[str, Any], data: Path, folder: Path, *flags: str
+    train: Train, labelled_result: RunResult, data: Path, folder: Path, *flags: str
 ) -> None:
     """Repeat the run in `folder` without test labels, and check that only results that need these labels change.
 

@@ -168,12 +168,13 @@ def test_settings_are_checked_first(trained_run: Path, tmp_path: Path) -> None:
         ({"mixed_precision": "fp16"}, "fp16 requires a GPU"),
         ({"data": str(tmp_path / "b.csv")}, "There is no file"),
     ):
-        settings = {"run": str(trained_run), "data": str(tmp_path / "a.csv"), "output": str(tmp_path / "o.csv")}
+        settings: dict[str, Any] = {"run": str(trained_run), "data": str(tmp_path / "a.csv")}
         with pytest.raises(ValueError, match=message):
-            predict(PredictSettings(**{**settings, **changed}))
+            predict(PredictSettings(**{**settings, "output": str(tmp_path / "o.csv"), **changed}))
+    wrong: dict[str, Any]
     for wrong in ({"batch_size": 0}, {"keep_columns": "all"}, {"quoting": "none of them"}, {"data": tmp_path}):
         with pytest.raises(ValueError, match=f"Expected {next(iter(wrong))} to be"):
-            PredictSettings(**wrong)  # type: ignore[arg-type]
+            PredictSettings(**wrong)
 
 
 @pytest.mark.usefixtures("small_chunks")

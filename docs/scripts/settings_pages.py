@@ -145,7 +145,11 @@ def _anchor(group: type) -> str:
 
 def _group_section(group: type, *, is_run_setting: bool = False, anchor_prefix: str = "") -> Iterator[str]:
     yield heading(2, group.__doc__ or "", _anchor(group))
-    descriptions = {item.arg_name: item.description or "" for item in docstring_parser.parse_from_object(group).params}
+    descriptions = {
+        item.arg_name: item.description or ""
+        for parent in reversed(group.__mro__[:-1])  # without `object`, which has no source
+        for item in docstring_parser.parse_from_object(parent).params
+    }
     kinds, defaults = typing.get_type_hints(group), group()
     for name, declared in declarations(group).items():
         yield heading(3, code(f"--{name}"), anchor_prefix + name)

@@ -65,7 +65,7 @@ def serve(start: Start, browser: Page) -> Iterator[Serve]:
         browser.requested_urls.clear()
         browser.errors.clear()
         browser.open(address[0], width=WIDTHS[0])
-        browser.wait_for("document.querySelector('#predict')")
+        browser.wait_for("document.querySelector('#predict') && !document.body.innerText.includes('Loading...')")
         return Served(browser, address[0], command)
 
     yield serve_model
@@ -116,21 +116,20 @@ def test_page_shows_scores_and_attention_weights(serve: Serve, attention_run: Pa
     about = page.text(".facts-block")
     for words in ("my-attention", "attention", "tiny", "reviews", "test accuracy"):
         assert words in about
-    assert "a very dull plot" in page.text("body")
+    page.wait_for("document.body.innerText.includes('a very dull plot')")
 
     page.click("#predict")
     page.wait_for("document.querySelector('#scores').innerText.includes('Enter a text')")
     page.type("textarea", f"the film {HOSTILE_TEXT} bad and cold and dull and the plot was very very fine")
     page.click("#predict")
-    page.wait_for("document.querySelector('.prediction')")
+    page.wait_for("document.querySelector('.prediction') && document.querySelector('.legend')")
     percentages = re.findall(r"([\d.]+)%", page.text("#scores"))
     assert sum(map(float, percentages)) == pytest.approx(100, abs=0.11)
     assert page.text("#scores strong") in ("negative", "positive")
     colours = dict(page.evaluate(TOKEN_COLOURS))
     assert {"the", "film", "fine"} <= colours.keys()
     assert len(set(colours.values())) > 1
-    truncated = page.evaluate("[...document.querySelectorAll('.tokens .truncated')].map(span => span.innerText)")
-    assert {"cold", "dull"} <= set(truncated)
+    assert "cold and dull" in page.text(".tokens .truncated")
     assert not {"cold", "dull"} & colours.keys()
     assert "attention weights of the head" in page.text(".legend")
     assert HOSTILE_TEXT in page.text(".tokens")
@@ -183,7 +182,7 @@ def test_page_explains_pairs_with_gradient_x_input(
     page.wait_for("document.querySelector('#scores').innerText.includes('Enter both texts')")
     page.type("#text-1 textarea", "a dull and cold plot and a very bad film")
     page.click("#predict")
-    page.wait_for("document.querySelector('.prediction')")
+    page.wait_for("document.querySelector('.prediction') && document.querySelector('.legend')")
     assert all(label in page.text("#scores") for label in labels)
     assert page.evaluate("document.querySelectorAll('.threshold').length") == (3 if task == "multi_label" else 0)
     assert page.evaluate("document.querySelectorAll('.tokens').length") == 2

@@ -157,7 +157,7 @@ def test_a_head_that_peft_would_not_reproduce_is_refused(
         settings: dict[str, Any] = {"plugin": [str(plugin)], "head": "mine", "peft": LORA, "max_length": 12}
         run = train_tiny_run(tmp_path / "run", tiny_encoder, tiny_reviews, cache_dir, **settings)
         with pytest.raises(ValueError, match=message):
-            execute(ExportSettings(run=str(run), format="peft", output=str(target), plugin=(str(plugin),)))
+            execute(ExportSettings(run=str(run), format="peft", output=str(target), plugin=[str(plugin)]))
     assert not target.parent.exists()
 
 

@@ -20,7 +20,7 @@ from research.records.results import read_result
 from research.settings.run_files import BEST, CONFIG, JOURNAL
 from research.tasks.metric import LOSS
 
-_HUB_IDS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+HUB_IDS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 """Repositories of the packaged encoders."""
 _HUB_METRICS = {
     "f1_macro": "f1",
@@ -48,6 +48,8 @@ class CardFacts:
     """Whether the folder contains one of Transformers' own classes."""
     requirements: Sequence[str]
     """Distributions that the head needs in addition to Transformers and PyTorch."""
+    is_adapter: bool = False
+    """Whether the folder contains adapters for PEFT, not a whole model."""
 
     @functools.cached_property
     def config(self) -> Mapping[str, Any] | None:
@@ -126,9 +128,10 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
     ]
     is_hub_id = facts.encoder.count("/") == 1
     return ModelCardData(
-        library_name="transformers",
+        library_name="peft" if facts.is_adapter else "transformers",
         pipeline_tag="text-classification",
-        base_model=facts.encoder if is_hub_id else _HUB_IDS.get(facts.encoder),
+        base_model=facts.encoder if is_hub_id else HUB_IDS.get(facts.encoder),
+        base_model_relation="adapter" if facts.is_adapter else None,
         tags=["midway", "text-classification", f"head-{facts.model.config.head}"],
         datasets=[dataset] if on_hub and dataset else None,
         metrics=list(dict.fromkeys(each.metric_type for each in results)) or None,

@@ -22,7 +22,7 @@ def main() -> None:
     base = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)
     base.encoder = AutoModel.from_pretrained(request["encoder"], dtype=torch.float32)
     model = PeftModel.from_pretrained(base, folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     inputs = tokenizer(*map(list, zip(*request["texts"], strict=True)), padding=True, return_tensors="pt")
     with torch.inference_mode():
         logits = model(**inputs).logits

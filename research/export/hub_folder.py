@@ -58,15 +58,23 @@ def write_tokenizer(saved: SavedModel, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def write_config(saved: SavedModel, model: EncoderWithHead, folder: Path) -> None:
+def write_config(
+    saved: SavedModel, model: EncoderWithHead, folder: Path, *, output_units: list[list[float]] | None = None
+) -> None:
     """Write the config, which names the code of the model and the special tokens that the code keeps.
 
+    Args:
+        saved: the trained model.
+        model: the model to write.
+        folder: the exported folder.
+        output_units: see `EncoderWithHeadConfig`.
     Raises:
         ValueError: if the model could not truncate pairs of texts.
     """
     config = copy.deepcopy(model.config)
     assert isinstance(config, EncoderWithHeadConfig)
     config.adapters = None  # the code of the exported model has no adapters
+    config.output_units = output_units
     special = find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs)
     if saved.inputs.has_pairs and not special.between:
         raise ValueError(

@@ -36,7 +36,9 @@ def run_isolated(script: Path, arguments: Sequence[str], distributions: Iterable
             "HF_MODULES_CACHE": str(Path(folder, "modules")),  # Transformers copies a model's code there
             "TRANSFORMERS_VERBOSITY": "error",
         }
-        completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        completed = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
     if completed.returncode:
         lines = completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"]
         raise ValueError(f"The exported model does not load without Midway: {lines[-1]}")

@@ -55,7 +55,7 @@ def _introduction(facts: CardFacts) -> str:
 
 
 def _usage(facts: CardFacts) -> Iterator[str]:
-    config, inputs = facts.model.config, facts.saved.inputs
+    inputs = facts.saved.inputs
     yield "## Use"
     packages = ["transformers", "torch", *facts.requirements]
     remote = (
@@ -72,12 +72,18 @@ def _usage(facts: CardFacts) -> Iterator[str]:
         yield f"Clean each text as in training before you pass it to the pipeline, in this order. {steps}"
     elif inputs.cleaning:
         yield "`clean` applies the cleaning steps of the training. A pipeline does not do this by itself."
+    yield from describe_inputs_and_outputs(facts)
+
+
+def describe_inputs_and_outputs(facts: CardFacts) -> Iterator[str]:
+    """Yield paragraphs about the truncation of long inputs, the thresholds of labels and the temperature."""
+    config = facts.model.config
     yield _truncation(facts)
     if config.thresholds is not None:
         yield (
             "A label is predicted if its probability is above its threshold: "
             + ", ".join(f"`{name}` {value:.4g}" for name, value in zip(facts.labels, config.thresholds, strict=True))
-            + ". The thresholds are in `config.json`; the pipeline does not apply them."
+            + ". The thresholds are in `config.json`; the model does not apply them."
         )
     elif config.problem_type == "multi_label_classification":
         yield "A label is predicted if its probability is above 0.5."
@@ -205,7 +211,7 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
         items.append("Its scores have not been calibrated: a score of 0.9 need not be right in 9 of 10 cases.")
     if facts.model is not facts.saved.model:
         items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
-    if facts.saved.inputs.has_pairs:
+    if facts.saved.inputs.has_pairs and not facts.is_adapter:
         items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")
     if not facts.is_native:
         items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")

@@ -64,6 +64,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         thresholds: for a multi-label model, the probability above which each label is predicted; None means 0.5.
         special_tokens: in an exported model, how many special tokens are around the texts of a row (see
             `research.export.exported_code.truncation.truncate`); otherwise None.
+        output_units: in exported adapters, the values of `logit_shift` and `logit_scale`, which PEFT does not save;
+            otherwise None.
         model_format: version of the saved model, MODEL_FORMAT.
         **kwargs: fields of Transformers: `problem_type`, `id2label`, `label2id`, ...
     """
@@ -84,6 +86,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         calibration_temperature: float = 1.0,
         thresholds: list[float] | None = None,
         special_tokens: dict[str, Any] | None = None,
+        output_units: list[list[float]] | None = None,
         model_format: int = MODEL_FORMAT,
         **kwargs: Any,
     ) -> None:
@@ -102,6 +105,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.calibration_temperature = calibration_temperature
         self.thresholds = thresholds
         self.special_tokens = special_tokens
+        self.output_units = output_units
         self.model_format = model_format
 
 

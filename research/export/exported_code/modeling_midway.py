@@ -47,8 +47,9 @@ class EncoderWithHeadForSequenceClassification(PreTrainedModel):
         spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
         self.head = HeadClass(spec, config.num_labels, **config.head_options)
         # The logits are the head's outputs times logit_scale plus logit_shift.
-        self.register_buffer("logit_shift", torch.zeros(config.num_labels))
-        self.register_buffer("logit_scale", torch.ones(config.num_labels))
+        shift, scale = config.output_units or ([0.0] * config.num_labels, [1.0] * config.num_labels)
+        self.register_buffer("logit_shift", torch.tensor(shift))
+        self.register_buffer("logit_scale", torch.tensor(scale))
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(self.encoder).forward).parameters
         self.loss_type = "ForSequenceClassification"
         self.post_init()

@@ -28,7 +28,7 @@ class PeftFormat(ExportFormat):
         """See `ExportFormat.write`."""
         if saved.model.config.adapters is None:
             raise ValueError(
-                f"The model in {saved.folder} has no adapters: it was trained without --peft, or they were merged. "
+                f"The model in {saved.folder} has no adapters: it was trained without them, or they were merged. "
                 "Export it with --format hub."
             )
         if self.settings.merge:
@@ -36,11 +36,13 @@ class PeftFormat(ExportFormat):
             return
         from research.export.card_metadata import CardFacts
         from research.export.model_card import write_card
-        from research.export.peft_folder import check_peft_folder, describe_use, find_plain_encoder, write_peft_folder
+        from research.export.peft_card import describe_use
+        from research.export.peft_folder import check_peft_folder, write_peft_folder
+        from research.export.plain_encoder import find_plain_encoder
 
         encoder = find_plain_encoder(saved.model)
         requirements = write_peft_folder(saved, folder, encoder)
-        facts = CardFacts(saved, saved.model, None, False, requirements)
+        facts = CardFacts(saved, saved.model, None, False, requirements, is_adapter=True)
         write_card(facts, folder, use=describe_use(facts, encoder))
         difference = check_peft_folder(saved, folder, encoder, requirements)
         logger.info(f"Checked with PEFT and Transformers alone: the largest difference of a logit is {difference:.1e}.")

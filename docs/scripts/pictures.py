@@ -117,7 +117,7 @@ def save_demo_picture(run: Path) -> None:
     address = launch_page(page, "127.0.0.1", DEMO_PORT)
     with open_browser() as browser:
         browser.open(address, width=1280, height=730)
-        browser.wait_for("document.querySelector('#predict')")
+        browser.wait_for("document.querySelector('#predict') && !document.body.innerText.includes('Loading...')")
         browser.type("textarea", DEMO_TEXT)
         browser.click("#predict")
         browser.wait_for(RESULT_IS_VISIBLE)

@@ -54,7 +54,7 @@ class AttentionHead(Head):
         weights = self._attention(hidden_states, attention_mask).to(hidden_states.dtype)
         features = hidden_states.unflatten(-1, (self.num_heads, -1))  # [batch, seq, heads, width]
         pooled = torch.einsum("bhqs,bshw->bqhw", weights, features)
-        return self.out(self.dropout(pooled.reshape(len(pooled), -1)))
+        return self.out(self.dropout(pooled.flatten(1)))
 
     def token_weights(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]

@@ -62,7 +62,10 @@ def test_registry_replaces_an_entry_that_a_notebook_defines_again_under_another_
 ) -> None:
     registry: Registry[type] = Registry("thing")
     registry.register("a")(define_in_main("First"))
-    with pytest.raises(ValueError, match="'a' is already registered by __main__"):  # a script, which has a file
+    script = types.ModuleType("__main__")
+    script.__file__ = "script.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    with pytest.raises(ValueError, match="'a' is already registered by __main__"):
         registry.register("a")(define_in_main("Second"))
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # as in a notebook
     renamed = registry.register("a")(define_in_main("Second"))

@@ -45,7 +45,7 @@ def test_resume_refuses_changed_training_settings_and_names_the_fork_command(tra
     message = str(error_info.value)
     for change in ("seed was 0, now 3", "lr was 0.0001, now 1e-05", "max_length was 32, now 16"):
         assert change in message
-    assert f"--fork {parent}@step-8" in message
+    assert f'fork="{parent}@step-8"' in message
 
 
 def test_resume_refuses_changed_rows_but_accepts_moved_files(

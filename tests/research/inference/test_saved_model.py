@@ -81,7 +81,7 @@ def test_load_model_asks_for_the_plugin_of_an_unknown_head(trained_run: Path, tm
     folder = tmp_path / "model"
     shutil.copytree(trained_run / "model", folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"head": "mine"}))
+    (folder / "config.json").write_text(json.dumps(config | {"head": "unregistered"}))
     with pytest.raises(UnknownNameError, match="--plugin"):
         load_model(folder)
 

@@ -127,8 +127,8 @@ def test_run_killed_after_its_model_was_calibrated_ends_with_the_same_bits(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"thresholds": "f1"}, "--thresholds .* single_label"),
-        ({"thresholds": "f1", "task": "single_label"}, "--thresholds .* single_label"),
+        ({"thresholds": "f1"}, "thresholds .* single_label"),
+        ({"thresholds": "f1", "task": "single_label"}, "thresholds .* single_label"),
         ({"thresholds": "f2"}, "precision=<target>"),
     ],
 )

@@ -208,7 +208,7 @@ class _Prediction:
 
     @contextlib.contextmanager
     def _failing_alone(self) -> Iterator[None]:
-        """Return a context in which only one of several processes reports an error; the others exit."""
+        """Return a context in which an error ends all processes, but only one process reports it."""
         try:
             yield
         except Exception:

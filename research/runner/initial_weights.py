@@ -26,7 +26,7 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
                 '--timeline "{at: 100%, merge_lora: true}", and pass the model/ of that run to --init_from, not its '
                 "best/: the adapters are merged only in model/."
             )
-        initial.set_temperature(1.0)  # the new run may calibrate its model anew
+        initial.set_temperature(1.0)  # the new run calibrates its own model, if requested
         weights, labels = initial.state_dict(), initial.label_names
     model_labels = model.label_names
     if labels != model_labels:

@@ -153,7 +153,15 @@ def test_full_disk_ends_predict_with_one_line_and_the_same_command_continues_it(
     assert output.read_bytes() == expected
 
 
-@pytest.mark.parametrize(("num_kills", "num_processes", "suffix"), [(3, 0, ".csv"), (1, 2, ".parquet")])
+@pytest.mark.parametrize(
+    ("num_kills", "num_processes", "suffix"),
+    [
+        (3, 0, ".csv"),
+        (1, 2, ".parquet"),
+        pytest.param(10, 0, ".jsonl", marks=pytest.mark.slow),  # two minutes
+        pytest.param(10, 2, ".csv", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_predictions_end_with_the_same_bytes(
     run: Path,
     rows: Path,
@@ -167,20 +175,4 @@ def test_killed_predictions_end_with_the_same_bytes(
         tmp_path, run, rows, user_environment, num_kills=num_kills, num_processes=num_processes, suffix=suffix
     ):
         print(killed)
-        assert not killed.problem, killed
-
-
-@pytest.mark.slow  # two minutes
-@pytest.mark.parametrize(("num_kills", "num_processes", "suffix"), [(10, 0, ".jsonl"), (10, 2, ".csv")])
-def test_many_killed_predictions_end_with_the_same_bytes(
-    run: Path,
-    rows: Path,
-    tmp_path: Path,
-    user_environment: dict[str, str],
-    num_kills: int,
-    num_processes: int,
-    suffix: str,
-) -> None:
-    options = {"num_kills": num_kills, "num_processes": num_processes, "seed": 1}
-    for killed in kill_and_compare(tmp_path, run, rows, user_environment, suffix=suffix, **options):
         assert not killed.problem, killed

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from research import RunConfig, run_experiment
 from research.inference.evaluate import EvaluateSettings, execute
 from research.inference.saved_model import load_model
 from research.learning.calibration import CalibrationRequest
 from research.runner.calibrate_finished import calibrate_finished
 from research.tasks.thresholds import Criterion
+from tests.builders.trained_run import train_tiny_run
 from tests.conftest import Launch
 
 
@@ -82,15 +82,7 @@ def test_evaluation_uses_temperature_and_thresholds_of_a_multi_label_model(
     ]
     data = tmp_path / "tags.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run = tmp_path / "run"
-    settings: dict[str, Any] = {
-        "mixed_precision": "no",
-        "log_with": [],
-        "report": False,
-        "max_steps": 2,
-        "max_length": 16,
-    }
-    run_experiment(RunConfig(encoder=str(tiny_encoder), data=str(data), output_dir=str(run), **settings))
+    run = train_tiny_run(tmp_path / "run", tiny_encoder, data, cache_dir, max_length=16)
     before = evaluate(run, data, tmp_path / "before", bootstrap=0)
     assert before["intervals"] == {}
     calibration = calibrate_finished(run, CalibrationRequest(True, Criterion("f1")))["calibration"]
@@ -114,15 +106,7 @@ def test_evaluation_of_a_model_of_pairs_of_texts(
     ]
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run = tmp_path / "run"
-    settings: dict[str, Any] = {
-        "mixed_precision": "no",
-        "log_with": [],
-        "report": False,
-        "max_steps": 2,
-        "max_length": 16,
-    }
-    run_experiment(RunConfig(encoder=str(tiny_encoder), data=str(data), output_dir=str(run), **settings))
+    run = train_tiny_run(tmp_path / "run", tiny_encoder, data, cache_dir, max_length=16)
     result = evaluate(run, data, tmp_path / "out", bootstrap=50)
     predicted = load_model(run).predict([(row["sentence1"], row["sentence2"]) for row in rows])["prediction"]
     scores = np.array([row["score"] for row in rows])

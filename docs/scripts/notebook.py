@@ -19,10 +19,11 @@ CELL_TIMEOUT = 300
 """Maximum seconds for one cell."""
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
-    # Without ipywidgets, runs print lines instead of progress bars, and tqdm warns. Accelerate warns that it sets the
-    # number of threads, which Midway sets anyway.
-    "PYTHONWARNINGS": "ignore:IProgress not found,ignore:OMP_NUM_THREADS",
+    # Accelerate warns that it sets the number of threads, which Midway sets anyway.
+    "PYTHONWARNINGS": "ignore:OMP_NUM_THREADS",
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""Type of an output that shows a progress bar. Without a kernel, only its state at the start is visible."""
 
 
 def run_notebook(notebook: NotebookNode, folder: Path) -> None:
@@ -47,12 +48,20 @@ def run_notebook(notebook: NotebookNode, folder: Path) -> None:
     client.execute(env={**os.environ, **ENVIRONMENT, "PATH": path, "MIDWAY_CACHE": "cache"})
 
 
+def is_widget(output: NotebookNode) -> bool:
+    """Return whether an output of a cell is a progress bar."""
+    return WIDGET in output.get("data", {})
+
+
 def main() -> int:
-    """Run the notebook in an empty folder, and store it with its outputs."""
+    """Run the notebook in an empty folder, and store it with its outputs, except for the progress bars."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     metadata = dict(notebook.metadata)
     with tempfile.TemporaryDirectory() as folder:
         run_notebook(notebook, Path(folder))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_widget(output)]
     notebook.metadata = metadata  # without the versions that the kernel reports
     nbformat.write(notebook, NOTEBOOK)  # type: ignore[no-untyped-call]
     return 0

@@ -144,7 +144,8 @@ class _Prediction:
             logger.warning(
                 f"{self.bad.count:,} of {num_rows:,} rows have no prediction; see the column '{ERROR}'. {reasons}."
             )
-        logger.info(f"Predicted {num_rows:,} rows ({format_rate(rate)} rows/s): {parts.output}")
+        rows = "row" if num_rows == 1 else "rows"
+        logger.info(f"Predicted {num_rows:,} {rows} ({format_rate(rate)} rows/s): {parts.output}")
 
     def _predict_chunks(self, num_rows: int) -> int:
         """Predict this process's chunks, and return how many rows all processes predict."""

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from notebook import NOTEBOOK, run_notebook
+from notebook import NOTEBOOK, is_widget, run_notebook
 
 REPORT_VALUES = """
 import json
@@ -72,11 +72,18 @@ def test_every_cell_ran_with_the_outputs_that_the_notebook_shows(stored: Noteboo
             [
                 sorted(output.get("data", {})) or output.output_type
                 for output in each.outputs
-                if output.output_type != "stream"
+                if output.output_type != "stream" and not is_widget(output)
             ]
             for each in (cell, executed_cell)
         )
         assert kinds == kinds_now, cell.source
+
+
+def test_cells_that_train_show_progress_bars(executed: NotebookNode) -> None:
+    trains = [cell for cell in code_cells(executed) if re.search(r"^\w+ = run_experiment\(", cell.source, re.MULTILINE)]
+    assert len(trains) == 3
+    for cell in trains:
+        assert any("training" in output.data["text/plain"] for output in cell.outputs if is_widget(output)), cell.source
 
 
 def test_runs_of_the_notebook_have_the_described_edits(values: dict[str, Any]) -> None:
@@ -108,7 +115,7 @@ def test_stored_outputs_name_no_machine(stored: NotebookNode) -> None:
             texts = {kind: text for kind, text in output.get("data", {}).items() if not kind.startswith("image/")}
             assert not MACHINE_PATHS.search(json.dumps([output.get("text", ""), output.get("traceback", ""), texts]))
             assert output.get("name") != "stderr"
-            assert "application/vnd.jupyter.widget-view+json" not in texts
+            assert not is_widget(output)
     assert "widgets" not in stored.metadata
 
 

@@ -71,11 +71,7 @@ def measure_bare_loop(folder: Path) -> float:
     batches = []
     for start in range(0, len(texts), CHUNK_ROWS):
         columns = scorer.tokenize([[text] for text in texts[start : start + CHUNK_ROWS]])
-        order = sorted(range(len(columns["input_ids"])), key=lambda row: -len(columns["input_ids"][row]))
-        batches += [
-            scorer.collate(columns, order[first : first + scorer.batch_size])
-            for first in range(0, len(order), scorer.batch_size)
-        ]
+        batches += [scorer.collate(columns, indices) for indices in scorer.split(columns)]
     with torch.inference_mode(), scorer.autocast():
         saved.model(**batches[0].to(scorer.device).inputs)  # warm-up
         started = time.perf_counter()

@@ -45,7 +45,8 @@ class PredictSettings(ModelScriptSettings):
     columns: list[str] = setting([], effect=Effect.INVOCATION)
     """Column names of csv and tsv files without a header, separated by commas."""
     batch_size: int = setting(32, effect=Effect.INVOCATION, above=0, unit="rows")
-    """Maximum number of rows that one process sends through the model at once."""
+    """Maximum number of rows that one process sends through the model at once. On a CPU, which is faster with
+    fewer tokens, it sends fewer long rows."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", effect=Effect.INVOCATION)
     """Floating-point precision of the forward pass, as for run.py. auto uses the launcher's precision if it sets one,
     otherwise bf16 if the hardware supports it natively, otherwise float32."""

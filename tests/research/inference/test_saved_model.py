@@ -40,6 +40,17 @@ def test_scorer_returns_the_same_logits_in_any_order_and_batch_size(trained_run:
     assert Scorer(saved)([]).shape == (0, 2)
 
 
+def test_scorer_on_a_cpu_sends_fewer_long_texts_at_once(trained_run: Path) -> None:
+    saved = load_model(trained_run)
+    saved.collator.max_length = 1000
+    rows = [["film " * length] for length in (2, 900, 3, 5000, 900, 900)]
+    scorer = Scorer(saved, device=torch.device("cpu"), batch_size=3)
+    batches = [list(each) for each in scorer.split(scorer.tokenize(rows))]
+    assert batches == [[3, 1], [4, 5], [2, 0]]
+    scorer.device = torch.device("meta")  # any other device
+    assert [list(each) for each in scorer.split(scorer.tokenize(rows))] == [[3, 1, 4], [5, 2, 0]]
+
+
 def test_scorer_computes_in_bf16_and_reports_each_batch(trained_run: Path) -> None:
     saved = load_model(trained_run)
     rows = [["the film was good"], ["bad"], ["dull plot"]]

@@ -114,9 +114,7 @@ class Parts:
 
     def remove(self) -> None:
         """Delete the folder, the manifest last."""
-        for path in self.folder.iterdir():
-            if path.name != _MANIFEST:
-                remove(path)
+        self._remove_all_but_manifest()
         remove(self.folder)
 
     def claim_failure(self) -> bool:
@@ -148,7 +146,7 @@ class Parts:
         return self.folder / f"part-{number:06d}{self.output.suffix}"
 
     def _discard(self, earlier: Manifest, manifest: Manifest, *, overwrite: bool) -> None:
-        """Delete chunks with a different manifest.
+        """Delete chunks with a different manifest, but not that manifest: after a kill, it still belongs to the rest.
 
         Raises:
             ValueError: if `overwrite` is false; says what has changed.
@@ -160,8 +158,12 @@ class Parts:
                 "that command to continue it, or set --overwrite to start again."
             )
         logger.info(f"Discarding the finished chunks of an earlier command, which differs in: {changed}.")
+        self._remove_all_but_manifest()
+
+    def _remove_all_but_manifest(self) -> None:
         for path in self.folder.iterdir():
-            remove(path)
+            if path.name != _MANIFEST:
+                remove(path)
 
 
 def check_output_is_new(output: Path, *, overwrite: bool) -> None:

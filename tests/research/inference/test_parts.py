@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from research.inference.parts import Parts
+from research.system.durable import remove
 
 COLUMNS = {"id": [1, 2]}
 
@@ -43,6 +44,29 @@ def test_start_continues_the_same_work_and_refuses_other_work(tmp_path: Path) ->
     assert parts.has(0)
     start(tmp_path, {"data": ("a", 1), "batch_size": 16}, overwrite=True)
     assert not parts.has(0)
+
+
+def test_chunks_of_other_work_are_never_used_even_if_discarding_them_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Parts(tmp_path / "out.csv") as parts:
+        parts.start({"data": "a"}, overwrite=False)
+        write_all(parts, range(3))
+    for _ in range(3):  # as if the process had been killed whenever it had removed one file
+        removed: list[Path] = []
+
+        def remove_one(path: Path, removed: list[Path] = removed) -> None:
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(path)
+            remove(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("research.inference.parts.remove", remove_one)
+            with pytest.raises(KeyboardInterrupt):
+                start(tmp_path, {"data": "b"}, overwrite=True)
+    assert not start(tmp_path, {"data": "b"})
+    assert not any(map(parts.has, range(3)))
 
 
 def test_start_recognises_an_output_that_was_published_before_a_kill(

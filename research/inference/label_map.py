@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -36,13 +38,18 @@ def _parse(text: str) -> dict[str, str]:
     pairs = [item.partition("=") for item in text.split(",")]
     if not all(old.strip() and new.strip() for old, _, new in pairs):
         raise ValueError(f"{_EXPECTED}; got '{text}'.")
-    return {old.strip(): new.strip() for old, _, new in pairs}
+    renames = {old.strip(): new.strip() for old, _, new in pairs}
+    if len(renames) < len(pairs):
+        raise ValueError(f"{_EXPECTED}; '{text}' gives two new names to the same label.")
+    return renames
 
 
 def _read_file(path: str) -> dict[str, str]:
     try:
-        content = yaml.safe_load(expand_path(path).read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = expand_path(path).read_text(encoding="utf-8-sig")
+        # YAML's safe loader would read the label names `no` and `010` as false and 8; this one creates only strings.
+        content: Any = json.loads(text) if path.endswith(".json") else yaml.load(text, yaml.BaseLoader)  # noqa: S506
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"Cannot read --label_map {path}: {one_line(error)}") from None
     if not isinstance(content, dict) or any(isinstance(value, dict | list) for value in content.values()):
         raise ValueError(f"{_EXPECTED}; {path} contains something else.")

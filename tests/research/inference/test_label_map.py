@@ -24,10 +24,24 @@ def test_label_map_is_read_from_the_command_line_or_from_a_file(tmp_path: Path) 
     assert read_label_map(str(path), NAMES) == {"1": "joy"}
 
 
+def test_label_map_takes_names_in_a_file_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "names.yaml").write_text("no: off\n010: joy\n1.0: joy\n~: joy\n")
+    assert read_label_map(str(tmp_path / "names.yaml"), ("joy", "off")) == {
+        "no": "off",
+        "010": "joy",
+        "1.0": "joy",
+        "~": "joy",
+    }
+    (tmp_path / "names.json").write_text("\ufeff" + json.dumps({"\U0001f600": "joy"}), encoding="utf-8")
+    assert read_label_map(str(tmp_path / "names.json"), NAMES) == {"\U0001f600": "joy"}
+
+
 def test_label_map_refuses_wrong_forms_and_unknown_labels(tmp_path: Path) -> None:
     for text in ("joy", "joyy=", "=joy", "a=joy,,"):
         with pytest.raises(ValueError, match="old=new"):
             read_label_map(text, NAMES)
+    with pytest.raises(ValueError, match="two new names"):
+        read_label_map("glad=joy,glad=joy", NAMES)
     with pytest.raises(UnknownNameError, match="'joy'"):
         read_label_map("glad=joyy", NAMES)
     (tmp_path / "names.yaml").write_text("- joy\n")

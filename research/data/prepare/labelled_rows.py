@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from research.data.sources.reading import convert_read_errors, make_errors_print
 from research.data.sources.tables import Table
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
+from research.system.messages import WARNING
 from research.tasks.base import Task
 
 
@@ -104,6 +105,7 @@ def read_labelled_rows(
         )
         if len(ingested):
             encoder = _create_encoder(ingested, columns, task, renames, source.name)
+            notes += encoder.notes
             usable, _ = encoder.check_and_stratify(ingested, bad, bad)
         if (message := bad.raise_or_summarize(ingested.num_read)) is not None:
             notes.append(message)
@@ -181,34 +183,53 @@ def _create_encoder(
     except ValueError as error:
         raise ValueError(f"The labels in {name} do not fit the model: {error}") from None
     if task.labels_are_numbers:
-        return ScoreEncoder(task_class, column)
+        return ScoreEncoder(task_class, column, _describe_unused_renames(renames, (), name))
     codes = LabelCodes.of_model(task.label_names, renames)
     reader: LabelReader
-    if rows.forms.indicator_length is not None:
-        reader = _create_indicator_reader(rows.forms.indicator_length, columns, codes, task, name)
+    notes: list[str] = []
+    labels: Collection[str] = ()  # as written in the data, if they have names there
+    length = rows.forms.indicator_length
+    if length is not None and len(columns.label) == 1:
+        reader = _create_list_reader(length, column, task, name)
+        notes.append(
+            f"The lists in column '{column}' of {name} are read as a 0 or 1 for each label in the order of the model: "
+            f"{_join_names(task)}."
+        )
+    elif length is not None:
+        labels = columns.label
+        reader = _create_columns_reader(columns.label, codes, task, name)
     else:
         counts: Counter[str] = Counter()
         for batch in rows.batches():
             counts.update(count_values(batch.column("label").flatten()))
         _check_known(codes.count_unknown(counts), task, name, "rows")
+        labels = {label.strip() for label in counts}
         reader = NameReader(codes)
+    notes += _describe_unused_renames(renames, labels, name)
     encoder = MultiLabelEncoder if task.several_per_row else SingleLabelEncoder
-    return encoder(task_class, column, reader, np.ones(task.num_labels, dtype=np.int64))
+    return encoder(task_class, column, reader, np.ones(task.num_labels, dtype=np.int64), notes)
 
 
-def _create_indicator_reader(
-    length: int, columns: Columns, codes: LabelCodes, task: Task, name: str
-) -> _ModelIndicatorReader:
-    """Return a reader of lists, or of columns, that hold a 0 or 1 for each label."""
-    if len(columns.label) == 1:
-        if length != task.num_labels:
-            raise ValueError(
-                f"The lists in column '{columns.label[0]}' of {name} have {length} zeros and ones; the model has "
-                f"{task.num_labels} labels."
-            )
-        return _ModelIndicatorReader(task.label_names, task.label_names)
-    _check_known(codes.count_unknown(dict.fromkeys(columns.label, 1)), task, name, "columns")
-    names = [task.label_names[code] for code in codes.encode(pa.array(columns.label))]
+def _describe_unused_renames(renames: Mapping[str, str], labels: Collection[str], name: str) -> list[str]:
+    """Return a message about renamed labels that are not among the labels of a data set."""
+    unused = [repr(old) for old in renames if old not in labels]
+    return [f"{WARNING}{name} does not have these labels of --label_map: {', '.join(unused)}."] if unused else []
+
+
+def _create_list_reader(length: int, column: str, task: Task, name: str) -> _ModelIndicatorReader:
+    """Return a reader of lists that hold a 0 or 1 for each label, in the order of the model."""
+    if length != task.num_labels:
+        raise ValueError(
+            f"The lists in column '{column}' of {name} have {length} zeros and ones; the model has {task.num_labels} "
+            "labels."
+        )
+    return _ModelIndicatorReader(task.label_names, task.label_names)
+
+
+def _create_columns_reader(columns: Sequence[str], codes: LabelCodes, task: Task, name: str) -> _ModelIndicatorReader:
+    """Return a reader of columns, one for each label, that hold a 0 or 1."""
+    _check_known(codes.count_unknown(dict.fromkeys(columns, 1)), task, name, "columns")
+    names = [task.label_names[code] for code in codes.encode(pa.array(columns))]
     missing = [label for label in task.label_names if label not in names]
     if missing or len(set(names)) < len(names):
         raise ValueError(
@@ -235,12 +256,16 @@ def _check_known(unknown: Counter[str], task: Task, name: str, unit: str) -> Non
         example = example or (f"{label}={nearest[0]}" if nearest else "")
         described.append(f"{label!r} ({count:,} {unit[:-1] if count == 1 else unit}{hint})")
     more = f", and {len(unknown) - MAX_NAMES_SHOWN:,} more" if len(unknown) > MAX_NAMES_SHOWN else ""
-    names = ", ".join(task.label_names[:MAX_NAMES_SHOWN]) + (", ..." if task.num_labels > MAX_NAMES_SHOWN else "")
     raise ValueError(
         f"{name} has {len(unknown):,} label{'s' if len(unknown) > 1 else ''} that the model does not have: "
-        f"{', '.join(described)}{more}. The model's labels: {names}. Rename labels with --label_map "
+        f"{', '.join(described)}{more}. The model's labels: {_join_names(task)}. Rename labels with --label_map "
         f"{example or 'old=new'}, or remove these rows."
     )
+
+
+def _join_names(task: Task) -> str:
+    """Return the names of the first labels."""
+    return ", ".join(task.label_names[:MAX_NAMES_SHOWN]) + (", ..." if task.num_labels > MAX_NAMES_SHOWN else "")
 
 
 def _write(rows: IngestedRows, usable: NDArray[np.bool_], encoder: LabelEncoder, path: Path, *, pair: bool) -> None:

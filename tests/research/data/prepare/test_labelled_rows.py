@@ -147,3 +147,23 @@ def test_a_split_must_be_chosen_if_there_are_several(tiny_reviews: Path, tmp_pat
     with pytest.raises(ValueError, match="no split 'dev'"):
         read(str(tiny_reviews), SINGLE, tmp_path, split="dev")
     assert len(read(str(tiny_reviews), SINGLE, tmp_path, split="test").rows) == 23
+
+
+def test_renames_that_no_row_needs_are_reported(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "new.jsonl", [{"text": "a", "label": " pos"}, {"text": "b", "label": "negative"}])
+    renames = {"pos": "positive", "neg": "negative"}
+    (note,) = read(data, SINGLE, tmp_path, renames=renames).notes
+    assert note == "Warning: new.jsonl does not have these labels of --label_map: 'neg'."
+    scores = write_lines(tmp_path / "scores.jsonl", [{"text": "a", "label": 1.5}])
+    (note,) = read(scores, Regression(("label",)), tmp_path, renames={"1.5": "label"}).notes
+    assert "'1.5'" in note
+
+
+def test_order_of_lists_of_zeros_and_ones_is_reported(tmp_path: Path) -> None:
+    data = write_lines(
+        tmp_path / "lists.jsonl", [{"text": "a", "labels": [0, 1, 1]}, {"text": "b", "labels": [1, 0, 0]}]
+    )
+    rows = read(data, MULTI, tmp_path, label=("labels",))
+    assert rows.rows["label"][:] == [[1, 2], [0]]
+    (note,) = rows.notes
+    assert "warm, bad, good" in note

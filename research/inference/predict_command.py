@@ -33,4 +33,4 @@ def execute(settings: PredictSettings) -> int:
 
 def main() -> int:
     """Execute the command line and return the exit status."""
-    return run_model_script(PREDICT, PredictSettings, execute)
+    return run_model_script(PREDICT, PredictSettings, execute, uses_several_processes=True)

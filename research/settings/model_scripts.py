@@ -15,6 +15,7 @@ from research.settings.declarations import Effect, check_bounds, declarations, s
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
 from research.system.errors import run_script
+from research.system.launcher import num_launched_processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +69,25 @@ def model_program(script: str, launcher: str, description: str, group: type[Mode
     return Program(script, usage, description, (group,), takes_run_settings=False, positional="run")
 
 
-def run_model_script(program: Program, group: type[Settings], execute: Callable[[Settings], int]) -> int:
+def run_model_script(
+    program: Program, group: type[Settings], execute: Callable[[Settings], int], *, uses_several_processes: bool = False
+) -> int:
     """Parse this process's command line, execute it or print the help, and return the exit status.
 
     Args:
         program: the script's command-line interface.
         group: the dataclass of its settings.
         execute: executes the settings and returns the exit status.
+        uses_several_processes: whether `execute` shares the work with the other processes that a launcher started.
+            Otherwise, a launch of several processes is refused.
     """
 
     def execute_command(command: ModelCommand[Settings] | HelpRequest) -> int:
         if isinstance(command, HelpRequest):
             command.program.parser.print_help()
             return 0
+        if not uses_several_processes and num_launched_processes() > 1:
+            raise ValueError(f"{program.name} uses only one process. Start it with python instead of a launcher.")
         return execute(command.settings)
 
     return run_script(sys.argv[1:], parser_for(program, group), execute_command)

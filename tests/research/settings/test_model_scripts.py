@@ -62,3 +62,14 @@ def test_run_model_script_prints_its_help(monkeypatch: pytest.MonkeyPatch, capsy
     printed = capsys.readouterr().out
     assert "python count.py RUN --data" in printed
     assert "Columns to count." in printed
+
+
+def test_run_model_script_refuses_several_processes_unless_the_script_uses_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["count.py", "runs/a", "--data", "x.csv"])
+    assert run_model_script(COUNT, CountSettings, lambda settings: 0) == 0
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    assert run_model_script(COUNT, CountSettings, lambda settings: 0) == 1
+    assert capsys.readouterr().err.startswith("error: count.py uses only one process.")
+    assert run_model_script(COUNT, CountSettings, lambda settings: 0, uses_several_processes=True) == 0

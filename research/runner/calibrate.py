@@ -52,7 +52,7 @@ def _find_run(path: str) -> Path:
     """Return the run directory of a trained model.
 
     Raises:
-        ValueError: if there is no model, or it is not in a run directory.
+        ValueError: if there is no model, it is not in a run directory, or the run did not test it.
     """
     folder = find_trained_model(expand_path(path))
     run = find_run(folder)
@@ -60,6 +60,12 @@ def _find_run(path: str) -> Path:
         raise ValueError(
             f"{path} is not in a run directory, so there are no validation predictions to calibrate it with. Calibrate "
             "the run, and export it again."
+        )
+    tested = find_trained_model(run)
+    if folder.name != tested.name:
+        raise ValueError(
+            f"{folder} is not the tested model of the run: the run's predictions are those of {tested}. To calibrate "
+            f"that model, name the run directory {run}."
         )
     return run
 

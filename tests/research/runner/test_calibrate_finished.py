@@ -155,6 +155,7 @@ def test_command_line_refuses_what_it_cannot_calibrate(
     assert "no folder" in error(tmp_path / "nothing", "--temperature", "true")
     assert "precision=<target>" in error(run, "--thresholds", "f2")
     assert "single_label" in error(finished_run, "--thresholds", "f1")
+    assert "not the tested model" in error(run / "model", "--temperature", "true")
     exported = shutil.copytree(run / "best", tmp_path / "exported")
     assert "not in a run directory" in error(exported, "--temperature", "true")
     (run / "predictions" / "validation.parquet").unlink()

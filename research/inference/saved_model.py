@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from transformers import PreTrainedTokenizerBase
 
 from heads import HEADS
@@ -20,6 +19,7 @@ from research.model.encoders import check_tokenizer_files, read_tokenizer
 from research.model.input_settings import InputSettings
 from research.model.saved_models import find_run, find_trained_model
 from research.records.results import read_result
+from research.settings.forks import read_settings
 from research.settings.plugins import hash_plugins, import_plugins
 from research.settings.run_files import CONFIG
 from research.system.messages import logger
@@ -138,7 +138,7 @@ def _plugins_of(run: Path | None) -> list[str]:
     """Return the plugins of a run, with a warning about those whose files have changed since the run."""
     if run is None:
         return []
-    plugins: list[str] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["plugin"]
+    plugins: list[str] = read_settings(run / CONFIG, "the run").get("plugin", [])
     recorded = (read_result(run) or {}).get("plugins", {}) if plugins else {}
     if recorded:
         import_plugins(plugins)

@@ -77,7 +77,10 @@ def test_load_model_refuses_what_is_not_a_trained_model(trained_run: Path, tiny_
     shutil.copytree(trained_run / "model", other_version)
     config = json.loads((other_version / "config.json").read_text())
     (other_version / "config.json").write_text(json.dumps(config | {"model_format": 0}))
+    damaged = shutil.copytree(trained_run, tmp_path / "damaged")
+    (damaged / "config.yaml").write_text("plugin: [")
     for path, message in (
+        (damaged, "config.yaml, cannot be read"),
         (tmp_path / "nothing", "no folder"),
         (tmp_path, "No trained model"),
         (tmp_path / "unfinished", "has not finished"),

@@ -58,7 +58,7 @@ def read_flags(
             flags.append(Flag(HELP, None, "true"))
             continue
         if not argument.startswith("--"):
-            raise ValueError(f"Expected a flag such as --head, got '{argument}'.")
+            raise ValueError(f"Expected a flag that begins with --, got '{argument}'.")
         flag_text, equals, value = argument[2:].partition("=")
         flag_text = flag_text.replace("-", "_")
         name, dot, option = flag_text.partition(".")

@@ -52,11 +52,14 @@ class InputRows:
         with convert_read_errors(source.name):
             self.tables = _choose_split(source, settings.split, scratch)
         first = self.tables[0]
-        named = [name for name in (settings.text_column, settings.text_pair_column) if name is not None]
         inputs = saved.inputs
         with convert_read_errors(first.name):
             self.text_columns, notes = choose_text_columns(
-                first, inputs.text_columns, named=named, not_texts=inputs.label_columns
+                first,
+                inputs.text_columns,
+                text_column=settings.text_column,
+                text_pair_column=settings.text_pair_column,
+                not_texts=inputs.label_columns,
             )
             self.kept_columns = tuple(settings.keep_columns)
             if settings.keep_columns == ALL_COLUMNS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from heads.registry import describe_unknown
@@ -82,28 +82,36 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
 
 
 def choose_text_columns(
-    table: Table, trained_on: Sequence[str], *, named: Sequence[str] = (), not_texts: Sequence[str] = ()
+    table: Table,
+    trained_on: Sequence[str],
+    *,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    not_texts: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], list[str]]:
     """Choose the columns from which a trained model reads its texts.
 
     Args:
         table: the table.
         trained_on: columns of the training data: one, or two for a model of pairs. They are used if the table has them.
-        named: columns that the settings name instead; empty if they name none.
+        text_column: column that the settings name for the text, or for the first text of a pair.
+        text_pair_column: column that the settings name for the second text of a pair.
         not_texts: columns that are known to hold something else, such as labels.
     Returns:
         As many columns as `trained_on`, and messages about guesses.
     Raises:
-        ValueError: if a named column is missing, the number of named columns is wrong, or the columns cannot be guessed
-            unambiguously.
+        ValueError: if a named column is missing, the named columns do not fit the model, or the columns cannot be
+            guessed unambiguously.
     """
     is_pair = len(trained_on) == 2
+    settings = {"text_column": text_column, "text_pair_column": text_pair_column}
+    named = {setting: name for setting, name in settings.items() if name is not None}
     if named:
-        check_columns_exist(named, table)
-        if len(set(named)) != len(trained_on):
+        check_columns_exist([*named.values()], table)
+        if list(named) != list(settings)[: len(trained_on)] or len(set(named.values())) < len(named):
             expected = "two columns, text_column and text_pair_column" if is_pair else "one column, text_column"
-            raise ValueError(f"The model reads its texts from {expected}; got {', '.join(named)}.")
-        return tuple(named), []
+            raise ValueError(f"The model reads its texts from {expected}; got {_join_settings(named)}.")
+        return tuple(named.values()), []
     if set(trained_on) <= set(table.columns()):
         return tuple(trained_on), []
     candidates = [column for column in table.string_columns() if column not in not_texts]
@@ -117,10 +125,14 @@ def choose_text_columns(
     chosen = (text, text_pair) if text_pair is not None else (text,)
     if table.fixed_columns:
         return chosen, []
-    settings = zip(("text_column", "text_pair_column"), chosen, strict=False)
-    guesses = ", ".join(f"{setting}: '{column}'" for setting, column in settings)
+    guesses = _join_settings(dict(zip(settings, chosen, strict=False)))
     missing = " and ".join(map(repr, trained_on))
     return chosen, [f"Guessed {guesses}. The model was trained on {missing}, which {table.name} does not have."]
+
+
+def _join_settings(columns: Mapping[str, str]) -> str:
+    """Return the names of settings with the names of columns, for messages."""
+    return ", ".join(f"{setting}: '{column}'" for setting, column in columns.items())
 
 
 def check_columns_exist(names: Sequence[str], table: Table) -> None:

@@ -134,6 +134,9 @@ def _choose_split(tables: Mapping[str, Sequence[Table]], split: str | None, name
 
 def _choose_columns(table: Table, settings: DataSettings, model_columns: ModelColumns) -> tuple[Columns, list[str]]:
     """Return the columns to read, and messages about guesses."""
+    has_pairs = len(model_columns.text) == 2
+    if settings.text_pair_column is not None and not has_pairs:
+        raise ValueError("The model reads one text per row, not a pair of texts. Omit --text_pair_column.")
     present = table.columns()
     defaults = dict(zip(("text_column", "text_pair_column"), model_columns.text, strict=False))
     defaults["label_column"] = ",".join(model_columns.label)
@@ -143,7 +146,7 @@ def _choose_columns(table: Table, settings: DataSettings, model_columns: ModelCo
         name: value for name, value in defaults.items() if getattr(settings, name) is None and is_present[name]
     }
     columns, notes = choose_columns(table, dataclasses.replace(settings, **chosen))
-    if len(model_columns.text) == 1:
+    if not has_pairs:
         return dataclasses.replace(columns, text_pair=None), notes
     if columns.text_pair is None:
         raise ValueError(

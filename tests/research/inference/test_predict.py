@@ -139,6 +139,8 @@ def test_text_columns_are_those_of_the_model_or_named_or_guessed(predict_rows: P
         predict_rows(tmp_path / "a.csv", text_column="txt")
     with pytest.raises(ValueError, match="from one column"):
         predict_rows(tmp_path / "a.csv", text_column="text", text_pair_column="body")
+    with pytest.raises(ValueError, match="from one column"):
+        predict_rows(tmp_path / "a.csv", text_pair_column="body")
 
 
 def test_kept_columns_must_exist_and_must_not_clash(predict_rows: Predict, tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def test_columns_of_the_model_are_used_if_the_file_has_them(tmp_path: Path) -> N
     assert data.rows["text"][:] == ["this one"]
     data = read(path, SINGLE, tmp_path, text=("body",), label=("mood",), text_column="text")
     assert data.rows["text"][:] == ["not this"]
+    with pytest.raises(ValueError, match="Omit --text_pair_column"):
+        read(path, SINGLE, tmp_path, text=("body",), label=("mood",), text_pair_column="text")
 
 
 def test_a_model_of_pairs_reads_pairs(tmp_path: Path) -> None:

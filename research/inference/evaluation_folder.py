@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from research.model.saved_models import find_run
+from research.system.durable import check_writable
 from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
 
@@ -43,8 +44,10 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
     """Check that the results may be written to a folder.
 
     Raises:
-        ValueError: if the folder exists and `overwrite` is not set, or if it contains something else.
+        ValueError: if the folder exists and `overwrite` is not set, if it contains something else, or if it cannot be
+            written.
     """
+    check_writable(folder)
     if not os.path.lexists(folder):
         return
     if not overwrite:

@@ -10,6 +10,7 @@ from research.inference.output_formats import OUTPUT_FORMATS
 from research.inference.parts import Parts, check_output_is_new
 from research.inference.predict_settings import STDIN, PredictSettings
 from research.model.saved_models import find_trained_model
+from research.system.durable import check_writable
 from research.system.launcher import check_launch, num_launched_processes
 from research.system.paths import expand_path
 
@@ -35,5 +36,6 @@ def check_settings(settings: PredictSettings) -> Path:
         raise ValueError(f"--output is the same file as --data: {output}. Choose another --output.")
     if not Parts(output).folder.exists():  # otherwise, the earlier command may have finished the output
         check_output_is_new(output, overwrite=settings.overwrite)
+    check_writable(output)
     find_trained_model(expand_path(settings.run))
     return output

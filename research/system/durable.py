@@ -152,6 +152,19 @@ def converting_write_errors(path: Path, *, needed: int) -> Iterator[None]:
         raise _storage_error(path, needed, "writing failed") from error
 
 
+def check_writable(path: Path) -> None:
+    """Check that a file or folder can be created in the nearest existing folder, before long work for it begins.
+
+    Raises:
+        StorageError: if that is not a folder, or is not writable.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise StorageError(f"Cannot write {path}: {folder} is not a folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"Cannot write {path}: the folder {folder} is not writable.")
+
+
 def check_space(path: Path, *, needed: int) -> None:
     """Check that there is enough disk space.
 

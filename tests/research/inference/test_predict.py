@@ -164,6 +164,7 @@ def test_settings_are_checked_first(trained_run: Path, tmp_path: Path) -> None:
         ({"output": "a.xlsx"}, r"end in \.parquet, \.csv or \.jsonl"),
         ({"output": str(tmp_path / "folder.csv")}, "is a folder"),
         ({"output": str(tmp_path / "old.csv")}, "exists already"),
+        ({"output": str(tmp_path / "a.csv" / "o.csv"), "run": "not reached"}, r"a\.csv is not a folder"),
         ({"output": str(tmp_path / "a.csv"), "overwrite": True}, "the same file as --data"),
         ({"run": str(tmp_path)}, "No trained model"),
         ({"encoding": "utf8x"}, "Unknown encoding"),

@@ -106,6 +106,16 @@ def test_only_write_errors_are_converted(tmp_path: Path) -> None:
         raise RuntimeError("a defect")
 
 
+def test_check_writable_rejects_what_cannot_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    durable.check_writable(tmp_path / "new" / "file")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="file is not a folder"):
+        durable.check_writable(tmp_path / "file" / "new")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write to every folder
+    with pytest.raises(StorageError, match="not writable"):
+        durable.check_writable(tmp_path / "new")
+
+
 def test_check_space_rejects_a_file_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No space left"):
         durable.check_space(tmp_path / "not" / "yet" / "created", needed=2**60)

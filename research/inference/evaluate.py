@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from research.data.sources.encodings import check_encoding
 from research.inference.evaluation_folder import check_output, output_folder
 from research.model.saved_models import find_trained_model
 from research.settings.config import LARGEST_SEED
@@ -67,6 +68,8 @@ PROGRAM = model_program(
 
 def execute(settings: EvaluateSettings) -> int:
     """Evaluate the model, and return the exit status."""
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
     folder = find_trained_model(expand_path(settings.run))
     output = output_folder(settings.output, folder, settings.data, settings.split)
     check_output(output, overwrite=settings.overwrite)

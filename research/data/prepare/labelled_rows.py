@@ -31,6 +31,7 @@ from research.data.sources.reading import convert_read_errors, make_errors_print
 from research.data.sources.tables import Table
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
+from research.system.durable import converting_write_errors
 from research.system.messages import WARNING
 from research.tasks.base import Task
 
@@ -93,16 +94,17 @@ def read_labelled_rows(
                 check_columns_exist(columns.names(), table)
                 notes += table.notes()
         bad = BadRows(settings.bad_rows)
-        ingested = ingest(
-            tables,
-            0,
-            columns,
-            cleaning.compose(settings.cleaning),
-            label_separator=settings.label_separator,
-            keep_unlabelled=False,
-            bad=bad,
-            path=folder / "ingested.arrow",
-        )
+        with converting_write_errors(folder, needed=0):
+            ingested = ingest(
+                tables,
+                0,
+                columns,
+                cleaning.compose(settings.cleaning),
+                label_separator=settings.label_separator,
+                keep_unlabelled=False,
+                bad=bad,
+                path=folder / "ingested.arrow",
+            )
         if len(ingested):
             encoder = _create_encoder(ingested, columns, task, renames, source.name)
             notes += encoder.notes
@@ -112,7 +114,8 @@ def read_labelled_rows(
         if not len(ingested) or not usable.any():
             raise ValueError(f"{source.name} has no usable rows.")
         path = folder / "rows.arrow"
-        _write(ingested, usable, encoder, path, pair=columns.text_pair is not None)
+        with converting_write_errors(path, needed=(folder / "ingested.arrow").stat().st_size):
+            _write(ingested, usable, encoder, path, pair=columns.text_pair is not None)
     reasons: Counter[str] = sum(bad.reasons.values(), Counter())
     return LabelledRows(
         open_dataset(path, "evaluation"),

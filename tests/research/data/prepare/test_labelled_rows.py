@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from research.data.prepare.arrow import RowWriter
 from research.data.prepare.labelled_rows import LabelledRows, ModelColumns, read_labelled_rows
 from research.settings.config import DataSettings
+from research.system.durable import StorageError
 from research.tasks.base import Task
 from research.tasks.multi_label import MultiLabel
 from research.tasks.regression import Regression
@@ -169,3 +173,15 @@ def test_order_of_lists_of_zeros_and_ones_is_reported(tmp_path: Path) -> None:
     assert rows.rows["label"][:] == [[1, 2], [0]]
     (note,) = rows.notes
     assert "warm, bad, good" in note
+
+
+def test_full_temporary_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(writer: RowWriter, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    data = write_lines(tmp_path / "new.jsonl", [{"text": "a", "label": "positive"}])
+    for method in ("append", "append_batch"):  # while the rows are read, and while their label codes are written
+        with monkeypatch.context() as patch:
+            patch.setattr(RowWriter, method, fail)
+            with pytest.raises(StorageError, match="No space left"):
+                read(data, SINGLE, tmp_path)

@@ -29,6 +29,7 @@ from research.runner.resolve import default_settings_for
 from research.settings.config import RunConfig
 from research.settings.forks import read_settings
 from research.settings.run_files import BEST, CONFIG, MODEL, REPORT
+from research.system.durable import check_space
 from research.system.json_values import as_json
 from research.system.lock import DirectoryLock
 from research.system.messages import logger
@@ -65,7 +66,7 @@ def calibrate_finished(directory: Path, request: CalibrationRequest, *, plugin: 
 
 def _calibrate(directory: Path, request: CalibrationRequest, plugin: Sequence[str]) -> dict[str, Any]:
     result = read_result(directory)
-    if result is None or result["status"] != "finished":
+    if result is None or result.get("status") != "finished":
         raise ValueError(f"The run in {directory} is not finished. Continue it with --resume auto.")
     with WaitingMessage("Loading the model"):
         saved = load_model(directory / (BEST if result["tested"] == "best" else MODEL), plugin=plugin)
@@ -86,6 +87,8 @@ def _calibrate(directory: Path, request: CalibrationRequest, plugin: Sequence[st
         logger.info(f"The model in {saved.folder} has this calibration already; nothing is changed.")
         return {**result, "calibration": stored}
     calibrated = calibrate_predictions(calibration, task, predictions)
+    # Of the files that are replaced, the model is by far the largest.
+    check_space(saved.folder, needed=sum(path.stat().st_size for path in saved.folder.iterdir()))
     write_result(directory, result)
     for split, each in calibrated.predictions.items():
         path = predictions_path(directory, split)

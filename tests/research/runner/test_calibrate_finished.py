@@ -16,6 +16,7 @@ from research.inference.saved_model import load_model
 from research.learning.calibration import CalibrationRequest
 from research.runner import calibrate_finished as module
 from research.runner.calibrate_finished import calibrate_finished
+from research.system.durable import StorageError
 from research.tasks.thresholds import Criterion
 from tests.conftest import Launch
 from tests.research.runner.conftest import Train
@@ -121,6 +122,15 @@ def test_calibration_that_is_interrupted_is_completed_by_the_same_command(
     }
     model = load_model(run).model
     np.testing.assert_allclose(model.logit_scale, 1 / expected["temperature"], rtol=1e-6)
+
+
+def test_calibration_without_space_for_the_model_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(run)
+    usage = shutil.disk_usage(run)._replace(free=(run / "best" / "model.safetensors").stat().st_size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(StorageError, match=r"best: No space left"):
+        calibrate_finished(run, BOTH)
+    assert contents(run) == before
 
 
 def test_report_is_not_updated_if_the_data_are_missing(

@@ -142,7 +142,7 @@ def check_text(path: Path, name: str) -> None:
     check_file(path, name)
     with open_bytes(path) as stream:
         if not stream.peek(1):
-            raise ValueError(f"{name} is empty after decompression; expected rows with a text and a label.")
+            raise ValueError(f"{name} is empty after decompression; expected at least one row.")
 
 
 class _Decompressed(io.RawIOBase):

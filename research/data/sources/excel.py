@@ -66,7 +66,7 @@ class ExcelTable(Table):
         try:
             non_empty = [sheet for sheet in workbook.worksheets if next(self._rows(sheet), None) is not None]
             if not non_empty:
-                raise ValueError(f"{self.name} is empty; expected rows with a text and a label.")
+                raise ValueError(f"{self.name} is empty; expected at least one row.")
             if len(non_empty) > 1:
                 titles = ", ".join(repr(sheet.title) for sheet in non_empty)
                 raise ValueError(

@@ -80,7 +80,7 @@ def check_file(path: Path, name: str) -> None:
         raise ValueError(f"Cannot read {name}: {error.strerror}.") from error
     refuse_lfs_pointer(start, name)
     if not start:
-        raise ValueError(f"{name} is empty; expected rows with a text and a label.")
+        raise ValueError(f"{name} is empty; expected at least one row.")
 
 
 def refuse_lfs_pointer(content: bytes, name: str) -> None:

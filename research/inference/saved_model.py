@@ -19,9 +19,9 @@ from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadCon
 from research.model.encoders import check_tokenizer_files, read_tokenizer
 from research.model.input_settings import InputSettings
 from research.model.saved_models import find_run, find_trained_model
-from research.records.results import read_result
+from research.records.results import read_metrics, read_result
 from research.settings.plugins import hash_plugins, import_plugins
-from research.settings.run_files import CONFIG
+from research.settings.run_files import BEST, CONFIG
 from research.system.messages import logger
 from research.system.paths import expand_path
 from research.tasks.base import TASKS, Task
@@ -46,6 +46,21 @@ class SavedModel:
     """Its task, with the label names and the thresholds."""
     inputs: InputSettings
     """How texts become inputs."""
+
+    @functools.cached_property
+    def result(self) -> dict[str, Any] | None:
+        """Content of the run's result.json; None without a run directory, or if the run has not finished."""
+        result = None if self.run is None else read_result(self.run)
+        return result if result is not None and result["status"] == "finished" else None
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Metrics of this model in the run's result.json, by split and name.
+
+        Empty without a result, or if the run tested another model: `model/` of a run that tested `best/`.
+        """
+        is_tested = self.result is not None and (self.result["tested"] == "best") == (self.folder.name == BEST)
+        return read_metrics(self.result) if self.result is not None and is_tested else {}
 
     @functools.cached_property
     def clean(self) -> CleaningStep:

@@ -24,6 +24,8 @@ def write_files(saved: SavedModel, folder: Path, readme: str) -> None:
     """
     config = copy.deepcopy(saved.model.config)
     config.adapters = None  # they are merged
+    if hasattr(config, "auto_map"):  # code in an exported folder that the model was loaded from
+        del config.auto_map
     config.encoder.name_or_path = without_folders(config.encoder.name_or_path or "")
     config.save_pretrained(folder)
     write_tokenizer(saved, folder)

@@ -232,6 +232,11 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
         items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
     if facts.saved.inputs.has_pairs and not facts.is_adapter:
         items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")
+        if not facts.is_native:
+            items.append(
+                "If the first text of a pair contains the tokenizer's separator, such as `[SEP]`, and the pair is too "
+                "long, it is truncated at another place than in training."
+            )
     if not facts.is_native:
         items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")
     yield "\n".join(f"- {item}" for item in items)

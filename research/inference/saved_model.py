@@ -89,8 +89,11 @@ class SavedModel:
             A table with one row per text: the text (`text`, and `text_pair` for pairs), `prediction`, and
             `score_<label name>` for each output of the model.
         Raises:
-            ValueError: if a text is not a string, or not a pair of strings for a model of pairs.
+            ValueError: if this is a single string, or a text is not a string, or not a pair of strings for a model of
+                pairs.
         """
+        if isinstance(texts, str):  # a sequence of its characters
+            raise ValueError(f"Expected a list of texts, got the string {texts!r:.100}. Pass a list: [text].")
         import pandas as pd
 
         from research.inference.prediction_columns import prediction_columns
@@ -98,7 +101,8 @@ class SavedModel:
 
         rows = [self._as_texts(text) for text in texts]
         logits = Scorer(self, batch_size=batch_size)([[self.clean(text) for text in row] for row in rows])
-        text_columns = dict(zip(("text", "text_pair"), zip(*rows, strict=True), strict=False))
+        names = ("text", "text_pair")[: len(self.inputs.text_columns)]
+        text_columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
         columns = {name: column.to_pylist() for name, column in prediction_columns(self.task, logits).items()}
         return pd.DataFrame({**text_columns, **columns})
 

@@ -13,6 +13,7 @@ from research.records.results import read_metrics, read_result
 from research.runner.describe import describe_cost, describe_result, metric_rows
 from research.settings.run_files import METRICS_LOG, RESULT
 from research.system.messages import logger
+from research.system.paths import expand_path
 from research.system.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class RunResult(Mapping[str, Any]):
         Raises:
             ValueError: if the directory does not contain a finished run.
         """
-        directory = Path(directory)
+        directory = expand_path(str(directory))
         content = read_result(directory)
         if content is None:
             raise ValueError(f"Expected the directory of a finished run; {directory} does not contain {RESULT}.")

@@ -33,9 +33,11 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     for parameter in names.values():
         torch.nn.init.normal_(parameter)
     saved.model.config.encoder.name_or_path = "/home/someone/encoder"
+    saved.model.config.auto_map = {"AutoConfig": "modeling_midway.Config"}
     write_torch_program(saved, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["adapters"] is None
+    assert "auto_map" not in config
     assert "/home/someone" not in json.dumps(config)
     exported = torch.export.load(tmp_path / "model.pt2").state_dict
     assert names

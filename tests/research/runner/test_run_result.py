@@ -36,6 +36,11 @@ def test_run_result_is_the_content_of_result_json(edited_run: RunResult) -> None
     assert RunResult.read(str(edited_run.directory)) == edited_run
 
 
+def test_read_expands_the_home_directory(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(finished_run.parent))
+    assert RunResult.read(f"~/{finished_run.name}").directory == finished_run
+
+
 def test_run_result_reads_metrics_that_are_not_defined_as_nan(finished_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished_run, tmp_path / "run")
     content = json.loads((run / "result.json").read_text())

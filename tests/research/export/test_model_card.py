@@ -111,7 +111,8 @@ def test_card_contains_metrics_that_are_not_finite(trained_run: Path, tmp_path: 
     card = write(changed_run(trained_run, tmp_path, metrics=metrics), tmp_path)
     assert "| mcc | not defined | - |" in card
     assert "| auroc | inf | - |" in card
-    reported = {each.metric_name for each in ModelCard(card).data.eval_results}  # type: ignore[union-attr]
+    data: Any = ModelCard(card).data
+    reported = {each.metric_name for each in data.eval_results}
     assert "accuracy" in reported
     assert not reported & {"mcc", "auroc"}
 

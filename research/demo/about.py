@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
 
 from research.inference.saved_model import SavedModel
-from research.records.results import read_result
 from research.settings.run_files import CONFIG
+from research.system.paths import without_folders
 
 
 def model_name(saved: SavedModel) -> str:
@@ -17,16 +18,19 @@ def model_name(saved: SavedModel) -> str:
 
 
 def describe_model(saved: SavedModel) -> list[tuple[str, str]]:
-    """Return facts about a model, each with its name. Data and test metric are known only in a run directory."""
+    """Return facts about a model, each with its name.
+
+    The data are known only in a run directory, and the test metric only of the model that the run tested.
+    """
     assert saved.model.config.encoder is not None
     facts = [("head", saved.model.config.head), ("encoder", saved.model.config.encoder.model_type)]
     if saved.run is None:
         return facts
     settings: dict[str, Any] = yaml.safe_load((saved.run / CONFIG).read_text(encoding="utf-8"))
-    facts[1] = ("encoder", settings["encoder"])
-    facts.append(("data", settings["data"]))
+    facts[1] = ("encoder", without_folders(settings["encoder"]))
+    facts.append(("data", without_folders(settings["data"])))
     metric = saved.task.metrics[0].name
-    value = (read_result(saved.run) or {}).get("metrics", {}).get("test", {}).get(metric)
-    if value is not None:
+    value = saved.metrics.get("test", {}).get(metric, math.nan)
+    if not math.isnan(value):
         facts.append((f"test {metric.replace('_', ' ')}", f"{value:.4f}"))
     return facts

@@ -61,7 +61,7 @@ def read_examples(path: str, *, has_pairs: bool) -> list[tuple[str, ...]]:
         ValueError: if the file cannot be read, or its lines are not such inputs.
     """
     try:
-        return parse_rows(expand_path(path).read_text(encoding="utf-8"), has_pairs=has_pairs)
+        return parse_rows(expand_path(path).read_text(encoding="utf-8-sig"), has_pairs=has_pairs)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ValueError(f"Cannot read the examples in {path}: {reason}") from None

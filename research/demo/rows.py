@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ def parse_rows(pasted: str, *, has_pairs: bool) -> list[tuple[str, ...]]:
         ValueError: if there are no rows, or a line of pairs does not hold two texts.
     """
     rows: list[tuple[str, ...]] = []
-    for number, line in enumerate(pasted.splitlines(), 1):
+    # Not str.splitlines, which also splits at characters that spreadsheets and word processors put inside a text.
+    for number, line in enumerate(io.StringIO(pasted, newline=None), 1):
         if not line.strip():
             continue
-        row = tuple(line.split("\t")) if has_pairs else (line,)
+        text = line.removesuffix("\n")
+        row = tuple(text.split("\t")) if has_pairs else (text,)
         if has_pairs and len(row) != 2:
             raise ValueError(f"Expected two texts separated by a tab in line {number}; found {len(row)}.")
         rows.append(row)

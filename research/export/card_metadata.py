@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,13 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from research.edits.records import Record
-from research.export.local_paths import without_folders
 from research.export.metric_intervals import bootstrap_test_metrics
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead
+from research.model.encoders import is_downloaded
 from research.records.journal_file import read_journal
-from research.records.results import read_result
-from research.settings.run_files import BEST, CONFIG, JOURNAL
+from research.settings.run_files import CONFIG, JOURNAL
+from research.system.paths import without_folders
 from research.tasks.metric import LOSS
 
 HUB_IDS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
@@ -58,24 +59,11 @@ class CardFacts:
         return None if run is None else yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
 
     @functools.cached_property
-    def result(self) -> Mapping[str, Any] | None:
-        """Content of the run's result.json; None if there is none."""
-        return None if self.saved.run is None else read_result(self.saved.run)
-
-    @property
-    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
-        """Metrics by split; empty if the run's metrics are not those of this model."""
-        if self.result is None or (self.result["tested"] == "best") != (self.saved.folder.name == BEST):
-            return {}
-        metrics: Mapping[str, Mapping[str, float | None]] = self.result["metrics"]
-        return metrics
-
-    @functools.cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Confidence intervals of the test metrics."""
-        if self.saved.run is None or "test" not in self.metrics:
+        if self.saved.run is None or "test" not in self.saved.metrics:
             return {}
-        return bootstrap_test_metrics(self.saved.run, self.saved.task, dict(self.metrics["test"]))
+        return bootstrap_test_metrics(self.saved.run, self.saved.task, self.saved.metrics["test"])
 
     @functools.cached_property
     def edits(self) -> list[Record]:
@@ -95,6 +83,17 @@ class CardFacts:
         return without_folders(self.model.config.encoder.name_or_path or self.model.config.encoder.model_type)
 
     @property
+    def encoder_on_hub(self) -> str | None:
+        """Repository of the encoder on the Hub; None for a folder.
+
+        None also for an encoder of the Hub that is not in this machine's cache, because its name may be that of a
+        folder.
+        """
+        assert self.model.config.encoder is not None
+        recorded = self.model.config.encoder.name_or_path
+        return HUB_IDS.get(recorded, recorded if is_downloaded(recorded) else None)
+
+    @property
     def data(self) -> str:
         """Name of the data, without a folder of this machine."""
         assert self.config is not None
@@ -112,7 +111,7 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
     """Return the metadata in the Hub's format, with the test metrics."""
     on_hub = facts.config is not None and facts.data.startswith(_DATA_ON_HUB)
     dataset = "" if facts.config is None else facts.data.removeprefix(_DATA_ON_HUB).partition(":")[0]
-    test_metrics = facts.metrics.get("test", {})
+    test_metrics = facts.saved.metrics.get("test", {})
     results = [
         EvalResult(
             task_type="text-classification",
@@ -124,13 +123,12 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
             metric_value=value,
         )
         for name, value in test_metrics.items()
-        if "/" not in name and name != LOSS.name and value is not None
+        if "/" not in name and name != LOSS.name and math.isfinite(value)
     ]
-    is_hub_id = facts.encoder.count("/") == 1
     return ModelCardData(
         library_name="peft" if facts.is_adapter else "transformers",
         pipeline_tag="text-classification",
-        base_model=facts.encoder if is_hub_id else HUB_IDS.get(facts.encoder),
+        base_model=facts.encoder_on_hub,
         base_model_relation="adapter" if facts.is_adapter else None,
         tags=["midway", "text-classification", f"head-{facts.model.config.head}"],
         datasets=[dataset] if on_hub and dataset else None,

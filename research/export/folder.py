@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from research.export.hub_folder import write_tokenizer
 from research.inference.saved_model import SavedModel
 from research.model.saved_models import EXPORT_RECORD
+from research.system.paths import without_folders
 
 
 def write_files(saved: SavedModel, folder: Path, readme: str) -> None:
@@ -19,9 +22,13 @@ def write_files(saved: SavedModel, folder: Path, readme: str) -> None:
         folder: an empty folder.
         readme: content of README.md.
     """
-    saved.model.config.save_pretrained(folder)
-    saved.tokenizer.model_max_length = saved.model.config.max_input_length
-    saved.tokenizer.save_pretrained(folder)
+    config = copy.deepcopy(saved.model.config)
+    config.adapters = None  # they are merged
+    if hasattr(config, "auto_map"):  # code in an exported folder that the model was loaded from
+        del config.auto_map
+    config.encoder.name_or_path = without_folders(config.encoder.name_or_path or "")
+    config.save_pretrained(folder)
+    write_tokenizer(saved, folder)
     (folder / "README.md").write_text(readme, encoding="utf-8")
 
 

@@ -11,10 +11,10 @@ from transformers.utils.logging import disable_progress_bar
 from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare.cleaning import CLEANING
 from research.export.isolated_process import further_distributions
-from research.export.local_paths import without_folders
 from research.export.source_files import SourceFiles
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+from research.system.paths import without_folders
 
 _PACKAGE = "research.export.exported_code"
 _PARTS = f"{_PACKAGE}.head_and_cleaning"

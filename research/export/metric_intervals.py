@@ -16,7 +16,7 @@ _ROUNDING = 1e-4
 """Difference from the recorded metric that rounding may cause, such as a changed order of two equal scores."""
 
 
-def bootstrap_test_metrics(run: Path, task: Task, metrics: dict[str, float | None]) -> dict[str, tuple[float, float]]:
+def bootstrap_test_metrics(run: Path, task: Task, metrics: dict[str, float]) -> dict[str, tuple[float, float]]:
     """Return percentile bootstrap intervals over the rows of predictions/test.parquet, with a fixed seed.
 
     Args:
@@ -37,7 +37,6 @@ def bootstrap_test_metrics(run: Path, task: Task, metrics: dict[str, float | Non
     return {
         name: intervals[name]
         for name, value in metrics.items()
-        if value is not None
-        and math.isclose(recomputed.get(name, math.nan), value, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        if math.isclose(recomputed.get(name, math.nan), value, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
         and all(map(math.isfinite, intervals[name]))
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import yaml
 
 from research.data.prepare.cleaning import CLEANING
 from research.export.card_metadata import CardFacts, card_metadata
-from research.export.local_paths import without_folders
 from research.export.metric_intervals import NUM_RESAMPLES
 from research.settings.config import RunConfig
 from research.settings.declarations import Declaration, Effect, declarations
+from research.settings.run_files import BEST
 from research.statistics.bootstrap import CONFIDENCE
 from research.system.durable import format_bytes
+from research.system.paths import without_folders
 
 CARD = "README.md"
 PLACEHOLDER = "path/to/this/folder"
@@ -132,36 +134,36 @@ def _truncation(facts: CardFacts) -> str:
 
 
 def _data(facts: CardFacts) -> Iterator[str]:
-    if facts.config is None or facts.result is None:
+    result = facts.saved.result
+    if result is None:
         return
     yield "## Data"
-    rows = ", ".join(f"{number:,} {split}" for split, number in facts.result["rows"].items())
-    skipped = sum(each.get("rows", 0) for each in facts.result["skipped_rows"] if isinstance(each, Mapping))
+    rows = ", ".join(f"{number:,} {split}" for split, number in result["rows"].items())
+    skipped = sum(each["rows"] for each in result["skipped_rows"])
     yield (
         f"`{facts.data}`: {rows} rows"
         + (f"; {skipped:,} unusable rows were skipped" if skipped else "")
-        + f". SHA-256 of the rows: `{facts.result['rows_sha256']}`."
+        + f". SHA-256 of the rows: `{result['rows_sha256']}`."
     )
     if len(facts.labels) <= 20 and facts.model.config.problem_type != "regression":
         yield "Labels: " + ", ".join(f"`{name}`" for name in facts.labels) + "."
 
 
 def _results(facts: CardFacts) -> Iterator[str]:
-    if not facts.metrics:
+    metrics = facts.saved.metrics
+    if not metrics:
         return
     yield "## Results"
     lines = ["| metric | test | 95% interval | validation |", "|---|---|---|---|"]
-    for name, value in facts.metrics["test"].items() if "test" in facts.metrics else ():
+    for name, value in metrics.get("test", {}).items():
         if "/" in name:  # a metric of one label
             continue
         interval = facts.intervals.get(name)
         bounds = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
-        lines.append(f"| {name} | {_number(value)} | {bounds} | {_number(facts.metrics['validation'].get(name))} |")
-    if "test" not in facts.metrics:
+        lines.append(f"| {name} | {_number(value)} | {bounds} | {_number(metrics['validation'][name])} |")
+    if "test" not in metrics:
         lines = ["| metric | validation |", "|---|---|"]
-        lines += [
-            f"| {name} | {_number(value)} |" for name, value in facts.metrics["validation"].items() if "/" not in name
-        ]
+        lines += [f"| {name} | {_number(value)} |" for name, value in metrics["validation"].items() if "/" not in name]
     yield "\n".join(lines)
     if facts.intervals:
         yield (
@@ -180,6 +182,18 @@ def _training(facts: CardFacts) -> Iterator[str]:
         "shortened to their last part."
     )
     yield f"```yaml\n{yaml.safe_dump(changed_settings(facts.config), sort_keys=False, allow_unicode=True).strip()}\n```"
+    result = facts.saved.result
+    if result is not None and result["parent"] is not None:
+        parent = without_folders(result["parent"]["run"])
+        yield (
+            f"The run is a fork: it continues the run `{parent}` from step {result['parent']['step']:,}, and can be "
+            "repeated only with the checkpoint of that step."
+        )
+    if facts.saved.folder.name == BEST:
+        yield (
+            f"This is the model with the best {facts.config['best_metric']} on the validation rows. Later steps and "
+            "edits of the run did not change it."
+        )
     if facts.edits:
         lines = ["Edits of the model during training:\n", "| step | edit | trainable parameters |", "|---|---|---|"]
         for edit in facts.edits:
@@ -188,22 +202,27 @@ def _training(facts: CardFacts) -> Iterator[str]:
             name = f"`{edit.name}({arguments})`" + (f" (skipped: {edit.skipped})" if edit.skipped else "")
             lines.append(f"| {edit.step:,} | {name.replace('|', chr(92) + '|')} | {before:,} → {after:,} |")
         yield "\n".join(lines)
-    result = facts.result
     if result is not None:
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         yield (
-            f"{result['steps']:,} steps ({result['epochs']:.3g} epochs) in {result['train_seconds'] / 60:,.1f} min, "
-            f"{result['world_size']} {'process' if result['world_size'] == 1 else 'processes'}, mixed precision "
-            f"{result['mixed_precision']}, peak memory {format_bytes(result['peak_memory_bytes'])} per process. "
-            f"Versions: {versions}."
+            f"{result['steps']:,} steps ({result['epochs']:.3g} epochs) in {result['train_seconds'] / 60:,.1f} min. "
+            f"{_hardware(result)}, mixed precision {result['mixed_precision']}, peak memory "
+            f"{format_bytes(result['peak_memory_bytes'])} in the main process. Versions: {versions}."
         )
+
+
+def _hardware(result: Mapping[str, Any]) -> str:
+    """Return the number of processes, and what each of them ran on."""
+    num_processes, num_threads = result["world_size"], result["num_threads"]
+    processes = f"Hardware: {num_processes} process{'' if num_processes == 1 else 'es'}"
+    return f"{processes} on {result['device']} with {num_threads} CPU thread{'' if num_threads == 1 else 's'} each"
 
 
 def _limitations(facts: CardFacts) -> Iterator[str]:
     yield "## Limitations"
     items = [
-        "The model was trained and tested on the data above. Its results on other topics, styles, languages or times "
-        "may be worse; evaluate it on your own data before you rely on it.",
+        "On topics, styles, languages or times that are not in its training data, its results may be worse. Evaluate "
+        "it on your own data before you rely on it.",
         "It may reproduce errors and prejudices in the labels and in the encoder's pretraining data.",
         f"It reads at most {facts.model.config.max_input_length} tokens of an input.",
     ]
@@ -213,6 +232,11 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
         items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
     if facts.saved.inputs.has_pairs and not facts.is_adapter:
         items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")
+        if not facts.is_native:
+            items.append(
+                "If the first text of a pair contains the tokenizer's separator, such as `[SEP]`, and the pair is too "
+                "long, it is truncated at another place than in training."
+            )
     if not facts.is_native:
         items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")
     yield "\n".join(f"- {item}" for item in items)
@@ -242,5 +266,5 @@ def _first_line(function: object) -> str:
     return (function.__doc__ or "").strip().partition("\n")[0]
 
 
-def _number(value: float | str | None) -> str:
-    return "-" if value is None else value if isinstance(value, str) else f"{value:.4f}"
+def _number(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.4f}"

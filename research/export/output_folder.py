@@ -25,6 +25,8 @@ def check_output(target: Path, *, overwrite: bool) -> None:
     """
     if target.exists() and not target.is_dir():
         raise ValueError(f"Expected a folder for --output, but {target} is a file. Choose another --output.")
+    if target.name in ("", ".."):  # this process would replace the folder that the user's shell is in
+        raise ValueError(f"Expected the name of a new folder for --output, got '{target}'. Choose another --output.")
     if not target.exists() or not os.listdir(target):
         return
     if not overwrite:

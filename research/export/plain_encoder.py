@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from research.export.card_metadata import HUB_IDS
-from research.export.local_paths import without_folders
 from research.model.adapters import name_without_adapters
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import find_encoder_folder, load_encoder
 from research.model.selectors import ADAPTER
 from research.system.manifest import file_sha256
+from research.system.paths import without_folders
 
 ADVICE = "Export a plain model instead, with --merge or --format hub."
 """What to do with a model that PEFT cannot load."""

@@ -60,7 +60,6 @@ def _differences(saved: SavedModel) -> str:
     notes = []
     if saved.inputs.cleaning:
         notes.append(f"Texts were cleaned before training ({', '.join(saved.inputs.cleaning)}). Clean yours as well.")
-    if config.truncation != "head":
-        kept = {"tail": "the end", "head_tail": "the start and the end"}[config.truncation]
-        notes.append(f"Of longer texts, the tokenizer keeps the start. In training, Midway kept {kept}.")
+    if config.truncation == "head_tail":
+        notes.append("Of longer texts, the tokenizer keeps the start. In training, Midway kept the start and the end.")
     return "".join(f"\n- {note}" for note in notes) + "\n" * bool(notes)

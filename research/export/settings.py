@@ -27,7 +27,7 @@ class ExportSettings(ModelScriptSettings):
     """hub: also upload the folder to this repository of the Hugging Face Hub. Needs a token with write access
     (`hf auth login`, or HF_TOKEN)."""
     private: bool = setting(False, effect=Effect.INVOCATION)
-    """hub: create the repository of `--push_to_hub` as a private one."""
+    """hub: create the repository of `--push_to_hub` as a private one. An existing public repository is refused."""
     merge: bool = setting(False, effect=Effect.INVOCATION)
     """peft: merge the adapter into the encoder, and write a plain model."""
     int8: bool = setting(False, effect=Effect.INVOCATION)

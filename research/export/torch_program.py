@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -41,7 +42,10 @@ def write_torch_program(saved: SavedModel, folder: Path) -> float:
     )
     write_files(saved, folder, text)
     with quiet_export():
-        torch.export.save(program, folder / PROGRAM)
+        # In memory first: if writing to a file fails, torch raises an error, and then aborts the process.
+        content = io.BytesIO()
+        torch.export.save(program, content)
+        (folder / PROGRAM).write_bytes(content.getbuffer())
         loaded = torch.export.load(folder / PROGRAM).module()
         largest = check_agreement(saved, lambda inputs: loaded(**inputs).numpy())
     write_facts(folder, ("torch", "transformers"), {"inputs": names, "largest_difference": largest})

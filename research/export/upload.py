@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from research.system.errors import one_line
@@ -17,15 +17,19 @@ from research.system.errors import one_line
 # of httpx or httpx2.
 _CONNECTION_ERRORS: Any = HfHubHTTPError.__bases__
 _LOGIN = "Log in with `hf auth login`, or set HF_TOKEN, with a token that may write."
+_EXISTS = "it exists. Choose another name, or upload into it with --overwrite."
 
 
-def check_upload(repository: str) -> None:
+def check_upload(repository: str, *, private: bool, overwrite: bool) -> None:
     """Check that a folder can be uploaded, before it is written.
 
     Args:
         repository: USER/NAME.
+        private: whether only its owner may read the repository.
+        overwrite: whether an existing repository may be changed.
     Raises:
-        ValueError: if this is not the name of a repository, there is no valid token, or the Hub cannot be reached.
+        ValueError: if this is not the name of a repository, there is no valid token, the Hub cannot be reached, or the
+            repository exists and may not be changed or is public against `private`.
     """
     try:
         validate_repo_id(repository)
@@ -37,6 +41,17 @@ def check_upload(repository: str) -> None:
         raise ValueError(f"--push_to_hub needs a token of the Hugging Face Hub. {_LOGIN}")
     with _converting_errors(repository):
         HfApi().whoami()
+        try:
+            is_private = HfApi().model_info(repository).private
+        except RepositoryNotFoundError:
+            return
+    if not overwrite:
+        raise ValueError(f"Cannot upload to {repository} on {constants.ENDPOINT}: {_EXISTS}")
+    if private and not is_private:
+        raise ValueError(
+            f"The repository {repository} on {constants.ENDPOINT} is public, and --private does not change that. Make "
+            "it private in its settings on the Hub, or leave out --private."
+        )
 
 
 def upload(folder: Path, repository: str, *, private: bool, overwrite: bool) -> str:
@@ -68,7 +83,7 @@ def _converting_errors(repository: str) -> Iterator[None]:
             401: f"the token is not valid. {_LOGIN}",
             403: f"your token may not write to it. {_LOGIN}",
             404: "there is no such user or organisation, or your token may not see it.",
-            409: "it exists. Choose another name, or upload into it with --overwrite.",
+            409: _EXISTS,
         }
         reason = reasons.get(status, one_line(error))
         raise ValueError(f"Cannot upload to {repository} on {constants.ENDPOINT}: {reason}") from error

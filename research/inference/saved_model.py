@@ -18,10 +18,10 @@ from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadCon
 from research.model.encoders import check_tokenizer_files, read_tokenizer
 from research.model.input_settings import InputSettings
 from research.model.saved_models import find_run, find_trained_model
-from research.records.results import read_result
+from research.records.results import read_metrics, read_result
 from research.settings.forks import read_settings
 from research.settings.plugins import hash_plugins, import_plugins
-from research.settings.run_files import CONFIG
+from research.settings.run_files import BEST, CONFIG
 from research.system.messages import logger
 from research.system.paths import expand_path
 from research.tasks.base import TASKS, Task
@@ -46,6 +46,21 @@ class SavedModel:
     """Its task, with the label names and the thresholds."""
     inputs: InputSettings
     """How texts become inputs."""
+
+    @functools.cached_property
+    def result(self) -> dict[str, Any] | None:
+        """Content of the run's result.json; None without a run directory, or if the run has not finished."""
+        result = None if self.run is None else read_result(self.run)
+        return result if result is not None and result["status"] == "finished" else None
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Metrics of this model in the run's result.json, by split and name.
+
+        Empty without a result, or if the run tested another model: `model/` of a run that tested `best/`.
+        """
+        is_tested = self.result is not None and (self.result["tested"] == "best") == (self.folder.name == BEST)
+        return read_metrics(self.result) if self.result is not None and is_tested else {}
 
     @functools.cached_property
     def clean(self) -> CleaningStep:
@@ -74,8 +89,11 @@ class SavedModel:
             A table with one row per text: the text (`text`, and `text_pair` for pairs), `prediction`, and
             `score_<label name>` for each output of the model.
         Raises:
-            ValueError: if a text is not a string, or not a pair of strings for a model of pairs.
+            ValueError: if this is a single string, or a text is not a string, or not a pair of strings for a model of
+                pairs.
         """
+        if isinstance(texts, str):  # a sequence of its characters
+            raise ValueError(f"Expected a list of texts, got the string {texts!r:.100}. Pass a list: [text].")
         import pandas as pd
 
         from research.inference.prediction_columns import prediction_columns
@@ -83,7 +101,8 @@ class SavedModel:
 
         rows = [self._as_texts(text) for text in texts]
         logits = Scorer(self, batch_size=batch_size)([[self.clean(text) for text in row] for row in rows])
-        text_columns = dict(zip(("text", "text_pair"), zip(*rows, strict=True), strict=False))
+        names = ("text", "text_pair")[: len(self.inputs.text_columns)]
+        text_columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
         columns = {name: column.to_pylist() for name, column in prediction_columns(self.task, logits).items()}
         return pd.DataFrame({**text_columns, **columns})
 

@@ -143,8 +143,9 @@ class EncoderWithHead(PreTrainedModel):
         assert config.num_labels is not None
         config.head_options = resolve_head_options(config.head, config.head_options)
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
-        self.register_buffer("logit_shift", torch.zeros(config.num_labels))
-        self.register_buffer("logit_scale", torch.ones(config.num_labels))
+        shift, scale = config.output_units or ([0.0] * config.num_labels, [1.0] * config.num_labels)
+        self.register_buffer("logit_shift", torch.tensor(shift))
+        self.register_buffer("logit_scale", torch.tensor(scale))
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
         self.loss_type = "ForSequenceClassification"
         self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
@@ -203,7 +204,18 @@ class EncoderWithHead(PreTrainedModel):
             hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
         Returns:
             Unnormalised logits, [batch, num_labels], and the loss.
+        Raises:
+            ValueError: if the model is an exported one, and inputs are longer than its maximum length.
         """
+        longest = self.config.max_input_length
+        if self.config.special_tokens is not None and input_ids.shape[1] > longest:
+            # Its users need not truncate inputs, because the code in its folder does so. But Transformers prefers this
+            # class in a process that has imported Midway.
+            raise ValueError(
+                f"Expected at most {longest} tokens, got {input_ids.shape[1]}. The code in the folder of this exported "
+                "model would truncate them, but in a process that has imported Midway, Transformers does not use that "
+                "code. Predict with research.load_model(folder).predict(texts) there."
+            )
         if hidden_states is None:
             hidden_states = self.run_encoder(
                 input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"

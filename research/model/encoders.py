@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     StrictDataclassError,
@@ -138,6 +139,16 @@ def _download_encoder(encoder: str) -> Path:
         return Path(folder)
     # "*/*" matches files in subfolders, such as weights converted for other libraries.
     return Path(snapshot_download(encoder, allow_patterns=[*HUB_FILES], ignore_patterns=["*/*"]))
+
+
+def is_downloaded(encoder: str) -> bool:
+    """Return whether an encoder is a repository of the Hub, not a folder, and in the Hub's cache on this machine."""
+    if Path(encoder).exists():
+        return False
+    try:
+        return isinstance(try_to_load_from_cache(encoder, "config.json"), str)
+    except HFValidationError:
+        return False
 
 
 def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:

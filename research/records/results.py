@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,17 @@ def read_result(directory: Path) -> dict[str, Any] | None:
     except json.JSONDecodeError as error:
         raise ValueError(f"Cannot read {path} ({error}). Delete it to continue from the newest checkpoint.") from None
     return result
+
+
+def read_metrics(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the metrics in the content of a finished run's result.json, by split and name.
+
+    JSON has neither NaN nor infinite numbers: metrics that are not defined are stored as null, infinite ones as "inf".
+    """
+    return {
+        split: {name: math.nan if value is None else float(value) for name, value in values.items()}
+        for split, values in result["metrics"].items()
+    }
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

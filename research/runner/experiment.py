@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import broadcast_object_list
 
+from heads import HEADS
 from research.learning.calibration import CalibrationRequest
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
+from research.records.hardware import device_name
 from research.records.predictions_file import predictions_path, write_predictions
 from research.records.results import (
     git_commit,
@@ -190,7 +192,7 @@ def train_and_finish(run: TrainingRun, *, is_new: bool) -> RunResult:
     terminal = Terminal()
     if run.is_main and not terminal.is_jupyter:  # a notebook shows the returned object
         terminal.print(describe_result(result, run.directory))
-    return RunResult(run.directory, result)
+    return RunResult(run.directory, result, heads={name: HEADS[name] for name in HEADS})
 
 
 def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: bool) -> None:
@@ -251,6 +253,8 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "steps": run.clock.step,
         "epochs": run.clock.epochs_done,
         "world_size": accelerator.num_processes,
+        "device": device_name(accelerator.device),
+        "num_threads": torch.get_num_threads(),
         "examples_per_second": run.clock.num_examples_seen / run.totals.train_seconds
         if run.totals.train_seconds
         else 0.0,

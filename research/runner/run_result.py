@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from research.records.results import read_result
+from research.records.results import read_metrics, read_result
 from research.runner.describe import describe_cost, describe_result, metric_rows
 from research.settings.run_files import METRICS_LOG, RESULT
+from research.system.messages import logger
+from research.system.paths import expand_path
 from research.system.terminal import Terminal
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from heads import Head
     from research.inference.saved_model import SavedModel
     from research.model.encoder_with_head import EncoderWithHead
 
@@ -29,11 +31,15 @@ class RunResult(Mapping[str, Any]):
     Args:
         directory: the run directory.
         content: content of result.json.
+        heads: the registered heads at the end of the run, by name; None if the run was not in this process.
     """
 
-    def __init__(self, directory: Path, content: Mapping[str, Any]) -> None:
+    def __init__(
+        self, directory: Path, content: Mapping[str, Any], heads: Mapping[str, type[Head]] | None = None
+    ) -> None:
         self.directory = directory
         self._content = content
+        self._heads = heads or {}
 
     @classmethod
     def read(cls, directory: str | Path) -> RunResult:
@@ -44,18 +50,13 @@ class RunResult(Mapping[str, Any]):
         Raises:
             ValueError: if the directory does not contain a finished run.
         """
-        directory = Path(directory)
+        directory = expand_path(str(directory))
         content = read_result(directory)
         if content is None:
             raise ValueError(f"Expected the directory of a finished run; {directory} does not contain {RESULT}.")
         if content["status"] != "finished":
             raise ValueError(f"Expected a finished run; the run in {directory} is {content['status']}.")
-        # JSON has no NaN: metrics that are not defined are stored as null.
-        metrics = {
-            split: {name: math.nan if value is None else float(value) for name, value in values.items()}
-            for split, values in content["metrics"].items()
-        }
-        return cls(directory, {**content, "metrics": metrics})
+        return cls(directory, {**content, "metrics": read_metrics(content)})
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, float]]:
@@ -91,9 +92,17 @@ class RunResult(Mapping[str, Any]):
 
     @functools.cached_property
     def _saved_model(self) -> SavedModel:
+        from heads import HEADS
         from research.inference.saved_model import load_model
 
-        return load_model(self.directory)
+        saved = load_model(self.directory)
+        name = saved.model.config.head
+        if self._heads.get(name, HEADS[name]) is not HEADS[name]:
+            logger.warning(
+                f"The head '{name}' was defined again after the run in {self.directory}: the model has the weights of "
+                "the run, but the new code of the head."
+            )
+        return saved
 
     @property
     def model(self) -> EncoderWithHead:

@@ -37,3 +37,12 @@ def expand_path(spec: str) -> Path:
     except ValueError as error:  # a NUL character
         raise ValueError(f"Cannot read '{shown}': {error}.") from error
     return path
+
+
+def without_folders(name: str) -> str:
+    """Return the last part of a path on this machine, for readers elsewhere; other names are returned unchanged.
+
+    Args:
+        name: name of an encoder, data or a plugin: a path, or a name on the Hub.
+    """
+    return Path(name).name if name.startswith(("/", "~", ".")) or Path(name).exists() else name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 TOKEN = "hf_valid"
 READ_TOKEN = "hf_read"
 USER = "someone"
+_MODELS = "/api/models/"
 
 
 class HubStandIn(ThreadingHTTPServer):
@@ -38,9 +39,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing."""
 
     def do_GET(self) -> None:
-        """Answer /api/whoami-v2."""
+        """Answer /api/whoami-v2 and /api/models/<repository>."""
         self._read()
-        if not self._is_refused():
+        if self._is_refused():
+            return
+        if self.path.startswith(_MODELS):
+            name = self.path.removeprefix(_MODELS)
+            if name in self.server.repositories:
+                self._answer(200, {"id": name, "private": self.server.private.get(name, False)})
+            else:
+                self._answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        else:
             self._answer(200, {"name": USER, "type": "user", "auth": {"type": "access_token"}})
 
     def do_POST(self) -> None:
@@ -58,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
             modes = [{"path": each["path"], "uploadMode": "regular", "shouldIgnore": False} for each in files]
             self._answer(200, {"files": modes})
         elif "/commit/" in path:
-            self._commit(path.split("/api/models/")[1].split("/commit/")[0], body)
+            self._commit(path.removeprefix(_MODELS).split("/commit/")[0], body)
         else:
             self._answer(404, {"error": f"unknown path {path}"})
 
@@ -95,11 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(401, {"error": "Invalid credentials"})
         return True
 
-    def _answer(self, status: int, content: dict[str, Any]) -> None:
+    def _answer(self, status: int, content: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

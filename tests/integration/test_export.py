@@ -41,8 +41,9 @@ def test_export_refuses_wrong_settings_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("export_format", ["hub", "onnx", "torch"])
 def test_export_to_a_full_disk_is_one_line_and_leaves_nothing(
-    launch: Launch, trained_run: Path, tmp_path: Path
+    launch: Launch, trained_run: Path, tmp_path: Path, export_format: str
 ) -> None:
     # A file-size limit of the process has the same effect on writes as a full disk.
     script = tmp_path / "limited.py"
@@ -55,10 +56,11 @@ def test_export_to_a_full_disk_is_one_line_and_leaves_nothing(
     )
     output = tmp_path / "export"
     completed = launch(
-        [trained_run, "--format", "hub", "--output", output], script=str(script), check=False, forks=False
+        [trained_run, "--format", export_format, "--output", output], script=str(script), check=False, forks=False
     )
     assert completed.returncode == 1
     error = [line for line in completed.stderr.splitlines() if line.startswith("error: ")]
     assert len(error) == 1
+    assert "terminate" not in completed.stderr
     assert f"Cannot write {output}" in error[0]
     assert {path.name for path in tmp_path.iterdir()} == {"limited.py"}

@@ -28,7 +28,7 @@ class HubFormat(ExportFormat):
             return
         from research.export.upload import check_upload
 
-        check_upload(repository)
+        check_upload(repository, private=self.settings.private, overwrite=self.settings.overwrite)
 
     def write(self, saved: SavedModel, folder: Path) -> None:
         """See `ExportFormat.write`."""

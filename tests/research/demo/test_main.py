@@ -33,6 +33,8 @@ def test_read_examples_returns_the_lines_or_names_the_file(tmp_path: Path) -> No
     path = tmp_path / "examples.txt"
     path.write_text("good\tbad\n\n", encoding="utf-8")
     assert read_examples(str(path), has_pairs=True) == [("good", "bad")]
+    path.write_text("\ufeffgood", encoding="utf-8")
+    assert read_examples(str(path), has_pairs=False) == [("good",)]
     path.write_bytes(b"\xff")
     for wrong in (path, tmp_path / "missing.txt", tmp_path):
         with pytest.raises(ValueError, match=wrong.name):

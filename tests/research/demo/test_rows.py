@@ -10,6 +10,7 @@ from tests.research.demo.conftest import BuildModel
 
 def test_parse_rows_returns_one_row_per_line_without_blank_lines() -> None:
     assert parse_rows("a\tb\n\n  \r\nc", has_pairs=False) == [("a\tb",), ("c",)]
+    assert parse_rows("a\u2028b\x0bc\r\nd\re", has_pairs=False) == [("a\u2028b\x0bc",), ("d",), ("e",)]
     assert parse_rows("a\tb\n\nc\td\n", has_pairs=True) == [("a", "b"), ("c", "d")]
 
 

@@ -71,6 +71,82 @@ def test_card_lists_the_edits_of_the_journal(trained_run: Path, tmp_path: Path) 
     assert "| 1 | `unfreeze(modules='encoder')` | 10 → 2,000 |" in write(run, tmp_path)
 
 
+def test_card_names_the_hardware(card: str, trained_run: Path) -> None:
+    result = json.loads((trained_run / "result.json").read_text())
+    assert result["device"]
+    assert f"Hardware: 1 process on {result['device']} with 1 CPU thread each" in card
+
+
+def changed_run(trained_run: Path, tmp_path: Path, **changed: object) -> Path:
+    """Return a copy of a run with other fields in result.json."""
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | changed))
+    return run
+
+
+def test_card_says_that_the_run_is_a_fork_and_the_model_is_its_best(trained_run: Path, tmp_path: Path) -> None:
+    run = changed_run(trained_run, tmp_path, parent={"run": "/home/someone/runs/first", "step": 1200})
+    (run / "model").rename(run / "best")
+    config = (run / "config.yaml").read_text()
+    assert "best_metric: null" in config
+    (run / "config.yaml").write_text(config.replace("best_metric: null", "best_metric: accuracy"))
+    card = write(run, tmp_path)
+    assert "continues the run `first` from step 1,200" in card
+    assert "best accuracy on the validation rows" in card
+
+
+def test_card_of_a_run_that_has_not_finished_has_no_results(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    (run / "result.json").write_text('{"status": "interrupted", "error": "SIGTERM"}')
+    card = write(run, tmp_path)
+    assert "## Results" not in card
+    assert "## Data" not in card
+    assert "data above" not in card
+
+
+def test_card_contains_metrics_that_are_not_finite(trained_run: Path, tmp_path: Path) -> None:
+    metrics = json.loads((trained_run / "result.json").read_text())["metrics"]
+    metrics["test"] |= {"mcc": None, "auroc": "inf"}
+    card = write(changed_run(trained_run, tmp_path, metrics=metrics), tmp_path)
+    assert "| mcc | not defined | - |" in card
+    assert "| auroc | inf | - |" in card
+    data: Any = ModelCard(card).data
+    reported = {each.metric_name for each in data.eval_results}
+    assert "accuracy" in reported
+    assert not reported & {"mcc", "auroc"}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "base_model"),
+    [
+        ("minilm", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("./minilm", None),
+        ("someone/downloaded", "someone/downloaded"),
+        ("downloaded", "downloaded"),
+        ("folders/moved", None),
+    ],
+)
+def test_base_model_is_a_repository_of_the_hub(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, base_model: str | None
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    for name in ("someone--downloaded", "downloaded"):
+        repository = tmp_path / "cache" / f"models--{name}"
+        for folder in ("refs", "snapshots/1234"):
+            (repository / folder).mkdir(parents=True)
+        (repository / "refs" / "main").write_text("1234")
+        (repository / "snapshots" / "1234" / "config.json").write_text("{}")
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    config = json.loads((run / "model" / "config.json").read_text())
+    config["encoder"]["_name_or_path"] = encoder
+    (run / "model" / "config.json").write_text(json.dumps(config))
+    saved = load_model(run)
+    assert saved.model.config.encoder.name_or_path == encoder
+    write_card(CardFacts(saved, saved.model, None, False, ()), tmp_path)
+    assert ModelCard.load(tmp_path / "README.md").data.get("base_model") == base_model
+
+
 def test_card_of_a_model_without_a_run_has_no_results(trained_run: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_run / "model", tmp_path / "copied")
     card = write(tmp_path / "copied", tmp_path, repository="someone/reviews", requirements=("scikit-learn",))

@@ -43,7 +43,7 @@ def test_writing_folder_keeps_an_earlier_export_if_the_disk_is_full(tmp_path: Pa
     assert (tmp_path / "export" / "old").exists()
 
 
-def test_check_output_refuses_what_an_export_must_not_replace(tmp_path: Path) -> None:
+def test_check_output_refuses_what_an_export_must_not_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
@@ -58,6 +58,10 @@ def test_check_output_refuses_what_an_export_must_not_replace(tmp_path: Path) ->
     ):
         with pytest.raises(ValueError, match=message):
             check_output(tmp_path / name, overwrite=overwrite)
+    monkeypatch.chdir(tmp_path / "empty")
+    for path in (Path(), Path("..")):
+        with pytest.raises(ValueError, match="name of a new folder"):
+            check_output(path, overwrite=True)
     for name in ("absent", "empty", "export"):
         check_output(tmp_path / name, overwrite=True)
     check_output(tmp_path / "empty", overwrite=False)

@@ -32,7 +32,13 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     names = {name: parameter for name, parameter in saved.model.named_parameters() if "lora" in name}
     for parameter in names.values():
         torch.nn.init.normal_(parameter)
+    saved.model.config.encoder.name_or_path = "/home/someone/encoder"
+    saved.model.config.auto_map = {"AutoConfig": "modeling_midway.Config"}
     write_torch_program(saved, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["adapters"] is None
+    assert "auto_map" not in config
+    assert "/home/someone" not in json.dumps(config)
     exported = torch.export.load(tmp_path / "model.pt2").state_dict
     assert names
     assert not [name for name in exported if "lora" in name]
@@ -48,6 +54,15 @@ def test_readme_predicts_as_midway_does(task: str, tmp_path: Path) -> None:
     assert len(set(map(str, expected))) > 1
     predicted = run_readme(tmp_path, TEXTS)
     assert predicted == (pytest.approx(expected, abs=1e-4) if task == "regression" else expected)
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail"])
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_readme_truncates_and_pads_as_midway_does(truncation: str, padding_side: str, tmp_path: Path) -> None:
+    saved = tiny_saved_model(head="mean", task="regression", truncation=truncation, padding_side=padding_side)
+    write_torch_program(saved, tmp_path)
+    texts = ["good " * 60 + "bad " * 60, "film"]
+    assert run_readme(tmp_path, texts) == pytest.approx(saved.predict(texts)["prediction"].tolist(), abs=1e-4)
 
 
 def test_readme_predicts_pairs(tmp_path: Path) -> None:

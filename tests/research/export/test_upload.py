@@ -22,8 +22,9 @@ from pathlib import Path
 from research.export.upload import check_upload, upload
 folder, repository, private, overwrite = sys.argv[1:]
 try:
-    check_upload(repository)
-    print(upload(Path(folder), repository, private=private == "1", overwrite=overwrite == "1"))
+    options = {"private": private == "1", "overwrite": overwrite == "1"}
+    check_upload(repository, **options)
+    print(upload(Path(folder), repository, **options))
 except ValueError as error:
     assert "\\n" not in str(error)
     sys.exit(f"refused: {error}")
@@ -83,6 +84,17 @@ def test_upload_changes_an_existing_repository_only_with_overwrite(hub: HubStand
     assert hub.repositories == {"someone/model": {"old": b""}}
     assert upload(folder, hub.address, overwrite=True).returncode == 0
     assert set(hub.repositories["someone/model"]) == {"old", "config.json", "model.safetensors"}
+
+
+def test_private_upload_into_a_public_repository_is_refused(hub: HubStandIn, folder: Path) -> None:
+    hub.repositories["someone/model"] = {"old": b""}
+    refused = upload(folder, hub.address, private=True, overwrite=True)
+    assert refused.returncode == 1
+    assert "someone/model" in refused.stderr
+    assert "is public" in refused.stderr
+    assert hub.repositories == {"someone/model": {"old": b""}}
+    hub.private["someone/model"] = True
+    assert upload(folder, hub.address, private=True, overwrite=True).returncode == 0
 
 
 @pytest.mark.parametrize(

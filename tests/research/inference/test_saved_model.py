@@ -68,6 +68,13 @@ def test_predict_refuses_inputs_of_another_form(trained_run: Path) -> None:
     for wrong in (3, ("one", "two"), ["a", 1], None):
         with pytest.raises(ValueError, match="predicts strings"):
             saved.predict([wrong])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="list of texts, got the string 'good'"):
+        saved.predict("good")
+
+
+def test_predict_without_texts_returns_no_rows_and_all_columns(trained_run: Path) -> None:
+    saved = load_model(trained_run)
+    assert saved.predict([]).columns.equals(saved.predict(["good"]).columns)
 
 
 def test_load_model_refuses_what_is_not_a_trained_model(trained_run: Path, tiny_encoder: Path, tmp_path: Path) -> None:

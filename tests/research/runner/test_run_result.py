@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from heads import HEADS, register_head
+from heads.linear import LinearHead
 from research import EncoderWithHead, RunResult
 from research.records.results import weights_sha256
+from tests.messages import collect_messages
 from tests.research.runner.conftest import Train
 
 
@@ -30,6 +34,11 @@ def test_run_result_is_the_content_of_result_json(edited_run: RunResult) -> None
     assert len(edited_run) == len(content)
     assert edited_run.metrics["test"]["accuracy"] == edited_run["metrics"]["test"]["accuracy"]
     assert RunResult.read(str(edited_run.directory)) == edited_run
+
+
+def test_read_expands_the_home_directory(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(finished_run.parent))
+    assert RunResult.read(f"~/{finished_run.name}").directory == finished_run
 
 
 def test_run_result_reads_metrics_that_are_not_defined_as_nan(finished_run: Path, tmp_path: Path) -> None:
@@ -93,6 +102,27 @@ def test_plot_marks_and_lists_the_edits(edited_run: RunResult) -> None:
         "2: after step 2, unfreeze(modules='encoder.layer[-1:]')",
     ]
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_model_warns_if_its_head_was_defined_again(train: Train, tmp_path: Path) -> None:
+    def define(factor: int) -> None:
+        class Redefined(LinearHead):
+            def pool(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+                return factor * super().pool(hidden_states, attention_mask)
+
+        register_head("redefined")(Redefined)
+
+    with HEADS.isolated():
+        define(1)
+        result = train(tmp_path / "run", head="redefined")
+        with collect_messages() as messages:
+            same = RunResult(result.directory, result, heads={"redefined": HEADS["redefined"]}).predict(["good"])
+        assert not messages
+        define(2)
+        with collect_messages() as messages:
+            changed = result.predict(["good"])
+    assert any("'redefined' was defined again" in message for message in messages)
+    assert not changed.equals(same)
 
 
 def test_model_is_the_best_one_and_predicts(edited_run: RunResult) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import pipeline
 
 from heads import HEADS
 from research import RunConfig, run_experiment
@@ -102,6 +103,13 @@ def test_midway_loads_the_exported_model(trained_run: Path, exported: Path) -> N
     texts = ["the film was good", "bad plot and very dull and cold film"]
     expected, predicted = load_model(trained_run).predict(texts), load_model(exported).predict(texts)
     assert predicted.equals(expected)
+
+
+def test_pipelines_in_a_process_with_midway_refuse_inputs_that_are_too_long(exported: Path) -> None:
+    classify = pipeline("text-classification", str(exported), trust_remote_code=True, device="cpu")
+    assert len(classify(["good film", "bad"])) == 2
+    with pytest.raises(ValueError, match=r"at most 8 tokens, got 12.*load_model"):
+        classify("good " * 10)
 
 
 def test_exported_folder_contains_the_code_of_the_head_only(exported: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from heads import HEADS
 from research.export.base import create_format
@@ -121,6 +122,15 @@ def test_the_code_of_the_card_computes_the_logits_without_midway(
     loaded, saved_again = json.loads(results.read_text())
     np.testing.assert_allclose(loaded, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(saved_again, expected, rtol=0, atol=1e-6)
+
+
+def test_adapters_have_the_units_of_the_output_in_a_process_with_midway(
+    exported: Path, adapted_model: SavedModel
+) -> None:
+    config = AutoConfig.from_pretrained(exported, trust_remote_code=True)
+    base = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)
+    assert base.logit_scale.tolist() == adapted_model.model.logit_scale.tolist()
+    assert base.logit_shift.tolist() == adapted_model.model.logit_shift.tolist()
 
 
 def test_merge_writes_a_plain_model_that_midway_loads(adapted_run: Path, tmp_path: Path) -> None:

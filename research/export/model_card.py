@@ -213,8 +213,11 @@ def _training(facts: CardFacts) -> Iterator[str]:
 
 def _hardware(result: Mapping[str, Any]) -> str:
     """Return the number of processes, and what each of them ran on."""
-    num_processes, num_threads = result["world_size"], result["num_threads"]
+    num_processes = result["world_size"]
     processes = f"Hardware: {num_processes} process{'' if num_processes == 1 else 'es'}"
+    if "device" not in result:  # a run by an earlier version
+        return processes
+    num_threads = result["num_threads"]
     return f"{processes} on {result['device']} with {num_threads} CPU thread{'' if num_threads == 1 else 's'} each"
 
 

@@ -21,12 +21,14 @@ def check_output(target: Path, *, overwrite: bool) -> None:
         target: the folder.
         overwrite: whether to replace the folder of an earlier export.
     Raises:
-        ValueError: if it is a file, or contains anything other than an earlier export that may be replaced.
+        ValueError: if it is a file, contains anything other than an earlier export that may be replaced, or cannot be
+            written.
     """
     if target.exists() and not target.is_dir():
         raise ValueError(f"Expected a folder for --output, but {target} is a file. Choose another --output.")
     if target.name in ("", ".."):  # this process would replace the folder that the user's shell is in
         raise ValueError(f"Expected the name of a new folder for --output, got '{target}'. Choose another --output.")
+    durable.check_writable(target)
     if not target.exists() or not os.listdir(target):
         return
     if not overwrite:

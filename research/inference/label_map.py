@@ -38,19 +38,47 @@ def _parse(text: str) -> dict[str, str]:
     pairs = [item.partition("=") for item in text.split(",")]
     if not all(old.strip() and new.strip() for old, _, new in pairs):
         raise ValueError(f"{_EXPECTED}; got '{text}'.")
-    renames = {old.strip(): new.strip() for old, _, new in pairs}
-    if len(renames) < len(pairs):
-        raise ValueError(f"{_EXPECTED}; '{text}' gives two new names to the same label.")
-    return renames
+    return _unique([(old.strip(), new.strip()) for old, _, new in pairs], f"'{text}'")
 
 
 def _read_file(path: str) -> dict[str, str]:
     try:
         text = expand_path(path).read_text(encoding="utf-8-sig")
-        # YAML's safe loader would read the label names `no` and `010` as false and 8; this one creates only strings.
-        content: Any = json.loads(text) if path.endswith(".json") else yaml.load(text, yaml.BaseLoader)  # noqa: S506
+        pairs = _read_json(text) if path.endswith(".json") else _read_yaml(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"Cannot read --label_map {path}: {one_line(error)}") from None
-    if not isinstance(content, dict) or any(isinstance(value, dict | list) for value in content.values()):
+    if pairs is None:
         raise ValueError(f"{_EXPECTED}; {path} contains something else.")
-    return {str(old).strip(): str(new) for old, new in content.items()}
+    return _unique([(old.strip(), new) for old, new in pairs], path)
+
+
+def _read_json(text: str) -> list[tuple[str, str]] | None:
+    """Return the keys and values of a JSON object, which may repeat keys; None if the text contains something else."""
+    content: Any = json.loads(text, object_pairs_hook=list, parse_int=str, parse_float=str)
+    is_map = text.lstrip().startswith("{") and all(isinstance(new, str) for _, new in content)
+    return content if is_map else None
+
+
+def _read_yaml(text: str) -> list[tuple[str, str]] | None:
+    """Return the keys and values of a YAML mapping as they are written; None if the text contains something else.
+
+    YAML's loaders would read the label names `no` and `010` as false and 8, and keep only the last of equal keys.
+    """
+    node = yaml.compose(text, yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    if not all(isinstance(part, yaml.ScalarNode) for pair in node.value for part in pair):
+        return None
+    return [(old.value, new.value) for old, new in node.value]
+
+
+def _unique(pairs: Sequence[tuple[str, str]], source: str) -> dict[str, str]:
+    """Return old and new names as a dictionary.
+
+    Raises:
+        ValueError: if an old name has two new names.
+    """
+    renames = dict(pairs)
+    if len(renames) < len(pairs):
+        raise ValueError(f"{_EXPECTED}; {source} gives two new names to the same label.")
+    return renames

@@ -19,9 +19,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from heads.registry import UnknownNameError, describe_unknown
 from research.data.batches.tokens import fingerprint_tokenizer
 from research.data.prepare.cleaning import fingerprint_steps
 from research.data.sources.bad_rows import BadRows
+from research.data.sources.base import list_file_sources
 from research.data.sources.reading import make_errors_printable
 from research.inference.input_rows import InputRow, InputRows, chunks
 from research.inference.output_formats import Columns
@@ -241,7 +243,14 @@ def _describe_work(settings: PredictSettings, rows: InputRows, scorer: Scorer, s
 
 
 def _spool_stdin(folder: Path, file_type: str) -> tuple[str, str]:
-    """Copy standard input to a file, because data are read more than once; return its path and its SHA-256 hash."""
+    """Copy standard input to a file, because data are read more than once; return its path and its SHA-256 hash.
+
+    Raises:
+        UnknownNameError: if no file type has this extension.
+    """
+    known = [suffix.removeprefix(".") for suffix in list_file_sources()]
+    if file_type.removeprefix(".").partition(".")[0] not in known:  # such as csv.gz
+        raise UnknownNameError("--stdin_format: " + describe_unknown("file type", file_type, known, listed_as="Known"))
     path = folder / f"stdin.{file_type.removeprefix('.')}"
     digest = hashlib.sha256()
     with WaitingMessage("Reading standard input"), converting_write_errors(path, needed=0), path.open("wb") as file:

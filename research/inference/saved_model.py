@@ -144,7 +144,10 @@ def load_model(path: str | Path, *, plugin: Sequence[str] = ()) -> SavedModel:
             )
     model = EncoderWithHead.from_pretrained(folder).eval()
     task = TASKS[inputs.task](label_names=tuple(model.label_names), thresholds=tuple(config.thresholds or ()))
-    return SavedModel(folder, run, model, _load_tokenizer(folder, config), task, inputs)
+    saved = SavedModel(folder, run, model, _load_tokenizer(folder, config), task, inputs)
+    if run is not None and saved.result is None:
+        logger.warning(f"The run in {run} has not finished, so {folder.name}/ may not be its final model.")
+    return saved
 
 
 def _load_tokenizer(folder: Path, config: EncoderWithHeadConfig) -> PreTrainedTokenizerBase:

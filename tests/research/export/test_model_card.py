@@ -77,6 +77,14 @@ def test_card_names_the_hardware(card: str, trained_run: Path) -> None:
     assert f"Hardware: 1 process on {result['device']} with 1 CPU thread each" in card
 
 
+def test_card_of_a_run_by_an_earlier_version_leaves_the_device_out(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    del result["device"], result["num_threads"]
+    (run / "result.json").write_text(json.dumps(result))
+    assert "Hardware: 1 process, mixed precision" in write(run, tmp_path)
+
+
 def changed_run(trained_run: Path, tmp_path: Path, **changed: object) -> Path:
     """Return a copy of a run with other fields in result.json."""
     run = shutil.copytree(trained_run, tmp_path / "run")

@@ -58,6 +58,8 @@ def test_check_output_refuses_what_an_export_must_not_replace(tmp_path: Path, mo
     ):
         with pytest.raises(ValueError, match=message):
             check_output(tmp_path / name, overwrite=overwrite)
+    with pytest.raises(StorageError, match="is not a folder"):
+        check_output(tmp_path / "file" / "export", overwrite=False)
     monkeypatch.chdir(tmp_path / "empty")
     for path in (Path(), Path("..")):
         with pytest.raises(ValueError, match="name of a new folder"):

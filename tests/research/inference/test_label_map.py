@@ -42,6 +42,13 @@ def test_label_map_refuses_wrong_forms_and_unknown_labels(tmp_path: Path) -> Non
             read_label_map(text, NAMES)
     with pytest.raises(ValueError, match="two new names"):
         read_label_map("glad=joy,glad=joy", NAMES)
+    for name, content in (("names.yaml", "glad: joy\nglad: joy\n"), ("names.json", '{"glad": "joy", "glad": "joy"}')):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ValueError, match=r"names\.\w+ gives two new names"):
+            read_label_map(str(tmp_path / name), NAMES)
+    (tmp_path / "names.json").write_text('{"glad": ["joy"]}')
+    with pytest.raises(ValueError, match="something else"):
+        read_label_map(str(tmp_path / "names.json"), NAMES)
     with pytest.raises(UnknownNameError, match="'joy'"):
         read_label_map("glad=joyy", NAMES)
     (tmp_path / "names.yaml").write_text("- joy\n")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from heads.registry import UnknownNameError
 from research import PredictSettings, load_model, predict
 from research.inference import predict as predict_module
 from research.inference.scorer import Scorer
@@ -114,6 +115,8 @@ def test_predict_reads_text_lines_and_standard_input(
     for file_type, content in (("txt", b"good film\n\nbad\n"), ("csv", b'text\ngood film\n""\nbad\n')):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         assert predict_rows("-", stdin_format=file_type, keep_columns=["text"]) == from_file
+    with pytest.raises(UnknownNameError, match="'jsonl'"):
+        predict_rows("-", stdin_format="jsnl")
 
 
 def test_predict_reads_one_split_of_a_data_set(predict_rows: Predict, tiny_reviews: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from heads.registry import UnknownNameError
 from research.inference.saved_model import load_model
 from research.inference.scorer import Scorer
+from tests.messages import collect_messages
 
 
 def test_predict_returns_the_runs_own_test_predictions(trained_run: Path, tiny_reviews: Path) -> None:
@@ -96,6 +97,17 @@ def test_load_model_refuses_what_is_not_a_trained_model(trained_run: Path, tiny_
     ):
         with pytest.raises(ValueError, match=message):
             load_model(path)
+
+
+def test_load_model_warns_of_a_run_that_has_not_finished(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    with collect_messages() as messages:
+        load_model(run)
+    assert not [message for message in messages if "finished" in message]
+    (run / "result.json").unlink()
+    with collect_messages() as messages:
+        load_model(run)
+    assert f"Warning: The run in {run} has not finished, so model/ may not be its final model." in messages
 
 
 def test_load_model_asks_for_the_plugin_of_an_unknown_head(trained_run: Path, tmp_path: Path) -> None:

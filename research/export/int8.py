@@ -40,12 +40,17 @@ def quantize(source: Path, target: Path) -> None:
         source: the .onnx file to quantise.
         target: the .onnx file to write.
     """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = target.with_suffix(".prepared")
     # Only constants are quantised. The exporter leaves operations on weights, such as the order of an LSTM's gates.
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    # The shapes that the exporter wrote belong to the model before that; ONNX Runtime 1.23, for example, refuses them.
+    model = onnx.load(prepared)
+    del model.graph.value_info[:]
+    onnx.save(model, prepared)
     quantize_dynamic(prepared, target, weight_type=QuantType.QInt8)
     prepared.unlink()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from packaging.version import Version
 
 from heads import HEADS
 from research.export.agreement import LARGEST_ALLOWED
@@ -31,14 +33,22 @@ QUICK_TABLE = [
 TEXTS = ["one good film", "bad", "two films, 5 good and 7 bad ones", "a film", "9 good, 1 bad"]
 
 
+def skip_if_not_traceable(family: str) -> None:
+    """Skip a test if the installed version of PyTorch cannot trace encoders of this family."""
+    if family == "deberta-v2" and Version(torch.__version__) < Version("2.13"):
+        pytest.skip("torch.export traces DeBERTa-v2 for any length only since PyTorch 2.13")
+
+
 @pytest.mark.parametrize(("head", "family"), QUICK_TABLE)
 def test_heads_and_families_are_exported(head: str, family: str, tmp_path: Path) -> None:
+    skip_if_not_traceable(family)
     assert write_onnx(tiny_saved_model(family, head), tmp_path).largest_difference <= LARGEST_ALLOWED
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("head", "family"), [case for case in TABLE if case not in QUICK_TABLE])
 def test_every_head_is_exported_with_every_family(head: str, family: str, tmp_path: Path) -> None:
+    skip_if_not_traceable(family)
     assert write_onnx(tiny_saved_model(family, head), tmp_path).largest_difference <= LARGEST_ALLOWED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ def test_intervals_are_those_of_a_binomial_and_repeatable(run: Path) -> None:
 
 
 def test_intervals_exclude_metrics_that_the_file_does_not_reproduce(run: Path, tmp_path: Path) -> None:
-    assert set(bootstrap_test_metrics(run, TASK, {"accuracy": 0.75, "loss": 1.0, "auroc": None, "own": 0.5})) == {
+    assert set(bootstrap_test_metrics(run, TASK, {"accuracy": 0.75, "loss": 1.0, "auroc": math.nan, "own": 0.5})) == {
         "accuracy"
     }
     assert bootstrap_test_metrics(run, TASK, {"accuracy": 0.7}) == {}

@@ -104,7 +104,7 @@ def test_parse_accepts_repeated_flags_and_commas_for_lists() -> None:
         (["--lr.x", "1"], r"'--lr\.x'.*'--lr'\?"),
         (["--lr", "abc"], r"lr.*float.*abc"),
         (["--lr"], r"--lr .*value"),
-        (["lstm"], r"--head.*'lstm'"),
+        (["lstm"], r"begins with --.*'lstm'"),
         (["--truncation", "middle"], r"truncation.*head_tail.*middle"),
         (["--freeze", "[encoder.layer[0]]"], r"list of --freeze: .*flag"),
         (["--batch_size", "0"], r"batch_size to be above 0.* 0\.?$"),

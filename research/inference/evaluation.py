@@ -23,7 +23,7 @@ from research.inference.scorer import Scorer
 from research.learning.metrics import compute_metrics
 from research.learning.predictions import Predictions
 from research.records.many_labels import MANY_LABELS
-from research.records.predictions_file import write_predictions
+from research.records.predictions_file import predictions_size, write_predictions
 from research.records.results import git_commit, versions
 from research.settings.config import DataSettings
 from research.statistics.bootstrap import CONFIDENCE
@@ -59,6 +59,8 @@ def evaluate_model(settings: EvaluateSettings, output: Path) -> dict[str, Any]:
             data = _read_rows(settings, saved, renames, Path(scratch))
         for note in data.notes:
             (logger.warning if note.startswith(WARNING) else logger.info)(note.removeprefix(WARNING))
+        # The files are written after what may be hours.
+        durable.check_space(output, needed=predictions_size(len(data.rows), task.num_labels))
         logits = _score(saved, data, settings.batch_size)
         if not np.isfinite(logits).all():
             rows = int((~np.isfinite(logits)).any(axis=1).sum())
@@ -141,7 +143,7 @@ def _write(
     temporary = output.with_name(f".{output.name}.writing")
     durable.remove(temporary)
     with (
-        durable.converting_write_errors(output, needed=predictions.logits.nbytes),
+        durable.converting_write_errors(output, needed=predictions_size(*predictions.logits.shape)),
         durable.deleting_on_failure(temporary),
     ):
         temporary.mkdir(parents=True)

@@ -167,16 +167,17 @@ class _Prediction:
             for number, chunk in enumerate(chunks(self.rows.read(self.bad), CHUNK_ROWS)):
                 self._stop_if_asked()
                 if number % num_processes == self.accelerator.process_index and not self.parts.has(number):
-                    self.parts.write(number, self._predict_chunk(chunk, after_batch), len(chunk))
+                    self.parts.write(number, self._predict_chunk(number, chunk, after_batch), len(chunk))
         return num_left
 
-    def _predict_chunk(self, chunk: Sequence[InputRow], after_batch: Callable[[int], None]) -> Columns:
-        """Return the columns of the output for a chunk of rows."""
+    def _predict_chunk(self, number: int, chunk: Sequence[InputRow], after_batch: Callable[[int], None]) -> Columns:
+        """Return the columns of the output for the chunk with this number."""
         usable = [index for index, row in enumerate(chunk) if row.problem is None]
         logits = self.scorer([chunk[index].texts for index in usable], after_batch=after_batch)
-        if not np.isfinite(logits).all():
+        if not (is_finite := np.isfinite(logits).all(axis=1)).all():
+            row = number * CHUNK_ROWS + usable[int(np.argmin(is_finite))] + 1
             raise ValueError(
-                f"The model's output for a text of {self.rows.name} is not finite. If the precision is fp16, use "
+                f"The model's output for row {row:,} of {self.rows.name} is not finite. If the precision is fp16, use "
                 "--mixed_precision bf16 or no."
             )
         # Position of each row among the usable rows; null for bad rows, which get null predictions.

@@ -19,8 +19,8 @@ from research.tasks.base import Floats, Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
 """Maximum size of the scores in one block of predictions, in bytes."""
-TEMPERATURE = "calibration_temperature"
-"""Key of the temperature in the metadata of a file of predictions."""
+_UNCALIBRATED = "uncalibrated_logit_"
+"""Start of the names of the columns with the logits before temperature scaling."""
 
 
 def predictions_path(directory: Path, split: str) -> Path:
@@ -39,49 +39,54 @@ def write_predictions(
     """Write a file of predictions, atomically.
 
     Columns: `id`; `file` and `row` (from 1) that the text was read from; `label`; `prediction`; `label_name` and
-    `prediction_name` if the labels have names; and `score_<label name>` for each output of the model. In a split
-    without labels, `label` and `label_name` are null. The rows are written in blocks, because the scores of all rows
-    may not fit into memory if there are many labels.
+    `prediction_name` if the labels have names; and `score_<label name>` for each output of the model. After temperature
+    scaling, `uncalibrated_logit_<label name>` has the logit without it, for each output: it cannot be recovered from a
+    score that was rounded to 0 or 1. In a split without labels, `label` and `label_name` are null. The rows are written
+    in blocks, because the scores of all rows may not fit into memory if there are many labels.
 
     Args:
         path: the file.
         task: the task that the predictions belong to.
         predictions: predictions for all rows of the split.
         files: the files of the split in reading order, each with the id of its first row.
-        temperature: temperature by which the logits were divided. It is stored in the file's metadata, unless it is 1.
+        temperature: temperature by which the logits were divided.
     """
     num_rows, num_labels = predictions.logits.shape
     rows_per_block = max(1, PREDICTIONS_BLOCK_BYTES // (8 * num_labels))  # a score has 8 bytes
     blocks = (slice(start, start + rows_per_block) for start in range(0, max(num_rows, 1), rows_per_block))
-    # 8 bytes for each score and for `id`, `label` and `prediction`, as an estimate
-    needed = 8 * num_rows * (num_labels + 3)
-    _write(path, (_predictions_table(task, predictions, rows, files) for rows in blocks), temperature, needed)
+    tables = (_predictions_table(task, predictions, rows, files, temperature) for rows in blocks)
+    _write(path, tables, predictions_size(num_rows, num_labels))
 
 
-def _write(path: Path, tables: Iterator[pa.Table], temperature: float, needed: int) -> None:
-    """Write tables to a file, one after another; for `temperature`, see `write_predictions`.
+def predictions_size(num_rows: int, num_labels: int) -> int:
+    """Return the approximate size of a file of predictions in bytes."""
+    return 8 * num_rows * (num_labels + 3)  # for each score and for `id`, `label` and `prediction`
+
+
+def _write(path: Path, tables: Iterator[pa.Table], needed: int) -> None:
+    """Write tables to a file, one after another.
 
     Args:
         path: the file.
         tables: at least one table.
-        temperature: temperature to store.
         needed: approximate number of bytes to write.
     """
     temporary = path.with_name(f".{path.name}.writing")
     with durable.converting_write_errors(path, needed=needed), durable.deleting_on_failure(temporary):
         path.parent.mkdir(exist_ok=True)
-        metadata = None if temperature == 1 else {TEMPERATURE: repr(temperature)}
-        first = next(tables).replace_schema_metadata(metadata)
+        first = next(tables)
         with pq.ParquetWriter(temporary, first.schema, use_dictionary=False) as writer:
             for table in itertools.chain([first], tables):
-                writer.write_table(table.replace_schema_metadata(metadata))
+                writer.write_table(table)
         durable.sync(temporary)
         temporary.replace(path)
         durable.sync(path.parent)
 
 
-def _predictions_table(task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]]) -> pa.Table:
-    ids, predicted = predictions.ids[rows], _columns_of_logits(task, predictions.logits[rows])
+def _predictions_table(
+    task: Task, predictions: Predictions, rows: slice, files: Sequence[tuple[str, int]], temperature: float
+) -> pa.Table:
+    ids, predicted = predictions.ids[rows], _columns_of_logits(task, predictions.logits[rows], temperature)
     prediction, prediction_names = predicted["prediction"], predicted.get("prediction_name")
     if predictions.labels is None:
         label = pa.nulls(len(ids), prediction.type)
@@ -105,8 +110,8 @@ def _predictions_table(task: Task, predictions: Predictions, rows: slice, files:
     return pa.table(columns)
 
 
-def _columns_of_logits(task: Task, logits: Floats) -> dict[str, Any]:
-    """Return the columns that depend on logits: `prediction`, `prediction_name` and the scores."""
+def _columns_of_logits(task: Task, logits: Floats, temperature: float) -> dict[str, Any]:
+    """Return the columns that depend on logits: `prediction`, `prediction_name`, scores and uncalibrated logits."""
     # The scores of each label are contiguous in memory, because they become a column.
     scores, predicted = np.asfortranarray(task.probabilities(logits)), task.predicted_labels(logits)
     is_integer = np.issubdtype(predicted.dtype, np.integer)
@@ -115,15 +120,21 @@ def _columns_of_logits(task: Task, logits: Floats) -> dict[str, Any]:
         "prediction": pa.array(list(predicted.astype(np.int64) if is_integer else predicted)),
         **({} if names is None else {"prediction_name": names}),
         **{f"score_{name}": pa.array(scores[:, index]) for index, name in enumerate(task.label_names)},
+        **({} if temperature == 1 else _uncalibrated_columns(task, logits, temperature)),
     }
+
+
+def _uncalibrated_columns(task: Task, logits: Floats, temperature: float) -> dict[str, Any]:
+    uncalibrated = np.asfortranarray(logits.astype(np.float64) * temperature)
+    return {_UNCALIBRATED + name: pa.array(uncalibrated[:, index]) for index, name in enumerate(task.label_names)}
 
 
 def read_predictions_file(path: Path, task: Task, *, uncalibrated: bool = False) -> Predictions:
     """Read a file of predictions, without the loss and metrics.
 
-    The logits are recovered from the probabilities, in float64. They may differ from the model's: for a softmax, by a
-    constant per row; and where a sigmoid was rounded to 0 or 1, they are the most extreme logits that a float64
-    probability can express.
+    The logits are recovered from the probabilities, in float64, unless the file has uncalibrated logits and these are
+    asked for. Recovered logits may differ from the model's: for a softmax, by a constant per row; and where a sigmoid
+    was rounded to 0 or 1, they are the most extreme logits that a float64 probability can express.
 
     Args:
         path: the file.
@@ -137,14 +148,20 @@ def read_predictions_file(path: Path, task: Task, *, uncalibrated: bool = False)
     except (OSError, pa.ArrowException) as error:
         reason = f"{error}" if path.exists() else "there is no such file"
         raise ValueError(f"Cannot read the predictions {path}: {reason}.") from None
-    temperature = float((table.schema.metadata or {}).get(TEMPERATURE.encode(), b"1"))
-    scores = np.stack([table.column(f"score_{name}").to_numpy() for name in task.label_names], axis=1)
-    logits = task.logits_from(scores) * (temperature if uncalibrated else 1.0)
+    if uncalibrated and _UNCALIBRATED + task.label_names[0] in table.column_names:
+        logits = _read_columns(table, _UNCALIBRATED, task)
+    else:
+        logits = task.logits_from(_read_columns(table, "score_", task))
     label = table.column("label")
     labels = None
     if label.null_count < len(label):
         labels = np.array(label.to_pylist(), dtype=task.missing_labels(0).dtype)
     return Predictions(table.column("id").to_numpy(), logits, labels, math.nan, {})
+
+
+def _read_columns(table: pa.Table, prefix: str, task: Task) -> Floats:
+    """Return the columns of all outputs, [num_rows, num_labels]."""
+    return np.stack([table.column(prefix + name).to_numpy() for name in task.label_names], axis=1)
 
 
 def update_predictions_file(path: Path, task: Task, logits: Floats, temperature: float) -> None:
@@ -157,6 +174,6 @@ def update_predictions_file(path: Path, task: Task, logits: Floats, temperature:
         temperature: temperature by which the logits were divided.
     """
     table = pq.read_table(path)
-    for name, column in _columns_of_logits(task, logits).items():
-        table = table.set_column(table.column_names.index(name), name, column)
-    _write(path, iter([table]), temperature, table.nbytes)
+    columns = {name: table.column(name) for name in table.column_names if not name.startswith(_UNCALIBRATED)}
+    table = pa.table(columns | _columns_of_logits(task, logits, temperature))
+    _write(path, iter([table]), table.nbytes)

@@ -96,6 +96,8 @@ class RunResult(Mapping[str, Any]):
         from research.inference.saved_model import load_model
 
         saved = load_model(self.directory)
+        if saved.result is None or saved.result["weights_sha256"] != self["weights_sha256"]:
+            raise ValueError(f"The model of this result is gone: another run has replaced it in {self.directory}.")
         name = saved.model.config.head
         if self._heads.get(name, HEADS[name]) is not HEADS[name]:
             logger.warning(
@@ -106,7 +108,11 @@ class RunResult(Mapping[str, Any]):
 
     @property
     def model(self) -> EncoderWithHead:
-        """The trained model: the best one, or the last one if no metric determines the best. Loaded on first use."""
+        """The trained model: the best one, or the last one if no metric determines the best. Loaded on first use.
+
+        Raises:
+            ValueError: if another run has replaced the run directory.
+        """
         return self._saved_model.model
 
     def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> pd.DataFrame:

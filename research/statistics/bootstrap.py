@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 
 Floats = NDArray[np.floating[Any]]
 
@@ -28,8 +29,6 @@ def percentile_interval(
         num_resamples: number of resamples of the rows.
         seed: seed of the resampling.
     """
-    from scipy.stats import bootstrap
-
     result = bootstrap(
         samples,
         statistic,

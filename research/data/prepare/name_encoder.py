@@ -156,7 +156,9 @@ class SingleLabelEncoder(NameEncoder):
         if reason is not None:
             return reason
         num_labels = self._read_one(label).lengths[0]
-        return None if num_labels == 1 else f"{num_labels} labels, expected one (task=multi_label allows any number)"
+        if num_labels == 1:
+            return None
+        return f"{num_labels} labels; the task single_label expects one, the task multi_label any number"
 
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
         return pa.array(self._reader.read(labels).codes)

@@ -14,8 +14,10 @@ import pytest
 
 from research.inference.evaluate import EvaluateSettings, execute
 from research.inference.saved_model import load_model
+from research.inference.scorer import Scorer
 from research.learning.calibration import CalibrationRequest
 from research.runner.calibrate_finished import calibrate_finished
+from research.system.durable import StorageError
 from research.tasks.thresholds import Criterion
 from tests.builders.trained_run import train_tiny_run
 from tests.conftest import Launch
@@ -92,8 +94,10 @@ def test_evaluation_uses_temperature_and_thresholds_of_a_multi_label_model(
     assert after["metrics"]["log_loss"] != before["metrics"]["log_loss"]
     assert after["metrics"]["f1_macro"] > before["metrics"]["f1_macro"]
     assert "thresholds" in (tmp_path / "after" / "evaluation.html").read_text()
-    schema = pq.read_schema(tmp_path / "after" / "predictions.parquet")
-    assert schema.metadata[b"calibration_temperature"].decode() == repr(calibration["temperature"])
+    columns = pq.read_schema(tmp_path / "after" / "predictions.parquet").names
+    assert [name for name in columns if name.startswith("uncalibrated_")] == [
+        f"uncalibrated_logit_{name}" for name in after["thresholds"]
+    ]
 
 
 def test_evaluation_of_a_model_of_pairs_of_texts(
@@ -160,3 +164,14 @@ def test_command_line_refuses_bad_input_in_one_line(
     exported = shutil.copytree(trained_run / "model", tmp_path / "exported")
     assert "set --output" in error(exported, "--data", new)
     assert not (tmp_path / "out").exists()
+
+
+def test_full_disk_is_reported_before_the_rows_are_evaluated(
+    trained_run: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=500)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(Scorer, "__call__", None)  # a call is a TypeError
+    with pytest.raises(StorageError, match=r"out: No space left on device"):
+        evaluate(trained_run, tiny_reviews / "test.csv", tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -255,3 +255,21 @@ def test_multi_label_and_regression_models_write_lists_and_numbers(
     assert list(first) == ["prediction", "error"]
     assert re.fullmatch(r"-?[\d.]+", first["prediction"])
     assert second["prediction"] == ""
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_output_that_is_not_finite_is_an_error_that_names_the_row(
+    predict_rows: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Scorer.__call__
+
+    def with_infinity(self: Scorer, rows: list[tuple[str]], **options: Any) -> Any:
+        logits = call(self, rows, **options)
+        logits[[text == "overflow" for (text,) in rows]] = np.inf
+        return logits
+
+    monkeypatch.setattr(Scorer, "__call__", with_infinity)
+    data = tmp_path / "data.csv"
+    data.write_text("text\n" + "good film\n" * 8 + ",\noverflow\nbad film\n")
+    with pytest.raises(ValueError, match=r"row 10 of .*data\.csv is not finite"):
+        predict_rows(data)

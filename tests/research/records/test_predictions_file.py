@@ -82,7 +82,7 @@ LABELS = {"single_label": np.array([0, 1, 0]), "multi_label": np.array([[0, 1], 
 
 
 @pytest.mark.parametrize("task", [SINGLE, MULTI])
-@pytest.mark.parametrize("temperature", [1.0, 1.7])
+@pytest.mark.parametrize("temperature", [1.0, 1.7, 0.05])
 def test_read_predictions_file_returns_uncalibrated_logits(tmp_path: Path, task: Task, temperature: float) -> None:
     path = tmp_path / "test.parquet"
     predictions = Predictions(np.array([4, 0, 2]), LOGITS / np.float32(temperature), LABELS[task.name], math.nan, {})
@@ -98,15 +98,16 @@ def test_update_predictions_file_changes_only_what_depends_on_the_logits(tmp_pat
     path = tmp_path / "test.parquet"
     write_predictions(path, MULTI, Predictions(np.arange(3), LOGITS, LABELS["multi_label"], 0.0, {}), [("a.csv", 0)])
     before = pq.read_table(path)
-    assert not before.schema.metadata
     update_predictions_file(path, MultiLabel(("a", "b"), thresholds=(0.95, 0.05)), LOGITS * 2, 0.5)
     after = pq.read_table(path)
-    assert after.column_names == before.column_names
+    assert after.column_names == [*before.column_names, "uncalibrated_logit_a", "uncalibrated_logit_b"]
     for name in ("id", "file", "row", "label", "label_name"):
         assert after.column(name).equals(before.column(name)), name
     assert after.column("prediction").to_pylist() == [[0, 0], [1, 1], [0, 1]]
     assert after.column("prediction_name").to_pylist() == [[], ["a", "b"], ["b"]]
     np.testing.assert_allclose(read_predictions_file(path, MULTI, uncalibrated=True).logits, LOGITS, rtol=1e-6)
+    update_predictions_file(path, MULTI, LOGITS, 1.0)
+    assert pq.read_table(path).equals(before)
     assert [entry.name for entry in tmp_path.iterdir()] == ["test.parquet"]
 
 

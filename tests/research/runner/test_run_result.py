@@ -125,6 +125,14 @@ def test_model_warns_if_its_head_was_defined_again(train: Train, tmp_path: Path)
     assert not changed.equals(same)
 
 
+def test_model_of_a_replaced_run_is_refused(train: Train, tmp_path: Path) -> None:
+    first = train(tmp_path / "run", seed=0)
+    second = train(tmp_path / "run", seed=1, overwrite=True)
+    with pytest.raises(ValueError, match="another run has replaced it"):
+        first.predict(["good"])
+    assert len(second.predict(["good"])) == 1
+
+
 def test_model_is_the_best_one_and_predicts(edited_run: RunResult) -> None:
     assert edited_run.model is edited_run.model
     best = EncoderWithHead.from_pretrained(edited_run.directory / "best")

@@ -26,26 +26,26 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 """Type of an output that shows a progress bar. Without a kernel, only its state at the start is visible."""
 
 
-def run_notebook(notebook: NotebookNode, folder: Path) -> None:
-    """Run all cells of a notebook, and replace its outputs.
+def run_notebook(notebook: NotebookNode) -> None:
+    """Run all cells of a notebook in an empty folder, which is deleted afterwards, and replace the notebook's outputs.
 
     Args:
         notebook: the notebook.
-        folder: working directory of the cells.
     Raises:
         CellExecutionError: if a cell fails that does not have the tag raises-exception.
     """
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        record_timing=False,
-        store_widget_state=False,
-        coalesce_streams=True,
-        resources={"metadata": {"path": str(folder)}},
-    )
-    # Cells that start commands find the Python that runs the notebook, as in an activated environment.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    client.execute(env={**os.environ, **ENVIRONMENT, "PATH": path, "MIDWAY_CACHE": "cache"})
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT,
+            record_timing=False,
+            store_widget_state=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
+        # Cells that start commands find the Python that runs the notebook, as in an activated environment.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        client.execute(env={**os.environ, **ENVIRONMENT, "PATH": path, "MIDWAY_CACHE": "cache"})
 
 
 def is_widget(output: NotebookNode) -> bool:
@@ -54,11 +54,10 @@ def is_widget(output: NotebookNode) -> bool:
 
 
 def main() -> int:
-    """Run the notebook in an empty folder, and store it with its outputs, except for the progress bars."""
+    """Run the notebook, and store it with its outputs, except for the progress bars."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     metadata = dict(notebook.metadata)
-    with tempfile.TemporaryDirectory() as folder:
-        run_notebook(notebook, Path(folder))
+    run_notebook(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not is_widget(output)]

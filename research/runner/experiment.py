@@ -41,14 +41,14 @@ from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
-from research.settings.python_arguments import name_arguments
+from research.settings.python_arguments import name_arguments, name_arguments_in
 from research.settings.run_files import BEST, MODEL, REPORT, RESULT
 from research.system import durable, user_code
 from research.system.durable import StorageError
 from research.system.errors import describe_failure, is_user_facing, one_line
 from research.system.launcher import num_launched_processes
 from research.system.lock import DirectoryLock
-from research.system.messages import logger
+from research.system.messages import logger, messages_rewritten
 from research.system.signals import Interrupted
 from research.system.terminal import Terminal
 from research.system.user_code import ErrorsOccurring
@@ -75,11 +75,12 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResul
     Returns:
         The result, which is the same on every process.
     Raises:
-        ValueError: if settings or data are invalid; the message is written for the user, and names arguments of
-            `RunConfig`.
+        ValueError: if settings or data are invalid; the message is written for the user. Like all other messages, it
+            names arguments of `RunConfig`.
     """
     try:
-        return execute_run(config, hooks=hooks)
+        with messages_rewritten(name_arguments_in):
+            return execute_run(config, hooks=hooks)
     except (ValueError, Interrupted) as error:
         if isinstance(error, ValueError) and (user_code.describe(error) is not None or not is_user_facing(error)):
             raise  # an error in the user's own code, or a defect, needs its traceback
@@ -87,7 +88,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResul
 
 
 def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
-    """Train and evaluate like `run_experiment`; the messages of errors name flags of the command line."""
+    """Train and evaluate like `run_experiment`; messages name flags of the command line."""
     any_precision = config.mixed_precision == "auto"  # `resolve` replaces auto with the precision of this machine
     config = resolve(config)
     directory = run_directory(config)

@@ -1,4 +1,4 @@
-"""Errors for users of Python: messages name arguments of `RunConfig` instead of flags, and tracebacks are short.
+"""Messages for users of Python: they name arguments of `RunConfig` instead of flags, and tracebacks are short.
 
 Messages are written for the command line, with flags such as `--overwrite`, `--resume auto` or `--head.lstm_size 128`.
 For a run that was started from Python, they become `overwrite=True`, `resume="auto"` and

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -62,3 +62,18 @@ def messages_muted() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+@contextmanager
+def messages_rewritten(rewrite: Callable[[str], str]) -> Iterator[None]:
+    """Change all messages during the context by a function."""
+
+    def change(record: logging.LogRecord) -> bool:
+        record.msg = rewrite(str(record.msg))
+        return True
+
+    logger.addFilter(change)
+    try:
+        yield
+    finally:
+        logger.removeFilter(change)

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from research import Hook, RunConfig, run_experiment
-from research.runner.experiment import find_start_checkpoint
+from research.runner.experiment import execute_run, find_start_checkpoint
 from research.system.manifest import write_manifest
+from research.system.messages import logger
 from research.training.api import Run
 from research.training.checkpoint.find import StartCheckpoint
 
@@ -30,6 +31,19 @@ def test_run_is_finished_even_if_its_report_cannot_be_written(
     (warning,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: "))
     assert "report.html" in warning
     assert "result.json" in warning
+
+
+def test_messages_name_arguments_unless_the_run_was_started_by_a_command(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Advise(Hook):
+        def on_train_start(self, run: Run) -> None:
+            logger.warning("Set --head.num_layers 2 or --batch_size 8.")
+
+    run_experiment(RunConfig(**settings), hooks=[Advise()])
+    assert 'Warning: Set head={"name": ..., "num_layers": 2} or batch_size=8.' in capsys.readouterr().out.splitlines()
+    execute_run(RunConfig(**settings, overwrite=True), hooks=[Advise()])
+    assert "Warning: Set --head.num_layers 2 or --batch_size 8." in capsys.readouterr().out.splitlines()
 
 
 def test_best_model_is_not_evaluated_again_if_it_is_the_last(settings: dict[str, Any]) -> None:

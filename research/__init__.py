@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from research.data.prepare.cleaning import register_cleaning
     from research.data.sources.base import DataSource, FileSource, NamedSource, PathSource, register_data
     from research.edits.base import register_edit
-    from research.inference.predict import predict
+    from research.inference.from_python import load_model, predict
     from research.inference.predict_settings import PredictSettings
-    from research.inference.saved_model import load_model
     from research.learning.objectives import register_objective
     from research.learning.schedules import register_schedule
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
@@ -60,8 +59,8 @@ _MODULES = {
     "RunConfig": "research.settings.config",
     "RunResult": "research.runner.run_result",
     "Task": "research.tasks.base",
-    "load_model": "research.inference.saved_model",
-    "predict": "research.inference.predict",
+    "load_model": "research.inference.from_python",
+    "predict": "research.inference.from_python",
     "register_cleaning": "research.data.prepare.cleaning",
     "register_data": "research.data.sources.base",
     "register_edit": "research.edits.base",

@@ -41,15 +41,14 @@ from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
-from research.settings.python_arguments import name_arguments, name_arguments_in
+from research.settings.python_arguments import naming_arguments
 from research.settings.run_files import BEST, MODEL, REPORT, RESULT
-from research.system import durable, user_code
+from research.system import durable
 from research.system.durable import StorageError
-from research.system.errors import describe_failure, is_user_facing, one_line
+from research.system.errors import describe_failure, one_line
 from research.system.launcher import num_launched_processes
 from research.system.lock import DirectoryLock
-from research.system.messages import logger, messages_rewritten
-from research.system.signals import Interrupted
+from research.system.messages import logger
 from research.system.terminal import Terminal
 from research.system.user_code import ErrorsOccurring
 from research.system.waiting import WaitingMessage
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@naming_arguments()
 def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
     """Train and evaluate with the given settings, as `experiments/run.py` does with the same settings.
 
@@ -78,13 +78,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResul
         ValueError: if settings or data are invalid; the message is written for the user. Like all other messages, it
             names arguments of `RunConfig`.
     """
-    try:
-        with messages_rewritten(name_arguments_in):
-            return execute_run(config, hooks=hooks)
-    except (ValueError, Interrupted) as error:
-        if isinstance(error, ValueError) and (user_code.describe(error) is not None or not is_user_facing(error)):
-            raise  # an error in the user's own code, or a defect, needs its traceback
-        raise name_arguments(error) from None
+    return execute_run(config, hooks=hooks)
 
 
 def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:

@@ -93,7 +93,7 @@ class RunResult(Mapping[str, Any]):
     @functools.cached_property
     def _saved_model(self) -> SavedModel:
         from heads import HEADS
-        from research.inference.saved_model import load_model
+        from research.inference.from_python import load_model
 
         saved = load_model(self.directory)
         if saved.result is None or saved.result["weights_sha256"] != self["weights_sha256"]:

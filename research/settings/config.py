@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -350,12 +351,8 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     """All settings of a run."""
 
     def __new__(cls, **settings: Any) -> RunConfig:
-        """Refuse unknown settings with the nearest name; the constructor of a dataclass does not suggest one."""
-        known = [item.name for item in dataclasses.fields(cls)]
-        for name in settings:
-            if name not in known:
-                message = describe_unknown("setting", name, known, listed_as="Settings")
-                raise without_traceback(UnknownNameError(message))
+        """Refuse unknown settings with the nearest name."""
+        check_names(cls, settings)
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -403,6 +400,22 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         """Return the settings of a recipe that repeats the run: all except those that concern one invocation."""
         declared = declarations(RunConfig)
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
+
+
+def check_names(group: type, names: Iterable[str]) -> None:
+    """Check that settings exist. The constructor of a dataclass would not suggest the nearest name.
+
+    Args:
+        group: the dataclass of the settings.
+        names: names of the settings that a user passes.
+    Raises:
+        UnknownNameError: for a name that is not a setting.
+    """
+    known = [item.name for item in dataclasses.fields(group)]
+    for name in names:
+        if name not in known:
+            message = describe_unknown("setting", name, known, listed_as="Settings")
+            raise without_traceback(UnknownNameError(message))
 
 
 def check_type(name: str, value: Any, type_hint: Any) -> None:

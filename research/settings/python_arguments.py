@@ -1,25 +1,30 @@
-"""Messages for users of Python: they name arguments of `RunConfig` instead of flags, and tracebacks are short.
+"""Messages for users of Python: they name arguments instead of flags, and tracebacks are short.
 
 Messages are written for the command line, with flags such as `--overwrite`, `--resume auto` or `--head.lstm_size 128`.
-For a run that was started from Python, they become `overwrite=True`, `resume="auto"` and
+For users of Python, they become `overwrite=True`, `resume="auto"` and
 `head={"name": ..., "lstm_size": 128}`.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import typing
-from collections.abc import Container
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import yaml
 
 from research.settings.flags import INSPECTION_FLAGS, SETTINGS_WITH_OPTIONS, setting_types
 from research.settings.registries import REGISTRIES, load_registry
 from research.settings.value_types import alternatives
+from research.system import user_code
+from research.system.errors import is_user_facing
+from research.system.messages import messages_rewritten
 from research.system.short_tracebacks import Error, without_traceback
+from research.system.signals import Interrupted
 
 _FLAG = re.compile(
     r"--(?P<name>[a-z_]+)(?P<options>(?:\.[A-Za-z_]\w*)*)"
@@ -27,28 +32,67 @@ _FLAG = re.compile(
     # sentence.
     r"""(?:[ =](?P<value>"[^"]*"|'[^']*'|\{[^}]*\}|\[[^]]*\]|[^\s"'(){}]+?)(?=[.,;:)]*(?:\s|$)))?"""
 )
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
 _NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?")
 _PROSE = re.compile(r"[a-z]+")
 
 
-def name_arguments(error: Error) -> Error:
+def naming_arguments(*groups: type) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Return a decorator for a function that users call: messages and errors name arguments; tracebacks are short.
+
+    Errors in the user's own code, and defects, keep their tracebacks.
+
+    Args:
+        groups: dataclasses of settings whose flags become arguments, besides those of `RunConfig`.
+    """
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @functools.wraps(function)
+        def decorated(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            types = dict(setting_types())
+            for group in groups:
+                types.update(typing.get_type_hints(group))
+            try:
+                with messages_rewritten(functools.partial(name_arguments_in, types=types)):
+                    return function(*args, **kwargs)
+            except (ValueError, Interrupted) as error:
+                if isinstance(error, ValueError) and (
+                    user_code.describe(error) is not None or not is_user_facing(error)
+                ):
+                    raise
+                raise _name_arguments(error, types) from None
+
+        return decorated
+
+    return decorate
+
+
+def _name_arguments(error: Error, types: Mapping[str, Any]) -> Error:
     """Return an error that is shown to a user of Python: its message names arguments, and its traceback is short.
 
     Args:
         error: an error whose only argument is a message for the user; it is changed.
+        types: as for `name_arguments_in`.
     """
-    error.args = (name_arguments_in(str(error)),)
+    error.args = (name_arguments_in(str(error), types),)
     return without_traceback(error)
 
 
-def name_arguments_in(message: str) -> str:
-    """Return a message in which arguments of `RunConfig` replace the flags of settings; other flags remain."""
-    return _FLAG.sub(_replace, message)
+def name_arguments_in(message: str, types: Mapping[str, Any]) -> str:
+    """Return a message in which arguments replace the flags of settings; other flags remain.
+
+    Args:
+        message: the message.
+        types: type of each setting, by name.
+    """
+    return _FLAG.sub(functools.partial(_replace, types), message)
 
 
-def _replace(match: re.Match[str]) -> str:
+def _replace(types: Mapping[str, Any], match: re.Match[str]) -> str:
     name, options, text = match["name"], match["options"].split(".")[1:], match["value"]
-    if name not in setting_types() or name in INSPECTION_FLAGS or (options and name not in SETTINGS_WITH_OPTIONS):
+    if name not in types or name in INSPECTION_FLAGS or (options and name not in SETTINGS_WITH_OPTIONS):
         return match[0]
     if options:
         has_value = text is not None and not _PROSE.fullmatch(text)
@@ -56,18 +100,18 @@ def _replace(match: re.Match[str]) -> str:
         choice = f'{{"name": {_as_python(options[0]) if len(options) > 1 else "..."}, "{options[-1]}": {value}}}'
         argument = f"{name}={f'[{choice}]' if name == 'hook' else choice}"
     else:
-        has_value = text is not None and _is_value(name, text)
-        if has_value or bool in alternatives(setting_types()[name]):
-            argument = f"{name}={_as_python(_convert(name, text)) if has_value else True}"
+        has_value = text is not None and _is_value(name, text, types)
+        if has_value or bool in alternatives(types[name]):
+            argument = f"{name}={_as_python(_convert(text, types[name])) if has_value else True}"
         else:
             argument = name
     following = "" if has_value or text is None else match[0][match.start("value") - 1 - match.start() :]
     return argument + following
 
 
-def _is_value(name: str, text: str) -> bool:
+def _is_value(name: str, text: str, types: Mapping[str, Any]) -> bool:
     """Return whether the text after a flag is the flag's value, rather than the next word of the sentence."""
-    members = alternatives(setting_types()[name])
+    members = alternatives(types[name])
     if bool in members and text in ("true", "false"):
         return True
     if text in members or text == "auto" or (text == "null" and type(None) in members):
@@ -83,9 +127,9 @@ def _registered_names(name: str) -> Container[str]:
     return () if listing is None else load_registry(listing)
 
 
-def _convert(name: str, text: str) -> Any:
+def _convert(text: str, type_hint: Any) -> Any:
     """Return the value of a flag as a Python value."""
-    members = alternatives(setting_types()[name])
+    members = alternatives(type_hint)
     origins = [typing.get_origin(member) or member for member in members]
     if text[0] in "\"'":
         text = text[1:-1]

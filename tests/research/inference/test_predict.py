@@ -121,7 +121,7 @@ def test_predict_reads_text_lines_and_standard_input(
 
 def test_predict_reads_one_split_of_a_data_set(predict_rows: Predict, tiny_reviews: Path) -> None:
     assert len(predict_rows(tiny_reviews, split="validation")) == 19
-    with pytest.raises(ValueError, match=r"splits train, validation, test.*--split"):
+    with pytest.raises(ValueError, match=r"splits train, validation, test.*with split"):
         predict_rows(tiny_reviews)
     with pytest.raises(ValueError, match="Did you mean 'validation'"):
         predict_rows(tiny_reviews, split="validatoin")
@@ -168,7 +168,7 @@ def test_settings_are_checked_first(trained_run: Path, tmp_path: Path) -> None:
         ({"output": str(tmp_path / "folder.csv")}, "is a folder"),
         ({"output": str(tmp_path / "old.csv")}, "exists already"),
         ({"output": str(tmp_path / "a.csv" / "o.csv"), "run": "not reached"}, r"a\.csv is not a folder"),
-        ({"output": str(tmp_path / "a.csv"), "overwrite": True}, "the same file as --data"),
+        ({"output": str(tmp_path / "a.csv"), "overwrite": True}, "the same file as data"),
         ({"run": str(tmp_path)}, "No trained model"),
         ({"encoding": "utf8x"}, "Unknown encoding"),
         ({"mixed_precision": "fp16"}, "fp16 requires a GPU"),
@@ -273,3 +273,11 @@ def test_output_that_is_not_finite_is_an_error_that_names_the_row(
     data.write_text("text\n" + "good film\n" * 8 + ",\noverflow\nbad film\n")
     with pytest.raises(ValueError, match=r"row 10 of .*data\.csv is not finite"):
         predict_rows(data)
+
+
+def test_errors_of_predictions_in_python_name_arguments(trained_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").touch()
+    with pytest.raises(ValueError, match=r"Choose another output, or replace it with overwrite=True\.$"):
+        predict(PredictSettings(run=str(trained_run), data="data.csv", output=str(tmp_path / "out.csv")))
+    with pytest.raises(UnknownNameError, match=r"Unknown setting 'outptu'.*Did you mean 'output'"):
+        PredictSettings(run=str(trained_run), data="data.csv", outptu="out.csv")  # type: ignore[call-arg]

@@ -1,9 +1,16 @@
 """Flags in messages become Python arguments."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from heads.registry import UnknownNameError
-from research.settings.python_arguments import name_arguments, name_arguments_in
+from research import PredictSettings
+from research.inference.parts import check_output_is_new
+from research.settings.flags import setting_types
+from research.settings.python_arguments import name_arguments_in, naming_arguments
+from research.system.messages import logger
+from tests.messages import collect_messages
 
 
 @pytest.mark.parametrize(
@@ -37,16 +44,28 @@ from research.settings.python_arguments import name_arguments, name_arguments_in
     ],
 )  # fmt: skip
 def test_name_arguments_in_replaces_flags_of_settings(message: str, expected: str) -> None:
-    assert name_arguments_in(message) == expected
+    assert name_arguments_in(message, setting_types()) == expected
 
 
-def test_name_arguments_keeps_the_class_and_shortens_the_traceback() -> None:
-    try:
-        raise UnknownNameError("Unknown flag; use --overwrite.")
-    except UnknownNameError as error:
-        named = name_arguments(error)
-    assert (type(named), str(named), named.__traceback__) == (
-        UnknownNameError,
-        "Unknown flag; use overwrite=True.",
-        None,
-    )
+def test_decorated_functions_name_arguments_in_messages() -> None:
+    with collect_messages() as messages:
+        naming_arguments(PredictSettings)(logger.info)("Reading --data x.csv for --keep_columns a,b.")
+    assert messages == ['Reading data="x.csv" for keep_columns=["a", "b"].']
+
+
+def test_decorated_functions_name_arguments_in_errors_without_a_traceback(tmp_path: Path) -> None:
+    check = naming_arguments(PredictSettings)(check_output_is_new)
+    with pytest.raises(ValueError, match=r"Choose another output, or replace it with overwrite=True\.$") as raised:
+        check(tmp_path, overwrite=False)
+    assert raised.value._render_traceback_() == [f"ValueError: {raised.value}"]  # type: ignore[attr-defined]
+
+
+def test_decorated_functions_leave_errors_that_are_not_for_the_user() -> None:
+    @naming_arguments()
+    def fail() -> None:
+        json.loads("--overwrite")
+
+    with pytest.raises(json.JSONDecodeError) as raised:
+        fail()
+    assert raised.value.args == ("Expecting value: line 1 column 1 (char 0)",)
+    assert not hasattr(raised.value, "_render_traceback_")

@@ -56,6 +56,9 @@ class EvaluateSettings(ModelScriptSettings):
     """Seed of the resampling."""
     batch_size: int = setting(32, effect=Effect.INVOCATION, above=0, unit="rows")
     """Maximum number of rows in one batch. Results differ only by rounding."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting("auto", effect=Effect.INVOCATION)
+    """Floating-point precision of the forward pass, as in run.py and predict.py: auto uses bf16 if the hardware
+    supports it natively, otherwise float32."""
 
 
 PROGRAM = model_program(

@@ -25,7 +25,7 @@ from research.learning.predictions import Predictions
 from research.records.many_labels import MANY_LABELS
 from research.records.predictions_file import predictions_size, write_predictions
 from research.records.results import git_commit, versions
-from research.settings.config import DataSettings
+from research.settings.config import DataSettings, RunConfig
 from research.statistics.bootstrap import CONFIDENCE
 from research.system import durable
 from research.system.json_values import as_json
@@ -33,6 +33,7 @@ from research.system.messages import WARNING, logger
 from research.system.terminal import Terminal
 from research.system.waiting import WaitingMessage, WaitingProgress
 from research.tasks.base import Array, Floats, Task
+from research.training.accelerator import Precision, choose_precision
 
 if TYPE_CHECKING:
     from research.inference.evaluate import EvaluateSettings
@@ -50,6 +51,7 @@ def evaluate_model(settings: EvaluateSettings, output: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the model or the data cannot be used; the message explains what to do.
     """
+    precision = choose_precision(RunConfig(mixed_precision=settings.mixed_precision))
     with WaitingMessage("Loading the model"):
         saved = load_model(settings.run, plugin=settings.plugin)
     task = saved.task
@@ -61,7 +63,7 @@ def evaluate_model(settings: EvaluateSettings, output: Path) -> dict[str, Any]:
             (logger.warning if note.startswith(WARNING) else logger.info)(note.removeprefix(WARNING))
         # The files are written after what may be hours.
         durable.check_space(output, needed=predictions_size(len(data.rows), task.num_labels))
-        logits = _score(saved, data, settings.batch_size)
+        logits = _score(saved, data, settings.batch_size, precision)
         if not np.isfinite(logits).all():
             rows = int((~np.isfinite(logits)).any(axis=1).sum())
             raise ValueError(f"The model's logits are not finite for {rows:,} of {len(logits):,} rows.")
@@ -85,6 +87,7 @@ def evaluate_model(settings: EvaluateSettings, output: Path) -> dict[str, Any]:
             "confidence": CONFIDENCE,
             "bootstrap": settings.bootstrap,
             "seed": settings.seed,
+            "mixed_precision": precision,
             "temperature": saved.model.config.calibration_temperature,
             "thresholds": dict(zip(task.label_names, task.thresholds, strict=False)),
             "versions": versions(),
@@ -122,9 +125,9 @@ def _describe_missing_labels(task: Task, labels: Array) -> str | None:
     return f"{len(missing):,} of {task.num_labels:,} labels of the model have no row in these data: {shown}."
 
 
-def _score(saved: SavedModel, data: LabelledRows, batch_size: int) -> Floats:
+def _score(saved: SavedModel, data: LabelledRows, batch_size: int, precision: Precision) -> Floats:
     """Return the logits of all rows, [num_rows, num_labels]."""
-    scorer = Scorer(saved, batch_size=batch_size)
+    scorer = Scorer(saved, batch_size=batch_size, precision=precision)
     names = [name for name in ("text", "text_pair") if name in data.rows.column_names]
     blocks = []
     with WaitingProgress("evaluating", len(data.rows), "row") as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from research.data.batches.batch import Batch
 from research.data.batches.tokens import tokenize_texts
 from research.inference.saved_model import SavedModel
 from research.tasks.base import Floats
+from research.training.accelerator import Precision
 
 Indices = NDArray[np.int64]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,7 +43,7 @@ class Scorer:
         *,
         device: torch.device | None = None,
         batch_size: int = 32,
-        precision: Literal["no", "bf16", "fp16"] = "no",
+        precision: Precision = "no",
     ) -> None:
         self.saved = saved
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -30,7 +30,7 @@ from research.training.rounds import join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
 """Accelerate's kinds of launch in which every process holds the whole model: one process, or plain data parallelism."""
-Precision = Literal["auto", "no", "bf16", "fp16"]
+Precision = Literal["no", "bf16", "fp16"]
 
 
 def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
@@ -186,7 +186,7 @@ def default_num_threads(num_sharing: int = 1) -> int:
 
 
 def choose_precision(config: RunConfig) -> Precision:
-    """Return the precision to use: "no", "bf16" or "fp16", never "auto".
+    """Return the precision to use.
 
     Raises:
         ValueError: for fp16 without a GPU, since accelerate would silently compute in float32.

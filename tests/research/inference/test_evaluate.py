@@ -25,7 +25,7 @@ from tests.conftest import Launch
 
 def evaluate(run: Path, data: Path, output: Path, **settings: Any) -> dict[str, Any]:
     """Evaluate a model in this process, and return the content of evaluation.json."""
-    defaults: dict[str, Any] = {"bootstrap": 50}
+    defaults: dict[str, Any] = {"bootstrap": 50, "mixed_precision": "no"}
     assert execute(EvaluateSettings(run=str(run), data=str(data), output=str(output), **defaults | settings)) == 0
     result: dict[str, Any] = json.loads((output / "evaluation.json").read_text())
     return result
@@ -164,6 +164,20 @@ def test_command_line_refuses_bad_input_in_one_line(
     exported = shutil.copytree(trained_run / "model", tmp_path / "exported")
     assert "set --output" in error(exported, "--data", new)
     assert not (tmp_path / "out").exists()
+
+
+def test_precision_of_the_forward_pass_is_chosen_and_recorded(
+    trained_run: Path, tiny_reviews: Path, tmp_path: Path
+) -> None:
+    scores = {}
+    for precision in ("no", "bf16"):
+        result = evaluate(trained_run, tiny_reviews / "test.csv", tmp_path / precision, mixed_precision=precision)
+        assert result["mixed_precision"] == precision
+        scores[precision] = pq.read_table(tmp_path / precision / "predictions.parquet")["score_positive"].to_numpy()
+    assert not np.array_equal(scores["no"], scores["bf16"])
+    np.testing.assert_allclose(scores["bf16"], scores["no"], atol=0.02)
+    with pytest.raises(ValueError, match="fp16 requires a GPU"):
+        evaluate(trained_run, tiny_reviews / "test.csv", tmp_path / "fp16", mixed_precision="fp16")
 
 
 def test_full_disk_is_reported_before_the_rows_are_evaluated(

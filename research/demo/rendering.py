@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -86,8 +87,9 @@ def render_tokens(explanation: Explanation, task: Task) -> Markup:
 
 
 def render_table(table: pd.DataFrame) -> Markup:
-    """Return a table of predictions, and a link that downloads it as predictions.csv."""
-    csv = base64.b64encode(table.to_csv(index=False).encode()).decode()
+    """Return a table of predictions, and a link that downloads it as predictions.csv, with lists as JSON."""
+    written = table.map(lambda value: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value)
+    csv = base64.b64encode(written.to_csv(index=False).encode()).decode()
     is_number = [dtype.kind == "f" for dtype in table.dtypes]
     kinds = [
         ("prediction " if name == PREDICTION else "") + ("number" if number else "text")
@@ -100,8 +102,8 @@ def render_table(table: pd.DataFrame) -> Markup:
     rows = _join(
         Markup("<tr>{}</tr>").format(
             _join(
-                Markup('<td class="{}">{}</td>').format(kind, f"{value:.4f}" if number else value)
-                for kind, number, value in zip(kinds, is_number, row, strict=True)
+                Markup('<td class="{}">{}</td>').format(kind, _show(value))
+                for kind, value in zip(kinds, row, strict=True)
             )
         )
         for row in table.itertuples(index=False)
@@ -111,6 +113,10 @@ def render_table(table: pd.DataFrame) -> Markup:
         '<p><a class="download" download="predictions.csv" href="data:text/csv;charset=utf-8;base64,{}">'
         "Download predictions.csv</a></p>"
     ).format(header, rows, csv)
+
+
+def _show(value: float | str | list[str]) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else value if isinstance(value, str) else ", ".join(value)
 
 
 def _render_span(span: Span, largest: float) -> Markup:

@@ -36,11 +36,5 @@ def parse_rows(pasted: str, *, has_pairs: bool) -> list[tuple[str, ...]]:
 
 
 def predict_rows(saved: SavedModel, rows: list[tuple[str, ...]]) -> pd.DataFrame:
-    """Return the predictions for rows as `SavedModel.predict` does, with the labels of a multi-label model joined."""
-    from research.inference.prediction_columns import PREDICTION
-
-    texts = [(row[0], row[1]) for row in rows] if saved.inputs.has_pairs else [row[0] for row in rows]
-    table = saved.predict(texts)
-    if saved.task.several_per_row:
-        table[PREDICTION] = [", ".join(names) for names in table[PREDICTION]]
-    return table
+    """Return the predictions for rows, as `SavedModel.predict` does."""
+    return saved.predict([(row[0], row[1]) for row in rows] if saved.inputs.has_pairs else [row[0] for row in rows])

@@ -20,7 +20,7 @@ from research.model.input_settings import InputSettings
 from research.model.saved_models import find_run, find_trained_model
 from research.records.results import read_metrics, read_result
 from research.settings.forks import read_settings
-from research.settings.plugins import hash_plugins, import_plugins
+from research.settings.plugins import check_plugins, hash_plugins, import_plugins
 from research.settings.run_files import BEST, CONFIG
 from research.system.messages import logger
 from research.system.paths import expand_path
@@ -161,6 +161,13 @@ def _plugins_of(run: Path | None) -> list[str]:
     if run is None:
         return []
     plugins: list[str] = read_settings(run / CONFIG, "the run").get("plugin", [])
+    try:
+        check_plugins(plugins)
+    except ValueError as error:
+        raise ValueError(
+            f"The run in {run} was started with --plugin {' '.join(plugins)}, which is not found from here. Pass its "
+            f"present path with --plugin, or work in the folder where the run was started. ({error})"
+        ) from None
     recorded = (read_result(run) or {}).get("plugins", {}) if plugins else {}
     if recorded:
         import_plugins(plugins)

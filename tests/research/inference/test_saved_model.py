@@ -119,6 +119,16 @@ def test_load_model_asks_for_the_plugin_of_an_unknown_head(trained_run: Path, tm
         load_model(folder)
 
 
+def test_load_model_says_that_a_missing_plugin_is_one_of_the_run(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    with (run / "config.yaml").open("a") as file:
+        file.write("plugin: [plug/my_head.py]\n")
+    with pytest.raises(
+        ValueError, match=r"was started with --plugin plug/my_head.py.*Pass its present path"
+    ):
+        load_model(run)
+
+
 def test_set_temperature_divides_the_logits_and_replaces_an_earlier_temperature(trained_run: Path) -> None:
     saved = load_model(trained_run)
     rows = [["the film was good"], ["bad plot"]]

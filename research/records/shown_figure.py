@@ -6,11 +6,14 @@ import io
 
 from matplotlib.figure import Figure
 
+from research.records.missing_glyphs import reporting_missing_glyphs
+
 
 class ShownFigure(Figure):
     """A figure that notebooks show as a picture even if pyplot was not imported."""
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
-        self.savefig(picture, format="png", dpi=100)
+        with reporting_missing_glyphs("Pictures"):
+            self.savefig(picture, format="png", dpi=100)
         return picture.getvalue()

@@ -13,6 +13,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker, get_av
 from accelerate.utils import LoggerType
 
 from research.learning.predictions import Predictions
+from research.records.missing_glyphs import reporting_missing_glyphs
 from research.records.results import config_as_yaml
 from research.records.tracker_names import check_tracker_names, raise_missing_package
 from research.records.tracker_runs import CONTINUATIONS, read_tracker_runs, write_tracker_runs
@@ -149,11 +150,12 @@ def track_figures(
         return
     from research.records.figures import pr_curve_figure  # imported here because it imports matplotlib
 
-    if matrix is not None:
-        writer.add_figure(f"{split}/confusion_matrix", matrix, step)
-    curves = pr_curve_figure(task, labels, predictions.logits)
-    if curves is not None:
-        writer.add_figure(f"{split}/precision_recall", curves, step)
+    with reporting_missing_glyphs(f"TensorBoard's pictures of {split}"):
+        if matrix is not None:
+            writer.add_figure(f"{split}/confusion_matrix", matrix, step)
+        curves = pr_curve_figure(task, labels, predictions.logits)
+        if curves is not None:
+            writer.add_figure(f"{split}/precision_recall", curves, step)
 
 
 def track_edits(accelerator: Accelerator, text: str, step: int) -> None:

@@ -123,9 +123,7 @@ def test_load_model_says_that_a_missing_plugin_is_one_of_the_run(trained_run: Pa
     run = shutil.copytree(trained_run, tmp_path / "run")
     with (run / "config.yaml").open("a") as file:
         file.write("plugin: [plug/my_head.py]\n")
-    with pytest.raises(
-        ValueError, match=r"was started with --plugin plug/my_head.py.*Pass its present path"
-    ):
+    with pytest.raises(ValueError, match=r"was started with --plugin plug/my_head.py.*Pass its present path"):
         load_model(run)
 
 

@@ -33,6 +33,9 @@ from research.settings.python_arguments import name_arguments, name_arguments_in
         ("--head.lstm_size is not", 'head={"name": ..., "lstm_size": ...} is not'),
         ("--hook.ema.decay needs --hook ema.", 'hook=[{"name": "ema", "decay": ...}] needs hook=["ema"].'),
         ("(see --list encoders) or --dry_run", "(see --list encoders) or --dry_run"),
+        ("or set --task multi_label to use", 'or set task="multi_label" to use'),
+        ("Set --text_column, and --text_pair_column if rows", "Set text_column, and text_pair_column if rows"),
+        ("set --label_separator ','.", 'set label_separator=",".'),
         ("accelerate launch --num_processes 2", "accelerate launch --num_processes 2"),
     ],
 )  # fmt: skip

@@ -151,8 +151,8 @@ class Task(ABC):
         """Check that each row has one value, or a 0 or 1 for each label. For the arguments, see `check_forms`."""
         if forms.has_lists and forms.indicator_length is None and not forms.has_one_value_per_row:
             raise ValueError(
-                f"task={cls.name} needs one value per row; column '{column}' holds lists of several values. "
-                "Set task=multi_label."
+                f"The task {cls.name} needs one value per row; column '{column}' holds lists of several values, which "
+                "the task multi_label expects."
             )
 
     # Labels in prepared data and batches

@@ -33,7 +33,7 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
         if forms.has_fractions:
             raise ValueError(
                 f"Column '{column}' holds lists of numbers with a fraction; expected lists of label names, or of zeros "
-                "and ones. Turn probabilities into labels, or set task=multi_label to use the numbers as names."
+                "and ones. Turn probabilities into labels, or set --task multi_label to use the numbers as names."
             )
         return MultiLabel
     if "float" not in forms.type_names:
@@ -42,7 +42,7 @@ def guess_task(forms: LabelForms, values: Iterable[str], column: str) -> type[Ta
         example = next((repr(value) for value in values if not NUMBER.fullmatch(value.strip())), "true or false")
         raise ValueError(
             f"Column '{column}' holds decimal numbers in some rows and text in others ({example}). Set the task: "
-            "task=regression treats the rows with text as bad rows, task=single_label uses all values as names."
+            "--task regression treats the rows with text as bad rows, --task single_label uses all values as names."
         )
     return Regression if forms.has_fractions or len(list(values)) > MAX_WHOLE_NUMBER_CLASSES else SingleLabel
 

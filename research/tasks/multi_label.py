@@ -48,7 +48,7 @@ class MultiLabel(LabelledTask):
     def check_forms(cls, forms: LabelForms, column: str) -> None:
         if not forms.has_lists:
             raise ValueError(
-                f"task={cls.name} needs lists of labels (in jsonl or parquet), or text that label_separator "
+                f"The task {cls.name} needs lists of labels (in jsonl or parquet), or text that --label_separator "
                 f"splits into labels; column '{column}' holds single values."
             )
 
@@ -57,7 +57,7 @@ class MultiLabel(LabelledTask):
         if forms.has_one_value_per_row:
             return [
                 f"Column '{column}' holds lists of one label each, read as multi-label data. If every row has exactly "
-                "one label, set task=single_label."
+                "one label, set --task single_label."
             ]
         if 1 / 2 < forms.share_of_indicators < 1:
             return [

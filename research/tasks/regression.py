@@ -39,22 +39,22 @@ class Regression(Task):
     @classmethod
     def check_forms(cls, forms: LabelForms, column: str) -> None:
         if forms.indicator_length is not None:
-            raise ValueError(f"task={cls.name} needs numbers; column '{column}' holds a 0 or 1 for each label.")
+            raise ValueError(f"The task {cls.name} needs numbers; column '{column}' holds a 0 or 1 for each label.")
         cls._check_one_value(forms, column)
         if forms.type_names.isdisjoint(("int", "float")):
-            raise ValueError(f"task={cls.name} needs numbers; column '{column}' holds no numbers.")
+            raise ValueError(f"The task {cls.name} needs numbers; column '{column}' holds no numbers.")
 
     @classmethod
     def other_interpretations(cls, forms: LabelForms, counts: Mapping[str, int], column: str) -> list[str]:
         if len(counts) <= MAX_WHOLE_NUMBER_CLASSES:
             return [
                 f"Column '{column}' holds only {len(counts)} distinct numbers, read as scores because some have a "
-                "fraction. If they are classes, set task=single_label."
+                "fraction. If they are classes, set --task single_label."
             ]
         if not forms.has_fractions:
             return [
                 f"Column '{column}' holds whole numbers stored as floats, read as scores because there are more than "
-                f"{MAX_WHOLE_NUMBER_CLASSES} distinct values. If they are classes, set task=single_label."
+                f"{MAX_WHOLE_NUMBER_CLASSES} distinct values. If they are classes, set --task single_label."
             ]
         return []
 

@@ -56,12 +56,12 @@ class SingleLabel(LabelledTask):
             if "float" in forms.type_names:
                 return [
                     f"Column '{column}' holds {len(counts)} whole numbers stored as floats, read as classes. If they "
-                    "are scores, set task=regression."
+                    "are scores, set --task regression."
                 ]
             if len(counts) > MAX_WHOLE_NUMBER_CLASSES:
                 return [
                     f"Column '{column}' holds {len(counts)} distinct whole numbers, read as classes. If they are "
-                    "scores, set task=regression."
+                    "scores, set --task regression."
                 ]
             return []
         if _are_fractions_as_text(counts):

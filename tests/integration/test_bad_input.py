@@ -143,7 +143,7 @@ def test_texts_without_known_tokens_are_counted_and_refused_unless_allowed(
         tmp_path / "reviews.csv", "text,label\n" + "".join(f"{'☃' * (i + 1)},{i % 2}\n" for i in range(40))
     )
     # The encoder's vocabulary has no ☃. 30 of the 40 rows become training rows.
-    with pytest.raises(ValueError, match=r"30 of 30 train rows .*allow_unknown_tokens=true"):
+    with pytest.raises(ValueError, match=r"30 of 30 train rows .*--allow_unknown_tokens true"):
         execute_run(parse_config([*valid_flags, f"--data={path}"]))
     assert not (tmp_path / "run").exists()
     allowed = parse_config([*valid_flags, f"--data={path}", "--allow_unknown_tokens=true"])

@@ -111,8 +111,8 @@ def _check_unknown(num_unknown_rows: int, num_rows: int, split: str, *, allowed:
     message = f"{num_unknown_rows:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
     if num_unknown_rows > num_rows * _MAX_UNKNOWN_SHARE and not allowed:
         raise ValueError(
-            f"{message}. Check that text_column is the right column and that the encoder supports the language of the "
-            "texts, or set allow_unknown_tokens=true to train anyway."
+            f"{message}. Check that --text_column is the right column and that the encoder supports the language of "
+            "the texts, or set --allow_unknown_tokens true to train anyway."
         )
     logger.warning(f"{message}.")
 

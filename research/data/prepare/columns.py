@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heads.registry import describe_unknown
@@ -109,8 +109,9 @@ def choose_text_columns(
     if named:
         check_columns_exist([*named.values()], table)
         if list(named) != list(settings)[: len(trained_on)] or len(set(named.values())) < len(named):
-            expected = "two columns, text_column and text_pair_column" if is_pair else "one column, text_column"
-            raise ValueError(f"The model reads its texts from {expected}; got {_join_settings(named)}.")
+            expected = "two columns, --text_column and --text_pair_column" if is_pair else "one column, --text_column"
+            got = " and ".join(f"--{setting} '{column}'" for setting, column in named.items())
+            raise ValueError(f"The model reads its texts from {expected}; got {got}.")
         return tuple(named.values()), []
     if set(trained_on) <= set(table.columns()):
         return tuple(trained_on), []
@@ -120,19 +121,14 @@ def choose_text_columns(
     if is_pair and text_pair is None:
         raise ValueError(
             f"The model predicts pairs of texts, and it is unclear which two columns of {table.name} hold them. "
-            f"Columns: {', '.join(table.columns())}. Set text_column and text_pair_column."
+            f"Columns: {', '.join(table.columns())}. Set --text_column and --text_pair_column."
         )
     chosen = (text, text_pair) if text_pair is not None else (text,)
     if table.fixed_columns:
         return chosen, []
-    guesses = _join_settings(dict(zip(settings, chosen, strict=False)))
+    guesses = ", ".join(f"{setting}: '{column}'" for setting, column in zip(settings, chosen, strict=False))
     missing = " and ".join(map(repr, trained_on))
     return chosen, [f"Guessed {guesses}. The model was trained on {missing}, which {table.name} does not have."]
-
-
-def _join_settings(columns: Mapping[str, str]) -> str:
-    """Return the names of settings with the names of columns, for messages."""
-    return ", ".join(f"{setting}: '{column}'" for setting, column in columns.items())
 
 
 def check_columns_exist(names: Sequence[str], table: Table) -> None:
@@ -140,7 +136,9 @@ def check_columns_exist(names: Sequence[str], table: Table) -> None:
     columns = table.columns()
     for name in names:
         if name not in columns:
-            raise ValueError(f"{table.name}: {describe_unknown('column', name, columns, listed_as='Columns')}")
+            problem = describe_unknown("column", name, columns, listed_as="Columns")
+            advice = _advise_on_separator(table, columns)
+            raise ValueError(f"{table.name}: {problem}" + (f" {advice}" if advice else ""))
 
 
 def _parse_label_columns(setting: str | None, columns: Sequence[str]) -> tuple[str, ...]:
@@ -182,7 +180,7 @@ def _guess_text(
     matches = list(dict.fromkeys([*matches, *itertools.chain(*pairs)])) or candidates
     if len(matches) > 1:
         matches = [column for column in matches if contents.get(column) is not Content.ID]
-    if len(matches) != 1:
+    if len(matches) != 1 or _advise_on_separator(table, matches) is not None:
         raise ValueError(_describe_ambiguous("text", matches, table))
     _refuse_ids(matches, contents, table)
     return matches[0], None
@@ -194,7 +192,8 @@ def _refuse_ids(guessed: Sequence[str], contents: dict[str, Content], table: Tab
         if contents.get(column) is Content.ID:
             raise ValueError(
                 f"Expected a column with text in {table.name}; '{column}' holds numbers or ids. Columns: "
-                f"{', '.join(table.columns())}. Set text_column to the right column, or to '{column}' to use it anyway."
+                f"{', '.join(table.columns())}. Set --text_column to the right column, or to '{column}' to use it "
+                "anyway."
             )
 
 
@@ -210,7 +209,7 @@ def _warn_of_unused_texts(text: str, contents: dict[str, Content]) -> list[str]:
         return []
     return [
         f"Warning: Only the column '{text}' is read as text, although {' and '.join(map(repr, unused))} also "
-        f"hold{'s' if len(unused) == 1 else ''} text. To read a pair of texts, set text_pair_column='{unused[0]}'."
+        f"hold{'s' if len(unused) == 1 else ''} text. To read a pair of texts, set --text_pair_column '{unused[0]}'."
     ]
 
 
@@ -223,10 +222,14 @@ def _describe_ambiguous(what: str, matches: list[str], table: Table) -> str:
         table: the table.
     """
     reason = f"candidates: {', '.join(matches)}" if matches else "no column has one of the usual names"
-    remedy = f"Set {what}_column" + (", and text_pair_column if rows are pairs." if what == "text" else ".")
-    if any("\t" in column for column in table.columns()):
-        remedy = "The columns seem to be separated by tabs; rename the file to .tsv."
+    remedy = f"Set --{what}_column" + (", and --text_pair_column if rows are pairs." if what == "text" else ".")
+    remedy = _advise_on_separator(table, table.columns()) or remedy
     return (
         f"It is unclear which column of {table.name} holds the {what}; {reason}. "
         f"Columns: {', '.join(table.columns())}. {remedy}"
     )
+
+
+def _advise_on_separator(table: Table, columns: Sequence[str]) -> str | None:
+    """Return what to do if one of the columns seems to be several columns; None if none of them does."""
+    return next((advice for column in columns if (advice := table.advise_on_separator(column)) is not None), None)

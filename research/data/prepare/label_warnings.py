@@ -66,7 +66,7 @@ def _warn_of_ids(counts: Mapping[str, int], column: str) -> list[str]:
         return []
     return [
         f"Column '{column}' holds {len(counts):,} different labels in {num_rows:,} training rows, which suggests ids "
-        "or texts. Set label_column if a different column holds the labels."
+        "or texts. Set --label_column if a different column holds the labels."
     ]
 
 
@@ -102,12 +102,13 @@ def _warn_of_several_names_in_one_string(names: Sequence[str], column: str) -> l
             return [
                 f"Labels of column '{column}' look like several names joined by '{separator}' "
                 f"({_list_first(list(map(repr, with_known_parts)))}), but each is read as one class. To read them as "
-                f"several labels per row, set label_separator='{separator}'."
+                f"several labels per row, set --label_separator '{separator}'."
             ]
     if names and all(name.startswith("[") and name.endswith("]") for name in names):
         return [
             f"Labels of column '{column}' look like lists written as text ({_list_first(list(map(repr, names)))}), but "
-            "each is read as one class. Store them as lists in jsonl or parquet, or as names joined by label_separator."
+            "each is read as one class. Store them as lists in jsonl or parquet, or as names joined by "
+            "--label_separator."
         ]
     return []
 

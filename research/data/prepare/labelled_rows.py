@@ -158,21 +158,32 @@ def _choose_columns(table: Table, settings: DataSettings, model_columns: ModelCo
     return columns, notes
 
 
-class _ModelIndicatorReader(IndicatorReader):
-    """Reader of lists that hold a 0 or 1 for each label of a model, in any order.
+class _ModelLabelReader(LabelReader):
+    """Reader that returns the codes of a model's labels for the labels of a data set.
+
+    Several labels of a row that mean the same label of the model are merged into one.
 
     Args:
-        names: label of the model for each position of the list.
+        reader: reads the labels of the data set, with codes of its own.
+        meanings: label of the model for each code of `reader`.
         label_names: labels of the model in the order of their codes.
     """
 
-    def __init__(self, names: Sequence[str], label_names: Sequence[str]) -> None:
-        super().__init__(names)
-        self._codes = np.array([label_names.index(name) for name in names], dtype=np.int64)
+    def __init__(self, reader: LabelReader, meanings: Sequence[str], label_names: Sequence[str]) -> None:
+        self.names = tuple(label_names)
+        self._reader = reader
+        self._codes = np.array([label_names.index(name) for name in meanings], dtype=np.int64)
 
     def read(self, labels: pa.ListArray) -> RowLabels:
-        row_labels = super().read(labels)
-        return dataclasses.replace(row_labels, codes=self._codes[row_labels.codes])
+        row_labels = self._reader.read(labels)
+        codes = self._codes[row_labels.codes]
+        rows = np.repeat(np.arange(len(labels)), row_labels.lengths)
+        _, first = np.unique(rows * len(self.names) + codes, return_index=True)
+        kept = np.sort(first)
+        return RowLabels(codes[kept], np.bincount(rows[kept], minlength=len(labels)), row_labels.invalid)
+
+    def explain_unreadable(self, label: list[str]) -> str | None:
+        return self._reader.explain_unreadable(label)
 
 
 def _create_encoder(
@@ -193,7 +204,7 @@ def _create_encoder(
     codes = LabelCodes.of_model(task.label_names, renames)
     reader: LabelReader
     notes: list[str] = []
-    labels: Collection[str] = ()  # as written in the data, if they have names there
+    labels: Collection[str] = ()  # names of the labels in the data, if they have names there
     length = rows.forms.indicator_length
     if length is not None and len(columns.label) == 1:
         reader = _create_list_reader(length, column, task, name)
@@ -202,15 +213,19 @@ def _create_encoder(
             f"{_join_names(task)}."
         )
     elif length is not None:
-        labels = columns.label
-        reader = _create_columns_reader(columns.label, codes, task, name)
+        _check_known(codes.count_unknown(dict.fromkeys(columns.label, 1)), task, name, "columns")
+        labels = _find_names(columns.label, codes)
+        meanings = [renames.get(label, label) for label in labels]
+        _check_columns(labels, meanings, task, name)
+        reader = _ModelLabelReader(IndicatorReader(columns.label), meanings, task.label_names)
     else:
         counts: Counter[str] = Counter()
         for batch in rows.batches():
             counts.update(count_values(batch.column("label").flatten()))
         _check_known(codes.count_unknown(counts), task, name, "rows")
-        labels = {label.strip() for label in counts}
-        reader = NameReader(codes)
+        labels = set(_find_names(list(counts), codes))
+        meanings = [renames.get(label, label) for label in codes.names]
+        reader = _ModelLabelReader(NameReader(codes), meanings, task.label_names)
     notes += _describe_unused_renames(renames, labels, name)
     encoder = MultiLabelEncoder if task.several_per_row else SingleLabelEncoder
     return encoder(task_class, column, reader, np.ones(task.num_labels, dtype=np.int64), notes)
@@ -222,26 +237,37 @@ def _describe_unused_renames(renames: Mapping[str, str], labels: Collection[str]
     return [f"{WARNING}{name} does not have these labels of --label_map: {', '.join(unused)}."] if unused else []
 
 
-def _create_list_reader(length: int, column: str, task: Task, name: str) -> _ModelIndicatorReader:
+def _create_list_reader(length: int, column: str, task: Task, name: str) -> IndicatorReader:
     """Return a reader of lists that hold a 0 or 1 for each label, in the order of the model."""
     if length != task.num_labels:
         raise ValueError(
             f"The lists in column '{column}' of {name} have {length} zeros and ones; the model has {task.num_labels} "
             "labels."
         )
-    return _ModelIndicatorReader(task.label_names, task.label_names)
+    return IndicatorReader(task.label_names)
 
 
-def _create_columns_reader(columns: Sequence[str], codes: LabelCodes, task: Task, name: str) -> _ModelIndicatorReader:
-    """Return a reader of columns, one for each label, that hold a 0 or 1."""
-    _check_known(codes.count_unknown(dict.fromkeys(columns, 1)), task, name, "columns")
-    names = [task.label_names[code] for code in codes.encode(pa.array(columns))]
-    missing = [label for label in task.label_names if label not in names]
-    if missing or len(set(names)) < len(names):
-        raise ValueError(
-            f"Expected one label column in {name} for each label of the model; missing: {', '.join(missing) or 'none'}."
-        )
-    return _ModelIndicatorReader(names, task.label_names)
+def _find_names(values: Sequence[str], codes: LabelCodes) -> list[str]:
+    """Return the label name of each value, all of which have a label code."""
+    return [codes.names[code] for code in codes.encode(pa.array(values, pa.string()))]
+
+
+def _check_columns(labels: Sequence[str], meanings: Sequence[str], task: Task, name: str) -> None:
+    """Check that a data set has one column for each label.
+
+    Args:
+        labels: label of each column.
+        meanings: label of the model for each column. Several columns may mean the same label.
+        task: the model's task.
+        name: name of the data set.
+    Raises:
+        ValueError: if a label of the model has no column, or a label has several.
+    """
+    missing = [label for label in task.label_names if label not in labels and label not in meanings]
+    repeated = [label for label, count in Counter(labels).items() if count > 1]
+    if missing or repeated:
+        problem = f"missing: {', '.join(missing)}" if missing else f"several columns: {', '.join(repeated)}"
+        raise ValueError(f"Expected one label column in {name} for each label of the model; {problem}.")
 
 
 def _check_known(unknown: Counter[str], task: Task, name: str, unit: str) -> None:

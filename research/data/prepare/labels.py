@@ -137,21 +137,25 @@ class LabelCodes:
 
     @classmethod
     def of_model(cls, names: Sequence[str], renames: Mapping[str, str]) -> LabelCodes:
-        """Return the label codes of a trained model, for labels in another file.
+        """Return label codes for the labels of another file, which a trained model evaluates.
+
+        A renamed label keeps its own code, so that a row that repeats a label differs from a row whose labels get the
+        same name.
 
         Args:
             names: label names of the model, in the order of their codes.
             renames: label name of the model for labels that the file writes differently.
+        Returns:
+            Codes of the model's labels, followed by those of the other renamed labels.
         """
+        known = dict.fromkeys([*names, *renames])
 
         def to_name(value: str) -> str:
             text = value.strip()
-            if text in renames:
-                return renames[text]
             # Names that a file declared are used unchanged, with any spaces.
-            return value if value in names else _match_name(text, names)
+            return value if value in names and text not in renames else _match_name(text, known)
 
-        return cls(names, to_name)
+        return cls(tuple(known), to_name)
 
     def encode(self, values: pa.StringArray) -> NDArray[np.int64]:
         """Return the label code of each value, -1 for an unknown value."""

@@ -173,7 +173,7 @@ def _check_settings(settings: DataSettings) -> None:
         check_bounds(name, getattr(settings, name), declared)
     shares = (settings.validation_share, settings.test_share)
     if sum(shares) >= 1:
-        raise ValueError(f"The sum of validation_share and test_share must be less than 1; got {shares}.")
+        raise ValueError(f"The sum of --validation_share and --test_share must be less than 1; got {shares}.")
 
 
 def _log_message(message: str) -> None:

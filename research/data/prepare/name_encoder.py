@@ -177,9 +177,9 @@ class MultiLabelEncoder(NameEncoder):
     def _check_unseen(self, names: Sequence[str]) -> None:
         if names:
             raise ValueError(
-                "unseen_labels=count_as_wrong requires one label per row, but rows of this data set may have several. "
-                f"Labels that do not occur in the training rows: {', '.join(map(repr, names[:MAX_NAMES_SHOWN]))}. Set "
-                "unseen_labels=skip."
+                "--unseen_labels count_as_wrong requires one label per row, but rows of this data set may have "
+                "several. Labels that do not occur in the training rows: "
+                f"{', '.join(map(repr, names[:MAX_NAMES_SHOWN]))}. Set --unseen_labels skip."
             )
 
     def _have_wrong_num_labels(self, labels: RowLabels) -> NDArray[np.bool_]:

@@ -314,7 +314,7 @@ def _describe_unseen(num_unseen: dict[str, int], num_rows: dict[str, int], names
         if count:
             notes.append(
                 f"Warning: {count:,} of {num_rows[split]:,} {split} rows have labels that do not occur in the training "
-                "rows; they count as wrong (see unseen_labels)."
+                "rows; they count as wrong (see --unseen_labels)."
             )
     if notes and names:
         notes[-1] += f" These labels are {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}."

@@ -102,8 +102,8 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
     for split in sorted(shares, reverse=True):
         if not shares[split]:
             raise ValueError(
-                f"There is no {SPLIT_NAMES[split]} split, and {SPLIT_NAMES[split]}_share is 0. "
-                f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
+                f"There is no {SPLIT_NAMES[split]} split, and --{SPLIT_NAMES[split]}_share is 0. "
+                f"Increase --{SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
         movable_texts = [_find_movable(texts[split_of_text[texts] == TRAIN], free) for texts in texts_by_stratum]
         has_movable = np.array([len(movable) > 0 for movable in movable_texts])
@@ -119,7 +119,7 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
             raise ValueError(
                 f"{len(hashes)} training rows with {num_texts} different texts are too few to carve out a "
                 f"{SPLIT_NAMES[split]} split with a share of {shares[split]}{reason}. "
-                f"Increase {SPLIT_NAMES[split]}_share, or provide a file for the split."
+                f"Increase --{SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
     return split_of_text[text_of_row]
 

@@ -48,6 +48,15 @@ class Table(ABC):
         del column
         return None
 
+    def advise_on_separator(self, column: str) -> str | None:
+        """Return what to do if a column name seems to be several names, because the file has a different separator.
+
+        Returns:
+            Advice, as a sentence; None if the column name is ordinary.
+        """
+        del column
+        return None
+
     def notes(self) -> list[str]:
         """Return messages about how the file is read, to be logged."""
         return []

@@ -20,8 +20,8 @@ from research.data.sources.tables import Report, Table, check_columns
 from research.data.sources.text_format import TextFormat
 from research.tasks.numbers import MAX_WHOLE_NUMBER_CLASSES, NUMBER
 
-_SEPARATORS = (",", ";", "|")
-"""Possible separators of csv files. The one that gives the header the most columns is used."""
+_SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars"}
+"""Possible separators of csv files, and their names. The one that gives the header the most columns is used."""
 _R_ADVICE = 'In R, write the file with write.table(qmethod = "double", row.names = FALSE).'
 _LABEL_SEPARATOR = re.compile(r"[,;|/]")
 """Possible separators of several labels in one field."""
@@ -325,7 +325,10 @@ class CsvTable(DelimitedTable):
         try:
             return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])))
         except csv.Error:  # `columns` reports an unreadable header
-            return _SEPARATORS[0]
+            return ","
+
+    def advise_on_separator(self, column: str) -> str | None:
+        return "The columns seem to be separated by tabs; rename the file to .tsv." if "\t" in column else None
 
     def notes(self) -> list[str]:
         if self.separator == ",":
@@ -343,6 +346,12 @@ class TsvTable(DelimitedTable):
         if self._format.quoting != "auto":
             return self._format.quoting == "csv"
         return self._quote_usage[0]
+
+    def advise_on_separator(self, column: str) -> str | None:
+        separator = next((name for character, name in _SEPARATORS.items() if character in column), None)
+        if separator is None or len(self.columns()) > 1:
+            return None
+        return f"The columns seem to be separated by {separator}; rename the file to .csv."
 
     def notes(self) -> list[str]:
         if self._format.quoting != "auto" or self._quote_usage[1] == 0:

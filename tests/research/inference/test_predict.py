@@ -136,11 +136,17 @@ def test_text_columns_are_those_of_the_model_or_named_or_guessed(predict_rows: P
         assert predict_rows(tmp_path / "b.csv") == expected
     assert messages[0].startswith("Guessed text_column: 'body'.")
     (tmp_path / "c.csv").write_text("name,place\na b c,d e f\n")
-    with pytest.raises(ValueError, match=r"which column of c\.csv holds the text.*Columns: name, place\."):
+    with pytest.raises(
+        ValueError,
+        match=r"which column of c\.csv holds the text.*Columns: name, place\. Set --text_column, and --text_pair",
+    ):
         predict_rows(tmp_path / "c.csv")
     with pytest.raises(ValueError, match=r"Unknown column 'txt'.*Columns: body, id, label, text"):
         predict_rows(tmp_path / "a.csv", text_column="txt")
-    with pytest.raises(ValueError, match="from one column"):
+    (tmp_path / "tabs.csv").write_text("text\tid\ngood film the\t1\n")
+    with pytest.raises(ValueError, match=r"tabs\.csv .*separated by tabs; rename the file to \.tsv"):
+        predict_rows(tmp_path / "tabs.csv")
+    with pytest.raises(ValueError, match="from one column, --text_column; got --text_column 'text' and --text_pair"):
         predict_rows(tmp_path / "a.csv", text_column="text", text_pair_column="body")
     with pytest.raises(ValueError, match="from one column"):
         predict_rows(tmp_path / "a.csv", text_pair_column="body")

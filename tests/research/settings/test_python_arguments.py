@@ -40,6 +40,9 @@ from tests.messages import collect_messages
         ("--head.lstm_size is not", 'head={"name": ..., "lstm_size": ...} is not'),
         ("--hook.ema.decay needs --hook ema.", 'hook=[{"name": "ema", "decay": ...}] needs hook=["ema"].'),
         ("(see --list encoders) or --dry_run", "(see --list encoders) or --dry_run"),
+        ("or set --task multi_label to use", 'or set task="multi_label" to use'),
+        ("Set --text_column, and --text_pair_column if rows", "Set text_column, and text_pair_column if rows"),
+        ("set --label_separator ','.", 'set label_separator=",".'),
         ("accelerate launch --num_processes 2", "accelerate launch --num_processes 2"),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def test_guess_task_rejects_inconsistent_forms() -> None:
     with pytest.raises(ValueError, match=in_order("'stars'", "lists", "single")):
         guess_task(mixed, ["a", "b"], "stars")
     probabilities = forms_of([("0.2", "float"), ("0.8", "float")], are_lists=True)
-    with pytest.raises(ValueError, match=in_order("'stars'", "fraction", "task=multi_label")):
+    with pytest.raises(ValueError, match=in_order("'stars'", "fraction", "--task multi_label")):
         guess_task(probabilities, ["0.2", "0.8"], "stars")
 
 
@@ -64,7 +64,7 @@ def test_guess_task_rejects_non_numbers_among_scores_and_suggests_two_tasks(
 ) -> None:
     # If all `values` are numbers, the message describes the booleans in words.
     values = ["0.5", *([non_number[0]] if non_number[1] == "str" else [])]
-    with pytest.raises(ValueError, match=in_order("'stars'", description, "task=regression", "task=single_label")):
+    with pytest.raises(ValueError, match=in_order("'stars'", description, "--task regression", "--task single_label")):
         guess_task(forms_of([("0.5", "float")], [non_number]), values, "stars")
 
 

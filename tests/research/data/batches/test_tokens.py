@@ -102,7 +102,9 @@ def test_too_many_texts_without_known_tokens_are_refused(
     # Gothic letters are not in the vocabulary. Three of eight rows consist of them; a third of the rows is the limit.
     # Of the 80 rows, 62 are training rows.
     splits = load(write_csv(*[f"{chr(0x10330 + row % 20)} {'known' * (row % 8 > 2)},{row % 2}" for row in range(80)]))
-    with pytest.raises(ValueError, match=in_order("22 of 62 train rows", "text_column", "allow_unknown_tokens=true")):
+    with pytest.raises(
+        ValueError, match=in_order("22 of 62 train rows", "--text_column", "--allow_unknown_tokens true")
+    ):
         tokenize_splits(splits, minilm_tokenizer)
     with pytest.raises(ValueError, match="22 of 62 train rows"):
         tokenize_splits(splits, minilm_tokenizer)  # this call reads the cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from string import ascii_lowercase
 
 import pytest
 
+from research.data.prepare.columns import choose_text_columns
+from research.data.sources.text_tables import CsvTable, TsvTable
 from tests.research.data.conftest import Loader, WriteCsv, reviews
 
 
@@ -33,10 +36,11 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("text,label,score", "reviews.csv .* label.*: label, score\\. .*label_column"),
-        ("text,answer", "reviews.csv .* label.*Columns: text, answer.*label_column"),
-        ("text,review,label", "reviews.csv .* text.*: text, review\\. .*text_column.*text_pair_column"),
+        ("text,label,score", "reviews.csv .* label.*: label, score\\. .*--label_column"),
+        ("text,answer", "reviews.csv .* label.*Columns: text, answer.*--label_column"),
+        ("text,review,label", "reviews.csv .* text.*: text, review\\. .*--text_column.*--text_pair_column"),
         ("text\tlabel", "tabs.*\\.tsv"),
+        ("text\tid,label", "which column .* text; .*tabs.*\\.tsv"),
         ("a,b,label", "reviews.csv .* text.*: a, b\\."),
         ("text,sentence1,sentence2,label", "reviews.csv .* text.*: text, sentence1, sentence2\\."),
     ],
@@ -44,6 +48,51 @@ def test_columns_are_guessed_and_reported(load: Loader, write_csv: WriteCsv, hea
 def test_ambiguous_or_missing_columns_are_refused(load: Loader, write_csv: WriteCsv, header: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(write_csv(",".join("x" * (header.count(",") + 1)), header=header))
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "line", "advice"),
+    [
+        ("a.csv", "text\tid", "good film\t7", "separated by tabs; rename the file to .tsv."),
+        ("a.tsv", "text,id", "good film,7", "separated by commas; rename the file to .csv."),
+        ("a.tsv", "text;id", "good film;7", "separated by semicolons; rename the file to .csv."),
+        ("a.tsv", "text|id", "good film|7", "separated by bars; rename the file to .csv."),
+    ],
+)
+def test_files_with_the_wrong_separator_are_refused(
+    load: Loader, write_csv: WriteCsv, name: str, header: str, line: str, advice: str
+) -> None:
+    path = write_csv(line, name=name, header=header)
+    table = (CsvTable if name.endswith("csv") else TsvTable)(path, name)
+    choices: list[Callable[[], object]] = [
+        lambda: choose_text_columns(table, ["review"]),
+        lambda: choose_text_columns(table, ["premise", "hypothesis"]),
+        lambda: choose_text_columns(table, ["review"], text_column="text"),
+        lambda: load(path),
+        lambda: load(path, text_column="text"),
+    ]
+    for choose in choices:
+        with pytest.raises(ValueError, match=re.escape(advice)):
+            choose()
+    assert choose_text_columns(table, ["review"], text_column=header) == ((header,), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "line", "column"),
+    [
+        ("a.csv", "body", "a good\tfilm", "body"),
+        ("a.csv", "body;id", "a good film;7", "body"),
+        ("a.csv", "body|id", "a good film|7", "body"),
+        ("a.csv", 'text,"a\tb"', "a good film,7", "text"),
+        ("a.tsv", "body", "a good, long film", "body"),
+        ("a.tsv", "body, cut\tid", "a good film\t7", "body, cut"),
+    ],
+)
+def test_separators_in_texts_and_other_names_do_not_matter(
+    write_csv: WriteCsv, name: str, header: str, line: str, column: str
+) -> None:
+    table = (CsvTable if name.endswith("csv") else TsvTable)(write_csv(line, name=name, header=header), name)
+    assert choose_text_columns(table, ["review"])[0] == (column,)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +111,7 @@ def test_numbers_and_ids_are_never_guessed_as_text(
 ) -> None:
     path = write_csv(*[f"{make_value(row)},{row % 2}" for row in range(40)], header=header)
     name = header.split(",", maxsplit=1)[0]
-    with pytest.raises(ValueError, match=rf"reviews\.csv.*'{name}'.*Columns: {name}, label.*text_column"):
+    with pytest.raises(ValueError, match=rf"reviews\.csv.*'{name}'.*Columns: {name}, label.*--text_column"):
         load(path)
     assert load(path, text_column=name).task.num_labels == 2
 
@@ -79,7 +128,7 @@ def test_possible_second_text_column_is_reported_unless_it_holds_numbers(
 ) -> None:
     path = write_csv(*[f"is it {row},{answer},{row % 2}" for row in range(40)], header="question,answer,label")
     assert not load(path).has_pairs
-    assert any("text_pair_column='answer'" in line for line in load.messages) == expects_warning
+    assert any("--text_pair_column 'answer'" in line for line in load.messages) == expects_warning
     assert load(path, text_pair_column="answer").has_pairs
     assert not any("Warning" in line for line in load.messages)
 

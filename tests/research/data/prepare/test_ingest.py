@@ -48,7 +48,7 @@ def test_texts_that_are_empty_after_cleaning_are_bad_rows(load: Loader, write_cs
 def test_label_separator_splits_a_string_into_several_labels(load: Loader, write_labels: WriteLabels) -> None:
     path = write_labels("joy;anger", "joy", "anger")
     assert load(path).task.label_names == ("anger", "joy", "joy;anger")
-    assert load.reported("Warning:", "label_separator=';'")
+    assert load.reported("Warning:", "--label_separator ';'")
     splits = load(path, label_separator=";")
     assert (splits.task.name, splits.task.label_names) == ("multi_label", ("anger", "joy"))
     assert [labels_by_row_number(splits)[row] for row in range(3)] == [[1, 0], [1], [0]]

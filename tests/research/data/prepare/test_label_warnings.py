@@ -35,10 +35,10 @@ def test_names_with_commas_cause_no_warning_about_separators(load: Loader, write
 @pytest.mark.parametrize(
     ("labels", "task_name", "setting"),
     [
-        ([str(float(number)) for number in range(30)], "regression", "task=single_label"),
-        (["0.5", "1.0", "1.5"], "regression", "task=single_label"),
-        ([str(number) for number in range(30)], "single_label", "task=regression"),
-        ([str(10**18 + number) for number in range(400)], "single_label", "label_column"),
+        ([str(float(number)) for number in range(30)], "regression", "--task single_label"),
+        (["0.5", "1.0", "1.5"], "regression", "--task single_label"),
+        ([str(number) for number in range(30)], "single_label", "--task regression"),
+        ([str(10**18 + number) for number in range(400)], "single_label", "--label_column"),
         (["['a']", "['b']"], "single_label", "label_separator"),
     ],
 )
@@ -94,7 +94,7 @@ def test_minus_one_causes_no_warning_in_a_binary_task(load: Loader, write_labels
 
 def test_list_elements_that_may_hold_several_names_are_reported(load: Loader, write_jsonl: WriteJsonl) -> None:
     load(write_jsonl(rows_with_labels(["joy|anger"], ["joy"], ["anger", "fear"])))
-    assert load.reported("Warning:", "'|'", "'joy|anger'", "label_separator='|'")
+    assert load.reported("Warning:", "'|'", "'joy|anger'", "--label_separator '|'")
 
 
 def test_warn_of_spellings_shortens_a_long_list() -> None:

@@ -19,6 +19,7 @@ from research.tasks.base import Task
 from research.tasks.multi_label import MultiLabel
 from research.tasks.regression import Regression
 from research.tasks.single_label import SingleLabel
+from tests.messages import in_order
 
 SINGLE = SingleLabel(("positive", "negative"))  # in an order of its own
 MULTI = MultiLabel(("warm", "bad", "good"))
@@ -77,6 +78,58 @@ def test_several_labels_are_matched_by_name_in_lists_separated_text_and_columns(
     assert read_label(label=("warm", "bad", "good")) == [[0, 2], []]
     with pytest.raises(ValueError, match="missing: warm"):
         read_label(label_column="good,bad")
+
+
+def test_labels_that_get_the_same_name_are_merged(tmp_path: Path) -> None:
+    renames = {"hot": "warm", "bad": "good"}
+
+    def read_label(rows: list[dict[str, Any]], task: Task = MULTI, **settings: Any) -> list[Any]:
+        data = read(write_lines(tmp_path / "new.jsonl", rows), task, tmp_path, renames=renames, **settings)
+        assert not data.skipped_rows
+        assert not data.notes
+        labels: list[Any] = data.rows["label"][:]
+        return labels
+
+    lists = [["good", "warm", "bad", "hot"], ["hot"], [], ["bad", "good"]]
+    merged = [[2, 0], [0], [], [2]]
+    assert read_label([{"text": "a", "label": names} for names in lists]) == merged
+    separated = [{"text": "a", "label": ";".join(names)} for names in lists if names]
+    assert read_label(separated, label_separator=";") == [labels for labels in merged if labels]
+    names = ["good", "bad", "warm", "hot"]
+    columns = [{"text": "a", **{name: int(name in labels) for name in names}} for labels in lists]
+    assert read_label(columns, label_column=",".join(names)) == merged
+    single = SingleLabel(("warm", "good"))
+    assert read_label([{"text": "a", "label": name} for name in names], single) == [1, 1, 0, 0]
+    one_hot = [{"text": "a", **{other: int(other == name) for other in names}} for name in names]
+    one_hot.append({"text": "a", "good": 1, "bad": 1, "warm": 0, "hot": 0})
+    assert read_label(one_hot, single, label_column=",".join(names)) == [1, 1, 0, 0, 1]
+
+
+def test_names_can_be_swapped(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "new.jsonl", [{"text": "a", "label": [name]} for name in ("good", "bad", "warm")])
+    renames = {"good": "bad", "bad": "good"}
+    assert read(path, MULTI, tmp_path, renames=renames).rows["label"][:] == [[1], [2], [0]]
+
+
+@pytest.mark.parametrize("renames", [{}, {"good": "bad"}, {"hot": "good"}, {"bad": "good"}])
+def test_a_label_that_is_listed_twice_is_refused_however_it_is_renamed(tmp_path: Path, renames: dict[str, str]) -> None:
+    rows = [{"text": "a", "label": ["good", "bad", " good"]}, {"text": "b", "label": ["good", "bad"]}]
+    path = write_lines(tmp_path / "new.jsonl", rows)
+    with pytest.raises(ValueError, match=in_order("1 bad row of 2: ", "row 1", "listed twice")):
+        read(path, MULTI, tmp_path, renames=renames)
+
+
+def test_two_columns_with_the_same_label_are_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "new.jsonl", [{"text": "a", "1": 0, "1.0": 1, "2": 0}])
+    with pytest.raises(ValueError, match=r"one label column .*several columns: 1\."):
+        read(path, MultiLabel(("1", "2")), tmp_path, label_column="1,1.0,2")
+
+
+def test_renamed_numbers_are_matched_however_a_file_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("text,label\na b c,1.0\nd e f,3\n")
+    data = read(str(tmp_path / "new.csv"), SingleLabel(("2", "1")), tmp_path, renames={"1": "2", "3": "1"})
+    assert data.rows["label"][:] == [0, 1]
+    assert not data.notes
 
 
 def test_scores_are_read_for_a_regression_model(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_few_distinct_integers_stored_as_floats_are_classes(load: Loader, write_
     path = write_csv(*lines)
     splits = load(path)
     assert (splits.task.name, splits.task.label_names) == ("single_label", ("0", "1"))
-    assert load.reported("Warning:", "task=regression")
+    assert load.reported("Warning:", "--task regression")
     assert load(path, task="regression").task.name == "regression"
     assert not load.reported("Warning:")
 
@@ -93,17 +93,17 @@ def test_lists_of_label_names_are_multi_label(load: Loader, write_jsonl: WriteJs
 @pytest.mark.parametrize(
     ("labels", "task", "message"),
     [
-        ((1, 2), "multi_label", "task=multi_label .* lists .*label_separator.*'label'"),
-        ((["a", "c"], ["b"]), "single_label", "task=single_label .*'label' holds lists.*task=multi_label"),
-        (("a", "b"), "regression", "task=regression .*'label' holds no numbers"),
+        ((1, 2), "multi_label", "task multi_label .* lists .*--label_separator.*'label'"),
+        ((["a", "c"], ["b"]), "single_label", "task single_label .*'label' holds lists.*task multi_label"),
+        (("a", "b"), "regression", "task regression .*'label' holds no numbers"),
         ((["a"], "b"), None, "'label' holds lists .* single labels"),
-        ((0.5, "b"), None, r"'label' .*\('b'\).*task=regression.*task=single_label"),
+        ((0.5, "b"), None, r"'label' .*\('b'\).*--task regression.*--task single_label"),
         (([], []), None, "'label' .*1 label .*none"),
         ((["a", "a"], ["b"]), None, "label is listed twice"),
         (([0, 0, 1], [1, 2, 0]), None, "label is listed twice"),
         (([0, 1, 0], [1, 0, 0], [1, 0]), None, "expected 3 zeros and ones, found 2"),
-        (([0.2, 0.8], [0.9, 0.1]), None, "'label' .* fraction.*task=multi_label"),
-        (([0, 1], [1, 0]), "regression", "task=regression .*'label' holds a 0 or 1"),
+        (([0.2, 0.8], [0.9, 0.1]), None, "'label' .* fraction.*--task multi_label"),
+        (([0, 1], [1, 0]), "regression", "task regression .*'label' holds a 0 or 1"),
         (([["a"]], ["b"]), None, "the label has the type list"),
         (([None], ["b"]), None, "missing label"),
     ],
@@ -146,7 +146,7 @@ def test_training_files_are_refused_if_only_some_declare_label_names(load: Loade
 def test_lists_of_one_label_can_be_read_as_single_label(load: Loader, write_jsonl: WriteJsonl) -> None:
     path = write_jsonl(rows_with_labels(["p"], ["n"]))
     assert load(path).task.name == "multi_label"
-    assert load.reported("Warning:", "'label'", "lists of one label", "task=single_label")
+    assert load.reported("Warning:", "'label'", "lists of one label", "--task single_label")
     splits = load(path, task="single_label")
     assert (splits.task.label_names, labels_by_row_number(splits)[0]) == (("n", "p"), 1)
 

@@ -57,7 +57,7 @@ def test_unseen_labels_cannot_count_as_wrong_in_multi_label_tasks(load: Loader, 
     rows = [{"text": f"review {row}", "label": ["a", "b"][: row % 3]} for row in range(40)]
     folder = write_jsonl(rows, "data/train.jsonl").parent
     write_jsonl([{"text": "new", "label": ["c"]}, {"text": "known", "label": ["a"]}], "data/test.jsonl")
-    with pytest.raises(ValueError, match=r"unseen_labels=count_as_wrong .*'c'.*unseen_labels=skip"):
+    with pytest.raises(ValueError, match=r"--unseen_labels count_as_wrong .*'c'.*--unseen_labels skip"):
         load(folder, unseen_labels="count_as_wrong")
     assert len(load(folder, unseen_labels="skip").test) == 1
 

@@ -116,7 +116,7 @@ def test_carve_leaves_one_text_of_each_label_in_train() -> None:
 def test_carve_refuses_too_few_rows() -> None:
     with pytest.raises(ValueError, match=in_order("2 training rows", "1 different", "test split", "0.2", "test_share")):
         carve(np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), SHARES, seed=0, existing=NO_HASHES)
-    with pytest.raises(ValueError, match=in_order("validation split", "validation_share is 0")):
+    with pytest.raises(ValueError, match=in_order("validation split", "--validation_share is 0")):
         carve(hashes_of_distinct_texts(9), np.zeros(9, dtype=np.int32), {VALIDATION: 0.0}, seed=0, existing=NO_HASHES)
 
 

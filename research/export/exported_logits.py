@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from research.data.batches.special_tokens import find_special_tokens
+from research.data.batches.tokens import tokenize_texts
 from research.export.isolated_process import BASE, run_isolated
 from research.inference.saved_model import SavedModel
 from research.inference.scorer import Scorer
@@ -49,10 +51,12 @@ def check_pipeline(
         ValueError: if the folder does not load, or the logits differ by more than TOLERANCE.
     """
     config = saved.model.config
-    num_tokens = [*_NUM_TOKENS, config.max_input_length]
-    # A tokenizer alone cannot keep both ends of a text.
-    num_tokens += [] if is_native and config.truncation == "head_tail" else [2 * config.max_input_length + 5]
-    rows = sample_rows(saved, num_tokens)
+    longest = config.max_input_length - len(find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs))
+    num_tokens = {*_NUM_TOKENS, longest, longest + 1, 2 * config.max_input_length + 5}
+    if is_native and config.truncation == "head_tail":
+        # Only texts that are not truncated, because a tokenizer alone cannot keep both ends of a text.
+        num_tokens = {min(number, longest) for number in num_tokens}
+    rows = sample_rows(saved, sorted(num_tokens))
     request = {
         "texts": [dict(zip(("text", "text_pair"), row, strict=False)) for row in rows],
         "batch_sizes": [1, len(rows)],
@@ -111,20 +115,34 @@ def check_difference(exported: Any, expected: Floats, description: str, toleranc
 def sample_rows(saved: SavedModel, num_tokens: Sequence[int]) -> list[tuple[str, ...]]:
     """Return texts or pairs of random tokens, one row per length.
 
-    A tokenizer treats an empty second text as a missing one, so no second text is empty. An empty single text is added
-    if the tokenizer adds special tokens, without which a pipeline cannot classify it.
+    A tokenizer treats an empty second text as a missing one, so rows whose second text would be empty are left out. An
+    empty single text is added if the tokenizer adds special tokens, without which a pipeline cannot classify it.
+
+    Args:
+        saved: the trained model.
+        num_tokens: length of each row in tokens, without special tokens. No row is longer, and a row is shorter only
+            if one more character would make it too long.
     """
     generator = np.random.default_rng(0)
     tokenizer = saved.tokenizer
     vocabulary = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
 
     def sample(length: int) -> str:
-        return str(tokenizer.decode(generator.choice(vocabulary, length)))
+        # The text of random tokens may be tokenized into more or fewer tokens, so its tokens are counted.
+        text = str(tokenizer.decode(generator.choice(vocabulary, 2 * length)))
+        stops = range(len(text) + 1)
+        return text[: bisect_right(stops, length, key=lambda stop: _count_tokens(saved, text[:stop])) - 1]
 
     if saved.inputs.has_pairs:
-        return [(sample(number // 3), sample(number - number // 3)) for number in num_tokens]
-    rows: list[tuple[str, ...]] = [(sample(number),) for number in num_tokens]
+        pairs = [(sample(number // 3), sample(number - number // 3)) for number in num_tokens]
+        return [pair for pair in pairs if pair[1]]
+    rows: list[tuple[str, ...]] = [(text,) for text in map(sample, num_tokens) if text]
     return [*rows, ("",)] if len(find_special_tokens(tokenizer, pair=False)) else rows
+
+
+def _count_tokens(saved: SavedModel, text: str) -> int:
+    """Return the number of tokens of a text, without special tokens."""
+    return len(tokenize_texts(saved.tokenizer, [text])[0])
 
 
 def compute_logits(saved: SavedModel, model: EncoderWithHead, rows: Sequence[tuple[str, ...]]) -> Floats:

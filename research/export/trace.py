@@ -87,6 +87,7 @@ def quiet_export() -> Iterator[None]:
             # Tracing assigns the weights of an LSTM or GRU to its list of weights, and restores them afterwards.
             warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights")
             warnings.filterwarnings("ignore", "# The axis name: .* will not be used")  # all inputs have the same axes
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # torch 2.10, when it loads a program
             warnings.filterwarnings("ignore", category=FutureWarning)
             yield
     finally:

@@ -239,4 +239,5 @@ def _find_definition(function: object) -> traceback.FrameSummary | None:
     code = getattr(getattr(unwrapped, "__func__", unwrapped), "__code__", None)
     if code is None or not is_user_code(code.co_filename):
         return None
+    linecache.checkcache(code.co_filename)  # the file may have changed since its lines were last read
     return traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)

@@ -99,7 +99,7 @@ def test_run_with_on_save_error_continue_survives_a_full_disk(
 
     train(run, fill_disk, FreesDisk(), on_save_error="continue")
     assert checkpoints_at_end == ["step-00000002"]
-    messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
+    messages = [line for line in capsys.readouterr().out.splitlines() if 'on_save_error="continue"' in line]
     assert len(messages) == 2, "one for step 4, one for step 6"
     assert all(NO_ROOM.match(line) for line in messages)
     assert read_run_results(run) == uninterrupted_results

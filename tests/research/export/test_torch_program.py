@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from research.export.torch_program import write_torch_program
 from tests.research.export import export_heads  # noqa: F401  # registers the heads
 from tests.research.export.readme_code import run_readme
 from tests.research.export.saved_models import tiny_saved_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load of torch 2.10
 
 TEXTS = ["one good film", "bad", "two films, 5 good and 7 bad ones"]
 
@@ -90,4 +93,4 @@ def test_record_contains_what_was_checked(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "export.json").read_text())
     assert facts["largest_difference"] == largest
     assert facts["inputs"] == ["input_ids", "attention_mask"]
-    assert facts["versions"]["torch"] == torch.__version__
+    assert facts["versions"]["torch"] == version("torch")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")  # torch 2.10
 def test_profiling_traces_steps_3_to_5(start_run: StartRun) -> None:
     run = start_run(profile=True, max_steps=6)
     train(run)

@@ -285,5 +285,5 @@ def test_errors_of_predictions_in_python_name_arguments(trained_run: Path, tmp_p
     (tmp_path / "out.csv").touch()
     with pytest.raises(ValueError, match=r"Choose another output, or replace it with overwrite=True\.$"):
         predict(PredictSettings(run=str(trained_run), data="data.csv", output=str(tmp_path / "out.csv")))
-    with pytest.raises(UnknownNameError, match=r"Unknown setting 'outptu'.*Did you mean 'output'"):
-        PredictSettings(run=str(trained_run), data="data.csv", outptu="out.csv")  # type: ignore[call-arg]
+    with pytest.raises(UnknownNameError, match=r"Unknown setting 'out_put'.*Did you mean 'output'"):
+        PredictSettings(run=str(trained_run), data="data.csv", out_put="out.csv")  # type: ignore[call-arg]

@@ -138,7 +138,7 @@ def test_text_columns_are_those_of_the_model_or_named_or_guessed(predict_rows: P
     (tmp_path / "c.csv").write_text("name,place\na b c,d e f\n")
     with pytest.raises(
         ValueError,
-        match=r"which column of c\.csv holds the text.*Columns: name, place\. Set --text_column, and --text_pair",
+        match=r"which column of c\.csv holds the text.*Columns: name, place\. Set text_column, and text_pair",
     ):
         predict_rows(tmp_path / "c.csv")
     with pytest.raises(ValueError, match=r"Unknown column 'txt'.*Columns: body, id, label, text"):

@@ -146,7 +146,7 @@ def test_text_columns_are_those_of_the_model_or_named_or_guessed(predict_rows: P
     (tmp_path / "tabs.csv").write_text("text\tid\ngood film the\t1\n")
     with pytest.raises(ValueError, match=r"tabs\.csv .*separated by tabs; rename the file to \.tsv"):
         predict_rows(tmp_path / "tabs.csv")
-    with pytest.raises(ValueError, match="from one column, --text_column; got --text_column 'text' and --text_pair"):
+    with pytest.raises(ValueError, match='from one column, text_column; got text_column="text" and text_pair'):
         predict_rows(tmp_path / "a.csv", text_column="text", text_pair_column="body")
     with pytest.raises(ValueError, match="from one column"):
         predict_rows(tmp_path / "a.csv", text_pair_column="body")

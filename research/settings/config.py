@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings import value_types
@@ -346,13 +345,19 @@ class RunSettings:
     """Write a torch profiler trace of a few steps to profile/, for TensorBoard or Perfetto."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings):
-    """All settings of a run."""
+Settings = TypeVar("Settings", bound="CheckedSettings")
 
-    def __new__(cls, **settings: Any) -> RunConfig:
-        """Refuse unknown settings with the nearest name."""
-        check_names(cls, settings)
+
+class CheckedSettings:
+    """Base of dataclasses of settings that Python code creates: they refuse unknown names and wrong values."""
+
+    def __new__(cls: type[Settings], **settings: Any) -> Settings:
+        """Refuse unknown settings with the nearest name; the constructor of a dataclass would not suggest one."""
+        known = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for name in settings:
+            if name not in known:
+                message = describe_unknown("setting", name, known, listed_as="Settings")
+                raise without_traceback(UnknownNameError(message))
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -367,11 +372,19 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         Raises:
             ValueError: naming the setting, what is expected and the value.
         """
-        for name, type_hint in typing.get_type_hints(RunConfig).items():
-            check_type(name, getattr(self, name), type_hint)
-        for name, declared in declarations(RunConfig).items():
+        group: type = type(self)
+        for name, type_hint in typing.get_type_hints(group).items():
+            _check_type(name, getattr(self, name), type_hint)
+        for name, declared in declarations(group).items():
             check_bounds(name, getattr(self, name), declared)
 
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings, ModelSettings, CheckedSettings):
+    """All settings of a run."""
+
+    def _check(self) -> None:
+        super()._check()
         if self.name is not None and (not self.name or self.name[0] in "/~" or ".." in self.name.split("/")):
             raise ValueError(
                 f"Expected the name of a folder in runs/, got '{self.name}'. Use --output_dir for any other path."
@@ -402,23 +415,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
         return {name: value for name, value in self.to_dict().items() if declared[name].effect is not Effect.INVOCATION}
 
 
-def check_names(group: type, names: Iterable[str]) -> None:
-    """Check that settings exist. The constructor of a dataclass would not suggest the nearest name.
-
-    Args:
-        group: the dataclass of the settings.
-        names: names of the settings that a user passes.
-    Raises:
-        UnknownNameError: for a name that is not a setting.
-    """
-    known = [item.name for item in dataclasses.fields(group)]
-    for name in names:
-        if name not in known:
-            message = describe_unknown("setting", name, known, listed_as="Settings")
-            raise without_traceback(UnknownNameError(message))
-
-
-def check_type(name: str, value: Any, type_hint: Any) -> None:
+def _check_type(name: str, value: Any, type_hint: Any) -> None:
     """Check the type of a value. Python code may pass any value, whereas the command line's parser checks types.
 
     Raises:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from research.settings.arguments import HELP
-from research.settings.config import check_names, check_type
-from research.settings.declarations import Effect, check_bounds, declarations, setting
+from research.settings.config import CheckedSettings
+from research.settings.declarations import Effect, setting
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
 from research.system.errors import run_script
 from research.system.launcher import num_launched_processes
-from research.system.short_tracebacks import without_traceback
 
 Settings = TypeVar("Settings", bound="ModelScriptSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelScriptSettings:
+class ModelScriptSettings(CheckedSettings):
     """Model"""
 
     run: str = setting("", effect=Effect.INVOCATION, input_path=str)
@@ -33,29 +31,6 @@ class ModelScriptSettings:
     run."""
     traceback: bool = setting(False, effect=Effect.INVOCATION)
     """Show full tracebacks of errors in your own code."""
-
-    def __new__(cls: type[Settings], **settings: Any) -> Settings:
-        """Refuse unknown settings with the nearest name."""
-        check_names(cls, settings)
-        return super().__new__(cls)
-
-    def __post_init__(self) -> None:
-        try:
-            self._check()
-        except ValueError as error:
-            raise without_traceback(error) from None
-
-    def _check(self) -> None:
-        """Check the types and bounds of the values.
-
-        Raises:
-            ValueError: naming the setting, what is expected and the value.
-        """
-        group: type = type(self)
-        for name, type_hint in typing.get_type_hints(group).items():
-            check_type(name, getattr(self, name), type_hint)
-        for name, declared in declarations(group).items():
-            check_bounds(name, getattr(self, name), declared)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ def locked_database(path: Path) -> Iterator[sqlite3.Connection]:
 def test_call_is_not_retried_if_the_process_should_stop(tmp_path: Path) -> None:
     policy = RetryPolicy("The storage", should_stop=lambda: True)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
-    with locked_database(tmp_path / "a.db"), pytest.raises(OperationalError):
-        policy.call(lambda: engine.connect().exec_driver_sql("select * from a"))
+    with locked_database(tmp_path / "a.db"), engine.connect() as reader, pytest.raises(OperationalError):
+        policy.call(lambda: reader.exec_driver_sql("select * from a"))
     engine.dispose()
     assert policy.last_outage is None
 

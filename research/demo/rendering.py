@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from research.demo.explanation import Explanation
 from research.demo.spans import Span, divide
+from research.inference.output_formats import as_json_text
 from research.inference.prediction_columns import PREDICTION
 from research.tasks.base import Floats, Task
 
@@ -88,7 +88,7 @@ def render_tokens(explanation: Explanation, task: Task) -> Markup:
 
 def render_table(table: pd.DataFrame) -> Markup:
     """Return a table of predictions, and a link that downloads it as predictions.csv, with lists as JSON."""
-    written = table.map(lambda value: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value)
+    written = table.map(lambda value: as_json_text(value) if isinstance(value, list) else value)
     csv = base64.b64encode(written.to_csv(index=False).encode()).decode()
     is_number = [dtype.kind == "f" for dtype in table.dtypes]
     kinds = [

@@ -70,7 +70,7 @@ class JsonLinesOutput(OutputFormat):
     def write_part(self, columns: Columns, path: Path) -> None:
         with path.open("w", encoding="utf-8") as file:
             for row in zip(*map(_as_list, columns.values()), strict=True):
-                file.write(_as_json_text(dict(zip(columns, row, strict=True))) + "\n")
+                file.write(as_json_text(dict(zip(columns, row, strict=True))) + "\n")
 
     def join(self, parts: Sequence[Path], names: Sequence[str], path: Path) -> list[str]:
         _append(parts, path)
@@ -121,10 +121,11 @@ def _as_list(values: Sequence[Any] | pa.Array) -> Sequence[Any]:
 
 def _as_text(value: Any) -> str | None:
     """Return a string as it is, a missing value as None, and any other value as JSON."""
-    return value if value is None or isinstance(value, str) else _as_json_text(value)
+    return value if value is None or isinstance(value, str) else as_json_text(value)
 
 
-def _as_json_text(value: Any) -> str:
+def as_json_text(value: Any) -> str:
+    """Return a value as JSON text."""
     return json.dumps(as_json(value), ensure_ascii=False, allow_nan=False, default=str)
 
 

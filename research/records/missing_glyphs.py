@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from research.system.messages import logger
 
-_MESSAGE = re.compile(r"Glyph (\d+) .* missing from (?:current )?font")
+MISSING_GLYPH = r"Glyph (\d+) .* missing from (?:current )?font"
+"""Regular expression for matplotlib's warning, with the code of the character."""
 _MAX_SHOWN = 5
 
 
@@ -25,7 +26,7 @@ def reporting_missing_glyphs(pictures: str) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        if (match := _MESSAGE.match(str(warning.message))) is None:
+        if (match := re.match(MISSING_GLYPH, str(warning.message))) is None:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         else:
             missing[chr(int(match[1]))] = None

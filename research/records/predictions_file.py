@@ -19,6 +19,8 @@ from research.tasks.base import Floats, Task
 
 PREDICTIONS_BLOCK_BYTES = 2**26
 """Maximum size of the scores in one block of predictions, in bytes."""
+_SCORE = "score_"
+"""Start of the names of the columns with the scores."""
 _UNCALIBRATED = "uncalibrated_logit_"
 """Start of the names of the columns with the logits before temperature scaling."""
 
@@ -112,21 +114,23 @@ def _predictions_table(
 
 def _columns_of_logits(task: Task, logits: Floats, temperature: float) -> dict[str, Any]:
     """Return the columns that depend on logits: `prediction`, `prediction_name`, scores and uncalibrated logits."""
-    # The scores of each label are contiguous in memory, because they become a column.
-    scores, predicted = np.asfortranarray(task.probabilities(logits)), task.predicted_labels(logits)
+    predicted = task.predicted_labels(logits)
     is_integer = np.issubdtype(predicted.dtype, np.integer)
     names = task.label_name_column(predicted)
-    return {
+    columns = {
         "prediction": pa.array(list(predicted.astype(np.int64) if is_integer else predicted)),
         **({} if names is None else {"prediction_name": names}),
-        **{f"score_{name}": pa.array(scores[:, index]) for index, name in enumerate(task.label_names)},
-        **({} if temperature == 1 else _uncalibrated_columns(task, logits, temperature)),
+        **_columns_of_outputs(_SCORE, task.probabilities(logits), task),
     }
+    if temperature != 1:
+        columns |= _columns_of_outputs(_UNCALIBRATED, logits.astype(np.float64) * temperature, task)
+    return columns
 
 
-def _uncalibrated_columns(task: Task, logits: Floats, temperature: float) -> dict[str, Any]:
-    uncalibrated = np.asfortranarray(logits.astype(np.float64) * temperature)
-    return {_UNCALIBRATED + name: pa.array(uncalibrated[:, index]) for index, name in enumerate(task.label_names)}
+def _columns_of_outputs(prefix: str, values: Floats, task: Task) -> dict[str, Any]:
+    """Return a column for each output of the model, from values [num_rows, num_labels]."""
+    values = np.asfortranarray(values)  # the values of each column are contiguous in memory
+    return {prefix + name: pa.array(values[:, index]) for index, name in enumerate(task.label_names)}
 
 
 def read_predictions_file(path: Path, task: Task, *, uncalibrated: bool = False) -> Predictions:
@@ -149,9 +153,9 @@ def read_predictions_file(path: Path, task: Task, *, uncalibrated: bool = False)
         reason = f"{error}" if path.exists() else "there is no such file"
         raise ValueError(f"Cannot read the predictions {path}: {reason}.") from None
     if uncalibrated and _UNCALIBRATED + task.label_names[0] in table.column_names:
-        logits = _read_columns(table, _UNCALIBRATED, task)
+        logits = _read_outputs(_UNCALIBRATED, table, task)
     else:
-        logits = task.logits_from(_read_columns(table, "score_", task))
+        logits = task.logits_from(_read_outputs(_SCORE, table, task))
     label = table.column("label")
     labels = None
     if label.null_count < len(label):
@@ -159,8 +163,8 @@ def read_predictions_file(path: Path, task: Task, *, uncalibrated: bool = False)
     return Predictions(table.column("id").to_numpy(), logits, labels, math.nan, {})
 
 
-def _read_columns(table: pa.Table, prefix: str, task: Task) -> Floats:
-    """Return the columns of all outputs, [num_rows, num_labels]."""
+def _read_outputs(prefix: str, table: pa.Table, task: Task) -> Floats:
+    """Return the values that `_columns_of_outputs` has made columns, [num_rows, num_labels]."""
     return np.stack([table.column(prefix + name).to_numpy() for name in task.label_names], axis=1)
 
 

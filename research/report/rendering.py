@@ -16,6 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from research.records.missing_glyphs import MISSING_GLYPH
 from research.system.plain_text import for_html, name_in_html
 
 
@@ -58,7 +59,7 @@ def embed_figure(title: str, figure: Figure) -> Picture:
         warnings.catch_warnings(),
     ):
         # The browser renders the text with its own fonts, so glyphs missing from matplotlib's font do not matter.
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from (current )?font")
+        warnings.filterwarnings("ignore", MISSING_GLYPH)
         _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")

@@ -23,7 +23,7 @@ from research.settings.value_types import alternatives
 from research.system import user_code
 from research.system.errors import is_user_facing
 from research.system.messages import messages_rewritten
-from research.system.short_tracebacks import Error, without_traceback
+from research.system.short_tracebacks import without_traceback
 from research.system.signals import Interrupted
 
 _FLAG = re.compile(
@@ -62,22 +62,12 @@ def naming_arguments(*groups: type) -> Callable[[Callable[Parameters, Result]], 
                     user_code.describe(error) is not None or not is_user_facing(error)
                 ):
                     raise
-                raise _name_arguments(error, types) from None
+                error.args = (name_arguments_in(str(error), types),)
+                raise without_traceback(error) from None
 
         return decorated
 
     return decorate
-
-
-def _name_arguments(error: Error, types: Mapping[str, Any]) -> Error:
-    """Return an error that is shown to a user of Python: its message names arguments, and its traceback is short.
-
-    Args:
-        error: an error whose only argument is a message for the user; it is changed.
-        types: as for `name_arguments_in`.
-    """
-    error.args = (name_arguments_in(str(error), types),)
-    return without_traceback(error)
 
 
 def name_arguments_in(message: str, types: Mapping[str, Any]) -> str:

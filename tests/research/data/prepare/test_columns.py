@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from string import ascii_lowercase
 
 import pytest
@@ -11,6 +12,11 @@ import pytest
 from research.data.prepare.columns import choose_text_columns
 from research.data.sources.text_tables import CsvTable, TsvTable
 from tests.research.data.conftest import Loader, WriteCsv, reviews
+
+
+def open_table(path: Path) -> CsvTable | TsvTable:
+    """Open a csv or tsv file."""
+    return (CsvTable if path.suffix == ".csv" else TsvTable)(path, path.name)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_files_with_the_wrong_separator_are_refused(
     load: Loader, write_csv: WriteCsv, name: str, header: str, line: str, advice: str
 ) -> None:
     path = write_csv(line, name=name, header=header)
-    table = (CsvTable if name.endswith("csv") else TsvTable)(path, name)
+    table = open_table(path)
     choices: list[Callable[[], object]] = [
         lambda: choose_text_columns(table, ["review"]),
         lambda: choose_text_columns(table, ["premise", "hypothesis"]),
@@ -91,7 +97,7 @@ def test_files_with_the_wrong_separator_are_refused(
 def test_separators_in_texts_and_other_names_do_not_matter(
     write_csv: WriteCsv, name: str, header: str, line: str, column: str
 ) -> None:
-    table = (CsvTable if name.endswith("csv") else TsvTable)(write_csv(line, name=name, header=header), name)
+    table = open_table(write_csv(line, name=name, header=header))
     assert choose_text_columns(table, ["review"])[0] == (column,)
 
 

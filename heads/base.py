@@ -21,6 +21,8 @@ class EncoderSpec:
     """Size of a hidden state."""
     num_hidden_states: int
     """Number of hidden states per token, including the embedding layer's (7 for a 6-layer encoder)."""
+    first_token_sees_all: bool = True
+    """Whether the first token attends to all tokens. In a causal encoder, it attends only to itself."""
 
 
 class Head(nn.Module):
@@ -33,6 +35,10 @@ class Head(nn.Module):
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "last_hidden_state"
     """What `forward` receives: the last layer's hidden states, or a tuple of the embedding layer's and each layer's."""
+
+    needs_first_token_to_see_all: bool = False
+    """Whether the head reads only the first token, so that it is useless on a causal encoder. `__init__` may set it,
+    depending on the options."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

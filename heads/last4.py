@@ -48,6 +48,7 @@ class Last4Head(Head):
                 f"{encoder.num_hidden_states}. "
                 "Choose 'scalar_mix', which accepts any number."
             )
+        self.needs_first_token_to_see_all = pooling == "first"
         self.pool = {"first": first_token, "mean": masked_mean, "max": masked_max}[pooling]
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(NUM_LAYERS * encoder.hidden_size, num_labels)

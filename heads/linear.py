@@ -20,6 +20,8 @@ class LinearHead(PooledHead):
         dropout: probability of dropping a feature before the linear layer.
     """
 
+    needs_first_token_to_see_all = True
+
     def pool(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch hidden"]:

@@ -28,7 +28,8 @@ from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective
 from research.learning.optimizer import apply_schedule, learning_rates, parameter_groups
 from research.learning.schedules import Schedule, create_schedule
-from research.model.encoder_with_head import EncoderWithHead, build_model
+from research.model.build_model import build_model
+from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import model_blocks
 from research.model.parameters import count_parameters
 from research.settings.config import RunConfig
@@ -130,7 +131,9 @@ class Rehearsal:
             tokenizer: the encoder's tokenizer.
             outline: the model without values, which the rehearsal changes; None builds a new one.
         """
-        model = build_model(config, task, with_weights=False) if outline is None else outline
+        model = outline
+        if model is None:
+            model = build_model(config, task, vocabulary_size=len(tokenizer), with_weights=False)
         schedule = create_schedule(config, clock)
         # Only the groups matter, so any optimizer will do. Fused optimizers do not accept parameters without values.
         optimizer = torch.optim.SGD(parameter_groups(model_blocks(model.encoder, model.head), config), lr=config.lr)

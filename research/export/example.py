@@ -11,7 +11,7 @@ from research.inference.saved_model import SavedModel
 def input_names(saved: SavedModel) -> list[str]:
     """Return the names of the inputs: token_type_ids only if the encoder takes them and the tokenizer returns them."""
     names = ["input_ids", "attention_mask"]
-    if saved.model.takes_token_type_ids and "token_type_ids" in saved.tokenizer.model_input_names:
+    if "token_type_ids" in saved.model.accepted_inputs and "token_type_ids" in saved.tokenizer.model_input_names:
         names.append("token_type_ids")
     return names
 

@@ -75,6 +75,7 @@ def write_config(
     assert isinstance(config, EncoderWithHeadConfig)
     config.adapters = None  # the code of the exported model has no adapters
     config.output_units = output_units
+    config.first_position = model.first_position
     special = find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs)
     if saved.inputs.has_pairs and not special.between:
         raise ValueError(

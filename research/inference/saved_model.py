@@ -16,6 +16,7 @@ from research.data.batches.collate import Collator
 from research.data.prepare.cleaning import CleaningStep, compose
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import check_tokenizer_files, read_tokenizer
+from research.model.families import pads_left
 from research.model.input_settings import InputSettings
 from research.model.saved_models import find_run, find_trained_model
 from research.records.results import read_metrics, read_result
@@ -77,6 +78,7 @@ class SavedModel:
             max_length=config.max_input_length,
             truncation=config.truncation,
             pair=self.inputs.has_pairs,
+            pads_left=pads_left(config.encoder, self.tokenizer),
         )
 
     def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]], *, batch_size: int = 32) -> pd.DataFrame:

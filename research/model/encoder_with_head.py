@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
-    AutoModel,
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+from transformers.utils.generic import can_return_tuple
 
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
 from research.model.adapters import AdapterSettings, inject_adapters
+from research.model.bidirectional import attend_to_all_tokens
+from research.model.encoder_classes import build_encoder, hidden_size_of
+from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
 from research.model.encoders import (
     check_loading_info,
     check_weights,
-    load_encoder,
-    load_encoder_config,
     quiet_loading,
 )
-from research.model.families import longest_input
+from research.model.families import (
+    first_position,
+    is_causal,
+    positions_of,
+    unused_parameters,
+)
+from research.model.family import Positions
 from research.model.input_settings import MODEL_FORMAT
-from research.model.poolers import pooler_arguments
 from research.model.shared_parameters import shared_parameters
-from research.settings.config import Choice, RunConfig
+from research.settings.config import Choice
 from research.settings.options import errors_attributed_to_entry, resolve_options
 from research.system.user_code import ErrorsAttributedTo, describe_location
-from research.tasks.base import Task
 
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
 """Hidden states of the last layer, or a tuple with those of all layers."""
@@ -64,6 +67,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         thresholds: for a multi-label model, the probability above which each label is predicted; None means 0.5.
         special_tokens: in an exported model, how many special tokens are around the texts of a row (see
             `research.export.exported_code.truncation.truncate`); otherwise None.
+        first_position: in an exported model, `EncoderWithHead.first_position`; otherwise None.
         output_units: in exported adapters, the values of `logit_shift` and `logit_scale`, which PEFT does not save;
             otherwise None.
         model_format: version of the saved model, MODEL_FORMAT.
@@ -87,6 +91,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         thresholds: list[float] | None = None,
         special_tokens: dict[str, Any] | None = None,
         output_units: list[list[float]] | None = None,
+        first_position: int | None = None,
         model_format: int = MODEL_FORMAT,
         **kwargs: Any,
     ) -> None:
@@ -106,6 +111,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.thresholds = thresholds
         self.special_tokens = special_tokens
         self.output_units = output_units
+        self.first_position = first_position
         self.model_format = model_format
 
 
@@ -132,10 +138,16 @@ class EncoderWithHead(PreTrainedModel):
         if config.encoder is None:
             raise ValueError("Expected the config of an encoder in `encoder`, got None.")
         if encoder is None:
-            encoder = AutoModel.from_config(config.encoder, trust_remote_code=False, **pooler_arguments(config.encoder))
+            encoder = build_encoder(config.encoder)
         self.encoder = encoder
         # The same object, so that an edit of the encoder's config also changes the model's config.
         assert encoder.config is config.encoder
+        self.unused_parameters = unused_parameters(encoder)
+        """Parameters of the encoder that never get a gradient, such as those of a pooler. They are always frozen."""
+        for parameter in self.unused_parameters:
+            parameter.requires_grad_(False)
+        if getattr(config.encoder, "is_causal", None) is False:  # see --bidirectional
+            attend_to_all_tokens(encoder)
         if config.adapters is not None:
             inject_adapters(encoder, AdapterSettings(**config.adapters))
         self.trainable_before_adapters: dict[str, bool] | None = None
@@ -148,7 +160,7 @@ class EncoderWithHead(PreTrainedModel):
         self.register_buffer("logit_scale", torch.tensor(scale))
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
         self.loss_type = "ForSequenceClassification"
-        self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
+        self.accepted_inputs = accepted_inputs(encoder)
         self.post_init()
         # Encoders ignore some unexpected or missing keys of old checkpoints. This model must ignore none.
         self._keys_to_ignore_on_load_unexpected: set[str] = set()
@@ -182,54 +194,94 @@ class EncoderWithHead(PreTrainedModel):
         config.head, config.head_options = name, resolved
         self._declare_shared_parameters()
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Resize the encoder's embeddings, with the arguments of Transformers' method.
+
+        Transformers would change the vocabulary size in the config of the whole model instead of the encoder's.
+        """
+        embeddings: nn.Embedding = self.encoder.resize_token_embeddings(
+            new_num_tokens, pad_to_multiple_of, mean_resizing
+        )
+        return embeddings
+
     def _init_weights(self, module: nn.Module) -> None:
         """Do nothing: the head initialises itself, and the encoder's modules are initialised by the encoder."""
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
-        input_ids: Int[Tensor, "batch seq"],
-        attention_mask: Int[Tensor, "batch seq"],
+        input_ids: Int[Tensor, "batch seq"] | None = None,
+        attention_mask: Int[Tensor, "batch seq"] | Bool[Tensor, "batch seq"] | None = None,
         token_type_ids: Int[Tensor, "batch seq"] | None = None,
+        position_ids: Int[Tensor, "batch seq"] | None = None,
+        inputs_embeds: Float[Tensor, "batch seq embedding"] | None = None,
         labels: Num[Tensor, "batch ..."] | None = None,
         hidden_states: HiddenStates | None = None,
+        **outputs: Any,
     ) -> SequenceClassifierOutput:
         """Return the logits, and the mean loss if there are labels.
 
         Args:
-            input_ids: token ids, padded on the right, [batch, seq]. (Padding on the left changes the result of ALBERT,
-                BERT, DistilBERT and ELECTRA, whose positions count from the left end of the row.)
-            attention_mask: 1 = token, 0 = padding, [batch, seq].
+            input_ids: token ids, [batch, seq]. Padding may be on either side, unless the encoder numbers positions from
+                the left end of the row (`Positions.FROM_LEFT_END`).
+            attention_mask: 1 or True = token, 0 or False = padding, [batch, seq]; without padding by default.
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; ignored if the encoder does not use them.
+            position_ids: positions of the tokens, [batch, seq]; by default, counted by the attention mask.
+            inputs_embeds: embeddings of the tokens, [batch, seq, embedding], instead of `input_ids`.
             labels: labels, [batch] or [batch, num_labels], depending on the config's `problem_type`.
             hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
+            **outputs: output_attentions and output_hidden_states, which add the encoder's attention weights and hidden
+                states to the output, and return_dict; as in Transformers' own models.
         Returns:
             Unnormalised logits, [batch, num_labels], and the loss.
         Raises:
-            ValueError: if the model is an exported one, and inputs are longer than its maximum length.
+            ValueError: if there are neither or both of input_ids and inputs_embeds, or if the model is an exported one,
+                and inputs are longer than its maximum length.
         """
+        tokens = input_ids if inputs_embeds is None else inputs_embeds
+        if tokens is None or (input_ids is not None and inputs_embeds is not None):
+            raise ValueError("Expected either input_ids or inputs_embeds.")
         longest = self.config.max_input_length
-        if self.config.special_tokens is not None and input_ids.shape[1] > longest:
+        if self.config.special_tokens is not None and tokens.shape[1] > longest:
             # Its users need not truncate inputs, because the code in its folder does so. But Transformers prefers this
             # class in a process that has imported Midway.
             raise ValueError(
-                f"Expected at most {longest} tokens, got {input_ids.shape[1]}. The code in the folder of this exported "
+                f"Expected at most {longest} tokens, got {tokens.shape[1]}. The code in the folder of this exported "
                 "model would truncate them, but in a process that has imported Midway, Transformers does not use that "
                 "code. Predict with research.load_model(folder).predict(texts) there."
             )
+        mask = as_attention_mask(attention_mask, tokens)
+        encoded: BaseModelOutput | None = None
         if hidden_states is None:
-            hidden_states = self.run_encoder(
-                input_ids, attention_mask, token_type_ids, all_layers=self.head.wants == "all_hidden_states"
-            )
+            given = {
+                "input_ids": input_ids,
+                "token_type_ids": token_type_ids,
+                "position_ids": position_ids,
+                "inputs_embeds": inputs_embeds,
+            }
+            needs_all = self.head.wants == "all_hidden_states"
+            encoded = self._call_encoder(given, mask, all_layers=needs_all, **outputs)
+            hidden_states = _hidden_states(encoded, mask, all_layers=needs_all)
         assert self.config.num_labels is not None
         if torch.compiler.is_compiling():  # dynamo does not support custom context managers
-            outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, attention_mask)
+            outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, mask)
         else:
             with errors_attributed_to_head(self.head, self.config.head):
-                outputs_of_head = self.head(hidden_states, attention_mask)
-        check_logits(outputs_of_head, self.config.head, input_ids.shape[0], self.config.num_labels, self.head)
+                outputs_of_head = self.head(hidden_states, mask)
+        check_logits(outputs_of_head, self.config.head, tokens.shape[0], self.config.num_labels, self.head)
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        if encoded is None:
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+        shows_states = outputs.get("output_hidden_states", self.config.output_hidden_states)
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=encoded.get("hidden_states") if shows_states else None,
+            attentions=encoded.get("attentions"),
+        )
 
     def run_encoder(
         self,
@@ -239,20 +291,44 @@ class EncoderWithHead(PreTrainedModel):
         *,
         all_layers: bool,
     ) -> HiddenStates:
-        """Return the hidden states of the encoder's last layer, or of all layers.
+        """Return the hidden states of the encoder's last layer, or of all layers; 0 for padding.
 
         Args:
             input_ids: see `forward`.
-            attention_mask: see `forward`.
+            attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: see `forward`.
             all_layers: whether to return a tuple with the embeddings and the hidden states of all layers.
         """
-        token_types = {"token_type_ids": token_type_ids} if self.takes_token_type_ids else {}
-        outputs = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=all_layers, **token_types
-        )
-        hidden_states: HiddenStates = outputs.hidden_states if all_layers else outputs.last_hidden_state
-        return hidden_states
+        inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids}
+        encoded = self._call_encoder(inputs, attention_mask, all_layers=all_layers)
+        return _hidden_states(encoded, attention_mask, all_layers=all_layers)
+
+    def _call_encoder(
+        self, inputs: Mapping[str, Tensor | None], mask: Int[Tensor, "batch seq"], *, all_layers: bool, **outputs: Any
+    ) -> BaseModelOutput:
+        """Return the encoder's output.
+
+        Args:
+            inputs: inputs of the encoder; those that it does not take, or that are None, are left out.
+            mask: 1 = token, 0 = padding, [batch, seq].
+            all_layers: whether the output must contain the hidden states of all layers.
+            **outputs: see `forward`.
+        """
+        wanted = {name: value for name, value in outputs.items() if value is not None} | {"return_dict": True}
+        if all_layers:
+            wanted["output_hidden_states"] = True
+        if "use_cache" in self.accepted_inputs:  # of keys and values, for the generation of text
+            wanted["use_cache"] = False
+        complete = complete_inputs(inputs, mask, self.accepted_inputs, self.first_position)
+        encoded: BaseModelOutput = self.encoder(**complete, **wanted)
+        return encoded
+
+    @property
+    def first_position(self) -> int | None:
+        """Position id of the first token of a row; None if the encoder is not given position ids."""
+        config = self.config.encoder
+        numbers_itself = positions_of(config) in (Positions.RELATIVE, Positions.FROM_LEFT_END)
+        return None if numbers_itself else first_position(config)
 
     @property
     def label_names(self) -> list[str]:
@@ -299,38 +375,14 @@ AutoConfig.register(EncoderWithHeadConfig.model_type, EncoderWithHeadConfig)
 AutoModelForSequenceClassification.register(EncoderWithHeadConfig, EncoderWithHead)
 
 
-def build_model(config: RunConfig, task: Task, *, with_weights: bool = True) -> EncoderWithHead:
-    """Return a pretrained encoder with a new head. Pretrained weights are loaded only here.
-
-    Args:
-        config: settings; uses encoder, head, dropout, attention_dropout, max_length and truncation.
-        task: the task, which determines the outputs.
-        with_weights: whether to load the weights. If not, all parameters are on torch's `meta` device.
-    Raises:
-        ValueError: if a name is unknown, the encoder cannot be used, or `max_length` exceeds the encoder's maximum.
-    """
-    head = Choice.of(config.head, "head")
-    dropouts = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
-    encoder_config = load_encoder_config(config.encoder, **dropouts)
-    longest = longest_input(encoder_config)
-    if longest is not None and config.max_length > longest:
-        raise ValueError(
-            f"Expected max_length of at most {longest}, the maximum of the encoder '{config.encoder}', got "
-            f"{config.max_length}."
-        )
-    pretrained = load_encoder(config.encoder, **dropouts) if with_weights else None
-    model_config = EncoderWithHeadConfig(
-        encoder=encoder_config if pretrained is None else pretrained.config,
-        head=head.name,
-        head_options=head.options,
-        max_input_length=config.max_length,
-        truncation=config.truncation,
-        problem_type=task.transformers_name,
-        id2label=dict(enumerate(task.label_names)),
-        label2id={name: index for index, name in enumerate(task.label_names)},
-    )
-    with contextlib.nullcontext() if with_weights else torch.device("meta"):
-        return EncoderWithHead(model_config, pretrained)
+def _hidden_states(encoded: BaseModelOutput, mask: Int[Tensor, "batch seq"], *, all_layers: bool) -> HiddenStates:
+    """Return hidden states from an encoder's output, with 0 for padding: what an encoder computes there may be NaN."""
+    padding = mask.eq(0).unsqueeze(-1)  # [batch, seq, 1]
+    if not all_layers:
+        assert encoded.last_hidden_state is not None
+        return encoded.last_hidden_state.masked_fill(padding, 0.0)
+    assert encoded.hidden_states is not None
+    return tuple(layer.masked_fill(padding, 0.0) for layer in encoded.hidden_states)
 
 
 def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -359,10 +411,14 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
         encoder: the encoder's config.
         num_labels: number of outputs.
     Raises:
-        ValueError: if the head has buffers that are not saved, has no `forward`, or does not call
-            `super().__init__()`.
+        ValueError: if the head has buffers that are not saved, has no `forward`, does not call `super().__init__()`, or
+            reads the first token of a causal encoder.
     """
-    spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
+    spec = EncoderSpec(
+        hidden_size=hidden_size_of(encoder),
+        num_hidden_states=encoder.num_hidden_layers + 1,
+        first_token_sees_all=not is_causal(encoder),
+    )
     with errors_attributed_to_entry(HEADS, name):
         head: Head = HEADS[name](spec, num_labels, **options)
     if "_modules" not in vars(head):  # super().__init__() was not called, so no method of nn.Module works
@@ -374,6 +430,12 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
         raise ValueError(
             f"The head '{name}' has no method forward(self, hidden_states, attention_mask)"
             f"{describe_location(type(head).__init__)}."
+        )
+    if head.needs_first_token_to_see_all and not spec.first_token_sees_all:
+        raise ValueError(
+            f"The head '{name}' reads the first token, which sees no other token in the causal encoder "
+            f"'{encoder.model_type}': all rows that start with the same token would get the same logits. Choose --head "
+            "last, or a head that reads all tokens."
         )
     unsaved = {buffer for buffer, _ in head.named_buffers()} - head.state_dict().keys()
     if unsaved:

@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
-    AutoModel,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -33,9 +32,8 @@ from transformers.utils import logging as transformers_logging
 
 from heads.registry import Registry
 from research.data.sources.hub import HUB_TIMEOUT
-from research.model.families import set_dropout
+from research.model.encoder_classes import auto_class, check_is_text_encoder, encoder_of, pooler_arguments
 from research.model.local_encoders import ENCODER_HINT, find_local_encoder
-from research.model.poolers import pooler_arguments
 from research.settings.demo_packages import DEMO_ENCODERS, find_package
 from research.system.errors import one_line
 from research.system.manifest import file_sha256
@@ -151,17 +149,35 @@ def is_downloaded(encoder: str) -> bool:
         return False
 
 
-def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(encoder: str, pad_token: str | None = None) -> PreTrainedTokenizerBase:
     """Return an encoder's tokenizer.
 
     Args:
         encoder: registered name, local folder, or Hub id.
+        pad_token: token for padding, which is added if the tokenizer does not know it. By default, the tokenizer's own
+            or, if it has none, its end-of-sequence token, which is reported.
     Raises:
-        ValueError: if there is no tokenizer, or it cannot be loaded.
+        ValueError: if there is no tokenizer, it cannot be loaded, or it has no token for padding.
     """
     folder = find_encoder_folder(encoder)
     check_tokenizer_files(folder)
-    return read_tokenizer(folder, _read_config(folder))
+    tokenizer = read_tokenizer(folder, _read_config(folder))
+    if pad_token is not None:
+        if not pad_token:
+            raise ValueError("Expected --pad_token to be a token, got an empty string.")
+        tokenizer.add_special_tokens({"pad_token": pad_token})
+    elif tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+        logger.info(
+            "The tokenizer of %s has no padding token: its end-of-sequence token %s is used (--pad_token changes it).",
+            encoder,
+            tokenizer.eos_token,
+        )
+    elif tokenizer.pad_token is None:
+        raise ValueError(
+            f"The tokenizer of {encoder} has no padding token and no end-of-sequence token. Name one with --pad_token."
+        )
+    return tokenizer
 
 
 def check_tokenizer_files(folder: Path) -> None:
@@ -188,50 +204,38 @@ def read_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenize
     return tokenizer
 
 
-def load_encoder_config(
-    encoder: str, *, dropout: float | None = None, attention_dropout: float | None = None
-) -> PretrainedConfig:
+def load_encoder_config(encoder: str) -> PretrainedConfig:
     """Return an encoder's config.
 
     Args:
         encoder: registered name, local folder, or Hub id.
-        dropout: dropout probability outside attention; None keeps the encoder's own.
-        attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
     Raises:
-        ValueError: if there is no config, Transformers does not know its type, the model is an encoder-decoder, or the
-            config has no known field for a dropout that is set.
+        ValueError: if there is no config, Transformers does not know its type, or the model does not read token ids.
     """
-    folder = find_encoder_folder(encoder)
-    config = _read_config(folder)
-    if config.is_encoder_decoder:
-        raise ValueError(f"Expected an encoder, got an encoder-decoder: {folder} ({config.model_type}).")
+    config = _read_config(find_encoder_folder(encoder))
     # A saved model stores the encoder's name, not its path on this machine.
     config.name_or_path = encoder
     # Half precision would round small optimizer updates away; mixed precision needs float32 weights, too.
     config.dtype = torch.float32
-    set_dropout(config, dropout=dropout, attention_dropout=attention_dropout)
     return config
 
 
-def load_encoder(
-    encoder: str, *, dropout: float | None = None, attention_dropout: float | None = None
-) -> PreTrainedModel:
-    """Return a pretrained encoder in float32, without a pooler.
+def load_encoder(encoder: str, config: PretrainedConfig | None = None) -> PreTrainedModel:
+    """Return a pretrained encoder in float32, without a pooler. Of an encoder-decoder, return the encoder.
 
     Weights that do not belong to the encoder, such as those of the pretraining head or the pooler, are not loaded.
 
     Args:
         encoder: registered name, local folder, or Hub id.
-        dropout: dropout probability outside attention; None keeps the encoder's own.
-        attention_dropout: dropout probability of attention weights; None keeps the encoder's own.
+        config: the config that `load_encoder_config` returned for it, with changed settings; None for the unchanged.
     Raises:
         ValueError: if weights are missing, have the wrong shape, or are only available as a pickle.
     """
     folder = find_encoder_folder(encoder)
-    config = load_encoder_config(encoder, dropout=dropout, attention_dropout=attention_dropout)
+    config = load_encoder_config(encoder) if config is None else config
     check_weights(folder)
     with quiet_loading(folder):
-        model, info = AutoModel.from_pretrained(
+        model, info = auto_class(config).from_pretrained(
             folder,
             config=config,
             trust_remote_code=False,
@@ -241,8 +245,8 @@ def load_encoder(
             **pooler_arguments(config),
         )
     check_loading_info(info, folder, allow_unexpected=True)
-    model.config.name_or_path = model.name_or_path = encoder
-    loaded: PreTrainedModel = model
+    loaded = encoder_of(model)
+    loaded.config.name_or_path = loaded.name_or_path = encoder
     return loaded
 
 
@@ -345,6 +349,7 @@ def _read_config(folder: Path) -> PretrainedConfig:
                 f"Transformers does not know its family '{model_type}', and code that comes with an encoder is not run"
             )
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        check_is_text_encoder(config)
     except (OSError, AttributeError, LookupError, TypeError, ValueError, StrictDataclassError) as error:
         raise ValueError(f"The encoder {folder} cannot be used: {one_line(error).rstrip('.')}.") from error
     return config

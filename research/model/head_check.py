@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from heads import Head
 from research.data.batches.collate import Collator
 from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, errors_attributed_to_head
+from research.model.random_tokens import random_token_ids
 from research.settings.config import RunConfig
 from research.system.checksums import checksum
 from research.system.errors import one_line
@@ -330,8 +331,7 @@ class HeadCheck:
         modes = {module: module.training for module in encoder.modules()}
         num_tokens = min(max(NUM_TOKENS), self._max_length)
         generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(encoder.config.vocab_size, (len(NUM_TOKENS), num_tokens), generator=generator)
-        ids = ids.to(self._accelerator.device)
+        ids = random_token_ids(encoder, len(NUM_TOKENS), num_tokens, generator).to(self._accelerator.device)
         encoder.eval()
         with self._fixed_random_numbers(), self._accelerator.autocast():
             states = model.run_encoder(ids, torch.ones_like(ids), all_layers=False)

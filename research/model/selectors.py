@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from research.model.encoder_with_head import EncoderWithHead
-from research.model.families import find_family, model_blocks
+from research.model.families import count_layers, find_family, model_blocks
 from research.model.selector_forms import (
     FORMS,
     LAYERS,
@@ -139,12 +139,13 @@ def select_modules(model: EncoderWithHead, selector: Selector) -> list[str]:
 def module_names_by_block(model: EncoderWithHead) -> dict[str, list[str]]:
     """Return the names of the modules of each block, except for `rest`."""
     family = find_family(model.encoder)
-    layers = model.encoder.get_submodule(family.layers)
-    assert isinstance(layers, nn.ModuleList)
     embeddings = [f"encoder.{name}" for name in family.embeddings if _has_module(model.encoder, name)]
     return {
         "embeddings": embeddings,
-        **{f"layer.{index}": [f"encoder.{family.layers}.{index}"] for index in range(len(layers))},
+        **{
+            f"layer.{index}": [f"encoder.{name}.{index}" for name in family.layers]
+            for index in range(count_layers(model.encoder, family))
+        },
         "head": ["head"],
     }
 
@@ -159,11 +160,13 @@ def frozen_modules(model: EncoderWithHead) -> list[nn.Module]:
     if not any(parameter.requires_grad for parameter in model.encoder.parameters()):
         candidates: list[nn.Module] = [model.encoder, model.head]
     else:
-        layers = f"encoder.{find_family(model.encoder).layers}"
-        parent = layers.rpartition(".")[0]
-        siblings = [f"{parent}.{name}" for name, _ in model.get_submodule(parent).named_children()]
+        lists = [f"encoder.{name}" for name in find_family(model.encoder).layers]
+        parents = dict.fromkeys(name.rpartition(".")[0] for name in lists)
+        siblings = [
+            f"{parent}.{name}" for parent in parents for name, _ in model.get_submodule(parent).named_children()
+        ]
         names = [name for block in module_names_by_block(model).values() for name in block]
-        names += [name for name in siblings if name != layers]  # final norms, convolutions
+        names += [name for name in siblings if name not in lists]  # final norms, convolutions
         candidates = [model.get_submodule(name) for name in dict.fromkeys(names)]
     return [module for module in candidates if _is_frozen(module)]
 
@@ -195,19 +198,23 @@ def _matching_names(model: EncoderWithHead, selector: str) -> set[str]:
 
 def _layer_numbers(model: EncoderWithHead, selector: str) -> list[int]:
     family = find_family(model.encoder)
-    layers = model.encoder.get_submodule(family.layers)
-    assert isinstance(layers, nn.ModuleList)
+    num_layers = count_layers(model.encoder, family)
+    if num_layers == 0:
+        raise SelectorError(
+            f"The selector '{selector}' selects layers, but the layers of {model.config.encoder.model_type} are not "
+            "known. Use 'encoder', or add the family to research.model.family_table.FAMILIES in a plugin."
+        )
     wanted = read_layers(selector)
     if wanted == slice(None):
-        return list(range(len(layers)))
+        return list(range(num_layers))
     if family.shares_layers:
         raise SelectorError(
             f"The selector '{selector}' selects layers by number, but {model.config.encoder.model_type} runs one "
             "shared layer several times. Use 'encoder.layer' instead."
         )
     if isinstance(wanted, int):
-        return [wanted % len(layers)] if -len(layers) <= wanted < len(layers) else []
-    return list(range(len(layers)))[wanted]
+        return [wanted % num_layers] if -num_layers <= wanted < num_layers else []
+    return list(range(num_layers))[wanted]
 
 
 def _selector_of(model: EncoderWithHead, block: str) -> str:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from research.settings.config import Choice, RunConfig
+from research.settings.config import RunConfig
 from research.settings.run_files import CHECKPOINTS, CONFIG, RESULT
 from research.system.durable import remove, remove_leftovers
 from research.system.launcher import find_start_time
@@ -30,7 +30,7 @@ def run_directory(config: RunConfig) -> Path:
 
 def default_name(config: RunConfig) -> str:
     """Return a name made of the encoder, the head, the data and the start time."""
-    parts = (Path(config.encoder).name, Choice.of(config.head, "head").name, Path(config.data.rstrip("/")).name)
+    parts = (Path(config.encoder).name, config.head_name, Path(config.data.rstrip("/")).name)
     # Shortened: file systems limit a name to 255 bytes, and the data's file name alone may be that long.
     prefix = "-".join(for_terminal(part.split(".")[0].replace(":", "-")[:_MAX_PART_LENGTH]) for part in parts)
     return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(find_start_time()))}"

@@ -17,14 +17,14 @@ from rich.table import Table
 from research.model.parameters import count_parameters
 from research.records.many_labels import MANY_LABELS
 from research.records.predictions_file import predictions_path
-from research.settings.config import Choice, RunConfig
+from research.settings.config import RunConfig
 from research.training.run import TrainingRun
 
 
 def describe_run(run: TrainingRun) -> list[str]:
     """Return a description of the run in a few lines, for printing before training."""
     config, model = run.config, run.encoder_with_head
-    head = Choice.of(config.head, "head").name
+    head = config.head_name
     trainable, total = count_parameters(model)
     num_processes = run.accelerator.num_processes
     precision = "float32" if config.mixed_precision == "no" else f"{config.mixed_precision} mixed precision"

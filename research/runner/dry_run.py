@@ -66,7 +66,8 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     """
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
-    plan = plan_run(config, load_splits(config), load_tokenizer(config.encoder), hooks=(), parent=parent)
+    tokenizer = load_tokenizer(config.encoder, config.pad_token)
+    plan = plan_run(config, load_splits(config), tokenizer, hooks=(), parent=parent)
     rehearsal = plan.create_rehearsal()
     if parent is not None:
         rehearsal.replay_journal(parent)
@@ -101,7 +102,7 @@ def _describe_run(dry_run: DryRun) -> list[str]:
     plural = "es" * (len(micro_batches) > 1)
     processes = f"{num_processes} process{'es' * (num_processes > 1)}"
     lines = [
-        f"{config.encoder} + {Choice.of(config.head, 'head').name} head on {config.data}",
+        f"{config.encoder} + {config.head_name} head on {config.data}",
         f"{clock.total_steps:,} steps of {config.batch_size} examples ({clock.steps_per_epoch:,} per epoch): "
         f"{processes}, {'each ' * (num_processes > 1)}with {len(micro_batches)} micro-batch{plural} of up to "
         f"{len(micro_batches[0].rows)} examples",

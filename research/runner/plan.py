@@ -28,8 +28,10 @@ from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
 from research.learning.calibration import CalibrationRequest
 from research.learning.objectives import Objective, choose_objective, create_objective
-from research.model.encoder_with_head import EncoderWithHead, build_model
-from research.model.families import model_blocks
+from research.model.build_model import build_model
+from research.model.encoder_with_head import EncoderWithHead
+from research.model.encoders import load_encoder_config
+from research.model.families import model_blocks, pads_left
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock, parse_time
@@ -96,7 +98,12 @@ def plan_run(
     if request is not None:
         request.check(task, "calibrate")
     collator = Collator(
-        tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
+        tokenizer,
+        task,
+        max_length=config.max_length,
+        truncation=config.truncation,
+        pair=texts.has_pairs,
+        pads_left=pads_left(load_encoder_config(config.encoder), tokenizer),
     )
     clock = Clock.of_run(
         num_examples=len(texts.train),
@@ -105,7 +112,7 @@ def plan_run(
         max_steps=config.max_steps,
     )
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    outline = build_model(config, task, with_weights=False) if user_hooks else None
+    outline = build_model(config, task, vocabulary_size=len(tokenizer), with_weights=False) if user_hooks else None
     hook_entries = [] if outline is None else entries_planned_by_hooks(user_hooks, config, block_names(outline))
     timeline = resolve_timeline([*parse_timeline(config), *hook_entries], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:

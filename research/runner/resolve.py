@@ -16,6 +16,8 @@ from research.edits.builtin.adapters import PEFT
 from research.edits.timeline import parse_timeline
 from research.learning.objectives import OBJECTIVES, choose_objective
 from research.learning.schedules import SCHEDULES
+from research.model.bidirectional import default_head
+from research.model.build_model import configure_encoder
 from research.records.trackers import check_trackers
 from research.runner.first_checks.check import check_times
 from research.settings.config import Choice, RunConfig
@@ -32,7 +34,8 @@ from research.training.hook import HOOKS
 def resolve(config: RunConfig) -> RunConfig:
     """Return the settings, checked, with all options of the chosen head, objective, schedule, hooks and adapters.
 
-    This also applies --smoke and chooses the precision. It does not need any data.
+    This also applies --smoke and chooses the precision, and the head if none is given, which depends on the encoder. It
+    does not need any data.
 
     Raises:
         ValueError: if a name is unknown, an option is invalid, or a time cannot be parsed.
@@ -52,9 +55,10 @@ def resolve(config: RunConfig) -> RunConfig:
         choice = Choice.of(value, registry.kind)
         return complete_choice(registry, choice, supplied_parameters=supplied_parameters).to_yaml()
 
+    head = default_head(configure_encoder(config)) if config.head is None else config.head
     config = dataclasses.replace(
         config,
-        head=complete(HEADS, config.head),
+        head=complete(HEADS, head),
         schedule=complete(SCHEDULES, config.schedule, STEP_COUNT_PARAMETERS),
         objective=None if config.objective is None else complete(OBJECTIVES, config.objective),
         hook=[complete(HOOKS, hook) for hook in config.hook],
@@ -91,5 +95,9 @@ def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:
     """Return the defaults of all settings and options for a task, with the precision of the given settings."""
     # With the default precision, auto, the launcher would choose the precision again. It may choose one that this
     # machine does not support, such as fp16 without a GPU.
-    default = RunConfig(mixed_precision=config.mixed_precision)
-    return resolve(default).to_dict() | {"objective": choose_objective(default, task).to_yaml()}
+    # The default head depends on the encoder. The default encoder need not be installed.
+    default = RunConfig(mixed_precision=config.mixed_precision, encoder=config.encoder)
+    return resolve(default).to_dict() | {
+        "encoder": RunConfig().encoder,
+        "objective": choose_objective(default, task).to_yaml(),
+    }

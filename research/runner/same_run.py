@@ -106,6 +106,6 @@ def _default_objectives() -> list[str | dict[str, Any]]:
 
 def _hash_rows(config: RunConfig) -> str:
     texts = load_splits(config)
-    tokenizer = load_tokenizer(config.encoder)
+    tokenizer = load_tokenizer(config.encoder, config.pad_token)
     splits = tokenize_splits(texts, tokenizer, allow_unknown=config.allow_unknown_tokens)
     return hash_rows([rows for _, rows in splits.items()])

@@ -17,7 +17,8 @@ from research.features.compute import use_features
 from research.features.guard import CachingDecision, decide_caching, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
-from research.model.encoder_with_head import build_model
+from research.model.build_model import build_model
+from research.model.encoder_check import EncoderCheck
 from research.model.encoders import load_tokenizer, shadowed_folder_warning
 from research.model.families import model_blocks
 from research.model.head_check import HeadCheck, PlannedHead
@@ -63,7 +64,7 @@ def set_up(
     initial = None if config.init_from is None or start is not None else find_saved_model(Path(config.init_from))
     parent = None if start is None else find_parent(start, config.fork)
     # Before the data are read, since this also checks that the encoder exists.
-    tokenizer = load_tokenizer(config.encoder)
+    tokenizer = load_tokenizer(config.encoder, config.pad_token)
     if (warning := shadowed_folder_warning(config.encoder)) is not None:
         logger.warning(warning)
     with fail_together(accelerator):
@@ -88,7 +89,7 @@ def set_up(
 
     set_seed(config.seed)
     with WaitingMessage(f"Loading the encoder {config.encoder}"):
-        model = build_model(config, task)
+        model = build_model(config, task, vocabulary_size=len(tokenizer))
     model.config.inputs = InputSettings(
         task.name, texts.text_columns, texts.label_columns, config.label_separator, tuple(config.cleaning)
     ).to_config()
@@ -96,7 +97,8 @@ def set_up(
     if initial is not None:
         load_initial_weights(model, initial)
     model.to(accelerator.device)
-    with WaitingMessage("Checking the head on a few rows"):
+    with WaitingMessage("Checking the encoder and the head on a few rows"):
+        EncoderCheck(model, accelerator, plan.collator, config).check()
         head_check = HeadCheck(model, accelerator, plan.collator, config)
         head_check.check(planned_heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)

@@ -53,6 +53,11 @@ class Choice:
         return {"name": self.name, **self.options} if self.options else self.name
 
 
+def name_of_head(head: str | dict[str, Any] | None) -> str:
+    """Return the name in the setting `head`; `default` if the encoder will determine the head."""
+    return "default" if head is None else Choice.of(head, "head").name
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """Model"""
@@ -66,13 +71,14 @@ class ModelSettings:
         input_path=str,
     )
     """Pretrained encoder: `minilm` (packaged, `demo` extra), a local directory, or a Hugging Face Hub id."""
-    head: str | dict[str, Any] = setting(
-        "linear",
+    head: str | dict[str, Any] | None = setting(
+        None,
         effect=Effect.TRAINING,
         why_fixed_in_forks="the checkpoint's weights depend on it",
         value_names_arm=True,
     )
-    """Head on top of the encoder (see --list heads). Set its options with --head.<option>."""
+    """Head on top of the encoder (see --list heads). By default, `last` on causal encoders (decoder language models)
+    and `linear` on all others. Set its options with --head.<option>."""
     objective: str | dict[str, Any] | None = setting(None, effect=Effect.TRAINING, value_names_arm=True)
     """Training objective (see --list objectives). By default, the one that fits the task. Set its options with
     --objective.<option>."""
@@ -92,13 +98,32 @@ class ModelSettings:
     )
     """Adapters to add to the encoder at the start: `lora`. The encoder's own weights stay frozen. Set the options with
     --peft.<option>."""
+    bidirectional: bool = setting(
+        False,
+        effect=Effect.TRAINING,
+        stage=Stage.HIDDEN_STATES,
+        why_fixed_in_forks="the checkpoint's encoder depends on it; a timeline may change it with set_bidirectional",
+    )
+    """Let every token of a causal encoder attend to all tokens (BehnamGhader et al. 2024, LLM2Vec)."""
+    pad_token: str | None = setting(
+        None,
+        effect=Effect.TRAINING,
+        stage=Stage.TOKENS,
+        why_fixed_in_forks="the checkpoint's embeddings depend on it",
+    )
+    """Token for padding. A token that the tokenizer does not know is added to it and to the embeddings. By default, the
+    tokenizer's padding token or, if it has none, its end-of-sequence token."""
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = setting(
+        None, effect=Effect.ROUNDING, stage=Stage.HIDDEN_STATES
+    )
+    """Implementation of attention. By default, the fastest that the encoder supports without further packages."""
     plugin: list[str] = setting(
         [], effect=Effect.NONE, why_fixed_in_studies="plugins register names for all trials", input_path=str
     )
     """Your own code, imported first: a .py file or a module name. May be repeated."""
     allow_padding_sensitive: bool = setting(False, effect=Effect.NONE)
-    """Accept a head whose logits depend on padding or on the other rows of a batch, or are not finite for a row
-    without tokens. By default, such a head is rejected."""
+    """Accept an encoder or a head that depends on padding or on the other rows of a batch, or a head whose logits are
+    not finite for a row without tokens. By default, they are rejected."""
     dropout: float | None = setting(None, effect=Effect.TRAINING, at_least=0, below=1, unit="probability")
     """Dropout probability inside the encoder, except for attention weights (--attention_dropout) and the head
     (--head.dropout). null keeps the value of the encoder's config."""
@@ -389,6 +414,11 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
             raise ValueError(
                 f"Expected the name of a folder in runs/, got '{self.name}'. Use --output_dir for any other path."
             )
+
+    @property
+    def head_name(self) -> str:
+        """Name of the head; `default` if the encoder will determine it."""
+        return name_of_head(self.head)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ordered by group."""

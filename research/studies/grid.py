@@ -28,7 +28,7 @@ from research.settings.command_line import (
     convert_value,
     merge_recipes,
 )
-from research.settings.config import Choice, RunConfig
+from research.settings.config import RunConfig, name_of_head
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
 from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
@@ -219,7 +219,7 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         add_options_to_choices(settings, {kind: dict(kind_options) for kind, kind_options in (options or {}).items()})
         trial_settings = RunConfig(**settings).to_recipe()
         axis_values = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
-        arm = _arm_name(axis_values, varied_axes) or Choice.of(trial_settings["head"], "head").name
+        arm = _arm_name(axis_values, varied_axes) or name_of_head(trial_settings["head"])
         trials.append(
             Trial(_make_id(trial_settings, varied_axes), arm, trial_settings["seed"], axis_values, trial_settings)
         )
@@ -417,7 +417,7 @@ def _make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
         # precision, the differences are too large to be ignored.
         decisive["cache_features"] = False
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    return f"{Choice.of(settings['head'], 'head').name}-seed{settings['seed']}-{digest}"
+    return f"{name_of_head(settings['head'])}-seed{settings['seed']}-{digest}"
 
 
 def _check_distinct(trials: Sequence[Trial]) -> None:

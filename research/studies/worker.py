@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from research.records.results import config_as_yaml, read_result
-from research.settings.config import Choice, RunConfig
+from research.settings.config import RunConfig
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.devices import VISIBLE_DEVICES
@@ -189,7 +189,7 @@ class Worker:
             entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
         ]
         heads = {
-            Choice.of(unfinished_config.head, "head").name
+            unfinished_config.head_name
             for unfinished_config in unfinished_configs
             if hidden_states_settings(unfinished_config) == encoder_settings
         }

@@ -40,12 +40,20 @@ class Collator:
         truncation: part to keep of a text that is too long: its beginning (head), its end (tail), or both in equal
             parts (head_tail; Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
         pair: whether rows are pairs of texts.
+        pads_left: whether to place padding before the tokens; by default, as the tokenizer does.
     Raises:
         ValueError: if the tokenizer has no padding token, or max_length or truncation is invalid.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, max_length: int, truncation: Truncation, pair: bool
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        *,
+        max_length: int,
+        truncation: Truncation,
+        pair: bool,
+        pads_left: bool | None = None,
     ) -> None:
         if tokenizer.pad_token_id is None:
             raise ValueError(f"{type(tokenizer).__name__} has no padding token; set tokenizer.pad_token.")
@@ -54,9 +62,10 @@ class Collator:
         self._task = task
         self._pair = pair
         self._special = find_special_tokens(tokenizer, pair=pair)
-        self._pad_id: int = tokenizer.pad_token_id
+        self.padding_id: int = tokenizer.pad_token_id
+        """Token id of padding."""
         self._pad_type: int = tokenizer.pad_token_type_id
-        self.pads_left = tokenizer.padding_side == "left"
+        self.pads_left = tokenizer.padding_side == "left" if pads_left is None else pads_left
         """Whether padding is placed before the tokens."""
         self.check_settings()
 
@@ -87,6 +96,11 @@ class Collator:
             weights=torch.ones(len(truncated)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
         )
+
+    @property
+    def has_types(self) -> bool:
+        """Whether batches contain token type ids."""
+        return self._special.has_types
 
     def check_settings(self) -> None:
         """Check that `max_length` and `truncation` are valid.
@@ -141,7 +155,7 @@ class Collator:
             "max_length": self.max_length,
             "truncation": self.truncation,
             "special_tokens": asdict(self._special),
-            "padding": [self._pad_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
+            "padding": [self.padding_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
         }
 
     def _truncate_row(self, first: Sequence[int], second: Sequence[int], room: int) -> tuple[Ids, Ids]:
@@ -162,7 +176,7 @@ class Collator:
         special = self._special
         needed = max(len(first) + len(second) for first, second in texts) + len(special)
         width = min(math.ceil(needed / WIDTH_MULTIPLE) * WIDTH_MULTIPLE, max_width)
-        input_ids = np.full((len(texts), width), self._pad_id, dtype=np.int64)
+        input_ids = np.full((len(texts), width), self.padding_id, dtype=np.int64)
         attention_mask = np.zeros((len(texts), width), dtype=np.int64)
         token_type_ids = np.full((len(texts), width), self._pad_type, dtype=np.int64)
         for row, (first, second) in enumerate(texts):

@@ -81,7 +81,8 @@ def merge_lora(run: Editable) -> None:
     model.config.adapters = None
     was_trainable, model.trainable_before_adapters = model.trainable_before_adapters, None
     for name, parameter in model.encoder.named_parameters():
-        parameter.requires_grad_(was_trainable is None or was_trainable[name])
+        is_used = parameter not in model.unused_parameters
+        parameter.requires_grad_(is_used if was_trainable is None else was_trainable[name])
 
 
 def _find_targets(model: EncoderWithHead, modules: str, kind: str) -> list[str]:

@@ -6,12 +6,11 @@ import copy
 
 import torch
 from torch import nn
-from transformers import AutoModel
 
 from research.edits.base import Editable, EditError, register_edit
 from research.model import families
+from research.model.encoder_classes import build_encoder
 from research.model.encoder_with_head import EncoderWithHead
-from research.model.poolers import pooler_arguments
 from research.model.selector_forms import Selector, as_list
 from research.model.selectors import select_modules
 
@@ -68,7 +67,7 @@ def _find_dropout_in_encoder(model: EncoderWithHead) -> list[tuple[str, str]]:
     config = copy.deepcopy(model.config.encoder)
     families.set_dropout(config, dropout=_MARKER, attention_dropout=None)
     with torch.device("meta"):
-        marked = AutoModel.from_config(config, trust_remote_code=False, **pooler_arguments(config))
+        marked = build_encoder(config)
     return [
         (name, attribute)
         for name, module in marked.named_modules(prefix="encoder")

@@ -24,12 +24,13 @@ def freeze(run: Editable, modules: Selector) -> None:
 
 @register_edit("unfreeze")
 def unfreeze(run: Editable, modules: Selector) -> None:
-    """Unfreeze parameters, so that they train.
+    """Unfreeze parameters, so that they train. Parameters that no output depends on, such as a pooler's, stay frozen.
 
     Source: Howard & Ruder 2018, ULMFiT, section 3.3.
 
     Args:
         modules: parameters to unfreeze, as a selector or a list of selectors.
     """
-    for parameter in select_parameters(run.encoder_with_head, modules).values():
-        parameter.requires_grad_(True)
+    model = run.encoder_with_head
+    for parameter in select_parameters(model, modules).values():
+        parameter.requires_grad_(parameter not in model.unused_parameters)

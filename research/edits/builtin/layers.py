@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import nn
-from transformers import AutoModel, PretrainedConfig
+from transformers import PretrainedConfig
 
 from research.edits.base import Editable, EditError, register_edit
 from research.model.adapters import name_without_adapters
+from research.model.encoder_classes import build_encoder
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
-from research.model.families import find_family
+from research.model.families import count_layers, find_family
 from research.model.parameters import saved_buffers
-from research.model.poolers import pooler_arguments
 from research.model.selector_forms import Selector
 from research.model.selectors import ADAPTER, select_layers, select_parameters
 
@@ -69,22 +70,24 @@ def drop_layers(run: Editable, modules: str) -> None:
     model = run.encoder_with_head
     dropped = select_layers(model, modules)
     family = find_family(model.encoder)
-    layers = model.encoder.get_submodule(family.layers)
-    assert isinstance(layers, nn.ModuleList)
+    num_layers = count_layers(model.encoder, family)
     config = model.config.encoder
     if family.shares_layers:
         raise EditError(f"{config.model_type} runs one shared layer several times, which cannot be dropped.")
-    if len(dropped) == len(layers):
+    if len(dropped) == num_layers:
         raise EditError(f"'{modules}' selects all layers of the encoder; at least one must remain.")
-    kept_layers = [index for index in range(len(layers)) if index not in dropped]
+    kept_layers = [index for index in range(num_layers) if index not in dropped]
     new_names = _new_names(model.encoder, family.layers, kept_layers)
     shorter_config = copy.deepcopy(config)
     _keep_layers_in_config(shorter_config, kept_layers)
     _check_encoder(model, shorter_config, new_names)
     _check_head(model, shorter_config)
     _keep_layers_in_config(config, kept_layers)
-    parent, _, attribute = family.layers.rpartition(".")
-    setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept_layers))
+    for name in family.layers:
+        layers = model.encoder.get_submodule(name)
+        assert isinstance(layers, nn.ModuleList)
+        parent, _, attribute = name.rpartition(".")
+        setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept_layers))
     if model.config.adapters is not None:
         model.config.adapters["targets"] = [
             new_names[target] for target in model.config.adapters["targets"] if target in new_names
@@ -97,16 +100,16 @@ def drop_layers(run: Editable, modules: str) -> None:
         }
 
 
-def _new_names(encoder: nn.Module, layers: str, kept_layers: list[int]) -> dict[str, str]:
+def _new_names(encoder: nn.Module, layers: Sequence[str], kept_layers: list[int]) -> dict[str, str]:
     """Return the new name of each remaining module and parameter by its old name, as in an encoder without adapters."""
     numbers = {old: new for new, old in enumerate(kept_layers)}
     new_names = {}
     for name in map(name_without_adapters, [*dict(encoder.named_modules()), *dict(encoder.named_parameters())]):
-        match = re.match(rf"{re.escape(layers)}\.(\d+)", name)
+        match = re.match(rf"({'|'.join(map(re.escape, layers))})\.(\d+)", name)
         if match is None:
             new_names[name] = name
-        elif int(match[1]) in numbers:
-            new_names[name] = f"{layers}.{numbers[int(match[1])]}{name[match.end() :]}"
+        elif int(match[2]) in numbers:
+            new_names[name] = f"{match[1]}.{numbers[int(match[2])]}{name[match.end() :]}"
     return new_names
 
 
@@ -119,7 +122,7 @@ def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new
         EditError: if the remaining layers do not make a valid encoder, or if no layer with adapters remains.
     """
     with torch.device("meta"):
-        built = AutoModel.from_config(shorter_config, trust_remote_code=False, **pooler_arguments(shorter_config))
+        built = build_encoder(shorter_config)
     expected = {name: parameter.shape for name, parameter in built.named_parameters()}
     remaining = {
         new_names[plain]: parameter.shape

@@ -5,19 +5,19 @@ classify = pipeline("text-classification", model="<this folder>", trust_remote_c
 
 from __future__ import annotations
 
-import inspect
 import re
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from heads.base import EncoderSpec
 from research.export.exported_code.head_and_cleaning import CLEANING_STEPS, HeadClass
 from research.export.exported_code.truncation import truncate
+from research.model.encoder_classes import build_encoder, hidden_size_of
+from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
 from research.model.encoder_with_head import EncoderWithHeadConfig
-from research.model.poolers import pooler_arguments
 from research.model.shared_parameters import shared_parameters
 
 
@@ -43,14 +43,14 @@ class EncoderWithHeadForSequenceClassification(PreTrainedModel):
         encoder = config.encoder
         assert encoder is not None
         assert config.num_labels is not None
-        self.encoder = AutoModel.from_config(encoder, **pooler_arguments(encoder))
-        spec = EncoderSpec(hidden_size=encoder.hidden_size, num_hidden_states=encoder.num_hidden_layers + 1)
+        self.encoder = build_encoder(encoder)
+        spec = EncoderSpec(hidden_size=hidden_size_of(encoder), num_hidden_states=encoder.num_hidden_layers + 1)
         self.head = HeadClass(spec, config.num_labels, **config.head_options)
         # The logits are the head's outputs times logit_scale plus logit_shift.
         shift, scale = config.output_units or ([0.0] * config.num_labels, [1.0] * config.num_labels)
         self.register_buffer("logit_shift", torch.tensor(shift))
         self.register_buffer("logit_scale", torch.tensor(scale))
-        self.takes_token_type_ids = "token_type_ids" in inspect.signature(type(self.encoder).forward).parameters
+        self.accepted_inputs = accepted_inputs(self.encoder)
         self.loss_type = "ForSequenceClassification"
         self.post_init()
         # The weights file contains a parameter of the head with several names only once.
@@ -76,20 +76,23 @@ class EncoderWithHeadForSequenceClassification(PreTrainedModel):
             token_type_ids: 0 = first text, 1 = second text, [batch, seq]; ignored if the encoder does not use them.
             labels: labels, [batch] or [batch, num_labels], depending on `config.problem_type`.
         """
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        inputs = self.truncate(input_ids, attention_mask, token_type_ids)
+        inputs = self.truncate(input_ids, as_attention_mask(attention_mask, input_ids), token_type_ids)
+        mask = inputs.pop("attention_mask")
+        complete = complete_inputs(inputs, mask, self.accepted_inputs, self.config.first_position)
         needs_all_layers = HeadClass.wants == "all_hidden_states"
-        outputs = self.encoder(**inputs, output_hidden_states=needs_all_layers)
-        hidden_states = outputs.hidden_states if needs_all_layers else outputs.last_hidden_state
-        logits = self.head(hidden_states, inputs["attention_mask"]) * self.logit_scale + self.logit_shift
+        encoded = self.encoder(**complete, output_hidden_states=needs_all_layers, return_dict=True)
+        padding = mask.eq(0).unsqueeze(-1)
+        layers = encoded.hidden_states if needs_all_layers else (encoded.last_hidden_state,)
+        states = tuple(layer.masked_fill(padding, 0.0) for layer in layers)
+        outputs_of_head = self.head(states if needs_all_layers else states[0], mask)
+        logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def truncate(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> dict[str, Tensor]:
         """Return the inputs of the encoder, with at most `config.max_input_length` tokens in each row."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self.takes_token_type_ids and token_type_ids is not None:
+        if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         config = self.config
         return truncate(

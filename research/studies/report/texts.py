@@ -79,7 +79,7 @@ def read_texts(trial: Trial) -> StudyTexts:
     import_plugins(config.plugin)
     with messages_muted():  # the trials have already reported messages about these data
         rows = load_splits(config)
-        tokens = tokenize_splits(rows, load_tokenizer(config.encoder), allow_unknown=True)
+        tokens = tokenize_splits(rows, load_tokenizer(config.encoder, config.pad_token), allow_unknown=True)
     return StudyTexts(rows, tokens, config.encoder)
 
 

@@ -1,0 +1,97 @@
+"""Build the model of a run from its settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig
+
+from research.model.bidirectional import set_bidirectional
+from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+from research.model.encoders import load_encoder, load_encoder_config
+from research.model.families import is_causal, longest_input, set_dropout
+from research.settings.config import Choice, RunConfig
+from research.system.errors import one_line
+from research.tasks.base import Task
+
+
+def configure_encoder(config: RunConfig) -> PretrainedConfig:
+    """Return the config of a run's encoder.
+
+    Args:
+        config: settings; uses encoder, dropout, attention_dropout, bidirectional, attn_implementation and max_length.
+    Raises:
+        ValueError: if the encoder cannot be used, or not with these settings.
+    """
+    encoder_config = load_encoder_config(config.encoder)
+    set_dropout(encoder_config, dropout=config.dropout, attention_dropout=config.attention_dropout)
+    if config.bidirectional:
+        if not is_causal(encoder_config):
+            raise ValueError(
+                f"--bidirectional is for causal encoders; in {config.encoder} ({encoder_config.model_type}), every "
+                "token attends to all tokens anyway."
+            )
+        set_bidirectional(encoder_config)
+    if config.attn_implementation is not None:
+        encoder_config._attn_implementation = config.attn_implementation
+    longest = longest_input(encoder_config)
+    if longest is not None and config.max_length > longest:
+        raise ValueError(
+            f"Expected max_length of at most {longest}, the maximum of the encoder '{config.encoder}', got "
+            f"{config.max_length}."
+        )
+    return encoder_config
+
+
+def build_model(
+    config: RunConfig, task: Task, *, vocabulary_size: int | None = None, with_weights: bool = True
+) -> EncoderWithHead:
+    """Return a pretrained encoder with a new head. Pretrained weights are loaded only here.
+
+    Args:
+        config: the final settings; uses head, truncation, pad_token and the settings of `configure_encoder`.
+        task: the task, which determines the outputs.
+        vocabulary_size: number of tokens of the tokenizer, to which --pad_token may have added one.
+        with_weights: whether to load the weights. If not, all parameters are on torch's `meta` device.
+    Raises:
+        ValueError: if a name is unknown, or the encoder cannot be used with these settings.
+    """
+    assert config.head is not None, "expected the final settings"
+    head = Choice.of(config.head, "head")
+    encoder_config = configure_encoder(config)
+    with _attention_errors(config):
+        pretrained = load_encoder(config.encoder, encoder_config) if with_weights else None
+        model_config = EncoderWithHeadConfig(
+            encoder=encoder_config if pretrained is None else pretrained.config,
+            head=head.name,
+            head_options=head.options,
+            max_input_length=config.max_length,
+            truncation=config.truncation,
+            problem_type=task.transformers_name,
+            id2label=dict(enumerate(task.label_names)),
+            label2id={name: index for index, name in enumerate(task.label_names)},
+        )
+        with contextlib.nullcontext() if with_weights else torch.device("meta"):
+            model = EncoderWithHead(model_config, pretrained)
+    if config.pad_token is not None and vocabulary_size is not None:
+        embeddings = model.get_input_embeddings()
+        assert isinstance(embeddings, nn.Embedding)
+        if vocabulary_size > embeddings.num_embeddings:  # many encoders have more embeddings than tokens
+            model.resize_token_embeddings(vocabulary_size, mean_resizing=False)
+    return model
+
+
+@contextlib.contextmanager
+def _attention_errors(config: RunConfig) -> Iterator[None]:
+    """Return a context that attributes errors of Transformers to --attn_implementation, if it is set."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        if config.attn_implementation is None or config.attn_implementation not in str(error).lower().replace(" ", ""):
+            raise
+        raise ValueError(
+            f"--attn_implementation {config.attn_implementation} is not possible: {one_line(error)}"
+        ) from None

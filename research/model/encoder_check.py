@@ -1,0 +1,198 @@
+"""Check an encoder on a few rows of random tokens, before it trains, for faults that would not stop a run.
+
+1. The hidden states of a row depend on padding.
+2. The first token does not attend to the other tokens, although the encoder's family is not known to be causal.
+3. Parameters get no gradient, because the hidden states do not depend on them. DDP would wait for their gradients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from research.data.batches.collate import Collator
+from research.model.encoder_with_head import EncoderWithHead
+from research.model.families import is_causal
+from research.model.random_tokens import random_token_ids
+from research.settings.config import RunConfig
+from research.system.errors import one_line
+from research.system.messages import logger
+
+NUM_TOKENS = (8, 5, 3)
+"""Number of tokens in each row."""
+WIDTH = 32
+"""Number of positions in a padded row."""
+TOLERANCE = 1e-2
+TOLERANCE_IN_HALF_PRECISION = 5e-2
+"""Accepted change of hidden states by padding, as a share of their change by different tokens. The tolerances are not
+0, because rounding depends on the shape of the batch."""
+
+
+class EncoderError(ValueError):
+    """An encoder has a fault that would make training or predictions wrong."""
+
+
+class EncoderCheck:
+    """Checks an encoder.
+
+    Args:
+        model: the model, on its training device, before parts of it are frozen.
+        accelerator: gives device and precision.
+        collator: the collator, which determines on which side rows are padded.
+        config: the settings.
+    """
+
+    def __init__(self, model: EncoderWithHead, accelerator: Accelerator, collator: Collator, config: RunConfig) -> None:
+        self._model = model
+        self._accelerator = accelerator
+        self._collator = collator
+        self._config = config
+        generator = torch.Generator().manual_seed(0)
+        longest = min(max(NUM_TOKENS), config.max_length)
+        self._ids = random_token_ids(model.encoder, len(NUM_TOKENS), longest, generator).to(accelerator.device)
+
+    def check(self) -> None:
+        """Check the encoder; called on every process, before the first step and before a checkpoint is loaded.
+
+        Parameters without a gradient are frozen, and join `EncoderWithHead.unused_parameters`.
+
+        Raises:
+            EncoderError: if the encoder has a fault that is not allowed; the message names the encoder and the fault.
+        """
+        with self._evaluation_mode():
+            with torch.no_grad():
+                self._check_padding()
+                self._check_first_token()
+            self._freeze_unused_parameters()
+
+    def _check_padding(self) -> None:
+        """Compare rows in a padded batch with the same rows alone.
+
+        Raises:
+            EncoderError: if they differ, unless --allow_padding_sensitive is set.
+        """
+        if (fault := self._find_padding_fault()) is None:
+            return
+        if not self._config.allow_padding_sensitive:
+            raise EncoderError(
+                f"The encoder {self._config.encoder} ({self._model.encoder.config.model_type}) {fault}. Predictions "
+                "would depend on the other rows of a batch. Choose a different encoder, or pass "
+                "--allow_padding_sensitive true to train anyway."
+            )
+        logger.warning(f"the encoder {self._config.encoder} {fault} (--allow_padding_sensitive).")
+
+    def _find_padding_fault(self) -> str | None:
+        """Return a phrase such as "depends on padding: ..."; None if there is no fault."""
+        width = min(WIDTH, self._config.max_length)
+        lengths = [min(length, self._ids.shape[1]) for length in NUM_TOKENS]
+        mask = torch.zeros(len(lengths), width, dtype=torch.long, device=self._ids.device)
+        ids = torch.full_like(mask, self._collator.padding_id)
+        for row, length in enumerate(lengths):
+            positions = slice(width - length, width) if self._collator.pads_left else slice(length)
+            ids[row, positions] = self._ids[row, :length]
+            mask[row, positions] = 1
+        padded = self._run(ids, mask)
+        change, scale = 0.0, 0.0
+        for row, length in enumerate(lengths):
+            try:
+                alone, different = (self._run(tokens) for tokens in self._row_and_different_row(row, length))
+            except Exception as error:
+                how = f"{type(error).__name__}: {one_line(error)}"
+                return f"depends on padding: it cannot read a row of {length} tokens without padding: {how}"
+            change = max(change, _difference(padded[row][mask[row].bool()], alone[0]))
+            scale = max(scale, _difference(alone, different))
+        is_exact = self._accelerator.mixed_precision == "no" and padded.dtype == torch.float32
+        if change <= (TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION) * scale:
+            return None
+        return f"depends on padding: it changes hidden states by up to {change:.2g}, different tokens by {scale:.2g}"
+
+    def _row_and_different_row(self, row: int, length: int) -> Sequence[Tensor]:
+        """Return the tokens of a row, and the same number of tokens of the first row in reverse order, [1, length]."""
+        return self._ids[row : row + 1, :length], self._ids[:1].flip(1)[:, :length]
+
+    def _check_first_token(self) -> None:
+        """Check whether the first token attends to the last one, as far as it is expected to.
+
+        Raises:
+            EncoderError: if it should, but does not.
+        """
+        row, width = self._ids[:1], self._ids.shape[1]
+        if width < 2:
+            return
+        changed = torch.cat([row[:, :-1], self._ids[1:2, -1:]], dim=1)
+        if torch.equal(row, changed):  # a tiny vocabulary
+            return
+        states, changed_states = self._run(row)[0], self._run(changed)[0]
+        change_of_first, change_of_last = (_difference(states[at], changed_states[at]) for at in (0, -1))
+        sees_last = change_of_first > 1e-6 * change_of_last
+        expected = not is_causal(self._model.encoder.config)
+        if expected and not sees_last:
+            raise EncoderError(
+                f"The first token does not attend to the other tokens in the encoder {self._config.encoder} "
+                f"({self._model.encoder.config.model_type}). If its family is causal, add it to "
+                "research.model.family_table.FAMILIES in a plugin; otherwise, its attention does not work on this "
+                "machine."
+            )
+
+    def _freeze_unused_parameters(self) -> None:
+        """Freeze parameters that get no gradient, and report them."""
+        model = self._model
+        with torch.enable_grad():
+            states = self._run(self._ids)
+        used = _parameters_behind(states)
+        unused = {
+            name: parameter
+            for name, parameter in model.encoder.named_parameters()
+            if parameter.requires_grad and parameter not in used
+        }
+        for parameter in unused.values():
+            parameter.requires_grad_(False)
+        model.unused_parameters |= set(unused.values())
+        frozen = [name for name, parameter in model.encoder.named_parameters() if parameter in model.unused_parameters]
+        if frozen:
+            names = f"{', '.join(frozen[:3])}{', ...' if len(frozen) > 3 else ''}"
+            logger.info(f"{len(frozen)} parameters of the encoder do not affect its output, and stay frozen: {names}.")
+
+    def _run(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the last hidden states, [batch, seq, hidden]."""
+        mask = torch.ones_like(ids) if mask is None else mask
+        types = {"token_type_ids": torch.zeros_like(ids)} if self._collator.has_types else {}
+        with self._accelerator.autocast():
+            states = self._model.run_encoder(ids, mask, **types, all_layers=False)
+        assert isinstance(states, Tensor)
+        return states
+
+    @contextlib.contextmanager
+    def _evaluation_mode(self) -> Iterator[None]:
+        """Return a context with the encoder in evaluation mode and fixed random numbers; both are restored on exit."""
+        device = self._accelerator.device
+        modes = {module: module.training for module in self._model.encoder.modules()}
+        self._model.encoder.eval()
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            yield
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _parameters_behind(output: Tensor) -> set[nn.Parameter]:
+    """Return the parameters that a tensor's gradient would reach, without computing gradients."""
+    found, visited, pending = set(), set(), [output.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in visited:
+            continue
+        visited.add(node)
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        pending += [following for following, _ in node.next_functions]
+    return found
+
+
+def _difference(first: Tensor, second: Tensor) -> float:
+    """Return the largest absolute difference between hidden states."""
+    return float((first.float() - second.float()).abs().max())

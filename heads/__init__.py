@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from heads.base import HEADS, EncoderSpec, Head, register_head
     from heads.cnn import CNNHead
     from heads.gru import GRUHead
+    from heads.last import LastHead
     from heads.last4 import Last4Head
+    from heads.latent import LatentHead
     from heads.linear import LinearHead
     from heads.lstm import LSTMHead
     from heads.max import MaxHead
     from heads.mean import MeanHead
+    from heads.mean_last import MeanLastHead
     from heads.mlp import MLPHead
     from heads.scalar_mix import ScalarMixHead
 
@@ -30,10 +33,13 @@ __all__ = [
     "Head",
     "LSTMHead",
     "Last4Head",
+    "LastHead",
+    "LatentHead",
     "LinearHead",
     "MLPHead",
     "MaxHead",
     "MeanHead",
+    "MeanLastHead",
     "ScalarMixHead",
     "register_head",
 ]
@@ -47,10 +53,13 @@ _MODULES = {
     "Head": "base",
     "LSTMHead": "lstm",
     "Last4Head": "last4",
+    "LastHead": "last",
+    "LatentHead": "latent",
     "LinearHead": "linear",
     "MLPHead": "mlp",
     "MaxHead": "max",
     "MeanHead": "mean",
+    "MeanLastHead": "mean_last",
     "ScalarMixHead": "scalar_mix",
     "register_head": "base",
 }

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
-from heads.checks import require_positive, require_probability
+from heads.checks import require_divisor, require_positive, require_probability
 from heads.masking import masked_softmax
 from heads.output_layer import OutputLayer
 
@@ -38,8 +38,7 @@ class AttentionHead(Head):
         super().__init__()
         require_probability(dropout=dropout)
         require_positive(num_queries=num_queries, num_heads=num_heads)
-        if encoder.hidden_size % num_heads:
-            raise ValueError(f"num_heads must divide the hidden size {encoder.hidden_size}; got {num_heads}.")
+        require_divisor(encoder.hidden_size, num_heads=num_heads)
         self.num_heads = num_heads
         self.key = nn.Linear(encoder.hidden_size, encoder.hidden_size)
         self.queries = nn.Parameter(torch.empty(num_queries, encoder.hidden_size))

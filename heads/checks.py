@@ -16,6 +16,20 @@ def require_positive(**sizes: int) -> None:
             raise ValueError(f"Expected {name} to be 1 or more; got {size}.")
 
 
+def require_divisor(size: int, **divisors: int) -> None:
+    """Check that counts divide the encoder's hidden size, as attention heads do.
+
+    Args:
+        size: the encoder's hidden size.
+        **divisors: the counts by name, at least 1.
+    Raises:
+        ValueError: if a count does not divide `size`.
+    """
+    for name, divisor in divisors.items():
+        if size % divisor:
+            raise ValueError(f"{name} must divide the hidden size {size}; got {divisor}.")
+
+
 def require_one_of(choices: Sequence[str], **options: str) -> None:
     """Check that values are among the allowed choices.
 

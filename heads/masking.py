@@ -14,14 +14,39 @@ def first_token(
     return take_one_per_row(hidden_states, attention_mask, attention_mask.argmax(dim=1))  # argmax finds the first 1
 
 
+def last_token(
+    hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return the hidden state of each row's last token; 0 for a row without tokens."""
+    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    return take_one_per_row(hidden_states, attention_mask, (attention_mask * positions).argmax(dim=1))
+
+
 def masked_mean(
     hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
     """Return the mean over tokens; 0 for a row without tokens."""
-    num_tokens = attention_mask.sum(dim=1, keepdim=True).clamp_min(1)  # [batch, 1]
+    return _weighted_mean(hidden_states, attention_mask)
+
+
+def position_weighted_mean(
+    hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return the mean over tokens, in which the i-th token has a weight proportional to i; 0 for a row without tokens.
+
+    The first token has i = 1. Padding does not count.
+    """
+    return _weighted_mean(hidden_states, attention_mask.cumsum(dim=1) * attention_mask)
+
+
+def _weighted_mean(
+    hidden_states: Float[Tensor, "batch seq hidden"], weights: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return the mean with weights that need not sum to 1; 0 for a row in which all weights are 0."""
+    total = weights.sum(dim=1, keepdim=True).clamp_min(1)  # [batch, 1]
     # Divide before summing: the sum over a long row may overflow float16.
-    weights = (attention_mask / num_tokens).to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
-    return (weights @ hidden_states).squeeze(1)
+    shares = (weights / total).to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
+    return (shares @ hidden_states).squeeze(1)
 
 
 def masked_max(

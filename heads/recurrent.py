@@ -9,7 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head
-from heads.masking import masked_max, masked_mean, reorder, reversed_token_order, take_one_per_row, token_order
+from heads.masking import (
+    first_token,
+    last_token,
+    masked_max,
+    masked_mean,
+    reorder,
+    reversed_token_order,
+    token_order,
+)
 from heads.output_layer import OutputLayer
 
 Pooling = Literal["last", "mean", "max"]
@@ -90,11 +98,8 @@ class RecurrentHead(Head):
         if self.pooling == "max":
             return masked_max(states, mask)
         forward_states, backward_states = states.chunk(2, dim=-1)
-        last = (mask.sum(dim=1) - 1).clamp_min(0)  # [batch]
-        first = torch.zeros_like(last)  # the backward network reads the first token last
-        return torch.cat(
-            [take_one_per_row(forward_states, mask, last), take_one_per_row(backward_states, mask, first)], dim=-1
-        )
+        # The backward network reads the first token last.
+        return torch.cat([last_token(forward_states, mask), first_token(backward_states, mask)], dim=-1)
 
 
 def _run(network: nn.Module, inputs: Float[Tensor, "batch seq features"]) -> Float[Tensor, "batch seq state_size"]:

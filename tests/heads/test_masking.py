@@ -7,9 +7,11 @@ import torch
 
 from heads.masking import (
     first_token,
+    last_token,
     masked_max,
     masked_mean,
     masked_softmax,
+    position_weighted_mean,
     reorder,
     reversed_token_order,
     take_one_per_row,
@@ -22,6 +24,17 @@ MASK = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0]])  # a row with padding between 
 
 def test_first_token_skips_padding() -> None:
     assert first_token(HIDDEN_STATES, MASK).tolist() == [[1.0], [0.0]]
+
+
+def test_last_token_skips_padding() -> None:
+    assert last_token(HIDDEN_STATES, MASK).tolist() == [[3.0], [0.0]]
+    assert last_token(HIDDEN_STATES, MASK.flip(1)).tolist() == [[7.0], [0.0]]
+    assert last_token(HIDDEN_STATES, torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1]])).tolist() == [[9.0], [8.0]]
+
+
+def test_position_weighted_mean_counts_tokens_only() -> None:
+    # The tokens 1 and 3 are the first and the second, wherever padding is.
+    assert position_weighted_mean(HIDDEN_STATES, MASK).tolist() == [[pytest.approx((1 * 1 + 2 * 3) / 3)], [0.0]]
 
 
 def test_masked_mean_ignores_padding() -> None:
@@ -75,3 +88,9 @@ def test_take_one_per_row_returns_zero_for_padding() -> None:
 def test_masked_mean_of_a_long_row_does_not_overflow_half_precision(dtype: torch.dtype) -> None:
     states = torch.full((1, 8192, 1), 20.0, dtype=dtype)  # the sum overflows float16
     assert masked_mean(states, torch.ones(1, 8192, dtype=torch.long)).item() == 20.0
+
+
+def test_position_weighted_mean_of_a_long_row_does_not_overflow_half_precision() -> None:
+    states = torch.full((1, 8192, 1), 20.0, dtype=torch.float16)
+    mean = position_weighted_mean(states, torch.ones(1, 8192, dtype=torch.long)).item()
+    assert mean == pytest.approx(20.0, rel=1e-2)  # the first weights are below float16's precision

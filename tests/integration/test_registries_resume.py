@@ -39,7 +39,14 @@ LABELS: dict[str, list[Any]] = {
     "regression": [0.25, 1.5],
 }
 """Labels by task. Rows have the first and the second label in turn."""
-VALUES = {"over": "60%", "class_weights": [1.0, 3.0], "pos_weight": "balanced", "metric": "accuracy", "start": 8}
+VALUES = {
+    "over": "60%",
+    "class_weights": [1.0, 3.0],
+    "pos_weight": "balanced",
+    "metric": "accuracy",
+    "start": 8,
+    "num_heads": 4,  # must divide the encoder's hidden size
+}
 """Values for options whose types do not determine a valid value."""
 import_plugins([PLUGIN])
 

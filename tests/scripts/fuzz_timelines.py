@@ -41,9 +41,12 @@ HEADS: tuple[Any, ...] = (
     {"name": "cnn", "num_filters": 4},
     {"name": "gru", "gru_size": 8},
     {"name": "lstm", "lstm_size": 8},
+    "last",
     "last4",
+    {"name": "latent", "num_latents": 4},
     "max",
     "mean",
+    "mean_last",
     {"name": "mlp", "dropout": 0.3},
     "scalar_mix",
 )

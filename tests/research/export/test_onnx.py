@@ -28,6 +28,9 @@ QUICK_TABLE = [
     ("gru", "roberta"),
     ("scalar_mix", "modernbert"),
     ("last4", "deberta-v2"),
+    ("latent", "distilbert"),
+    ("mean_last", "qwen2"),
+    ("last", "qwen2"),
     ("two_networks", "bert"),
 ]
 TEXTS = ["one good film", "bad", "two films, 5 good and 7 bad ones", "a film", "9 good, 1 bad"]

@@ -70,7 +70,7 @@ def load_parts(trial: Trial) -> tuple[Any, Any, Any, Any]:
     from research.data.batches.collate import Collator
     from research.data.batches.tokens import tokenize_splits
     from research.data.prepare.load import load_splits
-    from research.model.encoder_with_head import build_model
+    from research.model.build_model import build_model
     from research.model.encoders import load_tokenizer
     from research.system.messages import messages_muted
 

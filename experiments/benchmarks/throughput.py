@@ -252,7 +252,7 @@ def load_parts(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, A
     from research.data.batches.collate import Collator
     from research.data.batches.tokens import tokenize_splits
     from research.data.prepare.load import load_splits
-    from research.model.encoder_with_head import build_model
+    from research.model.build_model import build_model
     from research.model.encoders import load_tokenizer
     from research.settings.config import DataSettings, RunConfig
     from research.system.messages import messages_muted

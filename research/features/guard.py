@@ -15,6 +15,7 @@ from research.edits.rehearsal import Rehearsal
 from research.edits.timeline import Timeline, TimelineEntry, list_edits
 from research.features.cache import Layers
 from research.model.encoder_with_head import EncoderWithHead
+from research.model.families import is_causal
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.training.hook import Hook
@@ -84,13 +85,15 @@ class EncoderSnapshot:
     """The encoder's modules."""
     lengths: tuple[int, int]
     """Maximum length of inputs in training and in evaluations, in tokens."""
+    is_causal: bool
+    """Whether a token attends only to itself and to the tokens before it."""
 
     @classmethod
     def of(cls, run: Editable) -> EncoderSnapshot:
         """Return the current state of a run or a rehearsal."""
         encoder = run.encoder_with_head.encoder
         tensors = (*encoder.parameters(), *encoder.buffers())
-        return cls(tensors, _versions(tensors), tuple(encoder.modules()), _lengths(run))
+        return cls(tensors, _versions(tensors), tuple(encoder.modules()), _lengths(run), is_causal(encoder.config))
 
     def why_unusable_after_edits(self, run: Editable) -> str | None:
         """Return why the stored hidden states are no longer valid after edits; None if they are."""
@@ -100,6 +103,8 @@ class EncoderSnapshot:
             return "the encoder's structure changes"
         if _encoder_trains(run.encoder_with_head):
             return ENCODER_TRAINS
+        if is_causal(encoder.config) != self.is_causal:
+            return "the direction of attention changes"
         if _lengths(run) != self.lengths:
             return f"inputs are truncated to {run.collator.max_length} tokens instead of {self.lengths[0]}"
         return self.why_unusable(run.encoder_with_head)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 from transformers import PretrainedConfig
 
-from research.model.families import is_causal
+from research.model.families import is_causal_by_default
+from research.model.family_table import FAMILIES
 
 
 def set_bidirectional(
@@ -17,10 +18,17 @@ def set_bidirectional(
     first.
 
     Args:
-        config: the config of a causal encoder. Transformers' mask functions and the saved model read its `is_causal`.
+        config: the encoder's config. Transformers' mask functions and the saved model read its `is_causal`.
         encoder: the encoder, if it has been built.
         bidirectional: whether every token attends to all tokens.
+    Raises:
+        ValueError: if the encoder is not causal by default, or its code allows no other direction.
     """
+    family = config.model_type
+    if not is_causal_by_default(config):
+        raise ValueError(f"In encoders of the family '{family}', every token attends to all tokens anyway.")
+    if family in FAMILIES and FAMILIES[family].always_causal:
+        raise ValueError(f"The code of the family '{family}' cannot let a token attend to later tokens.")
     config.is_causal = not bidirectional
     if encoder is not None:
         attend_to_all_tokens(encoder, bidirectional=bidirectional)
@@ -31,8 +39,3 @@ def attend_to_all_tokens(encoder: nn.Module, *, bidirectional: bool = True) -> N
     for module in encoder.modules():
         if isinstance(getattr(module, "is_causal", None), bool):
             module.is_causal = not bidirectional  # type: ignore[assignment]
-
-
-def default_head(config: PretrainedConfig) -> str:
-    """Return the name of the head that a run has by default: `last` for a causal encoder, otherwise `linear`."""
-    return "last" if is_causal(config) else "linear"

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_encoder, load_encoder_config
-from research.model.families import is_causal, longest_input, set_dropout
+from research.model.families import longest_input, set_dropout
 from research.settings.config import Choice, RunConfig
 from research.system.errors import one_line
 from research.tasks.base import Task
@@ -29,12 +29,10 @@ def configure_encoder(config: RunConfig) -> PretrainedConfig:
     encoder_config = load_encoder_config(config.encoder)
     set_dropout(encoder_config, dropout=config.dropout, attention_dropout=config.attention_dropout)
     if config.bidirectional:
-        if not is_causal(encoder_config):
-            raise ValueError(
-                f"--bidirectional is for causal encoders; in {config.encoder} ({encoder_config.model_type}), every "
-                "token attends to all tokens anyway."
-            )
-        set_bidirectional(encoder_config)
+        try:
+            set_bidirectional(encoder_config)
+        except ValueError as error:
+            raise ValueError(f"--bidirectional is not possible with {config.encoder}. {error}") from None
     if config.attn_implementation is not None:
         encoder_config._attn_implementation = config.attn_implementation
     longest = longest_input(encoder_config)

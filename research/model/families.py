@@ -59,6 +59,12 @@ def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dr
             setattr(config, name, probability)
 
 
+def has_dropout(config: PretrainedConfig) -> bool:
+    """Return whether an encoder has dropout outside attention; True for an unknown family."""
+    family = FAMILIES.get(config.model_type)
+    return family is None or family.dropout != ()
+
+
 def _usual_names(kind: str, config: PretrainedConfig) -> list[str] | None:
     """Return the config fields of an unknown family that have the same name as in a known family; None if none has."""
     usual = dict.fromkeys(name for family in FAMILIES.values() for name in getattr(family, kind) or ())
@@ -94,12 +100,15 @@ def first_position(config: PretrainedConfig) -> int:
 
 
 def is_causal(config: PretrainedConfig) -> bool:
-    """Return whether each token of an encoder attends only to itself and to the tokens before it.
+    """Return whether each token of an encoder attends only to itself and to the tokens before it."""
+    return is_causal_by_default(config) and getattr(config, "is_causal", None) is not False  # see --bidirectional
+
+
+def is_causal_by_default(config: PretrainedConfig) -> bool:
+    """Return whether an encoder is causal unless it is made bidirectional.
 
     An unknown family is assumed to be causal if Transformers has language models of it but no masked language models.
     """
-    if getattr(config, "is_causal", None) is False:  # set by --bidirectional
-        return False
     family = FAMILIES.get(config.model_type)
     if family is not None and family.is_causal:
         return True

@@ -31,6 +31,8 @@ class Family:
     """How the positions of a row are numbered."""
     is_causal: bool = False
     """Whether a token attends only to itself and to the tokens before it."""
+    always_causal: bool = False
+    """Whether the code of a causal family cannot let a token attend to all tokens."""
     shares_layers: bool = False
     """Whether the list contains groups of layers that are run several times each (ALBERT)."""
     unused: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ _MAMBA = Family(
     attention_dropout=(),
     positions=Positions.RELATIVE,
     is_causal=True,
+    always_causal=True,
 )
 # The dropout of T5 covers attention weights, too.
 _T5 = Family(
@@ -163,7 +164,12 @@ FAMILIES: dict[str, Family] = {
     "glm4": _LLAMA,
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2,
-    "gpt_neo": replace(_GPT2, dropout=("resid_dropout", "embed_dropout"), attention_dropout=("attention_dropout",)),
+    "gpt_neo": replace(
+        _GPT2,
+        dropout=("resid_dropout", "embed_dropout"),
+        attention_dropout=("attention_dropout",),
+        always_causal=True,
+    ),
     "gpt_neox": replace(_HIDDEN_DROPOUT, embeddings=("embed_in",)),
     "gpt_oss": _LLAMA,
     "gptj": _GPT2,
@@ -187,6 +193,7 @@ FAMILIES: dict[str, Family] = {
         layers=("blocks",),
         dropout=(),
         attention_dropout=(),
+        always_causal=True,
     ),
     "nanochat": _LLAMA,
     "nemotron": _LLAMA,
@@ -194,7 +201,7 @@ FAMILIES: dict[str, Family] = {
     "olmo2": _LLAMA,
     "olmo3": _LLAMA,
     "olmoe": _LLAMA,
-    "openai-gpt": replace(_GPT2, embeddings=("tokens_embed", "positions_embed")),
+    "openai-gpt": replace(_GPT2, embeddings=("tokens_embed", "positions_embed"), always_causal=True),
     "opt": replace(
         _LLAMA,
         embeddings=("decoder.embed_tokens", "decoder.embed_positions", "decoder.project_in"),

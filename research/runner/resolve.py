@@ -16,8 +16,8 @@ from research.edits.builtin.adapters import PEFT
 from research.edits.timeline import parse_timeline
 from research.learning.objectives import OBJECTIVES, choose_objective
 from research.learning.schedules import SCHEDULES
-from research.model.bidirectional import default_head
-from research.model.build_model import configure_encoder
+from research.model.encoders import load_encoder_config
+from research.model.families import is_causal
 from research.records.trackers import check_trackers
 from research.runner.first_checks.check import check_times
 from research.settings.config import Choice, RunConfig
@@ -55,7 +55,7 @@ def resolve(config: RunConfig) -> RunConfig:
         choice = Choice.of(value, registry.kind)
         return complete_choice(registry, choice, supplied_parameters=supplied_parameters).to_yaml()
 
-    head = default_head(configure_encoder(config)) if config.head is None else config.head
+    head = _default_head(config) if config.head is None else config.head
     config = dataclasses.replace(
         config,
         head=complete(HEADS, head),
@@ -68,6 +68,12 @@ def resolve(config: RunConfig) -> RunConfig:
     )
     parse_timeline(config)  # raises an error if the timeline is invalid
     return config
+
+
+def _default_head(config: RunConfig) -> str:
+    """Return the head that reads the token that sees all tokens: the last one of a causal encoder."""
+    is_bidirectional = config.bidirectional or not is_causal(load_encoder_config(config.encoder))
+    return "linear" if is_bidirectional else "last"
 
 
 def check_compiler(config: RunConfig) -> None:

@@ -39,6 +39,7 @@ EDIT_CASES: dict[str, list[dict[str, Any]]] = {
     "drop_layers": [{"at": "4st", "drop_layers": "encoder.layer[0]"}],
     "set_objective": [{"at": "4st", "set_objective": {"name": "focal", "gamma": 1.0}}],
     "set_max_length": [{"at": "4st", "set_max_length": 12}],
+    "set_bidirectional": [{"at": "4st", "set_bidirectional": True}],
     "add_lora": [{"at": "4st", "add_lora": {"r": 2, "dropout": 0.1}}],
     "merge_lora": [{"at": "1st", "add_lora": {"r": 2}}, {"at": "4st", "merge_lora": True}],
 }

@@ -1,6 +1,7 @@
 """The edits that come with Midway; importing them registers them."""
 
 from research.edits.builtin.adapters import add_lora, merge_lora
+from research.edits.builtin.attention import set_bidirectional
 from research.edits.builtin.dropout import set_dropout
 from research.edits.builtin.freezing import freeze, unfreeze
 from research.edits.builtin.heads import replace_head
@@ -16,6 +17,7 @@ __all__ = [
     "reinitialize",
     "replace_head",
     "scale_lr",
+    "set_bidirectional",
     "set_dropout",
     "set_lr",
     "set_max_length",

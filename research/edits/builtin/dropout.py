@@ -41,7 +41,7 @@ def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
     # The encoder's config and the head's options each store a single probability, so they change only if `modules`
     # selects the whole encoder or head.
     selectors = set(as_list(modules))
-    if {"all", "encoder"} & selectors:
+    if {"all", "encoder"} & selectors and families.has_dropout(model.config.encoder):
         families.set_dropout(model.config.encoder, dropout=p, attention_dropout=None)
     if {"all", "head"} & selectors and "dropout" in model.config.head_options:
         model.config.head_options["dropout"] = p
@@ -65,6 +65,8 @@ def _find_dropout_in_encoder(model: EncoderWithHead) -> list[tuple[str, str]]:
     encoder once more, without weights and with a probability that occurs nowhere else.
     """
     config = copy.deepcopy(model.config.encoder)
+    if not families.has_dropout(config):
+        return []
     families.set_dropout(config, dropout=_MARKER, attention_dropout=None)
     with torch.device("meta"):
         marked = build_encoder(config)

@@ -87,7 +87,12 @@ def drop_layers(run: Editable, modules: str) -> None:
         layers = model.encoder.get_submodule(name)
         assert isinstance(layers, nn.ModuleList)
         parent, _, attribute = name.rpartition(".")
-        setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept_layers))
+        remaining = nn.ModuleList(layers[index] for index in kept_layers)
+        _renumber(remaining)
+        stack = model.encoder.get_submodule(parent)
+        setattr(stack, attribute, remaining)
+        if isinstance(getattr(stack, "n_layers", None), int):  # XLM's forward counts to it
+            stack.n_layers = len(remaining)  # type: ignore[assignment]
     if model.config.adapters is not None:
         model.config.adapters["targets"] = [
             new_names[target] for target in model.config.adapters["targets"] if target in new_names
@@ -98,6 +103,15 @@ def drop_layers(run: Editable, modules: str) -> None:
             for name, was_trainable in model.trainable_before_adapters.items()
             if name in new_names
         }
+
+
+def _renumber(layers: nn.ModuleList) -> None:
+    """Set the numbers that modules of the layers store, as in an encoder that is built with these layers."""
+    for number, layer in enumerate(layers):
+        for module in layer.modules():
+            for attribute in ("layer_idx", "layer_id"):
+                if isinstance(getattr(module, attribute, None), int):
+                    setattr(module, attribute, number)
 
 
 def _new_names(encoder: nn.Module, layers: Sequence[str], kept_layers: list[int]) -> dict[str, str]:

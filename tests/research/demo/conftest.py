@@ -10,7 +10,7 @@ import torch
 
 from research import RunConfig
 from research.inference.saved_model import SavedModel
-from research.model.encoder_with_head import build_model
+from research.model.build_model import build_model
 from research.model.encoders import load_tokenizer
 from research.model.input_settings import InputSettings
 from research.tasks.base import TASKS

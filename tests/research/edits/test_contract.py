@@ -27,14 +27,23 @@ EDIT_VALUES: dict[str, Any] = {
     "drop_layers": "encoder.layer[0]",
     "set_objective": "focal",
     "set_max_length": 16,
+    "set_bidirectional": True,
     "add_lora": {"r": 2},
     "merge_lora": True,
 }
 """A valid value for each edit, as in a timeline."""
-CANNOT_DROP = {"albert": "albert ", "modernbert": r"layers\.0\.attn_norm\.weight"}
+CAUSAL = ("gpt2", "llama")
+"""Families of decoders: set_bidirectional is refused in all others."""
+FAMILIES = (*FAMILY_NAMES, *CAUSAL, "bart", "t5", "xlm")
+CANNOT_DROP = {
+    "albert": "albert ",
+    "modernbert": r"layers\.0\.attn_norm\.weight",
+    "t5": r"block\.0\..*relative_attention_bias",
+}
 """Families whose first layer cannot be dropped, with a part of the error.
 
-ALBERT's layers share their weights. ModernBERT's first layer has no norm, so no other layer can take its place.
+ALBERT's layers share their weights. ModernBERT's first layer has no norm, and T5's has the positions of all layers, so
+that no other layer can take its place.
 """
 WITHOUT_GRADIENT = ("key.bias", "k_lin.bias", "attn.k.bias")
 """Suffixes of parameters whose exact gradient is 0: a bias of the keys does not change the attention weights."""
@@ -63,11 +72,15 @@ def test_contract_covers_every_built_in_edit() -> None:
 
 
 @pytest.mark.parametrize("name", EDIT_VALUES)
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_edited_model_trains_and_can_be_saved_and_loaded(
     start_rehearsal: StartRehearsal, tmp_path: Path, family: str, name: str
 ) -> None:
-    run = start_rehearsal(family)
+    run = start_rehearsal(family, "last" if family in CAUSAL else "linear")
+    if name == "set_bidirectional" and family not in CAUSAL:
+        with pytest.raises(EditError, match=f"'{family}'"):
+            edit(run, set_bidirectional=True)
+        return
     if name == "merge_lora":
         edit(run, add_lora={"r": 2})
     if name == "drop_layers" and family in CANNOT_DROP:
@@ -82,7 +95,7 @@ def test_edited_model_trains_and_can_be_saved_and_loaded(
     check_save_and_load(run, tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in EDIT_VALUES if name != "add_lora"])
+@pytest.mark.parametrize("name", [name for name in EDIT_VALUES if name not in ("add_lora", "set_bidirectional")])
 def test_model_with_adapters_can_be_edited_trained_saved_and_loaded(
     start_rehearsal: StartRehearsal, tmp_path: Path, name: str
 ) -> None:

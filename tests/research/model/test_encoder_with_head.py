@@ -15,7 +15,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import pipeline
 
 from heads.base import EncoderSpec, register_head
-from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_model
+from research.model.build_model import build_model
+from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_tokenizer, minilm
 from research.settings.config import RunConfig
 from research.tasks.regression import Regression

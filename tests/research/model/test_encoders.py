@@ -251,9 +251,10 @@ def test_load_refuses_an_incomplete_folder(
         load(str(encoder_folder))
 
 
-def test_load_encoder_config_sets_dropout(encoder_folder: Path) -> None:
-    config = load_encoder_config(str(encoder_folder), dropout=0.3, attention_dropout=0.0)
-    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.0)
+def test_load_encoder_uses_a_changed_config(encoder_folder: Path) -> None:
+    config = load_encoder_config(str(encoder_folder))
+    config.hidden_dropout_prob = 0.3
+    assert load_encoder(str(encoder_folder), config).config.hidden_dropout_prob == 0.3
     assert load_encoder_config(str(encoder_folder)).hidden_dropout_prob == 0.1
 
 
@@ -271,7 +272,10 @@ def test_load_encoder_refuses_a_model_with_a_head(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "t5"}, "encoder-decoder"),
+        ({"model_type": "canine"}, "'canine'.*padding"),
+        ({"model_type": "perceiver"}, "'perceiver'.*token ids"),
+        ({"model_type": "reformer"}, "'reformer'.*length"),
+        ({"model_type": "vit"}, "'vit'.*token ids"),
         ({"model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}, "Transformers .*'mine'"),
         ({"hidden_size": 32}, "Transformers .*'None'"),
         ({"model_type": "bert", "hidden_size": "wide"}, "hidden_size"),

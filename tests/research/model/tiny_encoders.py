@@ -10,6 +10,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from heads.base import EncoderSpec, Head, register_head
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+from tests.builders.tiny_families import tiny_family_config
 
 VOCABULARY_SIZE = 50
 PAD = 1
@@ -51,6 +52,8 @@ FAMILY_NAMES = sorted(CONFIG_FIELDS)
 
 def tiny_config(family: str, **changed: Any) -> PretrainedConfig:
     """Return the config of a tiny encoder; `changed` overrides some of its values."""
+    if family not in CONFIG_FIELDS:
+        return tiny_family_config(family, **changed)
     fields = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": PAD, "hidden_size": 32, **CONFIG_FIELDS[family], **changed}
     if family == "distilbert":
         del fields["hidden_size"]  # its field is named dim

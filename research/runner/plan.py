@@ -30,6 +30,7 @@ from research.learning.calibration import CalibrationRequest
 from research.learning.objectives import Objective, choose_objective, create_objective
 from research.model.encoder_with_head import EncoderWithHead, build_model
 from research.model.families import model_blocks
+from research.model.gradient_checkpointing import enable_gradient_checkpointing
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.times import Clock, parse_time
@@ -60,7 +61,7 @@ class Plan:
     timeline: Timeline
     """Planned edits."""
     outline: EncoderWithHead | None
-    """The initial model without weights; None if neither the settings nor the caller add hooks."""
+    """The initial model without weights; None if neither a hook nor a check needed it."""
 
     def create_rehearsal(self) -> Rehearsal:
         """Return the run's rehearsal. Call this only once, because the rehearsal changes the outline."""
@@ -105,7 +106,9 @@ def plan_run(
         max_steps=config.max_steps,
     )
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    outline = build_model(config, task, with_weights=False) if user_hooks else None
+    outline = build_model(config, task, with_weights=False) if user_hooks or config.gradient_checkpointing else None
+    if outline is not None and config.gradient_checkpointing:
+        enable_gradient_checkpointing(outline.encoder)  # raises an error if the encoder does not support it
     hook_entries = [] if outline is None else entries_planned_by_hooks(user_hooks, config, block_names(outline))
     timeline = resolve_timeline([*parse_timeline(config), *hook_entries], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:

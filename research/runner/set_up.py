@@ -17,9 +17,10 @@ from research.features.compute import use_features
 from research.features.guard import CachingDecision, decide_caching, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import create_schedule
-from research.model.encoder_with_head import build_model
+from research.model.encoder_with_head import EncoderWithHead, build_model
 from research.model.encoders import load_tokenizer, shadowed_folder_warning
 from research.model.families import model_blocks
+from research.model.gradient_checkpointing import enable_gradient_checkpointing
 from research.model.head_check import HeadCheck, PlannedHead
 from research.model.input_settings import InputSettings
 from research.model.saved_models import find_saved_model
@@ -29,6 +30,7 @@ from research.settings.config import RunConfig
 from research.system.messages import logger
 from research.system.seeds import derive_seed
 from research.system.waiting import WaitingMessage
+from research.tasks.base import Task
 from research.training.accelerator import fail_together
 from research.training.batches import Batches
 from research.training.checkpoint.find import StartCheckpoint
@@ -87,8 +89,7 @@ def set_up(
     schedule = create_schedule(config, plan.clock)
 
     set_seed(config.seed)
-    with WaitingMessage(f"Loading the encoder {config.encoder}"):
-        model = build_model(config, task)
+    model = _load_encoder_with_new_head(config, task)
     model.config.inputs = InputSettings(
         task.name, texts.text_columns, texts.label_columns, config.label_separator, tuple(config.cleaning)
     ).to_config()
@@ -130,3 +131,11 @@ def set_up(
     if caching_decision is not None:
         use_features(run, caching_decision, layers)
     return run
+
+
+def _load_encoder_with_new_head(config: RunConfig, task: Task) -> EncoderWithHead:
+    with WaitingMessage(f"Loading the encoder {config.encoder}"):
+        model = build_model(config, task)
+    if config.gradient_checkpointing:
+        enable_gradient_checkpointing(model.encoder)
+    return model

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from research.system.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,35 @@ class AdapterSettings:
 
 
 def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None:
-    """Add adapters to linear layers. New adapters do not change the outputs."""
+    """Add adapters to linear layers. New adapters do not change the outputs.
+
+    Raises:
+        ValueError: if PEFT does not support adapters in these layers of this encoder.
+    """
     from peft import LoraConfig, inject_adapter_in_model  # here, because importing it takes a second or two
 
-    inject_adapter_in_model(
-        LoraConfig(
-            target_modules=settings.targets, r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout
-        ),
-        encoder,
+    config = LoraConfig(
+        target_modules=settings.targets,
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        fan_in_fan_out=has_transposed_layers(encoder, settings.targets),
     )
+    with warnings.catch_warnings():
+        # The setting is for the whole encoder. PEFT corrects it, with a warning, for each layer of the other class.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+        try:
+            inject_adapter_in_model(config, encoder)
+        except (ValueError, NotImplementedError) as error:
+            raise ValueError(
+                f"PEFT cannot add these adapters to an encoder of the family '{encoder.config.model_type}': "
+                f"{one_line(error)}"
+            ) from error
+
+
+def has_transposed_layers(encoder: PreTrainedModel, targets: list[str]) -> bool:
+    """Return whether any of the named layers stores its weight transposed, as [in, out], like the layers of GPT-2."""
+    return any(isinstance(encoder.get_submodule(target), Conv1D) for target in targets)
 
 
 def merge_adapters(encoder: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_encoder, load_encoder_config
 from research.model.families import longest_input, set_dropout
+from research.model.gradient_checkpointing import enable_gradient_checkpointing
 from research.settings.config import Choice, RunConfig
 from research.system.errors import one_line
 from research.tasks.base import Task
@@ -50,7 +51,8 @@ def build_model(
     """Return a pretrained encoder with a new head. Pretrained weights are loaded only here.
 
     Args:
-        config: the final settings; uses head, truncation, pad_token and the settings of `configure_encoder`.
+        config: the final settings; uses head, truncation, pad_token, gradient_checkpointing and the settings of
+            `configure_encoder`.
         task: the task, which determines the outputs.
         vocabulary_size: number of tokens of the tokenizer, to which --pad_token may have added one.
         with_weights: whether to load the weights. If not, all parameters are on torch's `meta` device.
@@ -74,6 +76,8 @@ def build_model(
         )
         with contextlib.nullcontext() if with_weights else torch.device("meta"):
             model = EncoderWithHead(model_config, pretrained)
+    if config.gradient_checkpointing:
+        enable_gradient_checkpointing(model.encoder)
     if config.pad_token is not None and vocabulary_size is not None:
         embeddings = model.get_input_embeddings()
         assert isinstance(embeddings, nn.Embedding)

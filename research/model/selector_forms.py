@@ -8,6 +8,9 @@ import re
 from heads.registry import UnknownNameError
 
 Selector = list[str] | str
+Targets = list[str] | str
+"""Layers that get adapters, within the selected modules: `linear`, `attention`, or names (a list, or separated by
+commas). Names may be globs."""
 FORMS = (
     "all",
     "encoder",

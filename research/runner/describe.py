@@ -96,6 +96,7 @@ def out_of_memory_message(config: RunConfig) -> str:
     """Return a message that lists the settings to lower if a GPU runs out of memory."""
     return (
         f"The GPU ran out of memory. Lower --micro_batch_size (now {config.micro_batch_size}; the result stays the "
-        f"same) or --max_length (now {config.max_length}), or compute in 16 bits with --mixed_precision bf16 "
-        f"(now {config.mixed_precision})."
+        f"same) or --max_length (now {config.max_length}), compute in 16 bits with --mixed_precision bf16 (now "
+        f"{config.mixed_precision}), or keep fewer activations with --gradient_checkpointing true (now "
+        f"{str(config.gradient_checkpointing).lower()})."
     )

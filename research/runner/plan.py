@@ -62,7 +62,7 @@ class Plan:
     timeline: Timeline
     """Planned edits."""
     outline: EncoderWithHead | None
-    """The initial model without weights; None if neither the settings nor the caller add hooks."""
+    """The initial model without weights; None if neither a hook nor a check needed it."""
 
     def create_rehearsal(self) -> Rehearsal:
         """Return the run's rehearsal. Call this only once, because the rehearsal changes the outline."""
@@ -112,7 +112,9 @@ def plan_run(
         max_steps=config.max_steps,
     )
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
-    outline = build_model(config, task, vocabulary_size=len(tokenizer), with_weights=False) if user_hooks else None
+    # The outline also shows, before the weights are loaded, whether the encoder supports gradient checkpointing.
+    needs_outline = bool(user_hooks) or config.gradient_checkpointing
+    outline = build_model(config, task, vocabulary_size=len(tokenizer), with_weights=False) if needs_outline else None
     hook_entries = [] if outline is None else entries_planned_by_hooks(user_hooks, config, block_names(outline))
     timeline = resolve_timeline([*parse_timeline(config), *hook_entries], clock, smoke=config.smoke, parent=parent)
     for entry in timeline.conditional:

@@ -215,6 +215,9 @@ class TrainingSettings:
     """Examples per optimizer step, over all processes."""
     micro_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="examples")
     """Maximum number of examples that one process sends through the model at once."""
+    gradient_checkpointing: bool = setting(False, effect=Effect.ROUNDING)
+    """Keep only the inputs of the encoder's layers for the backward pass, which computes their activations again. This
+    saves memory and takes more time. The gradients are the same."""
     optimizer: Literal["adamw", "sgd"] = setting(
         "adamw", effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's optimizer state depends on it"
     )

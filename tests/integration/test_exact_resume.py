@@ -52,6 +52,7 @@ CASES = {
     "adapters": {"peft": "lora"},
     "sgd": {"optimizer": "sgd", "lr": 0.01},
     "micro-batches": {"micro_batch_size": 3},
+    "gradient checkpointing": {"gradient_checkpointing": True, "attention_dropout": 0.1},
 }
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Literal
-
-from torch import nn
 
 from heads.registry import Registry
 from research.edits.base import Editable, EditError, EditFunction, register_edit
+from research.model.adapter_targets import find_targets
 from research.model.adapters import AdapterSettings, inject_adapters, merge_adapters, name_without_adapters
-from research.model.encoder_with_head import EncoderWithHead
+from research.model.selector_forms import Targets
 from research.model.selectors import ADAPTER, select_modules
 
 PEFT: Registry[EditFunction] = Registry("peft")
@@ -26,7 +24,7 @@ def add_lora(
     r: int = 8,
     alpha: int = 16,
     dropout: float = 0.0,
-    targets: Literal["linear", "attention"] = "linear",
+    targets: Targets = "linear",
     freeze_base: bool = True,
 ) -> None:
     """Add low-rank adapters to linear layers of the encoder, with the PEFT library. The head gets no adapters.
@@ -38,7 +36,8 @@ def add_lora(
         r: rank of the adapters.
         alpha: scale of the adapters; their output is multiplied by alpha / r.
         dropout: dropout probability of the adapters' input.
-        targets: `linear` for all linear layers, `attention` for those in attention modules only.
+        targets: `linear` for all linear layers, `attention` for those in attention modules only, or names of linear
+            layers within the encoder, as a list or separated by commas. Globs such as `*.q_proj` are possible.
         freeze_base: whether to freeze the encoder's original parameters until the adapters are merged.
     """
     if r < 1 or alpha <= 0 or not 0 <= dropout < 1:
@@ -49,7 +48,8 @@ def add_lora(
     if model.config.adapters is not None:
         raise EditError("The encoder already has adapters. Merge them with merge_lora before adding new ones.")
     was_trainable = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
-    settings = AdapterSettings(_find_targets(model, modules, targets), r, alpha, dropout)
+    selected = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
+    settings = AdapterSettings(find_targets(model.encoder, selected, targets), r, alpha, dropout)
     inject_adapters(model.encoder, settings)
     model.config.adapters = asdict(settings)
     model.trainable_before_adapters = was_trainable
@@ -83,25 +83,3 @@ def merge_lora(run: Editable) -> None:
     for name, parameter in model.encoder.named_parameters():
         is_used = parameter not in model.unused_parameters
         parameter.requires_grad_(is_used if was_trainable is None else was_trainable[name])
-
-
-def _find_targets(model: EncoderWithHead, modules: str, kind: str) -> list[str]:
-    """Return the names, within the encoder, of the linear layers that get adapters.
-
-    Args:
-        model: the model.
-        modules: see `add_lora`.
-        kind: `linear` or `attention`; see `targets` of `add_lora`.
-    Raises:
-        EditError: if there are none in the selected modules.
-    """
-    selected = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
-    target_names = [
-        name
-        for name, module in model.encoder.named_modules()
-        # .att matches the names of attention modules, such as .attention in BERT and .attn in ModernBERT.
-        if name in selected and isinstance(module, nn.Linear) and (kind == "linear" or ".att" in name)
-    ]
-    if not target_names:
-        raise EditError(f"Expected linear layers for adapters in '{modules}' (targets: {kind}), found none.")
-    return target_names

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from heads.checks import require_one_of, require_positive, require_probability
-from research.model.selector_forms import Selector
+from research.model.selector_forms import Selector, Targets
 from research.settings.options import Option
 from research.settings.times import parse_time
 from research.tasks.metric_names import check_metric_name
 
-_TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector}
+_TYPES: dict[str, Any] = {"Any": Any, "Literal": Literal, "Selector": Selector, "Targets": Targets}
 """Types that annotations of options may use, by name; builtins may be used too."""
 _CHECKS = {
     check.__name__: check

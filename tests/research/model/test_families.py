@@ -11,7 +11,8 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
 from research.model.encoder_classes import build_encoder
-from research.model.families import FAMILIES, encoder_blocks, find_family, longest_input, model_blocks, set_dropout
+from research.model.families import encoder_blocks, find_family, longest_input, model_blocks, set_dropout
+from research.model.family_table import FAMILIES
 from tests.builders.tiny_families import TINY_FAMILIES, tiny_family_config, tiny_family_encoder
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch, tiny_config, tiny_model
 

@@ -69,6 +69,11 @@ def test_describe_result_points_to_the_predictions_of_unlabelled_splits() -> Non
 
 def test_out_of_memory_message_contains_settings_and_their_values() -> None:
     message = out_of_memory_message(RunConfig(micro_batch_size=7, max_length=99, mixed_precision="fp16"))
-    for flag, value in (("--micro_batch_size", "7"), ("--max_length", "99"), ("--mixed_precision", "fp16")):
+    for flag, value in (
+        ("--micro_batch_size", "7"),
+        ("--max_length", "99"),
+        ("--mixed_precision", "fp16"),
+        ("--gradient_checkpointing", "false"),
+    ):
         assert flag in message
         assert f"now {value}" in message

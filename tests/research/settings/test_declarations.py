@@ -23,8 +23,8 @@ EFFECTS = {
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
         quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
-    Effect.ROUNDING: """micro_batch_size compile compile_backend cache_features cache_dtype evaluation_batch_size
-        num_threads deterministic""",
+    Effect.ROUNDING: """micro_batch_size gradient_checkpointing compile compile_backend cache_features cache_dtype
+        evaluation_batch_size num_threads deterministic""",
     Effect.TEST: "calibrate thresholds",
     Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
         report profile""",
@@ -53,9 +53,9 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     ),
     "does not distinguish trials": (
         lambda declared: not declared.distinguishes_trials,
-        """plugin allow_padding_sensitive micro_batch_size compile compile_backend cache_features on_nonfinite
-        evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads deterministic
-        log_with log_every report profile dry_run print_config list traceback""",
+        """plugin allow_padding_sensitive micro_batch_size gradient_checkpointing compile compile_backend cache_features
+        on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads
+        deterministic log_with log_every report profile dry_run print_config list traceback""",
     ),
     "value names the arm": (lambda declared: declared.value_names_arm, "encoder head objective data schedule"),
     "flags replace a list": (lambda declared: declared.flags_replace_list, "cleaning log_with"),

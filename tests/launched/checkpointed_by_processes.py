@@ -1,0 +1,60 @@
+"""A script for test_gradient_checkpointing: trains through edits with and without gradient checkpointing.
+
+It is started with one process and with two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from typing import Any
+
+from tests.launched.cached_by_processes import LossRecorder
+from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+
+TIMELINE: list[dict[str, Any]] = [
+    {"at": "0%", "freeze": "encoder"},
+    {"at": "1st", "unfreeze": "encoder.layer"},  # the embeddings stay frozen
+    {"at": "2st", "replace_head": {"name": "lstm", "lstm_size": 4}},
+    {"at": "3st", "add_lora": {"r": 2, "dropout": 0.1}},
+    {"at": "5st", "merge_lora": True},
+    {"at": "6st", "drop_layers": "encoder.layer[0]", "reinitialize": "encoder.layer[-1]"},
+    {"at": "7st", "unfreeze": "encoder"},
+]
+
+
+def main() -> None:
+    """Train with and without gradient checkpointing; write the losses and a hash of the weights."""
+    arguments = script_parser().parse_args()
+    results: list[dict[str, Any]] = []
+    for gradient_checkpointing in (False, True):
+        losses = LossRecorder()
+        with tempfile.TemporaryDirectory() as folder:
+            run = prepare_run(
+                folder,
+                [losses],
+                encoder=arguments.encoder,
+                data=arguments.data,
+                dropout=0.1,
+                attention_dropout=0.1,
+                lr=0.01,
+                max_steps=9,
+                micro_batch_size=2,
+                mixed_precision="bf16",
+                timeline=TIMELINE,
+                gradient_checkpointing=gradient_checkpointing,
+            )
+            train_and_end(run)
+        weights = b"".join(p.detach().numpy().tobytes() for p in run.encoder_with_head.parameters())
+        results.append(
+            {
+                "losses": losses.values,
+                "hash": hashlib.sha256(weights).hexdigest(),
+                "checkpointing": run.encoder_with_head.encoder.is_gradient_checkpointing,
+            }
+        )
+    write_by_rank(arguments.output, results)
+
+
+if __name__ == "__main__":
+    main()

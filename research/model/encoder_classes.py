@@ -10,6 +10,7 @@ from transformers import AutoModel, AutoModelForTextEncoding, PretrainedConfig, 
 
 _UNSUPPORTED = {
     "canine": "their hidden states depend on padding, and their layers have sequences of different lengths",
+    "fnet": "they read no attention mask, so that their hidden states depend on padding",
     "reformer": "they train only on inputs of one fixed length",
 }
 """Why encoders of a family cannot be used."""
@@ -21,14 +22,13 @@ def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
     Args:
         config: the encoder's config, or the config of an encoder-decoder.
     """
+    encoder_class = _model_class(config)
     if config.is_encoder_decoder and not _has_text_encoder_class(config):
-        # The class is only known to a whole model, which costs nothing on the meta device.
+        # The encoder's class is only known to a whole model, which costs nothing on the meta device.
         with torch.device("meta"):
-            encoder_class: Any = type(AutoModel.from_config(config, trust_remote_code=False).get_encoder())
-        encoder: PreTrainedModel = encoder_class._from_config(config)
-        return encoder
-    built: PreTrainedModel = auto_class(config).from_config(config, trust_remote_code=False, **pooler_arguments(config))
-    return built
+            encoder_class = type(encoder_class._from_config(config).get_encoder())
+    encoder: PreTrainedModel = encoder_class._from_config(config, **pooler_arguments(config))
+    return encoder
 
 
 def hidden_size_of(config: PretrainedConfig) -> int:
@@ -64,6 +64,8 @@ def _has_text_encoder_class(config: PretrainedConfig) -> bool:
 
 def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
     """Return the arguments with which a model class adds no pooler, since no head uses one."""
+    if config.is_encoder_decoder and not _has_text_encoder_class(config):
+        return {}
     parameters = inspect.signature(_model_class(config)).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
 

@@ -101,7 +101,6 @@ FAMILIES: dict[str, Family] = {
     "esmc": _ROTARY_ENCODER,
     "eurobert": _ROTARY_ENCODER,
     "flaubert": _XLM,
-    "fnet": replace(_BERT, attention_dropout=()),
     "gte": _ROTARY_BERT,
     "ibert": _ROBERTA,
     "jina_embeddings_v3": _ROTARY_BERT,

@@ -84,7 +84,6 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "esmc": _BERT,
     "eurobert": _LLAMA,
     "flaubert": _XLM,
-    "fnet": {**_BERT, "tpu_short_seq_length": 32},
     "gte": _BERT,
     "ibert": _BERT,
     "jina_embeddings_v3": _BERT,

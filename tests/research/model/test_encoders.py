@@ -273,6 +273,7 @@ def test_load_encoder_refuses_a_model_with_a_head(tmp_path: Path) -> None:
     ("config", "message"),
     [
         ({"model_type": "canine"}, "'canine'.*padding"),
+        ({"model_type": "fnet"}, "'fnet'.*padding"),
         ({"model_type": "perceiver"}, "'perceiver'.*token ids"),
         ({"model_type": "reformer"}, "'reformer'.*length"),
         ({"model_type": "vit"}, "'vit'.*token ids"),

@@ -1,0 +1,77 @@
+"""Encoders are checked before they train: padding, direction of attention, parameters without a gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from research.data.batches.collate import Collator
+from research.model.encoder_check import EncoderCheck, EncoderError
+from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+from research.model.encoders import load_tokenizer
+from research.model.family_table import FAMILIES
+from research.settings.config import RunConfig
+from research.tasks.single_label import SingleLabel
+from tests.builders.tiny_families import tiny_family_config, tiny_family_encoder
+
+
+def check(family: str, *, encoder: Any = None, padding_side: str = "right", **settings: Any) -> EncoderWithHead:
+    """Check a tiny encoder, and return the model."""
+    encoder = tiny_family_encoder(family) if encoder is None else encoder
+    model = EncoderWithHead(EncoderWithHeadConfig(encoder=encoder.config, head="mean", num_labels=2), encoder)
+    tokenizer = load_tokenizer("minilm")
+    tokenizer.padding_side = padding_side
+    collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=40, truncation="head", pair=False)
+    config = RunConfig(max_length=40, mixed_precision="no", **settings)
+    EncoderCheck(model.train(), Accelerator(cpu=True), collator, config).check()
+    return model
+
+
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "roberta", "t5", "deberta-v2"])
+def test_encoders_that_ignore_padding_are_accepted(family: str, padding_side: str) -> None:
+    model = check(family, padding_side=padding_side)
+    assert all(module.training for module in model.encoder.modules())
+
+
+@pytest.mark.parametrize("family", ["convbert", "mobilebert", "nystromformer", "yoso"])
+def test_encoders_that_depend_on_padding_are_refused(family: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(EncoderError, match=rf"{family}.*padding.*--allow_padding_sensitive"):
+        check(family)
+    check(family, allow_padding_sensitive=True)
+    assert "depends on padding" in caplog.text
+
+
+def test_left_padding_is_refused_where_positions_count_from_the_left_end() -> None:
+    with pytest.raises(EncoderError, match=r"bart.*padding"):
+        check("bart", padding_side="left")
+    check("bart", padding_side="right")
+
+
+def test_encoder_whose_first_token_unexpectedly_sees_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "llama", dataclasses.replace(FAMILIES["llama"], is_causal=False))
+    with pytest.raises(EncoderError, match="first token"):
+        check("llama")
+
+
+def test_parameters_without_a_gradient_are_frozen_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = tiny_family_encoder("bert")
+    encoder.unused = torch.nn.Linear(2, 2)
+    with caplog.at_level("INFO"):
+        model = check("bert", encoder=encoder)
+    assert {name for name, value in model.named_parameters() if not value.requires_grad} == {
+        "encoder.unused.weight",
+        "encoder.unused.bias",
+    }
+    assert model.unused_parameters == set(encoder.unused.parameters())
+    assert "unused.weight" in caplog.text
+
+
+def test_declared_unused_parameters_are_frozen_in_a_new_model() -> None:
+    model = EncoderWithHead(EncoderWithHeadConfig(encoder=tiny_family_config("squeezebert"), head="mean", num_labels=2))
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert frozen == {"encoder.pooler.dense.weight", "encoder.pooler.dense.bias"}

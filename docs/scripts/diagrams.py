@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 SUMMARIES = {
     "scripts": "command lines",
+    "soups": "averages of trained models",
     "studies": "many runs, compared",
     "export": "models for other programs",
     "demo": "a page to try a model",

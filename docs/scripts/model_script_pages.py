@@ -12,6 +12,7 @@ from research.inference.evaluate import EvaluateSettings
 from research.inference.predict_settings import PredictSettings
 from research.runner.calibrate import CalibrateSettings
 from research.settings.model_scripts import ModelScriptSettings
+from research.soups.settings import SoupSettings
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ MODEL_SCRIPTS = {
     ),
     "predict": ModelScript(
         "`predict.py` [predicts labels for a file](../how-to/predict-a-csv.md) with a trained model.", PredictSettings
+    ),
+    "soup": ModelScript(
+        "`soup.py` [averages the weights of trained models](../how-to/average-weights.md).", SoupSettings
     ),
 }
 """The scripts by their names, which are also the names of their pages."""

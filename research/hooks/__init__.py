@@ -10,6 +10,7 @@ from research.hooks.length_warmup import LengthWarmup
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.loss_spike_guard import LossSpikeGuard
 from research.hooks.profiling import Profiling
+from research.hooks.swa import StochasticWeightAveraging
 from research.training.hook import HOOKS, Hook, register_hook
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "MetricsLog",
     "Profiling",
     "Progress",
+    "StochasticWeightAveraging",
     "register_hook",
 ]

@@ -40,9 +40,14 @@ def output_folder(output: str | None, model_folder: Path, data: str, split: str 
     return run / EVALUATIONS / (name if split is None else f"{name}-{split}")
 
 
-def check_output(folder: Path, *, overwrite: bool) -> None:
+def check_output(folder: Path, *, overwrite: bool, marker: str = EVALUATION, kind: str = "evaluation") -> None:
     """Check that the results may be written to a folder.
 
+    Args:
+        folder: the folder.
+        overwrite: whether earlier results in it may be replaced.
+        marker: file that marks a folder as results of this kind.
+        kind: what results of this kind are called.
     Raises:
         ValueError: if the folder exists and `overwrite` is not set, if it contains something else, or if it cannot be
             written.
@@ -51,6 +56,8 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(folder):
         return
     if not overwrite:
-        raise ValueError(f"{folder} exists. Choose another --output, or replace that evaluation with --overwrite.")
-    if not folder.is_dir() or (os.listdir(folder) and not (folder / EVALUATION).exists()):
-        raise ValueError(f"{folder} is not an evaluation, so --overwrite does not replace it. Choose another --output.")
+        raise ValueError(f"{folder} exists. Choose another --output, or replace that {kind} with --overwrite.")
+    if not folder.is_dir() or (os.listdir(folder) and not (folder / marker).exists()):
+        raise ValueError(
+            f"{folder} is not an earlier {kind}, so --overwrite does not replace it. Choose another --output."
+        )

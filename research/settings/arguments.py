@@ -41,16 +41,19 @@ def read_flags(
         flag_types: the type of each flag by name.
         with_options: flags that may have an option after a dot.
         with_several_values: flags that take all values up to the next flag.
-        positional: flag to which the first argument belongs if it is not a flag itself.
+        positional: flag to which the first argument belongs if it is not a flag itself; all arguments up to the first
+            flag if it is one of `with_several_values`.
     Raises:
         UnknownNameError: if a flag is unknown.
         ValueError: if a flag has no value, or a value has no flag.
     """
     flags: list[Flag] = []
     position = 0
-    if positional is not None and arguments and not arguments[0].startswith("-"):
-        flags.append(Flag(positional, None, arguments[0]))
-        position = 1
+    num_positional = 0 if positional is None else len(arguments) if positional in with_several_values else 1
+    while position < min(num_positional, len(arguments)) and not arguments[position].startswith("-"):
+        assert positional is not None
+        flags.append(Flag(positional, None, arguments[position]))
+        position += 1
     while position < len(arguments):
         argument = arguments[position]
         position += 1

@@ -46,7 +46,9 @@ class ModelCommand(Generic[Settings]):
         return self.settings.traceback
 
 
-def model_program(script: str, launcher: str, description: str, group: type[ModelScriptSettings]) -> Program:
+def model_program(
+    script: str, launcher: str, description: str, group: type[ModelScriptSettings], *, models: str = "RUN"
+) -> Program:
     """Return the command-line interface of a script that uses a trained model.
 
     Args:
@@ -54,9 +56,10 @@ def model_program(script: str, launcher: str, description: str, group: type[Mode
         launcher: command that starts it, such as `python experiments/predict.py`.
         description: description in the help.
         group: the dataclass of its settings.
+        models: the first arguments, for the usage line.
     """
     required = [f" --{name} ..." for name in _required(group) if name != "run"]
-    usage = f"{launcher} RUN{''.join(required)} [--setting value ...]"
+    usage = f"{launcher} {models}{''.join(required)} [--setting value ...]"
     return Program(script, usage, description, (group,), takes_run_settings=False, positional="run")
 
 

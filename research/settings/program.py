@@ -33,7 +33,8 @@ class Program:
     takes_run_settings: bool = True
     """Whether the script accepts recipes and the settings of a run."""
     positional: str | None = None
-    """Setting of the script to which the first argument belongs if it is not a flag."""
+    """Setting of the script to which the first argument belongs if it is not a flag; if the setting takes several
+    values, all arguments up to the first flag."""
 
     @functools.cached_property
     def flag_types(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ HOOK_CASES: dict[str, dict[str, Any]] = {
     "gradual_unfreezing": {"hook": [{"name": "gradual_unfreezing", "over": "60%"}]},
     "length_warmup": {"hook": [{"name": "length_warmup", "start": 8, "over": "60%"}]},
     "loss_spike_guard": {"hook": [{"name": "loss_spike_guard", "window": 2, "threshold": 0.01, "max_skips": 9}]},
+    "swa": {"hook": [{"name": "swa", "start": "2st", "every": "2st"}], "best_metric": "loss"},
 }
 EDIT_CASES: dict[str, list[dict[str, Any]]] = {
     "freeze": [{"at": "4st", "freeze": "encoder"}],

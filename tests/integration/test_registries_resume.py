@@ -40,7 +40,6 @@ LABELS: dict[str, list[Any]] = {
 }
 """Labels by task. Rows have the first and the second label in turn."""
 VALUES = {
-    "over": "60%",
     "class_weights": [1.0, 3.0],
     "pos_weight": "balanced",
     "metric": "accuracy",
@@ -72,6 +71,8 @@ class Case:
 
 def make_non_default_value(option: Option) -> Any:
     """Return a value that differs from the default. A default of 0.0, infinity or NaN is returned unchanged."""
+    if isinstance(option.default, str) and option.default.endswith("%"):  # a time
+        return "60%"
     if option.name in VALUES:
         return VALUES[option.name]
     if typing.get_origin(option.type) is typing.Literal:

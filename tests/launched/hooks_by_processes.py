@@ -22,6 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gradual_unfreezing": {"hook": [{"name": "gradual_unfreezing", "over": "6st"}]},
     "length_warmup": {"hook": [{"name": "length_warmup", "start": 8, "num_stages": 2}]},
     "loss_spike_guard": {"hook": [{"name": "loss_spike_guard", "window": 2, "threshold": 0.1}]},
+    "swa": {"hook": [{"name": "swa", "start": "4st", "every": "2st"}], "evaluate_every": "2st"},
 }
 """Settings of each run, by the name of its hook. The unit `st` is steps: `2st` is two steps."""
 

@@ -60,6 +60,7 @@ SCHEDULES: tuple[Any, ...] = (
 )
 HOOKS: tuple[Any, ...] = (
     "ema",
+    {"name": "swa", "start": "25%", "every": "2st"},
     "fgm",
     {"name": "loss_spike_guard", "window": 2, "threshold": 0.5, "max_skips": 99},
     {"name": "length_warmup", "start": 8, "over": "60%"},

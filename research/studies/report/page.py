@@ -12,12 +12,12 @@ from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_cont
 from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
-from research.studies.report.results import results_csv
+from research.studies.report.results import RESULTS, results_csv
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_rows import SCOPE
 from research.system.durable import write_text
 
-REPORT, MARKDOWN, RESULTS = "report.html", "report.md", "results.csv"
+REPORT, MARKDOWN = "report.html", "report.md"
 
 
 def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
+from heads.registry import UnknownNameError, describe_unknown
 from research.report.rendering import as_yaml
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.plain_text import for_csv
 
+RESULTS = "results.csv"
+"""Name of the file."""
 COPIED_VALUES = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
 """Values of result.json that results.csv contains in addition to the metrics."""
 
@@ -33,6 +37,29 @@ def results_csv(study: StudyOutcomes) -> str:
         row |= {name: result[name] for name in COPIED_VALUES if name in result}
         writer.writerow({name: for_csv(value) for name, value in (row | {"error": outcome.error or ""}).items()})
     return text.getvalue()
+
+
+def read_finished_ids(directory: Path, arm: str) -> list[str]:
+    """Return the ids of the finished trials of one arm, from the results.csv of a study.
+
+    Args:
+        directory: directory of the study.
+        arm: name of the arm.
+    Raises:
+        ValueError: if the study has no results, no such arm, or no finished trial of it.
+    """
+    path = directory / RESULTS
+    if not path.is_file():
+        raise ValueError(f"There is no {path}. Expected the directory of a finished study.")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    if for_csv(arm) not in arms:
+        raise UnknownNameError(describe_unknown("arm", arm, arms, listed_as="Arms of the study"))
+    ids = [row["id"] for row in rows if row["arm"] == for_csv(arm) and row["state"] == "finished"]
+    if not ids:
+        raise ValueError(f"No trial of the arm '{arm}' in {directory} is finished.")
+    return ids
 
 
 def flat_metrics(outcome: Outcome) -> dict[str, Any]:

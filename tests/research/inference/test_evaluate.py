@@ -158,7 +158,7 @@ def test_command_line_refuses_bad_input_in_one_line(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     arguments = (trained_run, "--data", new, "--output", tmp_path / "other", "--overwrite", "true")
-    assert "not an evaluation" in error(*arguments)
+    assert "not an earlier evaluation" in error(*arguments)
     assert "Unknown encoding" in error(trained_run, "--data", new, "--encoding", "klingon")
     assert "new.csv is not a folder" in error(trained_run, "--data", new, "--output", new / "out")
     exported = shutil.copytree(trained_run / "model", tmp_path / "exported")

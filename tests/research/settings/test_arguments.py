@@ -50,6 +50,17 @@ def test_read_flags_returns_names_options_and_values(
     assert read_as_tuples(*arguments) == flags
 
 
+def test_read_flags_gives_leading_arguments_to_the_positional_flag() -> None:
+    flags = read_flags(["1", "--quick"], FLAG_TYPES, positional="lr")
+    assert [str(flag) for flag in flags] == ["--lr=1", "--quick=true"]
+    several = ("grid",)
+    flags = read_flags(["a=1", "b=2", "--lr", "1"], FLAG_TYPES, with_several_values=several, positional="grid")
+    assert [str(flag) for flag in flags] == ["--grid=a=1", "--grid=b=2", "--lr=1"]
+    assert read_flags(["--quick"], FLAG_TYPES, with_several_values=several, positional="grid")[0].name == "quick"
+    with pytest.raises(ValueError, match="'2'"):
+        read_flags(["1", "2"], FLAG_TYPES, positional="lr")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -1,0 +1,1 @@
+"""Model soups: one model from the averaged weights of several."""

@@ -63,7 +63,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
             Neural Networks). `EncoderWithHead.set_temperature` has applied it to `logit_scale` and `logit_shift`.
         thresholds: for a multi-label model, the probability above which each label is predicted; None means 0.5.
         special_tokens: in an exported model, how many special tokens are around the texts of a row (see
-            `research.export.exported_code.truncation.truncate`); otherwise None.
+            `research.export.exported_code.truncation.truncate`), and the `template` that its tokenizer adds; otherwise
+            None.
         output_units: in exported adapters, the values of `logit_shift` and `logit_scale`, which PEFT does not save;
             otherwise None.
         model_format: version of the saved model, MODEL_FORMAT.

@@ -32,6 +32,7 @@ from research.model.encoder_with_head import EncoderWithHead, build_model
 from research.model.families import model_blocks
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
+from research.settings.template import parse_template
 from research.settings.times import Clock, parse_time
 from research.system.user_code import describe_location
 from research.tasks.base import Task
@@ -95,8 +96,16 @@ def plan_run(
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
     if request is not None:
         request.check(task, "calibrate")
+    template = parse_template(config.template)
+    if template is not None:
+        template.check_fields(pair=texts.has_pairs)
     collator = Collator(
-        tokenizer, task, max_length=config.max_length, truncation=config.truncation, pair=texts.has_pairs
+        tokenizer,
+        task,
+        max_length=config.max_length,
+        truncation=config.truncation,
+        pair=texts.has_pairs,
+        template=template,
     )
     clock = Clock.of_run(
         num_examples=len(texts.train),

@@ -52,11 +52,14 @@ def measure(gradient_checkpointing: bool, num_rows: int, num_tokens: int) -> dic
     import torch
 
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
-    from research.model.encoders import load_encoder
+    from research.model.encoders import load_encoder, load_encoder_config
+    from research.model.families import set_dropout
     from research.model.gradient_checkpointing import enable_gradient_checkpointing
 
     torch.manual_seed(0)
-    encoder = load_encoder("minilm", attention_dropout=0.0)
+    config = load_encoder_config("minilm")
+    set_dropout(config, dropout=None, attention_dropout=0.0)
+    encoder = load_encoder("minilm", config)
     model = EncoderWithHead(EncoderWithHeadConfig(encoder=encoder.config, problem_type=PROBLEM), encoder).train()
     if gradient_checkpointing:
         enable_gradient_checkpointing(model.encoder)

@@ -10,6 +10,7 @@ import yaml
 from research.inference.saved_model import SavedModel
 from research.settings.run_files import CONFIG
 from research.system.paths import without_folders
+from research.system.plain_text import for_message
 
 
 def model_name(saved: SavedModel) -> str:
@@ -24,8 +25,9 @@ def describe_model(saved: SavedModel) -> list[tuple[str, str]]:
     """
     assert saved.model.config.encoder is not None
     facts = [("head", saved.model.config.head), ("encoder", saved.model.config.encoder.model_type)]
+    template = [] if saved.template is None else [("template", for_message(saved.template, 200))]
     if saved.run is None:
-        return facts
+        return facts + template
     settings: dict[str, Any] = yaml.safe_load((saved.run / CONFIG).read_text(encoding="utf-8"))
     facts[1] = ("encoder", without_folders(settings["encoder"]))
     facts.append(("data", without_folders(settings["data"])))
@@ -33,4 +35,4 @@ def describe_model(saved: SavedModel) -> list[tuple[str, str]]:
     value = saved.metrics.get("test", {}).get(metric, math.nan)
     if not math.isnan(value):
         facts.append((f"test {metric.replace('_', ' ')}", f"{value:.4f}"))
-    return facts
+    return facts + template

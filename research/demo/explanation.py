@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from research.data.batches.tokens import put_spaces_before, spaces_before_texts
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import errors_attributed_to_head
 from research.system.user_code import describe_location
@@ -47,14 +48,16 @@ class Explanation:
     texts: tuple[ExplainedText, ...]
     """The text, or both texts of a pair."""
     is_attention: bool
-    """Whether scores are the head's weights of the tokens, which sum to 1 over the tokens and the special tokens.
-    Otherwise, they are gradient x input, and a positive score speaks for the output."""
+    """Whether scores are the head's weights of the tokens, which sum to 1 over the tokens, the special tokens and the
+    template. Otherwise, they are gradient x input, and a positive score speaks for the output."""
     output: int
     """Index of the output that gradient x input explains: the one with the highest probability."""
     special_score: float
-    """Sum of the scores of the special tokens."""
+    """Sum of the scores of the special tokens and the template."""
     has_positions: bool
     """Whether the tokenizer gives the positions of tokens in the text."""
+    has_template: bool
+    """Whether the texts are in a template."""
 
 
 def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
@@ -72,7 +75,8 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
     Raises:
         ValueError: if the head's token weights have the wrong shape.
     """
-    tokenized = [_tokenize(saved.tokenizer, text) for text in texts]
+    spaces = spaces_before_texts(saved.inputs.parsed_template)
+    tokenized = [_tokenize(saved.tokenizer, text, before) for text, before in zip(texts, spaces, strict=False)]
     columns: dict[str, list[Any]] = {
         name: [text.ids] for name, text in zip(("input_ids", "pair_ids"), tokenized, strict=False)
     }
@@ -91,6 +95,7 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
         output=output,
         special_score=float(scores.sum() - sum(scores[part].sum() for _, part in places)),
         has_positions=saved.tokenizer.is_fast,
+        has_template=saved.template is not None,
     )
 
 
@@ -103,14 +108,19 @@ class _TokenizedText:
     spans: list[tuple[int, int]]
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> _TokenizedText:
+def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str, spaces: str) -> _TokenizedText:
     """Tokenize a text as `tokenize_texts` does, with the character positions of the tokens."""
     encoded = tokenizer(
-        text, add_special_tokens=False, truncation=False, return_offsets_mapping=tokenizer.is_fast, verbose=False
+        put_spaces_before(text, spaces),
+        add_special_tokens=False,
+        truncation=False,
+        return_offsets_mapping=tokenizer.is_fast,
+        verbose=False,
     )
     ids: list[int] = encoded["input_ids"]
     if tokenizer.is_fast:
-        return _TokenizedText(text, ids, encoded["offset_mapping"])
+        offsets = [[max(0, position - len(spaces)) for position in span] for span in encoded["offset_mapping"]]
+        return _TokenizedText(text, ids, [(start, stop) for start, stop in offsets])
     spans, stop = [], -1
     tokens = tokenizer.convert_ids_to_tokens(ids)
     for token in tokens:

@@ -149,7 +149,8 @@ def _legend(explanation: Explanation, task: Task) -> Iterable[Markup]:
         yield item.format("truncated", f"truncated: the model sees {num_kept:,} of {len(tokens):,} tokens")
     note = Markup("<li>{}</li>")
     if explanation.is_attention:
-        yield note.format(f"{explanation.special_score:.0%} of the weight is on special tokens, which are not shown")
+        what = "special tokens and the template" if explanation.has_template else "special tokens"
+        yield note.format(f"{explanation.special_score:.0%} of the weight is on {what}, which are not shown")
     if not explanation.has_positions:
         yield note.format("tokens instead of the text, because the tokenizer gives no positions in the text")
 

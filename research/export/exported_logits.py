@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from research.data.batches.special_tokens import find_special_tokens
-from research.data.batches.tokens import tokenize_texts
+from research.data.batches.tokens import spaces_before_texts, tokenize_texts
 from research.export.isolated_process import BASE, run_isolated
 from research.inference.saved_model import SavedModel
 from research.inference.scorer import Scorer
@@ -51,7 +50,7 @@ def check_pipeline(
         ValueError: if the folder does not load, or the logits differ by more than TOLERANCE.
     """
     config = saved.model.config
-    longest = config.max_input_length - len(find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs))
+    longest = config.max_input_length - len(saved.collator.special_tokens)
     num_tokens = {*_NUM_TOKENS, longest, longest + 1, 2 * config.max_input_length + 5}
     if is_native and config.truncation == "head_tail":
         # Only texts that are not truncated, because a tokenizer alone cannot keep both ends of a text.
@@ -120,29 +119,31 @@ def sample_rows(saved: SavedModel, num_tokens: Sequence[int]) -> list[tuple[str,
 
     Args:
         saved: the trained model.
-        num_tokens: length of each row in tokens, without special tokens. No row is longer, and a row is shorter only
-            if one more character would make it too long.
+        num_tokens: length of each row in tokens, without special tokens and template. No row is longer, and a row is
+            shorter only if one more character would make it too long.
     """
     generator = np.random.default_rng(0)
     tokenizer = saved.tokenizer
     vocabulary = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
 
-    def sample(length: int) -> str:
+    spaces = spaces_before_texts(saved.inputs.parsed_template)
+
+    def sample(length: int, spaces: str) -> str:
         # The text of random tokens may be tokenized into more or fewer tokens, so its tokens are counted.
         text = str(tokenizer.decode(generator.choice(vocabulary, 2 * length)))
         stops = range(len(text) + 1)
-        return text[: bisect_right(stops, length, key=lambda stop: _count_tokens(saved, text[:stop])) - 1]
+        return text[: bisect_right(stops, length, key=lambda stop: _count_tokens(saved, text[:stop], spaces)) - 1]
 
     if saved.inputs.has_pairs:
-        pairs = [(sample(number // 3), sample(number - number // 3)) for number in num_tokens]
+        pairs = [(sample(number // 3, spaces[0]), sample(number - number // 3, spaces[1])) for number in num_tokens]
         return [pair for pair in pairs if pair[1]]
-    rows: list[tuple[str, ...]] = [(text,) for text in map(sample, num_tokens) if text]
-    return [*rows, ("",)] if len(find_special_tokens(tokenizer, pair=False)) else rows
+    rows: list[tuple[str, ...]] = [(text,) for number in num_tokens if (text := sample(number, spaces[0]))]
+    return [*rows, ("",)] if len(saved.collator.special_tokens) else rows
 
 
-def _count_tokens(saved: SavedModel, text: str) -> int:
-    """Return the number of tokens of a text, without special tokens."""
-    return len(tokenize_texts(saved.tokenizer, [text])[0])
+def _count_tokens(saved: SavedModel, text: str, spaces: str) -> int:
+    """Return the number of tokens of a text with a template's spaces in front of it, without special tokens."""
+    return len(tokenize_texts(saved.tokenizer, [text], spaces)[0])
 
 
 def compute_logits(saved: SavedModel, model: EncoderWithHead, rows: Sequence[tuple[str, ...]]) -> Floats:

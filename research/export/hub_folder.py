@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from research.data.batches.special_tokens import find_special_tokens
 from research.data.prepare.cleaning import CLEANING
 from research.export.isolated_process import further_distributions
 from research.export.source_files import SourceFiles
+from research.export.template_tokenizer import build_template_tokenizer
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.system.paths import without_folders
@@ -48,14 +50,23 @@ def save_weights(model: PreTrainedModel, folder: Path) -> None:
 
 
 def write_tokenizer(saved: SavedModel, folder: Path) -> None:
-    """Write the tokenizer with the model's maximum length and side of truncation."""
-    tokenizer = copy.deepcopy(saved.tokenizer)
+    """Write the tokenizer with the model's template, maximum length and side of truncation.
+
+    Raises:
+        ValueError: if the tokenizer cannot add the template by itself.
+    """
+    tokenizer = copy.deepcopy(saved.tokenizer) if saved.inputs.template is None else build_template_tokenizer(saved)
     tokenizer.model_max_length = saved.model.config.max_input_length
     side = "left" if saved.model.config.truncation == "tail" else "right"
     # save_pretrained writes these attributes only if they are among the arguments of the tokenizer's constructor.
     tokenizer.init_kwargs.update(truncation_side=side, padding_side=tokenizer.padding_side)
     tokenizer.truncation_side = side
     tokenizer.save_pretrained(folder)
+
+
+def exported_inputs(saved: SavedModel) -> dict[str, Any]:
+    """Return the input settings of an exported model: without a template, because its tokenizer adds it."""
+    return dataclasses.replace(saved.inputs, template=None).to_config()
 
 
 def write_config(
@@ -76,7 +87,8 @@ def write_config(
     config.adapters = None  # the code of the exported model has no adapters
     config.output_units = output_units
     config.first_position = model.first_position
-    special = find_special_tokens(saved.tokenizer, pair=saved.inputs.has_pairs)
+    config.inputs = exported_inputs(saved)
+    special = saved.collator.special_tokens
     if saved.inputs.has_pairs and not special.between:
         raise ValueError(
             "Cannot export a model of pairs whose tokenizer puts no special token between the texts: the exported "
@@ -86,6 +98,7 @@ def write_config(
         "prefix": len(special.prefix),
         "between": list(special.between),
         "suffix": len(special.suffix),
+        "template": saved.template,
     }
     encoder = config.encoder
     assert encoder is not None

@@ -12,12 +12,14 @@ import yaml
 from research.data.prepare.cleaning import CLEANING
 from research.export.card_metadata import CardFacts, card_metadata
 from research.export.metric_intervals import NUM_RESAMPLES
+from research.export.template_tokenizer import has_spaces_in_normalizer
 from research.settings.config import RunConfig
 from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.run_files import BEST
 from research.statistics.bootstrap import CONFIDENCE
 from research.system.durable import format_bytes
 from research.system.paths import without_folders
+from research.system.plain_text import markdown_code
 
 CARD = "README.md"
 PLACEHOLDER = "path/to/this/folder"
@@ -78,8 +80,11 @@ def _usage(facts: CardFacts) -> Iterator[str]:
 
 
 def describe_inputs_and_outputs(facts: CardFacts) -> Iterator[str]:
-    """Yield paragraphs about the truncation of long inputs, the thresholds of labels and the temperature."""
+    """Yield paragraphs about the template, the truncation of long inputs, the thresholds and the temperature."""
     config = facts.model.config
+    if facts.saved.template is not None:
+        yield "The tokenizer puts each input into this template, so pass only the texts:"
+        yield markdown_code(facts.saved.template, "text")
     yield _truncation(facts)
     if config.thresholds is not None:
         yield (
@@ -237,9 +242,14 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
         items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")
         if not facts.is_native:
             items.append(
-                "If the first text of a pair contains the tokenizer's separator, such as `[SEP]`, and the pair is too "
-                "long, it is truncated at another place than in training."
+                "If the first text of a pair contains what is between the texts, such as the tokenizer's separator "
+                "`[SEP]`, and the pair is too long, it is truncated at another place than in training."
             )
+    if has_spaces_in_normalizer(facts.saved):
+        items.append(
+            "If a text contains one of the tokenizer's special tokens, such as `[SEP]` or `<mask>`, the tokenizer puts "
+            "the template's space also behind that token, which it did not in training."
+        )
     if not facts.is_native:
         items.append("The loss that it computes from labels is Transformers' default, not the objective of the run.")
     yield "\n".join(f"- {item}" for item in items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from research.inference.saved_model import SavedModel
+from research.system.plain_text import for_message
 
 _PREDICTIONS = {
     "single_label_classification": """labels = config["id2label"]
@@ -55,9 +56,11 @@ encoded = tokenizer({texts}, padding=True, truncation=True, return_tensors="np")
 
 
 def _differences(saved: SavedModel) -> str:
-    """Return what the code does not do, but Midway does."""
+    """Return what the code does not do, but Midway does, and how texts become inputs."""
     config = saved.model.config
     notes = []
+    if saved.template is not None:
+        notes.append(f"The tokenizer puts inputs into the template '{for_message(saved.template)}'. Pass only texts.")
     if saved.inputs.cleaning:
         notes.append(f"Texts were cleaned before training ({', '.join(saved.inputs.cleaning)}). Clean yours as well.")
     if config.truncation == "head_tail":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from heads import HEADS
 from heads.registry import UnknownNameError, describe_unknown
@@ -63,6 +63,12 @@ class SavedModel:
         is_tested = self.result is not None and (self.result["tested"] == "best") == (self.folder.name == BEST)
         return read_metrics(self.result) if self.result is not None and is_tested else {}
 
+    @property
+    def template(self) -> str | None:
+        """The template around the texts, also if the tokenizer of an exported model adds it; None without one."""
+        exported = self.model.config.special_tokens or {}
+        return self.inputs.template or exported.get("template")
+
     @functools.cached_property
     def clean(self) -> CleaningStep:
         """Function that applies the model's cleaning steps to a text."""
@@ -79,6 +85,7 @@ class SavedModel:
             truncation=config.truncation,
             pair=self.inputs.has_pairs,
             pads_left=pads_left(config.encoder, self.tokenizer),
+            template=self.inputs.parsed_template,
         )
 
     def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]], *, batch_size: int = 32) -> pd.DataFrame:
@@ -155,6 +162,9 @@ def load_model(path: str | Path, *, plugin: Sequence[str] = ()) -> SavedModel:
 def _load_tokenizer(folder: Path, config: EncoderWithHeadConfig) -> PreTrainedTokenizerBase:
     check_tokenizer_files(folder)
     assert config.encoder is not None
+    if (config.special_tokens or {}).get("template") is not None:
+        # The class of the encoder's family might build the tokenizer again, without the template.
+        return PreTrainedTokenizerFast.from_pretrained(folder)
     return read_tokenizer(folder, config.encoder)
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from research.data.batches.batch import Batch
-from research.data.batches.tokens import tokenize_texts
+from research.data.batches.tokens import spaces_before_texts, tokenize_texts
 from research.inference.saved_model import SavedModel
 from research.tasks.base import Floats
 from research.training.accelerator import Precision
@@ -73,10 +73,11 @@ class Scorer:
         return logits
 
     def tokenize(self, rows: Sequence[Sequence[str]]) -> dict[str, list[list[int]]]:
-        """Return the columns that a collator takes: token ids, untruncated and without special tokens."""
+        """Return the columns that a collator takes: token ids, untruncated, without special tokens and template."""
         names = ("input_ids", "pair_ids")[: len(self.saved.inputs.text_columns)]
+        spaces = spaces_before_texts(self.saved.inputs.parsed_template)
         return {
-            name: tokenize_texts(self.saved.tokenizer, [row[index] for row in rows]) if rows else []
+            name: tokenize_texts(self.saved.tokenizer, [row[index] for row in rows], spaces[index]) if rows else []
             for index, name in enumerate(names)
         }
 

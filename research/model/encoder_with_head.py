@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
+    initialization,
 )
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
@@ -66,7 +67,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
             Neural Networks). `EncoderWithHead.set_temperature` has applied it to `logit_scale` and `logit_shift`.
         thresholds: for a multi-label model, the probability above which each label is predicted; None means 0.5.
         special_tokens: in an exported model, how many special tokens are around the texts of a row (see
-            `research.export.exported_code.truncation.truncate`); otherwise None.
+            `research.export.exported_code.truncation.truncate`), and the `template` that its tokenizer adds; otherwise
+            None.
         first_position: in an exported model, `EncoderWithHead.first_position`; otherwise None.
         output_units: in exported adapters, the values of `logit_shift` and `logit_scale`, which PEFT does not save;
             otherwise None.
@@ -114,6 +116,14 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.first_position = first_position
         self.model_format = model_format
 
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PretrainedConfig:
+        """Return the encoder's config, in which Transformers looks for the size of the vocabulary."""
+        inner = vars(self).get("encoder")  # Transformers calls this before __init__ has set the encoder, too
+        if inner is None:
+            return self
+        text_config: PretrainedConfig = inner.get_text_config(decoder=decoder, encoder=encoder)
+        return text_config
+
 
 class EncoderWithHead(PreTrainedModel):
     """A pretrained encoder with a custom head.
@@ -155,7 +165,7 @@ class EncoderWithHead(PreTrainedModel):
         assert config.num_labels is not None
         config.head_options = resolve_head_options(config.head, config.head_options)
         self.head = build_head(config.head, config.head_options, config.encoder, config.num_labels)
-        shift, scale = config.output_units or ([0.0] * config.num_labels, [1.0] * config.num_labels)
+        shift, scale = self._initial_output_units()
         self.register_buffer("logit_shift", torch.tensor(shift))
         self.register_buffer("logit_scale", torch.tensor(scale))
         self.supports_gradient_checkpointing = encoder.supports_gradient_checkpointing
@@ -194,20 +204,18 @@ class EncoderWithHead(PreTrainedModel):
         config.head, config.head_options = name, resolved
         self._declare_shared_parameters()
 
-    def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Embedding:
-        """Resize the encoder's embeddings, with the arguments of Transformers' method.
-
-        Transformers would change the vocabulary size in the config of the whole model instead of the encoder's.
-        """
-        embeddings: nn.Embedding = self.encoder.resize_token_embeddings(
-            new_num_tokens, pad_to_multiple_of, mean_resizing
-        )
-        return embeddings
-
     def _init_weights(self, module: nn.Module) -> None:
-        """Do nothing: the head initialises itself, and the encoder's modules are initialised by the encoder."""
+        """Initialise the affine map of the logits. The head and the encoder initialise themselves."""
+        if module is self:
+            shift, scale = self._initial_output_units()
+            initialization.copy_(self.logit_shift, torch.tensor(shift))
+            initialization.copy_(self.logit_scale, torch.tensor(scale))
+
+    def _initial_output_units(self) -> list[list[float]]:
+        """Return the values of `logit_shift` and `logit_scale` in a new model."""
+        num_labels = self.config.num_labels
+        assert num_labels is not None
+        return self.config.output_units or [[0.0] * num_labels, [1.0] * num_labels]
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -352,22 +360,24 @@ class EncoderWithHead(PreTrainedModel):
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
-        cls, pretrained_model_name_or_path: str | Path, *model_args: Any, **kwargs: Any
+        cls, pretrained_model_name_or_path: str | Path | None, *model_args: Any, **kwargs: Any
     ) -> Any:
         """Load a saved model. The arguments are those of Transformers' method.
 
         Raises:
             ValueError: if weights are missing, unexpected, of the wrong shape, or only available as a pickle.
         """
-        if Path(pretrained_model_name_or_path).is_dir():
-            check_weights(Path(pretrained_model_name_or_path))
+        path = pretrained_model_name_or_path
+        source: str | Path = "the state dict" if path is None else path
+        if path is not None and Path(path).is_dir():
+            check_weights(Path(path))
         returns_info = kwargs.pop("output_loading_info", False)
         # With ignore_mismatched_sizes, mismatches are in the loading info, and check_loading_info reports them.
         strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
-        with quiet_loading(pretrained_model_name_or_path):
-            loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))
+        with quiet_loading(source):
+            loaded: Any = super().from_pretrained(path, *model_args, **(kwargs | strict))
         model, info = loaded
-        check_loading_info(info, pretrained_model_name_or_path)
+        check_loading_info(info, source)
         return (model, info) if returns_info else model
 
 

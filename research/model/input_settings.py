@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
+
+from research.settings.template import Template, parse_template
 
 MODEL_FORMAT = 1
 """Version of saved models. Increase it by one whenever models saved before can no longer be used."""
@@ -24,6 +27,14 @@ class InputSettings:
     """Separator of several label names in one string."""
     cleaning: tuple[str, ...] = ()
     """Cleaning steps, applied to each text in this order."""
+
+    template: str | None = None
+    """Template around the texts, as `--template` gives it; None if there is none, or if the tokenizer adds it."""
+
+    @functools.cached_property
+    def parsed_template(self) -> Template | None:
+        """The parsed template; None without one."""
+        return parse_template(self.template)
 
     @property
     def has_pairs(self) -> bool:

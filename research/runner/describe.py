@@ -17,7 +17,9 @@ from rich.table import Table
 from research.model.parameters import count_parameters
 from research.records.many_labels import MANY_LABELS
 from research.records.predictions_file import predictions_path
+from research.runner.example_input import describe_example
 from research.settings.config import RunConfig
+from research.settings.template import parse_template
 from research.training.run import TrainingRun
 
 
@@ -36,6 +38,7 @@ def describe_run(run: TrainingRun) -> list[str]:
         f"{run.task.num_labels} outputs ({run.task.name})",
         f"{run.clock.total_steps:,} steps of {config.batch_size} examples, {num_processes} "
         f"process{'' if num_processes == 1 else 'es'} ({', '.join(device_facts)})",
+        *describe_example(parse_template(config.template), run.tokenizer, run.collator, run.texts),
         f"run directory: {run.directory}",
     ]
 

@@ -19,9 +19,11 @@ from research.edits.rehearsal import StepPlan
 from research.edits.timeline import list_edits
 from research.model.encoders import load_tokenizer
 from research.runner.dry_run_figure import timeline_figure
+from research.runner.example_input import describe_example
 from research.runner.plan import Plan, plan_run
 from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
+from research.settings.template import parse_template
 from research.system.launcher import num_launched_processes
 from research.system.terminal import Terminal
 from research.training.checkpoint.find import find_fork_checkpoint
@@ -39,6 +41,8 @@ class DryRun:
     """Plan of the run, without weights and tokens."""
     steps: list[StepPlan]
     """The steps that the run takes, as rehearsed; in a fork, those after its parent's checkpoint."""
+    example: list[str]
+    """Description of an input with its template; empty without a template."""
     edits: list[Record]
     """All edits at known steps, as rehearsed. Conditional edits are not included."""
 
@@ -66,13 +70,14 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     """
     config = resolve(config)
     parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
-    tokenizer = load_tokenizer(config.encoder, config.pad_token)
-    plan = plan_run(config, load_splits(config), tokenizer, hooks=(), parent=parent)
+    texts = load_splits(config)
+    plan = plan_run(config, texts, load_tokenizer(config.encoder, config.pad_token), hooks=(), parent=parent)
+    example = describe_example(parse_template(config.template), plan.tokenizer, plan.collator, texts)
     rehearsal = plan.create_rehearsal()
     if parent is not None:
         rehearsal.replay_journal(parent)
     rehearsal.check(plan.timeline)
-    return DryRun(plan, list(rehearsal.plan_steps(plan.timeline)), rehearsal.journal)
+    return DryRun(plan, list(rehearsal.plan_steps(plan.timeline)), example, rehearsal.journal)
 
 
 def describe_dry_run(dry_run: DryRun) -> Group:
@@ -106,6 +111,7 @@ def _describe_run(dry_run: DryRun) -> list[str]:
         f"{clock.total_steps:,} steps of {config.batch_size} examples ({clock.steps_per_epoch:,} per epoch): "
         f"{processes}, {'each ' * (num_processes > 1)}with {len(micro_batches)} micro-batch{plural} of up to "
         f"{len(micro_batches[0].rows)} examples",
+        *dry_run.example,
     ]
     return [*lines, dry_run.plan.timeline.note] if dry_run.plan.timeline.note else lines
 

@@ -34,6 +34,7 @@ from research.model.encoders import load_encoder_config
 from research.model.families import model_blocks, pads_left
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
+from research.settings.template import parse_template
 from research.settings.times import Clock, parse_time
 from research.system.user_code import describe_location
 from research.tasks.base import Task
@@ -97,6 +98,9 @@ def plan_run(
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
     if request is not None:
         request.check(task, "calibrate")
+    template = parse_template(config.template)
+    if template is not None:
+        template.check_fields(pair=texts.has_pairs)
     collator = Collator(
         tokenizer,
         task,
@@ -104,6 +108,7 @@ def plan_run(
         truncation=config.truncation,
         pair=texts.has_pairs,
         pads_left=pads_left(load_encoder_config(config.encoder), tokenizer),
+        template=template,
     )
     clock = Clock.of_run(
         num_examples=len(texts.train),

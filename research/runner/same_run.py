@@ -18,6 +18,7 @@ from research.settings.flags import names_where
 from research.settings.forks import read_settings
 from research.settings.options import complete_choice
 from research.settings.run_files import CONFIG
+from research.settings.template import parse_template
 from research.system.messages import logger
 from research.tasks.base import TASKS
 
@@ -107,5 +108,6 @@ def _default_objectives() -> list[str | dict[str, Any]]:
 def _hash_rows(config: RunConfig) -> str:
     texts = load_splits(config)
     tokenizer = load_tokenizer(config.encoder, config.pad_token)
-    splits = tokenize_splits(texts, tokenizer, allow_unknown=config.allow_unknown_tokens)
+    template = parse_template(config.template)
+    splits = tokenize_splits(texts, tokenizer, template=template, allow_unknown=config.allow_unknown_tokens)
     return hash_rows([rows for _, rows in splits.items()])

@@ -27,6 +27,7 @@ from research.model.saved_models import find_saved_model
 from research.runner.initial_weights import load_initial_weights
 from research.runner.plan import plan_run
 from research.settings.config import RunConfig
+from research.settings.template import parse_template
 from research.system.messages import logger
 from research.system.seeds import derive_seed
 from research.system.waiting import WaitingMessage
@@ -91,7 +92,12 @@ def set_up(
     with WaitingMessage(f"Loading the encoder {config.encoder}"):
         model = build_model(config, task, vocabulary_size=len(tokenizer))
     model.config.inputs = InputSettings(
-        task.name, texts.text_columns, texts.label_columns, config.label_separator, tuple(config.cleaning)
+        task.name,
+        texts.text_columns,
+        texts.label_columns,
+        config.label_separator,
+        tuple(config.cleaning),
+        config.template,
     ).to_config()
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
@@ -104,7 +110,13 @@ def set_up(
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
     apply_schedule(optimizer, schedule)
     # Tokenizing comes after all checks, because it takes longest if there are many rows.
-    tokenize = functools.partial(tokenize_splits, texts, plan.tokenizer, allow_unknown=config.allow_unknown_tokens)
+    tokenize = functools.partial(
+        tokenize_splits,
+        texts,
+        plan.tokenizer,
+        template=parse_template(config.template),
+        allow_unknown=config.allow_unknown_tokens,
+    )
     with fail_together(accelerator):
         splits = tokenize() if accelerator.is_main_process else None
     splits = splits or tokenize()  # the main process has filled the cache

@@ -15,6 +15,7 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.settings import value_types
 from research.settings.declarations import PERIOD, TIME, Effect, Stage, check_bounds, declarations, setting
 from research.settings.forks import find_parent_directory
+from research.settings.template import parse_template
 from research.system.short_tracebacks import without_traceback
 
 LARGEST_SEED = 2**32 - 1
@@ -170,6 +171,14 @@ class DataSettings:
     truncation: Literal["head", "tail", "head_tail"] = setting("head_tail", effect=Effect.TRAINING, stage=Stage.INPUTS)
     """Part of a text to keep if it exceeds --max_length: its beginning (head), its end (tail), or half from each
     end (head_tail)."""
+    template: str | None = setting(
+        None,
+        effect=Effect.TRAINING,
+        stage=Stage.TOKENS,
+        why_fixed_in_forks="the checkpoint's rows have the tokens of its template",
+    )
+    r"""Prompt template around each text, such as `Review: {text}\nSentiment:`; for pairs, with {text} and {text_pair}.
+    Only the texts are truncated. `\n` is a line break, `{{` a brace."""
     bad_rows: Literal["error", "skip"] = setting("error", effect=Effect.ROWS, stage=Stage.ROWS)
     """What to do with rows that have no text, no label or invalid characters: report them all in one error, or
     skip them."""
@@ -413,6 +422,7 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
 
     def _check(self) -> None:
         super()._check()
+        parse_template(self.template)
         if self.name is not None and (not self.name or self.name[0] in "/~" or ".." in self.name.split("/")):
             raise ValueError(
                 f"Expected the name of a folder in runs/, got '{self.name}'. Use --output_dir for any other path."

@@ -22,7 +22,7 @@ class InspectionSettings:
 
     dry_run: bool = setting(False, effect=Effect.INVOCATION, why_fixed_in_studies="it lists all trials")
     """Print a plan of the run, one line per range of steps, draw it to timeline.png, and exit. No weights are loaded
-    and no rows are tokenized."""
+    and no rows are tokenized, except for the one that shows the --template."""
     print_config: bool = setting(
         False,
         effect=Effect.INVOCATION,

@@ -21,7 +21,7 @@ def reduce_for_smoke(config: RunConfig) -> RunConfig:
         config,
         batch_size=batch_size,
         evaluation_batch_size=batch_size,
-        max_length=min(config.max_length, 64),
+        max_length=min(config.max_length, 64 + len((config.template or "").encode())),  # the template must fit
         limit_train=at_most_rows(config.limit_train),
         limit_validation=at_most_rows(config.limit_validation),
         limit_test=at_most_rows(config.limit_test),

@@ -296,6 +296,11 @@ def _parse_axes(study_flags: Mapping[str, list[str]]) -> dict[str, list[Any]]:
         if name in axes:
             raise ValueError(f"The grid's axis '{name}' is given twice. Give all of its values at once.")
         axes[name] = [coerce_like_cli(value, types.get(name)) for value in _parse_values(name, text)]
+        if name == "template" and any(isinstance(value, dict) for value in axes[name]):
+            raise ValueError(
+                "Expected each template of the grid in quotes, such as --grid 'template=\"Review: {text}\",null'; got "
+                f"'{text}'."
+            )
     return axes
 
 

@@ -32,6 +32,7 @@ from research.settings.config import RunConfig, name_of_head
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
 from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
+from research.system.plain_text import for_terminal
 from research.tasks.base import TASKS
 
 
@@ -380,20 +381,29 @@ def _arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
     A value is preceded by the name of its setting unless it is clear by itself, such as the name of a head.
     """
     axes_without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
-    values = {axis: axes[axis] if axis == "arm" else _describe_value(axes[axis]) for axis in varied_axes}
+    values = {
+        axis: axes[axis] if axis == "arm" else _describe_value(axes[axis], is_path=_is_path(axis))
+        for axis in varied_axes
+    }
     return ", ".join(value if axis in axes_without_name else f"{axis}={value}" for axis, value in values.items())
 
 
-def _describe_value(value: Any) -> str:
+def _is_path(axis: str) -> bool:
+    """Return whether the values of an axis may be paths, which are shortened to the names of their files."""
+    return axis == "recipe" or declaration_of(axis).input_path is not None
+
+
+def _describe_value(value: Any, *, is_path: bool) -> str:
     if isinstance(value, Mapping) and "name" in value:
         options = ", ".join(f"{name} {option}" for name, option in value.items() if name != "name")
         return f"{value['name']} ({options})" if options else str(value["name"])
     if isinstance(value, str):
-        return Path(value.rstrip("/")).stem if "/" in value or value.endswith(".yaml") else value
+        shortens = is_path and ("/" in value or value.endswith(".yaml"))
+        return Path(value.rstrip("/")).stem if shortens else for_terminal(value)
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return "+".join(map(_describe_value, value)) or "none"
+        return "+".join(_describe_value(item, is_path=is_path) for item in value) or "none"
     return "none" if value is None else str(value)
 
 

@@ -1,6 +1,7 @@
 """Collate token ids into padded batches.
 
-Rows are truncated and special tokens are added here, not during tokenization, so that a run can change the truncation.
+Rows are truncated, and special tokens and the template are added here, not during tokenization, so that a run can
+change the truncation.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.batch import Batch
 from research.data.batches.special_tokens import find_special_tokens
+from research.settings.template import Template
 from research.tasks.base import Task
 
 Truncation = Literal["head", "tail", "head_tail"]
@@ -36,11 +38,12 @@ class Collator:
     Args:
         tokenizer: the tokenizer that tokenized the rows. It is only inspected, not stored.
         task: the task, which determines the form of the labels.
-        max_length: maximum length of a row in tokens, including special tokens.
+        max_length: maximum length of a row in tokens, including special tokens and the template.
         truncation: part to keep of a text that is too long: its beginning (head), its end (tail), or both in equal
             parts (head_tail; Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
         pair: whether rows are pairs of texts.
         pads_left: whether to place padding before the tokens; by default, as the tokenizer does.
+        template: template around the texts, which is never truncated; None for none.
     Raises:
         ValueError: if the tokenizer has no padding token, or max_length or truncation is invalid.
     """
@@ -54,6 +57,7 @@ class Collator:
         truncation: Truncation,
         pair: bool,
         pads_left: bool | None = None,
+        template: Template | None = None,
     ) -> None:
         if tokenizer.pad_token_id is None:
             raise ValueError(f"{type(tokenizer).__name__} has no padding token; set tokenizer.pad_token.")
@@ -61,7 +65,10 @@ class Collator:
         self.truncation: Truncation = truncation
         self._task = task
         self._pair = pair
-        self._special = find_special_tokens(tokenizer, pair=pair)
+        self.special_tokens = find_special_tokens(tokenizer, pair=pair, template=template)
+        """The special tokens and the template around the texts of a row."""
+        self.num_template_tokens = len(self.special_tokens) - len(find_special_tokens(tokenizer, pair=pair))
+        """Number of tokens of the template."""
         self.padding_id: int = tokenizer.pad_token_id
         """Token id of padding."""
         self._pad_type: int = tokenizer.pad_token_type_id
@@ -91,7 +98,7 @@ class Collator:
             for first, second in zip(columns["input_ids"], second_texts, strict=True)
         ]
         return Batch(
-            inputs=self._pad(truncated, max_width=room + len(self._special)),
+            inputs=self._pad(truncated, max_width=room + len(self.special_tokens)),
             labels=self._collate_labels(columns["label"]),
             weights=torch.ones(len(truncated)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
@@ -100,7 +107,7 @@ class Collator:
     @property
     def has_types(self) -> bool:
         """Whether batches contain token type ids."""
-        return self._special.has_types
+        return self.special_tokens.has_types
 
     def check_settings(self) -> None:
         """Check that `max_length` and `truncation` are valid.
@@ -121,8 +128,8 @@ class Collator:
         """
         positions = [range(count) for count in (*num_tokens, 0)[:2]]
         first, second = self._truncate_row(positions[0], positions[1], self._compute_room(None))
-        start_of_first = len(self._special.prefix)
-        start_of_second = start_of_first + len(first) + len(self._special.between)
+        start_of_first = len(self.special_tokens.prefix)
+        start_of_second = start_of_first + len(first) + len(self.special_tokens.between)
         places = [
             (first, slice(start_of_first, start_of_first + len(first))),
             (second, slice(start_of_second, start_of_second + len(second))),
@@ -140,12 +147,14 @@ class Collator:
         max_length = self.max_length if max_length is None else max_length
         if self.truncation not in get_args(Truncation):
             raise ValueError(f"truncation must be one of {', '.join(get_args(Truncation))}; got '{self.truncation}'.")
-        room = max_length - len(self._special)
+        room = max_length - len(self.special_tokens)
         num_texts = 2 if self._pair else 1
         if room < num_texts:
+            template = f"and the template {self.num_template_tokens} tokens " if self.num_template_tokens else ""
             raise ValueError(
-                f"max_length must be at least {len(self._special) + num_texts}: the tokenizer adds "
-                f"{len(self._special)} special tokens to {num_texts} text{'s' if self._pair else ''}; got {max_length}."
+                f"max_length must be at least {len(self.special_tokens) + num_texts}: the tokenizer adds "
+                f"{len(self.special_tokens) - self.num_template_tokens} special tokens {template}to {num_texts} "
+                f"text{'s' if self._pair else ''}; got {max_length}."
             )
         return room
 
@@ -154,7 +163,7 @@ class Collator:
         return {
             "max_length": self.max_length,
             "truncation": self.truncation,
-            "special_tokens": asdict(self._special),
+            "special_tokens": asdict(self.special_tokens),
             "padding": [self.padding_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
         }
 
@@ -173,7 +182,7 @@ class Collator:
 
     def _pad(self, texts: list[tuple[Ids, Ids]], *, max_width: int) -> dict[str, Tensor]:
         """Add special tokens to the texts of each row, and return the padded inputs of the model."""
-        special = self._special
+        special = self.special_tokens
         needed = max(len(first) + len(second) for first, second in texts) + len(special)
         width = min(math.ceil(needed / WIDTH_MULTIPLE) * WIDTH_MULTIPLE, max_width)
         input_ids = np.full((len(texts), width), self.padding_id, dtype=np.int64)

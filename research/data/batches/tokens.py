@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from research.data.prepare import cache
 from research.data.prepare.arrow import RowWriter, read_dataset
 from research.data.prepare.load import Splits, open_dataset
 from research.data.sources.split_names import SPLIT_NAMES
+from research.settings.template import Template
 from research.system.messages import logger
 from research.system.waiting import WaitingMessage
 
@@ -36,25 +37,35 @@ _MAX_UNKNOWN_SHARE = 1 / 3
 """Maximum share of rows that consist of unknown tokens, unless `allow_unknown` is set."""
 
 
-def tokenize_splits(splits: Splits, tokenizer: PreTrainedTokenizerBase, *, allow_unknown: bool = False) -> Splits:
+def tokenize_splits(
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    template: Template | None = None,
+    allow_unknown: bool = False,
+) -> Splits:
     """Return the splits with token ids instead of texts, from the cache if they were tokenized before.
 
     Args:
         splits: the splits that load_splits returned.
         tokenizer: tokenizer of the encoder.
+        template: template around the texts; None for none.
         allow_unknown: whether more than a third of the rows in a split may consist of unknown tokens.
     Returns:
-        Splits with the columns id, input_ids (untruncated, without special tokens), pair_ids (if rows are pairs),
-        length (untruncated, including special tokens) and label.
+        Splits with the columns id, input_ids (untruncated, without special tokens and template), pair_ids (if rows are
+        pairs), length (untruncated, including special tokens and template) and label.
     Raises:
         ValueError: if more than a third of the rows in a split consist of unknown tokens and this is not allowed.
     """
     directory = cache.find_cache_dir(splits.cache_dir)
     fingerprints = [data._fingerprint for _, data in splits.items()]
-    key = cache.fingerprint(TOKENS_FORMAT, fingerprints, fingerprint_tokenizer(tokenizer))
+    parts = () if template is None else (template.literals, template.spaces)
+    key = cache.fingerprint(TOKENS_FORMAT, fingerprints, fingerprint_tokenizer(tokenizer), *parts)
     num_rows = sum(len(data) for _, data in splits.items())
     with WaitingMessage(f"Tokenizing {num_rows:,} rows"):
-        entry, facts = cache.fetch(directory, "tokens", key, lambda target: _write_tokens(splits, tokenizer, target))
+        entry, facts = cache.fetch(
+            directory, "tokens", key, lambda target: _write_tokens(splits, tokenizer, template, target)
+        )
     for name, num_unknown_rows in facts["num_unknown"].items():
         _check_unknown(num_unknown_rows, len(getattr(splits, name)), name, allowed=allow_unknown)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
@@ -73,10 +84,14 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _write_tokens(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Path) -> dict[str, Any]:
+def _write_tokens(
+    splits: Splits, tokenizer: PreTrainedTokenizerBase, template: Template | None, target: Path
+) -> dict[str, Any]:
     """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
     pair = "text_pair" in splits.train.column_names
-    num_special = len(find_special_tokens(tokenizer, pair=pair))
+    num_special = len(find_special_tokens(tokenizer, pair=pair, template=template))
+    spaces = spaces_before_texts(template)
+    columns = dict(zip(["text", "text_pair"] if pair else ["text"], spaces, strict=False))
     num_unknown_rows = dict.fromkeys(SPLIT_NAMES, 0)
     for name, data in splits.items():
         schema = pa.schema(
@@ -90,10 +105,10 @@ def _write_tokens(splits: Splits, tokenizer: PreTrainedTokenizerBase, target: Pa
         )
         scratch = target.with_name(f"scratch-{name}")
         with RowWriter(target / f"{name}.arrow", schema) as writer:
-            for rows, ids in _tokenize_batches(data, tokenizer, ["text", "text_pair"] if pair else ["text"], scratch):
+            for rows, ids in _tokenize_batches(data, tokenizer, columns, scratch):
                 lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
-                columns = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
-                writer.append_batch(pa.record_batch(columns, schema=schema))
+                arrays = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
+                writer.append_batch(pa.record_batch(arrays, schema=schema))
                 num_unknown_rows[name] += int(
                     np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum()
                 )
@@ -118,15 +133,21 @@ def _check_unknown(num_unknown_rows: int, num_rows: int, split: str, *, allowed:
 
 
 def _tokenize_batches(
-    data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: list[str], scratch: Path
+    data: Dataset, tokenizer: PreTrainedTokenizerBase, columns: Mapping[str, str], scratch: Path
 ) -> Iterator[tuple[pa.RecordBatch, list[pa.ListArray]]]:
     """Yield batches of rows and, for each text column, the token ids of the rows.
 
     The token ids of a slow tokenizer are first written to the new directory `scratch`.
+
+    Args:
+        data: the rows.
+        tokenizer: the tokenizer.
+        columns: the text columns, each with the spaces in front of its texts.
+        scratch: a directory that does not exist yet.
     """
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        return {f"{column}_ids": tokenize_texts(tokenizer, batch[column]) for column in columns}
+        return {f"{column}_ids": tokenize_texts(tokenizer, batch[column], spaces) for column, spaces in columns.items()}
 
     if tokenizer.is_fast:  # a fast tokenizer uses all cores by itself
         for rows in read_dataset(data):
@@ -148,10 +169,16 @@ def _tokenize_batches(
         yield rows, [rows.column(f"{column}_ids").cast(_IDS_TYPE) for column in columns]
 
 
-def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Return the token ids of each text, without special tokens."""
+def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str], spaces: str) -> list[list[int]]:
+    """Return the token ids of each text, without special tokens.
+
+    Args:
+        tokenizer: the tokenizer.
+        texts: the texts, without a template.
+        spaces: see `spaces_before_texts`.
+    """
     encoded = tokenizer(
-        texts,
+        [put_spaces_before(text, spaces) for text in texts] if spaces else texts,
         add_special_tokens=False,
         truncation=False,
         padding=False,
@@ -161,6 +188,16 @@ def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list
     )
     ids: list[list[int]] = encoded["input_ids"]
     return ids
+
+
+def spaces_before_texts(template: Template | None) -> tuple[str, ...]:
+    """Return the spaces that a template puts in front of the first text and of the second text of a row."""
+    return ((() if template is None else template.spaces) + ("", ""))[:2]
+
+
+def put_spaces_before(text: str, spaces: str) -> str:
+    """Return a text with a template's spaces in front of it. An empty text stays empty, so that it has no tokens."""
+    return spaces + text if text else text
 
 
 def _all_unknown(ids: pa.ListArray, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import Splits, load_splits
 from research.model.encoders import load_tokenizer
 from research.settings.plugins import import_plugins
+from research.settings.template import parse_template
 from research.studies.grid import Trial
 from research.studies.report.rows import Array, StudyRows
 from research.system.messages import messages_muted
@@ -79,7 +80,9 @@ def read_texts(trial: Trial) -> StudyTexts:
     import_plugins(config.plugin)
     with messages_muted():  # the trials have already reported messages about these data
         rows = load_splits(config)
-        tokens = tokenize_splits(rows, load_tokenizer(config.encoder, config.pad_token), allow_unknown=True)
+        template = parse_template(config.template)
+        tokenizer = load_tokenizer(config.encoder, config.pad_token)
+        tokens = tokenize_splits(rows, tokenizer, template=template, allow_unknown=True)
     return StudyTexts(rows, tokens, config.encoder)
 
 

@@ -30,12 +30,13 @@ def build_saved_model(tiny_encoder: Path) -> BuildModel:
         pair: bool = False,
         max_length: int = 12,
         truncation: str = "head_tail",
+        template: str | None = None,
     ) -> SavedModel:
         config = RunConfig(encoder=str(tiny_encoder), head=head, max_length=max_length, truncation=truncation)  # type: ignore[arg-type]
         task_with_labels = TASKS[task](label_names=labels)
         torch.manual_seed(0)
         model = build_model(config, task_with_labels).eval()
-        inputs = InputSettings(task, ("first", "second") if pair else ("text",))
+        inputs = InputSettings(task, ("first", "second") if pair else ("text",), template=template)
         return SavedModel(tiny_encoder, None, model, load_tokenizer(str(tiny_encoder)), task_with_labels, inputs)
 
     return build

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from research.demo.about import describe_model
 from research.inference.saved_model import load_model
+from tests.research.demo.conftest import BuildModel
 from tests.research.inference.conftest import trained_run
 
 __all__ = ["trained_run"]
@@ -29,3 +30,8 @@ def test_describe_model_has_no_test_metric_of_another_model(trained_run: Path, t
     assert "test accuracy" not in dict(describe_model(load_model(run / "model")))
     (run / "result.json").write_text('{"status": "failed", "error": "disk"}')
     assert "test accuracy" not in dict(describe_model(load_model(run)))
+
+
+def test_describe_model_names_the_template(build_saved_model: BuildModel) -> None:
+    assert "template" not in dict(describe_model(build_saved_model()))
+    assert dict(describe_model(build_saved_model(template="film:\n{text}")))["template"] == r"film:\n{text}"

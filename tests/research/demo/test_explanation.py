@@ -16,6 +16,7 @@ from heads.masking import masked_mean
 from research.demo.explanation import Explanation, explain
 from research.inference.saved_model import SavedModel
 from research.inference.scorer import Scorer
+from tests.research.data.batches.trained_tokenizers import KINDS
 from tests.research.demo.conftest import BuildModel
 
 LONG = "the film was very good and the plot was bad, dull, poor, cold and fine"
@@ -46,6 +47,31 @@ def test_explain_keeps_the_tokens_that_the_model_sees(
     scores = [token.score for text in explanation.texts for token in text.tokens]
     assert None in scores, "no token is truncated"
     np.testing.assert_allclose(explanation.logits, scorer([texts]), atol=1e-6)
+
+
+@pytest.mark.parametrize("texts", [(LONG,), PAIR], ids=["text", "pair"])
+def test_explain_scores_the_texts_and_not_the_template(build_saved_model: BuildModel, texts: tuple[str, ...]) -> None:
+    template = "film {text} plot {text_pair} was" if len(texts) == 2 else "film {text} was"
+    saved = build_saved_model(head="attention", pair=len(texts) == 2, template=template)
+    scorer = Scorer(saved)
+    explanation = explain(saved, texts)
+    np.testing.assert_allclose(explanation.logits, scorer([texts]), atol=1e-6)
+    assert explanation.texts[0].text.startswith("the film was")
+    kept = [token for text in explanation.texts for token in text.tokens if token.score is not None]
+    assert len(kept) == 12 - len(saved.collator.special_tokens)
+    assert sum(token.score or 0.0 for token in kept) + explanation.special_score == pytest.approx(1)
+    assert explanation.has_template
+
+
+def test_explain_gives_positions_in_the_text_if_a_template_puts_a_space_before_it(
+    build_saved_model: BuildModel,
+) -> None:
+    saved = build_saved_model(template="film: {text}", max_length=64)
+    saved = dataclasses.replace(saved, tokenizer=KINDS["byte-level BPE"]())
+    saved.model.encoder.resize_token_embeddings(500)
+    (text,) = explain(saved, ["great film"]).texts
+    assert "".join(text.text[token.start : token.stop] for token in text.tokens) in ("great film", "greatfilm")
+    assert text.tokens[0].start == 0
 
 
 @pytest.mark.parametrize("texts", [(LONG,), PAIR], ids=["text", "pair"])

@@ -17,8 +17,13 @@ SINGLE = TASKS["single_label"](("<i>no</i>", "yes"))
 SCORE = TASKS["regression"](("stars",))
 
 
-def explanation(*tokens: Token, text: str, is_attention: bool = False, output: int = 1) -> Explanation:
-    return Explanation(np.zeros((1, 2)), (ExplainedText(text, tokens),), is_attention, output, 0.25, has_positions=True)
+def explanation(
+    *tokens: Token, text: str, is_attention: bool = False, output: int = 1, has_template: bool = False
+) -> Explanation:
+    texts = (ExplainedText(text, tokens),)
+    return Explanation(
+        np.zeros((1, 2)), texts, is_attention, output, 0.25, has_positions=True, has_template=has_template
+    )
 
 
 def bars_in(page: str) -> list[tuple[str, str, str]]:
@@ -69,9 +74,14 @@ def test_tokens_are_coloured_by_sign_and_size() -> None:
 def test_legend_names_attention_weights_and_the_weight_of_special_tokens() -> None:
     page = render_tokens(explanation(Token(0, 4, 0.75), text="good", is_attention=True), SINGLE)
     assert "attention weights of the head" in page
-    assert "25% of the weight is on special tokens" in page
+    assert "25% of the weight is on special tokens, which" in page
     assert "gradient" not in page
     assert "truncated" not in page
+
+
+def test_legend_names_the_template() -> None:
+    shown = explanation(Token(0, 4, 0.75), text="good", is_attention=True, has_template=True)
+    assert "25% of the weight is on special tokens and the template" in render_tokens(shown, SINGLE)
 
 
 def test_legend_of_regression_model_names_the_score() -> None:

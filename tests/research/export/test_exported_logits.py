@@ -47,7 +47,7 @@ def test_sample_rows_have_the_requested_lengths(family: str, has_pairs: bool) ->
     object.__setattr__(saved, "tokenizer", FAMILIES[family]())
     requested = [7, 25, 62, 510]
     rows = sample_rows(saved, requested)
-    num_tokens = [sum(map(len, tokenize_texts(saved.tokenizer, list(row)))) for row in rows]
+    num_tokens = [sum(map(len, tokenize_texts(saved.tokenizer, list(row), ""))) for row in rows]
     if not has_pairs:
         assert (rows.pop(), num_tokens.pop()) == (("",), 0)
     # A character may be several tokens, such as the four bytes of ByT5, so each text may lack a few.

@@ -23,3 +23,10 @@ def test_reduce_for_smoke_is_idempotent_and_keeps_the_model() -> None:
     reduced = reduce_for_smoke(config)
     assert reduce_for_smoke(reduced) == reduced
     assert (reduced.head, reduced.seed) == (config.head, config.seed)
+
+
+def test_reduce_for_smoke_leaves_room_for_a_template() -> None:
+    template = "one " * 100 + "{text}"
+    reduced = reduce_for_smoke(RunConfig(template=template))
+    assert 100 + 64 < reduced.max_length < RunConfig().max_length
+    assert reduce_for_smoke(reduced) == reduced

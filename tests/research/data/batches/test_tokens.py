@@ -15,8 +15,10 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.tokens import TOKENS_FORMAT, tokenize_splits
+from research.settings.template import parse_template
 from tests.conftest import WORDS
 from tests.messages import collect_messages, in_order
+from tests.research.data.batches.trained_tokenizers import byte_level
 from tests.research.data.conftest import Loader, WriteCsv, WriteJsonl, reviews
 from tests.research.data.entry_hash import hash_entry
 
@@ -64,6 +66,22 @@ def test_pairs_have_two_lists_of_tokens(
     assert minilm_tokenizer.decode(row["input_ids"]) == splits.train[0]["text"]
     assert minilm_tokenizer.decode(row["pair_ids"]) == splits.train[0]["text_pair"]
     assert row["length"] == len(row["input_ids"]) + len(row["pair_ids"]) + 3  # [CLS] and two [SEP]
+
+
+def test_cached_tokens_of_another_template_are_not_used(load: Loader, write_csv: WriteCsv) -> None:
+    tokenizer = byte_level()
+    splits = load(write_csv(*reviews(40)))
+    text = splits.train[0]["text"]
+    for template, before, num_template in (
+        (None, "", 0),
+        ("film {text}", " ", len(tokenizer.tokenize("film"))),
+        ("film{text}", "", len(tokenizer.tokenize("film"))),  # the same literal parts without the space
+        ("film film {text}", " ", len(tokenizer.tokenize("film film"))),
+        (None, "", 0),
+    ):
+        row = tokenize_splits(splits, tokenizer, template=parse_template(template)).train[0]
+        assert row["input_ids"] == tokenizer(before + text, add_special_tokens=False)["input_ids"]
+        assert row["length"] == len(row["input_ids"]) + 2 + num_template
 
 
 def test_lengths_are_read_as_one_array(

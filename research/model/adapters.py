@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from research.system.bitsandbytes_messages import mute_missing_kernels
+
 
 @dataclass(frozen=True)
 class AdapterSettings:
@@ -23,6 +25,7 @@ class AdapterSettings:
 
 def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None:
     """Add adapters to linear layers. New adapters do not change the outputs."""
+    mute_missing_kernels()  # PEFT imports bitsandbytes if it is installed
     from peft import LoraConfig, inject_adapter_in_model  # here, because importing it takes a second or two
 
     inject_adapter_in_model(

@@ -16,8 +16,8 @@ from research.model.families import model_blocks
 from research.settings.config import RunConfig
 from research.tasks.single_label import SingleLabel
 
-OPTIONS = {name: [{}] for name in OPTIMIZERS} | {"sgd": [{}, {"momentum": 0.9}]}
-"""Options with which each optimizer is measured."""
+OPTIONS: list[tuple[str, dict[str, float]]] = [*((name, {}) for name in OPTIMIZERS), ("sgd", {"momentum": 0.9})]
+"""Names and options of the measured optimizers."""
 
 
 def measure_state(config: RunConfig) -> float:
@@ -41,10 +41,9 @@ def measure_state(config: RunConfig) -> float:
 def main() -> None:
     """Print a line for each optimizer."""
     encoder = sys.argv[1] if len(sys.argv) > 1 else "minilm"
-    for name, variants in OPTIONS.items():
-        for options in variants:
-            size = measure_state(RunConfig(encoder=encoder, optimizer={"name": name, **options}))
-            print(f"{name} {options or ''}: {size:.2f} bytes per parameter")
+    for name, options in OPTIONS:
+        size = measure_state(RunConfig(encoder=encoder, optimizer={"name": name, **options}))
+        print(f"{name} {options or ''}: {size:.2f} bytes per parameter")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def require_one_of(choices: Sequence[str], **options: str) -> None:
 
 
 def require_probability(**probabilities: float) -> None:
-    """Check that dropout probabilities are at least 0 and below 1. A probability of 1 would drop every feature.
+    """Check that probabilities, or decay rates of averages, are at least 0 and below 1.
+
+    A dropout probability of 1 would drop every feature.
 
     Raises:
         ValueError: if a value is negative, or 1 or more.

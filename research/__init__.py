@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from research.inference.from_python import load_model, predict
     from research.inference.predict_settings import PredictSettings
     from research.learning.objectives import register_objective
+    from research.learning.optimizers.base import OptimizerKind, register_optimizer
     from research.learning.schedules import register_schedule
     from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
     from research.runner.experiment import run_experiment
@@ -30,6 +31,7 @@ __all__ = [
     "FileSource",
     "Hook",
     "NamedSource",
+    "OptimizerKind",
     "PathSource",
     "PredictSettings",
     "RunConfig",
@@ -42,6 +44,7 @@ __all__ = [
     "register_edit",
     "register_hook",
     "register_objective",
+    "register_optimizer",
     "register_schedule",
     "register_task",
     "run_experiment",
@@ -54,6 +57,7 @@ _MODULES = {
     "EncoderWithHeadConfig": "research.model.encoder_with_head",
     "Hook": "research.training.hook",
     "NamedSource": "research.data.sources.base",
+    "OptimizerKind": "research.learning.optimizers.base",
     "PathSource": "research.data.sources.base",
     "PredictSettings": "research.inference.predict_settings",
     "RunConfig": "research.settings.config",
@@ -66,6 +70,7 @@ _MODULES = {
     "register_edit": "research.edits.base",
     "register_hook": "research.training.hook",
     "register_objective": "research.learning.objectives",
+    "register_optimizer": "research.learning.optimizers.base",
     "register_schedule": "research.learning.schedules",
     "register_task": "research.tasks.base",
     "run_experiment": "research.runner.experiment",

@@ -64,6 +64,13 @@ REGISTRY_PAGES = {
         "An objective computes the loss of each row. Choose one with `--objective focal`; its options follow as "
         "`--objective.gamma 3`. By default, the [task](tasks.md) determines the objective.",
     ),
+    "optimizers": RegistryPage(
+        "optimizers",
+        "Optimizers",
+        "An optimizer turns gradients into steps. Choose one with `--optimizer lion`; its options follow as "
+        "`--optimizer.beta1 0.95`. In a recipe: `optimizer: {name: lion, beta1: 0.95}`. The edit `set_optimizer` "
+        "changes it during a run.",
+    ),
     "schedules": RegistryPage(
         "schedules",
         "Schedules",

@@ -35,7 +35,7 @@ def apply_edit(run: Editable, request: EditRequest) -> Record:
         ) from error
     finally:
         run.applying = None
-    regroup(run.optimizer, model_blocks(model.encoder, model.head), run.new_parameters)
+    regroup(run.optimizer, run.optimizer_kind, model_blocks(model.encoder, model.head), run.new_parameters)
     # Each is a pair: the number before and after the edit.
     trainable, all_parameters = zip(counts_before, count_parameters(model), strict=True)
     return Record.of(

@@ -20,6 +20,7 @@ from research.data.batches.collate import Collator
 from research.edits.entries import given_arguments
 from research.edits.keywords import KEYWORDS
 from research.edits.records import EditRequest
+from research.learning.optimizers.base import OptimizerKind
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.config import RunConfig
@@ -79,8 +80,10 @@ class Editable(Protocol):
     task: Task
     """The kind of labels, and how they are predicted and scored."""
     optimizer: torch.optim.Optimizer
-    """The optimizer. A block has up to two parameter groups, with and without weight decay. The learning rate of a
-    group is its `base_lr` times the schedule's factor."""
+    """The optimizer. A block has parameter groups with and without weight decay. The learning rate of a group is its
+    `base_lr` times the schedule's factor."""
+    optimizer_kind: OptimizerKind
+    """The kind of the optimizer, with its options."""
     schedule: Schedule
     """The schedule: a factor for the base learning rate of every parameter group."""
     objective: Objective
@@ -127,6 +130,14 @@ class Editable(Protocol):
     def is_main(self) -> bool:
         """Whether this is the main process, which writes files and prints messages."""
         ...
+
+    def replace_optimizer(self, kind: OptimizerKind, optimizer: torch.optim.Optimizer) -> None:
+        """Train with another optimizer from now on. The model keeps the weights that were evaluated and saved so far.
+
+        Args:
+            kind: kind of the new optimizer.
+            optimizer: the new optimizer, which `kind` has created for the model's current parameters.
+        """
 
     def log(self, values: dict[str, float]) -> None:
         """Add values to this step's line in metrics.jsonl and to the trackers."""

@@ -26,7 +26,8 @@ from research.edits.records import EditRequest, Parent, Record
 from research.edits.timeline import Timeline, TimelineEntry
 from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective
-from research.learning.optimizer import apply_schedule, learning_rates, parameter_groups
+from research.learning.optimizer import apply_schedule, choose_optimizer, create_optimizer, learning_rates
+from research.learning.optimizers.base import OptimizerKind
 from research.learning.schedules import Schedule, create_schedule
 from research.model.build_model import build_model
 from research.model.encoder_with_head import EncoderWithHead
@@ -94,7 +95,9 @@ class Rehearsal:
     encoder_with_head: EncoderWithHead
     """The model, without values."""
     optimizer: torch.optim.Optimizer
-    """An optimizer with the run's parameter groups."""
+    """The run's optimizer, which takes no steps."""
+    optimizer_kind: OptimizerKind
+    """The kind of the optimizer, with its options."""
     original_tokenizer: PreTrainedTokenizerBase
     """The run's tokenizer, which a rehearsal does not change."""
     journal: list[Record] = field(default_factory=list)
@@ -117,6 +120,7 @@ class Rehearsal:
         clock: Clock,
         tokenizer: PreTrainedTokenizerBase,
         outline: EncoderWithHead | None = None,
+        optimizer_kind: OptimizerKind | None = None,
     ) -> Rehearsal:
         """Return the rehearsal of a run before its first step.
 
@@ -130,15 +134,16 @@ class Rehearsal:
             clock: the run's clock.
             tokenizer: the encoder's tokenizer.
             outline: the model without values, which the rehearsal changes; None builds a new one.
+            optimizer_kind: the kind of the run's optimizer at its start; None creates it from the settings.
         """
         model = outline
         if model is None:
             model = build_model(config, task, vocabulary_size=len(tokenizer), with_weights=False)
         schedule = create_schedule(config, clock)
-        # Only the groups matter, so any optimizer will do. Fused optimizers do not accept parameters without values.
-        optimizer = torch.optim.SGD(parameter_groups(model_blocks(model.encoder, model.head), config), lr=config.lr)
+        kind = optimizer_kind or choose_optimizer(config)
+        optimizer = create_optimizer(model_blocks(model.encoder, model.head), config, kind)
         apply_schedule(optimizer, schedule)
-        parts = (copy.copy(collator), copy.copy(clock), schedule, model, optimizer, tokenizer)
+        parts = (copy.copy(collator), copy.copy(clock), schedule, model, optimizer, kind, tokenizer)
         return cls(config, task, objective, *parts)
 
     @property
@@ -161,6 +166,11 @@ class Rehearsal:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """A copy of the encoder's tokenizer, since an edit may add tokens and will add them again in the run."""
         return copy.deepcopy(self.original_tokenizer)
+
+    def replace_optimizer(self, kind: OptimizerKind, optimizer: torch.optim.Optimizer) -> None:
+        """Use another optimizer from now on."""
+        self.optimizer_kind, self.optimizer = kind, optimizer
+        apply_schedule(optimizer, self.schedule)
 
     def log(self, values: dict[str, float]) -> None:
         """Check the names of values to log.

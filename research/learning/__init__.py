@@ -1,1 +1,1 @@
-"""Objectives, schedules, the optimizer, and metrics."""
+"""Objectives, schedules, optimizers, and metrics."""

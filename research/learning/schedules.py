@@ -7,6 +7,7 @@ optimizer, OneCycleLR would overwrite such a change at its next step, and Lambda
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -46,6 +47,8 @@ class Schedule:
                 f"{num_training_steps} steps. Lower --warmup."
             )
         options = resolve_options(SCHEDULES, choice, supplied_parameters=STEP_COUNT_PARAMETERS)
+        self._choice = choice
+        self._num_warmup_steps = num_warmup_steps
         self._num_training_steps = num_training_steps
         self._dummy = SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
         with errors_attributed_to_entry(SCHEDULES, choice.name):
@@ -66,6 +69,28 @@ class Schedule:
         self._dummy.step()  # prevents a warning at the scheduler's first step; has no effect, as there is no gradient
         self._num_steps = 0
         self._metrics: list[float | None] = []  # validation losses; None for each call of forget_metrics
+
+    @property
+    def name(self) -> str:
+        """Registered name of the schedule."""
+        return self._choice.name
+
+    @functools.cached_property
+    def lowers_rate(self) -> bool:
+        """Whether the factor falls in any step of the run, or may fall because it depends on the validation loss."""
+        if self.follows_validation_loss:
+            return True
+        # From the first step on: the answer must not depend on the step at which a resumed run asks for it.
+        schedule = Schedule(
+            self._choice, num_warmup_steps=self._num_warmup_steps, num_training_steps=self._num_training_steps
+        )
+        factor = schedule.factor
+        for _ in range(self._num_training_steps):
+            schedule.step()
+            if schedule.factor < factor:
+                return True
+            factor = schedule.factor
+        return False
 
     @property
     def follows_validation_loss(self) -> bool:

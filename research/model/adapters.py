@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from research.system.bitsandbytes_messages import mute_missing_kernels
 from research.system.errors import one_line
 
 
@@ -31,6 +32,7 @@ def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None
     Raises:
         ValueError: if PEFT does not support adapters in these layers of this encoder.
     """
+    mute_missing_kernels()  # PEFT imports bitsandbytes if it is installed
     from peft import LoraConfig, inject_adapter_in_model  # here, because importing it takes a second or two
 
     config = LoraConfig(

@@ -28,6 +28,9 @@ from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
 from research.learning.calibration import CalibrationRequest
 from research.learning.objectives import Objective, choose_objective, create_objective
+from research.learning.optimizer import choose_optimizer
+from research.learning.optimizers.base import OptimizerKind
+from research.learning.schedules import Schedule, create_schedule
 from research.model.build_model import build_model
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_encoder_config
@@ -56,6 +59,10 @@ class Plan:
     """Makes batches from rows."""
     objective: Objective
     """Training objective."""
+    optimizer_kind: OptimizerKind
+    """The kind of the optimizer at the start."""
+    schedule: Schedule
+    """The schedule, at its start."""
     clock: Clock
     """Length of the run, and its position at the start."""
     hooks: list[Hook]
@@ -67,7 +74,7 @@ class Plan:
 
     def create_rehearsal(self) -> Rehearsal:
         """Return the run's rehearsal. Call this only once, because the rehearsal changes the outline."""
-        arguments = (self.collator, self.clock, self.tokenizer, self.outline)
+        arguments = (self.collator, self.clock, self.tokenizer, self.outline, self.optimizer_kind)
         return Rehearsal.of(self.config, self.task, self.objective, *arguments)
 
 
@@ -116,6 +123,8 @@ def plan_run(
         epochs=config.epochs,
         max_steps=config.max_steps,
     )
+    optimizer_kind, schedule = choose_optimizer(config), create_schedule(config, clock)
+    optimizer_kind.check_schedule(schedule)
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]
     # The outline also shows, before the weights are loaded, whether the encoder supports gradient checkpointing.
     needs_outline = bool(user_hooks) or config.gradient_checkpointing
@@ -130,7 +139,8 @@ def plan_run(
         num_evaluations_before_last_step = 0 if period is None else (clock.total_steps - 1) // period
         check_conditions(timeline.conditional, num_evaluations_before_last_step)
     all_hooks = create_hooks(config, clock, timeline, user_hooks)
-    return Plan(config, task, tokenizer, collator, objective, clock, all_hooks, timeline, outline)
+    parts = (tokenizer, collator, objective, optimizer_kind, schedule, clock, all_hooks, timeline, outline)
+    return Plan(config, task, *parts)
 
 
 def block_names(model: EncoderWithHead) -> list[str]:

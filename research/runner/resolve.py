@@ -15,6 +15,7 @@ from heads.registry import Registry
 from research.edits.builtin.adapters import PEFT
 from research.edits.timeline import parse_timeline
 from research.learning.objectives import OBJECTIVES, choose_objective
+from research.learning.optimizers.base import OPTIMIZERS
 from research.learning.schedules import SCHEDULES
 from research.model.encoders import load_encoder_config
 from research.model.families import is_causal
@@ -32,7 +33,7 @@ from research.training.hook import HOOKS
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Return the settings, checked, with all options of the chosen head, objective, schedule, hooks and adapters.
+    """Return the settings, checked, with all options of the chosen head, objective, optimizer, schedule, and so on.
 
     This also applies --smoke and chooses the precision, and the head if none is given, which depends on the encoder. It
     does not need any data.
@@ -59,6 +60,7 @@ def resolve(config: RunConfig) -> RunConfig:
     config = dataclasses.replace(
         config,
         head=complete(HEADS, head),
+        optimizer=complete(OPTIMIZERS, config.optimizer),
         schedule=complete(SCHEDULES, config.schedule, STEP_COUNT_PARAMETERS),
         objective=None if config.objective is None else complete(OBJECTIVES, config.objective),
         hook=[complete(HOOKS, hook) for hook in config.hook],
@@ -66,6 +68,7 @@ def resolve(config: RunConfig) -> RunConfig:
         mixed_precision=choose_precision(config),
         micro_batch_size=min(config.micro_batch_size, config.batch_size),
     )
+    OPTIMIZERS[Choice.of(config.optimizer, "optimizer").name].check_installed()
     parse_timeline(config)  # raises an error if the timeline is invalid
     return config
 

@@ -16,7 +16,6 @@ from research.features.cache import Layers
 from research.features.compute import use_features
 from research.features.guard import CachingDecision, decide_caching, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
-from research.learning.schedules import create_schedule
 from research.model.build_model import build_model
 from research.model.encoder_check import EncoderCheck
 from research.model.encoders import load_tokenizer, shadowed_folder_warning
@@ -86,7 +85,6 @@ def set_up(
             caching_decision = decide_caching(rehearsal, plan.timeline, plan.hooks)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
-    schedule = create_schedule(config, plan.clock)
 
     set_seed(config.seed)
     with WaitingMessage(f"Loading the encoder {config.encoder}"):
@@ -107,8 +105,8 @@ def set_up(
         EncoderCheck(model, accelerator, plan.collator, config).check()
         head_check = HeadCheck(model, accelerator, plan.collator, config)
         head_check.check(planned_heads or [PlannedHead.of(model)])
-    optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
-    apply_schedule(optimizer, schedule)
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), config, plan.optimizer_kind)
+    apply_schedule(optimizer, plan.schedule)
     # Tokenizing comes after all checks, because it takes longest if there are many rows.
     tokenize = functools.partial(
         tokenize_splits,
@@ -131,7 +129,8 @@ def set_up(
         tokenizer=plan.tokenizer,
         wrapped=wrap(accelerator, model, config.compile_backend if config.compile else None),
         optimizer=accelerator.prepare_optimizer(optimizer),
-        schedule=schedule,
+        optimizer_kind=plan.optimizer_kind,
+        schedule=plan.schedule,
         objective=plan.objective,
         clock=plan.clock,
         hooks=HookCaller(plan.hooks),

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from research.settings.config import RunConfig
+from research.settings.config import Choice, RunConfig
 from research.settings.declarations import Effect
-from research.settings.flags import declaration_of
+from research.settings.flags import CHOICE_SETTINGS, declaration_of
+from research.settings.options import complete_choice
+from research.settings.registries import STEP_COUNT_PARAMETERS, load_registry
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def compare_settings(
     for name, value in current_settings.items():
         declared = declaration_of(name)
         old, new = _as_json(checkpoint_settings[name]), _as_json(value)
-        if _are_equal(old, new) or declared.effect is Effect.INVOCATION:
+        if _are_equal(old, new) or _are_equal_choices(name, old, new) or declared.effect is Effect.INVOCATION:
             continue
         if is_fork and name == "fork":  # names the parent, so it differs in every fork
             continue
@@ -67,6 +69,24 @@ def compare_settings(
     if not same_rows and not refused:
         refused.append("the data differ from the checkpoint's")
     return Differences(notes, refused, alters_training)
+
+
+def _are_equal_choices(setting: str, old: Any, new: Any) -> bool:
+    """Return whether two values choose the same entry with the same options.
+
+    The checkpoint of an earlier version lacks the options that the entry did not have yet. They have their defaults.
+    """
+    if setting not in CHOICE_SETTINGS or old is None or new is None:
+        return False
+    try:
+        return _complete_choice(setting, old) == _complete_choice(setting, new)
+    except ValueError:  # such as an option that the entry no longer has
+        return False
+
+
+def _complete_choice(setting: str, value: Any) -> Choice:
+    choice = Choice.of(value, setting)
+    return complete_choice(load_registry(f"{setting}s"), choice, supplied_parameters=STEP_COUNT_PARAMETERS)
 
 
 def _as_json(value: Any) -> Any:

@@ -227,10 +227,13 @@ class TrainingSettings:
     gradient_checkpointing: bool = setting(False, effect=Effect.ROUNDING)
     """Keep only the inputs of the encoder's layers for the backward pass, which computes their activations again. This
     saves memory and takes more time. The gradients are the same."""
-    optimizer: Literal["adamw", "sgd"] = setting(
-        "adamw", effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's optimizer state depends on it"
+    optimizer: str | dict[str, Any] = setting(
+        "adamw",
+        effect=Effect.TRAINING,
+        why_fixed_in_forks="the checkpoint's optimizer state depends on it; the edit set_optimizer changes it",
+        value_names_arm=True,
     )
-    """Optimizer, from torch."""
+    """Optimizer (see --list optimizers). Set its options with --optimizer.<option>."""
     lr: float = setting(1e-4, effect=Effect.TRAINING, above=0, unit="per step")
     """Base learning rate of the encoder's last layer. In each step, the schedule multiplies it by a factor."""
     head_lr: float | None = setting(1e-3, effect=Effect.TRAINING, at_least=0, unit="per step")

@@ -12,7 +12,9 @@ from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations, setting
 from research.settings.value_types import alternatives
 
-Listing = Literal["heads", "hooks", "edits", "schedules", "objectives", "cleaning", "data", "tasks", "encoders"]
+Listing = Literal[
+    "heads", "hooks", "edits", "optimizers", "schedules", "objectives", "cleaning", "data", "tasks", "encoders"
+]
 """Values of --list."""
 
 

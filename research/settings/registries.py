@@ -19,6 +19,7 @@ REGISTRIES = {
     "heads": ("heads", "HEADS"),
     "hooks": ("research.training.hook", "HOOKS"),
     "edits": ("research.edits.base", "EDITS"),
+    "optimizers": ("research.learning.optimizers.base", "OPTIMIZERS"),
     "pefts": ("research.edits.builtin.adapters", "PEFT"),
     "schedules": ("research.learning.schedules", "SCHEDULES"),
     "objectives": ("research.learning.objectives", "OBJECTIVES"),
@@ -32,6 +33,7 @@ REGISTRIES = {
 _BUILT_IN = {
     "hooks": "research.hooks",
     "edits": "research.edits.builtin",
+    "optimizers": "research.learning.optimizers",
     "data": "research.data.sources",
     "tasks": "research.tasks",
 }

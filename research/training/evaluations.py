@@ -30,15 +30,16 @@ class Evaluations:
             Interrupted: on the main process, if a signal arrives after the last step, when only evaluations check for
                 signals; the other processes exit.
         """
-        run.hooks.call(run, "before_evaluate", split)
-        with ErrorsOccurring(f"in the evaluation of {split} after step {run.clock.step}"):
-            predictions = evaluate(run, split, lambda: _exit_if_interrupted(run))
-        self._predictions[split] = predictions
-        self._checksums[split] = current_checksums = checksums(run.encoder_with_head)
-        if run.batches.features is not None:
-            run.batches.features.check_weights(current_checksums)
-        run.hooks.call(run, "after_evaluate", split, predictions.metrics)
-        return predictions
+        with run.optimizer_kind.evaluation_weights(run.optimizer):
+            run.hooks.call(run, "before_evaluate", split)
+            with ErrorsOccurring(f"in the evaluation of {split} after step {run.clock.step}"):
+                predictions = evaluate(run, split, lambda: _exit_if_interrupted(run))
+            self._predictions[split] = predictions
+            self._checksums[split] = current_checksums = checksums(run.encoder_with_head)
+            if run.batches.features is not None:
+                run.batches.features.check_weights(current_checksums)
+            run.hooks.call(run, "after_evaluate", split, predictions.metrics)
+            return predictions
 
     def current_predictions(self, run: TrainingRun, split: str) -> Predictions:
         """Return the current model's predictions: cached ones if its weights are unchanged, otherwise new ones."""

@@ -37,6 +37,7 @@ def train(run: TrainingRun) -> None:
         run.requests.takes_edits = False
         if run.stop_reason is not None:
             run.print(f"stopped after step {run.clock.step:,} of {run.clock.total_steps:,}: {run.stop_reason}")
+        run.optimizer_kind.load_evaluation_weights(run.optimizer)
         run.hooks.call(run, "on_train_end")
         check_replicas(run)
     except BaseException as error:

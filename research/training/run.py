@@ -26,6 +26,7 @@ from research.edits.records import EditRequest, Parent, Record
 from research.learning.logged_names import check_reserved_names
 from research.learning.objectives import Objective, compute_losses, describe_objective
 from research.learning.optimizer import apply_schedule
+from research.learning.optimizers.base import OptimizerKind
 from research.learning.predictions import Predictions
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
@@ -50,7 +51,7 @@ from research.training.model_files import save_model
 from research.training.origin import Origin
 from research.training.requests import EditRequests
 from research.training.totals import Totals
-from research.training.wrapping import Wrapped
+from research.training.wrapping import Wrapped, rewrap_optimizer
 
 
 @dataclass
@@ -76,7 +77,9 @@ class TrainingRun:
     wrapped: Wrapped
     """The model in its wrappers, such as DDP."""
     optimizer: torch.optim.Optimizer
-    """The optimizer; a block has up to two parameter groups, with and without weight decay."""
+    """The optimizer; a block has parameter groups with and without weight decay."""
+    optimizer_kind: OptimizerKind
+    """The kind of the optimizer, which knows the weights to evaluate and save."""
     schedule: Schedule
     """Gives the factor by which the base learning rate of every parameter group is multiplied."""
     objective: Objective
@@ -240,7 +243,14 @@ class TrainingRun:
 
     def save_model(self, directory: Path) -> None:
         """See `api.Run`."""
-        save_model(self.encoder_with_head, self.tokenizer, directory)
+        with self.optimizer_kind.evaluation_weights(self.optimizer):
+            save_model(self.encoder_with_head, self.tokenizer, directory)
+
+    def replace_optimizer(self, kind: OptimizerKind, optimizer: torch.optim.Optimizer) -> None:
+        """See `Editable`."""
+        self.optimizer_kind.load_evaluation_weights(self.optimizer)
+        self.optimizer_kind, self.optimizer = kind, rewrap_optimizer(self.accelerator, optimizer)
+        apply_schedule(self.optimizer, self.schedule)
 
     def evaluate(self, split: str) -> Predictions:
         """See `api.Run`."""

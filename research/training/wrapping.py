@@ -1,4 +1,4 @@
-"""Wrap the model for training: mixed precision, compilation, and DDP if there are several processes.
+"""Wrap the model for training (mixed precision, compilation, and DDP if there are several processes) and its optimizer.
 
 All code that creates wrappers, or recreates them after edits, is here.
 """
@@ -84,6 +84,13 @@ def rewrap(accelerator: Accelerator, wrapped: Wrapped, model: EncoderWithHead) -
             module = DistributedDataParallel(model, device_ids=ids, init_sync=False, **settings)
     accelerator._models[:] = [module if each is old else each for each in accelerator._models]
     return Wrapped(module, trainable_parameters(model), wrapped.compile_backend)
+
+
+def rewrap_optimizer(accelerator: Accelerator, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return a run's new optimizer in accelerate's wrapper. Accelerate's reference to the old optimizer is dropped."""
+    accelerator._optimizers.clear()
+    wrapped: torch.optim.Optimizer = accelerator.prepare_optimizer(optimizer)
+    return wrapped
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Every hook, edit, schedule and adapter resumes with the same bits as a run without interruption."""
+"""Every hook, edit, optimizer, schedule and adapter resumes with the same bits as a run without interruption."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from research import Hook, RunConfig, run_experiment
 from research.edits.base import EDITS
+from research.learning.optimizers.base import OPTIMIZERS
 from research.learning.schedules import SCHEDULES
 from research.training.api import Run
 from research.training.hook import HOOKS
@@ -39,19 +40,40 @@ EDIT_CASES: dict[str, list[dict[str, Any]]] = {
     "reinitialize": [{"at": "4st", "reinitialize": "encoder.layer[-1]"}],
     "drop_layers": [{"at": "4st", "drop_layers": "encoder.layer[0]"}],
     "set_objective": [{"at": "4st", "set_objective": {"name": "focal", "gamma": 1.0}}],
+    "set_optimizer": [{"at": "4st", "set_optimizer": {"optimizer": {"name": "sgd", "momentum": 0.5}, "lr": 0.01}}],
     "set_max_length": [{"at": "4st", "set_max_length": 12}],
     "set_bidirectional": [{"at": "4st", "set_bidirectional": True}],
     "add_lora": [{"at": "4st", "add_lora": {"r": 2, "dropout": 0.1}}],
     "merge_lora": [{"at": "1st", "add_lora": {"r": 2}}, {"at": "4st", "merge_lora": True}],
 }
+EDITS_OF_EVERY_KIND: list[dict[str, Any]] = [
+    {"at": "0%", "freeze": "encoder"},
+    {"at": "1st", "unfreeze": "encoder.layer", "replace_head": {"name": "mlp", "mlp_size": 8}},
+    {"at": "2st", "add_lora": {"r": 2}},
+    {"at": "4st", "merge_lora": True, "scale_lr": 0.5, "set_weight_decay": 0.1},
+    {"at": "5st", "drop_layers": "encoder.layer[0]", "reinitialize": "head"},
+]
 CASES = {
     **{f"hook {name}": settings for name, settings in HOOK_CASES.items()},
     **{f"edit {name}": {"timeline": timeline} for name, timeline in EDIT_CASES.items()},
+    **{f"optimizer {name}": {"optimizer": name, "schedule": "constant"} for name in OPTIMIZERS},
+    **{
+        f"edits with {name}": {"optimizer": name, "schedule": "constant", "timeline": EDITS_OF_EVERY_KIND}
+        for name in OPTIMIZERS
+    },
+    "from averaged weights": {
+        "optimizer": "schedule_free_adamw",
+        "schedule": "constant",
+        "timeline": [{"at": "4st", "set_optimizer": "adamw"}],
+    },
+    "to averaged weights": {
+        "schedule": "constant",
+        "timeline": [{"at": "4st", "set_optimizer": {"optimizer": "schedule_free_adamw", "lr": 0.001}}],
+    },
     **{f"schedule {name}": {"schedule": name, "warmup": "2st"} for name in SCHEDULES},
     "schedule by epochs": {"schedule": "linear", "schedule_interval": "epoch", "warmup": "0"},
     "condition": {"timeline": [{"when": "below(validation/loss, 9)", "freeze": "encoder"}], "evaluate_every": "1st"},
     "adapters": {"peft": "lora"},
-    "sgd": {"optimizer": "sgd", "lr": 0.01},
     "micro-batches": {"micro_batch_size": 3},
     "gradient checkpointing": {"gradient_checkpointing": True, "attention_dropout": 0.1},
 }

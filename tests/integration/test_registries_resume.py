@@ -1,4 +1,4 @@
-"""Runs with any head, hook, schedule or objective resume and fork with the same bits, with options of every type."""
+"""Runs with any head, hook, optimizer, schedule or objective resume and fork with the same bits, with all options."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
 from research.learning.objectives import OBJECTIVES
+from research.learning.optimizers.base import OPTIMIZERS
 from research.learning.schedules import SCHEDULES
 from research.records.results import weights_sha256, write_config
 from research.runner.resolve import resolve
@@ -32,7 +33,13 @@ from tests.conftest import ROOT, WORDS
 from tests.shipped import shipped_names
 
 PLUGIN = str(ROOT / "tests" / "plugins" / "takes_everything.py")
-REGISTRIES: dict[str, Registry[Any]] = {"head": HEADS, "hook": HOOKS, "schedule": SCHEDULES, "objective": OBJECTIVES}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "head": HEADS,
+    "hook": HOOKS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "objective": OBJECTIVES,
+}
 LABELS: dict[str, list[Any]] = {
     "single_label": ["a", "b"],
     "multi_label": [["a", "b"], ["b"]],
@@ -46,16 +53,17 @@ VALUES = {
     "start": 8,
     "num_heads": 4,  # must divide the encoder's hidden size
 }
+VALUES |= {"momentum": 0.5, "clip_threshold": 2.0, "min_8bit_size": 1}  # of optimizers
 """Values for options whose types do not determine a valid value."""
 import_plugins([PLUGIN])
 
 
 @dataclass(frozen=True)
 class Case:
-    """A head, hook, schedule or objective with non-default options."""
+    """A head, hook, optimizer, schedule or objective with non-default options."""
 
     kind: str
-    """head, hook, schedule or objective: the setting that selects the case."""
+    """head, hook, optimizer, schedule or objective: the setting that selects the case."""
     name: str
     """Registered name."""
 
@@ -152,6 +160,7 @@ def test_run_with_non_default_options_resumes_and_forks_with_equal_bits(
         "max_length": 16,
         "batch_size": 4,
         "warmup": "1st",
+        "schedule": "constant" if case.kind == "optimizer" else "one_cycle",  # some average instead of a decay
         "evaluate_every": "2st",
         "save_every": "1st",  # after every step
         "keep": 9,

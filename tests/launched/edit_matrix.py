@@ -137,6 +137,11 @@ CASES = {
         {"set_objective": {"name": "focal", "gamma": 1.0}},
         check=lambda run, widths: isinstance(run.objective, Focal) and run.objective.gamma == 1.0,
     ),
+    "set_optimizer": Case(
+        {"set_optimizer": {"optimizer": {"name": "sgd", "momentum": 0.9}, "lr": 0.1}},
+        base_rates={block: rate * 10 for block, rate in BASE_RATES.items()},
+        check=lambda run, widths: all("momentum_buffer" in state for state in run.optimizer.state.values()),
+    ),
     "set_max_length": Case({"set_max_length": 8}, check=lambda run, widths: max(widths) == 8),
     "add_lora": Case({"add_lora": {"r": 2}}, trains=is_adapter_or_head),
     "merge_lora": Case(

@@ -7,7 +7,7 @@ from research.edits.builtin.freezing import freeze, unfreeze
 from research.edits.builtin.heads import replace_head
 from research.edits.builtin.layers import drop_layers, reinitialize
 from research.edits.builtin.rates import scale_lr, set_lr, set_weight_decay
-from research.edits.builtin.training import set_max_length, set_objective
+from research.edits.builtin.training import set_max_length, set_objective, set_optimizer
 
 __all__ = [
     "add_lora",
@@ -22,6 +22,7 @@ __all__ = [
     "set_lr",
     "set_max_length",
     "set_objective",
+    "set_optimizer",
     "set_weight_decay",
     "unfreeze",
 ]

@@ -1,4 +1,4 @@
-"""Change the objective and the maximum length of training inputs."""
+"""Change the objective, the optimizer and the maximum length of training inputs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any
 
 from research.edits.base import Editable, EditError, register_edit
 from research.learning.objectives import create_objective
-from research.model.families import longest_input
+from research.learning.optimizer import create_successor
+from research.learning.optimizers.base import OPTIMIZERS
+from research.model.families import longest_input, model_blocks
 from research.settings.config import Choice
+from research.settings.options import create
 
 
 @register_edit("set_objective", changes_parameters=False)
@@ -22,6 +25,31 @@ def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     """
     run.schedule.forget_metrics()
     run.objective = create_objective(Choice.of(objective, "objective"), run.task)
+
+
+@register_edit("set_optimizer", changes_parameters=False)
+def set_optimizer(run: Editable, optimizer: dict[str, Any] | str, lr: float | None = None) -> None:
+    """Change the optimizer. The new one starts without state: momentum and step counts are dropped.
+
+    Blocks keep their weight decay and, unless `lr` is given, their base learning rates. The schedule continues; an
+    optimizer that does not work with it is refused. After `schedule_free_adamw`, training continues with the averaged
+    weights.
+
+    Source: Keskar & Socher 2017, Improving Generalization Performance by Switching from Adam to SGD.
+
+    Args:
+        optimizer: registered name of the new optimizer, or a mapping with its `name` and options.
+        lr: new base learning rate of the encoder's last layer, above 0. The base rates of the other blocks change by
+            the same factor.
+    """
+    if lr is not None and not 0 < lr < float("inf"):
+        raise EditError(f"Expected an lr above 0, got {lr}.")
+    kind = create(OPTIMIZERS, Choice.of(optimizer, "optimizer"))
+    kind.check_installed()
+    kind.check_schedule(run.schedule)
+    model = run.encoder_with_head
+    blocks = model_blocks(model.encoder, model.head)
+    run.replace_optimizer(kind, create_successor(run.optimizer, kind, blocks, run.config, lr))
 
 
 @register_edit("set_max_length", changes_parameters=False)

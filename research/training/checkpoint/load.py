@@ -156,6 +156,8 @@ def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str
     """
     fork_groups = [dict(group) for group in run.optimizer.param_groups]
     run.optimizer.load_state_dict(saved)
+    for group, values in zip(run.optimizer.param_groups, fork_groups, strict=True):
+        group.update({name: value for name, value in values.items() if name not in group})  # added by later versions
     if not is_fork:
         return
     kept_keys = tuple(

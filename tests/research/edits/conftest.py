@@ -14,7 +14,7 @@ from research.data.batches.collate import Collator
 from research.edits.base import parse_request
 from research.edits.rehearsal import Rehearsal
 from research.learning.objectives import OBJECTIVES
-from research.learning.optimizer import apply_schedule, create_optimizer
+from research.learning.optimizer import apply_schedule, choose_optimizer, create_optimizer
 from research.learning.schedules import create_schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_tokenizer
@@ -50,21 +50,22 @@ def check_save_and_load(run: Rehearsal, folder: Path) -> None:
 def start_rehearsal(tiny_encoder: Path) -> StartRehearsal:
     """Return a function that starts a rehearsal with a tiny model of a family.
 
-    The encoder has two layers, and the task three labels. Unlike in the rehearsal of a real run, the parameters have
-    values.
+    The encoder has two layers, and the task three labels. `settings` are those of the run. Unlike in the rehearsal of a
+    real run, the parameters have values.
     """
     tokenizer = load_tokenizer(str(tiny_encoder))
 
-    def start(family: str, head: str = "linear", **options: Any) -> Rehearsal:
+    def start(family: str, head: str = "linear", settings: dict[str, Any] | None = None, **options: Any) -> Rehearsal:
         model = tiny_model(family, head, **options)
-        config = RunConfig(max_length=32)
+        config = RunConfig(**{"max_length": 32, **(settings or {})})
         task = SingleLabel(tuple(model.label_names))
         clock = Clock(steps_per_epoch=10, total_steps=10, batch_size=8)
         schedule = create_schedule(config, clock)
-        optimizer = create_optimizer(model_blocks(model.encoder, model.head), config)
+        kind = choose_optimizer(config)
+        optimizer = create_optimizer(model_blocks(model.encoder, model.head), config, kind)
         apply_schedule(optimizer, schedule)
         collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
         objective = create(OBJECTIVES, Choice("cross_entropy"), task)
-        return Rehearsal(config, task, objective, collator, clock, schedule, model, optimizer, tokenizer)
+        return Rehearsal(config, task, objective, collator, clock, schedule, model, optimizer, kind, tokenizer)
 
     return start

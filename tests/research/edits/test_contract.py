@@ -26,6 +26,7 @@ EDIT_VALUES: dict[str, Any] = {
     "reinitialize": "head",
     "drop_layers": "encoder.layer[0]",
     "set_objective": "focal",
+    "set_optimizer": "muon",
     "set_max_length": 16,
     "set_bidirectional": True,
     "add_lora": {"r": 2},

@@ -11,6 +11,7 @@ from research.learning.optimizer import (
     SETTINGS_BY_GROUP_KEY,
     apply_schedule,
     base_rates,
+    choose_optimizer,
     create_optimizer,
     learning_rates,
     parameter_groups,
@@ -69,7 +70,7 @@ def test_settings_by_group_key_lists_all_settings_that_groups_depend_on() -> Non
     rate_settings, group_settings = RecordingSettings(), RecordingSettings()
     base_rates(tiny_blocks(), cast("RunConfig", rate_settings))
     assert rate_settings.read == {*SETTINGS_BY_GROUP_KEY["base_lr"]}
-    groups = parameter_groups(tiny_blocks(), cast("RunConfig", group_settings))
+    groups = parameter_groups(tiny_blocks(), cast("RunConfig", group_settings), choose_optimizer(RunConfig()))
     assert group_settings.read == {name for names in SETTINGS_BY_GROUP_KEY.values() for name in names}
     assert all(key in group for key in SETTINGS_BY_GROUP_KEY for group in groups)
 

@@ -54,5 +54,5 @@ def test_set_up_reads_the_options_of_each_choice_only_twice(
     start_run(head={"name": "lstm", "lstm_size": 8}, objective={"name": "focal", "gamma": 1.0})
     # The options of a choice are read once for config.yaml, as plain values, and once to create the object.
     assert {owner: owners.count(owner) for owner in owners} == dict.fromkeys(
-        ("head 'lstm'", "objective 'focal'", "schedule 'one_cycle'"), 2
+        ("head 'lstm'", "objective 'focal'", "optimizer 'adamw'", "schedule 'one_cycle'"), 2
     )

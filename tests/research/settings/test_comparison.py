@@ -11,6 +11,7 @@ import pytest
 from heads import HEADS
 from heads.registry import Registry
 from research import RunConfig
+from research.learning.optimizers.base import OPTIMIZERS
 from research.learning.schedules import SCHEDULES
 from research.settings.comparison import compare_settings
 from research.settings.config import Choice
@@ -43,13 +44,36 @@ def test_changed_setting_is_noted_or_refused_unless_it_concerns_a_single_invocat
     assert compare(name, "another", is_fork=True) == expected
 
 
-@pytest.mark.parametrize(("kind", "registry"), [("head", HEADS), ("hook", HOOKS), ("schedule", SCHEDULES)])
+@pytest.mark.parametrize(
+    ("kind", "registry"), [("head", HEADS), ("hook", HOOKS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)]
+)
 def test_options_survive_a_checkpoint_unchanged(kind: str, registry: Registry[Any]) -> None:
     for name in registry:
         choice = complete_choice(registry, Choice(name), supplied_parameters=STEP_COUNT_PARAMETERS).to_yaml()
         before = RunConfig().to_dict() | {kind: [choice] if kind == "hook" else choice}
         comparison = compare_settings(json.loads(json.dumps(before)), before, same_rows=True, is_fork=False)
         assert (comparison.notes, comparison.refused) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("is_fork", [False, True])
+def test_bare_name_in_a_checkpoint_of_an_earlier_version_equals_the_entry_with_its_defaults(
+    name: str, is_fork: bool
+) -> None:
+    def compare_optimizers(before: Any, now: Any) -> list[str]:
+        settings = RunConfig().to_dict()
+        comparison = compare_settings(
+            settings | {"optimizer": before}, settings | {"optimizer": now}, same_rows=True, is_fork=is_fork
+        )
+        assert not comparison.notes
+        return comparison.refused
+
+    with_defaults = complete_choice(OPTIMIZERS, Choice(name)).to_yaml()
+    assert isinstance(with_defaults, dict)
+    assert compare_optimizers(name, with_defaults) == []
+    option = next(key for key in with_defaults if key != "name")
+    for changed in (with_defaults | {option: 0.25}, {"name": "lion"}, {"name": "of a plugin"}):
+        assert len(compare_optimizers(name, changed)) == 1
 
 
 @pytest.mark.parametrize("is_fork", [False, True])

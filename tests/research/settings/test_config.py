@@ -15,7 +15,7 @@ from research.settings.config import Choice
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer": "SGD"}, "optimizer .*adamw.*sgd.*'SGD'"),
+        ({"optimizer": 3}, "optimizer .*str.*mapping.* 3"),
         ({"schedule_interval": "stpe"}, "schedule_interval .*step.*epoch.*'stpe'"),
         ({"batch_size": 8.5}, r"batch_size .*\bint\b.* 8\.5"),
         ({"batch_size": True}, "batch_size .*int.* True"),

@@ -57,7 +57,10 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads
         deterministic log_with log_every report profile dry_run print_config list traceback""",
     ),
-    "value names the arm": (lambda declared: declared.value_names_arm, "encoder head objective data schedule"),
+    "value names the arm": (
+        lambda declared: declared.value_names_arm,
+        "encoder head objective data optimizer schedule",
+    ),
     "flags replace a list": (lambda declared: declared.flags_replace_list, "cleaning log_with"),
     "null keeps the value of the checkpoint": (lambda declared: declared.null_keeps_checkpoint_value, "num_threads"),
     "has an input path": (

@@ -39,7 +39,7 @@ def test_list_accepts_every_registry() -> None:
 
 
 def test_choice_settings_accept_a_name_or_a_dict_of_options() -> None:
-    assert CHOICE_SETTINGS == ("head", "objective", "peft", "schedule")
+    assert CHOICE_SETTINGS == ("head", "objective", "peft", "optimizer", "schedule")
     for name in CHOICE_SETTINGS:
         assert {str, dict[str, typing.Any]} <= {*typing.get_args(setting_types()[name])}
 

@@ -42,6 +42,7 @@ OPTIONS_WITHOUT_FIRST_CHECKS = {("attention", "num_heads"), ("length_warmup", "s
 POSITIONAL_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "heads": (EncoderSpec(hidden_size=8, num_hidden_states=7), 2),  # the encoder and the number of labels
     "hooks": (),
+    "optimizers": (),
     "schedules": (SGD([torch.zeros(1)], lr=1.0),),
     "objectives": (SingleLabel(("a", "b"), label_counts=(1, 1), num_train=2),),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,26 @@ def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> 
     assert loaded.totals == run.totals
     assert loaded.start is not None
     assert loaded.start.checkpoint == checkpoint
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_load_checkpoint_accepts_optimizers_of_earlier_versions(start_run: StartRun, name: str) -> None:
+    """In earlier versions, optimizers had no options, and their parameter groups did not have the key `part`."""
+    run = start_run(optimizer=name, max_steps=4, timeline=[{"at": "3st", "replace_head": "mean"}])
+    run.clock.advance(num_examples=8)
+    checkpoint = save_checkpoint(run, keep=1)
+    state = json.loads((checkpoint / "state.json").read_text())
+    state["settings"]["optimizer"] = name
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    saved = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+    for group in saved["param_groups"]:
+        del group["part"]
+    torch.save(saved, checkpoint / "optimizer.pt")
+    resumed = start_run(
+        optimizer=name, max_steps=4, timeline=[{"at": "3st", "replace_head": "mean"}], resume=checkpoint
+    )
+    train(resumed)
+    assert [record.name for record in resumed.journal] == ["replace_head"]
 
 
 def test_load_checkpoint_refuses_changed_settings_and_hooks(start_run: StartRun) -> None:

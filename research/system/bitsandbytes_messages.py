@@ -1,0 +1,13 @@
+"""Messages of the package bitsandbytes, which PEFT imports too if it is installed."""
+
+from __future__ import annotations
+
+import logging
+
+
+def mute_missing_kernels() -> None:
+    """Suppress a warning at the import of bitsandbytes: that a faster kernel for 4-bit weights is not installed.
+
+    Midway has no 4-bit weights.
+    """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -23,7 +23,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
-from research.model.adapters import AdapterSettings, inject_adapters
+from research.model.adapters import AdapterSettings, inject_adapters, restore_unsaved_buffers
 from research.model.encoders import (
     check_loading_info,
     check_weights,
@@ -55,7 +55,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         max_input_length: maximum length of the inputs on which the model was trained, in tokens. (Transformers reserves
             the name max_length for text generation and does not save it.)
         truncation: the part of longer inputs that was kept: `head` (their start), `tail` (their end) or `head_tail`.
-        adapters: settings of the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`); None if
+        adapters: settings of the encoder's adapters (see `research.model.adapters.AdapterSettings`); None if
             it has none.
         inputs: how rows become inputs (see `research.model.input_settings.InputSettings`); None for a model that was
             not trained by a run.
@@ -137,7 +137,7 @@ class EncoderWithHead(PreTrainedModel):
         # The same object, so that an edit of the encoder's config also changes the model's config.
         assert encoder.config is config.encoder
         if config.adapters is not None:
-            inject_adapters(encoder, AdapterSettings(**config.adapters))
+            inject_adapters(encoder, AdapterSettings.from_config(config.adapters))
         self.trainable_before_adapters: dict[str, bool] | None = None
         """Whether each parameter of the encoder was trainable before add_lora; None without added adapters."""
         assert config.num_labels is not None
@@ -291,6 +291,7 @@ class EncoderWithHead(PreTrainedModel):
         with quiet_loading(pretrained_model_name_or_path):
             loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))
         model, info = loaded
+        restore_unsaved_buffers(model.encoder)
         check_loading_info(info, pretrained_model_name_or_path)
         return (model, info) if returns_info else model
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import asdict
 
 import torch
 from torch import nn
 from transformers import AutoModel, PretrainedConfig
 
 from research.edits.base import Editable, EditError, register_edit
-from research.model.adapters import name_without_adapters
+from research.model.adapters import AdapterSettings, name_without_adapters
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
 from research.model.families import find_family
 from research.model.parameters import saved_buffers
@@ -86,9 +87,7 @@ def drop_layers(run: Editable, modules: str) -> None:
     parent, _, attribute = family.layers.rpartition(".")
     setattr(model.encoder.get_submodule(parent), attribute, nn.ModuleList(layers[index] for index in kept_layers))
     if model.config.adapters is not None:
-        model.config.adapters["targets"] = [
-            new_names[target] for target in model.config.adapters["targets"] if target in new_names
-        ]
+        model.config.adapters = asdict(AdapterSettings.from_config(model.config.adapters).renamed(new_names))
     if model.trainable_before_adapters is not None:
         model.trainable_before_adapters = {
             new_names[name]: was_trainable

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from research.edits.base import EDITS, EditError
+from research.edits.builtin.adapters import PEFT
 from research.edits.rehearsal import Rehearsal
 from tests.research.edits.conftest import StartRehearsal, check_save_and_load, edit
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
@@ -28,6 +29,11 @@ EDIT_VALUES: dict[str, Any] = {
     "set_objective": "focal",
     "set_max_length": 16,
     "add_lora": {"r": 2},
+    "add_dora": {"r": 2},
+    "add_rslora": {"r": 2},
+    "add_ia3": True,
+    "add_oft": {"oft_block_size": 8},
+    "merge_adapters": True,
     "merge_lora": True,
 }
 """A valid value for each edit, as in a timeline."""
@@ -68,7 +74,7 @@ def test_edited_model_trains_and_can_be_saved_and_loaded(
     start_rehearsal: StartRehearsal, tmp_path: Path, family: str, name: str
 ) -> None:
     run = start_rehearsal(family)
-    if name == "merge_lora":
+    if name in ("merge_adapters", "merge_lora"):
         edit(run, add_lora={"r": 2})
     if name == "drop_layers" and family in CANNOT_DROP:
         with pytest.raises(EditError, match=CANNOT_DROP[family]):
@@ -82,7 +88,7 @@ def test_edited_model_trains_and_can_be_saved_and_loaded(
     check_save_and_load(run, tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in EDIT_VALUES if name != "add_lora"])
+@pytest.mark.parametrize("name", [name for name in EDIT_VALUES if name.removeprefix("add_") not in PEFT])
 def test_model_with_adapters_can_be_edited_trained_saved_and_loaded(
     start_rehearsal: StartRehearsal, tmp_path: Path, name: str
 ) -> None:
@@ -93,7 +99,7 @@ def test_model_with_adapters_can_be_edited_trained_saved_and_loaded(
     check_save_and_load(run, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])
+@pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora", "add_dora", "add_rslora"])
 def test_edit_draws_values_that_depend_only_on_the_seed_and_the_number_of_the_edit(
     start_rehearsal: StartRehearsal, name: str
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -32,6 +34,8 @@ ADAPTER_KINDS = {
     "rslora": AdapterKind("LoraConfig", {"use_rslora": True}),
     "ia3": AdapterKind("IA3Config"),
     "oft": AdapterKind("OFTConfig", supports_transposed=False),
+    # Its random matrices are computed again from projection_prng_key. Otherwise, each layer would save a copy of them.
+    "vera": AdapterKind("VeraConfig", {"save_projection": False}),
 }
 """Kinds of adapters by their names."""
 
@@ -77,9 +81,12 @@ class AdapterSettings:
 
         kind = ADAPTER_KINDS[self.kind]
         lists = {name: [f"{prefix}{target}" for target in value] for name, value in self._lists().items()}
-        return getattr(peft, kind.config)(
-            **{**kind.fixed_options, **self.options, **lists, **options}, fan_in_fan_out=transposed
-        )
+        with warnings.catch_warnings():
+            # See ADAPTER_KINDS.
+            warnings.filterwarnings("ignore", "Specified to not save vera_A and vera_B", UserWarning)
+            return getattr(peft, kind.config)(
+                **{**kind.fixed_options, **self.options, **lists, **options}, fan_in_fan_out=transposed
+            )
 
     def _lists(self) -> dict[str, list[str]]:
         """Return the options that are names of layers."""
@@ -95,7 +102,7 @@ def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None
     Raises:
         ValueError: if PEFT does not support adapters in these layers of this encoder.
     """
-    from peft import inject_adapter_in_model
+    from peft import VeraModel, inject_adapter_in_model
 
     family = encoder.config.model_type
     transposed = has_transposed_layers(encoder, settings.targets)
@@ -108,21 +115,47 @@ def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None
         # The setting is for the whole encoder. PEFT corrects it, with a warning, for each layer of the other class.
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
         try:
-            inject_adapter_in_model(settings.to_peft(transposed=transposed), encoder)
+            if settings.kind == "vera":
+                # PEFT's function refuses it, because the matrices belong to this object; the layers refer to them, too.
+                # On the CPU also when Transformers loads a model without values, since random numbers need a device.
+                with torch.device("cpu"):
+                    VeraModel(encoder, settings.to_peft(transposed=transposed), "default")
+            else:
+                inject_adapter_in_model(settings.to_peft(transposed=transposed), encoder)
         except (ValueError, NotImplementedError) as error:
             raise ValueError(
                 f"PEFT cannot add these adapters to an encoder of the family '{family}': {one_line(error)}"
             ) from error
 
 
-def restore_unsaved_buffers(encoder: PreTrainedModel) -> None:
+def restore_unsaved_buffers(encoder: PreTrainedModel, settings: AdapterSettings) -> None:
     """Compute the buffers of adapters that are not saved, which Transformers leaves empty when it loads a model."""
-    module: Any
-    for module in encoder.modules():
-        if type(module).__name__ == "OFTRotationModule":  # the name, because importing PEFT takes a second or two
-            rows, columns = torch.triu_indices(module.block_size, module.block_size, 1)
-            module.rows.copy_(rows)
-            module.cols.copy_(columns)
+    if settings.kind not in ("oft", "vera"):
+        return
+    from peft.tuners.oft.layer import OFTRotationModule
+    from peft.tuners.vera.layer import VeraLayer
+
+    layers: list[Any] = [module for module in encoder.modules() if isinstance(module, OFTRotationModule | VeraLayer)]
+    if settings.kind == "vera":
+        num_inputs, num_outputs = (max(getattr(each, f"{side}_features") for each in layers) for side in ("in", "out"))
+        matrices = _draw_vera_matrices(settings, num_inputs, num_outputs)
+    for layer in layers:
+        if settings.kind == "oft":
+            rows, columns = torch.triu_indices(layer.block_size, layer.block_size, 1)
+            layer.rows.copy_(rows)
+            layer.cols.copy_(columns)
+        else:
+            for buffers, matrix in zip((layer.vera_A, layer.vera_B), matrices, strict=True):
+                buffers["default"] = matrix.to(buffers["default"])
+
+
+def _draw_vera_matrices(settings: AdapterSettings, num_inputs: int, num_outputs: int) -> tuple[Tensor, Tensor]:
+    """Return the random matrices that PEFT draws for a key and the largest layer, [r, inputs] and [outputs, r]."""
+    from peft import VeraModel
+
+    layer = nn.ModuleDict({"layer": nn.Linear(num_inputs, num_outputs, bias=False)})
+    tuner: Any = VeraModel(layer, dataclasses.replace(settings, targets=["layer"]).to_peft(), "default")
+    return tuner.vera_A["default"], tuner.vera_B["default"]
 
 
 def has_transposed_layers(encoder: PreTrainedModel, targets: list[str]) -> bool:

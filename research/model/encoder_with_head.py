@@ -291,7 +291,8 @@ class EncoderWithHead(PreTrainedModel):
         with quiet_loading(pretrained_model_name_or_path):
             loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **(kwargs | strict))
         model, info = loaded
-        restore_unsaved_buffers(model.encoder)
+        if model.config.adapters is not None:
+            restore_unsaved_buffers(model.encoder, AdapterSettings.from_config(model.config.adapters))
         check_loading_info(info, pretrained_model_name_or_path)
         return (model, info) if returns_info else model
 

@@ -90,8 +90,8 @@ class ModelSettings:
     peft: str | dict[str, Any] | None = setting(
         None, effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's weights depend on it"
     )
-    """Adapters to add to the encoder at the start: `lora`, `dora`, `rslora`, `ia3` or `oft`. The encoder's own weights
-    stay frozen. Set the options with --peft.<option>."""
+    """Adapters to add to the encoder at the start: `lora`, `dora`, `rslora`, `ia3`, `oft` or `vera`. The encoder's own
+    weights stay frozen. Set the options with --peft.<option>."""
     plugin: list[str] = setting(
         [], effect=Effect.NONE, why_fixed_in_studies="plugins register names for all trials", input_path=str
     )

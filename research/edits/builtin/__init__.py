@@ -10,6 +10,7 @@ from research.edits.builtin.lora import add_dora, add_lora, add_rslora
 from research.edits.builtin.oft import add_oft
 from research.edits.builtin.rates import scale_lr, set_lr, set_weight_decay
 from research.edits.builtin.training import set_max_length, set_objective
+from research.edits.builtin.vera import add_vera
 
 __all__ = [
     "add_dora",
@@ -17,6 +18,7 @@ __all__ = [
     "add_lora",
     "add_oft",
     "add_rslora",
+    "add_vera",
     "drop_layers",
     "freeze",
     "merge_adapters",

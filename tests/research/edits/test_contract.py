@@ -33,6 +33,7 @@ EDIT_VALUES: dict[str, Any] = {
     "add_rslora": {"r": 2},
     "add_ia3": True,
     "add_oft": {"oft_block_size": 8},
+    "add_vera": {"r": 4},
     "merge_adapters": True,
     "merge_lora": True,
 }
@@ -57,8 +58,8 @@ def check_trains(run: Rehearsal) -> None:
     run.optimizer.zero_grad()
     for name, parameter in model.named_parameters():
         has_changed = not torch.equal(parameter, before[name])
-        # lora_B starts at 0, so the gradient of lora_A is 0 too.
-        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name:
+        # lora_B and vera_lambda_b start at 0, so the gradients of lora_A and vera_lambda_d are 0 too.
+        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name or "vera_lambda_d" in name:
             assert not has_changed or parameter.requires_grad, name
         else:
             assert has_changed == parameter.requires_grad, name

@@ -25,12 +25,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rslora": {"r": 4},
     "ia3": {},
     "oft": {"oft_block_size": 8},
+    "vera": {"r": 4},
 }
 NUM_PARAMETERS = {  # of the query layer of BERT, with 32 inputs and outputs
     "lora": 2 * 2 * 32,
     "dora": 2 * 2 * 32 + 32,
     "rslora": 2 * 4 * 32,
     "ia3": 32,
+    "vera": 4 + 32,
     "oft": 4 * (8 * 7 // 2),  # four blocks, each with the entries above the diagonal of an 8 x 8 matrix
 }
 QUERY = "encoder.layer.0.attention.self.query"
@@ -97,6 +99,22 @@ def test_rslora_divides_by_the_square_root_of_the_rank(start_rehearsal: StartReh
     torch.testing.assert_close(model.encoder.get_parameter(f"{QUERY}.weight"), weight + lora_b @ lora_a * 6 / 4**0.5)
 
 
+def test_the_random_matrices_of_vera_depend_on_the_number_of_the_edit_and_are_not_saved(
+    start_rehearsal: StartRehearsal,
+) -> None:
+    def draw_key(*earlier: dict[str, Any]) -> int:
+        run = start_rehearsal("bert")
+        for each in earlier:
+            edit(run, **each)
+        edit(run, add_vera={"r": 4})
+        assert not [name for name in run.encoder_with_head.state_dict() if "vera_A" in name or "vera_B" in name]
+        key: int = run.encoder_with_head.config.adapters["options"]["projection_prng_key"]
+        return key
+
+    assert draw_key() == draw_key()
+    assert draw_key() != draw_key({"scale_lr": 0.5})
+
+
 def test_ia3_scales_inputs_of_feedforward_modules_and_outputs_of_other_layers(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     edit(run, add_ia3={"targets": "query,output.dense", "feedforward_modules": "encoder.layer.1.output.dense"})
@@ -116,6 +134,7 @@ def test_ia3_scales_inputs_of_feedforward_modules_and_outputs_of_other_layers(st
         ({"add_ia3": {"feedforward_modules": "*.quer"}}, r"'\*\.quer'.*Did you mean '\*\.query'"),
         ({"add_oft": {"oft_block_size": 1}}, "at least 2"),
         ({"add_oft": {"oft_block_size": 5}}, r"divide the 32 inputs of .*query, got 5"),
+        ({"add_vera": {"d_initial": 0.0}}, "above 0"),
         ({"merge_adapters": True}, "no adapters to merge"),
     ],
 )

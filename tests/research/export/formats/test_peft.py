@@ -201,6 +201,7 @@ def test_a_packaged_encoder_is_named_as_on_the_hub(tiny_reviews: Path, cache_dir
         {"name": "rslora", "r": 4},
         {"name": "ia3", "targets": "linear", "feedforward_modules": "encoder.layer.*.output.dense"},
         {"name": "oft", "oft_block_size": 8},
+        {"name": "vera", "r": 4},
     ],
     ids=lambda peft: str(peft["name"]),
 )
@@ -215,7 +216,7 @@ def test_every_kind_of_adapters_is_exported_and_merged(
     weights = load_file(target / "adapter_model.safetensors")
     changed = [name for name in weights if ".encoder." in name]
     assert changed
-    assert all(re.search(r"\.(lora_\w+|ia3_l|oft_R)", name) for name in changed)
+    assert all(re.search(r"\.(lora_\w+|ia3_l|oft_R|vera_lambda_[bd])", name) for name in changed)
     assert json.loads((target / "config.json").read_text())["adapters"] is None
     execute(ExportSettings(run=str(run), format="peft", output=str(merged), merge=True))
     rows = [(text,) for text in TEXTS]

@@ -237,7 +237,7 @@ def _limitations(facts: CardFacts) -> Iterator[str]:
     if facts.model.config.problem_type != "regression" and facts.model.config.calibration_temperature == 1:
         items.append("Its scores have not been calibrated: a score of 0.9 need not be right in 9 of 10 cases.")
     if facts.model is not facts.saved.model:
-        items.append("Its low-rank adapters (LoRA) are merged into the weights, which changes the last bits of logits.")
+        items.append("Its adapters are merged into the weights, which changes the last bits of logits.")
     if facts.saved.inputs.has_pairs and not facts.is_adapter:
         items.append("Pipelines treat an empty second text as a missing one, which the model has not seen in training.")
         if not facts.is_native:

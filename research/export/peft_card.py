@@ -15,7 +15,7 @@ def describe_use(facts: CardFacts, encoder: PlainEncoder) -> Iterator[str]:
     packages = ", ".join(f"`{name}`" for name in ["peft", "transformers", "torch", *facts.requirements])
     hashes = ", ".join(f"`{name}` `{sha256}`" for name, sha256 in encoder.sha256_by_file.items())
     yield (
-        "This folder contains low-rank adapters (LoRA) and the head, without the weights of the encoder. It needs the "
+        "This folder contains adapters and the head, without the weights of the encoder. It needs the "
         f"encoder `{encoder.name}` as it was before training (SHA-256: {hashes}), and the packages {packages}. With "
         "`trust_remote_code=True`, Transformers runs the model's code, which is in the folder; read it first."
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import LoraConfig
 from safetensors.torch import save
 
 from research.export.exported_logits import check_difference, compute_logits, sample_rows
@@ -17,6 +16,7 @@ from research.export.hub_folder import write_code, write_config, write_tokenizer
 from research.export.isolated_process import BASE, run_isolated
 from research.export.plain_encoder import ADVICE, PlainEncoder
 from research.inference.saved_model import SavedModel
+from research.model.adapters import AdapterSettings, has_transposed_layers
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.selectors import ADAPTER
 
@@ -47,12 +47,11 @@ def write_peft_folder(saved: SavedModel, folder: Path, encoder: PlainEncoder) ->
     config = saved.model.config
     assert config.adapters is not None
     _check_head_names(saved.model)
-    LoraConfig(
+    settings = AdapterSettings.from_config(config.adapters)
+    settings.to_peft(
+        prefix="encoder.",
+        transposed=has_transposed_layers(saved.model.encoder, settings.targets),
         base_model_name_or_path=encoder.name,
-        target_modules=[f"encoder.{name}" for name in config.adapters["targets"]],
-        r=config.adapters["r"],
-        lora_alpha=config.adapters["alpha"],
-        lora_dropout=config.adapters["dropout"],
         modules_to_save=[_HEAD],
         inference_mode=True,
         # Without task_type, because PEFT would then pass arguments that the model does not have, such as inputs_embeds.

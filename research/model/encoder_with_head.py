@@ -22,7 +22,7 @@ from transformers.utils.generic import can_return_tuple
 
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
-from research.model.adapters import AdapterSettings, inject_adapters
+from research.model.adapters import AdapterSettings, inject_adapters, restore_unsaved_buffers
 from research.model.bidirectional import attend_to_all_tokens
 from research.model.encoder_classes import build_encoder, hidden_size_of
 from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
@@ -59,7 +59,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         max_input_length: maximum length of the inputs on which the model was trained, in tokens. (Transformers reserves
             the name max_length for text generation and does not save it.)
         truncation: the part of longer inputs that was kept: `head` (their start), `tail` (their end) or `head_tail`.
-        adapters: settings of the encoder's low-rank adapters (see `research.model.adapters.AdapterSettings`); None if
+        adapters: settings of the encoder's adapters (see `research.model.adapters.AdapterSettings`); None if
             it has none.
         inputs: how rows become inputs (see `research.model.input_settings.InputSettings`); None for a model that was
             not trained by a run.
@@ -159,7 +159,7 @@ class EncoderWithHead(PreTrainedModel):
         if getattr(config.encoder, "is_causal", None) is False:  # see --bidirectional
             attend_to_all_tokens(encoder)
         if config.adapters is not None:
-            inject_adapters(encoder, AdapterSettings(**config.adapters))
+            inject_adapters(encoder, AdapterSettings.from_config(config.adapters))
         self.trainable_before_adapters: dict[str, bool] | None = None
         """Whether each parameter of the encoder was trainable before add_lora; None without added adapters."""
         assert config.num_labels is not None
@@ -377,6 +377,8 @@ class EncoderWithHead(PreTrainedModel):
         with quiet_loading(source):
             loaded: Any = super().from_pretrained(path, *model_args, **(kwargs | strict))
         model, info = loaded
+        if model.config.adapters is not None:
+            restore_unsaved_buffers(model.encoder, AdapterSettings.from_config(model.config.adapters))
         check_loading_info(info, source)
         return (model, info) if returns_info else model
 

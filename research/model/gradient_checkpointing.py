@@ -26,5 +26,6 @@ def enable_gradient_checkpointing(encoder: PreTrainedModel) -> None:
         )
     # Version 5.23 of Transformers renamed the method.
     enable: Any = getattr(encoder, "activation_checkpointing_enable", None) or encoder.gradient_checkpointing_enable
-    # Reentrant checkpointing computes no gradients if the inputs of a layer have none, as after frozen embeddings.
+    # As PyTorch recommends: reentrant checkpointing may lose gradients if the inputs of a layer have none, as after
+    # frozen embeddings.
     enable({"use_reentrant": False})

@@ -5,7 +5,7 @@ encoder, head           its two parts
 encoder.embeddings      the modules between the token ids and the first layer
 encoder.layer[2:4]      layers by number, from 0; a slice as in Python, or one number
 encoder.rest            final norms, relative-position tables, convolutions
-adapters                the adapters added by add_lora
+adapters                adapters, such as those added by add_lora
 name:<glob>             parameters by their names in the model (name:*.LayerNorm.*)
 """
 
@@ -30,7 +30,8 @@ from research.model.selector_forms import (
     suggest,
 )
 
-ADAPTER = re.compile(r"\.lora_\w+\.")
+ADAPTER = re.compile(r"\.(lora_\w+|ia3_l|oft_R|vera_lambda_[bd])\.")
+"""Part of the name of every parameter of adapters."""
 
 
 def select_parameters(model: EncoderWithHead, selector: Selector) -> dict[str, nn.Parameter]:

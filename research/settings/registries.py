@@ -29,11 +29,12 @@ REGISTRIES = {
     "tasks": ("research.tasks.base", "TASKS"),
 }
 """Module and attribute of each registry, by the value of --list. `pefts` is not a value of --list, because the help of
---peft names the only entry."""
+--peft names the entries."""
 _BUILT_IN = {
     "hooks": "research.hooks",
     "edits": "research.edits.builtin",
     "optimizers": "research.learning.optimizers",
+    "pefts": "research.edits.builtin",
     "data": "research.data.sources",
     "tasks": "research.tasks",
 }

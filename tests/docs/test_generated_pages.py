@@ -58,7 +58,7 @@ def test_every_registered_name_has_one_anchor(name: str) -> None:
 
 
 def test_every_registry_has_a_page() -> None:
-    # "pefts" has no page, since its only entry, lora, is described by the edit add_lora.
+    # "pefts" has no page, since its entries are described by the edits, such as add_lora.
     assert {page.listing for page in REGISTRY_PAGES.values()} == set(REGISTRIES) - {"pefts"}
 
 

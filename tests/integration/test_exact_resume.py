@@ -44,6 +44,12 @@ EDIT_CASES: dict[str, list[dict[str, Any]]] = {
     "set_max_length": [{"at": "4st", "set_max_length": 12}],
     "set_bidirectional": [{"at": "4st", "set_bidirectional": True}],
     "add_lora": [{"at": "4st", "add_lora": {"r": 2, "dropout": 0.1}}],
+    "add_dora": [{"at": "4st", "add_dora": {"r": 2, "lora_dropout": 0.1}}],
+    "add_rslora": [{"at": "4st", "add_rslora": {"r": 2}}],
+    "add_ia3": [{"at": "4st", "add_ia3": {"feedforward_modules": "*.output.dense"}}],
+    "add_oft": [{"at": "4st", "add_oft": {"oft_block_size": 8, "module_dropout": 0.1}}],
+    "add_vera": [{"at": "4st", "add_vera": {"r": 4, "vera_dropout": 0.1}}],
+    "merge_adapters": [{"at": "1st", "add_dora": {"r": 2}}, {"at": "4st", "merge_adapters": True}],
     "merge_lora": [{"at": "1st", "add_lora": {"r": 2}}, {"at": "4st", "merge_lora": True}],
 }
 EDITS_OF_EVERY_KIND: list[dict[str, Any]] = [

@@ -88,7 +88,7 @@ def belongs_to_layers(*numbers: int) -> NameTest:
 
 
 def is_adapter_or_head(name: str) -> bool:
-    return "lora_" in name or name.startswith("head.")
+    return any(part in name for part in ("lora_", "ia3_l", "oft_R", "vera_lambda")) or name.startswith("head.")
 
 
 def dropout_rates(run: TrainingRun) -> set[float]:
@@ -144,6 +144,16 @@ CASES = {
     ),
     "set_max_length": Case({"set_max_length": 8}, check=lambda run, widths: max(widths) == 8),
     "add_lora": Case({"add_lora": {"r": 2}}, trains=is_adapter_or_head),
+    "add_dora": Case({"add_dora": {"r": 2}}, trains=is_adapter_or_head),
+    "add_rslora": Case({"add_rslora": {"r": 2}}, trains=is_adapter_or_head),
+    "add_ia3": Case({"add_ia3": True}, trains=is_adapter_or_head),
+    "add_oft": Case({"add_oft": {"oft_block_size": 8}}, trains=is_adapter_or_head),
+    "add_vera": Case({"add_vera": {"r": 4}}, trains=is_adapter_or_head),
+    "merge_adapters": Case(
+        {"merge_adapters": True},
+        earlier_entries=[{"at": "0%", "add_dora": {"r": 2}}],
+        check=lambda run, widths: not any("lora" in name for name, _ in run.encoder_with_head.named_modules()),
+    ),
     "merge_lora": Case(
         {"merge_lora": True},
         earlier_entries=[{"at": "0%", "add_lora": {"r": 2}}],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import logging
 import os
@@ -88,14 +89,14 @@ def try_family(family: str, data: Path) -> dict[str, Any]:
         trained: TrainingRun | None = None
         for name, timeline in EDITS.items():
             settings = {"timeline": timeline} if timeline else {}
-            run, cells[name] = attempt(lambda settings=settings: train_tiny_model(encoder, data, folder, **settings))
+            run, cells[name] = attempt(functools.partial(train_tiny_model, encoder, data, folder, **settings))
             trained = run if name == "trains" else trained
         if trained is None:
             return cells
         model = trained.encoder_with_head.eval()
         _, cells["save and load"] = attempt(lambda: check_save_and_load(model, Path(folder) / "model"))
         for side in ("right", "left"):
-            _, cells[f"batched = single, {side}"] = attempt(lambda side=side: check_padding(model, trained, side))
+            _, cells[f"batched = single, {side}"] = attempt(functools.partial(check_padding, model, trained, side))
         cells["logits"] = model(**probe(model)).logits.tolist()
     return cells
 
@@ -151,9 +152,8 @@ def check_save_and_load(model: EncoderWithHead, folder: Path) -> None:
     """Check that a saved model has the same logits after loading."""
     saved = copy.deepcopy(model)
     saved.save_pretrained(folder)
-    difference = (
-        EncoderWithHead.from_pretrained(folder).eval()(**probe(model)).logits - model(**probe(model)).logits
-    ).abs()
+    loaded = EncoderWithHead.from_pretrained(folder).eval()
+    difference = (loaded(**probe(model)).logits - model(**probe(model)).logits).abs()
     assert float(difference.max()) < 1e-6, f"logits differ by {difference.max():.1g}"
 
 

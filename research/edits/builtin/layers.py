@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import torch
 from torch import nn
 from transformers import PretrainedConfig
 
 from research.edits.base import Editable, EditError, register_edit
-from research.model.adapters import name_without_adapters
+from research.model.adapters import AdapterSettings, name_without_adapters
 from research.model.encoder_classes import build_encoder
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
 from research.model.families import count_layers, find_family
@@ -94,9 +95,7 @@ def drop_layers(run: Editable, modules: str) -> None:
         if isinstance(getattr(stack, "n_layers", None), int):  # XLM's forward counts to it
             stack.n_layers = len(remaining)  # type: ignore[assignment]
     if model.config.adapters is not None:
-        model.config.adapters["targets"] = [
-            new_names[target] for target in model.config.adapters["targets"] if target in new_names
-        ]
+        model.config.adapters = asdict(AdapterSettings.from_config(model.config.adapters).renamed(new_names))
     if model.trainable_before_adapters is not None:
         model.trainable_before_adapters = {
             new_names[name]: was_trainable

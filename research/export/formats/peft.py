@@ -1,4 +1,4 @@
-"""Export of low-rank adapters for the PEFT library."""
+"""Export of adapters for the PEFT library."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from research.edits.base import EDITS, EditError
+from research.edits.builtin.adapters import PEFT
 from research.edits.rehearsal import Rehearsal
 from tests.research.edits.conftest import StartRehearsal, check_save_and_load, edit
 from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
@@ -30,6 +31,12 @@ EDIT_VALUES: dict[str, Any] = {
     "set_max_length": 16,
     "set_bidirectional": True,
     "add_lora": {"r": 2},
+    "add_dora": {"r": 2},
+    "add_rslora": {"r": 2},
+    "add_ia3": True,
+    "add_oft": {"oft_block_size": 8},
+    "add_vera": {"r": 4},
+    "merge_adapters": True,
     "merge_lora": True,
 }
 """A valid value for each edit, as in a timeline."""
@@ -61,8 +68,8 @@ def check_trains(run: Rehearsal) -> None:
     run.optimizer.zero_grad()
     for name, parameter in model.named_parameters():
         has_changed = not torch.equal(parameter, before[name])
-        # lora_B starts at 0, so the gradient of lora_A is 0 too.
-        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name:
+        # lora_B and vera_lambda_b start at 0, so the gradients of lora_A and vera_lambda_d are 0 too.
+        if name.endswith(WITHOUT_GRADIENT) or "lora_A" in name or "vera_lambda_d" in name:
             assert not has_changed or parameter.requires_grad, name
         else:
             assert has_changed == parameter.requires_grad, name
@@ -82,7 +89,11 @@ def test_edited_model_trains_and_can_be_saved_and_loaded(
         with pytest.raises(EditError, match=f"'{family}'"):
             edit(run, set_bidirectional=True)
         return
-    if name == "merge_lora":
+    if name == "add_oft" and family == "gpt2":
+        with pytest.raises(EditError, match="Conv1D"):
+            edit(run, add_oft=EDIT_VALUES["add_oft"])
+        return
+    if name in ("merge_adapters", "merge_lora"):
         edit(run, add_lora={"r": 2})
     if name == "drop_layers" and family in CANNOT_DROP:
         with pytest.raises(EditError, match=CANNOT_DROP[family]):
@@ -96,7 +107,12 @@ def test_edited_model_trains_and_can_be_saved_and_loaded(
     check_save_and_load(run, tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in EDIT_VALUES if name not in ("add_lora", "set_bidirectional")])
+WITHOUT_ADAPTERS = [
+    name for name in EDIT_VALUES if name.removeprefix("add_") not in PEFT and name != "set_bidirectional"
+]
+
+
+@pytest.mark.parametrize("name", WITHOUT_ADAPTERS)
 def test_model_with_adapters_can_be_edited_trained_saved_and_loaded(
     start_rehearsal: StartRehearsal, tmp_path: Path, name: str
 ) -> None:
@@ -107,7 +123,7 @@ def test_model_with_adapters_can_be_edited_trained_saved_and_loaded(
     check_save_and_load(run, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora"])
+@pytest.mark.parametrize("name", ["replace_head", "reinitialize", "add_lora", "add_dora", "add_rslora"])
 def test_edit_draws_values_that_depend_only_on_the_seed_and_the_number_of_the_edit(
     start_rehearsal: StartRehearsal, name: str
 ) -> None:

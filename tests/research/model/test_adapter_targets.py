@@ -187,7 +187,7 @@ def test_every_adapter_of_linear_layers_has_an_effect_and_is_merged(family: str)
     layers = {name for name in names_of(encoder) if "pooler" not in name}
     targets = find_targets(encoder, layers, "linear")
     inputs = {"input_ids": torch.tensor([[2, 7, 9, 3, 8], [2, 5, 6, 4, 9]]), "attention_mask": torch.ones(2, 5).long()}
-    inject_adapters(encoder, AdapterSettings(targets, r=2, alpha=4, dropout=0.0))
+    inject_adapters(encoder, AdapterSettings("lora", targets, {"r": 2, "lora_alpha": 4}))
     for name, parameter in encoder.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.3)
@@ -207,5 +207,5 @@ def test_errors_of_peft_are_one_line() -> None:
     encoder = build_tiny("mamba", {**SMALL, "state_size": 8})
     targets = find_targets(encoder, names_of(encoder), "linear")
     with pytest.raises(ValueError, match=r"'mamba'.*out_proj") as error:
-        inject_adapters(encoder, AdapterSettings(targets, r=2, alpha=4, dropout=0.0))
+        inject_adapters(encoder, AdapterSettings("lora", targets, {"r": 2, "lora_alpha": 4}))
     assert "\n" not in str(error.value)

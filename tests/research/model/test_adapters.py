@@ -10,7 +10,7 @@ from research.model.adapters import AdapterSettings, inject_adapters, merge_adap
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 TARGET = "encoder.layer.0.attention.self.query"
-SETTINGS = AdapterSettings([TARGET], r=2, alpha=6, dropout=0.0)
+SETTINGS = AdapterSettings("lora", [TARGET], {"r": 2, "lora_alpha": 6})
 
 
 def compute_last_hidden_state(encoder: PreTrainedModel) -> Tensor:

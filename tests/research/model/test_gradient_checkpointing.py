@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,8 @@ def build(family: str) -> PreTrainedModel:
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.2
-    encoder.get_input_embeddings().requires_grad_(False)
+    for name, parameter in encoder.named_parameters():
+        parameter.requires_grad_(re.search(r"\.\d+\.", name) is not None)  # only the layers have numbers
     built: PreTrainedModel = encoder.train()
     return built
 

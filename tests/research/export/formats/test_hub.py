@@ -61,7 +61,7 @@ def classify_without_midway(folder: Path, rows: list[dict[str, str]], tmp_path: 
 def save_model(folder: Path, tiny_encoder: Path, **changed: object) -> EncoderWithHead:
     """Save a model of pairs with several labels, trained adapters and a temperature, as a run would."""
     encoder = load_encoder(str(tiny_encoder))
-    adapters = AdapterSettings(["encoder.layer.0.attention.self.query"], r=2, alpha=6, dropout=0.0)
+    adapters = AdapterSettings("lora", ["encoder.layer.0.attention.self.query"], {"r": 2, "lora_alpha": 6})
     inject_adapters(encoder, adapters)
     for name, parameter in encoder.named_parameters():
         if "lora_" in name:

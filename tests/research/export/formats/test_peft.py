@@ -192,3 +192,34 @@ def test_a_packaged_encoder_is_named_as_on_the_hub(tiny_reviews: Path, cache_dir
     assert "library_name: peft" in card
     num_bytes = sum(path.stat().st_size for path in target.glob("*.safetensors"))
     assert num_bytes < (minilm() / "model.safetensors").stat().st_size / 20
+
+
+@pytest.mark.parametrize(
+    "peft",
+    [
+        {"name": "dora", "r": 2},
+        {"name": "rslora", "r": 4},
+        {"name": "ia3", "targets": "linear", "feedforward_modules": "encoder.layer.*.output.dense"},
+        {"name": "oft", "oft_block_size": 8},
+        {"name": "vera", "r": 4},
+    ],
+    ids=lambda peft: str(peft["name"]),
+)
+def test_every_kind_of_adapters_is_exported_and_merged(
+    peft: dict[str, Any], tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = train_tiny_run(
+        tmp_path / "run", tiny_encoder, tiny_reviews, cache_dir, head="mean", peft=peft, lr=0.05, max_length=12
+    )
+    target, merged = tmp_path / "adapters", tmp_path / "merged"
+    execute(ExportSettings(run=str(run), format="peft", output=str(target)))  # compares the logits with PEFT's
+    weights = load_file(target / "adapter_model.safetensors")
+    changed = [name for name in weights if ".encoder." in name]
+    assert changed
+    assert all(re.search(r"\.(lora_\w+|ia3_l|oft_R|vera_lambda_[bd])", name) for name in changed)
+    assert json.loads((target / "config.json").read_text())["adapters"] is None
+    execute(ExportSettings(run=str(run), format="peft", output=str(merged), merge=True))
+    rows = [(text,) for text in TEXTS]
+    plain = load_model(merged)
+    assert plain.model.config.adapters is None
+    np.testing.assert_allclose(Scorer(plain)(rows), Scorer(load_model(run))(rows), rtol=0, atol=1e-5)

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,10 +83,8 @@ def write_reviews(folder: Path) -> None:
 def try_family(family: str, data: Path) -> dict[str, Any]:
     """Return what works with a family: for each column True or the reason of a refusal, and logits after training."""
     cells: dict[str, Any] = {}
+    encoder = data.parent / family
     with tempfile.TemporaryDirectory() as folder:
-        encoder = Path(folder) / "encoder"
-        encoder.mkdir()
-        save_encoder(family, encoder)
         trained: TrainingRun | None = None
         for name, timeline in EDITS.items():
             settings = {"timeline": timeline} if timeline else {}
@@ -108,13 +107,15 @@ def attempt(action: Callable[[], Any]) -> tuple[Any, bool | str]:
     except ValueError as error:  # also EditError, EncoderError and HeadError
         return None, one_line(error)
     except Exception as error:  # a crash is shown as one
+        traceback.print_exc()
         return None, f"CRASH {type(error).__name__}: {one_line(error)}"
 
 
 def train_tiny_model(encoder: Path, data: Path, folder: str, **settings: Any) -> TrainingRun:
     """Train for four steps, and check that the trainable parameters have changed."""
+    directory = Path(tempfile.mkdtemp(dir=folder))
     run = prepare_run(
-        f"{folder}/run",
+        str(directory),
         [],
         encoder=str(encoder),
         data=str(data),
@@ -151,7 +152,7 @@ def probe(model: EncoderWithHead) -> dict[str, Tensor]:
 def check_save_and_load(model: EncoderWithHead, folder: Path) -> None:
     """Check that a saved model has the same logits after loading."""
     saved = copy.deepcopy(model)
-    saved.save_pretrained(folder)
+    saved.save_pretrained(folder, is_main_process=True)
     loaded = EncoderWithHead.from_pretrained(folder).eval()
     difference = (loaded(**probe(model)).logits - model(**probe(model)).logits).abs()
     assert float(difference.max()) < 1e-6, f"logits differ by {difference.max():.1g}"
@@ -192,7 +193,7 @@ def try_families(families: Sequence[str], data: Path, output: Path) -> None:
 def launch(families: Sequence[str], folder: Path, num_processes: int) -> dict[str, dict[str, Any]]:
     """Try families on one or two processes, and return the results of the first process."""
     output = folder / f"results-{num_processes}"
-    arguments = ["--families", ",".join(families), "--data", str(folder), "--results", str(output)]
+    arguments = ["--families", ",".join(families), "--data", str(folder / "reviews"), "--results", str(output)]
     command = command_line(arguments, num_processes=num_processes, script=str(Path(__file__).resolve()))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MIDWAY_CACHE": str(folder / "cache")}
     subprocess.run(command, check=True, env=environment, cwd=folder, stdout=sys.stderr)
@@ -243,7 +244,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_reviews(folder)
+        (folder / "reviews").mkdir()
+        write_reviews(folder / "reviews")
+        for family in families:
+            (folder / family).mkdir()
+            save_encoder(family, folder / family)
         one, two = (launch(families, folder, num_processes) for num_processes in (1, 2))
     results = {family: {**one[family], "2 processes": compare(one[family], two[family])} for family in families}
     table = render(results)

@@ -32,7 +32,10 @@ def find_layers(run: Editable, modules: str, targets: Targets) -> list[str]:
     if model.config.adapters is not None:
         raise EditError("The encoder already has adapters. Merge them with merge_lora before adding new ones.")
     selected = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
-    return find_targets(model.encoder, selected, targets)
+    without_gradient = {  # their adapters would get none either
+        name for name in selected if model.unused_parameters & set(model.encoder.get_submodule(name).parameters())
+    }
+    return find_targets(model.encoder, selected - without_gradient, targets)
 
 
 def add_adapters(run: Editable, kind: str, layers: list[str], *, freeze_base: bool, **options: Any) -> None:

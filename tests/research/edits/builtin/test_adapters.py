@@ -10,7 +10,7 @@ import torch
 
 from research.edits.base import EditError
 from tests.research.edits.conftest import StartRehearsal, check_save_and_load, compute_logits, edit
-from tests.research.model.tiny_encoders import FAMILY_NAMES
+from tests.research.model.tiny_encoders import FAMILY_NAMES, tiny_batch
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -82,3 +82,13 @@ def test_invalid_edits_of_adapters_are_refused(
         edit(run, **earlier_edit)
     with pytest.raises(EditError, match=message):
         edit(run, **invalid_edit)
+
+
+def test_layers_that_do_not_affect_the_output_get_no_adapters(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("luke", "mean")  # its layers have projections for entities, which texts do not have
+    edit(run, add_lora={"r": 2, "modules": "encoder"})
+    model = run.encoder_with_head.train()
+    model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    without_gradient = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert not without_gradient
+    assert not any("entity" in name or "2e_query" in name for name in model.config.adapters["targets"])

@@ -2,7 +2,8 @@
 
 1. The logits depend on padding, or are not finite for a row without tokens.
 2. The logits of a row depend on the other rows of the batch, so that metrics would depend on --evaluation_batch_size.
-3. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
+3. The logits depend on the first token only, which sees no other token in a causal encoder.
+4. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
    a parameter that gets none.
 
 The rows are built from hidden states of the encoder. Therefore a check costs only a few forward passes of the head, and
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from heads import Head
 from research.data.batches.collate import Collator
 from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, errors_attributed_to_head
+from research.model.families import is_causal
 from research.model.random_tokens import random_token_ids
 from research.settings.config import RunConfig
 from research.system.checksums import checksum
@@ -70,6 +72,8 @@ class Findings:
     """Phrase such as "depends on padding: ..." or "returns nan for a row without tokens"; None without a fault."""
     row_fault: str | None = None
     """Phrase such as "depends on the other rows of a batch: ..."; None if the logits do not depend on them."""
+    reads_only_first_token: bool = False
+    """Whether the logits depend on the first token only, although the encoder is causal."""
     is_random: bool = False
     """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
     unused_parameters: tuple[str, ...] = ()
@@ -148,6 +152,12 @@ class HeadCheck:
             "Compute the logits of each row from that row alone (normalize with torch.nn.LayerNorm, or with "
             "torch.nn.BatchNorm1d and running statistics)",
         )
+        if any(each.reads_only_first_token for each in findings):
+            raise HeadError(
+                f"The head '{planned.name}' reads only the first token of each row, which sees no other token in the "
+                f"causal encoder '{self._encoder_config.model_type}'. Choose --head last, or a head that reads all "
+                "tokens."
+            )
         if any(each.is_random for each in findings):
             logger.warning(
                 f"the head '{planned.name}' returns different logits for the same rows from pass to pass, even in "
@@ -219,6 +229,7 @@ class HeadCheck:
         return Findings(
             padding_fault=self._find_padding_fault(head, name, reference, max_change, change_by_tokens),
             row_fault=self._find_row_fault(head, name, reference, max_change, change_by_tokens),
+            reads_only_first_token=self._reads_only_first_token(head, name, reference, max_change),
         )
 
     def _find_padding_fault(
@@ -268,6 +279,16 @@ class HeadCheck:
                 how = f"they change logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
         return None
+
+    def _reads_only_first_token(self, head: Head, name: str, reference: Tensor, max_change: float) -> bool:
+        """Return whether other tokens after the first do not change the logits. Always False if it sees all tokens."""
+        if not is_causal(self._encoder_config) or self._num_tokens(0) < 2:
+            return False
+        states, mask = self._make_rows(head, self._widths()[0], seed=0)
+        noise, _ = self._make_rows(head, self._widths()[0], seed=4, uses_encoder=False)
+        is_first = (mask.cumsum(1).eq(1) & mask.eq(1)).unsqueeze(-1)  # [rows, width, 1]
+        changed = [torch.where(is_first, layer, other) for layer, other in zip(states, noise, strict=True)]
+        return _difference(self._run(head, name, changed, mask), reference) <= max_change
 
     def _find_unused_parameters(self, head: Head, name: str) -> tuple[str, ...]:
         """Return the names of parameters that get no gradient in training mode, on rows specific to this process."""

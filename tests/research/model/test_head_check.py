@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from heads import HEADS, EncoderSpec, Head, register_head
-from heads.masking import masked_mean
+from heads.masking import first_token, masked_mean
 from research import Hook, RunConfig
 from research.data.batches.collate import Collator
 from research.model.encoders import load_tokenizer
@@ -192,7 +192,19 @@ SENSITIVE_TO_PADDING = [
 DEPENDENT_ON_OTHER_ROWS = [BatchStatistics, MinusFirstRow, SqueezesSingleRow]
 
 
+class OwnFirstToken(Head):
+    """A linear layer on the first token, without the declaration of Midway's own heads."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(encoder.hidden_size, num_labels)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.out(first_token(hidden_states, attention_mask))
+
+
 for head_class in (
+    OwnFirstToken,
     *SENSITIVE_TO_PADDING,
     *DEPENDENT_ON_OTHER_ROWS,
     RandomLogits,
@@ -203,13 +215,27 @@ for head_class in (
     register_head(head_class.__name__)(head_class)
 
 
-def build_head_check(accelerator: Accelerator, encoder: Path, padding_side: str, **settings: Any) -> HeadCheck:
-    """Return a check on a tiny BERT. Its tokenizer is that of `encoder`, set to pad on `padding_side`."""
+def build_head_check(
+    accelerator: Accelerator, encoder: Path, padding_side: str, *, family: str = "bert", **settings: Any
+) -> HeadCheck:
+    """Return a check on a tiny encoder. Its tokenizer is that of `encoder`, set to pad on `padding_side`."""
     tokenizer = load_tokenizer(str(encoder))
     tokenizer.padding_side = padding_side
     config = RunConfig(**{"max_length": 32, **settings})
     collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=config.max_length, truncation="head", pair=False)
-    return HeadCheck(tiny_model("bert"), accelerator, collator, config)
+    return HeadCheck(tiny_model(family, "mean"), accelerator, collator, config)
+
+
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+def test_head_check_refuses_a_head_of_the_first_token_on_a_causal_encoder(
+    accelerator: Accelerator, tiny_encoder: Path, padding_side: str
+) -> None:
+    on_bert = build_head_check(accelerator, tiny_encoder, padding_side)
+    on_bert.check([planned_head("OwnFirstToken")])
+    on_llama = build_head_check(accelerator, tiny_encoder, padding_side, family="llama")
+    on_llama.check([planned_head(name) for name in ("last", "mean_last", "mean", "lstm")])
+    with pytest.raises(HeadError, match=r"'OwnFirstToken'.*'llama'.*--head last"):
+        on_llama.check([planned_head("OwnFirstToken")])
 
 
 def planned_head(name: str, **options: Any) -> PlannedHead:

@@ -37,6 +37,7 @@ from research.model.local_encoders import ENCODER_HINT, find_local_encoder
 from research.settings.demo_packages import DEMO_ENCODERS, find_package
 from research.system.errors import one_line
 from research.system.manifest import file_sha256
+from research.system.messages import logger as messages
 
 logger = logging.getLogger(__name__)
 
@@ -168,10 +169,9 @@ def load_tokenizer(encoder: str, pad_token: str | None = None) -> PreTrainedToke
         tokenizer.add_special_tokens({"pad_token": pad_token})
     elif tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
-        logger.info(
-            "The tokenizer of %s has no padding token: its end-of-sequence token %s is used (--pad_token changes it).",
-            encoder,
-            tokenizer.eos_token,
+        messages.info(
+            f"The tokenizer of {encoder} has no padding token: its end-of-sequence token {tokenizer.eos_token} is used "
+            "(--pad_token changes it)."
         )
     elif tokenizer.pad_token is None:
         raise ValueError(

@@ -48,7 +48,7 @@ def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dr
         elif names is None:
             raise ValueError(
                 f"Cannot set the {kind} of an encoder of the family '{config.model_type}': its config field is not "
-                f"known. Set {kind} to null, or add the family to research.model.families.FAMILIES in a plugin."
+                f"known. Set {kind} to null, or add the family to research.model.family_table.FAMILIES in a plugin."
             )
         elif not names and probability > 0:
             raise ValueError(

@@ -23,6 +23,7 @@ from transformers.utils.generic import can_return_tuple
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
 from research.model.adapters import AdapterSettings, inject_adapters, restore_unsaved_buffers
+from research.model.base_dtype import saved_state_dict
 from research.model.bidirectional import attend_to_all_tokens
 from research.model.encoder_classes import build_encoder, hidden_size_of
 from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
@@ -332,6 +333,11 @@ class EncoderWithHead(PreTrainedModel):
         return encoded
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the logits, in which Transformers loads a saved model; --base_dtype may store fewer bits."""
+        return self.logit_scale.dtype
+
+    @property
     def first_position(self) -> int | None:
         """Position id of the first token of a row; None if the encoder is not given position ids."""
         config = self.config.encoder
@@ -357,6 +363,12 @@ class EncoderWithHead(PreTrainedModel):
         factor = self.config.calibration_temperature / temperature
         self.set_output_units(self.logit_shift * factor, self.logit_scale * factor)
         self.config.calibration_temperature = temperature
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Save the model as Transformers does. The files do not depend on how --base_dtype stores int8 and int4."""
+        return super().save_pretrained(save_directory, *args, **({"state_dict": saved_state_dict(self)} | kwargs))
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

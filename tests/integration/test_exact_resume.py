@@ -80,6 +80,15 @@ CASES = {
     "schedule by epochs": {"schedule": "linear", "schedule_interval": "epoch", "warmup": "0"},
     "condition": {"timeline": [{"when": "below(validation/loss, 9)", "freeze": "encoder"}], "evaluate_every": "1st"},
     "adapters": {"peft": "lora"},
+    **{
+        f"adapters on {base_dtype} weights": {
+            "peft": "lora",
+            "base_dtype": base_dtype,
+            "gradient_checkpointing": True,
+            "timeline": [{"at": "4st", "set_dropout": 0.2}, {"at": "7st", "merge_lora": True}],
+        }
+        for base_dtype in ("bf16", "int8", "int4")
+    },
     "micro-batches": {"micro_batch_size": 3},
     "gradient checkpointing": {"gradient_checkpointing": True, "attention_dropout": 0.1},
 }

@@ -10,6 +10,7 @@ from research.edits.base import Editable, EditError, EditFunction, register_edit
 from research.model.adapter_targets import find_targets
 from research.model.adapters import AdapterSettings, inject_adapters, name_without_adapters
 from research.model.adapters import merge_adapters as merge_into_weights
+from research.model.base_dtype import restore_base_weights, stored_modules
 from research.model.selector_forms import Targets
 from research.model.selectors import ADAPTER, select_modules
 
@@ -51,6 +52,11 @@ def add_adapters(run: Editable, kind: str, layers: list[str], *, freeze_base: bo
         ValueError: if PEFT does not support these adapters.
     """
     model = run.encoder_with_head
+    if not freeze_base and stored_modules(model.encoder):
+        raise EditError(
+            f"Expected freeze_base true with --base_dtype {run.config.base_dtype}, which stores frozen weights; got "
+            "false. Use --base_dtype float32 to train the encoder's own weights."
+        )
     was_trainable = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
     settings = AdapterSettings(kind, layers, options)
     inject_adapters(model.encoder, settings)
@@ -70,7 +76,8 @@ def merge_adapters(run: Editable) -> None:
     """Merge adapters of any kind into the encoder's weights and remove them.
 
     The encoder's parameters are frozen or trainable as they were before the adapters were added. The outputs do not
-    change, except for rounding.
+    change, except for rounding. Weights that --base_dtype stores in fewer bits are first converted to float32, and stay
+    frozen.
 
     Source: Hu et al. 2022, LoRA, section 4.1.
     """
@@ -78,6 +85,7 @@ def merge_adapters(run: Editable) -> None:
     if model.config.adapters is None:
         raise EditError("The encoder has no adapters to merge. Add them with an edit such as add_lora first.")
     targets = AdapterSettings.from_config(model.config.adapters).targets
+    restore_base_weights(model.encoder)
     merge_into_weights(model.encoder)
     # The optimizer's state belongs to the weights without the adapters, not to the merged weights. Some kinds of
     # adapters change biases, too.

@@ -40,6 +40,7 @@ from research.model.families import (
 )
 from research.model.family import Positions
 from research.model.input_settings import MODEL_FORMAT
+from research.model.prompt_tuning import Prompt
 from research.model.shared_parameters import shared_parameters
 from research.settings.config import Choice
 from research.settings.options import errors_attributed_to_entry, resolve_options
@@ -328,8 +329,13 @@ class EncoderWithHead(PreTrainedModel):
             wanted["output_hidden_states"] = True
         if "use_cache" in self.accepted_inputs:  # of keys and values, for the generation of text
             wanted["use_cache"] = False
+        prompt = Prompt.of(self.encoder, mask)
+        if prompt is not None:
+            inputs, mask = prompt.extend_inputs(self.encoder, inputs), prompt.extend(mask, 1)
         complete = complete_inputs(inputs, mask, self.accepted_inputs, self.first_position)
         encoded: BaseModelOutput = self.encoder(**complete, **wanted)
+        if prompt is not None:
+            prompt.remove_from(encoded)
         return encoded
 
     @property

@@ -101,8 +101,8 @@ class ModelSettings:
     peft: str | dict[str, Any] | None = setting(
         None, effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's weights depend on it"
     )
-    """Adapters to add to the encoder at the start: `lora`, `dora`, `rslora`, `ia3`, `oft` or `vera`. The encoder's own
-    weights stay frozen. Set the options with --peft.<option>."""
+    """Adapters to add to the encoder at the start: `lora`, `dora`, `rslora`, `ia3`, `oft`, `vera` or `prompt_tuning`.
+    The encoder's own weights stay frozen. Set the options with --peft.<option>."""
     base_dtype: BaseDtype = setting(
         "float32",
         effect=Effect.TRAINING,

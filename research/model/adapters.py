@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from research.model.prompt_tuning import PROMPT_TUNING, add_prompt
 from research.system.bitsandbytes_messages import mute_missing_kernels
 from research.system.errors import one_line
 
@@ -38,7 +39,7 @@ ADAPTER_KINDS = {
     # Its random matrices are computed again from projection_prng_key. Otherwise, each layer would save a copy of them.
     "vera": AdapterKind("VeraConfig", {"save_projection": False}),
 }
-"""Kinds of adapters by their names."""
+"""Kinds of adapters in linear layers by their names."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class AdapterSettings:
     """Settings of an encoder's adapters, stored in the config of a saved model."""
 
     kind: str
-    """Kind of the adapters, a key of `ADAPTER_KINDS`."""
+    """Kind of the adapters, a key of `ADAPTER_KINDS` or `PROMPT_TUNING`."""
     targets: list[str]
-    """Names, within the encoder, of the linear layers with adapters."""
+    """Names, within the encoder, of the linear layers with adapters; none for prompt tuning."""
     options: dict[str, Any]
     """Options of the adapters, by the names that PEFT gives them."""
 
@@ -103,6 +104,9 @@ def inject_adapters(encoder: PreTrainedModel, settings: AdapterSettings) -> None
     Raises:
         ValueError: if PEFT does not support adapters in these layers of this encoder.
     """
+    if settings.kind == PROMPT_TUNING:
+        add_prompt(encoder, settings.options)
+        return
     mute_missing_kernels()  # PEFT imports bitsandbytes if it is installed
     from peft import VeraModel, inject_adapter_in_model
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
+from research.model.base_dtype import store_base_weights
 from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_encoder, load_encoder_config
@@ -53,9 +54,12 @@ def build_model(
 ) -> EncoderWithHead:
     """Return a pretrained encoder with a new head. Pretrained weights are loaded only here.
 
+    Loaded weights are in float32, also with --base_dtype, so that --init_from can replace them before they are stored
+    in fewer bits (`store_base_weights`). A model without weights has the data types of training.
+
     Args:
-        config: the final settings; uses head, truncation, pad_token, gradient_checkpointing and the settings of
-            `configure_encoder`.
+        config: the final settings; uses head, truncation, pad_token, gradient_checkpointing, base_dtype and the
+            settings of `configure_encoder`.
         task: the task, which determines the outputs.
         vocabulary_size: number of tokens of the tokenizer, to which --pad_token may have added one.
         with_weights: whether to load the weights. If not, all parameters are on torch's `meta` device.
@@ -86,6 +90,8 @@ def build_model(
         assert isinstance(embeddings, nn.Embedding)
         if vocabulary_size > embeddings.num_embeddings:  # many encoders have more embeddings than tokens
             model.resize_token_embeddings(vocabulary_size, mean_resizing=False)
+    if not with_weights:
+        store_base_weights(model.encoder, config.base_dtype, model.device)
     return model
 
 

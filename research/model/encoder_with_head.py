@@ -23,6 +23,7 @@ from transformers.utils.generic import can_return_tuple
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
 from research.model.adapters import AdapterSettings, inject_adapters, restore_unsaved_buffers
+from research.model.base_dtype import saved_state_dict
 from research.model.bidirectional import attend_to_all_tokens
 from research.model.encoder_classes import build_encoder, hidden_size_of
 from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
@@ -39,6 +40,7 @@ from research.model.families import (
 )
 from research.model.family import Positions
 from research.model.input_settings import MODEL_FORMAT
+from research.model.prompt_tuning import Prompt
 from research.model.shared_parameters import shared_parameters
 from research.settings.config import Choice
 from research.settings.options import errors_attributed_to_entry, resolve_options
@@ -327,9 +329,19 @@ class EncoderWithHead(PreTrainedModel):
             wanted["output_hidden_states"] = True
         if "use_cache" in self.accepted_inputs:  # of keys and values, for the generation of text
             wanted["use_cache"] = False
+        prompt = Prompt.of(self.encoder, mask)
+        if prompt is not None:
+            inputs, mask = prompt.extend_inputs(self.encoder, inputs), prompt.extend(mask, 1)
         complete = complete_inputs(inputs, mask, self.accepted_inputs, self.first_position)
         encoded: BaseModelOutput = self.encoder(**complete, **wanted)
+        if prompt is not None:
+            prompt.remove_from(encoded)
         return encoded
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the logits, in which Transformers loads a saved model; --base_dtype may store fewer bits."""
+        return self.logit_scale.dtype
 
     @property
     def first_position(self) -> int | None:
@@ -357,6 +369,12 @@ class EncoderWithHead(PreTrainedModel):
         factor = self.config.calibration_temperature / temperature
         self.set_output_units(self.logit_shift * factor, self.logit_scale * factor)
         self.config.calibration_temperature = temperature
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Save the model as Transformers does. The files do not depend on how --base_dtype stores int8 and int4."""
+        return super().save_pretrained(save_directory, *args, **({"state_dict": saved_state_dict(self)} | kwargs))
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import (
 from heads.base import Head
 from research.model.family import Family, Positions
 from research.model.family_table import FAMILIES
+from research.model.prompt_tuning import PROMPT_TUNING
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, NamedParameters]
     """
     family = find_family(encoder)
     num_layers = count_layers(encoder, family)
-    prefixes = {f"{name}.": "embeddings" for name in family.embeddings}
+    prefixes = {f"{name}.": "embeddings" for name in (*family.embeddings, PROMPT_TUNING)}
     prefixes |= {f"{name}.{index}.": f"layer.{index}" for name in family.layers for index in range(num_layers)}
     blocks: dict[str, NamedParameters] = {
         name: [] for name in ("embeddings", *(f"layer.{index}" for index in range(num_layers)), "rest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from research.model.encoder_with_head import EncoderWithHead
@@ -20,5 +21,10 @@ def trainable_parameters(model: nn.Module) -> tuple[nn.Parameter, ...]:
 
 def count_parameters(model: EncoderWithHead) -> tuple[int, int]:
     """Return the number of trainable parameters and the number of all parameters."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    sizes = [(_count_values(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, is_trainable in sizes if is_trainable), sum(size for size, _ in sizes)
+
+
+def _count_values(parameter: nn.Parameter) -> int:
+    # --base_dtype int4 stores two values in each byte.
+    return parameter.numel() * (2 if parameter.dtype == torch.uint8 else 1)

@@ -30,7 +30,7 @@ from research.model.selector_forms import (
     suggest,
 )
 
-ADAPTER = re.compile(r"\.(lora_\w+|ia3_l|oft_R|vera_lambda_[bd])\.")
+ADAPTER = re.compile(r"\.(lora_\w+|ia3_l|oft_R|vera_lambda_[bd])\.|(^|\.)prompt_tuning\.")
 """Part of the name of every parameter of adapters."""
 
 

@@ -31,6 +31,8 @@ def describe_run(run: TrainingRun) -> list[str]:
     num_processes = run.accelerator.num_processes
     precision = "float32" if config.mixed_precision == "no" else f"{config.mixed_precision} mixed precision"
     device_facts = [run.accelerator.device.type, precision]
+    if config.base_dtype != "float32":
+        device_facts.append(f"frozen weights stored in {config.base_dtype}")
     if run.accelerator.device.type == "cpu":
         device_facts.append(f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}")
     return [

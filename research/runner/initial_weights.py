@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from research.model.encoder_with_head import EncoderWithHead
+from research.model.prompt_tuning import count_virtual_tokens
 from research.system.manifest import MANIFEST
 from research.training.checkpoint.state import read_weights_and_label_names
 
@@ -20,6 +21,11 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         weights, labels = read_weights_and_label_names(model, folder)
     else:
         initial = EncoderWithHead.from_pretrained(folder)
+        if count_virtual_tokens(initial.encoder):
+            raise ValueError(
+                f"The model in {folder} was trained with prompt tuning, which cannot be loaded or merged. Use a model "
+                "with merged adapters, such as those of --peft lora."
+            )
         if initial.config.adapters is not None:
             raise ValueError(
                 f"The model in {folder} has adapters, which cannot be loaded. Train it with "

@@ -27,6 +27,7 @@ from research.settings.plugins import import_plugins
 from research.settings.registries import STEP_COUNT_PARAMETERS
 from research.settings.smoke import reduce_for_smoke
 from research.system.launcher import check_launch
+from research.system.packages import Package
 from research.tasks.base import Task
 from research.training.accelerator import choose_precision
 from research.training.hook import HOOKS
@@ -70,6 +71,7 @@ def resolve(config: RunConfig) -> RunConfig:
     )
     OPTIMIZERS[Choice.of(config.optimizer, "optimizer").name].check_installed()
     parse_timeline(config)  # raises an error if the timeline is invalid
+    check_base_dtype(config)
     return config
 
 
@@ -77,6 +79,23 @@ def _default_head(config: RunConfig) -> str:
     """Return the head that reads the token that sees all tokens: the last one of a causal encoder."""
     is_bidirectional = config.bidirectional or not is_causal(load_encoder_config(config.encoder))
     return "linear" if is_bidirectional else "last"
+
+
+def check_base_dtype(config: RunConfig) -> None:
+    """If the encoder's weights are stored in fewer bits, check that they stay frozen, and that this is possible.
+
+    Raises:
+        ValueError: if the weights would train, or a package is missing.
+    """
+    if config.base_dtype == "float32":
+        return
+    if config.peft is None and not {"encoder", "all"} & {*config.freeze}:
+        raise ValueError(
+            f"Expected --peft or --freeze encoder with --base_dtype {config.base_dtype}, which stores frozen weights; "
+            "got neither. Add adapters, such as --peft lora, or omit --base_dtype."
+        )
+    if config.base_dtype == "int4":
+        Package("bitsandbytes", extra="bitsandbytes").check_installed("setting --base_dtype int4")
 
 
 def check_compiler(config: RunConfig) -> None:

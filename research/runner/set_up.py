@@ -16,6 +16,7 @@ from research.features.cache import Layers
 from research.features.compute import use_features
 from research.features.guard import CachingDecision, decide_caching, wants_caching
 from research.learning.optimizer import apply_schedule, create_optimizer
+from research.model.base_dtype import store_base_weights
 from research.model.build_model import build_model
 from research.model.encoder_check import EncoderCheck
 from research.model.encoders import load_tokenizer, shadowed_folder_warning
@@ -100,6 +101,7 @@ def set_up(
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
+    store_base_weights(model.encoder, config.base_dtype, accelerator.device)
     model.to(accelerator.device)
     with WaitingMessage("Checking the encoder and the head on a few rows"):
         EncoderCheck(model, accelerator, plan.collator, config).check()

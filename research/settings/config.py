@@ -22,6 +22,10 @@ LARGEST_SEED = 2**32 - 1
 """The largest seed that numpy accepts."""
 
 
+BaseDtype = Literal["float32", "bf16", "int8", "int4"]
+"""How the encoder's own weights are stored while they are frozen."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A registered name with its options; in YAML either `lstm` or `{name: lstm, lstm_size: 128}`."""
@@ -97,8 +101,17 @@ class ModelSettings:
     peft: str | dict[str, Any] | None = setting(
         None, effect=Effect.TRAINING, why_fixed_in_forks="the checkpoint's weights depend on it"
     )
-    """Adapters to add to the encoder at the start: `lora`, `dora`, `rslora`, `ia3`, `oft` or `vera`. The encoder's own
-    weights stay frozen. Set the options with --peft.<option>."""
+    """Adapters to add to the encoder at the start: `lora`, `dora`, `rslora`, `ia3`, `oft`, `vera` or `prompt_tuning`.
+    The encoder's own weights stay frozen. Set the options with --peft.<option>."""
+    base_dtype: BaseDtype = setting(
+        "float32",
+        effect=Effect.TRAINING,
+        stage=Stage.HIDDEN_STATES,
+        why_fixed_in_forks="the checkpoint's weights are stored in it",
+    )
+    """Data type in which the encoder's own large weights are stored, to save memory while they are frozen: bf16 rounds
+    them to half the size, int8 to a quarter, int4 to an eighth (`bitsandbytes` extra). Layers compute in the precision
+    of --mixed_precision. Needs --peft or --freeze encoder."""
     bidirectional: bool = setting(
         False,
         effect=Effect.TRAINING,

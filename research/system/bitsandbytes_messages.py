@@ -6,8 +6,8 @@ import logging
 
 
 def mute_missing_kernels() -> None:
-    """Suppress a warning at the import of bitsandbytes: that a faster kernel for 4-bit weights is not installed.
+    """Suppress a warning at the import of bitsandbytes: that a kernel for products with 4-bit weights is not installed.
 
-    Midway has no 4-bit weights.
+    Midway does not use such products: it decodes 4-bit weights first.
     """
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

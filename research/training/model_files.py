@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from research.model.base_dtype import saved_state_dict
 from research.model.encoder_with_head import EncoderWithHead
 from research.system import durable
 from research.system.waiting import WaitingMessage
@@ -19,7 +20,8 @@ def save_model(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, direc
     """
     temporary = directory.with_name(f".{directory.name}.writing")
     durable.remove(temporary)
-    needed = sum(value.nbytes for value in model.state_dict().values())
+    weights = saved_state_dict(model)
+    needed = sum(value.nbytes for value in weights.values())
     with (
         durable.converting_write_errors(directory, needed=needed),
         durable.deleting_on_failure(temporary),

@@ -48,6 +48,7 @@ EDIT_CASES: dict[str, list[dict[str, Any]]] = {
     "add_rslora": [{"at": "4st", "add_rslora": {"r": 2}}],
     "add_ia3": [{"at": "4st", "add_ia3": {"feedforward_modules": "*.output.dense"}}],
     "add_oft": [{"at": "4st", "add_oft": {"oft_block_size": 8, "module_dropout": 0.1}}],
+    "add_prompt_tuning": [{"at": "4st", "add_prompt_tuning": {"num_virtual_tokens": 3}}],
     "add_vera": [{"at": "4st", "add_vera": {"r": 4, "vera_dropout": 0.1}}],
     "merge_adapters": [{"at": "1st", "add_dora": {"r": 2}}, {"at": "4st", "merge_adapters": True}],
     "merge_lora": [{"at": "1st", "add_lora": {"r": 2}}, {"at": "4st", "merge_lora": True}],
@@ -80,6 +81,15 @@ CASES = {
     "schedule by epochs": {"schedule": "linear", "schedule_interval": "epoch", "warmup": "0"},
     "condition": {"timeline": [{"when": "below(validation/loss, 9)", "freeze": "encoder"}], "evaluate_every": "1st"},
     "adapters": {"peft": "lora"},
+    **{
+        f"adapters on {base_dtype} weights": {
+            "peft": "lora",
+            "base_dtype": base_dtype,
+            "gradient_checkpointing": True,
+            "timeline": [{"at": "4st", "set_dropout": 0.2}, {"at": "7st", "merge_lora": True}],
+        }
+        for base_dtype in ("bf16", "int8", "int4")
+    },
     "micro-batches": {"micro_batch_size": 3},
     "gradient checkpointing": {"gradient_checkpointing": True, "attention_dropout": 0.1},
 }

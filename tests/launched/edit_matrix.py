@@ -88,7 +88,8 @@ def belongs_to_layers(*numbers: int) -> NameTest:
 
 
 def is_adapter_or_head(name: str) -> bool:
-    return any(part in name for part in ("lora_", "ia3_l", "oft_R", "vera_lambda")) or name.startswith("head.")
+    adapters = ("lora_", "ia3_l", "oft_R", "vera_lambda", "prompt_tuning")
+    return any(part in name for part in adapters) or name.startswith("head.")
 
 
 def dropout_rates(run: TrainingRun) -> set[float]:
@@ -148,6 +149,7 @@ CASES = {
     "add_rslora": Case({"add_rslora": {"r": 2}}, trains=is_adapter_or_head),
     "add_ia3": Case({"add_ia3": True}, trains=is_adapter_or_head),
     "add_oft": Case({"add_oft": {"oft_block_size": 8}}, trains=is_adapter_or_head),
+    "add_prompt_tuning": Case({"add_prompt_tuning": {"num_virtual_tokens": 3}}, trains=is_adapter_or_head),
     "add_vera": Case({"add_vera": {"r": 4}}, trains=is_adapter_or_head),
     "merge_adapters": Case(
         {"merge_adapters": True},

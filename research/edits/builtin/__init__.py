@@ -9,6 +9,7 @@ from research.edits.builtin.ia3 import add_ia3
 from research.edits.builtin.layers import drop_layers, reinitialize
 from research.edits.builtin.lora import add_dora, add_lora, add_rslora
 from research.edits.builtin.oft import add_oft
+from research.edits.builtin.prompt_tuning import add_prompt_tuning
 from research.edits.builtin.rates import scale_lr, set_lr, set_weight_decay
 from research.edits.builtin.training import set_max_length, set_objective, set_optimizer
 from research.edits.builtin.vera import add_vera
@@ -18,6 +19,7 @@ __all__ = [
     "add_ia3",
     "add_lora",
     "add_oft",
+    "add_prompt_tuning",
     "add_rslora",
     "add_vera",
     "drop_layers",

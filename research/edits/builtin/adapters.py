@@ -10,6 +10,8 @@ from research.edits.base import Editable, EditError, EditFunction, register_edit
 from research.model.adapter_targets import find_targets
 from research.model.adapters import AdapterSettings, inject_adapters, name_without_adapters
 from research.model.adapters import merge_adapters as merge_into_weights
+from research.model.base_dtype import restore_base_weights, stored_modules
+from research.model.prompt_tuning import PROMPT_TUNING
 from research.model.selector_forms import Targets
 from research.model.selectors import ADAPTER, select_modules
 
@@ -28,14 +30,29 @@ def find_layers(run: Editable, modules: str, targets: Targets) -> list[str]:
         EditError: if the encoder already has adapters.
         ValueError: if there are no such layers.
     """
+    check_has_no_adapters(run)
     model = run.encoder_with_head
-    if model.config.adapters is not None:
-        raise EditError("The encoder already has adapters. Merge them with merge_lora before adding new ones.")
     selected = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
     without_gradient = {  # their adapters would get none either
         name for name in selected if model.unused_parameters & set(model.encoder.get_submodule(name).parameters())
     }
     return find_targets(model.encoder, selected - without_gradient, targets)
+
+
+def check_has_no_adapters(run: Editable) -> None:
+    """Check that adapters can be added.
+
+    Raises:
+        EditError: if the encoder already has adapters.
+    """
+    adapters = run.encoder_with_head.config.adapters
+    if adapters is not None:
+        advice = (
+            "Use only one kind of adapters: prompt tuning cannot be merged."
+            if AdapterSettings.from_config(adapters).kind == PROMPT_TUNING
+            else "Merge them with merge_lora before adding new ones."
+        )
+        raise EditError(f"The encoder already has adapters. {advice}")
 
 
 def add_adapters(run: Editable, kind: str, layers: list[str], *, freeze_base: bool, **options: Any) -> None:
@@ -51,6 +68,11 @@ def add_adapters(run: Editable, kind: str, layers: list[str], *, freeze_base: bo
         ValueError: if PEFT does not support these adapters.
     """
     model = run.encoder_with_head
+    if not freeze_base and stored_modules(model.encoder):
+        raise EditError(
+            f"Expected freeze_base true with --base_dtype {run.config.base_dtype}, which stores frozen weights; got "
+            "false. Use --base_dtype float32 to train the encoder's own weights."
+        )
     was_trainable = {name: parameter.requires_grad for name, parameter in model.encoder.named_parameters()}
     settings = AdapterSettings(kind, layers, options)
     inject_adapters(model.encoder, settings)
@@ -70,14 +92,22 @@ def merge_adapters(run: Editable) -> None:
     """Merge adapters of any kind into the encoder's weights and remove them.
 
     The encoder's parameters are frozen or trainable as they were before the adapters were added. The outputs do not
-    change, except for rounding.
+    change, except for rounding. Weights that --base_dtype stores in fewer bits are first converted to float32, and stay
+    frozen.
 
     Source: Hu et al. 2022, LoRA, section 4.1.
     """
     model = run.encoder_with_head
     if model.config.adapters is None:
         raise EditError("The encoder has no adapters to merge. Add them with an edit such as add_lora first.")
-    targets = AdapterSettings.from_config(model.config.adapters).targets
+    settings = AdapterSettings.from_config(model.config.adapters)
+    if settings.kind == PROMPT_TUNING:
+        raise EditError(
+            "Prompt tuning cannot be merged: its virtual tokens are inputs, not weights. Remove this edit from the "
+            "timeline."
+        )
+    targets = settings.targets
+    restore_base_weights(model.encoder)
     merge_into_weights(model.encoder)
     # The optimizer's state belongs to the weights without the adapters, not to the merged weights. Some kinds of
     # adapters change biases, too.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from research.edits.base import Editable, register_edit
+from research.model.base_dtype import check_trainable
 from research.model.selector_forms import Selector
 from research.model.selectors import select_parameters
 
@@ -32,5 +33,7 @@ def unfreeze(run: Editable, modules: Selector) -> None:
         modules: parameters to unfreeze, as a selector or a list of selectors.
     """
     model = run.encoder_with_head
-    for parameter in select_parameters(model, modules).values():
+    selected = select_parameters(model, modules)
+    check_trainable(selected.values(), model)
+    for parameter in selected.values():
         parameter.requires_grad_(parameter not in model.unused_parameters)

@@ -13,6 +13,7 @@ from transformers import PretrainedConfig
 
 from research.edits.base import Editable, EditError, register_edit
 from research.model.adapters import AdapterSettings, name_without_adapters
+from research.model.base_dtype import check_trainable
 from research.model.encoder_classes import build_encoder
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig, build_head
 from research.model.families import count_layers, find_family
@@ -38,6 +39,7 @@ def reinitialize(run: Editable, modules: Selector) -> None:
     chosen = select_parameters(model, modules)
     if model.config.adapters is not None and any(name.startswith("encoder.") for name in chosen):
         raise EditError("The encoder has adapters. Merge them with merge_lora before reinitialising its parameters.")
+    check_trainable(chosen.values(), model)
     with torch.device(model.device):
         initialised = EncoderWithHead(config)
     values = dict(initialised.named_parameters())

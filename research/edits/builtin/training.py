@@ -9,6 +9,7 @@ from research.learning.objectives import create_objective
 from research.learning.optimizer import create_successor
 from research.learning.optimizers.base import OPTIMIZERS
 from research.model.families import longest_input, model_blocks
+from research.model.prompt_tuning import count_virtual_tokens
 from research.settings.config import Choice
 from research.settings.options import create
 
@@ -63,8 +64,12 @@ def set_max_length(run: Editable, length: int) -> None:
     """
     config = run.encoder_with_head.config
     longest = longest_input(config.encoder)
-    if longest is not None and length > longest:
-        raise EditError(f"Expected a length of at most {longest}, the encoder's maximum, got {length}.")
+    num_virtual = count_virtual_tokens(run.encoder_with_head.encoder)
+    if longest is not None and length > longest - num_virtual:
+        without = f" without {num_virtual} virtual tokens" if num_virtual else ""
+        raise EditError(
+            f"Expected a length of at most {longest - num_virtual}, the encoder's maximum{without}, got {length}."
+        )
     run.collator.max_length = length
     run.collator.check_settings()
     config.max_input_length = max(config.max_input_length, length)

@@ -26,11 +26,16 @@ class PeftFormat(ExportFormat):
 
     def write(self, saved: SavedModel, folder: Path) -> None:
         """See `ExportFormat.write`."""
+        from research.export.merging import NOT_EXPORTED
+        from research.model.prompt_tuning import count_virtual_tokens
+
         if saved.model.config.adapters is None:
             raise ValueError(
                 f"The model in {saved.folder} has no adapters: it was trained without them, or they were merged. "
                 "Export it with --format hub."
             )
+        if count_virtual_tokens(saved.model.encoder):
+            raise ValueError(NOT_EXPORTED)
         if self.settings.merge:
             HubFormat(self.settings).write(saved, folder)
             return

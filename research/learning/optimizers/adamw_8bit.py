@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from heads.checks import require_probability
-from research.learning.optimizers.base import OptimizerKind, Package, ParameterGroups, register_optimizer
+from research.learning.optimizers.base import OptimizerKind, ParameterGroups, register_optimizer
 from research.system.bitsandbytes_messages import mute_missing_kernels
+from research.system.packages import Package
 
 DEVICES = ("cpu", "cuda", "xpu", "meta")
 """Devices with kernels in bitsandbytes, and the device of rehearsals."""

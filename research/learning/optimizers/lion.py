@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from heads.checks import require_probability
-from research.learning.optimizers.base import OptimizerKind, Package, ParameterGroups, register_optimizer
+from research.learning.optimizers.base import OptimizerKind, ParameterGroups, register_optimizer
+from research.system.packages import Package
 
 
 @register_optimizer("lion")

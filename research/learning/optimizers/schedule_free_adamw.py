@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from heads.checks import require_probability
-from research.learning.optimizers.base import OptimizerKind, Package, ParameterGroups, register_optimizer
+from research.learning.optimizers.base import OptimizerKind, ParameterGroups, register_optimizer
 from research.learning.schedules import Schedule
+from research.system.packages import Package
 
 
 @register_optimizer("schedule_free_adamw")

@@ -22,6 +22,11 @@ def check_choices(config: RunConfig) -> None:
     """
     if config.task is not None and config.task not in (known := read_registry("tasks")) and not config.plugin:
         raise UnknownNameError(describe_unknown("task", config.task, known))
+    if config.peft is not None and Choice.of(config.peft, "peft").name == "prefix_tuning":
+        raise ValueError(
+            "Prefix tuning is not supported, because most encoders take no keys and values as inputs. Use --peft "
+            "prompt_tuning, which learns embeddings in front of each row, or --peft lora."
+        )
     for listing, kind, choice in _choices(config):
         check_choice(listing, kind, choice, allow_unregistered=bool(config.plugin))
 

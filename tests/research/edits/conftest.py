@@ -58,6 +58,7 @@ def start_rehearsal(tiny_encoder: Path) -> StartRehearsal:
     def start(family: str, head: str = "linear", settings: dict[str, Any] | None = None, **options: Any) -> Rehearsal:
         model = tiny_model(family, head, **options)
         config = RunConfig(**{"max_length": 32, **(settings or {})})
+        model.config.max_input_length = config.max_length
         task = SingleLabel(tuple(model.label_names))
         clock = Clock(steps_per_epoch=10, total_steps=10, batch_size=8)
         schedule = create_schedule(config, clock)

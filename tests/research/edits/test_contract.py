@@ -36,6 +36,7 @@ EDIT_VALUES: dict[str, Any] = {
     "add_ia3": True,
     "add_oft": {"oft_block_size": 8},
     "add_vera": {"r": 4},
+    "add_prompt_tuning": {"num_virtual_tokens": 3},
     "merge_adapters": True,
     "merge_lora": True,
 }

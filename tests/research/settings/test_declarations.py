@@ -17,14 +17,15 @@ from research.settings.value_types import alternatives
 
 GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
-    Effect.TRAINING: """encoder head objective hook freeze peft dropout attention_dropout max_length truncation template
-        epochs max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
-        max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
+    Effect.TRAINING: """encoder head objective hook freeze peft base_dtype bidirectional pad_token dropout
+        attention_dropout max_length truncation template epochs max_steps batch_size optimizer lr head_lr layer_decay
+        weight_decay schedule schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric
+        patience init_from fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
         quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
-    Effect.ROUNDING: """micro_batch_size gradient_checkpointing compile compile_backend cache_features cache_dtype
-        evaluation_batch_size num_threads deterministic""",
+    Effect.ROUNDING: """attn_implementation micro_batch_size gradient_checkpointing compile compile_backend
+        cache_features cache_dtype evaluation_batch_size num_threads deterministic""",
     Effect.TEST: "calibrate thresholds",
     Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
         report profile""",
@@ -34,14 +35,15 @@ STAGES = {
     Stage.ROW_NUMBERS: "data task text_column text_pair_column label_column label_separator quoting columns",
     Stage.ROWS: """encoding cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
-    Stage.TOKENS: "encoder allow_unknown_tokens template smoke",
+    Stage.TOKENS: "encoder pad_token allow_unknown_tokens template smoke",
     Stage.INPUTS: "max_length truncation",
-    Stage.HIDDEN_STATES: "freeze mixed_precision cache_dtype init_from",
+    Stage.HIDDEN_STATES: "freeze base_dtype bidirectional attn_implementation mixed_precision cache_dtype init_from",
 }
 PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "fixed in forks": (
         lambda declared: declared.why_fixed_in_forks is not None,
-        "encoder head freeze peft template batch_size optimizer init_from seed smoke",
+        """encoder head freeze peft base_dtype bidirectional pad_token template batch_size optimizer init_from seed
+        smoke""",
     ),
     "fixed in studies": (
         lambda declared: declared.why_fixed_in_studies is not None,

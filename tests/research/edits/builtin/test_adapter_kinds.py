@@ -14,6 +14,7 @@ from research.edits.base import EditError
 from research.edits.builtin.adapters import PEFT
 from research.edits.rehearsal import Rehearsal
 from research.model.adapters import ADAPTER_KINDS, AdapterSettings, inject_adapters
+from research.model.prompt_tuning import PROMPT_TUNING
 from tests.research.edits.conftest import StartRehearsal, check_save_and_load, compute_logits, edit
 from tests.research.model.test_adapter_targets import FAMILIES
 from tests.research.model.tiny_encoders import FAMILY_NAMES
@@ -52,7 +53,7 @@ def change_adapters(run: Rehearsal) -> None:
 
 
 def test_every_kind_is_available_as_peft() -> None:
-    assert shipped_names(PEFT) == sorted(ADAPTER_KINDS) == sorted(OPTIONS)
+    assert shipped_names(PEFT) == sorted([*ADAPTER_KINDS, PROMPT_TUNING]) == sorted([*OPTIONS, PROMPT_TUNING])
 
 
 @pytest.mark.parametrize("kind", OPTIONS)

@@ -81,6 +81,21 @@ CASES = {
     "condition": {"timeline": [{"when": "below(validation/loss, 9)", "freeze": "encoder"}], "evaluate_every": "1st"},
     "adapters": {"peft": "lora"},
     "micro-batches": {"micro_batch_size": 3},
+    "windows": {
+        "long_texts": "windows",
+        "max_length": 12,
+        "stride": 8,
+        "window_batch_size": 3,
+        "attention_dropout": 0.1,
+    },
+    "windows chosen at random": {
+        "long_texts": "windows",
+        "max_length": 8,
+        "stride": 5,
+        "train_windows": 2,
+        "window_batch_size": 5,
+        "micro_batch_size": 3,
+    },
     "gradient checkpointing": {"gradient_checkpointing": True, "attention_dropout": 0.1},
 }
 

@@ -65,7 +65,8 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
 
     If the head weights the tokens (`Head.token_weights`), the scores are these weights. Otherwise, they are gradient x
     input: the gradient of the logit of the most probable output with respect to the token's embedding, times the
-    embedding, summed over the features.
+    embedding, summed over the features. If the text has several windows, each with embeddings of its own, they are
+    gradient x activation: the hidden states that the head reads take the place of the embedding.
 
     Source: Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences, section 2.2.
 
@@ -83,7 +84,11 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
     inputs = saved.collator({**columns, "id": [0], "label": [None]}).to(saved.model.device).inputs
     logits, weights = _attend(saved, inputs)
     output = int(saved.task.probabilities(logits).argmax())
-    scores = _gradient_x_input(saved, inputs, output) if weights is None else weights
+    is_attention = weights is not None
+    if weights is None:
+        weights = (_gradient_x_activation if "windows" in inputs else _gradient_x_input)(saved, inputs, output)
+        is_attention = False
+    scores = weights
     scores = scores[inputs["attention_mask"][0].cpu().numpy() == 1]
     places = saved.collator.locate_tokens([len(text.ids) for text in tokenized])
     return Explanation(
@@ -91,7 +96,7 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
         texts=tuple(
             _explain_text(text, kept, scores[part]) for text, (kept, part) in zip(tokenized, places, strict=True)
         ),
-        is_attention=weights is not None,
+        is_attention=is_attention,
         output=output,
         special_score=float(scores.sum() - sum(scores[part].sum() for _, part in places)),
         has_positions=saved.tokenizer.is_fast,
@@ -172,4 +177,20 @@ def _gradient_x_input(saved: SavedModel, inputs: dict[str, Tensor], output: int)
     finally:
         handle.remove()
     scores: Floats = (gradient * embedded[0]).sum(dim=-1)[0].detach().float().cpu().numpy()
+    return scores
+
+
+def _gradient_x_activation(saved: SavedModel, inputs: dict[str, Tensor], output: int) -> Floats:
+    """Return the gradient of an output's logit with respect to each token's hidden states, times the states, [seq]."""
+    model = saved.model
+    with torch.no_grad():
+        states = model.run_encoder(**inputs, all_layers=model.head.wants == "all_hidden_states")
+    layers = [layer.detach().requires_grad_() for layer in (states if isinstance(states, tuple) else (states,))]
+    # cuDNN computes no gradients of recurrent layers in evaluation mode.
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        hidden_states = tuple(layers) if isinstance(states, tuple) else layers[0]
+        logit = model(**inputs, hidden_states=hidden_states).logits[0, output]
+        gradients = torch.autograd.grad(logit, layers, allow_unused=True)  # a head may skip layers
+    of_layers = [layer * gradient for layer, gradient in zip(layers, gradients, strict=True) if gradient is not None]
+    scores: Floats = torch.stack(of_layers).sum(dim=(0, -1))[0].detach().float().cpu().numpy()
     return scores

@@ -23,6 +23,11 @@ def execute(settings: ExportSettings) -> int:
         from research.inference.saved_model import load_model
 
     saved = load_model(source, plugin=settings.plugin)
+    if saved.model.config.windows is not None:
+        raise ValueError(
+            f"The model in {saved.folder} cuts long texts into windows, which no other program can do. Use it with "
+            "predict.py, or export a model that was trained with --long_texts truncate."
+        )
     needed = sum(value.nbytes for value in saved.model.state_dict().values())
     with WaitingMessage(f"Exporting into {target}"), writing_folder(target, exporter.record, needed=needed) as folder:
         exporter.write(saved, folder)

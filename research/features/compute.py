@@ -158,7 +158,7 @@ def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | 
     with WaitingMessage("Looking for stored hidden states"):
         encoder_description = _describe_encoder(run)
         keys = {split: _fingerprint(run, encoder_description, rows) for split, rows in run.splits.items()}
-    layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_length) for split in keys}
+    layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_row_length) for split in keys}
 
     @functools.cache
     def layers_to_store() -> list[Layer]:
@@ -224,7 +224,7 @@ def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
     Raises:
         UnstorableError: if all layers are to be stored, and the last one differs from the encoder's output.
     """
-    row = RowLayout.of(run.lengths_of("train"), run.collator.max_length).order[:1]
+    row = RowLayout.of(run.lengths_of("train"), run.collator.max_row_length).order[:1]
     states = _compute_batch(run, "train", row, layers)
     if layers == "all" and not torch.equal(states[-1], _compute_batch(run, "train", row, "last")[0]):
         raise UnstorableError("The last of the encoder's hidden states differs from its output.")

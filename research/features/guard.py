@@ -55,7 +55,8 @@ def decide_caching(rehearsal: Rehearsal, timeline: Timeline, hooks: Sequence[Hoo
     run = copy.deepcopy(rehearsal)
     snapshot = EncoderSnapshot.of(run)
     start_step = run.clock.step
-    reasons = [_apply_edits(run, snapshot, timeline.due.get(start_step, ()))]
+    reasons = [_why_settings_prevent_caching(rehearsal.config)]
+    reasons += [_apply_edits(run, snapshot, timeline.due.get(start_step, ()))]
     starts_frozen = not _encoder_trains(run.encoder_with_head)
     after_first_edits = copy.deepcopy(run)
     reads_all_layers = [_reads_all_layers(run.encoder_with_head)]
@@ -153,6 +154,10 @@ def _why_unusable_after(run: Rehearsal, snapshot: EncoderSnapshot, requests: Seq
     if user_defined:
         return f"the edit '{user_defined[0]}' may change anything"
     return snapshot.why_unusable_after_edits(run)
+
+
+def _why_settings_prevent_caching(config: RunConfig) -> str | None:
+    return None if config.train_windows is None else "--train_windows chooses other windows in every epoch"
 
 
 def _why_hook_prevents_caching(hook: Hook) -> str | None:

@@ -117,7 +117,7 @@ def why_not_comparable(run: Run, metric: str, metric_of_best: str) -> str | None
     if metric != metric_of_best:
         return f"it was chosen by {metric_of_best}, but {metric} is used from now on"
     if run.inputs_differ:
-        return "it was measured with a different --max_length or --truncation"
+        return "it was measured on inputs that were truncated, or cut into windows, differently"
     if metric == "loss" and run.objective_differs:
         return "its loss was measured with a different objective"
     return None

@@ -21,7 +21,7 @@ class FastGradientMethod(Hook):
 
     After each backward pass, the embedded tokens of each row are moved in the direction in which the loss rises
     fastest. A second pass uses the moved tokens, and its gradients are added to those of the first. This hook does not
-    work with `--compile`.
+    work with `--compile` and `--long_texts windows`.
 
     Source: Miyato, Dai & Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification, eq. 4.
     Differs: the embeddings are not normalised beforehand. Each row is moved by its own gradient, so that the result
@@ -32,6 +32,7 @@ class FastGradientMethod(Hook):
     """
 
     works_compiled = False
+    works_with_windows = False
 
     def __init__(self, *, epsilon: float = 1.0) -> None:
         if epsilon <= 0:

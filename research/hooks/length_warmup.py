@@ -17,7 +17,8 @@ MULTIPLE = 8
 class LengthWarmup(Hook):
     """Start with truncated training inputs, and increase their maximum length to --max_length in equal stages.
 
-    The order of the rows does not change. Lengths are multiples of 8 tokens, except --max_length itself.
+    The order of the rows does not change. Lengths are multiples of 8 tokens, except --max_length itself. This hook does
+    not work with `--long_texts windows`.
 
     Source: Li, Zhang & He 2022, The Stability-Efficiency Dilemma: Investigating Sequence Length Warmup for Training GPT
     Models, section 4.
@@ -27,6 +28,8 @@ class LengthWarmup(Hook):
         over: time until --max_length is reached, such as `50%`.
         num_stages: number of stages before --max_length is reached.
     """
+
+    works_with_windows = False
 
     def __init__(self, *, start: int = 64, over: str = "50%", num_stages: int = 8) -> None:
         self.start = start

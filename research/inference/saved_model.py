@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from heads import HEADS
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.batches.collate import Collator
+from research.data.batches.windows import Windows
 from research.data.prepare.cleaning import CleaningStep, compose
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import check_tokenizer_files, read_tokenizer
@@ -76,7 +77,7 @@ class SavedModel:
 
     @functools.cached_property
     def collator(self) -> Collator:
-        """Collator with the model's truncation."""
+        """Collator with the model's truncation and windows."""
         config = self.model.config
         return Collator(
             self.tokenizer,
@@ -86,6 +87,7 @@ class SavedModel:
             pair=self.inputs.has_pairs,
             pads_left=pads_left(config.encoder, self.tokenizer),
             template=self.inputs.parsed_template,
+            windows=None if config.windows is None else Windows(**config.windows),
         )
 
     def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]], *, batch_size: int = 32) -> pd.DataFrame:

@@ -89,7 +89,7 @@ class Scorer:
         while start < len(order):
             num_rows = self.batch_size
             if self.device.type == "cpu":
-                length = min(int(lengths[order[start]]), self.saved.collator.max_length)
+                length = min(int(lengths[order[start]]), self.saved.collator.max_row_length)
                 num_rows = min(num_rows, max(1, _CPU_BATCH_TOKENS // max(1, length)))
             yield order[start : start + num_rows]
             start += num_rows

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
+from research.data.batches.windows import Windows
 from research.model.base_dtype import store_base_weights
 from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
@@ -24,7 +25,8 @@ def configure_encoder(config: RunConfig) -> PretrainedConfig:
     """Return the config of a run's encoder.
 
     Args:
-        config: settings; uses encoder, dropout, attention_dropout, bidirectional, attn_implementation and max_length.
+        config: settings; uses encoder, dropout, attention_dropout, bidirectional, attn_implementation, max_length
+            and window.
     Raises:
         ValueError: if the encoder cannot be used, or not with these settings.
     """
@@ -41,10 +43,10 @@ def configure_encoder(config: RunConfig) -> PretrainedConfig:
     if config.attn_implementation is not None:
         encoder_config._attn_implementation = config.attn_implementation
     longest = longest_input(encoder_config)
-    if longest is not None and config.max_length > longest:
+    if longest is not None and config.input_length > longest:
         raise ValueError(
-            f"Expected max_length of at most {longest}, the maximum of the encoder '{config.encoder}', got "
-            f"{config.max_length}."
+            f"Expected {'max_length' if config.window is None else 'window'} of at most {longest}, the maximum of the "
+            f"encoder '{config.encoder}', got {config.input_length}."
         )
     return encoder_config
 
@@ -58,8 +60,8 @@ def build_model(
     in fewer bits (`store_base_weights`). A model without weights has the data types of training.
 
     Args:
-        config: the final settings; uses head, truncation, pad_token, gradient_checkpointing, base_dtype and the
-            settings of `configure_encoder`.
+        config: the final settings; uses head, truncation, the settings of windows, pad_token, gradient_checkpointing,
+            base_dtype and the settings of `configure_encoder`.
         task: the task, which determines the outputs.
         vocabulary_size: number of tokens of the tokenizer, to which --pad_token may have added one.
         with_weights: whether to load the weights. If not, all parameters are on torch's `meta` device.
@@ -69,14 +71,16 @@ def build_model(
     assert config.head is not None, "expected the final settings"
     head = Choice.of(config.head, "head")
     encoder_config = configure_encoder(config)
+    windows = windows_of(config)
     with _attention_errors(config):
         pretrained = load_encoder(config.encoder, encoder_config) if with_weights else None
         model_config = EncoderWithHeadConfig(
             encoder=encoder_config if pretrained is None else pretrained.config,
             head=head.name,
             head_options=head.options,
-            max_input_length=config.max_length,
+            max_input_length=config.input_length,
             truncation=config.truncation,
+            windows=None if windows is None else windows.to_config(),
             problem_type=task.transformers_name,
             id2label=dict(enumerate(task.label_names)),
             label2id={name: index for index, name in enumerate(task.label_names)},
@@ -93,6 +97,13 @@ def build_model(
     if not with_weights:
         store_base_weights(model.encoder, config.base_dtype, model.device)
     return model
+
+
+def windows_of(config: RunConfig) -> Windows | None:
+    """Return how a run cuts long texts into windows; None if it truncates them."""
+    if config.window_stride is None:
+        return None
+    return Windows(config.window_stride, config.max_windows, config.window_batch_size)
 
 
 @contextlib.contextmanager

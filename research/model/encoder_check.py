@@ -52,7 +52,7 @@ class EncoderCheck:
         self._collator = collator
         self._config = config
         generator = torch.Generator().manual_seed(0)
-        longest = min(max(NUM_TOKENS), config.max_length)
+        longest = min(max(NUM_TOKENS), config.input_length)
         self._ids = random_token_ids(model.encoder, len(NUM_TOKENS), longest, generator).to(accelerator.device)
 
     def check(self) -> None:
@@ -87,7 +87,7 @@ class EncoderCheck:
 
     def _find_padding_fault(self) -> str | None:
         """Return a phrase such as "depends on padding: ..."; None if there is no fault."""
-        width = min(WIDTH, self._config.max_length)
+        width = min(WIDTH, self._config.input_length)
         lengths = [min(length, self._ids.shape[1]) for length in NUM_TOKENS]
         mask = torch.zeros(len(lengths), width, dtype=torch.long, device=self._ids.device)
         ids = torch.full_like(mask, self._collator.padding_id)

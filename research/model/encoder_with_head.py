@@ -22,6 +22,7 @@ from transformers.utils.generic import can_return_tuple
 
 from heads import HEADS, EncoderSpec, Head
 from heads.registry import UnknownNameError, describe_unknown
+from research.data.batches.windows import Windows
 from research.model.adapters import AdapterSettings, inject_adapters, restore_unsaved_buffers
 from research.model.base_dtype import saved_state_dict
 from research.model.bidirectional import attend_to_all_tokens
@@ -42,6 +43,7 @@ from research.model.family import Positions
 from research.model.input_settings import MODEL_FORMAT
 from research.model.prompt_tuning import Prompt
 from research.model.shared_parameters import shared_parameters
+from research.model.windows import run_on_windows
 from research.settings.config import Choice
 from research.settings.options import errors_attributed_to_entry, resolve_options
 from research.system.user_code import ErrorsAttributedTo, describe_location
@@ -61,6 +63,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         max_input_length: maximum length of the inputs on which the model was trained, in tokens. (Transformers reserves
             the name max_length for text generation and does not save it.)
         truncation: the part of longer inputs that was kept: `head` (their start), `tail` (their end) or `head_tail`.
+        windows: how texts longer than max_input_length are cut into windows (see
+            `research.data.batches.windows.Windows`); None if they are truncated to max_input_length.
         adapters: settings of the encoder's adapters (see `research.model.adapters.AdapterSettings`); None if
             it has none.
         inputs: how rows become inputs (see `research.model.input_settings.InputSettings`); None for a model that was
@@ -89,6 +93,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_options: dict[str, Any] | None = None,
         max_input_length: int = 512,
         truncation: str = "head_tail",
+        windows: dict[str, Any] | None = None,
         adapters: dict[str, Any] | None = None,
         inputs: dict[str, Any] | None = None,
         calibration_temperature: float = 1.0,
@@ -109,6 +114,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.head_options = dict(head_options or {})
         self.max_input_length = max_input_length
         self.truncation = truncation
+        self.windows = windows
         self.adapters = adapters
         self.inputs = inputs
         self.calibration_temperature = calibration_temperature
@@ -229,7 +235,9 @@ class EncoderWithHead(PreTrainedModel):
         inputs_embeds: Float[Tensor, "batch seq embedding"] | None = None,
         labels: Num[Tensor, "batch ..."] | None = None,
         hidden_states: HiddenStates | None = None,
-        **outputs: Any,
+        windows: Int[Tensor, "batch windows 2"] | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> SequenceClassifierOutput:
         """Return the logits, and the mean loss if there are labels.
 
@@ -242,13 +250,15 @@ class EncoderWithHead(PreTrainedModel):
             inputs_embeds: embeddings of the tokens, [batch, seq, embedding], instead of `input_ids`.
             labels: labels, [batch] or [batch, num_labels], depending on the config's `problem_type`.
             hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
-            **outputs: output_attentions and output_hidden_states, which add the encoder's attention weights and hidden
-                states to the output, and return_dict; as in Transformers' own models.
+            windows: see `run_encoder`.
+            output_attentions: whether to return the encoder's attention weights; by default, its config decides.
+            output_hidden_states: whether to return the hidden states of all layers; by default, the config decides.
         Returns:
-            Unnormalised logits, [batch, num_labels], and the loss.
+            Unnormalised logits, [batch, num_labels], and the loss; a tuple of them with `return_dict=False`.
         Raises:
-            ValueError: if there are neither or both of input_ids and inputs_embeds, or if the model is an exported one,
-                and inputs are longer than its maximum length.
+            ValueError: if there are neither or both of input_ids and inputs_embeds, if the model is an exported one,
+                and inputs are longer than its maximum length, or if windows are combined with inputs or outputs for
+                which they are not defined.
         """
         tokens = input_ids if inputs_embeds is None else inputs_embeds
         if tokens is None or (input_ids is not None and inputs_embeds is not None):
@@ -264,15 +274,27 @@ class EncoderWithHead(PreTrainedModel):
             )
         mask = as_attention_mask(attention_mask, tokens)
         encoded: BaseModelOutput | None = None
-        if hidden_states is None:
+        needs_all = self.head.wants == "all_hidden_states"
+        if hidden_states is None and windows is not None:
+            if input_ids is None or position_ids is not None or output_attentions or output_hidden_states:
+                raise ValueError(
+                    "Expected only input_ids, attention_mask, token_type_ids and labels together with windows; got "
+                    "inputs_embeds, position_ids, or a request for hidden states or attention weights."
+                )
+            hidden_states = self.run_encoder(input_ids, mask, token_type_ids, windows, all_layers=needs_all)
+        elif hidden_states is None:
             given = {
                 "input_ids": input_ids,
                 "token_type_ids": token_type_ids,
                 "position_ids": position_ids,
                 "inputs_embeds": inputs_embeds,
             }
-            needs_all = self.head.wants == "all_hidden_states"
-            encoded = self._call_encoder(given, mask, all_layers=needs_all, **outputs)
+            shows_states = bool(
+                self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+            )
+            encoded = self._call_encoder(
+                given, mask, all_layers=needs_all or shows_states, output_attentions=output_attentions
+            )
             hidden_states = _hidden_states(encoded, mask, all_layers=needs_all)
         assert self.config.num_labels is not None
         if torch.compiler.is_compiling():  # dynamo does not support custom context managers
@@ -285,7 +307,6 @@ class EncoderWithHead(PreTrainedModel):
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         if encoded is None:
             return SequenceClassifierOutput(loss=loss, logits=logits)
-        shows_states = outputs.get("output_hidden_states", self.config.output_hidden_states)
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,
@@ -298,6 +319,7 @@ class EncoderWithHead(PreTrainedModel):
         input_ids: Int[Tensor, "batch seq"],
         attention_mask: Int[Tensor, "batch seq"],
         token_type_ids: Int[Tensor, "batch seq"] | None = None,
+        windows: Int[Tensor, "batch windows 2"] | None = None,
         *,
         all_layers: bool,
     ) -> HiddenStates:
@@ -307,14 +329,62 @@ class EncoderWithHead(PreTrainedModel):
             input_ids: see `forward`.
             attention_mask: 1 = token, 0 = padding, [batch, seq].
             token_type_ids: see `forward`.
+            windows: for rows that are longer than the encoder's inputs, their windows (see
+                `research.model.windows.run_on_windows`). The hidden states of the windows are joined.
             all_layers: whether to return a tuple with the embeddings and the hidden states of all layers.
+        Raises:
+            ValueError: if there are windows, and the model was built without them.
         """
+        if windows is not None:
+            return self._run_on_windows(input_ids, attention_mask, token_type_ids, windows, all_layers=all_layers)
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids}
         encoded = self._call_encoder(inputs, attention_mask, all_layers=all_layers)
         return _hidden_states(encoded, attention_mask, all_layers=all_layers)
 
+    def _run_on_windows(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None,
+        windows: Tensor,
+        *,
+        all_layers: bool,
+    ) -> HiddenStates:
+        """Return the joined hidden states of rows that consist of several windows; see `run_encoder`."""
+        if self.config.windows is None:
+            raise ValueError("Expected no windows: this model was trained on texts truncated to one input.")
+
+        def encode(of_windows: Mapping[str, Tensor], mask: Tensor) -> tuple[Any, ...]:
+            encoded = self._call_encoder(of_windows, mask, all_layers=all_layers)
+            layers = encoded.hidden_states if all_layers else (encoded.last_hidden_state,)
+            assert layers is not None
+            return layers
+
+        inputs = {"input_ids": input_ids}
+        if token_type_ids is not None and "token_type_ids" in self.accepted_inputs:
+            inputs["token_type_ids"] = token_type_ids
+        padding_id = getattr(self.config.encoder, "pad_token_id", None)
+        joined = run_on_windows(
+            encode,
+            inputs,
+            attention_mask,
+            windows,
+            batch_size=Windows(**self.config.windows).batch_size,
+            # What an encoder reads at padding has no effect. But some look for the token of padding.
+            padding={
+                "input_ids": padding_id if isinstance(padding_id, int) and padding_id >= 0 else 0,
+                "token_type_ids": 0,
+            },
+        )
+        return joined if all_layers else joined[0]
+
     def _call_encoder(
-        self, inputs: Mapping[str, Tensor | None], mask: Int[Tensor, "batch seq"], *, all_layers: bool, **outputs: Any
+        self,
+        inputs: Mapping[str, Tensor | None],
+        mask: Int[Tensor, "batch seq"],
+        *,
+        all_layers: bool,
+        output_attentions: bool | None = None,
     ) -> BaseModelOutput:
         """Return the encoder's output.
 
@@ -322,11 +392,11 @@ class EncoderWithHead(PreTrainedModel):
             inputs: inputs of the encoder; those that it does not take, or that are None, are left out.
             mask: 1 = token, 0 = padding, [batch, seq].
             all_layers: whether the output must contain the hidden states of all layers.
-            **outputs: see `forward`.
+            output_attentions: see `forward`.
         """
-        wanted = {name: value for name, value in outputs.items() if value is not None} | {"return_dict": True}
-        if all_layers:
-            wanted["output_hidden_states"] = True
+        wanted = {"return_dict": True, "output_hidden_states": all_layers}
+        if output_attentions is not None:
+            wanted["output_attentions"] = output_attentions
         if "use_cache" in self.accepted_inputs:  # of keys and values, for the generation of text
             wanted["use_cache"] = False
         prompt = Prompt.of(self.encoder, mask)

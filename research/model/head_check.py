@@ -3,7 +3,8 @@
 1. The logits depend on padding, or are not finite for a row without tokens.
 2. The logits of a row depend on the other rows of the batch, so that metrics would depend on --evaluation_batch_size.
 3. The logits depend on the first token only, which sees no other token in a causal encoder.
-4. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
+4. The logits depend on one token only, which is in only one of a text's windows (--long_texts windows).
+5. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
    a parameter that gets none.
 
 The rows are built from hidden states of the encoder. Therefore a check costs only a few forward passes of the head, and
@@ -15,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -40,6 +41,10 @@ TOLERANCE = 1e-2
 TOLERANCE_IN_HALF_PRECISION = 5e-2
 """Accepted change of logits by padding or by other rows, as a share of their change by different tokens. The tolerances
 are not 0, because rounding depends on the shape of the batch."""
+
+
+End = Literal["first", "last"]
+"""One end of a row, without its padding."""
 
 
 class HeadError(ValueError):
@@ -74,6 +79,8 @@ class Findings:
     """Phrase such as "depends on the other rows of a batch: ..."; None if the logits do not depend on them."""
     reads_only_first_token: bool = False
     """Whether the logits depend on the first token only, although the encoder is causal."""
+    window_fault: str | None = None
+    """Phrase such as "reads only the last token, ..."; None without windows, or if the head reads all windows."""
     is_random: bool = False
     """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
     unused_parameters: tuple[str, ...] = ()
@@ -97,8 +104,15 @@ class HeadCheck:
     def __init__(self, model: EncoderWithHead, accelerator: Accelerator, collator: Collator, config: RunConfig) -> None:
         self._accelerator = accelerator
         self._pads_left = collator.pads_left
+        shared: dict[End, tuple[int, ...]] = {
+            "first": collator.special_tokens.prefix,
+            "last": collator.special_tokens.suffix,
+        }
+        has_windows = collator.windows is not None
+        self._ends_in_one_window = [end for end, special in shared.items() if has_windows and not special]
+        """Which of the first and the last token of a row are in only one of its windows."""
         self._allow_faults = config.allow_padding_sensitive
-        self._max_length = config.max_length
+        self._max_length = config.input_length
         self._encoder_config = model.config.encoder
         assert model.config.num_labels is not None
         self._num_labels: int = model.config.num_labels
@@ -157,6 +171,11 @@ class HeadCheck:
                 f"The head '{planned.name}' reads only the first token of each row, which sees no other token in the "
                 f"causal encoder '{self._encoder_config.model_type}'. Choose --head last, or a head that reads all "
                 "tokens."
+            )
+        if (window_fault := next(filter(None, (each.window_fault for each in findings)), None)) is not None:
+            raise HeadError(
+                f"The head '{planned.name}' {window_fault}. Choose a head that reads all tokens, such as mean, or set "
+                "--long_texts truncate."
             )
         if any(each.is_random for each in findings):
             logger.warning(
@@ -230,6 +249,7 @@ class HeadCheck:
             padding_fault=self._find_padding_fault(head, name, reference, max_change, change_by_tokens),
             row_fault=self._find_row_fault(head, name, reference, max_change, change_by_tokens),
             reads_only_first_token=self._reads_only_first_token(head, name, reference, max_change),
+            window_fault=self._find_window_fault(head, name, reference, max_change),
         )
 
     def _find_padding_fault(
@@ -282,12 +302,35 @@ class HeadCheck:
 
     def _reads_only_first_token(self, head: Head, name: str, reference: Tensor, max_change: float) -> bool:
         """Return whether other tokens after the first do not change the logits. Always False if it sees all tokens."""
-        if not is_causal(self._encoder_config) or self._num_tokens(0) < 2:
+        return is_causal(self._encoder_config) and self._reads_only("first", head, name, reference, max_change)
+
+    def _find_window_fault(self, head: Head, name: str, reference: Tensor, max_change: float) -> str | None:
+        """Return the `window_fault` of a head, see `Findings`. The arguments are those of `_reads_only`."""
+        for end in self._ends_in_one_window:
+            if self._reads_only(end, head, name, reference, max_change):
+                return (
+                    f"reads only the {end} token, which is in only one window of a text, since the tokenizer adds no "
+                    f"special token {'before' if end == 'first' else 'after'} the text"
+                )
+        return None
+
+    def _reads_only(self, end: End, head: Head, name: str, reference: Tensor, max_change: float) -> bool:
+        """Return whether different tokens, except for the first or the last one, do not change the logits.
+
+        Args:
+            end: the token that is kept.
+            head: the head, in evaluation mode.
+            name: registered name of the head.
+            reference: logits of the rows of the smaller width, with noise of seed 0 in the padding.
+            max_change: largest change that counts as none.
+        """
+        if self._num_tokens(0) < 2:
             return False
         states, mask = self._make_rows(head, self._widths()[0], seed=0)
         noise, _ = self._make_rows(head, self._widths()[0], seed=4, uses_encoder=False)
-        is_first = (mask.cumsum(1).eq(1) & mask.eq(1)).unsqueeze(-1)  # [rows, width, 1]
-        changed = [torch.where(is_first, layer, other) for layer, other in zip(states, noise, strict=True)]
+        number = 1 if end == "first" else mask.sum(1, keepdim=True)
+        is_kept = (mask.cumsum(1).eq(number) & mask.eq(1)).unsqueeze(-1)  # [rows, width, 1]
+        changed = [torch.where(is_kept, layer, other) for layer, other in zip(states, noise, strict=True)]
         return _difference(self._run(head, name, changed, mask), reference) <= max_change
 
     def _find_unused_parameters(self, head: Head, name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`--dry_run`: show the plan of a run by ranges of steps, without loading weights, tokenizing or training."""
+"""`--dry_run`: show the plan of a run by ranges of steps, without loading weights, tokenizing all rows or training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
 from research.data.batches.order import split_batch
+from research.data.batches.tokens import tokenize_texts
 from research.data.prepare.load import load_splits
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
@@ -23,12 +26,14 @@ from research.runner.example_input import describe_example
 from research.runner.plan import Plan, plan_run
 from research.runner.resolve import resolve
 from research.settings.config import Choice, RunConfig
-from research.settings.template import parse_template
+from research.settings.template import Template, parse_template
 from research.system.launcher import num_launched_processes
 from research.system.terminal import Terminal
 from research.training.checkpoint.find import find_fork_checkpoint
 from research.training.checkpoint.state import parent_at
 
+NUM_TEXTS = 1000
+"""Maximum number of texts that are tokenized to count their windows."""
 FIGURE = Path("timeline.png")
 """File of the figure, in the working directory."""
 
@@ -43,6 +48,8 @@ class DryRun:
     """The steps that the run takes, as rehearsed; in a fork, those after its parent's checkpoint."""
     example: list[str]
     """Description of an input with its template; empty without a template."""
+    windows: NDArray[np.int64] | None
+    """Number of windows of some training texts; None if texts are truncated to one input."""
     edits: list[Record]
     """All edits at known steps, as rehearsed. Conditional edits are not included."""
 
@@ -72,12 +79,21 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     parent = None if config.fork is None else parent_at(config.fork, find_fork_checkpoint(config.fork))
     texts = load_splits(config)
     plan = plan_run(config, texts, load_tokenizer(config.encoder, config.pad_token), hooks=(), parent=parent)
-    example = describe_example(parse_template(config.template), plan.tokenizer, plan.collator, texts)
+    template = parse_template(config.template)
+    example = describe_example(template, plan.tokenizer, plan.collator, texts)
     rehearsal = plan.create_rehearsal()
     if parent is not None:
         rehearsal.replay_journal(parent)
     rehearsal.check(plan.timeline)
-    return DryRun(plan, list(rehearsal.plan_steps(plan.timeline)), example, rehearsal.journal)
+    windows = None if plan.collator.windows is None else _count_windows(plan, template, texts.train)
+    return DryRun(plan, list(rehearsal.plan_steps(plan.timeline)), example, windows, rehearsal.journal)
+
+
+def _count_windows(plan: Plan, template: Template | None, rows: Dataset) -> NDArray[np.int64]:
+    """Return the number of windows of some rows, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), NUM_TEXTS)).astype(np.int64))
+    ids = tokenize_texts(plan.tokenizer, rows[chosen]["text"], "" if template is None else template.spaces[0])
+    return np.array([plan.collator.count_windows(len(of_text)) for of_text in ids])
 
 
 def describe_dry_run(dry_run: DryRun) -> Group:
@@ -113,6 +129,9 @@ def _describe_run(dry_run: DryRun) -> list[str]:
         f"{len(micro_batches[0].rows)} examples",
         *dry_run.example,
     ]
+    if (counts := dry_run.windows) is not None:
+        median = f"{np.median(counts):g}"
+        lines.append(f"windows per text: median {median}, maximum {counts.max()} (of {len(counts):,} training texts)")
     return [*lines, dry_run.plan.timeline.note] if dry_run.plan.timeline.note else lines
 
 

@@ -31,7 +31,7 @@ from research.learning.objectives import Objective, choose_objective, create_obj
 from research.learning.optimizer import choose_optimizer
 from research.learning.optimizers.base import OptimizerKind
 from research.learning.schedules import Schedule, create_schedule
-from research.model.build_model import build_model
+from research.model.build_model import build_model, windows_of
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_encoder_config
 from research.model.families import model_blocks, pads_left
@@ -111,11 +111,12 @@ def plan_run(
     collator = Collator(
         tokenizer,
         task,
-        max_length=config.max_length,
+        max_length=config.input_length,
         truncation=config.truncation,
         pair=texts.has_pairs,
         pads_left=pads_left(load_encoder_config(config.encoder), tokenizer),
         template=template,
+        windows=windows_of(config),
     )
     clock = Clock.of_run(
         num_examples=len(texts.train),

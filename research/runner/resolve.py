@@ -21,6 +21,7 @@ from research.model.encoders import load_encoder_config
 from research.model.families import is_causal
 from research.records.trackers import check_trackers
 from research.runner.first_checks.check import check_times
+from research.runner.first_checks.windows import check_windows
 from research.settings.config import Choice, RunConfig
 from research.settings.options import complete_choice
 from research.settings.plugins import import_plugins
@@ -49,7 +50,9 @@ def resolve(config: RunConfig) -> RunConfig:
         config = reduce_for_smoke(config)
     check_times(config)
     check_trackers(config.log_with)
+    check_windows(config)
     check_compiler(config)
+    check_hooks_with_windows(config)
 
     def complete(
         registry: Registry[Any], value: str | dict[str, Any], supplied_parameters: tuple[str, ...] = ()
@@ -117,6 +120,18 @@ def check_compiler(config: RunConfig) -> None:
         name = Choice.of(hook, "hook").name
         if not HOOKS[name].works_compiled:
             raise ValueError(f"The hook '{name}' does not work with --compile, because it modifies the forward pass.")
+
+
+def check_hooks_with_windows(config: RunConfig) -> None:
+    """If texts are cut into windows, check that the chosen hooks support this.
+
+    Raises:
+        ValueError: if a hook does not.
+    """
+    for hook in config.hook if config.long_texts == "windows" else []:
+        name = Choice.of(hook, "hook").name
+        if not HOOKS[name].works_with_windows:
+            raise ValueError(f"The hook '{name}' does not work with --long_texts windows. Set --long_texts truncate.")
 
 
 def default_settings_for(config: RunConfig, task: Task) -> dict[str, Any]:

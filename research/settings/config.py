@@ -182,8 +182,8 @@ class DataSettings:
     max_length: int = setting(512, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="tokens")
     """Maximum length of an input in tokens, including special tokens."""
     truncation: Literal["head", "tail", "head_tail"] = setting("head_tail", effect=Effect.TRAINING, stage=Stage.INPUTS)
-    """Part of a text to keep if it exceeds --max_length: its beginning (head), its end (tail), or half from each
-    end (head_tail)."""
+    """Part of a text to keep if it exceeds --max_length (or the tokens of --max_windows): its beginning (head), its end
+    (tail), or half from each end (head_tail)."""
     template: str | None = setting(
         None,
         effect=Effect.TRAINING,
@@ -192,6 +192,19 @@ class DataSettings:
     )
     r"""Prompt template around each text, such as `Review: {text}\nSentiment:`; for pairs, with {text} and {text_pair}.
     Only the texts are truncated. `\n` is a line break, `{{` a brace."""
+    long_texts: Literal["truncate", "windows"] = setting("truncate", effect=Effect.TRAINING, stage=Stage.INPUTS)
+    """What to do with texts longer than an input of the encoder: keep the part that --truncation names (truncate), or
+    cut them into overlapping windows, whose hidden states the head reads as one sequence (windows)."""
+    window: int | None = setting(None, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="tokens")
+    """Maximum length of a window in tokens, including special tokens. null means --max_length."""
+    stride: int | None = setting(None, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="tokens")
+    """Tokens from the start of one window to the start of the next. null means three quarters of --window."""
+    max_windows: int = setting(16, effect=Effect.TRAINING, stage=Stage.INPUTS, above=0, unit="windows")
+    """Maximum number of windows of a text. A longer text is first truncated to the tokens of this many windows, as
+    --truncation says."""
+    train_windows: int | None = setting(None, effect=Effect.TRAINING, above=0, unit="windows")
+    """In training, choose this many windows of each text at random in every epoch, and drop its other windows. null
+    uses all windows, as evaluations always do."""
     bad_rows: Literal["error", "skip"] = setting("error", effect=Effect.ROWS, stage=Stage.ROWS)
     """What to do with rows that have no text, no label or invalid characters: report them all in one error, or
     skip them."""
@@ -237,6 +250,9 @@ class TrainingSettings:
     """Examples per optimizer step, over all processes."""
     micro_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="examples")
     """Maximum number of examples that one process sends through the model at once."""
+    window_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="windows")
+    """With --long_texts windows, maximum number of windows that one process sends through the encoder at once. If a
+    micro-batch has more, the backward pass computes their activations again, so that memory is bounded."""
     gradient_checkpointing: bool = setting(False, effect=Effect.ROUNDING)
     """Keep only the inputs of the encoder's layers for the backward pass, which computes their activations again. This
     saves memory and takes more time. The gradients are the same."""
@@ -448,6 +464,18 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     def head_name(self) -> str:
         """Name of the head; `default` if the encoder will determine it."""
         return name_of_head(self.head)
+
+    @property
+    def input_length(self) -> int:
+        """Maximum length of an input of the encoder in tokens, including special tokens."""
+        return self.max_length if self.window is None else self.window
+
+    @property
+    def window_stride(self) -> int | None:
+        """Tokens from the start of one window to the start of the next; None if texts are truncated."""
+        if self.long_texts == "truncate":
+            return None
+        return max(1, self.input_length * 3 // 4) if self.stride is None else self.stride
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ordered by group."""

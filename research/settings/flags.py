@@ -24,7 +24,7 @@ class InspectionSettings:
 
     dry_run: bool = setting(False, effect=Effect.INVOCATION, why_fixed_in_studies="it lists all trials")
     """Print a plan of the run, one line per range of steps, draw it to timeline.png, and exit. No weights are loaded
-    and no rows are tokenized, except for the one that shows the --template."""
+    and no rows are tokenized, except for the one that shows the --template, and those whose windows are counted."""
     print_config: bool = setting(
         False,
         effect=Effect.INVOCATION,

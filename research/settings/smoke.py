@@ -7,11 +7,14 @@ import dataclasses
 from research.settings.config import RunConfig
 
 NUM_BATCHES = 3
+MAX_LENGTH = 64
 
 
 def reduce_for_smoke(config: RunConfig) -> RunConfig:
     """Return the settings reduced to three small batches. Reducing them a second time changes nothing."""
     batch_size = min(config.batch_size, 8)
+    max_length = MAX_LENGTH + len((config.template or "").encode())  # the template must fit
+    length = min(config.input_length, max_length)
     num_rows = NUM_BATCHES * batch_size
 
     def at_most_rows(limit: int | None) -> int:
@@ -21,7 +24,9 @@ def reduce_for_smoke(config: RunConfig) -> RunConfig:
         config,
         batch_size=batch_size,
         evaluation_batch_size=batch_size,
-        max_length=min(config.max_length, 64 + len((config.template or "").encode())),  # the template must fit
+        max_length=min(config.max_length, max_length),
+        window=None if config.window is None else length,
+        stride=None if config.stride is None else min(config.stride, MAX_LENGTH // 2),
         limit_train=at_most_rows(config.limit_train),
         limit_validation=at_most_rows(config.limit_validation),
         limit_test=at_most_rows(config.limit_test),

@@ -157,6 +157,7 @@ def _properties(ingredient: Ingredient) -> dict[str, Any]:
         "inputs": config["inputs"],
         "maximum length": config["max_input_length"],
         "truncation": config["truncation"],
+        "windows": config.get("windows"),
         "adapters": config["adapters"],
         "rows": ingredient.rows_sha256,
     }

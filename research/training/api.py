@@ -165,6 +165,9 @@ class Run(Editable, Protocol):
     def collate(self, micro_batch: MicroBatch, split: str = "train") -> Batch:
         """Return a micro-batch's rows as a batch of tensors on this process's device.
 
+        With --train_windows, training rows contain only the windows chosen for the epoch if the model is in training
+        mode.
+
         Args:
             micro_batch: indices and weights of the rows.
             split: train, validation or test.

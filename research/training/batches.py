@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import MicroBatch
+from research.data.batches.windows import WindowSample
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
@@ -53,12 +54,22 @@ class Batches:
         """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
         return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
 
-    def collate(self, micro_batch: MicroBatch, split: str, model: EncoderWithHead) -> Batch:
-        """Return a micro-batch's rows as a batch on this process's device."""
+    def collate(
+        self, micro_batch: MicroBatch, split: str, model: EncoderWithHead, sample: WindowSample | None
+    ) -> Batch:
+        """Return a micro-batch's rows as a batch on this process's device.
+
+        Args:
+            micro_batch: the rows.
+            split: their split.
+            model: the model.
+            sample: chooses windows of each text; None for all windows.
+        """
         self.heap_trimmer.count_batch()
         # Evaluations use the greatest maximum length that the model was ever trained with, not the current one.
         max_length = None if split == "train" else model.config.max_input_length
-        batch = self.collator(getattr(self.splits, split)[micro_batch.rows], micro_batch.weights, max_length=max_length)
+        rows = getattr(self.splits, split)[micro_batch.rows]
+        batch = self.collator(rows, micro_batch.weights, max_length=max_length, sample=sample)
         if self.features is not None:
             self.disable_cache_if(self.features.why_unusable(model))
         if self.features is not None:

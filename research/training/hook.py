@@ -29,6 +29,9 @@ class Hook:
 
     works_compiled: ClassVar[bool] = True
     """Whether the hook supports compiled models (`--compile`)."""
+    works_with_windows: ClassVar[bool] = True
+    """Whether the hook supports texts that are cut into windows (`--long_texts windows`). The encoder then runs several
+    times per batch, on the windows instead of the batch's rows."""
     kept_files: ClassVar[tuple[str, ...]] = ()
     """Files and folders in the run directory that belong to the hook's state. Each checkpoint keeps their contents, and
     a resumed run restores them. In such a folder, replace files instead of writing into them, because checkpoints may

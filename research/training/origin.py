@@ -20,7 +20,7 @@ class Origin:
     """Whether the run is a fork whose objective differs from its parent's. If so, losses from before its first step are
     not comparable with later ones."""
     inputs_differ: bool = False
-    """Whether the run is a fork that truncates texts differently from its parent. If so, no metric from before its
-    first step is comparable with later ones."""
+    """Whether the run is a fork that truncates texts, or cuts them into windows, differently from its parent. If so, no
+    metric from before its first step is comparable with later ones."""
     features_digest: str | None = None
     """Hash of the stored hidden states that the checkpoint's run trained on; None if that run used none."""

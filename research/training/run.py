@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import MicroBatch
+from research.data.batches.windows import WindowSample
 from research.data.prepare.load import Splits
 from research.edits.base import EditProxy, seeded
 from research.edits.records import EditRequest, Parent, Record
@@ -220,7 +221,11 @@ class TrainingRun:
 
     def collate(self, micro_batch: MicroBatch, split: str = "train") -> Batch:
         """See `api.Run`."""
-        return self.batches.collate(micro_batch, split, self.encoder_with_head)
+        num_windows = self.config.train_windows
+        sample = None
+        if num_windows is not None and split == "train" and self.model.training:  # not in evaluations
+            sample = WindowSample(num_windows, (self.config.seed, self.clock.epoch))
+        return self.batches.collate(micro_batch, split, self.encoder_with_head, sample)
 
     def backward(self, batch: Batch) -> Tensor:
         """See `api.Run`."""

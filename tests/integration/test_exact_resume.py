@@ -91,6 +91,21 @@ CASES = {
         for base_dtype in ("bf16", "int8", "int4")
     },
     "micro-batches": {"micro_batch_size": 3},
+    "windows": {
+        "long_texts": "windows",
+        "max_length": 12,
+        "stride": 8,
+        "window_batch_size": 3,
+        "attention_dropout": 0.1,
+    },
+    "windows chosen at random": {
+        "long_texts": "windows",
+        "max_length": 8,
+        "stride": 5,
+        "train_windows": 2,
+        "window_batch_size": 5,
+        "micro_batch_size": 3,
+    },
     "gradient checkpointing": {"gradient_checkpointing": True, "attention_dropout": 0.1},
 }
 

@@ -15,8 +15,9 @@ class Batch:
 
     inputs: dict[str, Any]
     """Arguments of the model's forward: input_ids, attention_mask and, if the encoder takes them, token_type_ids; each
-    [batch, seq], int64. If hidden states are read from the feature cache, also hidden_states: [batch, seq, hidden], or
-    a tuple of such tensors for a head that reads all layers."""
+    [batch, seq], int64. If a row has several windows, also windows: [batch, windows, 2] (see `Collator.__call__`). If
+    hidden states are read from the feature cache, also hidden_states: [batch, seq, hidden], or a tuple of such tensors
+    for a head that reads all layers."""
     labels: Tensor
     """Labels as returned by `Task.label_array`: [batch] int64 or float, or [batch, num_labels] float. For rows without
     labels, which are only predicted, the placeholders returned by `Task.missing_labels`."""

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.batch import Batch
 from research.data.batches.special_tokens import find_special_tokens
+from research.data.batches.windows import Span, Windows, WindowSample, close_gaps, pad_spans
 from research.settings.template import Template
 from research.tasks.base import Task
 
@@ -38,14 +39,18 @@ class Collator:
     Args:
         tokenizer: the tokenizer that tokenized the rows. It is only inspected, not stored.
         task: the task, which determines the form of the labels.
-        max_length: maximum length of a row in tokens, including special tokens and the template.
+        max_length: maximum length of a row in tokens, including special tokens and the template; with `windows`, of a
+            window, each of which has them.
         truncation: part to keep of a text that is too long: its beginning (head), its end (tail), or both in equal
             parts (head_tail; Sun et al. 2019, How to Fine-Tune BERT for Text Classification).
         pair: whether rows are pairs of texts.
         pads_left: whether to place padding before the tokens; by default, as the tokenizer does.
         template: template around the texts, which is never truncated; None for none.
+        windows: how to cut texts into windows; None truncates them to one input. Padding is then after the tokens,
+            wherever `pads_left` wants it.
     Raises:
-        ValueError: if the tokenizer has no padding token, or max_length or truncation is invalid.
+        ValueError: if the tokenizer has no padding token, max_length, truncation or windows are invalid, or there are
+            windows of pairs.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Collator:
         pair: bool,
         pads_left: bool | None = None,
         template: Template | None = None,
+        windows: Windows | None = None,
     ) -> None:
         if tokenizer.pad_token_id is None:
             raise ValueError(f"{type(tokenizer).__name__} has no padding token; set tokenizer.pad_token.")
@@ -72,6 +78,10 @@ class Collator:
         self.padding_id: int = tokenizer.pad_token_id
         """Token id of padding."""
         self._pad_type: int = tokenizer.pad_token_type_id
+        self.windows = windows
+        """How texts are cut into windows; None if they are truncated to one input."""
+        if windows is not None:
+            pads_left = False
         self.pads_left = tokenizer.padding_side == "left" if pads_left is None else pads_left
         """Whether padding is placed before the tokens."""
         self.check_settings()
@@ -82,13 +92,18 @@ class Collator:
         weights: NDArray[np.float32] | None = None,
         *,
         max_length: int | None = None,
+        sample: WindowSample | None = None,
     ) -> Batch:
         """Collate rows into a batch.
+
+        If a row has more than one window, the inputs contain `windows`: the start and end of the text's part in each
+        window, as positions in the row, [batch, windows, 2] int64; NO_WINDOW for missing windows.
 
         Args:
             rows: columns of a tokenized split (`dataset[indices]`, which is fastest), or a list of its rows.
             weights: weight of each row (see `Batch.weights`); all 1 by default, [batch].
-            max_length: maximum length of a row in tokens; `self.max_length` by default.
+            max_length: maximum length of a row in tokens, or of a window; `self.max_length` by default.
+            sample: chooses the windows of each row that the batch contains; all by default.
         """
         columns = rows if isinstance(rows, Mapping) else {name: [row[name] for row in rows] for name in rows[0]}
         room = self._compute_room(max_length)
@@ -97,8 +112,15 @@ class Collator:
             self._truncate_row(first, second, room)
             for first, second in zip(columns["input_ids"], second_texts, strict=True)
         ]
+        windows: dict[str, Tensor] = {}
+        if self.windows is not None:
+            truncated, spans = self._cut_rows(truncated, columns["id"], max_length, sample)
+            if max(map(len, spans)) > 1:
+                windows["windows"] = pad_spans(spans, offset=len(self.special_tokens.prefix))
+            else:  # the rows are ordinary inputs, padded like these
+                room = self._compute_window_room(max_length)
         return Batch(
-            inputs=self._pad(truncated, max_width=room + len(self.special_tokens)),
+            inputs=self._pad(truncated, max_width=room + len(self.special_tokens)) | windows,
             labels=self._collate_labels(columns["label"]),
             weights=torch.ones(len(truncated)) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
             ids=torch.as_tensor(np.asarray(columns["id"], dtype=np.int64)),
@@ -109,8 +131,23 @@ class Collator:
         """Whether batches contain token type ids."""
         return self.special_tokens.has_types
 
+    @property
+    def max_row_length(self) -> int:
+        """Maximum length of a row in tokens, including special tokens; with windows, of all its windows joined."""
+        return self.max_length + (0 if self.windows is None else self.windows.num_more_tokens)
+
+    def count_windows(self, num_tokens: int) -> int:
+        """Return the number of windows of a text.
+
+        Args:
+            num_tokens: number of tokens of the text, without special tokens.
+        """
+        if self.windows is None:
+            return 1
+        return len(self.windows.cut(min(num_tokens, self._compute_room(None)), self._compute_window_room(None)))
+
     def check_settings(self) -> None:
-        """Check that `max_length` and `truncation` are valid.
+        """Check that `max_length`, `truncation` and `windows` are valid.
 
         Raises:
             ValueError: if one of them is not.
@@ -140,9 +177,9 @@ class Collator:
         """Return the number of tokens that a row has room for, excluding special tokens.
 
         Args:
-            max_length: maximum length of a row in tokens; None for `self.max_length`.
+            max_length: maximum length of a row or window in tokens; None for `self.max_length`.
         Raises:
-            ValueError: if max_length or truncation is invalid.
+            ValueError: if max_length, truncation or windows are invalid.
         """
         max_length = self.max_length if max_length is None else max_length
         if self.truncation not in get_args(Truncation):
@@ -156,13 +193,50 @@ class Collator:
                 f"{len(self.special_tokens) - self.num_template_tokens} special tokens {template}to {num_texts} "
                 f"text{'s' if self._pair else ''}; got {max_length}."
             )
-        return room
+        if self.windows is None:
+            return room
+        if self._pair:
+            raise ValueError(
+                "Expected single texts with --long_texts windows, got pairs of texts. Set --long_texts truncate."
+            )
+        if self.windows.stride > room:
+            raise ValueError(
+                f"Expected a stride of at most {room}, since a window of {max_length} tokens contains "
+                f"{len(self.special_tokens)} special tokens (with the template, if there is one); got "
+                f"{self.windows.stride}. A larger stride would skip tokens."
+            )
+        return room + self.windows.num_more_tokens
+
+    def _compute_window_room(self, max_length: int | None) -> int:
+        """Return the number of tokens that a window has room for, excluding special tokens; see `_compute_room`."""
+        return (self.max_length if max_length is None else max_length) - len(self.special_tokens)
+
+    def _cut_rows(
+        self,
+        texts: list[tuple[Ids, Ids]],
+        row_ids: Sequence[int],
+        max_length: int | None,
+        sample: WindowSample | None,
+    ) -> tuple[list[tuple[Ids, Ids]], list[list[Span]]]:
+        """Return the texts, without the tokens that are in none of the chosen windows, and the windows of each text."""
+        assert self.windows is not None
+        room = self._compute_window_room(max_length)
+        rows, spans_of_rows = [], []
+        for (ids, second), row_id in zip(texts, row_ids, strict=True):
+            spans, kept = self.windows.cut(len(ids), room), ids
+            if sample is not None:
+                parts, spans = close_gaps(sample.choose(spans, int(row_id)))
+                kept = np.concatenate([ids[start:end] for start, end in parts])
+            rows.append((kept, second))
+            spans_of_rows.append(spans)
+        return rows, spans_of_rows
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that determine the model's inputs for given token ids, as JSON-serialisable values."""
         return {
             "max_length": self.max_length,
             "truncation": self.truncation,
+            "windows": None if self.windows is None else [self.windows.stride, self.windows.max_windows],
             "special_tokens": asdict(self.special_tokens),
             "padding": [self.padding_id, self._pad_type, self.pads_left, WIDTH_MULTIPLE],
         }

@@ -57,11 +57,15 @@ def set_optimizer(run: Editable, optimizer: dict[str, Any] | str, lr: float | No
 def set_max_length(run: Editable, length: int) -> None:
     """Change the maximum length of training inputs. Evaluation uses the largest maximum length that was set so far.
 
+    The edit is refused with `--long_texts windows`.
+
     Source: Li et al. 2021, The Stability-Efficiency Dilemma (sequence length warm-up).
 
     Args:
         length: maximum length of a training input in tokens, special tokens included.
     """
+    if run.collator.windows is not None:
+        raise EditError("The length of inputs is fixed with --long_texts windows. Set --long_texts truncate.")
     config = run.encoder_with_head.config
     longest = longest_input(config.encoder)
     num_virtual = count_virtual_tokens(run.encoder_with_head.encoder)

@@ -99,7 +99,10 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     for note in notes:
         run.print(f"Changed since the checkpoint: {note}.")
     if run.origin.inputs_differ:
-        run.print("From here on, texts are truncated differently: earlier metrics are not compared with new ones.")
+        run.print(
+            "From here on, texts are truncated, or cut into windows, differently: earlier metrics are not compared "
+            "with new ones."
+        )
     run.origin.start = start
 
 

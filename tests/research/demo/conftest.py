@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,8 +32,11 @@ def build_saved_model(tiny_encoder: Path) -> BuildModel:
         max_length: int = 12,
         truncation: str = "head_tail",
         template: str | None = None,
+        **settings: Any,
     ) -> SavedModel:
-        config = RunConfig(encoder=str(tiny_encoder), head=head, max_length=max_length, truncation=truncation)  # type: ignore[arg-type]
+        settings["template"] = template
+        settings |= {"encoder": str(tiny_encoder), "head": head, "max_length": max_length, "truncation": truncation}
+        config = RunConfig(**settings)
         task_with_labels = TASKS[task](label_names=labels)
         torch.manual_seed(0)
         model = build_model(config, task_with_labels).eval()

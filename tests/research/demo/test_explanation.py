@@ -154,3 +154,22 @@ def test_explain_uses_the_token_weights_of_your_own_head(build_saved_model: Buil
     saved.model.head.weights = torch.ones(3)
     with pytest.raises(ValueError, match=r"shape \[1, 12\].* got \[3\]"):
         explain(saved, ["the film"])
+
+
+@pytest.mark.parametrize("head", ["mean", "attention", "scalar_mix"])
+def test_explain_scores_the_tokens_of_all_windows(build_saved_model: BuildModel, head: str) -> None:
+    saved = build_saved_model(head=head, max_length=8, long_texts="windows", stride=4)
+    assert saved.collator.count_windows(len(LONG.split())) > 2
+    explanation = explain(saved, [LONG])
+    scores = [token.score for token in explanation.texts[0].tokens]
+    assert None not in scores
+    assert all(scores)
+    np.testing.assert_allclose(explanation.logits, Scorer(saved)([[LONG]]), atol=1e-6)
+
+
+def test_explain_of_windows_sums_to_the_logit_of_a_linear_head(build_saved_model: BuildModel) -> None:
+    saved = build_saved_model(head="mean", max_length=8, long_texts="windows", stride=4)
+    explanation = explain(saved, [LONG])
+    total = sum(token.score or 0.0 for token in explanation.texts[0].tokens) + explanation.special_score
+    bias = saved.model.get_parameter("head.out.bias")[explanation.output].item()
+    assert total + bias == pytest.approx(float(explanation.logits[0, explanation.output]), abs=1e-5)

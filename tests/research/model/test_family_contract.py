@@ -207,3 +207,27 @@ def test_longest_input_is_accepted(family: str) -> None:
     assert isinstance(states, Tensor)
     assert states.shape[1] == longest
     assert states.isfinite().all()
+
+
+def test_joined_states_of_windows_equal_those_of_each_window_alone(family: str) -> None:
+    if family in PADDING_SENSITIVE:
+        pytest.skip("depends on padding")
+    model = build_model(family)
+    model.config.windows = {"stride": 4, "max_windows": 3, "batch_size": 2}
+    long, short, _ = random_rows()
+    ids, mask = pad([long, short], 12, left=False)
+    windows = torch.tensor([[[1, 6], [5, 8]], [[1, 4], [-1, -1]]])  # the first and the last token are special
+    joined = model.run_encoder(ids, mask, windows=windows, all_layers=False)
+    assert isinstance(joined, Tensor)
+
+    def run(*positions: int) -> Tensor:
+        states = model.run_encoder(long[list(positions)][None], torch.ones(1, len(positions)).long(), all_layers=False)
+        assert isinstance(states, Tensor)
+        return states[0]
+
+    first, second = run(0, 1, 2, 3, 4, 5, 8), run(0, 5, 6, 7, 8)
+    expected = [(first[0] + second[0]) / 2, *first[1:6], *second[2:4], (first[6] + second[4]) / 2]
+    torch.testing.assert_close(joined[0, :9], torch.stack(expected), atol=1e-4, rtol=1e-3)
+    assert not joined[0, 9:].any()
+    alone = model.run_encoder(short[None], torch.ones(1, len(short)).long(), all_layers=False)
+    torch.testing.assert_close(joined[1, :5], alone[0], atol=1e-4, rtol=1e-3)

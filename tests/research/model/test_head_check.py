@@ -9,12 +9,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from tokenizers import processors
 from torch import Tensor, nn
 
 from heads import HEADS, EncoderSpec, Head, register_head
 from heads.masking import first_token, masked_mean
 from research import Hook, RunConfig
 from research.data.batches.collate import Collator
+from research.model.build_model import windows_of
 from research.model.encoders import load_tokenizer
 from research.model.head_check import HeadCheck, HeadError, PlannedHead
 from research.tasks.single_label import SingleLabel
@@ -236,6 +238,29 @@ def test_head_check_refuses_a_head_of_the_first_token_on_a_causal_encoder(
     on_llama.check([planned_head(name) for name in ("last", "mean_last", "mean", "lstm")])
     with pytest.raises(HeadError, match=r"'OwnFirstToken'.*'llama'.*--head last"):
         on_llama.check([planned_head("OwnFirstToken")])
+
+
+@pytest.mark.parametrize(("head", "expected"), [("last", "reads only the last token"), ("linear", "first token")])
+def test_a_head_that_reads_one_window_is_refused_unless_windows_share_its_token(
+    accelerator: Accelerator, tiny_encoder: Path, head: str, expected: str
+) -> None:
+    tokenizer = load_tokenizer(str(tiny_encoder))
+    config = RunConfig(max_length=32, long_texts="windows", stride=8)
+
+    def check(name: str) -> None:
+        collator = Collator(
+            tokenizer, SingleLabel(("a", "b")), max_length=32, truncation="head", pair=False, windows=windows_of(config)
+        )
+        HeadCheck(tiny_model("bert"), accelerator, collator, config).check([planned_head(name)])
+
+    check(head)  # [CLS] and [SEP] are in all windows
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A", pair="$A $B", special_tokens=[]
+    )
+    with pytest.raises(HeadError, match=rf"'{head}' .*{expected}.*--long_texts truncate"):
+        check(head)
+    for other in ("mean", "attention", "lstm", "mean_last", "max", "cnn"):
+        check(other)
 
 
 def planned_head(name: str, **options: Any) -> PlannedHead:

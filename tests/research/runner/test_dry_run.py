@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -100,4 +101,35 @@ def test_dry_run_lists_conditional_edits_hooks_and_a_schedule_that_follows_the_v
 def test_dry_run_rejects_impossible_timelines(settings: dict[str, Any], entry: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         plan_and_rehearse(RunConfig(**settings, timeline=[yaml.safe_load(entry)]))
+    assert is_user_facing(caught.value)
+
+
+WINDOWS: dict[str, Any] = {"long_texts": "windows", "max_length": 10, "stride": 6}
+
+
+def test_dry_run_shows_the_number_of_windows(settings: dict[str, Any]) -> None:
+    config = RunConfig(**{**settings, **WINDOWS})
+    counts = plan_and_rehearse(config).windows
+    assert counts is not None
+    assert 1 <= counts.min() < counts.max() <= 16
+    assert f"median {np.median(counts):g}, maximum {counts.max()} (of 47 training texts)" in dry_run_text(config)
+    assert "windows" not in dry_run_text(RunConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"timeline": [{"at": "1st", "set_max_length": 12}]}, "--long_texts windows.*--long_texts truncate"),
+        (
+            {"max_length": 512, "window": 1000, "freeze": ["encoder"], "gradient_checkpointing": True},
+            "window of .*1000",
+        ),
+        ({"stride": 9}, "stride of at most 8.*got 9"),
+    ],
+)
+def test_dry_run_rejects_windows_that_do_not_fit_the_encoder_or_an_edit(
+    settings: dict[str, Any], changed: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected) as caught:
+        plan_and_rehearse(RunConfig(**{**settings, **WINDOWS, **changed}))
     assert is_user_facing(caught.value)

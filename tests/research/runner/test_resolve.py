@@ -70,3 +70,9 @@ def test_check_compiler_rejects_a_missing_compiler_and_incompatible_hooks(monkey
     check_compiler(config)  # raises no error: the backend "eager" needs no C++ compiler
     with pytest.raises(ValueError, match=r"no-such-compiler.*--compile"):
         check_compiler(RunConfig(compile=True))
+
+
+@pytest.mark.parametrize("hook", ["fgm", "length_warmup"])
+def test_hooks_that_need_whole_rows_are_refused(hook: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{hook}'.*--long_texts"):
+        resolve(RunConfig(long_texts="windows", hook=[hook], log_with=[]))

@@ -18,14 +18,14 @@ from research.settings.value_types import alternatives
 GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
     Effect.TRAINING: """encoder head objective hook freeze peft base_dtype bidirectional pad_token dropout
-        attention_dropout max_length truncation template epochs max_steps batch_size optimizer lr head_lr layer_decay
-        weight_decay schedule schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric
-        patience init_from fork seed smoke""",
+        attention_dropout max_length truncation template long_texts window stride max_windows train_windows epochs
+        max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
+        max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
         quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
-    Effect.ROUNDING: """attn_implementation micro_batch_size gradient_checkpointing compile compile_backend
-        cache_features cache_dtype evaluation_batch_size num_threads deterministic""",
+    Effect.ROUNDING: """attn_implementation micro_batch_size window_batch_size gradient_checkpointing compile
+        compile_backend cache_features cache_dtype evaluation_batch_size num_threads deterministic""",
     Effect.TEST: "calibrate thresholds",
     Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
         report profile""",
@@ -36,7 +36,7 @@ STAGES = {
     Stage.ROWS: """encoding cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
     Stage.TOKENS: "encoder pad_token allow_unknown_tokens template smoke",
-    Stage.INPUTS: "max_length truncation",
+    Stage.INPUTS: "max_length truncation long_texts window stride max_windows",
     Stage.HIDDEN_STATES: "freeze base_dtype bidirectional attn_implementation mixed_precision cache_dtype init_from",
 }
 PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
@@ -55,7 +55,8 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     ),
     "does not distinguish trials": (
         lambda declared: not declared.distinguishes_trials,
-        """plugin allow_padding_sensitive micro_batch_size gradient_checkpointing compile compile_backend cache_features
+        """plugin allow_padding_sensitive micro_batch_size window_batch_size gradient_checkpointing compile
+        compile_backend cache_features
         on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads
         deterministic log_with log_every report profile dry_run print_config list traceback""",
     ),
@@ -74,7 +75,8 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
     "above 0": (
         lambda declared: declared.bounds == Bounds(above=0),
-        """max_length limit_train limit_validation limit_test epochs max_steps batch_size micro_batch_size lr
+        """max_length window stride max_windows train_windows limit_train limit_validation limit_test epochs max_steps
+        batch_size micro_batch_size window_batch_size lr
         layer_decay patience evaluation_batch_size keep num_threads log_every""",
     ),
     "0 or more": (lambda declared: declared.bounds == Bounds(at_least=0), "head_lr weight_decay max_grad_norm"),

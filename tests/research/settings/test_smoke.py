@@ -29,4 +29,9 @@ def test_reduce_for_smoke_leaves_room_for_a_template() -> None:
     template = "one " * 100 + "{text}"
     reduced = reduce_for_smoke(RunConfig(template=template))
     assert 100 + 64 < reduced.max_length < RunConfig().max_length
+
+
+def test_reduce_for_smoke_shortens_windows_once() -> None:
+    reduced = reduce_for_smoke(RunConfig(long_texts="windows", window=512, stride=384))
+    assert (reduced.window, reduced.stride) == (64, 32)
     assert reduce_for_smoke(reduced) == reduced

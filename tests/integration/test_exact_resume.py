@@ -18,6 +18,7 @@ from research.training.api import Run
 from research.training.hook import HOOKS
 from tests.builders.digests import DigestRecorder
 from tests.builders.run_files import metrics_lines_of, without_speed
+from tests.builders.tiny_decoder import save_tiny_decoder
 from tests.shipped import shipped_names
 
 HOOK_CASES: dict[str, dict[str, Any]] = {
@@ -147,6 +148,8 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_run(
         "report": False,
         **CASES[case],
     }
+    if case == "edit set_bidirectional":
+        settings |= {"encoder": str(save_tiny_decoder(tmp_path / "decoder")), "head": "mean", "dropout": None}
     expected = DigestRecorder()
     result = run_experiment(RunConfig(**settings, output_dir=str(tmp_path / "uninterrupted")), hooks=[expected])
     # Resume right before and right after the edit, or in the middle and at the end of an epoch.

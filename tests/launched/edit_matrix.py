@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from research.settings.times import Clock
 from research.training.api import Run
 from research.training.audit import AuditError
 from research.training.run import TrainingRun
+from tests.builders.tiny_decoder import save_tiny_decoder
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
@@ -61,6 +63,8 @@ class Case:
     """Entries of the timeline before the edit."""
     base_rates: dict[str, float] = field(default_factory=lambda: dict(BASE_RATES))
     """Base rates of the blocks after the edit."""
+    needs_decoder: bool = False
+    """Whether the encoder is a tiny Llama instead of a tiny BERT."""
     check: Callable[[TrainingRun, list[int]], bool] = lambda run, widths: True
     """Function that takes the run at its end and the widths of the batches after the edit (in tokens, with padding).
 
@@ -114,6 +118,12 @@ CASES = {
         earlier_entries=[{"at": "0%", "freeze": "encoder"}],
     ),
     "set_dropout": Case({"set_dropout": 0.25}, check=lambda run, widths: dropout_rates(run) == {0.25}),
+    "set_bidirectional": Case(
+        {"set_bidirectional": True},
+        base_rates={**BASE_RATES, "rest": 0.01},
+        needs_decoder=True,
+        check=lambda run, widths: run.encoder_with_head.config.encoder.is_causal is False,
+    ),
     "set_lr": Case({"set_lr": {"lr": 0.003, "modules": "head"}}, base_rates={**BASE_RATES, "head": 0.003}),
     "scale_lr": Case({"scale_lr": 0.5}, base_rates={block: rate * 0.5 for block, rate in BASE_RATES.items()}),
     "set_weight_decay": Case(
@@ -215,6 +225,9 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
     num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
     recorder = EffectRecorder(sabotage)
     with tempfile.TemporaryDirectory() as folder:
+        if case.needs_decoder:
+            decoder = save_tiny_decoder(Path(folder) / "decoder")
+            settings = {**settings, "encoder": str(decoder), "head": {"name": "mean", "dropout": 0.0}}
         run = prepare_run(
             folder,
             [recorder],

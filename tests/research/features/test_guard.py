@@ -54,7 +54,7 @@ def build_rehearsal(tiny_encoder: Path) -> BuildRehearsal:
     task = SingleLabel(("bad", "good"))
 
     def build(**settings: Any) -> Rehearsal:
-        config = RunConfig(encoder=str(tiny_encoder), max_length=32, **settings)
+        config = RunConfig(**{"encoder": str(tiny_encoder), "head": "linear", "max_length": 32, **settings})
         collator = Collator(tokenizer, task, max_length=32, truncation="head", pair=False)
         clock = Clock(steps_per_epoch=10, total_steps=20, batch_size=8)
         objective = create(OBJECTIVES, Choice("cross_entropy"), task)
@@ -219,7 +219,7 @@ def test_decide_caching_refuses_the_built_in_hooks_that_change_what_the_encoder_
     decide_for: Decide, name: str
 ) -> None:
     reason = decide_for([], [create(HOOKS, Choice(name, {"start": 8} if name == "length_warmup" else {}))]).reason
-    assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard")), reason
+    assert (reason is None) == (name in ("early_stopping", "ema", "loss_spike_guard", "swa")), reason
 
 
 @pytest.mark.parametrize(

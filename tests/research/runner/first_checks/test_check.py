@@ -87,7 +87,7 @@ REJECTED_COMMANDS = [
     (["run.py", "--head=lstm", "--head.lstm_size=-4"], "lstm_size .*-4"),
     (["run.py", "--head=lstm", "--head.lstm_size=big"], "lstm_size .*int.*'big'"),
     (["run.py", "--head=lstm", "--head.pooling=men"], "'men'.*'mean'"),
-    (["run.py", "--head.dropout=1.5"], r"dropout .*1\.5"),
+    (["run.py", "--head=linear", "--head.dropout=1.5"], r"dropout .*1\.5"),
     (["run.py", "--hook=ema", "--hook.ema.decay=2"], r"hook 'ema': .*decay .*\b2"),
     (["run.py", "--hook=length_warmup", "--hook.length_warmup.over=soon"], "hook 'length_warmup': .*'soon'"),
     (["run.py", "--hook=early_stopping", "--hook.early_stopping.metric=acuracy"], "'acuracy'.*'accuracy'"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from research.edits.base import EDITS
+from tests.builders.tiny_decoder import save_tiny_decoder
 from tests.conftest import ROOT, Launch
 from tests.launched.edit_matrix import CASES, COMPILED_IN_QUICK_TESTS, UNCOMPILED
 from tests.launched.runs_in_process import read_by_rank
@@ -23,8 +24,10 @@ def run_matrix(
     launch: Launch, encoder: Path, data: Path, output: Path, num_processes: int, *options: str
 ) -> Deviations:
     """Run the script, and return the deviations that any process found."""
+    decoder = save_tiny_decoder(output.parent / "decoder")
+    folders = ["--encoder", encoder, "--decoder", decoder, "--data", data, "--output", output]
     launch(
-        ["--encoder", encoder, "--data", data, "--output", output, "--num_processes", num_processes, *options],
+        [*folders, "--num_processes", num_processes, *options],
         num_processes=num_processes,
         script=str(SCRIPT),
     )

@@ -14,7 +14,6 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +28,6 @@ from research.settings.times import Clock
 from research.training.api import Run
 from research.training.audit import AuditError
 from research.training.run import TrainingRun
-from tests.builders.tiny_decoder import save_tiny_decoder
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 STEP_OF_EDIT = 2
@@ -225,9 +223,6 @@ def run_cell(case: Case, settings: dict[str, Any], sabotage: str | None) -> list
     num_steps = STEP_OF_EDIT + NUM_STEPS_AFTER_EDIT
     recorder = EffectRecorder(sabotage)
     with tempfile.TemporaryDirectory() as folder:
-        if case.needs_decoder:
-            decoder = save_tiny_decoder(Path(folder) / "decoder")
-            settings = {**settings, "encoder": str(decoder), "head": {"name": "mean", "dropout": 0.0}}
         run = prepare_run(
             folder,
             [recorder],
@@ -295,6 +290,7 @@ def main() -> None:
     """Run the requested cells, and write the deviations of each."""
     parser = script_parser()
     parser.add_argument("--num_processes", type=int, required=True)
+    parser.add_argument("--decoder", required=True)
     parser.add_argument("--backends", default="none")
     parser.add_argument("--edits", default=",".join(CASES))
     parser.add_argument("--sabotage", default=None)
@@ -315,6 +311,8 @@ def main() -> None:
                 if backend != "none" and name != "set_max_length":
                     # Batches of one shape, since tracing takes longest and shapes do not matter for these edits.
                     settings |= {"max_length": 6, "limit_train": 40}
+                if CASES[name].needs_decoder:
+                    settings |= {"encoder": arguments.decoder, "head": {"name": "mean", "dropout": 0.0}}
                 cell = f"{name}-{num_micro_batches}-{precision}-{backend}"
                 try:
                     results[cell] = run_cell(CASES[name], settings, arguments.sabotage)

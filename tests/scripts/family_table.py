@@ -46,6 +46,7 @@ EDITS: dict[str, list[dict[str, Any]]] = {
     "set_bidirectional": [{"at": "2st", "set_bidirectional": True}],
 }
 """The timeline of each column that is a run. A run has four steps."""
+FAMILIES_PER_LAUNCH = 8
 COLUMNS = (*EDITS, "save and load", "batched = single, right", "batched = single, left", "2 processes")
 MAX_DIFFERENCE = 1e-5
 """Largest accepted difference between a row in a padded batch and the row alone, relative to the hidden states."""
@@ -201,6 +202,23 @@ def launch(families: Sequence[str], folder: Path, num_processes: int) -> dict[st
     return results
 
 
+def launch_in_groups(families: Sequence[str], folder: Path, num_processes: int) -> dict[str, dict[str, Any]]:
+    """Try a few families per launch. If a launch fails, its families are tried one by one."""
+    results: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(families), FAMILIES_PER_LAUNCH):
+        group = families[start : start + FAMILIES_PER_LAUNCH]
+        print(f"{num_processes} process(es): {', '.join(group)}", file=sys.stderr, flush=True)
+        try:
+            results |= launch(group, folder, num_processes)
+        except subprocess.CalledProcessError:
+            if len(group) > 1:
+                for family in group:
+                    results |= launch_in_groups([family], folder, num_processes)
+            else:
+                results[group[0]] = {"trains": f"CRASH on {num_processes} process(es)"}
+    return results
+
+
 def compare(one: dict[str, Any], two: dict[str, Any]) -> bool | str:
     """Return True if two processes gave the same cells and logits as one, or what differs."""
     for column in (*EDITS, "save and load"):
@@ -249,7 +267,7 @@ def main() -> None:
         for family in families:
             (folder / family).mkdir()
             save_encoder(family, folder / family)
-        one, two = (launch(families, folder, num_processes) for num_processes in (1, 2))
+        one, two = (launch_in_groups(families, folder, num_processes) for num_processes in (1, 2))
     results = {family: {**one[family], "2 processes": compare(one[family], two[family])} for family in families}
     table = render(results)
     print(table)

@@ -94,7 +94,7 @@ class RoundTrip(Hook):
 
 OPTIONS = {"length_warmup": {"start": 16}}
 """Options of hooks whose defaults do not fit `config`: length_warmup must start below its max_length."""
-WITH_STATE = {"early_stopping", "ema", "loss_spike_guard"}
+WITH_STATE = {"early_stopping", "ema", "loss_spike_guard", "swa"}
 """Hooks whose state changes during the run of the following test."""
 
 

@@ -124,15 +124,13 @@ def train_tiny_model(encoder: Path, data: Path, folder: str, **settings: Any) ->
         optimizer="sgd",
         lr=0.01,
         head_lr=0.05,
-        attention_dropout=None,
+        dropout=0.0,  # so that one process and two have the same losses
+        attention_dropout=0.0,
         mixed_precision="no",
         **settings,
     )
     run.encoder_with_head.head.apply(lambda module: setattr(module, "p", 0.0) if hasattr(module, "p") else None)
     before = {name: value.detach().clone() for name, value in run.encoder_with_head.named_parameters()}
-    for module in run.encoder_with_head.encoder.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0  # so that one process and two have the same losses
     train_and_end(run)
     after = dict(run.encoder_with_head.named_parameters())
     changed = sum(not torch.equal(value, after[name]) for name, value in before.items() if name in after)

@@ -21,6 +21,7 @@ from research.model.random_tokens import random_token_ids
 from research.settings.config import RunConfig
 from research.system.errors import one_line
 from research.system.messages import logger
+from research.system.waiting import WaitingMessage
 
 NUM_TOKENS = (8, 5, 3)
 """Number of tokens in each row."""
@@ -63,7 +64,7 @@ class EncoderCheck:
         Raises:
             EncoderError: if the encoder has a fault that is not allowed; the message names the encoder and the fault.
         """
-        with self._evaluation_mode():
+        with WaitingMessage("Checking the encoder on a few rows"), self._evaluation_mode():
             with torch.no_grad():
                 self._check_padding()
                 self._check_first_token()

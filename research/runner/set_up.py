@@ -103,8 +103,8 @@ def set_up(
         load_initial_weights(model, initial)
     store_base_weights(model.encoder, config.base_dtype, accelerator.device)
     model.to(accelerator.device)
-    with WaitingMessage("Checking the encoder and the head on a few rows"):
-        EncoderCheck(model, accelerator, plan.collator, config).check()
+    EncoderCheck(model, accelerator, plan.collator, config).check()
+    with WaitingMessage("Checking the head on a few rows"):
         head_check = HeadCheck(model, accelerator, plan.collator, config)
         head_check.check(planned_heads or [PlannedHead.of(model)])
     optimizer = create_optimizer(model_blocks(model.encoder, model.head), config, plan.optimizer_kind)

@@ -18,6 +18,13 @@ from research.data.batches.collate import Collator
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import is_causal
 from research.model.random_tokens import random_token_ids
+from research.model.row_checks import (
+    TOLERANCE,
+    TOLERANCE_IN_HALF_PRECISION,
+    WIDTH,
+    difference,
+    fixed_random_numbers,
+)
 from research.settings.config import RunConfig
 from research.system.errors import one_line
 from research.system.messages import logger
@@ -25,12 +32,6 @@ from research.system.waiting import WaitingMessage
 
 NUM_TOKENS = (8, 5, 3)
 """Number of tokens in each row."""
-WIDTH = 32
-"""Number of positions in a padded row."""
-TOLERANCE = 1e-2
-TOLERANCE_IN_HALF_PRECISION = 5e-2
-"""Accepted change of hidden states by padding, as a share of their change by different tokens. The tolerances are not
-0, because rounding depends on the shape of the batch."""
 
 
 class EncoderError(ValueError):
@@ -104,8 +105,8 @@ class EncoderCheck:
             except Exception as error:
                 how = f"{type(error).__name__}: {one_line(error)}"
                 return f"depends on padding: it cannot read a row of {length} tokens without padding: {how}"
-            change = max(change, _difference(padded[row][mask[row].bool()], alone[0]))
-            scale = max(scale, _difference(alone, different))
+            change = max(change, difference(padded[row][mask[row].bool()], alone[0]))
+            scale = max(scale, difference(alone, different))
         is_exact = self._accelerator.mixed_precision == "no" and padded.dtype == torch.float32
         if change <= (TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION) * scale:
             return None
@@ -128,7 +129,7 @@ class EncoderCheck:
         if torch.equal(row, changed):  # a tiny vocabulary
             return
         states, changed_states = self._run(row)[0], self._run(changed)[0]
-        change_of_first, change_of_last = (_difference(states[at], changed_states[at]) for at in (0, -1))
+        change_of_first, change_of_last = (difference(states[at], changed_states[at]) for at in (0, -1))
         sees_last = change_of_first > 1e-6 * change_of_last
         expected = not is_causal(self._model.encoder.config)
         if expected and not sees_last:
@@ -170,11 +171,9 @@ class EncoderCheck:
     @contextlib.contextmanager
     def _evaluation_mode(self) -> Iterator[None]:
         """Return a context with the encoder in evaluation mode and fixed random numbers; both are restored on exit."""
-        device = self._accelerator.device
         modes = {module: module.training for module in self._model.encoder.modules()}
         self._model.encoder.eval()
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(0)
+        with fixed_random_numbers(self._accelerator.device):
             yield
         for module, mode in modes.items():
             module.training = mode
@@ -192,8 +191,3 @@ def _parameters_behind(output: Tensor) -> set[nn.Parameter]:
             found.add(node.variable)
         pending += [following for following, _ in node.next_functions]
     return found
-
-
-def _difference(first: Tensor, second: Tensor) -> float:
-    """Return the largest absolute difference between hidden states."""
-    return float((first.float() - second.float()).abs().max())

@@ -13,8 +13,7 @@ does not depend on whether hidden states are computed or read from the cache.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +27,13 @@ from research.data.batches.collate import Collator
 from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, errors_attributed_to_head
 from research.model.families import is_causal
 from research.model.random_tokens import random_token_ids
+from research.model.row_checks import (
+    TOLERANCE,
+    TOLERANCE_IN_HALF_PRECISION,
+    WIDTH,
+    difference,
+    fixed_random_numbers,
+)
 from research.settings.config import RunConfig
 from research.system.checksums import checksum
 from research.system.errors import one_line
@@ -35,13 +41,6 @@ from research.system.messages import logger
 
 NUM_TOKENS = (8, 5, 3, 1)
 """Number of tokens in each row. They are few, so that one more position of padding would matter."""
-WIDTH = 32
-"""Number of positions in each row; rows with more padding are twice as wide."""
-TOLERANCE = 1e-2
-TOLERANCE_IN_HALF_PRECISION = 5e-2
-"""Accepted change of logits by padding or by other rows, as a share of their change by different tokens. The tolerances
-are not 0, because rounding depends on the shape of the batch."""
-
 
 End = Literal["first", "last"]
 """One end of a row, without its padding."""
@@ -217,7 +216,7 @@ class HeadCheck:
 
     def _examine(self, planned: PlannedHead) -> Findings:
         """Build a head like the planned one, and return the findings of this process."""
-        with self._fixed_random_numbers():
+        with fixed_random_numbers(self._accelerator.device):
             head = build_head(planned.name, planned.options, self._encoder_config, self._num_labels)
             for parameter in head.parameters():
                 if not parameter.any():  # an output layer initialised with 0 would hide any dependence on its input
@@ -238,12 +237,12 @@ class HeadCheck:
         if not reference.isfinite().all():
             return Findings()  # logits that are not finite end the run in the first step
         with_different_tokens = self._run(head, name, *self._make_rows(head, width, seed=2, uses_encoder=False))
-        change_by_tokens = _difference(with_different_tokens, reference)
+        change_by_tokens = difference(with_different_tokens, reference)
         is_exact = self._accelerator.mixed_precision == "no" and self._token_states.dtype == torch.float32
         tolerance = TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION
         # The second term is a small change relative to the logits, for heads that hardly depend on the tokens.
         max_change = tolerance * (change_by_tokens + float(reference.abs().max()) / 100)
-        if _difference(self._run(head, name, *self._make_rows(head, width, seed=0)), reference) > max_change:
+        if difference(self._run(head, name, *self._make_rows(head, width, seed=0)), reference) > max_change:
             return Findings(is_random=True)
         return Findings(
             padding_fault=self._find_padding_fault(head, name, reference, max_change, change_by_tokens),
@@ -276,7 +275,7 @@ class HeadCheck:
             except Exception as error:
                 how = f"it accepts rows of width {width}, but not {other_width}"
                 return f"depends on padding: {how}: {type(error).__name__}: {one_line(error)}"
-            change = _difference(padded, reference)
+            change = difference(padded, reference)
             if change > max_change or not padded.isfinite().all():
                 how = f"padding changes logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on padding: {how}"
@@ -294,7 +293,7 @@ class HeadCheck:
             except Exception as error:
                 how = f"it accepts {len(mask)} rows, but not a single row: {type(error).__name__}: {one_line(error)}"
                 return f"depends on the other rows of a batch: {how}"
-            change = _difference(alone, reference[single])
+            change = difference(alone, reference[single])
             if change > max_change or not alone.isfinite().all():
                 how = f"they change logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
@@ -331,7 +330,7 @@ class HeadCheck:
         number = 1 if end == "first" else mask.sum(1, keepdim=True)
         is_kept = (mask.cumsum(1).eq(number) & mask.eq(1)).unsqueeze(-1)  # [rows, width, 1]
         changed = [torch.where(is_kept, layer, other) for layer, other in zip(states, noise, strict=True)]
-        return _difference(self._run(head, name, changed, mask), reference) <= max_change
+        return difference(self._run(head, name, changed, mask), reference) <= max_change
 
     def _find_unused_parameters(self, head: Head, name: str) -> tuple[str, ...]:
         """Return the names of parameters that get no gradient in training mode, on rows specific to this process."""
@@ -397,22 +396,9 @@ class HeadCheck:
         generator = torch.Generator().manual_seed(0)
         ids = random_token_ids(encoder, len(NUM_TOKENS), num_tokens, generator).to(self._accelerator.device)
         encoder.eval()
-        with self._fixed_random_numbers(), self._accelerator.autocast():
+        with fixed_random_numbers(self._accelerator.device), self._accelerator.autocast():
             states = model.run_encoder(ids, torch.ones_like(ids), all_layers=False)
         for module, mode in modes.items():
             module.training = mode
         assert isinstance(states, Tensor)
         return states
-
-    @contextlib.contextmanager
-    def _fixed_random_numbers(self) -> Iterator[None]:
-        """Return a context with the same random numbers for every check; on exit, the random state is restored."""
-        device = self._accelerator.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(0)
-            yield
-
-
-def _difference(first: Tensor, second: Tensor) -> float:
-    """Return the largest absolute difference between logits."""
-    return float((first - second).abs().max())

@@ -25,11 +25,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from research.data.batches.collate import WIDTH_MULTIPLE
 from research.data.batches.windows import NO_WINDOW
 from research.system.heap import HeapTrimmer
-
-WIDTH_MULTIPLE = 32
-"""Batches of windows are padded to a multiple of this number of tokens, or to the longest window."""
 
 Layers = tuple[Tensor, ...]
 """Hidden states of one or more layers, [windows, seq, hidden] each."""

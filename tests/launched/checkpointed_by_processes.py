@@ -5,10 +5,10 @@ It is started with one process and with two.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from typing import Any
 
+from research.records.results import weights_sha256
 from tests.launched.cached_by_processes import LossRecorder
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
@@ -45,11 +45,10 @@ def main() -> None:
                 gradient_checkpointing=gradient_checkpointing,
             )
             train_and_end(run)
-        weights = b"".join(p.detach().numpy().tobytes() for p in run.encoder_with_head.parameters())
         results.append(
             {
                 "losses": losses.values,
-                "hash": hashlib.sha256(weights).hexdigest(),
+                "hash": weights_sha256(run.encoder_with_head),
                 "checkpointing": run.encoder_with_head.encoder.is_gradient_checkpointing,
             }
         )

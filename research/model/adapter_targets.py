@@ -53,7 +53,7 @@ def find_targets(encoder: PreTrainedModel, selected: Collection[str], targets: T
     for pattern, matched in matched_by_pattern.items():
         if not matched:
             raise TargetError(
-                f"The target '{pattern}' matches no linear layer in the selected modules. "
+                f"The target '{pattern}' matches no linear layer in the selected modules that adapters can change. "
                 f"{_suggest(pattern, linear)}{_list_names(linear)}"
             )
     wanted = {name for matched in matched_by_pattern.values() for name in matched}

@@ -3,6 +3,7 @@
 1. The hidden states of a row depend on padding.
 2. The first token does not attend to the other tokens, although the encoder's family is not known to be causal.
 3. Parameters get no gradient, because the hidden states do not depend on them. DDP would wait for their gradients.
+4. A layer is never called, because the encoder reads its weight. Its adapters would have no effect.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from research.data.batches.collate import Collator
+from research.model.adapter_targets import linear_layers
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import is_causal
 from research.model.random_tokens import random_token_ids
@@ -60,7 +62,8 @@ class EncoderCheck:
     def check(self) -> None:
         """Check the encoder; called on every process, before the first step and before a checkpoint is loaded.
 
-        Parameters without a gradient are frozen, and join `EncoderWithHead.unused_parameters`.
+        Parameters without a gradient are frozen, and join `EncoderWithHead.unused_parameters`. Linear layers that are
+        never called join `EncoderWithHead.uncalled_layers`.
 
         Raises:
             EncoderError: if the encoder has a fault that is not allowed; the message names the encoder and the fault.
@@ -141,10 +144,15 @@ class EncoderCheck:
             )
 
     def _freeze_unused_parameters(self) -> None:
-        """Freeze parameters that get no gradient, and report them."""
+        """Freeze parameters that get no gradient, and report them; find the linear layers that are never called."""
         model = self._model
+        uncalled = {model.encoder.get_submodule(name) for name in linear_layers(model.encoder)}
+        hooks = [layer.register_forward_pre_hook(lambda layer, _: uncalled.discard(layer)) for layer in uncalled]
         with torch.enable_grad():
             states = self._run(self._ids)
+        for hook in hooks:
+            hook.remove()
+        model.uncalled_layers |= uncalled
         used = _parameters_behind(states)
         unused = {
             name: parameter

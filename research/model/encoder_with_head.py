@@ -37,6 +37,7 @@ from research.model.families import (
     first_position,
     is_causal,
     positions_of,
+    uncalled_layers,
     unused_parameters,
 )
 from research.model.family import Positions
@@ -164,6 +165,8 @@ class EncoderWithHead(PreTrainedModel):
         """Parameters of the encoder that never get a gradient, such as those of a pooler. They are always frozen."""
         for parameter in self.unused_parameters:
             parameter.requires_grad_(False)
+        self.uncalled_layers = uncalled_layers(encoder)
+        """Linear layers whose weights the encoder reads without calling them. They cannot have adapters."""
         if getattr(config.encoder, "is_causal", None) is False:  # see --bidirectional
             attend_to_all_tokens(encoder)
         if config.adapters is not None:

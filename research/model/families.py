@@ -129,6 +129,14 @@ def unused_parameters(encoder: PreTrainedModel) -> set[nn.Parameter]:
     return {parameters[name] for pattern in patterns for name in fnmatch.filter(parameters, pattern)}
 
 
+def uncalled_layers(encoder: PreTrainedModel) -> set[nn.Module]:
+    """Return the linear layers that the encoder never calls, as far as its family declares them."""
+    family = FAMILIES.get(encoder.config.model_type)
+    patterns = () if family is None else family.uncalled
+    modules = dict(encoder.named_modules())
+    return {modules[name] for pattern in patterns for name in fnmatch.filter(modules, pattern)}
+
+
 def encoder_blocks(encoder: PreTrainedModel) -> list[tuple[str, NamedParameters]]:
     """Return the encoder's blocks that have parameters: `embeddings`, the layers in order, `rest`.
 

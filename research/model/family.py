@@ -37,3 +37,5 @@ class Family:
     """Whether the list contains groups of layers that are run several times each (ALBERT)."""
     unused: tuple[str, ...] = ()
     """Patterns of the parameters that do not affect the hidden states of texts, such as those of a pooler."""
+    uncalled: tuple[str, ...] = ()
+    """Patterns of the linear layers that are never called, because the encoder reads their weights: no adapters."""

@@ -11,6 +11,7 @@ from research.model.adapter_targets import find_targets
 from research.model.adapters import AdapterSettings, inject_adapters, name_without_adapters
 from research.model.adapters import merge_adapters as merge_into_weights
 from research.model.base_dtype import restore_base_weights, stored_modules
+from research.model.encoder_with_head import EncoderWithHead
 from research.model.prompt_tuning import PROMPT_TUNING
 from research.model.selector_forms import Targets
 from research.model.selectors import ADAPTER, select_modules
@@ -33,10 +34,13 @@ def find_layers(run: Editable, modules: str, targets: Targets) -> list[str]:
     check_has_no_adapters(run)
     model = run.encoder_with_head
     selected = {name.removeprefix("encoder.") for name in select_modules(model, modules)}
-    without_gradient = {  # their adapters would get none either
-        name for name in selected if model.unused_parameters & set(model.encoder.get_submodule(name).parameters())
-    }
-    return find_targets(model.encoder, selected - without_gradient, targets)
+    return find_targets(model.encoder, {name for name in selected if _supports_adapters(model, name)}, targets)
+
+
+def _supports_adapters(model: EncoderWithHead, name: str) -> bool:
+    """Return whether the adapters of a module of the encoder would get a gradient."""
+    module = model.encoder.get_submodule(name)
+    return module not in model.uncalled_layers and not model.unused_parameters & set(module.parameters())
 
 
 def check_has_no_adapters(run: Editable) -> None:

@@ -71,6 +71,13 @@ def test_parameters_without_a_gradient_are_frozen_and_reported(caplog: pytest.Lo
     assert "unused.weight" in caplog.text
 
 
+def test_layer_whose_weight_is_read_without_a_call_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "jamba", dataclasses.replace(FAMILIES["jamba"], uncalled=()))
+    model = check("jamba")
+    uncalled = [name for name, module in model.named_modules() if module in model.uncalled_layers]
+    assert uncalled == ["encoder.layers.0.mamba.dt_proj"]
+
+
 def test_declared_unused_parameters_are_frozen_in_a_new_model() -> None:
     model = EncoderWithHead(EncoderWithHeadConfig(encoder=tiny_family_config("squeezebert"), head="mean", num_labels=2))
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from research.model.adapter_targets import linear_layers
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import minilm
 from research.model.families import (
@@ -138,15 +139,22 @@ def test_the_first_token_sees_the_last_one_unless_the_family_is_causal(family: s
         assert difference > 1e-4
 
 
-def test_all_parameters_but_the_declared_ones_get_a_gradient(family: str) -> None:
+def test_all_parameters_get_a_gradient_and_all_layers_are_called_but_the_declared_ones(family: str) -> None:
     model = build_model(family).train()
     ids, mask = pad(random_rows(), 16, left=False)
     types = {"token_type_ids": torch.zeros_like(ids)} if family == "xlnet" else {}
+    called: set[nn.Module] = set()
+    for module in model.encoder.modules():
+        module.register_forward_pre_hook(lambda module, _: called.add(module))
     model(input_ids=ids, attention_mask=mask, labels=torch.tensor([0, 1, 0]), **types).loss.backward()
     for name, parameter in model.encoder.named_parameters():
         is_unused = parameter in model.unused_parameters
         assert is_unused is not parameter.requires_grad or not parameter.requires_grad, name
         assert (parameter.grad is None) is not parameter.requires_grad, name
+    for name in linear_layers(model.encoder):
+        layer = model.encoder.get_submodule(name)
+        is_used = not model.unused_parameters & set(layer.parameters())
+        assert (is_used and layer not in called) is (layer in model.uncalled_layers), name
 
 
 def test_saved_model_has_the_same_logits_after_loading(family: str, tmp_path: Path) -> None:

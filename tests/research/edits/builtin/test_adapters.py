@@ -92,3 +92,13 @@ def test_layers_that_do_not_affect_the_output_get_no_adapters(start_rehearsal: S
     without_gradient = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
     assert not without_gradient
     assert not any("entity" in name or "2e_query" in name for name in model.config.adapters["targets"])
+
+
+def test_layers_that_are_never_called_get_no_adapters(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("jamba", head="last")
+    with pytest.raises(EditError, match=r"'dt_proj' matches no linear layer .* that adapters can change"):
+        edit(run, add_lora={"r": 2, "targets": "dt_proj"})
+    edit(run, add_lora={"r": 2})
+    adapters = [name for name, _ in run.encoder_with_head.named_parameters() if "lora_" in name]
+    assert any("x_proj" in name for name in adapters)
+    assert not any("dt_proj" in name for name in adapters)

@@ -14,7 +14,7 @@ from research.model.base_dtype import store_base_weights
 from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_encoder, load_encoder_config
-from research.model.families import longest_input, set_dropout
+from research.model.families import disable_layerdrop, longest_input, set_dropout
 from research.model.gradient_checkpointing import enable_gradient_checkpointing
 from research.settings.config import Choice, RunConfig
 from research.system.errors import one_line
@@ -32,6 +32,7 @@ def configure_encoder(config: RunConfig) -> PretrainedConfig:
     """
     encoder_config = load_encoder_config(config.encoder)
     set_dropout(encoder_config, dropout=config.dropout, attention_dropout=config.attention_dropout)
+    disable_layerdrop(encoder_config)
     if config.bidirectional:
         try:
             set_bidirectional(encoder_config)

@@ -60,6 +60,21 @@ def set_dropout(config: PretrainedConfig, *, dropout: float | None, attention_dr
             setattr(config, name, probability)
 
 
+def disable_layerdrop(config: PretrainedConfig) -> None:
+    """Never skip whole layers at random (LayerDrop, Fan et al. 2020).
+
+    A skipped layer gets no gradient, and each process would skip different layers, so that DDP would fail.
+    """
+    for name in ("layerdrop", "encoder_layerdrop"):
+        if getattr(config, name, None):
+            logger.warning(
+                "LayerDrop (%s) is set from %g to 0: each process would skip different layers.",
+                name,
+                getattr(config, name),
+            )
+            setattr(config, name, 0.0)
+
+
 def has_dropout(config: PretrainedConfig) -> bool:
     """Return whether an encoder has dropout outside attention; True for an unknown family."""
     family = FAMILIES.get(config.model_type)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, M2M100Config
 
 from research.model.build_model import build_model
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_tokenizer, minilm
+from research.model.families import disable_layerdrop
 from research.settings.config import RunConfig
 from research.tasks.single_label import SingleLabel
 from tests.builders.tiny_families import tiny_family_encoder
@@ -143,3 +145,21 @@ def test_longest_input_limits_max_length(save_encoder: Any) -> None:
     with pytest.raises(ValueError, match=r"max_length .*39.*40"):
         build(folder, max_length=40)
     assert build(folder, max_length=39).config.max_input_length == 39
+
+
+def test_layers_are_not_skipped_at_random(save_encoder: Any, caplog: pytest.LogCaptureFixture) -> None:
+    folder = save_encoder("opt")
+    path = Path(folder) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "layerdrop": 1.0}))
+    model = build(folder, dropout=0.0, attention_dropout=0.0)
+    assert "LayerDrop (layerdrop) is set from 1 to 0" in caplog.text
+    ids = torch.randint(5, 100, (2, 9), generator=torch.Generator().manual_seed(0))
+    in_evaluation = hidden_states(model, ids, torch.ones_like(ids))
+    assert torch.equal(hidden_states(model.train(), ids, torch.ones_like(ids)), in_evaluation)
+
+
+def test_layerdrop_of_encoder_decoders_is_disabled() -> None:
+    config = M2M100Config()
+    assert config.encoder_layerdrop > 0
+    disable_layerdrop(config)
+    assert config.encoder_layerdrop == 0

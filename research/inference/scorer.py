@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from research.data.batches.batch import Batch
-from research.data.batches.tokens import spaces_before_texts, tokenize_texts
+from research.data.batches.tokens import check_token_ids, spaces_before_texts, tokenize_texts
 from research.inference.saved_model import SavedModel
 from research.tasks.base import Floats
 from research.training.accelerator import Precision
@@ -73,13 +73,20 @@ class Scorer:
         return logits
 
     def tokenize(self, rows: Sequence[Sequence[str]]) -> dict[str, list[list[int]]]:
-        """Return the columns that a collator takes: token ids, untruncated, without special tokens and template."""
+        """Return the columns that a collator takes: token ids, untruncated, without special tokens and template.
+
+        Raises:
+            ValueError: if a token has no embedding.
+        """
         names = ("input_ids", "pair_ids")[: len(self.saved.inputs.text_columns)]
         spaces = spaces_before_texts(self.saved.inputs.parsed_template)
-        return {
+        columns = {
             name: tokenize_texts(self.saved.tokenizer, [row[index] for row in rows], spaces[index]) if rows else []
             for index, name in enumerate(names)
         }
+        ids = (each for column in columns.values() for row in column for each in row)
+        check_token_ids(ids, self.saved.tokenizer, self.saved.model.encoder.config.vocab_size)
+        return columns
 
     def split(self, columns: dict[str, list[list[int]]]) -> Iterator[Indices]:
         """Yield the indices of the rows of each batch. The longest rows come first, so that memory does not grow."""

@@ -4,6 +4,8 @@
 2. The first token does not attend to the other tokens, although the encoder's family is not known to be causal.
 3. Parameters get no gradient, because the hidden states do not depend on them. DDP would wait for their gradients.
 4. A layer is never called, because the encoder reads its weight. Its adapters would have no effect.
+5. The tokenizer's padding token or a special token has no embedding.
+6. With several processes: the forward pass changes buffers, which would then differ between processes (I-BERT).
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
+from research.data.batches.tokens import check_token_ids
 from research.model.adapter_targets import linear_layers
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import is_causal
+from research.model.parameters import saved_buffers
 from research.model.random_tokens import random_token_ids
 from research.model.row_checks import (
     TOLERANCE,
@@ -46,13 +51,22 @@ class EncoderCheck:
     Args:
         model: the model, on its training device, before parts of it are frozen.
         accelerator: gives device and precision.
+        tokenizer: tokenizer of the encoder.
         collator: the collator, which determines on which side rows are padded.
         config: the settings.
     """
 
-    def __init__(self, model: EncoderWithHead, accelerator: Accelerator, collator: Collator, config: RunConfig) -> None:
+    def __init__(
+        self,
+        model: EncoderWithHead,
+        accelerator: Accelerator,
+        tokenizer: PreTrainedTokenizerBase,
+        collator: Collator,
+        config: RunConfig,
+    ) -> None:
         self._model = model
         self._accelerator = accelerator
+        self._tokenizer = tokenizer
         self._collator = collator
         self._config = config
         generator = torch.Generator().manual_seed(0)
@@ -67,11 +81,14 @@ class EncoderCheck:
 
         Raises:
             EncoderError: if the encoder has a fault that is not allowed; the message names the encoder and the fault.
+            ValueError: if a token that is added to all rows has no embedding.
         """
+        check_token_ids(self._collator.added_ids, self._tokenizer, self._model.encoder.config.vocab_size)
         with WaitingMessage("Checking the encoder on a few rows"), self._evaluation_mode():
             with torch.no_grad():
                 self._check_padding()
                 self._check_first_token()
+                self._check_buffers()
             self._freeze_unused_parameters()
 
     def _check_padding(self) -> None:
@@ -141,6 +158,27 @@ class EncoderCheck:
                 f"({self._model.encoder.config.model_type}). If its family is causal, add it to "
                 "research.model.family_table.FAMILIES in a plugin; otherwise, its attention does not work on this "
                 "machine."
+            )
+
+    def _check_buffers(self) -> None:
+        """Check that the forward pass changes no buffers, if there are several processes.
+
+        Raises:
+            EncoderError: if it does.
+        """
+        if self._accelerator.num_processes == 1:
+            return
+        encoder = self._model.encoder
+        before = {name: buffer.clone() for name, buffer in saved_buffers(encoder)}
+        encoder.train()
+        self._run(self._ids)
+        encoder.eval()
+        changed = [name for name, buffer in saved_buffers(encoder) if not torch.equal(buffer, before[name])]
+        if changed:
+            raise EncoderError(
+                f"The encoder {self._config.encoder} ({encoder.config.model_type}) changes {len(changed)} buffers in "
+                f"its forward pass ({changed[0]}, for example), so that they would differ between processes. Choose a "
+                "different encoder, or train on one process."
             )
 
     def _freeze_unused_parameters(self) -> None:

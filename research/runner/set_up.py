@@ -103,7 +103,7 @@ def set_up(
         load_initial_weights(model, initial)
     store_base_weights(model.encoder, config.base_dtype, accelerator.device)
     model.to(accelerator.device)
-    EncoderCheck(model, accelerator, plan.collator, config).check()
+    EncoderCheck(model, accelerator, tokenizer, plan.collator, config).check()
     with WaitingMessage("Checking the head on a few rows"):
         head_check = HeadCheck(model, accelerator, plan.collator, config)
         head_check.check(planned_heads or [PlannedHead.of(model)])
@@ -116,6 +116,7 @@ def set_up(
         plan.tokenizer,
         template=parse_template(config.template),
         allow_unknown=config.allow_unknown_tokens,
+        num_embeddings=model.encoder.config.vocab_size,
     )
     with fail_together(accelerator):
         splits = tokenize() if accelerator.is_main_process else None

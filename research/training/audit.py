@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from research.model.encoder_with_head import EncoderWithHead
 
 Gather = Callable[[Tensor], Tensor]
+_MAX_LISTED = 5
+"""Largest number of names in a message, which counts the rest."""
 
 
 class AuditError(ValueError):
@@ -176,7 +178,8 @@ def parameters_without_gradient(model: EncoderWithHead) -> list[str]:
 
 def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
     """Return a message about parameters that get no gradient, with possible remedies, without a final period."""
-    listed = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+    more = f" and {len(unused) - _MAX_LISTED} more" if len(unused) > _MAX_LISTED else ""
+    listed = ", ".join(unused[:_MAX_LISTED]) + more
     return (
         f"the loss does not depend on {listed}, trainable parameters that therefore get no gradient. Use them in the "
         f"head's forward, remove them, or freeze them (--freeze {','.join(shortest_selectors(model, unused))})"
@@ -211,4 +214,5 @@ def _differing_parameters(model: EncoderWithHead, wrapped: Wrapped) -> list[str]
 
 def _raise_if(rule: str, violations: list[str]) -> None:
     if violations:
-        raise AuditError(f"Audit: {rule}; {'; '.join(violations)}.")
+        more = f"; and {len(violations) - _MAX_LISTED} more" if len(violations) > _MAX_LISTED else ""
+        raise AuditError(f"Audit: {rule}; {'; '.join(violations[:_MAX_LISTED])}{more}.")

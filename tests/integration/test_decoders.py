@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 from research import RunConfig, load_model, run_experiment
 from tests.builders.tiny_decoder import save_tiny_decoder
@@ -106,3 +108,28 @@ def test_adapters_of_a_decoder_train_on_two_processes(launch: Launch, tiny_revie
     result = json.loads((tmp_path / "runs" / "two" / "result.json").read_text())
     assert result["status"] == "finished"
     assert result["world_size"] == 2
+
+
+def test_token_without_an_embedding_is_refused(train: Any, tiny_reviews: Path, tmp_path: Path) -> None:
+    decoder = save_tiny_decoder(tmp_path / "decoder")
+    train("run", decoder)
+    for folder in (tmp_path / "run" / "model", decoder):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        last = len(tokenizer) - 1
+        tokenizer.add_tokens(["brilliantissimo"])
+        tokenizer.save_pretrained(folder)
+    message = rf"at most {last}, .* gave {last + 1} \('brilliantissimo'\)"
+    model = load_model(tmp_path / "run")
+    model.predict(["a good film"])
+    with pytest.raises(ValueError, match=message):
+        model.predict(["a brilliantissimo film"])
+    train("unused token", decoder)
+    data = shutil.copytree(tiny_reviews, tmp_path / "data")
+    with (data / "test.csv").open("a") as file:
+        file.write("a brilliantissimo film,positive\n")
+    with pytest.raises(ValueError, match=message):
+        train("used token", decoder, data=str(data))
+    tokenizer.pad_token = "brilliantissimo"
+    tokenizer.save_pretrained(decoder)
+    with pytest.raises(ValueError, match=message):
+        train("padding token", decoder)

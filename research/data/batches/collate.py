@@ -86,6 +86,12 @@ class Collator:
         """Whether padding is placed before the tokens."""
         self.check_settings()
 
+    @property
+    def added_ids(self) -> tuple[int, ...]:
+        """Token ids of padding, special tokens and template."""
+        special = self.special_tokens
+        return (self.padding_id, *special.prefix, *special.between, *special.suffix)
+
     def __call__(
         self,
         rows: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from research.settings.template import Template
 from research.system.messages import logger
 from research.system.waiting import WaitingMessage
 
-TOKENS_FORMAT = 1
+TOKENS_FORMAT = 2
 """Version of the tokenized rows. Increase it by one whenever the same rows and tokenizer result in different columns,
 ids or lengths. Cached rows of other versions are not used."""
 _IDS_TYPE = pa.list_(pa.int32())
@@ -43,6 +43,7 @@ def tokenize_splits(
     *,
     template: Template | None = None,
     allow_unknown: bool = False,
+    num_embeddings: int | None = None,
 ) -> Splits:
     """Return the splits with token ids instead of texts, from the cache if they were tokenized before.
 
@@ -51,11 +52,13 @@ def tokenize_splits(
         tokenizer: tokenizer of the encoder.
         template: template around the texts; None for none.
         allow_unknown: whether more than a third of the rows in a split may consist of unknown tokens.
+        num_embeddings: number of the encoder's embeddings; None does not check that all tokens have one.
     Returns:
         Splits with the columns id, input_ids (untruncated, without special tokens and template), pair_ids (if rows are
         pairs), length (untruncated, including special tokens and template) and label.
     Raises:
-        ValueError: if more than a third of the rows in a split consist of unknown tokens and this is not allowed.
+        ValueError: if more than a third of the rows in a split consist of unknown tokens and this is not allowed, or
+            if a token of a text has no embedding.
     """
     directory = cache.find_cache_dir(splits.cache_dir)
     fingerprints = [data._fingerprint for _, data in splits.items()]
@@ -68,8 +71,25 @@ def tokenize_splits(
         )
     for name, num_unknown_rows in facts["num_unknown"].items():
         _check_unknown(num_unknown_rows, len(getattr(splits, name)), name, allowed=allow_unknown)
+    if num_embeddings is not None:
+        check_token_ids([facts["largest_id"]], tokenizer, num_embeddings)
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
     return dataclasses.replace(splits, train=train, validation=validation, test=test)
+
+
+def check_token_ids(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, num_embeddings: int) -> None:
+    """Check that the encoder has an embedding for each token.
+
+    Raises:
+        ValueError: if it has none for one of them.
+    """
+    largest = max(ids, default=-1)
+    if largest >= num_embeddings:
+        raise ValueError(
+            f"Expected token ids of at most {num_embeddings - 1}, since the encoder has {num_embeddings:,} embeddings; "
+            f"its tokenizer gave {largest} ('{tokenizer.convert_ids_to_tokens(largest)}'). They do not belong "
+            "together, or the encoder was not resized for this token."
+        )
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -87,12 +107,17 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 def _write_tokens(
     splits: Splits, tokenizer: PreTrainedTokenizerBase, template: Template | None, target: Path
 ) -> dict[str, Any]:
-    """Write the tokenized rows of each split to a file, and return how many rows per split have no known token."""
+    """Write the tokenized rows of each split to a file.
+
+    Returns:
+        How many rows of each split have no known token (`num_unknown`), and the largest token id (`largest_id`).
+    """
     pair = "text_pair" in splits.train.column_names
     num_special = len(find_special_tokens(tokenizer, pair=pair, template=template))
     spaces = spaces_before_texts(template)
     columns = dict(zip(["text", "text_pair"] if pair else ["text"], spaces, strict=False))
     num_unknown_rows = dict.fromkeys(SPLIT_NAMES, 0)
+    largest_id = -1
     for name, data in splits.items():
         schema = pa.schema(
             [
@@ -109,10 +134,11 @@ def _write_tokens(
                 lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
                 arrays = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
                 writer.append_batch(pa.record_batch(arrays, schema=schema))
+                largest_id = max(largest_id, *(int(column.flatten().to_numpy().max(initial=-1)) for column in ids))
                 num_unknown_rows[name] += int(
                     np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum()
                 )
-    return {"num_unknown": num_unknown_rows}
+    return {"num_unknown": num_unknown_rows, "largest_id": largest_id}
 
 
 def _check_unknown(num_unknown_rows: int, num_rows: int, split: str, *, allowed: bool) -> None:

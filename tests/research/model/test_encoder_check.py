@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from transformers import BertTokenizer
 
 from research.data.batches.collate import Collator
 from research.model.encoder_check import EncoderCheck, EncoderError
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
-from research.model.encoders import load_tokenizer
 from research.model.family_table import FAMILIES
 from research.settings.config import RunConfig
 from research.tasks.single_label import SingleLabel
@@ -23,11 +23,12 @@ def check(family: str, *, encoder: Any = None, padding_side: str = "right", **se
     """Check a tiny encoder, and return the model."""
     encoder = tiny_family_encoder(family) if encoder is None else encoder
     model = EncoderWithHead(EncoderWithHeadConfig(encoder=encoder.config, head="mean", num_labels=2), encoder)
-    tokenizer = load_tokenizer("minilm")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two"]
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(words)})
     tokenizer.padding_side = padding_side
     collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=40, truncation="head", pair=False)
     config = RunConfig(max_length=40, mixed_precision="no", **settings)
-    EncoderCheck(model.train(), Accelerator(cpu=True), collator, config).check()
+    EncoderCheck(model.train(), Accelerator(cpu=True), tokenizer, collator, config).check()
     return model
 
 
@@ -56,6 +57,14 @@ def test_encoder_whose_first_token_unexpectedly_sees_nothing_is_refused(monkeypa
     monkeypatch.setitem(FAMILIES, "llama", dataclasses.replace(FAMILIES["llama"], is_causal=False))
     with pytest.raises(EncoderError, match="first token"):
         check("llama")
+
+
+def test_encoder_whose_forward_changes_buffers_is_refused_on_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    check("ibert")
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    check("bert")
+    with pytest.raises(EncoderError, match=r"ibert.*x_min.*one process"):
+        check("ibert")
 
 
 def test_parameters_without_a_gradient_are_frozen_and_reported(caplog: pytest.LogCaptureFixture) -> None:

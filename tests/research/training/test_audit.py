@@ -177,5 +177,6 @@ def test_parameters_without_gradient_are_found_and_the_flag_to_freeze_them_is_su
     assert f" {len(layer) - 5} more" in description
     # The encoder has two layers, so both selectors select the same layer.
     assert "--freeze encoder.layer[1])" in description or "--freeze encoder.layer[-1])" in description
-    with pytest.raises(AuditError, match="; ".join(f"{name} got none" for name in layer)):
+    listed = "; ".join(f"{name} got none" for name in layer[:5])
+    with pytest.raises(AuditError, match=f"{listed}; and {len(layer) - 5} more"):
         check_gradients_arrive(model)

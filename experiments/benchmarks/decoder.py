@@ -101,10 +101,15 @@ def save_encoders(source: Path, folder: Path) -> None:
 
 
 def launch(folder: Path, arm: str, checkpoint: str) -> dict[str, Any]:
-    """Train in a new process, and return what `measure` returns."""
+    """Train in a new process, unless an earlier call did so, and return what `measure` returns."""
+    finished = folder / f"{arm}{'-resumed' if checkpoint else ''}.json"
+    if finished.exists():
+        earlier: dict[str, Any] = json.loads(finished.read_text(encoding="utf-8"))
+        return earlier
     command = [sys.executable, __file__, str(folder), "--encoder", "", "--measure", arm, checkpoint]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    finished.write_text(json.dumps(result), encoding="utf-8")
     return result
 
 

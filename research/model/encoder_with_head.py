@@ -28,6 +28,7 @@ from research.model.base_dtype import saved_state_dict
 from research.model.bidirectional import attend_to_all_tokens
 from research.model.encoder_classes import build_encoder, hidden_size_of
 from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
+from research.model.encoder_outputs import hidden_states_of
 from research.model.encoders import (
     check_loading_info,
     check_weights,
@@ -298,7 +299,7 @@ class EncoderWithHead(PreTrainedModel):
             encoded = self._call_encoder(
                 given, mask, all_layers=needs_all or shows_states, output_attentions=output_attentions
             )
-            hidden_states = _hidden_states(encoded, mask, all_layers=needs_all)
+            hidden_states = hidden_states_of(encoded, mask, all_layers=needs_all)
         assert self.config.num_labels is not None
         if torch.compiler.is_compiling():  # dynamo does not support custom context managers
             outputs_of_head: Float[Tensor, "batch labels"] = self.head(hidden_states, mask)
@@ -342,7 +343,7 @@ class EncoderWithHead(PreTrainedModel):
             return self._run_on_windows(input_ids, attention_mask, token_type_ids, windows, all_layers=all_layers)
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids}
         encoded = self._call_encoder(inputs, attention_mask, all_layers=all_layers)
-        return _hidden_states(encoded, attention_mask, all_layers=all_layers)
+        return hidden_states_of(encoded, attention_mask, all_layers=all_layers)
 
     def _run_on_windows(
         self,
@@ -476,16 +477,6 @@ class EncoderWithHead(PreTrainedModel):
 
 AutoConfig.register(EncoderWithHeadConfig.model_type, EncoderWithHeadConfig)
 AutoModelForSequenceClassification.register(EncoderWithHeadConfig, EncoderWithHead)
-
-
-def _hidden_states(encoded: BaseModelOutput, mask: Int[Tensor, "batch seq"], *, all_layers: bool) -> HiddenStates:
-    """Return hidden states from an encoder's output, with 0 for padding: what an encoder computes there may be NaN."""
-    padding = mask.eq(0).unsqueeze(-1)  # [batch, seq, 1]
-    if not all_layers:
-        assert encoded.last_hidden_state is not None
-        return encoded.last_hidden_state.masked_fill(padding, 0.0)
-    assert encoded.hidden_states is not None
-    return tuple(layer.masked_fill(padding, 0.0) for layer in encoded.hidden_states)
 
 
 def resolve_head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

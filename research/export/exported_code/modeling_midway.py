@@ -17,6 +17,7 @@ from research.export.exported_code.head_and_cleaning import CLEANING_STEPS, Head
 from research.export.exported_code.truncation import truncate
 from research.model.encoder_classes import build_encoder, hidden_size_of
 from research.model.encoder_inputs import accepted_inputs, as_attention_mask, complete_inputs
+from research.model.encoder_outputs import hidden_states_of
 from research.model.encoder_with_head import EncoderWithHeadConfig
 from research.model.shared_parameters import shared_parameters
 
@@ -81,10 +82,7 @@ class EncoderWithHeadForSequenceClassification(PreTrainedModel):
         complete = complete_inputs(inputs, mask, self.accepted_inputs, self.config.first_position)
         needs_all_layers = HeadClass.wants == "all_hidden_states"
         encoded = self.encoder(**complete, output_hidden_states=needs_all_layers, return_dict=True)
-        padding = mask.eq(0).unsqueeze(-1)
-        layers = encoded.hidden_states if needs_all_layers else (encoded.last_hidden_state,)
-        states = tuple(layer.masked_fill(padding, 0.0) for layer in layers)
-        outputs_of_head = self.head(states if needs_all_layers else states[0], mask)
+        outputs_of_head = self.head(hidden_states_of(encoded, mask, all_layers=needs_all_layers), mask)
         logits = outputs_of_head * self.logit_scale + self.logit_shift
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)

@@ -33,6 +33,7 @@ def test_saved_tokenizer_gives_the_inputs_of_the_model(family: str, template: st
     saved = model_with_template(template, family if family in EXPORTED_FAMILIES else "bert")
     if family in KINDS:
         saved = dataclasses.replace(saved, tokenizer=KINDS[family]())
+        saved.model.resize_token_embeddings(len(saved.tokenizer))
     build_template_tokenizer(saved).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     pairs = [("one film", "two bad"), ("good", "one"), ("a, film 1" * 30, "(film)" * 20)]

@@ -198,13 +198,13 @@ def test_a_packaged_encoder_is_named_as_on_the_hub(tiny_reviews: Path, cache_dir
     "peft",
     [
         {"name": "dora", "r": 2},
-        {"name": "rslora", "r": 4},
+        pytest.param({"name": "rslora", "r": 4}, marks=pytest.mark.slow),
         {"name": "ia3", "targets": "linear", "feedforward_modules": "encoder.layer.*.output.dense"},
-        {"name": "oft", "oft_block_size": 8},
-        {"name": "vera", "r": 4},
+        pytest.param({"name": "oft", "oft_block_size": 8}, marks=pytest.mark.slow),
+        pytest.param({"name": "vera", "r": 4}, marks=pytest.mark.slow),
     ],
     ids=lambda peft: str(peft["name"]),
-)
+)  # each exports twice, which takes 17 seconds
 def test_every_kind_of_adapters_is_exported_and_merged(
     peft: dict[str, Any], tiny_encoder: Path, tiny_reviews: Path, cache_dir: Path, tmp_path: Path
 ) -> None:

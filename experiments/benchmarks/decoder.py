@@ -24,9 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-NUM_ROWS = {"train": 480, "validation": 64, "test": 200}
+NUM_EVALUATED_ROWS = {"validation": 32, "test": 100}
 BATCH_SIZE = 16
-NUM_STEPS = NUM_ROWS["train"] // BATCH_SIZE
 LORA = {"peft": {"name": "lora", "r": 8}}
 EDITS = {
     "timeline": [
@@ -43,26 +42,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", type=Path, required=True, help="folder with a decoder, or a GGUF file")
+    parser.add_argument("--steps", type=int, default=30, help="steps of 16 reviews (default: %(default)s)")
     parser.add_argument("--measure", nargs=2, metavar=("ARM", "CHECKPOINT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     if arguments.measure is not None:
         arm, checkpoint = arguments.measure
-        print(json.dumps(measure(folder, arm, checkpoint or None)))
+        print(json.dumps(measure(folder, arm, checkpoint or None, arguments.steps)))
         return
     if not (folder / "data").exists():
-        write_data(folder / "data")
+        write_data(folder / "data", arguments.steps * BATCH_SIZE)
     save_encoders(arguments.encoder, folder)
     results: dict[str, dict[str, Any]] = {}
     for arm in ARMS:
-        results[arm] = launch(folder, arm, "")
+        results[arm] = launch(folder, arm, "", arguments.steps)
         if arm != "left":
-            checkpoint = folder / arm / "checkpoints" / f"step-{NUM_STEPS // 2:08d}"
-            results[f"{arm}, resumed"] = launch(folder, arm, str(checkpoint))
+            checkpoint = folder / arm / "checkpoints" / f"step-{arguments.steps // 2:08d}"
+            results[f"{arm}, resumed"] = launch(folder, arm, str(checkpoint), arguments.steps)
     print_table(folder, results)
 
 
-def write_data(folder: Path) -> None:
+def write_data(folder: Path, num_rows_train: int) -> None:
     """Write short reviews as csv files."""
     from research import RunConfig
     from research.data.prepare.load import load_splits
@@ -70,7 +70,7 @@ def write_data(folder: Path) -> None:
     source = load_splits(RunConfig(data="rotten_tomatoes"))
     names = source.task.label_names
     folder.mkdir(parents=True)
-    for split, num_rows in NUM_ROWS.items():
+    for split, num_rows in {"train": num_rows_train, **NUM_EVALUATED_ROWS}.items():
         rows = getattr(source, split).shuffle(seed=0).select(range(num_rows))
         with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -100,20 +100,21 @@ def save_encoders(source: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder / f"encoder-{side}")
 
 
-def launch(folder: Path, arm: str, checkpoint: str) -> dict[str, Any]:
+def launch(folder: Path, arm: str, checkpoint: str, num_steps: int) -> dict[str, Any]:
     """Train in a new process, unless an earlier call did so, and return what `measure` returns."""
     finished = folder / f"{arm}{'-resumed' if checkpoint else ''}.json"
     if finished.exists():
         earlier: dict[str, Any] = json.loads(finished.read_text(encoding="utf-8"))
         return earlier
     command = [sys.executable, __file__, str(folder), "--encoder", "", "--measure", arm, checkpoint]
+    command += ["--steps", str(num_steps)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     finished.write_text(json.dumps(result), encoding="utf-8")
     return result
 
 
-def measure(folder: Path, arm: str, checkpoint: str | None) -> dict[str, Any]:
+def measure(folder: Path, arm: str, checkpoint: str | None, num_steps: int) -> dict[str, Any]:
     """Train an arm, or continue it from a checkpoint."""
     from research import RunConfig, run_experiment
 
@@ -127,7 +128,7 @@ def measure(folder: Path, arm: str, checkpoint: str | None) -> dict[str, Any]:
         max_length=64,
         batch_size=BATCH_SIZE,
         lr=5e-4,
-        save_every=f"{NUM_STEPS // 2}st",
+        save_every=f"{num_steps // 2}st",
         mixed_precision="no",
         report=False,
         log_with=[],

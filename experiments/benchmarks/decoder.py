@@ -87,7 +87,6 @@ def save_encoders(source: Path, folder: Path) -> None:
     is_file = source.is_file()
     where = {"gguf_file": source.name} if is_file else {}
     parent = source.parent if is_file else source
-    tokenizer = AutoTokenizer.from_pretrained(parent, **where)
     encoder = AutoModel.from_pretrained(parent, dtype="float32", **where)
     if is_file:  # Transformers refuses to save a model that was loaded from such a file
         del encoder.config.quantization_config
@@ -96,7 +95,7 @@ def save_encoders(source: Path, folder: Path) -> None:
         encoder.load_state_dict(values)
     for side in ("right", "left"):
         encoder.save_pretrained(folder / f"encoder-{side}")
-        tokenizer.padding_side = side
+        tokenizer = AutoTokenizer.from_pretrained(parent, padding_side=side, **where)
         tokenizer.save_pretrained(folder / f"encoder-{side}")
 
 
@@ -117,8 +116,10 @@ def launch(folder: Path, arm: str, checkpoint: str, num_steps: int) -> dict[str,
 def measure(folder: Path, arm: str, checkpoint: str | None, num_steps: int) -> dict[str, Any]:
     """Train an arm, or continue it from a checkpoint."""
     from research import RunConfig, run_experiment
+    from research.model.encoders import load_tokenizer
 
     side = "left" if arm == "left" else "right"
+    assert load_tokenizer(str(folder / f"encoder-{side}")).padding_side == side
     output = folder / (arm if checkpoint is None else f"{arm}-resumed")
     if output.exists():
         shutil.rmtree(output)

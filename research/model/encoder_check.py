@@ -117,18 +117,19 @@ class EncoderCheck:
             positions = slice(width - length, width) if self._collator.pads_left else slice(length)
             ids[row, positions] = self._ids[row, :length]
             mask[row, positions] = 1
-        padded = self._run(ids, mask)
+        padded = self._run(ids, mask, exact=True)
         change, scale = 0.0, 0.0
         for row, length in enumerate(lengths):
             try:
-                alone, different = (self._run(tokens) for tokens in self._row_and_different_row(row, length))
+                alone, different = (
+                    self._run(tokens, exact=True) for tokens in self._row_and_different_row(row, length)
+                )
             except Exception as error:
                 how = f"{type(error).__name__}: {one_line(error)}"
                 return f"depends on padding: it cannot read a row of {length} tokens without padding: {how}"
             change = max(change, difference(padded[row][mask[row].bool()], alone[0]))
             scale = max(scale, difference(alone, different))
-        is_exact = self._accelerator.mixed_precision == "no" and padded.dtype == torch.float32
-        if change <= (TOLERANCE if is_exact else TOLERANCE_IN_HALF_PRECISION) * scale:
+        if change <= (TOLERANCE if self._supports_float32 else TOLERANCE_IN_HALF_PRECISION) * scale:
             return None
         return f"depends on padding: it changes hidden states by up to {change:.2g}, different tokens by {scale:.2g}"
 
@@ -205,11 +206,23 @@ class EncoderCheck:
             names = f"{', '.join(frozen[:3])}{', ...' if len(frozen) > 3 else ''}"
             logger.info(f"{len(frozen)} parameters of the encoder do not affect its output, and stay frozen: {names}.")
 
-    def _run(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the last hidden states, [batch, seq, hidden]."""
+    @property
+    def _supports_float32(self) -> bool:
+        """Whether the encoder can compute in float32, which FlashAttention cannot."""
+        return "flash" not in (self._model.encoder.config._attn_implementation or "")
+
+    def _run(self, ids: Tensor, mask: Tensor | None = None, *, exact: bool = False) -> Tensor:
+        """Return the last hidden states, [batch, seq, hidden].
+
+        Args:
+            ids: token ids, [batch, seq].
+            mask: 1 = token, 0 = padding, [batch, seq]; without padding by default.
+            exact: whether to compute in float32 if the encoder supports it, whatever the precision of training.
+        """
         mask = torch.ones_like(ids) if mask is None else mask
         types = {"token_type_ids": torch.zeros_like(ids)} if self._collator.has_types else {}
-        with self._accelerator.autocast():
+        is_exact = exact and self._supports_float32
+        with contextlib.nullcontext() if is_exact else self._accelerator.autocast():
             states = self._model.run_encoder(ids, mask, **types, all_layers=False)
         assert isinstance(states, Tensor)
         return states

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from transformers import BertTokenizer
 
 from research.data.batches.collate import Collator
@@ -19,7 +20,9 @@ from research.tasks.single_label import SingleLabel
 from tests.builders.tiny_families import tiny_family_config, tiny_family_encoder
 
 
-def check(family: str, *, encoder: Any = None, padding_side: str = "right", **settings: Any) -> EncoderWithHead:
+def check(
+    family: str, *, encoder: Any = None, padding_side: str = "right", precision: str = "no", **settings: Any
+) -> EncoderWithHead:
     """Check a tiny encoder, and return the model."""
     encoder = tiny_family_encoder(family) if encoder is None else encoder
     model = EncoderWithHead(EncoderWithHeadConfig(encoder=encoder.config, head="mean", num_labels=2), encoder)
@@ -27,8 +30,10 @@ def check(family: str, *, encoder: Any = None, padding_side: str = "right", **se
     tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(words)})
     tokenizer.padding_side = padding_side
     collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=40, truncation="head", pair=False)
-    config = RunConfig(max_length=40, mixed_precision="no", **settings)
-    EncoderCheck(model.train(), Accelerator(cpu=True), tokenizer, collator, config).check()
+    config = RunConfig(max_length=40, **settings)
+    AcceleratorState._reset_state(reset_partial_state=True)  # it keeps the precision of an earlier test
+    accelerator = Accelerator(cpu=True, mixed_precision=precision)
+    EncoderCheck(model.train(), accelerator, tokenizer, collator, config).check()
     return model
 
 
@@ -39,12 +44,21 @@ def test_encoders_that_ignore_padding_are_accepted(family: str, padding_side: st
     assert all(module.training for module in model.encoder.modules())
 
 
+@pytest.mark.parametrize("precision", ["no", "bf16"])
 @pytest.mark.parametrize("family", ["convbert", "mobilebert", "nystromformer", "yoso"])
-def test_encoders_that_depend_on_padding_are_refused(family: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_encoders_that_depend_on_padding_are_refused(
+    family: str, precision: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(EncoderError, match=rf"{family}.*padding.*--allow_padding_sensitive"):
-        check(family)
-    check(family, allow_padding_sensitive=True)
+        check(family, precision=precision)
+    check(family, precision=precision, allow_padding_sensitive=True)
     assert "depends on padding" in caplog.text
+
+
+def test_slight_dependence_on_padding_is_found_in_half_precision() -> None:
+    encoder = tiny_family_encoder("convbert", std=0.05)  # padding changes states by 3% of what tokens change
+    with pytest.raises(EncoderError, match=r"convbert.*padding"):
+        check("convbert", encoder=encoder, precision="bf16")
 
 
 def test_left_padding_is_refused_where_positions_count_from_the_left_end() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from research.export.card_metadata import CardFacts
 from research.export.model_card import PLACEHOLDER, describe_inputs_and_outputs
 from research.export.plain_encoder import PlainEncoder
+from research.model.encoder_classes import auto_class, is_part_of_model
 
 
 def describe_use(facts: CardFacts, encoder: PlainEncoder) -> Iterator[str]:
@@ -35,15 +36,19 @@ def example(facts: CardFacts, encoder: PlainEncoder) -> str:
         "multi_label_classification": "logits.sigmoid()",
         "regression": "logits",
     }[str(facts.model.config.problem_type)]
+    encoder_config = facts.saved.model.encoder.config
+    loader = auto_class(encoder_config).__name__
+    part = ".get_encoder()" if is_part_of_model(encoder_config) else ""
+    classes = {"AutoConfig", "AutoModelForSequenceClassification", "AutoTokenizer", loader}
     return "\n".join(
         [
             "import torch",
             "from peft import PeftModel",
-            "from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer\n",
+            f"from transformers import {', '.join(sorted(classes))}\n",
             f'folder, encoder = "{PLACEHOLDER}", "{encoder.name}"',
             "config = AutoConfig.from_pretrained(folder, trust_remote_code=True)",
             "base = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)",
-            "base.encoder = AutoModel.from_pretrained(encoder, dtype=torch.float32)",
+            f"base.encoder = {loader}.from_pretrained(encoder, config=base.encoder.config, dtype=torch.float32){part}",
             "model = PeftModel.from_pretrained(base, folder).eval()",
             "tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)",
             f'inputs = tokenizer({rows}, padding=True, return_tensors="pt")',

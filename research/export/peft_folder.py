@@ -17,6 +17,7 @@ from research.export.isolated_process import BASE, run_isolated
 from research.export.plain_encoder import ADVICE, PlainEncoder
 from research.inference.saved_model import SavedModel
 from research.model.adapters import AdapterSettings, has_transposed_layers
+from research.model.encoder_classes import auto_class, is_part_of_model
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.selectors import ADAPTER
 
@@ -93,7 +94,14 @@ def check_peft_folder(saved: SavedModel, folder: Path, encoder: PlainEncoder, re
     """
     longest = saved.model.config.max_input_length
     rows = sample_rows(saved, [*_NUM_TOKENS, longest, 2 * longest + 5])
-    request = {"texts": rows, "encoder": str(encoder.folder), "num_threads": torch.get_num_threads()}
+    config = saved.model.encoder.config
+    request = {
+        "texts": rows,
+        "encoder": str(encoder.folder),
+        "auto_class": auto_class(config).__name__,
+        "is_part_of_model": is_part_of_model(config),
+        "num_threads": torch.get_num_threads(),
+    }
     with tempfile.TemporaryDirectory(prefix="midway-export-") as temporary:
         file = Path(temporary, "texts.json")
         file.write_text(json.dumps(request), encoding="utf-8")

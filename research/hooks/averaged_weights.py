@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from research.training.api import Run
 
 
+def averaging_hooks(config: RunConfig) -> list[str]:
+    """Return the names of the hooks in the settings that evaluate and save averages of the weights."""
+    names = [Choice.of(hook, "hook").name for hook in config.hook]
+    return [name for name in names if name in HOOKS and issubclass(HOOKS[name], AveragedWeights)]
+
+
 class AveragedWeights(Hook):
     """Evaluates, tests and saves the model with averages of its weights, and trains on with the weights themselves.
 
@@ -38,8 +44,7 @@ class AveragedWeights(Hook):
         Raises:
             ValueError: if there is another hook of this kind: each would restore the weights of the other.
         """
-        names = [Choice.of(hook, "hook").name for hook in config.hook]
-        averaging = [name for name in names if name in HOOKS and issubclass(HOOKS[name], AveragedWeights)]
+        averaging = averaging_hooks(config)
         if len(averaging) > 1:
             raise ValueError(
                 f"Expected at most one hook that averages weights; got {', '.join(averaging)}. Remove all but one."

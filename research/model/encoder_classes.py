@@ -23,7 +23,7 @@ def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
         config: the encoder's config, or the config of an encoder-decoder.
     """
     encoder_class = _model_class(config)
-    if config.is_encoder_decoder and not _has_text_encoder_class(config):
+    if is_part_of_model(config):
         # The encoder's class is only known to a whole model, which costs nothing on the meta device.
         with torch.device("meta"):
             encoder_class = type(encoder_class._from_config(config).get_encoder())
@@ -39,9 +39,13 @@ def hidden_size_of(config: PretrainedConfig) -> int:
 
 def encoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """Return a model's encoder: a part of an encoder-decoder, otherwise the model itself."""
-    is_whole = model.config.is_encoder_decoder and not _has_text_encoder_class(model.config)
-    encoder: PreTrainedModel = model.get_encoder() if is_whole else model
+    encoder: PreTrainedModel = model.get_encoder() if is_part_of_model(model.config) else model
     return encoder
+
+
+def is_part_of_model(config: PretrainedConfig) -> bool:
+    """Return whether the encoder is loaded as a part of an encoder-decoder, because it has no class of its own."""
+    return config.is_encoder_decoder and not _has_text_encoder_class(config)
 
 
 def auto_class(config: PretrainedConfig) -> Any:
@@ -64,7 +68,7 @@ def _has_text_encoder_class(config: PretrainedConfig) -> bool:
 
 def pooler_arguments(config: PretrainedConfig) -> dict[str, bool]:
     """Return the arguments with which a model class adds no pooler, since no head uses one."""
-    if config.is_encoder_decoder and not _has_text_encoder_class(config):
+    if is_part_of_model(config):
         return {}
     parameters = inspect.signature(_model_class(config)).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}

@@ -13,6 +13,7 @@ does not depend on whether hidden states are computed or read from the cache.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from heads import Head
 from research.data.batches.collate import Collator
+from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, errors_attributed_to_head
 from research.model.families import is_causal
 from research.model.random_tokens import random_token_ids
@@ -60,12 +62,16 @@ class PlannedHead:
     """Options of the head."""
     trainable: frozenset[str]
     """Names of the head's trainable parameters."""
+    is_causal: bool
+    """Whether each token of the encoder attends only to itself and to the tokens before it while the run has the head.
+    The edit set_bidirectional changes this."""
 
     @classmethod
     def of(cls, model: EncoderWithHead) -> PlannedHead:
         """Return the head of a model."""
         trainable = (name for name, parameter in model.head.named_parameters() if parameter.requires_grad)
-        return cls(model.config.head, dict(model.config.head_options), frozenset(trainable))
+        options = dict(model.config.head_options)
+        return cls(model.config.head, options, frozenset(trainable), is_causal(model.config.encoder))
 
 
 @dataclass(frozen=True)
@@ -217,12 +223,16 @@ class HeadCheck:
     def _examine(self, planned: PlannedHead) -> Findings:
         """Build a head like the planned one, and return the findings of this process."""
         with fixed_random_numbers(self._accelerator.device):
-            head = build_head(planned.name, planned.options, self._encoder_config, self._num_labels)
+            encoder_config = self._encoder_config
+            if is_causal(encoder_config) != planned.is_causal:
+                encoder_config = copy.deepcopy(encoder_config)
+                set_bidirectional(encoder_config, bidirectional=not planned.is_causal)
+            head = build_head(planned.name, planned.options, encoder_config, self._num_labels)
             for parameter in head.parameters():
                 if not parameter.any():  # an output layer initialised with 0 would hide any dependence on its input
                     nn.init.normal_(parameter, std=0.02)
             head.to(self._accelerator.device)
-            findings = self._find_sensitivity(head.eval(), planned.name)
+            findings = self._find_sensitivity(head.eval(), planned)
             if self._accelerator.num_processes == 1:
                 return findings
             unused = self._find_unused_parameters(head.train(), planned.name)
@@ -230,8 +240,9 @@ class HeadCheck:
             return replace(findings, unused_parameters=unused, buffer_checksums=checksums)
 
     @torch.no_grad()
-    def _find_sensitivity(self, head: Head, name: str) -> Findings:
+    def _find_sensitivity(self, head: Head, planned: PlannedHead) -> Findings:
         """Find out whether the logits of a row depend on anything but its tokens, in evaluation mode."""
+        name = planned.name
         width, _ = self._widths()
         reference = self._run(head, name, *self._make_rows(head, width, seed=0))
         if not reference.isfinite().all():
@@ -247,7 +258,7 @@ class HeadCheck:
         return Findings(
             padding_fault=self._find_padding_fault(head, name, reference, max_change, change_by_tokens),
             row_fault=self._find_row_fault(head, name, reference, max_change, change_by_tokens),
-            reads_only_first_token=self._reads_only_first_token(head, name, reference, max_change),
+            reads_only_first_token=planned.is_causal and self._reads_only("first", head, name, reference, max_change),
             window_fault=self._find_window_fault(head, name, reference, max_change),
         )
 
@@ -298,10 +309,6 @@ class HeadCheck:
                 how = f"they change logits by up to {change:.2g}, different tokens by up to {change_by_tokens:.2g}"
                 return f"depends on the other rows of a batch: {how}"
         return None
-
-    def _reads_only_first_token(self, head: Head, name: str, reference: Tensor, max_change: float) -> bool:
-        """Return whether other tokens after the first do not change the logits. Always False if it sees all tokens."""
-        return is_causal(self._encoder_config) and self._reads_only("first", head, name, reference, max_change)
 
     def _find_window_fault(self, head: Head, name: str, reference: Tensor, max_change: float) -> str | None:
         """Return the `window_fault` of a head, see `Findings`. The arguments are those of `_reads_only`."""

@@ -29,8 +29,8 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
         if initial.config.adapters is not None:
             raise ValueError(
                 f"The model in {folder} has adapters, which cannot be loaded. Train it with "
-                '--timeline "{at: 100%, merge_lora: true}", and pass the model/ of that run to --init_from, not its '
-                "best/: the adapters are merged only in model/."
+                '--timeline "{at: 100%, merge_adapters: true}", and pass the model/ of that run to --init_from, not '
+                "its best/: the adapters are merged only in model/."
             )
         initial.set_temperature(1.0)  # the new run calibrates its own model, if requested
         weights, labels = initial.state_dict(), initial.label_names

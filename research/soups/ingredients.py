@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from research.model.saved_models import find_run, find_trained_model
+from research.settings.config import Choice
 from research.settings.forks import read_settings
 from research.settings.run_files import CHECKPOINTS, CONFIG, JOURNAL, MODEL, RESULT
 from research.system.errors import one_line
@@ -23,7 +24,7 @@ from research.system.paths import expand_path
 
 WEIGHTS = "model.safetensors"
 """File with the weights, in the folder of a model and in a checkpoint."""
-_HARMLESS_EDITS = ("freeze", "unfreeze", "set_lr", "scale_lr", "set_weight_decay", "set_dropout")
+_HARMLESS_EDITS = ("freeze", "unfreeze", "set_lr", "scale_lr", "set_weight_decay", "set_dropout", "set_optimizer")
 """Edits after which the same weights still give the same predictions. A checkpoint that precedes other edits belongs to
 a model that differs from the run's final one."""
 
@@ -51,6 +52,16 @@ class Ingredient:
     def is_checkpoint(self) -> bool:
         """Whether the weights are those of a checkpoint."""
         return self.folder != self.model
+
+    def optimizer(self) -> str:
+        """Return the name of the optimizer that trained the weights last, according to settings and journal."""
+        choice = self.settings["optimizer"]
+        if self.is_checkpoint:
+            step = int(self.folder.name.removeprefix("step-"))
+            for record in read_journal(self.run):
+                if record["name"] == "set_optimizer" and record["skipped"] is None and record["step"] < step:
+                    choice = record["arguments"]["optimizer"]
+        return Choice.of(choice, "optimizer").name
 
     def shapes(self) -> dict[str, list[int]]:
         """Return the shape of each saved tensor by its name, without reading the tensors.
@@ -111,14 +122,19 @@ def _find_checkpoint(run: Path, step: int, name: str) -> Path:
     damage = find_damage(checkpoint)
     if damage is not None:
         raise ValueError(f"{name} cannot be used: {damage}.")
-    lines = (run / JOURNAL).read_text(encoding="utf-8").splitlines() if (run / JOURNAL).exists() else []
-    for record in map(json.loads, lines):
+    for record in read_journal(run):
         if record["step"] >= step and record["skipped"] is None and record["name"] not in _HARMLESS_EDITS:
             raise ValueError(
                 f"{name} cannot be averaged: the edit {record['name']} changed the model after step {record['step']}. "
                 "Choose later checkpoints."
             )
     return checkpoint
+
+
+def read_journal(run: Path) -> list[dict[str, Any]]:
+    """Return the records of a run's edits, in order."""
+    lines = (run / JOURNAL).read_text(encoding="utf-8").splitlines() if (run / JOURNAL).exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def check_fit(ingredients: Sequence[Ingredient]) -> None:
@@ -131,7 +147,7 @@ def check_fit(ingredients: Sequence[Ingredient]) -> None:
     if first.config.get("adapters") is not None:
         raise ValueError(
             f"{first.name} has adapters, whose average is not the adapters of an average. Train it with "
-            '--timeline "{at: 100%, merge_lora: true}", and name the model/ of that run.'
+            '--timeline "{at: 100%, merge_adapters: true}", and name the model/ of that run.'
         )
     expected = {**_properties(first), "shapes of the weights": first.shapes()}
     for other in others:

@@ -19,9 +19,11 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits, load_splits
+from research.hooks.averaged_weights import averaging_hooks
 from research.inference.saved_model import SavedModel, load_model
 from research.inference.scorer import Scorer
 from research.learning.metrics import compute_metrics
+from research.learning.optimizers.base import OPTIMIZERS, OptimizerKind
 from research.learning.predictions import Predictions
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.predictions_file import predictions_path, predictions_size, write_predictions
@@ -60,6 +62,8 @@ def make_and_write(settings: SoupSettings, ingredients: Sequence[Ingredient], ou
     first = ingredients[0]
     with WaitingMessage("Loading the first model"):
         saved = load_model(first.model, plugin=settings.plugin)
+    for ingredient in ingredients:
+        _check_has_evaluated_weights(ingredient)
     saved.model.set_temperature(1.0)
     saved.model.config.thresholds = None
     config = RunConfig(**first.settings)
@@ -146,6 +150,25 @@ def _read_weights(ingredient: Ingredient, model: EncoderWithHead) -> Weights:
         loaded.set_temperature(1.0)
         weights = loaded.state_dict()
     return {name: value.detach().to(model.device) for name, value in weights.items()}
+
+
+def _check_has_evaluated_weights(ingredient: Ingredient) -> None:
+    """Check that a checkpoint's weights are those that the run evaluates.
+
+    Raises:
+        ValueError: if the run evaluates an average instead, which a hook or the optimizer computes.
+    """
+    if not ingredient.is_checkpoint:
+        return
+    causes = [f"the hook {name}" for name in averaging_hooks(RunConfig(**ingredient.settings))]
+    optimizer = ingredient.optimizer()
+    if OPTIMIZERS[optimizer].evaluation_weights is not OptimizerKind.evaluation_weights:
+        causes.append(f"the optimizer {optimizer}")
+    if causes:
+        raise ValueError(
+            f"{ingredient.name} cannot be averaged: its weights are those that train, and the run evaluates an average "
+            f"of them ({causes[0]}). Name the run, its model/ or its best/ instead of a checkpoint."
+        )
 
 
 def _predict(scorer: Scorer, texts: Splits, task: Task, split: str) -> Predictions:

@@ -133,3 +133,35 @@ def test_token_without_an_embedding_is_refused(train: Any, tiny_reviews: Path, t
     tokenizer.save_pretrained(decoder)
     with pytest.raises(ValueError, match=message):
         train("padding token", decoder)
+
+
+PLUGIN = """
+from heads import Head, register_head
+from torch import nn
+
+@register_head("first_token")
+class FirstToken(Head):
+    def __init__(self, encoder, num_labels):
+        super().__init__()
+        self.out = nn.Linear(encoder.hidden_size, num_labels)
+
+    def forward(self, hidden_states, attention_mask):
+        return self.out(hidden_states[:, 0])
+"""
+
+
+@pytest.mark.parametrize("head", ["linear", "first_token"])
+def test_planned_head_of_the_first_token_is_checked_with_the_direction_of_attention_at_its_time(
+    train: Any, tmp_path: Path, head: str
+) -> None:
+    decoder = save_tiny_decoder(tmp_path / "decoder", padding_side="right")
+    plugin = tmp_path / "first_token.py"
+    plugin.write_text(PLUGIN)
+    settings: dict[str, Any] = {"plugin": [str(plugin)], "encoder": decoder}
+    replace = {"at": "4st", "replace_head": head}
+    with pytest.raises(ValueError, match=f"'{head}' reads.* the first token"):
+        train("causal", **settings, timeline=[replace])
+    train("bidirectional", **settings, timeline=[{"at": "2st", "set_bidirectional": True}, replace])
+    back = {"at": "2st", "set_bidirectional": False}
+    with pytest.raises(ValueError, match=f"'{head}' reads.* the first token"):
+        train("causal again", **settings, head="mean", bidirectional=True, timeline=[back, replace])

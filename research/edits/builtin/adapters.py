@@ -54,7 +54,7 @@ def check_has_no_adapters(run: Editable) -> None:
         advice = (
             "Use only one kind of adapters: prompt tuning cannot be merged."
             if AdapterSettings.from_config(adapters).kind == PROMPT_TUNING
-            else "Merge them with merge_lora before adding new ones."
+            else "Merge them with merge_adapters before adding new ones."
         )
         raise EditError(f"The encoder already has adapters. {advice}")
 

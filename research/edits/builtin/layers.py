@@ -38,7 +38,9 @@ def reinitialize(run: Editable, modules: Selector) -> None:
     assert isinstance(config, EncoderWithHeadConfig)
     chosen = select_parameters(model, modules)
     if model.config.adapters is not None and any(name.startswith("encoder.") for name in chosen):
-        raise EditError("The encoder has adapters. Merge them with merge_lora before reinitialising its parameters.")
+        raise EditError(
+            "The encoder has adapters. Merge them with merge_adapters before reinitialising its parameters."
+        )
     check_trainable(chosen.values(), model)
     with torch.device(model.device):
         initialised = EncoderWithHead(config)
@@ -157,7 +159,7 @@ def _check_encoder(model: EncoderWithHead, shorter_config: PretrainedConfig, new
     targets = [] if model.config.adapters is None else model.config.adapters["targets"]
     if targets and not any(target in new_names for target in targets):
         raise EditError(
-            "All adapters are in the layers to drop. Merge them with merge_lora before dropping the layers."
+            "All adapters are in the layers to drop. Merge them with merge_adapters before dropping the layers."
         )
 
 

@@ -81,5 +81,5 @@ def test_rehearsal_applies_conditional_entries_only_after_the_edits_due_at_the_s
         "reinitialize": "encoder.layer[-1]",
         "on_conflict": "skip",
     }
-    with pytest.raises(EditError, match=r"reinitialize.*merge_lora"):
+    with pytest.raises(EditError, match=r"reinitialize.*merge_adapters"):
         start_run(max_steps=8, evaluate_every="2st", timeline=[{"at": "0%", "add_lora": {"r": 2}}, inapplicable])

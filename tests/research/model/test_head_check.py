@@ -263,8 +263,8 @@ def test_a_head_that_reads_one_window_is_refused_unless_windows_share_its_token(
         check(other)
 
 
-def planned_head(name: str, **options: Any) -> PlannedHead:
-    return PlannedHead(name, options, trainable=frozenset())
+def planned_head(name: str, *, is_causal: bool = False, **options: Any) -> PlannedHead:
+    return PlannedHead(name, options, trainable=frozenset(), is_causal=is_causal)
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])

@@ -58,5 +58,5 @@ def test_load_initial_weights_rejects_a_model_with_adapters(start_run: StartRun,
     run = start_run(peft={"name": "lora", "r": 2}, max_steps=1)
     train(run)
     run.save_model(tmp_path / "adapted")
-    with pytest.raises(ValueError, match=r"adapted .*merge_lora"):
+    with pytest.raises(ValueError, match=r"adapted .*merge_adapters"):
         load_initial_weights(start_run().encoder_with_head, tmp_path / "adapted")

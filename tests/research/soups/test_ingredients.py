@@ -59,7 +59,7 @@ def test_models_that_started_from_different_saved_models_are_refused(runs: list[
 
 def test_models_with_adapters_are_refused(train_run: TrainRun) -> None:
     first, second = (train_run("lora", peft="lora", seed=seed) for seed in (0, 1))
-    with pytest.raises(ValueError, match=r"adapters.*merge_lora"):
+    with pytest.raises(ValueError, match=r"adapters.*merge_adapters"):
         check(first, second)
 
 

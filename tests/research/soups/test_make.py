@@ -188,3 +188,28 @@ def test_command_line_takes_several_models_and_prints_a_table(
     monkeypatch.setattr(sys, "argv", ["soup.py", str(runs[0]), "--output", str(tmp_path / "new")])
     assert main() == 1
     assert "Expected at least two models" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({"hook": ["swa"]}, "the hook swa"),
+        ({"optimizer": "schedule_free_adamw", "schedule": "constant"}, "the optimizer schedule_free_adamw"),
+        (
+            {"timeline": [{"at": "1st", "set_optimizer": "schedule_free_adamw"}], "schedule": "constant"},
+            "the optimizer schedule_free_adamw",
+        ),
+    ],
+    ids=["hook", "optimizer", "edit"],
+)
+def test_checkpoint_whose_weights_are_not_evaluated_is_refused(
+    train_run: TrainRun, tmp_path: Path, settings: dict[str, Any], cause: str
+) -> None:
+    run = train_run("averaged", save_every="1st", keep=9, **settings)
+    with pytest.raises(ValueError, match=rf"@step-3 .*{cause}"):
+        make(f"{run}@step-3", run, output=tmp_path / "soup")
+
+
+def test_checkpoint_before_a_change_of_the_optimizer_is_averaged(train_run: TrainRun, tmp_path: Path) -> None:
+    run = train_run("changed", save_every="1st", keep=9, timeline=[{"at": "2st", "set_optimizer": "sgd"}])
+    make(f"{run}@step-1", run, output=tmp_path / "soup", uniform=True)

@@ -51,7 +51,7 @@ def test_drop_layers_renumbers_adapters_and_refuses_to_drop_all_of_them(
 ) -> None:
     run = start_rehearsal("bert")
     edit(run, freeze="encoder.layer[0]", add_lora={"r": 2, "modules": "encoder.layer[1]"})
-    with pytest.raises(EditError, match="merge_lora"):
+    with pytest.raises(EditError, match="merge_adapters"):
         edit(run, drop_layers="encoder.layer[1]")
     edit(run, drop_layers="encoder.layer[0]")
     adapters = [name for name, _ in run.encoder_with_head.named_parameters() if "lora_" in name]
@@ -68,7 +68,7 @@ def test_drop_layers_renumbers_adapters_and_refuses_to_drop_all_of_them(
     [
         ([{"add_lora": {"r": 0}}], r"\b0, 16 and 0\.0"),  # r, alpha and dropout
         ([{"add_lora": {"dropout": 1.0}}], r"\b8, 16 and 1\.0"),
-        ([{"add_lora": {}}, {"add_lora": {}}], "already has adapters.*merge_lora"),
+        ([{"add_lora": {}}, {"add_lora": {}}], "already has adapters.*merge_adapters"),
         ([{"add_lora": {"modules": "encoder.embeddings"}}], r"encoder\.embeddings'.*found none.*Embedding"),
         ([{"merge_lora": True}], "add_lora"),
     ],

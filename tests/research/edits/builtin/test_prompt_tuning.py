@@ -131,7 +131,7 @@ def test_prompts_are_added_to_stored_weights(start_rehearsal: StartRehearsal) ->
         ([{"add_prompt_tuning": {"num_virtual_tokens": 9}}], r"at most 31 tokens.*supports 40; got 32.*--max_length"),
         ([{"add_prompt_tuning": True, "merge_adapters": True}], "cannot be merged"),
         ([{"add_prompt_tuning": True, "add_lora": True}], "already has adapters.*cannot be merged"),
-        ([{"add_lora": True, "add_prompt_tuning": True}], "already has adapters.*merge_lora"),
+        ([{"add_lora": True, "add_prompt_tuning": True}], "already has adapters.*merge_adapters"),
         ([{"add_prompt_tuning": {"num_virtual_tokens": 8}, "set_max_length": 33}], "at most 32.*8 virtual tokens"),
     ],
 )

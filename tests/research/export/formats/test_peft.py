@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from heads import HEADS
 from research.export.base import create_format
@@ -23,6 +23,7 @@ from research.export.settings import ExportSettings
 from research.inference.saved_model import SavedModel, load_model
 from research.inference.scorer import Scorer
 from research.model.encoders import minilm
+from tests.builders.tiny_decoder import save_tiny_decoder
 from tests.builders.trained_run import train_tiny_run
 
 LORA = {"name": "lora", "r": 3, "alpha": 20, "targets": "attention", "dropout": 0.1}
@@ -39,7 +40,7 @@ def compute(model):
 logits = compute(model)
 model.save_pretrained(again)
 base = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)
-base.encoder = AutoModel.from_pretrained(encoder, dtype=torch.float32)
+base.encoder = AutoModel.from_pretrained(encoder, config=base.encoder.config, dtype=torch.float32)
 json.dump([logits, compute(PeftModel.from_pretrained(base, again).eval())], open(results, "w"))
 """
 """Runs the code of the card, and then saves and loads the adapters with PEFT."""
@@ -223,3 +224,27 @@ def test_every_kind_of_adapters_is_exported_and_merged(
     plain = load_model(merged)
     assert plain.model.config.adapters is None
     np.testing.assert_allclose(Scorer(plain)(rows), Scorer(load_model(run))(rows), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("llama", {"bidirectional": True, "head": "mean"}),
+        ("llama", {"timeline": [{"at": "1st", "set_bidirectional": True}]}),
+        ("t5", {"head": "mean"}),
+        ("bart", {"head": "mean"}),
+    ],
+    ids=["bidirectional", "set_bidirectional", "t5", "bart"],
+)
+def test_decoders_and_encoder_decoders_are_exported(
+    family: str, settings: dict[str, Any], tiny_reviews: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    encoder = save_tiny_decoder(tmp_path / "encoder", family=family)
+    if family == "bart":  # its encoder is loaded from the whole model
+        AutoModel.from_config(AutoConfig.from_pretrained(encoder)).save_pretrained(encoder)
+    run = train_tiny_run(
+        tmp_path / "run", encoder, tiny_reviews, cache_dir, **{"peft": "lora", "lr": 0.05, "max_length": 12, **settings}
+    )
+    execute(
+        ExportSettings(run=str(run), format="peft", output=str(tmp_path / "out"))
+    )  # compares the logits with PEFT's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
 import json
 import os
@@ -89,6 +90,7 @@ def measure(base_dtype: str, gradient_checkpointing: bool, num_rows: int, num_to
     if gradient_checkpointing:
         enable_gradient_checkpointing(model.encoder)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # return the memory that building the model has freed
     before = resident_memory()
     reset_peak_memory()
     input_ids = torch.randint(1, config.vocab_size, (num_rows, num_tokens))

@@ -16,6 +16,7 @@ from research.export.source_files import SourceFiles
 from research.export.template_tokenizer import build_template_tokenizer
 from research.inference.saved_model import SavedModel
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
+from research.model.families import pads_left
 from research.system.paths import without_folders
 
 _PACKAGE = "research.export.exported_code"
@@ -50,7 +51,7 @@ def save_weights(model: PreTrainedModel, folder: Path) -> None:
 
 
 def write_tokenizer(saved: SavedModel, folder: Path) -> None:
-    """Write the tokenizer with the model's template, maximum length and side of truncation.
+    """Write the tokenizer with the model's template, maximum length, and sides of padding and truncation.
 
     Raises:
         ValueError: if the tokenizer cannot add the template by itself.
@@ -58,9 +59,10 @@ def write_tokenizer(saved: SavedModel, folder: Path) -> None:
     tokenizer = copy.deepcopy(saved.tokenizer) if saved.inputs.template is None else build_template_tokenizer(saved)
     tokenizer.model_max_length = saved.model.config.max_input_length
     side = "left" if saved.model.config.truncation == "tail" else "right"
+    padding_side = "left" if pads_left(saved.model.encoder.config, tokenizer) else "right"
     # save_pretrained writes these attributes only if they are among the arguments of the tokenizer's constructor.
-    tokenizer.init_kwargs.update(truncation_side=side, padding_side=tokenizer.padding_side)
-    tokenizer.truncation_side = side
+    tokenizer.init_kwargs.update(truncation_side=side, padding_side=padding_side)
+    tokenizer.truncation_side, tokenizer.padding_side = side, padding_side
     tokenizer.save_pretrained(folder)
 
 

@@ -166,6 +166,11 @@ def load_tokenizer(encoder: str, pad_token: str | None = None) -> PreTrainedToke
     if pad_token is not None:
         if not pad_token:
             raise ValueError("Expected --pad_token to be a token, got an empty string.")
+        if pad_token in tokenizer.get_vocab() and pad_token not in tokenizer.get_added_vocab():
+            messages.info(
+                f"The padding token '{pad_token}' is an ordinary token of the tokenizer of {encoder}. It becomes a "
+                "special token, which changes how texts with it are tokenized."
+            )
         tokenizer.add_special_tokens({"pad_token": pad_token})
     elif tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -45,6 +45,6 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
     except RuntimeError:
         raise ValueError(
             f"The architecture of the model in {folder} differs from that of this run (head {model.config.head}, "
-            f"{model.config.num_labels} labels). Use the --encoder and --head with which the model in {folder} was "
-            "trained, with the same head options."
+            f"{model.config.num_labels} labels). Use the --encoder, --head and --pad_token with which the model in "
+            f"{folder} was trained, with the same head options."
         ) from None

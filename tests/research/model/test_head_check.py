@@ -235,9 +235,10 @@ def test_head_check_refuses_a_head_of_the_first_token_on_a_causal_encoder(
     on_bert = build_head_check(accelerator, tiny_encoder, padding_side)
     on_bert.check([planned_head("OwnFirstToken")])
     on_llama = build_head_check(accelerator, tiny_encoder, padding_side, family="llama")
-    on_llama.check([planned_head(name) for name in ("last", "mean_last", "mean", "lstm")])
+    on_llama.check([planned_head(name, is_causal=True) for name in ("last", "mean_last", "mean", "lstm")])
     with pytest.raises(HeadError, match=r"'OwnFirstToken'.*'llama'.*--head last"):
-        on_llama.check([planned_head("OwnFirstToken")])
+        on_llama.check([planned_head("OwnFirstToken", is_causal=True)])
+    on_llama.check([planned_head("OwnFirstToken")])  # after set_bidirectional
 
 
 @pytest.mark.parametrize(("head", "expected"), [("last", "reads only the last token"), ("linear", "first token")])

@@ -85,7 +85,7 @@ def test_drop_layers_keeps_the_remaining_layer_and_its_learning_rate(start_rehea
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ([{"add_lora": {}}, {"reinitialize": "encoder"}], "merge_lora"),
+        ([{"add_lora": {}}, {"reinitialize": "encoder"}], "merge_adapters"),
         ([{"drop_layers": "encoder.layer"}], "'encoder.layer' "),
         ([{"replace_head": "scalar_mix"}, {"drop_layers": "encoder.layer[0]"}], r"'scalar_mix' .*\b2 layers"),
     ],

@@ -84,11 +84,10 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
     inputs = saved.collator({**columns, "id": [0], "label": [None]}).to(saved.model.device).inputs
     logits, weights = _attend(saved, inputs)
     output = int(saved.task.probabilities(logits).argmax())
-    is_attention = weights is not None
     if weights is None:
-        weights = (_gradient_x_activation if "windows" in inputs else _gradient_x_input)(saved, inputs, output)
-        is_attention = False
-    scores = weights
+        scores = (_gradient_x_activation if "windows" in inputs else _gradient_x_input)(saved, inputs, output)
+    else:
+        scores = weights
     scores = scores[inputs["attention_mask"][0].cpu().numpy() == 1]
     places = saved.collator.locate_tokens([len(text.ids) for text in tokenized])
     return Explanation(
@@ -96,7 +95,7 @@ def explain(saved: SavedModel, texts: Sequence[str]) -> Explanation:
         texts=tuple(
             _explain_text(text, kept, scores[part]) for text, (kept, part) in zip(tokenized, places, strict=True)
         ),
-        is_attention=is_attention,
+        is_attention=weights is not None,
         output=output,
         special_score=float(scores.sum() - sum(scores[part].sum() for _, part in places)),
         has_positions=saved.tokenizer.is_fast,

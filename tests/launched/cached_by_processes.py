@@ -6,7 +6,6 @@ It is started with two processes.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from research.features import compute
 from research.features.cache import Layers
 from research.training.api import Run
 from research.training.run import TrainingRun
-from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import finished_run, script_parser, write_by_rank
 
 
 class LossRecorder(Hook):
@@ -46,21 +45,17 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for cache_features in (False, True):
         losses = LossRecorder()
-        with tempfile.TemporaryDirectory() as folder:
-            run = prepare_run(
-                folder,
-                [losses],
-                encoder=arguments.encoder,
-                data=arguments.data,
-                head={"name": "scalar_mix", "dropout": 0.1},
-                freeze=["encoder"],
-                epochs=2,
-                micro_batch_size=3,
-                mixed_precision="no",
-                cache_features=cache_features,
-            )
-            train_and_end(run)
-            logits = run.evaluate("test").logits.tolist()
+        run = finished_run(
+            arguments,
+            [losses],
+            head={"name": "scalar_mix", "dropout": 0.1},
+            freeze=["encoder"],
+            epochs=2,
+            micro_batch_size=3,
+            mixed_precision="no",
+            cache_features=cache_features,
+        )
+        logits = run.evaluate("test").logits.tolist()
         weights = b"".join(p.detach().numpy().tobytes() for p in run.encoder_with_head.parameters())
         results.append(
             {

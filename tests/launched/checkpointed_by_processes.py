@@ -5,12 +5,11 @@ It is started with one process and with two.
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 from research.records.results import weights_sha256
 from tests.launched.cached_by_processes import LossRecorder
-from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import finished_run, script_parser, write_by_rank
 
 TIMELINE: list[dict[str, Any]] = [
     {"at": "0%", "freeze": "encoder"},
@@ -29,22 +28,18 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for gradient_checkpointing in (False, True):
         losses = LossRecorder()
-        with tempfile.TemporaryDirectory() as folder:
-            run = prepare_run(
-                folder,
-                [losses],
-                encoder=arguments.encoder,
-                data=arguments.data,
-                dropout=0.1,
-                attention_dropout=0.1,
-                lr=0.01,
-                max_steps=9,
-                micro_batch_size=2,
-                mixed_precision="bf16",
-                timeline=TIMELINE,
-                gradient_checkpointing=gradient_checkpointing,
-            )
-            train_and_end(run)
+        run = finished_run(
+            arguments,
+            [losses],
+            dropout=0.1,
+            attention_dropout=0.1,
+            lr=0.01,
+            max_steps=9,
+            micro_batch_size=2,
+            mixed_precision="bf16",
+            timeline=TIMELINE,
+            gradient_checkpointing=gradient_checkpointing,
+        )
         results.append(
             {
                 "losses": losses.values,

@@ -6,13 +6,12 @@ It is started once for each number of processes. Every entry of SETTINGS is a se
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import finished_run, script_parser, write_by_rank
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -32,21 +31,17 @@ def main() -> None:
     arguments = script_parser().parse_args()
     results: dict[str, Any] = {}
     for name, settings in SETTINGS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            run = prepare_run(
-                folder,
-                [],
-                encoder=arguments.encoder,
-                data=arguments.data,
-                head={"name": "linear", "dropout": 0.0},
-                dropout=0.0,
-                optimizer="sgd",
-                micro_batch_size=4,
-                max_steps=8,
-                mixed_precision="no",
-                **{"lr": 0.5, "head_lr": None, **settings},
-            )
-            train_and_end(run)
+        run = finished_run(
+            arguments,
+            [],
+            head={"name": "linear", "dropout": 0.0},
+            dropout=0.0,
+            optimizer="sgd",
+            micro_batch_size=4,
+            max_steps=8,
+            mixed_precision="no",
+            **{"lr": 0.5, "head_lr": None, **settings},
+        )
         weights = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
         digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in weights.values())).hexdigest()
         results[name] = {"steps": run.clock.step, "skipped": run.num_skipped, "edits": len(run.journal), "hash": digest}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,20 @@ def train_and_end(run: TrainingRun) -> None:
         train(run)
     finally:
         close_trackers(run.accelerator)
+
+
+def finished_run(arguments: argparse.Namespace, hooks: Sequence[Hook], **settings: Any) -> TrainingRun:
+    """Return a short run after its training. Its directory is deleted.
+
+    Args:
+        arguments: the options of `script_parser`.
+        hooks: the run's hooks.
+        **settings: the run's settings; see `prepare_run`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = prepare_run(folder, hooks, encoder=arguments.encoder, data=arguments.data, **settings)
+        train_and_end(run)
+    return run
 
 
 def write_by_rank(output: Path, results: Any) -> None:

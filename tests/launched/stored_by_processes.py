@@ -5,13 +5,12 @@ It is started with one process and with two.
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 from research.records.results import weights_sha256
 from research.settings.config import BaseDtype
 from tests.launched.cached_by_processes import LossRecorder
-from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import finished_run, script_parser, write_by_rank
 
 DTYPES: tuple[BaseDtype, ...] = ("bf16", "int8", "int4")
 TIMELINE: list[dict[str, Any]] = [
@@ -27,21 +26,17 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     for base_dtype in DTYPES:
         losses = LossRecorder()
-        with tempfile.TemporaryDirectory() as folder:
-            run = prepare_run(
-                folder,
-                [losses],
-                encoder=arguments.encoder,
-                data=arguments.data,
-                lr=0.01,
-                max_steps=8,
-                micro_batch_size=2,
-                mixed_precision="no",
-                peft="lora",
-                base_dtype=base_dtype,
-                timeline=TIMELINE,
-            )
-            train_and_end(run)
+        run = finished_run(
+            arguments,
+            [losses],
+            lr=0.01,
+            max_steps=8,
+            micro_batch_size=2,
+            mixed_precision="no",
+            peft="lora",
+            base_dtype=base_dtype,
+            timeline=TIMELINE,
+        )
         results[base_dtype] = {"losses": losses.values, "hash": weights_sha256(run.encoder_with_head)}
     write_by_rank(arguments.output, results)
 

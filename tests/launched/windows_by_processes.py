@@ -5,13 +5,12 @@ It is started with one process and with two.
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 from safetensors.torch import save_file
 
 from tests.launched.cached_by_processes import LossRecorder
-from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import finished_run, script_parser, write_by_rank
 
 CASES: dict[str, dict[str, Any]] = {
     "all": {"head": {"name": "lstm", "lstm_size": 8, "dropout": 0.0}},
@@ -35,23 +34,19 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name, settings in CASES.items():
         losses = LossRecorder()
-        with tempfile.TemporaryDirectory() as folder:
-            run = prepare_run(
-                folder,
-                [losses],
-                encoder=arguments.encoder,
-                data=arguments.data,
-                dropout=0.0,
-                max_steps=7,  # an epoch has 6 steps
-                max_length=10,
-                long_texts="windows",
-                stride=6,
-                window_batch_size=3,
-                mixed_precision="no",
-                **settings,
-            )
-            train_and_end(run)
-            predictions = run.evaluate("test")
+        run = finished_run(
+            arguments,
+            [losses],
+            dropout=0.0,
+            max_steps=7,  # an epoch has 6 steps
+            max_length=10,
+            long_texts="windows",
+            stride=6,
+            window_batch_size=3,
+            mixed_precision="no",
+            **settings,
+        )
+        predictions = run.evaluate("test")
         results[name] = {
             "losses": losses.values,
             "logits": predictions.logits.tolist(),

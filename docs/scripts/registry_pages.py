@@ -13,7 +13,7 @@ from settings_pages import as_yaml, describe_type
 from site_text import code, heading, link_settings
 
 from heads.registry import Registry
-from research.edits.base import EDITS_WITHOUT_PARAMETER_CHANGES, arguments_of
+from research.edits.base import TOUCHES, arguments_of
 from research.settings.flags import setting_types
 from research.settings.options import Option, options_of
 from research.settings.registries import STEP_COUNT_PARAMETERS, load_registry
@@ -146,8 +146,8 @@ def _facts_about(page: RegistryPage, entry: Any, name: str) -> Iterator[str]:
     facts = []
     if page.listing == "heads":
         facts.append(f"Reads {'the last layer' if entry.wants == 'last_hidden_state' else 'all layers'}.")
-    elif page.listing == "edits" and name in EDITS_WITHOUT_PARAMETER_CHANGES:
-        facts.append("Does not add, remove, freeze or unfreeze parameters.")
+    elif page.listing == "edits":
+        facts.append(f"Touches: {TOUCHES[name]}.")
     elif page.listing == "objectives":
         tasks = [f"[{code(task)}](tasks.md#{task})" for task in _tasks_of_objective(name)]
         facts.append(f"For tasks: {', '.join(tasks)}.")

@@ -70,13 +70,13 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
         def after_edits(self, run: Run) -> None:
             self.seconds[self.remaining_edits.pop(0)] = time.perf_counter() - self.requested_at
             assert isinstance(run, TrainingRun)
-            model, wrapped, num_processes = run.encoder_with_head, run.wrapped, run.accelerator.num_processes
+            model, wrapping = run.encoder_with_head, run.wrapping
 
             def check_without_checksums() -> None:
                 audit.check_optimizer(model, run.optimizer)
-                audit.check_reducer(model, wrapped, num_processes)
+                wrapping.check(run.optimizer)
                 audit.check_rates(run.optimizer, run.schedule)
-                audit.check_compiled(model, wrapped)
+                audit.check_compiled(wrapping)
 
             def compute_checksums() -> None:
                 for parameter in model.parameters():

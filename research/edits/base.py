@@ -6,9 +6,9 @@ import hashlib
 import inspect
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -152,11 +152,20 @@ class Editable(Protocol):
 
 EditFunction = Callable[..., None]
 EDITS: Registry[EditFunction] = Registry("edit", built_in="research.edits.builtin")
-EDITS_WITHOUT_PARAMETER_CHANGES: set[str] = set()
-"""Names of the edits that neither add nor remove parameters, and do not change which parameters are trainable."""
+Touches = Literal["nothing", "mask", "values", "structure"]
+"""What an edit changes in the model, from least to most: no parameters, only which parameters train, their values
+(in place), or anything, such as modules and the set of parameters."""
+TOUCHES: dict[str, Touches] = {}
+"""What each edit changes, by the name of the edit."""
 
 
-def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[EditFunction], EditFunction]:
+def touched_by(requests: Iterable[EditRequest]) -> Touches:
+    """Return the most that any of the edits changes."""
+    order = get_args(Touches)
+    return max((TOUCHES[request.name] for request in requests), key=order.index, default="nothing")
+
+
+def register_edit(name: str, *, touches: Touches = "structure") -> Callable[[EditFunction], EditFunction]:
     """Return a decorator that registers a function `(run, ...)` as an edit.
 
     The parameters after `run` are the edit's arguments. The function is called on every process. It is also called
@@ -167,18 +176,24 @@ def register_edit(name: str, *, changes_parameters: bool = True) -> Callable[[Ed
 
     Args:
         name: the edit's name in timelines and in `run.edit`.
-        changes_parameters: whether the edit adds, removes, freezes or unfreezes parameters. If so, a compiled model is
-            compiled again after the edit.
+        touches: what the edit changes in the model: `nothing`, such as a learning rate; `mask`, which parameters train;
+            `values`, the values of parameters in place; `structure`, anything. After `mask` and `structure`, a compiled
+            model is compiled again. With `--shard`, each process holds only a part of each parameter: edits of values
+            and of the structure get whole parameters, which takes about as long as a step.
     Raises:
-        ValueError: if the name is taken, or is a keyword of timeline entries: at, every, when, on_conflict.
+        ValueError: if the name is taken, or is a keyword of timeline entries (at, every, when, on_conflict), or
+            `touches` is unknown.
     """
     if name in KEYWORDS:
         raise ValueError(f"An edit cannot be called '{name}', which is a keyword of timeline entries.")
 
+    if touches not in get_args(Touches):
+        raise ValueError(f"Expected touches of the edit '{name}' to be one of {get_args(Touches)}, got {touches!r}.")
+
     def decorate(function: EditFunction) -> EditFunction:
-        if not changes_parameters:
-            EDITS_WITHOUT_PARAMETER_CHANGES.add(name)
-        return EDITS.register(name)(function)
+        registered = EDITS.register(name)(function)
+        TOUCHES[name] = touches
+        return registered
 
     return decorate
 

@@ -59,7 +59,6 @@ from research.training.checkpoint.load import delete_later_checkpoints
 from research.training.hook import Hook
 from research.training.loop import train
 from research.training.run import TrainingRun
-from research.training.wrapping import Wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -218,7 +217,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     with WaitingMessage("Hashing the weights"):
         sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / BEST).exists()
-    num_trainable = run.wrapped.num_trainable
+    num_trainable = run.wrapping.num_trainable
     if has_best:
         max_input_length = run.encoder_with_head.config.max_input_length
         with WaitingMessage("Loading the best model"):
@@ -226,7 +225,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             best = EncoderWithHead.from_pretrained(directory / BEST)
         if best.config.max_input_length != max_input_length:  # the same weights give different logits for longer inputs
             run.evaluations.forget_predictions()
-        run.wrapped = Wrapped(accelerator.prepare_model(best, evaluation_mode=True), trainable=())
+        run.wrapping = run.wrapping.for_evaluation(best)
         if run.batches.features is not None:
             run.batches.disable_cache_if(run.batches.features.reattach_to(run))
     elif config.best_metric is not None:

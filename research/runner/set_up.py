@@ -10,8 +10,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from research.data.batches.tokens import tokenize_splits
-from research.data.prepare.load import load_splits
+from research.data.prepare.load import Splits, load_splits
 from research.edits.planned_heads import find_planned_heads
+from research.edits.records import Parent
 from research.features.cache import Layers
 from research.features.compute import use_features
 from research.features.guard import CachingDecision, decide_caching, wants_caching
@@ -25,12 +26,13 @@ from research.model.head_check import HeadCheck, PlannedHead
 from research.model.input_settings import InputSettings
 from research.model.saved_models import find_saved_model
 from research.runner.initial_weights import load_initial_weights
-from research.runner.plan import plan_run
+from research.runner.plan import Plan, plan_run
 from research.settings.config import RunConfig
 from research.settings.template import parse_template
 from research.system.messages import logger
 from research.system.seeds import derive_seed
 from research.system.waiting import WaitingMessage
+from research.tasks.base import Task
 from research.training.accelerator import fail_together
 from research.training.batches import Batches
 from research.training.checkpoint.find import StartCheckpoint
@@ -40,7 +42,8 @@ from research.training.hook import Hook
 from research.training.hook_caller import HookCaller
 from research.training.origin import Origin
 from research.training.run import TrainingRun
-from research.training.wrapping import wrap
+from research.training.wrapping.base import prepare_optimizer
+from research.training.wrapping.create import create_wrapping
 
 
 def set_up(
@@ -73,31 +76,14 @@ def set_up(
     texts = texts or load_splits(config)  # the main process has filled the cache
     plan = plan_run(config, texts, tokenizer, hooks, parent)
     config, task = plan.config, plan.task
-    caching_decision: CachingDecision | None = None
-    planned_heads: list[PlannedHead] = []
-    if not plan.timeline.is_empty or wants_caching(config, plan.clock):
-        rehearsal = plan.create_rehearsal()
-        if parent is not None:
-            rehearsal.replay_journal(parent)
-        with WaitingMessage("Rehearsing the timeline"):
-            rehearsal.check(plan.timeline)
-            planned_heads = find_planned_heads(rehearsal, plan.timeline)
-        if wants_caching(config, plan.clock):
-            caching_decision = decide_caching(rehearsal, plan.timeline, plan.hooks)
+    planned_heads, caching_decision = _rehearse(plan, parent)
     if plan.timeline.note is not None:
         logger.info(plan.timeline.note)
 
     set_seed(config.seed)
     with WaitingMessage(f"Loading the encoder {config.encoder}"):
         model = build_model(config, task, vocabulary_size=len(tokenizer))
-    model.config.inputs = InputSettings(
-        task.name,
-        texts.text_columns,
-        texts.label_columns,
-        config.label_separator,
-        tuple(config.cleaning),
-        config.template,
-    ).to_config()
+    model.config.inputs = _input_settings(config, texts, task).to_config()
     model.set_output_units(*plan.objective.output_units())
     if initial is not None:
         load_initial_weights(model, initial)
@@ -130,8 +116,8 @@ def set_up(
         task=task,
         batches=Batches(texts, splits, plan.collator, accelerator.device),
         tokenizer=plan.tokenizer,
-        wrapped=wrap(accelerator, model, config.compile_backend if config.compile else None),
-        optimizer=accelerator.prepare_optimizer(optimizer),
+        wrapping=create_wrapping(config, accelerator, model),
+        optimizer=prepare_optimizer(accelerator, optimizer),
         optimizer_kind=plan.optimizer_kind,
         schedule=plan.schedule,
         objective=plan.objective,
@@ -140,9 +126,36 @@ def set_up(
         head_check=head_check,
         origin=Origin(start, parent),
     )
-    if start is not None:
+    if start is None:
+        run.wrapping.wrap(run.optimizer)
+    else:
         with WaitingMessage(f"Loading {start.checkpoint}"):
             load_checkpoint(run, start)
     if caching_decision is not None:
         use_features(run, caching_decision, layers)
     return run
+
+
+def _rehearse(plan: Plan, parent: Parent | None) -> tuple[list[PlannedHead], CachingDecision | None]:
+    """Rehearse the timeline; return the heads in it, and whether hidden states can be stored (None if not wanted)."""
+    wants_cache = wants_caching(plan.config, plan.clock)
+    if plan.timeline.is_empty and not wants_cache:
+        return [], None
+    rehearsal = plan.create_rehearsal()
+    if parent is not None:
+        rehearsal.replay_journal(parent)
+    with WaitingMessage("Rehearsing the timeline"):
+        rehearsal.check(plan.timeline)
+        planned_heads = find_planned_heads(rehearsal, plan.timeline)
+    return planned_heads, decide_caching(rehearsal, plan.timeline, plan.hooks) if wants_cache else None
+
+
+def _input_settings(config: RunConfig, texts: Splits, task: Task) -> InputSettings:
+    return InputSettings(
+        task.name,
+        texts.text_columns,
+        texts.label_columns,
+        config.label_separator,
+        tuple(config.cleaning),
+        config.template,
+    )

@@ -1,7 +1,7 @@
 """The checks after the edits of a boundary. If one fails, the run ends on every process.
 
 1. The optimizer holds every parameter of the model exactly once and nothing else; frozen parameters have no gradient.
-2. DDP averages the gradients of exactly the parameters that train.
+2. The gradients of exactly the parameters that train are averaged over the processes: see `Wrapping.check`.
 3. Every group's learning rate is its base rate times the schedule's factor.
 4. Parameters, saved buffers, frozen mask (which parameters are frozen) and learning rates are bit-identical on all
    processes.
@@ -19,22 +19,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from research.model.parameters import saved_buffers, trainable_parameters
+from research.model.parameters import saved_buffers
 from research.model.selectors import shortest_selectors
 from research.system.checksums import checksum
-from research.training.wrapping import Wrapped, reduced_sizes
+from research.training.audit_error import MAX_LISTED, AuditError, raise_if
 
 if TYPE_CHECKING:
     from research.learning.schedules import Schedule
     from research.model.encoder_with_head import EncoderWithHead
+    from research.training.wrapping.base import Wrapping
 
 Gather = Callable[[Tensor], Tensor]
-_MAX_LISTED = 5
-"""Largest number of names in a message, which counts the rest."""
-
-
-class AuditError(ValueError):
-    """The run would not train what it reports to train, usually because of an edit or a hook."""
 
 
 def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
@@ -46,13 +41,13 @@ def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) ->
     names = {parameter: name for name, parameter in model.named_parameters()}
     counts = Counter(parameter for group in optimizer.param_groups for parameter in group["params"])
     wrong = [f"{name} is in {counts[parameter]} groups" for parameter, name in names.items() if counts[parameter] != 1]
-    _raise_if("every parameter must be in exactly one optimizer group", wrong)
+    raise_if("every parameter must be in exactly one optimizer group", wrong)
     removed = [parameter for parameter in (*counts, *optimizer.state) if parameter not in names]
-    _raise_if(
+    raise_if(
         "parameters removed from the model must be removed from the optimizer",
         [f"a parameter of shape {list(parameter.shape)} is still in it" for parameter in removed],
     )
-    _raise_if(
+    raise_if(
         "a frozen parameter must have no gradient",
         [
             f"{name} has one"
@@ -60,26 +55,6 @@ def check_optimizer(model: EncoderWithHead, optimizer: torch.optim.Optimizer) ->
             if not parameter.requires_grad and _has_grad(parameter)
         ],
     )
-
-
-def check_reducer(model: EncoderWithHead, wrapped: Wrapped, num_processes: int) -> None:
-    """Check 2: DDP averages the gradients of exactly the parameters that train.
-
-    Raises:
-        AuditError: if DDP averages the gradients of different parameters; names the parameters.
-    """
-    if num_processes == 1:
-        return
-    trainable = trainable_parameters(model)
-    sizes = reduced_sizes(wrapped.module)
-    expected = (len(trainable), sum(parameter.numel() * parameter.element_size() for parameter in trainable))
-    differing = _differing_parameters(model, wrapped)
-    if differing or sizes != expected:
-        listed = ", ".join(differing) or "none (only the sizes differ)"
-        raise AuditError(
-            "Audit: DDP must average exactly the parameters that train; expected (tensors, bytes) "
-            f"{expected}, found {sizes} in its reducer. Differing parameters: {listed}."
-        )
 
 
 def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
@@ -93,7 +68,7 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
         for group in optimizer.param_groups
         if group["lr"] != group["base_lr"] * schedule.factor
     ]
-    _raise_if("learning rates must follow the schedule (change them with set_lr or scale_lr)", wrong)
+    raise_if("learning rates must follow the schedule (change them with set_lr or scale_lr)", wrong)
 
 
 def check_replicas(
@@ -138,22 +113,22 @@ def check_replicas(
         *(f"whether {name} is frozen" for name, _ in named),
         *(f"the learning rate of {group['block']}" for group in optimizer.param_groups),
     ]
-    _raise_if(
+    raise_if(
         "all processes must have the same parameters, buffers, frozen mask and learning rates",
         [f"{name} differs" for name, is_different in zip(descriptions, differs, strict=True) if is_different],
     )
 
 
-def check_compiled(model: EncoderWithHead, wrapped: Wrapped) -> None:
+def check_compiled(wrapping: Wrapping) -> None:
     """Check 5: the compiled code was made for the parameters that train now.
 
     Raises:
         AuditError: if different parameters trained at compilation; names the parameters.
     """
-    if wrapped.is_compiled:
-        _raise_if(
+    if wrapping.is_compiled:
+        raise_if(
             "a compiled model must be compiled again when different parameters train",
-            [f"{name} (changed since compilation)" for name in _differing_parameters(model, wrapped)],
+            [f"{name} (changed since compilation)" for name in wrapping.differing_parameters()],
         )
 
 
@@ -163,7 +138,7 @@ def check_gradients_arrive(model: EncoderWithHead) -> None:
     Raises:
         AuditError: if a trainable parameter has no gradient; names the parameters.
     """
-    _raise_if(
+    raise_if(
         "every parameter that trains must get a gradient from the compiled model",
         [f"{name} got none" for name in parameters_without_gradient(model)],
     )
@@ -178,22 +153,22 @@ def parameters_without_gradient(model: EncoderWithHead) -> list[str]:
 
 def describe_unused(model: EncoderWithHead, unused: list[str]) -> str:
     """Return a message about parameters that get no gradient, with possible remedies, without a final period."""
-    more = f" and {len(unused) - _MAX_LISTED} more" if len(unused) > _MAX_LISTED else ""
-    listed = ", ".join(unused[:_MAX_LISTED]) + more
+    more = f" and {len(unused) - MAX_LISTED} more" if len(unused) > MAX_LISTED else ""
+    listed = ", ".join(unused[:MAX_LISTED]) + more
     return (
         f"the loss does not depend on {listed}, trainable parameters that therefore get no gradient. Use them in the "
         f"head's forward, remove them, or freeze them (--freeze {','.join(shortest_selectors(model, unused))})"
     )
 
 
-def check_trainable_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
+def check_trainable_unchanged(wrapping: Wrapping) -> None:
     """Check that no parameter was frozen, unfrozen, added or removed without an edit.
 
     Raises:
         AuditError: if such a parameter is found; names the parameters.
     """
-    if not wrapped.fits(model):
-        changed = ", ".join(_differing_parameters(model, wrapped)) or "their order"
+    if not wrapping.fits():
+        changed = ", ".join(wrapping.differing_parameters()) or "their order"
         raise AuditError(
             f"The trainable parameters were changed without an edit: {changed}. Request an edit instead, for example "
             "run.edit.freeze('encoder.embeddings'): edits reach every process and the optimizer."
@@ -202,17 +177,3 @@ def check_trainable_unchanged(model: EncoderWithHead, wrapped: Wrapped) -> None:
 
 def _has_grad(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None
-
-
-def _differing_parameters(model: EncoderWithHead, wrapped: Wrapped) -> list[str]:
-    """Return the names of parameters that train now but did not when the wrappers were created, or the reverse."""
-    then = set(wrapped.trainable)
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad != (parameter in then)]
-    num_removed = len(then - set(model.parameters()))
-    return [*names, *([f"{num_removed} removed from the model"] if num_removed else [])]
-
-
-def _raise_if(rule: str, violations: list[str]) -> None:
-    if violations:
-        more = f"; and {len(violations) - _MAX_LISTED} more" if len(violations) > _MAX_LISTED else ""
-        raise AuditError(f"Audit: {rule}; {'; '.join(violations[:_MAX_LISTED])}{more}.")

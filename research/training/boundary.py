@@ -6,20 +6,19 @@ the processes agree on the requested edits, and apply them on all processes or o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import gather_object
 
 from research.edits.apply import apply_edit, check_has_trainable_parameters
-from research.edits.base import EDITS_WITHOUT_PARAMETER_CHANGES, EditError, hash_requests
+from research.edits.base import EditError, hash_requests, touched_by
 from research.edits.records import EditRequest, Record
 from research.model.head_check import PlannedHead
 from research.model.selectors import frozen_modules
 from research.system.errors import one_line
 from research.training import audit
-from research.training.wrapping import rewrap
 
 if TYPE_CHECKING:
     from research.training.run import TrainingRun
@@ -77,33 +76,33 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
         EditError: if an edit fails, or if an edit or the audit fails on another process.
         AuditError: if the audit fails.
     """
+    model, wrapping, touches = run.encoder_with_head, run.wrapping, touched_by(requests)
     records: list[Record] = []
-    head = run.encoder_with_head.head
-    error: Exception | None = None
-    run.new_parameters.clear()
-    try:
-        audit.check_trainable_unchanged(run.encoder_with_head, run.wrapped)
+
+    def apply() -> None:
         for request in requests:
             records.append(apply_edit(run, request))
             run.applied_edits.journal.append(records[-1])
         check_has_trainable_parameters(run)
-    except Exception as caught:  # raised below, once the other processes know of it
-        error = caught
-    model, accelerator = run.encoder_with_head, run.accelerator
-    _raise_on_all(run, error)
+
+    def check() -> None:
+        audit.check_optimizer(model, run.optimizer)
+        wrapping.check(run.optimizer)
+        audit.check_rates(run.optimizer, run.schedule)
+        audit.check_compiled(wrapping)
+
+    head = model.head
+    run.new_parameters.clear()
+    _run_on_all(run, lambda: audit.check_trainable_unchanged(wrapping))
+    wrapping.begin_edits(touches, run.optimizer)
+    _run_on_all(run, apply)
     if model.head is not head:
         run.head_check.check([PlannedHead.of(model)])
-    check_replicas(run)  # before the wrappers are recreated, which could hide a difference
-    update_wrappers(run, requests)
-    error = None
-    try:
-        audit.check_optimizer(model, run.optimizer)
-        audit.check_reducer(model, run.wrapped, accelerator.num_processes)
-        audit.check_rates(run.optimizer, run.schedule)
-        audit.check_compiled(model, run.wrapped)
-    except audit.AuditError as caught:
-        error = caught
-    _raise_on_all(run, error)
+    check_replicas(run)  # before the wrappers are adapted, which could hide a difference
+    replaced = wrapping.end_edits(touches, run.optimizer)
+    run.new_parameters = {replaced.get(parameter, parameter) for parameter in run.new_parameters}
+    run.frozen = frozen_modules(model)
+    _run_on_all(run, check)
     run.evaluations.forget_predictions()
     run.gradient_check.repeat_in_next_step()
     if run.batches.features is not None:
@@ -112,19 +111,13 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
     run.hooks.call(run, "after_edits")
 
 
-def update_wrappers(run: TrainingRun, requests: Sequence[EditRequest]) -> None:
-    """Recreate the model's wrappers if edits require it, and update the list of frozen modules."""
-    model = run.encoder_with_head
-    must_recompile = run.wrapped.is_compiled and any(
-        request.name not in EDITS_WITHOUT_PARAMETER_CHANGES for request in requests
-    )
-    if must_recompile or not run.wrapped.fits(model):
-        run.wrapped = rewrap(run.accelerator, run.wrapped, model)
-    run.frozen = frozen_modules(model)
-
-
-def _raise_on_all(run: TrainingRun, error: Exception | None) -> None:
-    """Raise an error on every process if any process failed, so that no process waits forever for another."""
+def _run_on_all(run: TrainingRun, work: Callable[[], None]) -> None:
+    """Do work on every process. If it fails on one of them, raise an error on all, so that none waits for another."""
+    error: Exception | None = None
+    try:
+        work()
+    except Exception as caught:  # raised below, once the other processes know of it
+        error = caught
     messages = [None if error is None else f"{type(error).__name__}: {one_line(error)}"]
     if run.accelerator.num_processes > 1:
         messages = gather_object(messages)

@@ -6,7 +6,8 @@ from accelerate import Accelerator
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.messages import logger
-from research.training.audit import AuditError, check_gradients_arrive, describe_unused, parameters_without_gradient
+from research.training.audit import check_gradients_arrive, describe_unused, parameters_without_gradient
+from research.training.audit_error import AuditError
 
 
 class GradientCheck:

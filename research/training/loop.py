@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 
@@ -77,7 +76,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
 
     The loss is the sum of the rows' losses divided by the number of rows in the global batch, so that the gradient does
     not depend on the number of processes or the size of micro-batches. `loss_scale` has the number of processes as a
-    factor, because DDP divides the gradients by that number.
+    factor, because the gradients are averaged over the processes.
     """
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
@@ -88,28 +87,26 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     for index, micro_batch in enumerate(micro_batches):
         batch = run.hooks.change_batch(run, run.collate(micro_batch))
         is_last = index == len(micro_batches) - 1
-        with contextlib.nullcontext() if is_last else accelerator.no_sync(run.model):
+        with run.wrapping.synchronizing(is_last=is_last):
             losses.append(run.backward(batch))
             if is_last:
-                run.gradient_check.check(run.encoder_with_head, accelerator, is_compiled=run.wrapped.is_compiled)
+                run.gradient_check.check(run.encoder_with_head, accelerator, is_compiled=run.wrapping.is_compiled)
             run.hooks.call(run, "after_backward", batch)
     accelerator.unscale_gradients(optimizer)
     run.step_loss = loss = sum_over_processes(accelerator, torch.cat(losses).sum()) / len(rows)
     run.skip_reason = None
     run.hooks.call(run, "before_step")
     check_skip_agreement(accelerator, run.hooks, skips=run.skip_reason is not None, step=run.clock.step + 1)
-    check_trainable_unchanged(run.encoder_with_head, run.wrapped)
+    check_trainable_unchanged(run.wrapping)
 
-    gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = run.wrapping.gradient_norm()
     gradient_norm = norm.item()
     must_skip = _must_skip_nonfinite(run, rows, micro_batches, losses, loss, gradient_norm)
     skipped = must_skip or run.skip_reason is not None
     rates = learning_rates(optimizer)
     if not skipped:
         if run.config.max_grad_norm > 0:
-            parameters = [parameter for parameter in run.model.parameters() if parameter.grad is not None]
-            torch.nn.utils.clip_grads_with_norm_(parameters, run.config.max_grad_norm, norm)
+            run.wrapping.clip_gradients(norm, run.config.max_grad_norm)
         optimizer.step()
     elif accelerator.scaler is not None:
         accelerator.scaler.update()  # optimizer.step() would have done this
@@ -121,7 +118,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     run.clock.advance(len(rows))
     seconds = time.perf_counter() - started
     run.totals.train_seconds += seconds
-    num_trainable = run.wrapped.num_trainable
+    num_trainable = run.wrapping.num_trainable
     run.last_step = StepMetrics(loss, gradient_norm, rates, num_trainable, len(rows), seconds, skipped)
 
 

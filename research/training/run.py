@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.batch import Batch
@@ -52,7 +51,7 @@ from research.training.model_files import save_model
 from research.training.origin import Origin
 from research.training.requests import EditRequests
 from research.training.totals import Totals
-from research.training.wrapping import Wrapped, rewrap_optimizer
+from research.training.wrapping.base import Wrapping, prepare_optimizer
 
 
 @dataclass
@@ -75,7 +74,7 @@ class TrainingRun:
     """The rows, as texts and as tokens, and the collator that makes batches from them."""
     tokenizer: PreTrainedTokenizerBase
     """The encoder's tokenizer, saved together with the model."""
-    wrapped: Wrapped
+    wrapping: Wrapping
     """The model in its wrappers, such as DDP."""
     optimizer: torch.optim.Optimizer
     """The optimizer; a block has parameter groups with and without weight decay."""
@@ -196,14 +195,12 @@ class TrainingRun:
     @property
     def model(self) -> nn.Module:
         """See `Editable`."""
-        return self.wrapped.module
+        return self.wrapping.module
 
     @property
     def encoder_with_head(self) -> EncoderWithHead:
         """See `Editable`."""
-        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
-        assert isinstance(model, EncoderWithHead)
-        return model
+        return self.wrapping.model
 
     @property
     def is_main(self) -> bool:
@@ -254,7 +251,7 @@ class TrainingRun:
     def replace_optimizer(self, kind: OptimizerKind, optimizer: torch.optim.Optimizer) -> None:
         """See `Editable`."""
         self.optimizer_kind.load_evaluation_weights(self.optimizer)
-        self.optimizer_kind, self.optimizer = kind, rewrap_optimizer(self.accelerator, optimizer)
+        self.optimizer_kind, self.optimizer = kind, prepare_optimizer(self.accelerator, optimizer)
         apply_schedule(self.optimizer, self.schedule)
 
     def evaluate(self, split: str) -> Predictions:

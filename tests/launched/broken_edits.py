@@ -19,10 +19,9 @@ from heads import EncoderSpec, Head, register_head
 from heads.masking import masked_mean
 from research import Hook, register_edit
 from research.edits.base import Editable
-from research.model.parameters import trainable_parameters
 from research.training.api import Run
 from research.training.run import TrainingRun
-from research.training.wrapping import Wrapped
+from research.training.wrapping.base import Wrapping
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 
 # Timelines. The time "2st" is the boundary after step 2.
@@ -134,14 +133,15 @@ class CallAtPoint(Hook):
             self.action(run)
 
 
-def keep_wrappers(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
-    """Return the old wrappers, instead of new ones for the edited model."""
-    return wrapped
+def keep_wrappers(wrapping: Wrapping, touches: Any, optimizer: Any) -> dict[Any, Any]:
+    """Keep the old wrappers, instead of creating new ones for the edited model."""
+    return {}
 
 
-def replace_only_parameter_list(accelerator: Any, wrapped: Wrapped, model: Any) -> Wrapped:
-    """Return the old wrappers, but with the new list of trainable parameters."""
-    return dataclasses.replace(wrapped, trainable=trainable_parameters(model))
+def replace_only_parameter_list(wrapping: Wrapping, touches: Any, optimizer: Any) -> dict[Any, Any]:
+    """Keep the old wrappers, but with the new list of trainable parameters."""
+    wrapping._set_trainable()
+    return {}
 
 
 def flip_bit_on_last_process(run: TrainingRun) -> None:
@@ -237,6 +237,7 @@ class Scenario:
     """Additional settings of the run."""
 
 
+END_EDITS = "research.training.wrapping.ddp.ReplicatedModel.end_edits"
 WITHOUT_STATISTICS = {"name": "normalized", "running_statistics": False}
 SCENARIOS = {
     "nothing broken": Scenario(UNFREEZE),
@@ -245,15 +246,11 @@ SCENARIOS = {
         [{"at": "0%", "freeze": "encoder.embeddings"}, *SCALE_LR], "after_step", give_gradient_to_frozen_parameter
     ),
     # DDP's reducer averages the gradients.
-    "reducer not updated": Scenario(UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}),
-    "reducer updated only in name": Scenario(
-        UNFREEZE, patches={"research.training.boundary.rewrap": replace_only_parameter_list}
-    ),
+    "reducer not updated": Scenario(UNFREEZE, patches={END_EDITS: keep_wrappers}),
+    "reducer updated only in name": Scenario(UNFREEZE, patches={END_EDITS: replace_only_parameter_list}),
     "learning rate set by hand": Scenario(UNFREEZE, "after_step", set_rate_by_hand),
     "one bit differs": Scenario(UNFREEZE, "after_step", flip_bit_on_last_process),
-    "compiled code not updated": Scenario(
-        UNFREEZE, patches={"research.training.boundary.rewrap": keep_wrappers}, compiled=True
-    ),
+    "compiled code not updated": Scenario(UNFREEZE, patches={END_EDITS: keep_wrappers}, compiled=True),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
     "frozen by hand in after_backward": Scenario([], "after_backward", freeze_by_hand),
     "frozen by hand during an edit": Scenario(SCALE_LR, "after_step", freeze_by_hand),

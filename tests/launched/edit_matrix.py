@@ -26,7 +26,7 @@ from research.learning.objectives import Focal
 from research.learning.schedules import create_schedule
 from research.settings.times import Clock
 from research.training.api import Run
-from research.training.audit import AuditError
+from research.training.audit_error import AuditError
 from research.training.run import TrainingRun
 from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
 

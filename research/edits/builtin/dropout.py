@@ -18,7 +18,7 @@ _MARKER = 0.123456789
 """A dropout probability that occurs nowhere else."""
 
 
-@register_edit("set_dropout", changes_parameters=False)
+@register_edit("set_dropout", touches="nothing")
 def set_dropout(run: Editable, p: float, modules: Selector = "all") -> None:
     """Set the dropout probability of modules. The dropout of attention weights does not change.
 

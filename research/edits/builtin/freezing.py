@@ -8,7 +8,7 @@ from research.model.selector_forms import Selector
 from research.model.selectors import select_parameters
 
 
-@register_edit("freeze")
+@register_edit("freeze", touches="mask")
 def freeze(run: Editable, modules: Selector) -> None:
     """Freeze parameters. Their optimizer state is kept and used again when they are unfrozen.
 
@@ -23,7 +23,7 @@ def freeze(run: Editable, modules: Selector) -> None:
         parameter.grad = None
 
 
-@register_edit("unfreeze")
+@register_edit("unfreeze", touches="mask")
 def unfreeze(run: Editable, modules: Selector) -> None:
     """Unfreeze parameters, so that they train. Parameters that no output depends on, such as a pooler's, stay frozen.
 

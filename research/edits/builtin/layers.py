@@ -22,7 +22,7 @@ from research.model.selector_forms import Selector
 from research.model.selectors import ADAPTER, select_layers, select_parameters
 
 
-@register_edit("reinitialize")
+@register_edit("reinitialize", touches="values")
 def reinitialize(run: Editable, modules: Selector) -> None:
     """Reinitialise parameters: the encoder's as before pretraining, the head's as in a new head.
 

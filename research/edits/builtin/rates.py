@@ -11,7 +11,7 @@ from research.model.selector_forms import Selector
 from research.model.selectors import select_blocks
 
 
-@register_edit("set_lr", changes_parameters=False)
+@register_edit("set_lr", touches="nothing")
 def set_lr(run: Editable, lr: float, modules: Selector = "all") -> None:
     """Set the base learning rate of blocks. The schedule multiplies it by its current factor.
 
@@ -26,7 +26,7 @@ def set_lr(run: Editable, lr: float, modules: Selector = "all") -> None:
     apply_schedule(run.optimizer, run.schedule)
 
 
-@register_edit("scale_lr", changes_parameters=False)
+@register_edit("scale_lr", touches="nothing")
 def scale_lr(run: Editable, factor: float, modules: Selector = "all") -> None:
     """Multiply the base learning rate of blocks by a factor.
 
@@ -41,7 +41,7 @@ def scale_lr(run: Editable, factor: float, modules: Selector = "all") -> None:
     apply_schedule(run.optimizer, run.schedule)
 
 
-@register_edit("set_weight_decay", changes_parameters=False)
+@register_edit("set_weight_decay", touches="nothing")
 def set_weight_decay(run: Editable, weight_decay: float, modules: Selector = "all") -> None:
     """Set the weight decay of blocks. Norms and biases still have no weight decay.
 

@@ -14,7 +14,7 @@ from research.settings.config import Choice
 from research.settings.options import create
 
 
-@register_edit("set_objective", changes_parameters=False)
+@register_edit("set_objective", touches="nothing")
 def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     """Change the objective. Losses before and after the edit are not comparable.
 
@@ -28,7 +28,7 @@ def set_objective(run: Editable, objective: dict[str, Any] | str) -> None:
     run.objective = create_objective(Choice.of(objective, "objective"), run.task)
 
 
-@register_edit("set_optimizer", changes_parameters=False)
+@register_edit("set_optimizer", touches="nothing")
 def set_optimizer(run: Editable, optimizer: dict[str, Any] | str, lr: float | None = None) -> None:
     """Change the optimizer. The new one starts without state: momentum and step counts are dropped.
 
@@ -53,7 +53,7 @@ def set_optimizer(run: Editable, optimizer: dict[str, Any] | str, lr: float | No
     run.replace_optimizer(kind, create_successor(run.optimizer, kind, blocks, run.config, lr))
 
 
-@register_edit("set_max_length", changes_parameters=False)
+@register_edit("set_max_length", touches="nothing")
 def set_max_length(run: Editable, length: int) -> None:
     """Change the maximum length of training inputs. Evaluation uses the largest maximum length that was set so far.
 

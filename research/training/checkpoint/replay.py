@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from research.edits.apply import apply_edit
 from research.edits.base import EditError
 from research.edits.records import Record
-from research.training.boundary import update_wrappers
+from research.model.selectors import frozen_modules
 
 if TYPE_CHECKING:
     from research.model.encoder_with_head import EncoderWithHead
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
-    """Apply the edits of a journal again to a run that has not started, and restore which parameters are trainable.
+    """Apply the edits of a journal again to a bare model, and restore which parameters are trainable.
 
     During each edit, the clock is set back to the position at which the edit was first applied. Messages and logged
     values of the edits are dropped, since they appeared when the edits were first applied.
@@ -43,7 +43,7 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
             "After the edits were applied again, some parameters that were frozen in the checkpoint were trainable, or "
             f"the reverse. They were set as in the checkpoint: {listed}."
         )
-    update_wrappers(run, [record.request for record in records])
+    run.frozen = frozen_modules(run.encoder_with_head)
 
 
 def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -> None:

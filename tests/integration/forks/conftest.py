@@ -16,7 +16,7 @@ Train = Callable[..., RunResult]
 """Function that trains in this process, and returns the result."""
 
 
-@register_edit("rates_by_schedule", changes_parameters=False)
+@register_edit("rates_by_schedule", touches="nothing")
 def rates_by_schedule(run: Editable) -> None:
     """Multiply all base learning rates by the current factor of the schedule."""
     for group in run.optimizer.param_groups:

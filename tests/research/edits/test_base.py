@@ -14,7 +14,7 @@ import torch
 from heads.registry import UnknownNameError
 from research.edits.base import (
     EDITS,
-    EDITS_WITHOUT_PARAMETER_CHANGES,
+    TOUCHES,
     Editable,
     EditProxy,
     bind_request,
@@ -22,6 +22,7 @@ from research.edits.base import (
     parse_request,
     register_edit,
     seeded,
+    touched_by,
 )
 from research.edits.records import EditRequest
 from research.system import random_states
@@ -32,10 +33,11 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def isolated_registry() -> Iterator[None]:
     """Unregister the edits of a test after the test."""
-    names_before = set(EDITS_WITHOUT_PARAMETER_CHANGES)
+    before = dict(TOUCHES)
     with EDITS.isolated():
         yield
-    EDITS_WITHOUT_PARAMETER_CHANGES.intersection_update(names_before)
+    TOUCHES.clear()
+    TOUCHES.update(before)
 
 
 @pytest.mark.parametrize("name", ["at", "every", "when", "on_conflict"])
@@ -45,15 +47,21 @@ def test_register_edit_refuses_keywords_of_timeline_entries(name: str) -> None:
     assert name not in EDITS
 
 
-def test_register_edit_lists_edits_without_parameter_changes() -> None:
+def test_register_edit_stores_what_edits_touch() -> None:
     def mine(run: Editable) -> None:
         raise AssertionError
 
-    register_edit("mine", changes_parameters=False)(mine)
+    register_edit("mine", touches="values")(mine)
     register_edit("other")(mine)
-    assert ("mine" in EDITS_WITHOUT_PARAMETER_CHANGES, "other" in EDITS_WITHOUT_PARAMETER_CHANGES) == (True, False)
-    assert "set_lr" in EDITS_WITHOUT_PARAMETER_CHANGES
-    assert not {"freeze", "add_lora", "drop_layers"} & EDITS_WITHOUT_PARAMETER_CHANGES
+    expected = {"mine": "values", "other": "structure", "set_lr": "nothing", "freeze": "mask", "reinitialize": "values"}
+    assert {name: TOUCHES[name] for name in expected} == expected
+    assert {TOUCHES[name] for name in ("add_lora", "drop_layers", "replace_head", "merge_adapters")} == {"structure"}
+    requests = [EditRequest(name, {}, "test") for name in ("set_lr", "mine", "freeze")]
+    assert touched_by(requests) == "values"
+    assert touched_by(requests[:1]) == touched_by([]) == "nothing"
+    with pytest.raises(ValueError, match="'weights'"):
+        register_edit("third", touches="weights")  # type: ignore[arg-type]
+    assert "third" not in EDITS
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def user_edit() -> Iterator[None]:
     """Register an edit of a user, whose effects Midway cannot know in advance."""
     with EDITS.isolated():
 
-        @register_edit("my_edit", changes_parameters=False)
+        @register_edit("my_edit", touches="nothing")
         def my_edit(run: Editable) -> None:
             """Do nothing."""
 

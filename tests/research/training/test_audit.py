@@ -7,16 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from research.learning.optimizer import apply_schedule, create_optimizer
 from research.learning.schedules import Schedule
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import model_blocks
-from research.model.parameters import trainable_parameters
 from research.settings.config import Choice, RunConfig
 from research.training.audit import (
-    AuditError,
     check_compiled,
     check_gradients_arrive,
     check_optimizer,
@@ -26,7 +25,8 @@ from research.training.audit import (
     describe_unused,
     parameters_without_gradient,
 )
-from research.training.wrapping import Wrapped
+from research.training.audit_error import AuditError
+from research.training.wrapping.ddp import ReplicatedModel
 from tests.limits import HANG_LIMIT
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
@@ -143,22 +143,25 @@ def test_check_replicas_reports_different_structures() -> None:
     assert first_count == second_count + 1  # tiny_model's default head has a buffer, the linear head has none
 
 
-def test_check_compiled_and_check_trainable_unchanged_find_changed_trainable_parameters() -> None:
+def test_check_compiled_and_check_trainable_unchanged_find_changed_trainable_parameters(
+    accelerator: Accelerator,
+) -> None:
     model, _ = make_model_and_optimizer()
-    for compile_backend in ("eager", None):
-        check_compiled(model, Wrapped(model, trainable_parameters(model), compile_backend))
-    wrapped = Wrapped(model, trainable_parameters(model), compile_backend="eager")
-    check_trainable_unchanged(model, wrapped)
+    uncompiled = ReplicatedModel(accelerator, model)
+    compiled = ReplicatedModel(accelerator, model, compile_backend="eager")
+    check_compiled(uncompiled)
+    check_compiled(compiled)
+    check_trainable_unchanged(compiled)
     model.get_parameter("head.out.bias").requires_grad_(False)
     with pytest.raises(AuditError, match=r"head\.out\.bias"):
-        check_compiled(model, wrapped)
+        check_compiled(compiled)
     with pytest.raises(AuditError, match=r"head\.out\.bias.*run\.edit\."):
-        check_trainable_unchanged(model, wrapped)
-    check_compiled(model, Wrapped(model, wrapped.trainable))  # accepted, because the model is not compiled
+        check_trainable_unchanged(compiled)
+    check_compiled(uncompiled)  # accepted, because the model is not compiled
     model.get_parameter("head.out.bias").requires_grad_(True)
     model.head.get_submodule("out").register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AuditError, match=r"head\.out\.bias, 1 removed"):
-        check_trainable_unchanged(model, wrapped)
+        check_trainable_unchanged(compiled)
 
 
 def test_parameters_without_gradient_are_found_and_the_flag_to_freeze_them_is_suggested() -> None:

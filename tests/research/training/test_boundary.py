@@ -204,7 +204,7 @@ def test_conflicting_entry_is_skipped_as_a_whole_and_recorded_in_the_journal(
     assert [record.step for record in run.journal if record.skipped is None] == [2, 5]
 
 
-@register_edit("shrink_by_norm", changes_parameters=False)
+@register_edit("shrink_by_norm", touches="values")
 def shrink_by_norm(run: Editable) -> None:
     """Scale the head by values of its parameters, which do not exist in a rehearsal."""
     for parameter in run.encoder_with_head.head.parameters():

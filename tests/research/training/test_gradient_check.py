@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from research.model.encoder_with_head import EncoderWithHead
-from research.training.audit import AuditError
+from research.training.audit_error import AuditError
 from research.training.gradient_check import GradientCheck
 from tests.messages import collect_messages
 from tests.research.model.tiny_encoders import tiny_model

@@ -50,7 +50,7 @@ REHEARSED: list[tuple[int, float]] = []
 """Step and epoch of the clock in each call of the edit `reads_clock` in a rehearsal."""
 
 
-@register_edit("reads_clock", changes_parameters=False)
+@register_edit("reads_clock", touches="nothing")
 def reads_clock(run: Editable) -> None:
     """Record the clock's state."""
     if run.encoder_with_head.device.type == "meta":
@@ -77,7 +77,7 @@ def widen_if_bias_changed(run: Editable) -> None:
     run.new_parameters |= set(run.encoder_with_head.head.parameters())
 
 
-@register_edit("logs_and_prints", changes_parameters=False)
+@register_edit("logs_and_prints", touches="nothing")
 def logs_and_prints(run: Editable) -> None:
     """Log a value and print a line."""
     run.log({"mine": 1.0})
@@ -125,7 +125,7 @@ def test_replay_restores_which_parameters_train_if_an_edit_depends_on_weights(
     messages: list[str] = []
     resumed = start_run([SaveEveryStep()], resume=checkpoint_of(uninterrupted), messages=messages, **settings)
     assert not resumed.encoder_with_head.head.get_parameter("out.bias").requires_grad
-    assert resumed.wrapped.num_trainable == uninterrupted.wrapped.num_trainable
+    assert resumed.wrapping.num_trainable == uninterrupted.wrapping.num_trainable
     assert any("head.out.bias (frozen)" in line for line in messages)
     train(resumed)
     assert weights_sha256(resumed.encoder_with_head) == weights_sha256(uninterrupted.encoder_with_head)

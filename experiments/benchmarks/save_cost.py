@@ -44,8 +44,7 @@ class Stopwatch(Hook):
         assert run.last_step is not None
         self.is_main = run.is_main
         if run.clock.step == 1:  # the first step warms up
-            if run.is_main:
-                run.save_model(run.directory / BEST)
+            run.save_model(run.directory / BEST)
             run.accelerator.wait_for_everyone()
             return
         self.step_seconds.append(run.last_step.seconds)

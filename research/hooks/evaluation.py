@@ -83,8 +83,7 @@ class BestModel(Hook):
         if split != "validation" or not is_better(self.metric, metrics[self.metric], self.best):
             return
         self.best = metrics[self.metric]
-        if run.is_main:
-            run.save_model(run.directory / BEST)
+        run.save_model(run.directory / BEST)
 
     def after_edits(self, run: Run) -> None:
         """Drop the best model if it was chosen by the loss and losses are no longer comparable."""

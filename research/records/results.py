@@ -19,6 +19,7 @@ from research.settings.config import RunConfig
 from research.settings.run_files import CONFIG, RESULT
 from research.system.durable import write_text
 from research.system.json_values import as_json
+from research.system.sharded_tensors import gather
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
@@ -62,11 +63,15 @@ def read_metrics(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """Return a SHA-256 hash over the names, shapes and bytes of all parameters and buffers, in order of their names."""
+    """Return a SHA-256 hash over the names, shapes and bytes of all parameters and buffers, in order of their names.
+
+    Called on every process if parameters are split over the processes.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        data: Any = gather(tensor).cpu().reshape(-1).view(torch.uint8).numpy()
+        digest.update(data)
     return digest.hexdigest()
 
 

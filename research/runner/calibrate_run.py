@@ -46,8 +46,7 @@ def calibrate_run(
         logger.warning(message)
     run.task = calibrated.task
     apply_to_model(calibration, run.encoder_with_head)
-    if run.is_main:
-        run.save_model(folder)
+    run.save_model(folder)
     return {**calibration.to_result(), "metrics": calibrated.metrics}, calibrated.predictions
 
 

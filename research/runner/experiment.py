@@ -211,8 +211,7 @@ def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: b
 def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Save the model, evaluate and calibrate the best (or last) model, write and return the result and predictions."""
     config, directory, accelerator = run.config, run.directory, run.accelerator
-    if run.is_main:
-        run.save_model(directory / MODEL)
+    run.save_model(directory / MODEL)
     accelerator.wait_for_everyone()
     with WaitingMessage("Hashing the weights"):
         sha256 = weights_sha256(run.encoder_with_head)

@@ -287,6 +287,18 @@ class TrainingSettings:
     """Floating-point precision of the forward pass. auto uses the launcher's precision if it sets one, otherwise bf16
     if the hardware supports it natively, otherwise float32. The launcher's `no` counts only if it is a flag of
     accelerate launch; in accelerate's config file, `no` is the default and has no effect."""
+    shard: Literal["fsdp2"] | None = setting(None, effect=Effect.ROUNDING)
+    """Split parameters, gradients and optimizer states over the processes, so that a model need not fit on one device:
+    with PyTorch's fully_shard (fsdp2). null: every process holds the whole model, and DDP averages the gradients."""
+    shard_precision: Literal["auto", "float32", "bf16", "fp16"] = setting("auto", effect=Effect.ROUNDING)
+    """With --shard, data type in which layers gather their parameters and compute. auto: that of --mixed_precision. The
+    parts of parameters are stored, and gradients averaged, in float32."""
+    shard_group_size: int | None = setting(None, effect=Effect.ROUNDING, above=0, unit="processes")
+    """With --shard, number of processes over which each copy of the model is split. It must divide the number of
+    processes; gradients are then also averaged over the copies. null: one copy, split over all processes."""
+    shard_cpu_offload: bool = setting(False, effect=Effect.ROUNDING)
+    """With --shard on GPUs, keep parameters, gradients and optimizer states in the memory of the CPU while they are not
+    used. This saves memory of the GPU and takes much more time."""
     compile: bool = setting(False, effect=Effect.ROUNDING)
     """Compile the model with torch.compile, and again after edits. On a CPU, this needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)

@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from research.system.sharded_tensors import first_row, is_sharded, local_part
+
+BLOCK_BYTES = 2048
+"""Number of bytes that are added up, as words of 8 bytes, before they are weighted."""
+
 
 def checksum(tensor: Tensor) -> Tensor:
-    """Return an int64 checksum that depends on every bit of a tensor.
+    """Return an int64 checksum that depends on every bit of this process's part of a tensor.
 
-    It depends on the order of blocks of 256 words (8 bytes each), but not on the order of words within a block.
+    The checksums of all parts of a tensor add up, modulo 2^64, to the checksum of the whole tensor. A checksum depends
+    on the order of blocks of BLOCK_BYTES, but not on the order of words of 8 bytes within a block.
     """
-    bits = tensor.detach().reshape(-1)
-    element_size = bits.element_size()
-    if bits.storage_offset() * element_size % 8 != 0:  # a view into a larger tensor, not aligned to 8 bytes
-        bits = bits.clone()
-    num_aligned = bits.numel() * element_size // 8 * 8 // element_size
-    words = bits[:num_aligned].view(torch.int64)
-    tail = bits[num_aligned:].view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[element_size])
-    num_in_blocks = words.numel() // 256 * 256
-    parts = torch.cat([words[:num_in_blocks].view(-1, 256).sum(dim=1), words[num_in_blocks:], tail.to(torch.int64)])
-    # Weight the parts with odd numbers, because a change times an odd number is never 0 modulo 2^64.
-    return (parts * torch.arange(1, 2 * len(parts), 2, device=parts.device)).sum()
+    part = local_part(tensor)
+    start = first_row(tensor) * tensor.shape[1:].numel() * tensor.element_size()  # in bytes
+    data = part.contiguous().reshape(-1).view(torch.uint8)
+    # The whole blocks, in the middle, are read as they are. The rest of the first and the last block is filled with 0.
+    num_first = min(-start % BLOCK_BYTES, len(data))
+    num_whole = (len(data) - num_first) // BLOCK_BYTES * BLOCK_BYTES
+    first, whole, last = data.split([num_first, num_whole, len(data) - num_first - num_whole])
+    if whole.storage_offset() % 8 != 0:  # cannot be read as words of 8 bytes
+        whole = whole.clone()
+    sums = [whole.view(torch.int64).view(-1, BLOCK_BYTES // 8).sum(dim=1)]
+    if num_first:
+        sums.insert(0, _sum_of_block(first, start % BLOCK_BYTES))
+    if len(last):
+        sums.append(_sum_of_block(last, 0))
+    block_sums = torch.cat(sums)
+    block = start // BLOCK_BYTES
+    # Weighted with odd numbers, because a change times an odd number is never 0 modulo 2^64.
+    weights = torch.arange(2 * block + 1, 2 * (block + len(block_sums)) + 1, 2, device=data.device)
+    return (block_sums * weights).sum()
+
+
+def _sum_of_block(data: Tensor, offset: int) -> Tensor:
+    """Return the sum of the words of an incomplete block, [1]."""
+    block = data.new_zeros(BLOCK_BYTES)
+    block[offset : offset + len(data)] = data
+    return block.view(torch.int64).sum(dim=0, keepdim=True)
 
 
 def checksums(module: nn.Module) -> dict[str, int]:
-    """Return the checksum of every parameter and buffer in a module's state dict."""
+    """Return the checksum of every parameter and buffer in a module's state dict.
+
+    Called on every process if parameters are split over the processes: the parts' checksums are added up.
+    """
     tensors = module.state_dict()
-    numbers = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
-    return dict(zip(tensors, numbers, strict=True))
+    numbers = torch.stack([checksum(tensor) for tensor in tensors.values()])
+    split = [index for index, tensor in enumerate(tensors.values()) if is_sharded(tensor)]
+    if split:
+        sums = numbers[split]
+        some: Any = next(tensor for tensor in tensors.values() if is_sharded(tensor))
+        torch.distributed.all_reduce(sums, group=some.device_mesh.get_group(some.device_mesh.ndim - 1))
+        numbers[split] = sums
+    return dict(zip(tensors, numbers.tolist(), strict=True))

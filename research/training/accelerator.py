@@ -26,7 +26,7 @@ from research.settings.config import RunConfig
 from research.system.durable import converting_write_errors
 from research.system.launcher import is_switch_on, num_launched_processes, read_request, read_requested_precision
 from research.training.openmp import stop_threads_at_forks
-from research.training.rounds import join_processes, num_earlier_rounds
+from research.training.rounds import join_alone, join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
 """Accelerate's kinds of launch in which every process holds the whole model: one process, or plain data parallelism."""
@@ -47,7 +47,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     if num_processes > 1 and not torch.cuda.is_available():
         # Without this setting, processes that accelerate launches on CPUs through torchrun do not see each other.
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    if num_processes > 1:  # registered only once, even if this process starts several runs
+    if num_processes > 1 or config.shard is not None:  # registered only once, even if this process starts several runs
         atexit.unregister(_leave_group)
         atexit.register(_leave_group)
     # Under torchrun, the store of the processes belongs to torchrun and survives restarts: see rounds.py.
@@ -66,6 +66,8 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
     check_setup_as_requested(accelerator, config)
+    if config.shard is not None and not torch.distributed.is_initialized():
+        join_alone(accelerator.device)
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
             f"The launcher sets {accelerator.gradient_accumulation_steps} gradient accumulation steps, expected 1. Set "
@@ -132,6 +134,7 @@ def release(accelerator: Accelerator) -> None:
     """
     close_trackers(accelerator)
     if accelerator.num_processes == 1:
+        _leave_group()  # a later run in this process may not be sharded
         AcceleratorState._reset_state(reset_partial_state=True)
 
 

@@ -216,6 +216,8 @@ class Run(Editable, Protocol):
     def save_model(self, directory: Path) -> None:
         """Save model and tokenizer so that `from_pretrained` can load them. An existing folder is replaced.
 
+        Call it on every process: the main process writes the files.
+
         Raises:
             StorageError: if the disk is full or cannot be written to; an existing folder is kept.
         """

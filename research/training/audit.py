@@ -72,9 +72,11 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
 
 
 def check_replicas(
-    model: EncoderWithHead, optimizer: torch.optim.Optimizer, gather: Gather, num_processes: int
+    model: EncoderWithHead, optimizer: torch.optim.Optimizer, gather: Gather, num_processes: int, num_shards: int = 1
 ) -> None:
     """Check 4: all processes hold the same parameters, saved buffers, frozen mask and learning rates.
+
+    If parameters are split, only the processes that hold the same parts are compared.
 
     Called on every process.
 
@@ -83,6 +85,7 @@ def check_replicas(
         optimizer: its optimizer.
         gather: concatenates the tensors of all processes along the first dimension.
         num_processes: number of processes.
+        num_shards: number of parts of each parameter; the process of rank r holds part r modulo this number.
     Raises:
         AuditError: on every process, if the processes differ; names what differs.
     """
@@ -106,7 +109,9 @@ def check_replicas(
             f"Audit: the models of the processes differ in structure; values compared per process: {sizes.tolist()}."
         )
     gathered = gather(values.unsqueeze(0))
-    differs = (gathered != gathered[0]).any(dim=0).tolist()
+    expected = gathered[0].repeat(num_processes, 1)
+    expected[:, : len(named)] = gathered[torch.arange(num_processes) % num_shards, : len(named)]
+    differs = (gathered != expected).any(dim=0).tolist()
     descriptions = [
         *(f"the values of {name}" for name, _ in named),
         *(f"the values of the buffer {name}" for name, _ in buffers),

@@ -38,8 +38,10 @@ def check_replicas(run: TrainingRun) -> None:
     Raises:
         AuditError: on every process, if the processes differ; names what differs.
     """
-    accelerator = run.accelerator
-    audit.check_replicas(run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes)
+    accelerator, num_shards = run.accelerator, run.wrapping.num_shards
+    audit.check_replicas(
+        run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes, num_shards
+    )
 
 
 def _exchange_control_message(run: TrainingRun, requests: list[EditRequest]) -> None:

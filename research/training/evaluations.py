@@ -34,6 +34,7 @@ class Evaluations:
             run.hooks.call(run, "before_evaluate", split)
             with ErrorsOccurring(f"in the evaluation of {split} after step {run.clock.step}"):
                 predictions = evaluate(run, split, lambda: _exit_if_interrupted(run))
+            run.wrapping.restore_parameters()
             self._predictions[split] = predictions
             self._checksums[split] = current_checksums = checksums(run.encoder_with_head)
             if run.batches.features is not None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import torch
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from research.system.launcher import is_switch_on
 
@@ -55,6 +55,12 @@ def join_processes() -> None:
         rank=rank,
         world_size=world_size,
     )
+
+
+def join_alone(device: torch.device) -> None:
+    """Initialise torch.distributed for a single process, as sharding requires."""
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
 
 
 def agree_on_round(store: Store, rank: int, world_size: int, timeout: timedelta = AGREEMENT_TIMEOUT) -> int:

@@ -29,6 +29,7 @@ from research.learning.optimizer import apply_schedule
 from research.learning.optimizers.base import OptimizerKind
 from research.learning.predictions import Predictions
 from research.learning.schedules import Schedule
+from research.model.base_dtype import saved_state_dict
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.head_check import HeadCheck
 from research.model.selectors import frozen_modules
@@ -36,6 +37,7 @@ from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.seeds import derive_seed
+from research.system.sharded_tensors import gather_on_main
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
@@ -245,8 +247,11 @@ class TrainingRun:
 
     def save_model(self, directory: Path) -> None:
         """See `api.Run`."""
+        model = self.encoder_with_head
         with self.optimizer_kind.evaluation_weights(self.optimizer):
-            save_model(self.encoder_with_head, self.tokenizer, directory)
+            weights = gather_on_main(saved_state_dict(model), is_main=self.is_main)
+            if self.is_main:
+                save_model(model, self.tokenizer, directory, weights)
 
     def replace_optimizer(self, kind: OptimizerKind, optimizer: torch.optim.Optimizer) -> None:
         """See `Editable`."""

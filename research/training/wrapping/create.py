@@ -14,8 +14,15 @@ def create_wrapping(config: RunConfig, accelerator: Accelerator, model: EncoderW
     """Return a model in the wrappers of a run. `Wrapping.wrap` completes them.
 
     Args:
-        config: settings; uses compile and compile_backend.
+        config: settings; uses compile, compile_backend and the settings of --shard.
         accelerator: determines device, precision and processes.
         model: the bare model.
     """
-    return ReplicatedModel(accelerator, model, config.compile_backend if config.compile else None)
+    compile_backend = config.compile_backend if config.compile else None
+    if config.shard is None:
+        return ReplicatedModel(accelerator, model, compile_backend)
+    # Imported here, since it takes a second.
+    from research.training.wrapping.fsdp2 import ShardedModel
+    from research.training.wrapping.sharding import choose_sharding
+
+    return ShardedModel(accelerator, model, choose_sharding(config, accelerator), compile_backend)

@@ -24,8 +24,9 @@ EFFECTS = {
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
         quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
-    Effect.ROUNDING: """attn_implementation micro_batch_size window_batch_size gradient_checkpointing compile
-        compile_backend cache_features cache_dtype evaluation_batch_size num_threads deterministic""",
+    Effect.ROUNDING: """attn_implementation micro_batch_size window_batch_size gradient_checkpointing shard
+        shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features cache_dtype
+        evaluation_batch_size num_threads deterministic""",
     Effect.TEST: "calibrate thresholds",
     Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
         report profile""",
@@ -55,8 +56,8 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     ),
     "does not distinguish trials": (
         lambda declared: not declared.distinguishes_trials,
-        """plugin allow_padding_sensitive micro_batch_size window_batch_size gradient_checkpointing compile
-        compile_backend cache_features
+        """plugin allow_padding_sensitive micro_batch_size window_batch_size gradient_checkpointing shard
+        shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features
         on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads
         deterministic log_with log_every report profile dry_run print_config list traceback""",
     ),
@@ -77,7 +78,7 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         lambda declared: declared.bounds == Bounds(above=0),
         """max_length window stride max_windows train_windows limit_train limit_validation limit_test epochs max_steps
         batch_size micro_batch_size window_batch_size lr
-        layer_decay patience evaluation_batch_size keep num_threads log_every""",
+        layer_decay shard_group_size patience evaluation_batch_size keep num_threads log_every""",
     ),
     "0 or more": (lambda declared: declared.bounds == Bounds(at_least=0), "head_lr weight_decay max_grad_norm"),
     "seed": (lambda declared: declared.bounds == Bounds(at_least=0, at_most=2**32 - 1), "split_seed seed"),

@@ -1,0 +1,96 @@
+"""Tensors of which each process holds a part: DTensors of PyTorch, split along their first dimension."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether each process may hold only a part of a tensor."""
+    # Importing the module takes a second, and without it there are no such tensors.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def gather(tensor: Tensor) -> Tensor:
+    """Return the whole tensor, detached; called on every process.
+
+    Args:
+        tensor: a tensor, of which each process may hold a part.
+    """
+    detached: Any = tensor.detach()
+    if not is_sharded(tensor):
+        return tensor.detach()
+    local = detached.to_local()
+    if local.device.type == detached.device_mesh.device_type:
+        whole: Tensor = detached.full_tensor()
+        return whole
+    # Offloaded to the CPU, from which these processes cannot send.
+    moved: Any = _from_part(local.to(detached.device_mesh.device_type), detached)
+    whole = moved.full_tensor()
+    return whole.to(local.device)
+
+
+def gather_on_main(tensors: Mapping[str, Tensor], *, is_main: bool) -> dict[str, Tensor]:
+    """Return whole tensors on the main process, in the memory of the CPU if they were split; otherwise nothing.
+
+    Called on every process. No other process holds more than one whole tensor at a time.
+    """
+    whole = {}
+    for name, tensor in tensors.items():
+        value = gather(tensor).cpu() if is_sharded(tensor) else tensor
+        if is_main:
+            whole[name] = value
+    return whole
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor, detached, in the same memory; a whole tensor is one part."""
+    detached: Any = tensor.detach()
+    part: Tensor = detached.to_local() if is_sharded(tensor) else detached
+    return part
+
+
+def first_row(tensor: Tensor) -> int:
+    """Return the index of the first row of this process's part of a tensor; 0 if it is whole."""
+    if not is_sharded(tensor):
+        return 0
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    sharded: Any = tensor
+    _, offsets = compute_local_shape_and_global_offset(sharded.shape, sharded.device_mesh, sharded.placements)
+    return int(offsets[0]) if offsets else 0
+
+
+def cut_part(whole: Tensor, like: Tensor) -> Tensor:
+    """Return this process's part of a whole tensor, in memory of its own.
+
+    Args:
+        whole: the whole tensor.
+        like: a tensor of the same shape, of which each process may hold a part.
+    """
+    start, local = first_row(like), local_part(like)
+    part = whole[start : start + local.shape[0]] if is_sharded(like) else whole
+    return part.to(local.device, copy=True)
+
+
+def distribute(part: Tensor, like: Tensor) -> Tensor:
+    """Return the tensor with the given part on this process, distributed like another one of the same shape.
+
+    Args:
+        part: the part of this process; the whole tensor if `like` is whole.
+        like: a tensor of the same shape, of which each process may hold a part.
+    """
+    return _from_part(part, like) if is_sharded(like) else part
+
+
+def _from_part(part: Tensor, like: Any) -> Tensor:
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(
+        part, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )

@@ -1,0 +1,61 @@
+"""How parameters are split over the processes: the settings of --shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy
+
+from research.settings.config import RunConfig
+from research.training.wrapping.fully_sharded import check_torch_version
+
+DTYPES = {"no": None, "float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Data type in which parameters are gathered, by precision; None is that of the parameters."""
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How parameters are split."""
+
+    mesh: DeviceMesh
+    """The processes: one dimension, or replicas of the model times parts of each."""
+    precision: MixedPrecisionPolicy
+    """Data types in which parameters are gathered and gradients averaged."""
+    offload: OffloadPolicy
+    """Where parts are stored while they are not used."""
+
+    @property
+    def num_shards(self) -> int:
+        """Number of parts of each parameter."""
+        return self.mesh.size(self.mesh.ndim - 1)
+
+
+def choose_sharding(config: RunConfig, accelerator: Accelerator) -> Sharding:
+    """Return how the parameters of a run are split.
+
+    Args:
+        config: settings; uses those of --shard.
+        accelerator: determines device, precision and processes. The processes are connected, even if there is only one.
+    Raises:
+        ValueError: if a setting does not fit the launch, or the version of PyTorch was not tested.
+    """
+    check_torch_version()
+    num_processes, size = accelerator.num_processes, config.shard_group_size or accelerator.num_processes
+    if num_processes % size:
+        raise ValueError(f"Expected --shard_group_size to divide the number of processes, {num_processes}; got {size}.")
+    device = accelerator.device.type
+    if config.shard_cpu_offload and device == "cpu":
+        raise ValueError("--shard_cpu_offload requires a GPU; none found.")
+    if size == num_processes:
+        mesh = init_device_mesh(device, (size,), mesh_dim_names=("shard",))
+    else:
+        mesh = init_device_mesh(device, (num_processes // size, size), mesh_dim_names=("replica", "shard"))
+    precision = accelerator.mixed_precision if config.shard_precision == "auto" else config.shard_precision
+    return Sharding(
+        mesh,
+        MixedPrecisionPolicy(param_dtype=DTYPES[precision], reduce_dtype=torch.float32),
+        CPUOffloadPolicy() if config.shard_cpu_offload else OffloadPolicy(),
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from research.settings.config import Choice, RunConfig
+from research.system.sharded_tensors import match
 from research.training.hook import HOOKS, Hook
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class AveragedWeights(Hook):
         self._record_names(run)
         parameters = dict(run.encoder_with_head.named_parameters())
         self.averages = {
-            parameters[name]: average.to(run.accelerator.device) for name, average in self._averages_by_name.items()
+            parameters[name]: match(average, parameters[name]) for name, average in self._averages_by_name.items()
         }
         self._averages_by_name = {}
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from research.learning.optimizers.base import OPTIMIZERS, OptimizerKind, ParameterGroups
+from research.learning.optimizers.whole_parameters import StepsOnWholeParameters
 from research.learning.schedules import Schedule
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
@@ -98,7 +99,7 @@ def create_optimizer(blocks: Blocks, config: RunConfig, kind: OptimizerKind | No
         ValueError: see `choose_optimizer`; also if the optimizer does not support the parameters' device.
     """
     kind = kind or choose_optimizer(config)
-    return kind.create(parameter_groups(blocks, config, kind))
+    return _create(kind, parameter_groups(blocks, config, kind), config)
 
 
 def create_successor(
@@ -121,7 +122,15 @@ def create_successor(
     for group in groups:
         group["lr"] = group["base_lr"] = rates[group["block"]] * factor
         group["weight_decay"] = weight_decays[group["block"], group["decays"]]
-    return kind.create(groups)
+    return _create(kind, groups, config)
+
+
+def _create(kind: OptimizerKind, groups: ParameterGroups, config: RunConfig) -> torch.optim.Optimizer:
+    """Return an optimizer that works with split parameters if the settings split them."""
+    optimizer = kind.create(groups)
+    if config.shard is None or kind.is_elementwise:
+        return optimizer
+    return StepsOnWholeParameters(optimizer.param_groups, optimizer)
 
 
 def regroup(

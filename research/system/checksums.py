@@ -19,8 +19,18 @@ def checksum(tensor: Tensor) -> Tensor:
     The checksums of all parts of a tensor add up, modulo 2^64, to the checksum of the whole tensor. A checksum depends
     on the order of blocks of BLOCK_BYTES, but not on the order of words of 8 bytes within a block.
     """
-    part = local_part(tensor)
-    start = first_row(tensor) * tensor.shape[1:].numel() * tensor.element_size()  # in bytes
+    # In bytes, the place of this process's part.
+    start = first_row(tensor) * tensor.shape[1:].numel() * tensor.element_size()
+    return checksum_of_part(local_part(tensor), start)
+
+
+def checksum_of_part(part: Tensor, start: int) -> Tensor:
+    """Return what a part of a tensor adds to the checksum of the whole tensor, as int64.
+
+    Args:
+        part: consecutive values of the tensor.
+        start: number of bytes before the part.
+    """
     data = part.contiguous().reshape(-1).view(torch.uint8)
     # The whole blocks, in the middle, are read as they are. The rest of the first and the last block is filled with 0.
     num_first = min(-start % BLOCK_BYTES, len(data))

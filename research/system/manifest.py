@@ -7,7 +7,7 @@ import itertools
 import json
 from pathlib import Path
 
-CHECKPOINT_FORMAT = 4
+CHECKPOINT_FORMAT = 5
 """Format of checkpoints; other formats cannot be read."""
 MANIFEST = "manifest.json"
 

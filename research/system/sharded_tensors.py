@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -78,6 +79,23 @@ def cut_part(whole: Tensor, like: Tensor) -> Tensor:
     return part.to(local.device, copy=True)
 
 
+def copy_part(whole: Tensor, target: Tensor) -> None:
+    """Copy this process's part of a whole tensor into a tensor of the same shape, in place."""
+    local_part(target).copy_(cut_part(whole, target))
+
+
+def match(value: Tensor, like: Tensor) -> Tensor:
+    """Return a tensor on the device of another one of the same shape, and split over the processes if that is.
+
+    Args:
+        value: a whole tensor, or one that is split like `like`.
+        like: the other tensor.
+    """
+    if is_sharded(like) and not is_sharded(value):
+        return distribute(cut_part(value, like), like)
+    return value.to(local_part(like).device)
+
+
 def distribute(part: Tensor, like: Tensor) -> Tensor:
     """Return the tensor with the given part on this process, distributed like another one of the same shape.
 
@@ -86,6 +104,26 @@ def distribute(part: Tensor, like: Tensor) -> Tensor:
         like: a tensor of the same shape, of which each process may hold a part.
     """
     return _from_part(part, like) if is_sharded(like) else part
+
+
+def split_like(shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return an uninitialised tensor that is split over the same processes as another one, on the same device.
+
+    Args:
+        shape: shape of the whole tensor.
+        like: a tensor of any shape that is split over processes.
+        dtype: data type of the new tensor.
+    """
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    sharded: Any = like.detach()
+    whole = torch.empty(tuple(shape), device="meta")
+    local, _ = compute_local_shape_and_global_offset(whole.shape, sharded.device_mesh, sharded.placements)
+    part = torch.empty(tuple(local), dtype=dtype, device=sharded.to_local().device)
+    return DTensor.from_local(
+        part, sharded.device_mesh, sharded.placements, run_check=False, shape=whole.shape, stride=whole.stride()
+    )
 
 
 def _from_part(part: Tensor, like: Any) -> Tensor:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import torch
 from research.system.errors import is_user_facing
 from research.system.manifest import MANIFEST, write_manifest
 
-Forge = Callable[[object, Path], bytes]
-"""Function that takes an object and the path of the file to replace, and returns the content of the forged file."""
+Forge = Callable[[object], bytes]
+"""Function that takes an object and returns the content of a file with the object."""
 
 
 class Trap:
@@ -50,29 +49,20 @@ def add_to_manifest(folder: Path, name: str, file: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def save_with_torch(content: object, _: Path) -> bytes:
+def save_with_torch(content: object) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def save_in_old_torch_format(content: object, _: Path) -> bytes:
+def save_in_old_torch_format(content: object) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
 
 
-def save_as_pickle(content: object, _: Path) -> bytes:
+def save_as_pickle(content: object) -> bytes:
     return pickle.dumps(content, protocol=2)  # torch warns about other protocols
-
-
-def replace_pickle_in_archive(content: object, original: Path) -> bytes:
-    """Return a copy of the torch archive `original` with the same tensors, but with `content` as its pickle."""
-    forged = io.BytesIO()
-    with zipfile.ZipFile(original) as source, zipfile.ZipFile(forged, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, pickle.dumps(content, 2) if name.endswith("/data.pkl") else source.read(name))
-    return forged.getvalue()
 
 
 def add_remote_code(folder: Path, marker: Path, config: str = "config.json") -> None:

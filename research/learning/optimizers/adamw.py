@@ -21,6 +21,8 @@ class AdamW(OptimizerKind):
         eps: number added to the denominator.
     """
 
+    is_elementwise = True
+
     def __init__(self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
         require_probability(beta1=beta1, beta2=beta2)
         if eps < 0:

@@ -31,6 +31,10 @@ class OptimizerKind:
     parts: ClassVar[tuple[str, ...]] = ("all",)
     """Names of the parts of the optimizer, each with its own update rule. Vectors belong to the last part."""
 
+    is_elementwise: ClassVar[bool] = False
+    """Whether the update of a number depends only on this number, its gradient and its state, and the optimizer works
+    with PyTorch's DTensors. If not, `--shard` gathers each parameter for the update, which is slower."""
+
     def create(self, groups: ParameterGroups) -> torch.optim.Optimizer:
         """Return the optimizer.
 

@@ -24,6 +24,7 @@ class Lion(OptimizerKind):
     """
 
     package = Package("lion_pytorch", extra="lion")
+    is_elementwise = True
 
     def __init__(self, *, beta1: float = 0.9, beta2: float = 0.99) -> None:
         require_probability(beta1=beta1, beta2=beta2)

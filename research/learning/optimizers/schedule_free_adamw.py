@@ -36,6 +36,7 @@ class ScheduleFreeAdamW(OptimizerKind):
 
     package = Package("schedulefree", extra="schedule_free")
     has_momentum = False
+    is_elementwise = True
 
     def __init__(
         self,

@@ -20,6 +20,8 @@ class SGD(OptimizerKind):
         nesterov: whether to use Nesterov's momentum.
     """
 
+    is_elementwise = True
+
     def __init__(self, *, momentum: float = 0.0, nesterov: bool = False) -> None:
         require_probability(momentum=momentum)
         if nesterov and momentum == 0:

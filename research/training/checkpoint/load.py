@@ -1,11 +1,11 @@
 """Load a checkpoint into a run that has not started.
 
-No objects are unpickled: weights are safetensors, everything else is JSON or is read with torch's weights_only loader.
+No objects are unpickled: tensors are in safetensors files, everything else is JSON.
 """
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import set_seed
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from torch import Tensor
 
 from research.edits.records import objective_after
 from research.learning.optimizer import MOMENTUM_KEYS, SETTINGS_BY_GROUP_KEY, apply_schedule
@@ -22,7 +22,9 @@ from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.system import durable, random_states
 from research.system.errors import one_line
+from research.system.safetensors_file import TensorFile, read_as_split
 from research.system.seeds import derive_seed
+from research.system.sharded_tensors import local_part
 from research.system.user_code import ErrorsAttributedTo
 from research.training.checkpoint.find import (
     CheckpointError,
@@ -31,11 +33,14 @@ from research.training.checkpoint.find import (
     refuse_changed_settings,
     step_of,
 )
+from research.training.checkpoint.optimizer_files import load_optimizer
 from research.training.checkpoint.replay import replay
-from research.training.checkpoint.state import add_shared_weights, read_records, read_state
+from research.training.checkpoint.state import HOOKS, PROCESS, WEIGHTS, read_records, read_state
+from research.training.checkpoint.value_files import read_values
 from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
+    from research.model.encoder_with_head import EncoderWithHead
     from research.training.hook import Hook
     from research.training.run import TrainingRun
 
@@ -62,15 +67,15 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_launch else 0  # otherwise every process loads the main process's states
     try:
-        weights = load_file(path / "model.safetensors")
-        run.encoder_with_head.load_state_dict(add_shared_weights(run.encoder_with_head, weights), strict=True)
-        _load_optimizer(run, _read(path / "optimizer.pt"), state["settings"], is_fork=start.is_fork)
+        _load_weights(run.encoder_with_head, path)
+        _load_optimizer(run, path, state["settings"], is_fork=start.is_fork)
         _load_clock_and_schedule(run, state, is_fork=start.is_fork)
-        hook_states = _read(path / f"hooks-{rank}.pt")
+        process_state = _read_process_state(run, path, rank)
+        hook_states = process_state["hooks"]
         if not isinstance(hook_states, list) or len(hook_states) != len(state["hooks"]):
-            raise CheckpointError(f"{path / f'hooks-{rank}.pt'} does not contain one state per hook.")
+            raise CheckpointError(f"{path} does not contain one state per hook.")
         if same_launch:
-            random_states.restore(_read(path / f"random-{rank}.pt"), accelerator.device)
+            random_states.restore(process_state["random"], accelerator.device)
     except CheckpointError:
         raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
@@ -152,16 +157,49 @@ def delete_later_checkpoints(run: TrainingRun) -> None:
         run.print(f"The run continues after step {run.clock.step:,}: deleted the later checkpoints {names}.")
 
 
-def _load_optimizer(run: TrainingRun, saved: dict[str, Any], before: Mapping[str, Any], *, is_fork: bool) -> None:
+def _load_weights(model: EncoderWithHead, path: Path) -> None:
+    """Load all parameters and saved buffers. Each process reads only its parts of split parameters.
+
+    Raises:
+        CheckpointError: if weights are missing or unexpected.
+    """
+    targets = {name: value for name, value in model.state_dict().items() if name not in model.all_tied_weights_keys}
+    with TensorFile(path / WEIGHTS) as file, torch.no_grad():
+        differing = sorted(file.names() ^ targets.keys())
+        if differing:
+            raise CheckpointError(
+                f"{path} does not fit this run: weights that only one of them has are {', '.join(differing[:5])}"
+                + (f" and {len(differing) - 5} more." if len(differing) > 5 else ".")
+            )
+        for name, target in targets.items():
+            local_part(target).copy_(file.read_part(name, target))
+
+
+def _read_process_state(run: TrainingRun, path: Path, rank: int) -> dict[str, Any]:
+    """Return the random states and the states of hooks of a process, with split tensors split as the parameters are."""
+    like = next(iter(run.encoder_with_head.parameters()))
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(TensorFile(path / HOOKS)) if (path / HOOKS).exists() else None
+
+        def read_split(name: str) -> Tensor:
+            if file is None:
+                raise CheckpointError(f"{path / HOOKS} is missing.")
+            return read_as_split(file, name, like)
+
+        value = read_values(path, f"{PROCESS}-{rank}", read_split)
+    if not isinstance(value, dict) or value.keys() != {"random", "hooks"}:
+        raise CheckpointError(f"{path} does not contain the state of process {rank}.")
+    return value
+
+
+def _load_optimizer(run: TrainingRun, path: Path, before: Mapping[str, Any], *, is_fork: bool) -> None:
     """Load the optimizer's state. In a fork, the parameter groups keep the fork's values of changed settings.
 
     For example, a fork with a different --lr keeps its own learning rates, to which the parent's edits have been
     applied. A fork with a different schedule keeps its own momentum, since the parent's schedule may have changed it.
     """
     fork_groups = [dict(group) for group in run.optimizer.param_groups]
-    run.optimizer.load_state_dict(saved)
-    for group, values in zip(run.optimizer.param_groups, fork_groups, strict=True):
-        group.update({name: value for name, value in values.items() if name not in group})  # added by later versions
+    load_optimizer(path, run.optimizer, dict(run.encoder_with_head.named_parameters()))
     if not is_fork:
         return
     kept_keys = tuple(
@@ -240,19 +278,3 @@ def _check_same_hooks(path: Path, saved: list[str], hooks: list[Hook], positions
             f"{path} was written with the hooks {', '.join(saved)}; this run has {', '.join(names)}. Resume with the "
             "same hooks, or fork the run."
         )
-
-
-def _read(path: Path) -> Any:
-    """Return the plain values and tensors that torch saved in a file.
-
-    Raises:
-        CheckpointError: if the file cannot be read, or contains other objects, whose loading could run code.
-    """
-    try:
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"Expected only plain values and tensors in {path}; found other objects, which are not loaded."
-        ) from error
-    except (EOFError, LookupError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {one_line(error)}.") from error

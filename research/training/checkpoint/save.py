@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
-from safetensors.torch import save_file
 from torch import Tensor
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.run_files import CHECKPOINTS
 from research.system import durable, random_states
 from research.system.manifest import write_manifest
+from research.system.safetensors_file import write_gathered
 from research.system.user_code import ErrorsAttributedTo
+from research.system.value_codec import encode
 from research.training.checkpoint.find import CheckpointError, list_checkpoints
 from research.training.checkpoint.kept_files import kept_files
-from research.training.checkpoint.state import KEPT, STATE
+from research.training.checkpoint.optimizer_files import EncodedOptimizer
+from research.training.checkpoint.state import HOOKS, KEPT, PROCESS, STATE, WEIGHTS
+from research.training.checkpoint.value_files import EncodedValues
 from research.training.rounding import rounding_environment
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
     target = folder / f"step-{run.clock.step:08d}"
     temporary = folder / f".{target.name}.writing"
     needed = _bytes_needed(run)
+    names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
+    process_state: list[EncodedValues] = []
+    optimizer_state: list[EncodedOptimizer] = []
+    run.wrapping.restore_parameters()
     # A process may have requested a stop after the last boundary, where the processes agree on stops.
     requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
 
@@ -55,13 +60,15 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         durable.check_space(folder, needed=needed)
         temporary.mkdir()
 
-    def write_files() -> None:
-        rank = run.accelerator.process_index
-        torch.save(random_states.capture(run.accelerator.device), temporary / f"random-{rank}.pt")
-        torch.save([_loadable_state(hook) for hook in run.hooks], temporary / f"hooks-{rank}.pt")
+    def encode_states() -> None:
+        states = [_loadable_state(hook) for hook in run.hooks]
+        value = {"random": random_states.capture(run.accelerator.device), "hooks": states}
+        process_state.append(EncodedValues(value, f"{PROCESS}-{run.accelerator.process_index}"))
+        optimizer_state.append(EncodedOptimizer(run.optimizer, names))
+
+    def write_own_files() -> None:
+        process_state[0].write(temporary)
         if run.is_main:
-            save_file(_collect_weights(run.encoder_with_head), temporary / "model.safetensors")
-            torch.save(run.optimizer.state_dict(), temporary / "optimizer.pt")
             (temporary / STATE).write_text(
                 json.dumps(_collect_state(run) | {"requested_stop_reason": requested_stop_reason}, indent=2),
                 encoding="utf-8",
@@ -71,6 +78,16 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
                 if (run.directory / name).exists():
                     durable.copy(run.directory / name, temporary / KEPT / name)
 
+    def write_weights() -> None:
+        write_gathered(temporary / WEIGHTS, _collect_weights(run.encoder_with_head), is_main=run.is_main)
+
+    def write_optimizer() -> None:
+        optimizer_state[0].write(temporary, is_main=run.is_main)
+
+    def write_hooks() -> None:
+        if process_state[0].split:  # the same tensors on every process
+            write_gathered(temporary / HOOKS, process_state[0].split, is_main=run.is_main)
+
     def publish() -> None:
         write_manifest(temporary)
         durable.publish(temporary, target)
@@ -79,7 +96,10 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
 
     try:
         _run_on_main(run, prepare_folder, target, needed)
-        _run_on_all(run, write_files, target, needed)
+        # The steps in which the processes gather tensors are apart from each other, so that all processes learn of an
+        # error before they gather the next tensors.
+        for step in (encode_states, write_own_files, write_weights, write_optimizer, write_hooks):
+            _run_on_all(run, step, target, needed)
         _run_on_main(run, publish, target, needed)
     except ValueError:
         if run.is_main:
@@ -120,8 +140,12 @@ def _bytes_needed(run: TrainingRun) -> int:
     hook_tensors = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
     # Folders are not counted, since their files are hard-linked if possible.
     file_sizes = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
-    hook_bytes = sum(tensor.nbytes for tensor in hook_tensors) * run.accelerator.num_processes
-    return sum(tensor.nbytes for tensor in tensors) + hook_bytes + sum(file_sizes) + 2**20  # 1 MiB for everything else
+    hook_bytes = sum(map(_num_bytes, hook_tensors)) * run.accelerator.num_processes
+    return sum(map(_num_bytes, tensors)) + hook_bytes + sum(file_sizes) + 2**20  # 1 MiB for everything else
+
+
+def _num_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()  # of a whole tensor, also if this process holds only a part
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:
@@ -156,29 +180,24 @@ def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed
 
 
 def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
-    """Return all weights. Shared weights have only one of their names, since safetensors does not accept several."""
+    """Return all weights. Shared weights have only one of their names."""
     shared = model.all_tied_weights_keys
-    return {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in shared
-    }
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in shared}
 
 
 def _loadable_state(hook: Hook) -> dict[str, Any]:
     """Return a hook's state, after checking that it can be loaded again.
 
     Raises:
-        CheckpointError: if the state contains pickled classes, which loading refuses.
+        CheckpointError: if the state contains anything but plain values and tensors.
     """
     with ErrorsAttributedTo(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
         state = hook.state_dict()
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
     try:
-        torch.load(buffer, weights_only=True)
-    except pickle.UnpicklingError:
+        encode(state, "state", {})
+    except TypeError as error:
         raise CheckpointError(
             f"Expected only numbers, strings, lists, dicts and tensors in the state_dict of the hook "
-            f"{type(hook).__name__}, got {state}. Convert numpy numbers with float(x)."
+            f"{type(hook).__name__}; {error}. Convert numpy numbers with float(x)."
         ) from None
     return state

@@ -18,6 +18,12 @@ from research.training.checkpoint.find import CheckpointError, StartCheckpoint
 
 STATE = "state.json"
 """File in a checkpoint with the state that is neither a tensor nor specific to a process."""
+WEIGHTS = "model.safetensors"
+"""File in a checkpoint with all parameters and saved buffers."""
+PROCESS = "process"
+"""Name of the files in a checkpoint with the random states and hooks of one process, without its rank and suffix."""
+HOOKS = "hooks.safetensors"
+"""File in a checkpoint with the tensors of hooks that are split over the processes, if there are any."""
 KEPT = "kept"
 """Folder in a checkpoint for copies of files of the run directory that belong to the state of hooks."""
 
@@ -70,7 +76,7 @@ def read_weights_and_label_names(model: EncoderWithHead, path: Path) -> tuple[di
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"Cannot start from {path}: {damage}.")
-    return add_shared_weights(model, load_file(path / "model.safetensors")), read_state(path)["label_names"]
+    return add_shared_weights(model, load_file(path / WEIGHTS)), read_state(path)["label_names"]
 
 
 def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:

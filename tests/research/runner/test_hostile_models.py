@@ -24,7 +24,7 @@ def test_init_from_rejects_a_model_stored_as_a_pickle(
     run = shutil.copytree(finished_run, tmp_path / "hostile")
     model = run / "model"
     (model / "model.safetensors").unlink()
-    (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}, model))
+    (model / "pytorch_model.bin").write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}))
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, a pickle") as caught:
         train(tmp_path / "run", init_from=str(run if is_run_directory else model))
     assert_one_line(caught.value)
@@ -36,7 +36,7 @@ def test_init_from_rejects_a_model_stored_as_a_pickle(
 @pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "ckpt"])
 def test_encoder_stored_as_a_pickle_is_rejected(encoder: Path, must_not_be_created: Path, suffix: str) -> None:
     (encoder / "model.safetensors").unlink()
-    (encoder / f"pytorch_model.{suffix}").write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}, encoder))
+    (encoder / f"pytorch_model.{suffix}").write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}))
     with pytest.raises(ValueError, match=rf"pytorch_model\.{suffix}, a pickle") as caught:
         load_encoder(str(encoder))
     assert_one_line(caught.value)
@@ -44,7 +44,7 @@ def test_encoder_stored_as_a_pickle_is_rejected(encoder: Path, must_not_be_creat
 
 def test_pickle_next_to_the_weights_of_an_encoder_is_not_read(encoder: Path, must_not_be_created: Path) -> None:
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
-        (encoder / name).write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}, encoder))
+        (encoder / name).write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}))
     load_encoder(str(encoder))
     load_tokenizer(str(encoder))
 
@@ -53,7 +53,7 @@ def test_pickle_next_to_the_weights_of_an_encoder_is_not_read(encoder: Path, mus
 def test_weight_index_that_names_a_pickle_is_rejected(encoder: Path, must_not_be_created: Path, shard: str) -> None:
     weights = load_encoder(str(encoder)).state_dict()
     (encoder / "model.safetensors").unlink()
-    (encoder / shard).write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}, encoder))
+    (encoder / shard).write_bytes(save_with_torch({"weight": Trap(must_not_be_created)}))
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, shard)}
     (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (Transformers' message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from research.system.checksums import checksum
+from research.system.checksums import checksum, checksum_of_part
 
 INTEGER_TYPES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integer types by their number of bytes."""
@@ -37,3 +37,13 @@ def test_checksum_of_a_slice_equals_that_of_its_copy() -> None:
     tensor = torch.randn(1000)
     for start in (1, 2, 3):  # not aligned to 8 bytes
         assert torch.equal(checksum(tensor[start:]), checksum(tensor[start:].clone()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("num_values", [1, 300, 5000])
+def test_checksums_of_parts_add_up_to_that_of_the_whole(dtype: torch.dtype, num_values: int) -> None:
+    whole = torch.randn(num_values).mul(50).to(dtype)
+    for num_first in {0, 1, num_values // 3, num_values - 1, num_values}:
+        first, second = whole[:num_first], whole[num_first:]
+        total = checksum_of_part(first, 0) + checksum_of_part(second, num_first * whole.element_size())
+        assert torch.equal(total, checksum(whole)), num_first

@@ -28,6 +28,7 @@ from research.settings.options import Option, convert_options, options_of
 from research.settings.times import Clock
 from research.system import random_states
 from research.system.seeds import derive_seed
+from research.system.sharded_random import drawing_the_same
 from research.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def seeded(seed: int, number: int, device: torch.device) -> Iterator[None]:
         number: a number that selects one of the seed's streams, such as the edit's number in the journal.
         device: device of the model.
     """
-    with random_states.preserving(device):
+    with random_states.preserving(device), drawing_the_same():
         for set_seed in (torch.manual_seed, np.random.seed, random.seed):
             set_seed(derive_seed(seed, number))
         yield

@@ -17,6 +17,8 @@ from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped_names
 
 SCRIPT = ROOT / "tests" / "launched" / "hooks_by_processes.py"
+LAUNCHES: dict[str, tuple[int, list[str]]] = {"1": (1, []), "2": (2, []), "2-split": (2, ["--shard", "fsdp2"])}
+"""Number of processes and options of each launch of the script."""
 BUILT_IN_HOOKS = shipped_names(HOOKS)
 
 
@@ -24,17 +26,17 @@ BUILT_IN_HOOKS = shipped_names(HOOKS)
 def results_folder(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The folder with the results of the script on one and on two processes."""
+    """The folder with the results of the script on one and on two processes, and with split parameters on two."""
     folder = tmp_path_factory.mktemp("hooks")
-    for num_processes in (1, 2):
-        options = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", folder / str(num_processes)]
-        launch(options, num_processes=num_processes, script=str(SCRIPT))
+    for launch_name, (num_processes, options) in LAUNCHES.items():
+        folders = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", folder / launch_name]
+        launch([*folders, *options], num_processes=num_processes, script=str(SCRIPT))
     return folder
 
 
-def final_weights(folder: Path, num_processes: int, name: str) -> dict[str, torch.Tensor]:
+def final_weights(folder: Path, launch_name: str, name: str) -> dict[str, torch.Tensor]:
     """Return the final weights of the run with the hook `name`."""
-    return load_file(folder / f"{num_processes}-{name}.safetensors")
+    return load_file(folder / f"{launch_name}-{name}.safetensors")
 
 
 def largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
@@ -47,14 +49,15 @@ def test_every_built_in_hook_has_settings() -> None:
     assert set(BUILT_IN_HOOKS) == set(SETTINGS) - {"none"}  # "none" is a run without a hook
 
 
+@pytest.mark.parametrize("two", ["2", "2-split"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_hook_has_the_same_effect_on_two_processes(results_folder: Path, name: str) -> None:
+def test_hook_has_the_same_effect_on_two_processes(results_folder: Path, name: str, two: str) -> None:
     # The results of the single process, and of the first and second of two processes.
-    (single,), (first, second) = (read_by_rank(results_folder / str(number), number) for number in (1, 2))
+    (single,), (first, second) = (read_by_rank(results_folder / which, LAUNCHES[which][0]) for which in ("1", two))
     assert first[name] == second[name], "the replicas differ"
     counts = ("steps", "skipped", "edits")
     assert [first[name][count] for count in counts] == [single[name][count] for count in counts]
-    assert largest_difference(final_weights(results_folder, 1, name), final_weights(results_folder, 2, name)) < 1e-5
+    assert largest_difference(final_weights(results_folder, "1", name), final_weights(results_folder, two, name)) < 1e-5
 
 
 def took_all_steps(results: dict[str, Any]) -> bool:
@@ -74,4 +77,6 @@ def test_every_built_in_hook_has_an_effect(results_folder: Path, name: str) -> N
     }
     check = checks.get(name, took_all_steps)
     assert check(results_by_hook[name]), results_by_hook[name]
-    assert largest_difference(final_weights(results_folder, 1, name), final_weights(results_folder, 1, "none")) > 2e-4
+    assert (
+        largest_difference(final_weights(results_folder, "1", name), final_weights(results_folder, "1", "none")) > 2e-4
+    )

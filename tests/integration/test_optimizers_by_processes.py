@@ -13,6 +13,8 @@ from tests.launched.runs_in_process import read_by_rank
 from tests.shipped import shipped_names
 
 SCRIPT = ROOT / "tests" / "launched" / "optimizers_by_processes.py"
+LAUNCHES: dict[str, tuple[int, list[str]]] = {"1": (1, []), "2": (2, []), "2-split": (2, ["--shard", "fsdp2"])}
+"""Number of processes and options of each launch of the script."""
 NAMES = shipped_names(OPTIMIZERS)
 
 
@@ -20,23 +22,26 @@ NAMES = shipped_names(OPTIMIZERS)
 def results_folder(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The folder with the results of the script on one and on two processes."""
+    """The folder with the results of the script on one and on two processes, and with split parameters on two."""
     folder = tmp_path_factory.mktemp("optimizers")
-    for num_processes in (1, 2):
-        options = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", folder / str(num_processes)]
-        launch(options, num_processes=num_processes, script=str(SCRIPT))
+    for launch_name, (num_processes, options) in LAUNCHES.items():
+        folders = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", folder / launch_name]
+        launch([*folders, *options], num_processes=num_processes, script=str(SCRIPT))
     return folder
 
 
+@pytest.mark.parametrize("which", ["2", "2-split"])
 @pytest.mark.parametrize("name", NAMES)
-def test_optimizer_has_equal_replicas_and_the_results_of_one_process(results_folder: Path, name: str) -> None:
-    (single,), (first, second) = (read_by_rank(results_folder / str(number), number) for number in (1, 2))
+def test_optimizer_has_equal_replicas_and_the_results_of_one_process(
+    results_folder: Path, name: str, which: str
+) -> None:
+    (single,), (first, second) = (read_by_rank(results_folder / each, LAUNCHES[each][0]) for each in ("1", which))
     assert first[name] == second[name], "the replicas differ"
     assert first[name]["edits"] == single[name]["edits"] == 3
     # Gradients are rounded differently on two processes. Most optimizers enlarge the difference where a gradient is
     # almost 0, so the changes of all weights are compared as a whole.
     initial, one, two = (
-        load_file(results_folder / f"{which}.safetensors") for which in ("1-initial", f"1-{name}", f"2-{name}")
+        load_file(results_folder / f"{file}.safetensors") for file in ("1-initial", f"1-{name}", f"{which}-{name}")
     )
     difference = sum(float((one[key] - two[key]).square().sum()) for key in one) ** 0.5
     change = sum(float((one[key] - initial[key]).square().sum()) for key in one if key in initial) ** 0.5

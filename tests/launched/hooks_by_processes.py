@@ -5,13 +5,12 @@ It is started once for each number of processes. Every entry of SETTINGS is a se
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from tests.launched.runs_in_process import finished_run, script_parser, write_by_rank
+from tests.launched.runs_in_process import finished_run, hash_weights, script_parser, whole_weights, write_by_rank
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -42,9 +41,13 @@ def main() -> None:
             mixed_precision="no",
             **{"lr": 0.5, "head_lr": None, **settings},
         )
-        weights = {name: p.detach().clone() for name, p in run.encoder_with_head.named_parameters()}
-        digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in weights.values())).hexdigest()
-        results[name] = {"steps": run.clock.step, "skipped": run.num_skipped, "edits": len(run.journal), "hash": digest}
+        weights = whole_weights(run)
+        results[name] = {
+            "steps": run.clock.step,
+            "skipped": run.num_skipped,
+            "edits": len(run.journal),
+            "hash": hash_weights(weights),
+        }
         if run.is_main:
             save_file(weights, Path(f"{arguments.output}-{name}.safetensors"))
     write_by_rank(arguments.output, results)

@@ -5,26 +5,25 @@ It is started once for each number of processes. Every optimizer is a separate r
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
 
 from research.learning.optimizers.base import OPTIMIZERS
-from research.training.run import TrainingRun
-from tests.launched.runs_in_process import prepare_run, script_parser, train_and_end, write_by_rank
+from tests.launched.runs_in_process import (
+    hash_weights,
+    prepare_run,
+    script_parser,
+    train_and_end,
+    whole_weights,
+    write_by_rank,
+)
 from tests.shipped import shipped_names
 
 RATES = {"sgd": 0.1, "adafactor": 0.01}
 """Learning rates that differ from 0.001."""
-
-
-def weights(run: TrainingRun) -> dict[str, Tensor]:
-    """Return a copy of all weights."""
-    return {name: parameter.detach().clone() for name, parameter in run.encoder_with_head.named_parameters()}
 
 
 def main() -> None:
@@ -38,6 +37,7 @@ def main() -> None:
                 [],
                 encoder=arguments.encoder,
                 data=arguments.data,
+                shard=arguments.shard,
                 head={"name": "linear", "dropout": 0.0},
                 dropout=0.0,
                 optimizer=name,
@@ -52,12 +52,12 @@ def main() -> None:
                     {"at": "2st", "unfreeze": "encoder", "scale_lr": 0.5},
                 ],
             )
+            initial = whole_weights(run)
             if run.is_main:
-                save_file(weights(run), Path(f"{arguments.output}-initial.safetensors"))
+                save_file(initial, Path(f"{arguments.output}-initial.safetensors"))
             train_and_end(run)
-        trained = weights(run)
-        digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in trained.values())).hexdigest()
-        results[name] = {"edits": len(run.journal), "hash": digest}
+        trained = whole_weights(run)
+        results[name] = {"edits": len(run.journal), "hash": hash_weights(trained)}
         if run.is_main:
             save_file(trained, Path(f"{arguments.output}-{name}.safetensors"))
     write_by_rank(arguments.output, results)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from research import Hook, RunConfig
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
+from research.system.sharded_tensors import gather
 from research.training.accelerator import close_trackers, create_accelerator
 from research.training.loop import train
 from research.training.run import TrainingRun
@@ -25,6 +28,7 @@ def script_parser() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--shard", default=None)
     return parser
 
 
@@ -65,9 +69,21 @@ def finished_run(arguments: argparse.Namespace, hooks: Sequence[Hook], **setting
         **settings: the run's settings; see `prepare_run`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run = prepare_run(folder, hooks, encoder=arguments.encoder, data=arguments.data, **settings)
+        run = prepare_run(
+            folder, hooks, encoder=arguments.encoder, data=arguments.data, shard=arguments.shard, **settings
+        )
         train_and_end(run)
     return run
+
+
+def whole_weights(run: TrainingRun) -> dict[str, Tensor]:
+    """Return a copy of all parameters; called on every process."""
+    return {name: gather(parameter).clone() for name, parameter in run.encoder_with_head.named_parameters()}
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """Return a hash of the values of weights, in their order."""
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in weights.values())).hexdigest()
 
 
 def write_by_rank(output: Path, results: Any) -> None:

@@ -17,6 +17,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import find_family
 from research.model.prompt_tuning import PROMPT_TUNING
 from research.system.checksums import checksums
+from research.system.sharded_random import draw_for_whole_tensors
 from research.system.sharded_tensors import gather, is_sharded
 from research.training.audit_error import raise_if
 from research.training.wrapping.base import Wrapping
@@ -48,6 +49,7 @@ class ShardedModel(Wrapping):
     ) -> None:
         super().__init__(accelerator, model, compile_backend)
         self.sharding = sharding
+        draw_for_whole_tensors()
         self._sharded: dict[nn.Parameter, nn.Parameter] = {}
         """During edits, the split parameter that each whole one replaces."""
         self._checksums: dict[str, int] = {}

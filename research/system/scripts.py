@@ -17,9 +17,10 @@ def skipping_script_folder() -> Iterator[None]:
     Python imports first from the folder of the script that it runs. The script evaluate.py would therefore hide the
     library evaluate from all scripts in its folder.
     """
-    folder = os.path.dirname(os.path.abspath(getattr(sys.modules["__main__"], "__file__", None) or "no script/"))
+    # Python resolves symbolic links in the folder's entry of sys.path, but not in __file__.
+    folder = os.path.dirname(os.path.realpath(getattr(sys.modules["__main__"], "__file__", None) or "no script/"))
     before = sys.path[:]
-    sys.path[:] = [path for path in before if os.path.abspath(path) != folder]
+    sys.path[:] = [path for path in before if os.path.realpath(path) != folder]
     try:
         yield
     finally:

@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class SignalWatch:
-    """Catches signals while a run trains; a second signal ends the process immediately.
+    """Catches signals while a run trains; a second signal, except SIGHUP or SIGUSR1, ends the process immediately.
 
     Args:
         reports: whether this process prints a message for the first signal.
@@ -91,7 +91,9 @@ class SignalWatch:
         now = time.monotonic()
         if self._received_at and self._launcher_repeats_signals and now - self._received_at < REPEAT_SECONDS:
             return
-        if self._received_at and number == signal.SIGHUP:  # when a terminal closes, its shell sends SIGHUP again
+        # When a terminal closes, its shell sends SIGHUP again. Slurm sends SIGUSR1 as a warning, possibly after the
+        # SIGTERM of a preemption.
+        if self._received_at and number in (signal.SIGHUP, signal.SIGUSR1):
             return
         if self._received_at:
             signal.signal(number, signal.SIG_DFL)

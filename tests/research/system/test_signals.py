@@ -27,6 +27,13 @@ def test_second_sighup_does_not_end_the_process() -> None:
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
+def test_warning_of_slurm_after_a_preemption_does_not_end_the_process() -> None:
+    with SignalWatch(reports=False) as watch:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert watch.received_signal() == signal.SIGTERM
+
+
 def test_sighup_stays_ignored_under_nohup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with SignalWatch(reports=False) as watch:

@@ -113,8 +113,8 @@ def check_launch() -> None:
     for name in (*(name for switch, name in SHARDING_VARIABLES.items() if is_switch_on(switch)), request.sharding):
         if name is not None:
             raise ValueError(
-                f"The launcher requests {name}. Splitting a model over processes is not supported: every process holds "
-                "the whole model, and DDP averages the gradients. Launch with accelerate_configs/multi_gpu.yaml."
+                f"The launcher requests {name}, with which edits do not work. To split the model over the processes, "
+                "launch with accelerate_configs/fsdp2_multi_gpu.yaml and pass --shard fsdp2 to run.py."
             )
     num_started = num_launched_processes()
     if request.num_processes not in (None, num_started):

@@ -100,8 +100,8 @@ def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> Non
         )
     if accelerator.distributed_type not in REPLICATED:
         raise ValueError(
-            f"Expected a launch in which every process holds the whole model; accelerate set up "
-            f"{accelerator.distributed_type.value}. Launch with accelerate_configs/multi_gpu.yaml."
+            f"Expected a launch that does not split the model; accelerate set up {accelerator.distributed_type.value}. "
+            "To split it, launch with accelerate_configs/fsdp2_multi_gpu.yaml and pass --shard fsdp2 to run.py."
         )
     precision = choose_precision(config)
     if accelerator.mixed_precision != precision:

@@ -86,9 +86,7 @@ def main() -> None:
     for edit, precision, shard, evaluates in cells_of(arguments):
         cell = f"{edit}-{precision}-{shard}-{'evaluated' if evaluates else 'not'}"
         try:
-            outcomes = [
-                run_cell(arguments, CASES[edit], precision, shard, evaluates) for _ in range(arguments.repeats)
-            ]
+            outcomes = [run_cell(arguments, CASES[edit], precision, shard, evaluates) for _ in range(arguments.repeats)]
         except Exception:  # run and report the remaining cells too
             results[cell] = {"error": traceback.format_exc()}
             continue

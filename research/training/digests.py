@@ -11,13 +11,17 @@ import torch
 import xxhash
 
 from research.system import random_states
+from research.system.sharded_tensors import local_part
 
 if TYPE_CHECKING:
     from research.training.run import TrainingRun
 
 
 def hash_run_state(run: TrainingRun) -> dict[str, str]:
-    """Return the hash of each part of the state by name: weights, optimizer, random generators, hooks and so on."""
+    """Return the hash of each part of the state by name: weights, optimizer, random generators, hooks and so on.
+
+    If tensors are split over the processes, their hashes are those of this process's parts.
+    """
     return {name: hash_value(value) for name, value in _parts(run)}
 
 
@@ -53,7 +57,7 @@ def hash_value(value: Any) -> str:
 def _update(digest: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         digest.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(local_part(value).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     elif isinstance(value, dict):
         for key, item in value.items():
             digest.update(f"{key}: ".encode())

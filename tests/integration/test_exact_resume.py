@@ -116,13 +116,32 @@ def test_every_shipped_hook_and_edit_has_a_case() -> None:
     assert shipped_names(EDITS) == sorted(EDIT_CASES)
 
 
+WITHOUT_SHARDING = (
+    *("windows", "windows chosen at random"),
+    *("adapters on bf16 weights", "adapters on int8 weights", "adapters on int4 weights"),
+)
+"""Cases that --shard refuses."""
+SHARDED_IN_QUICK_TESTS = ("hook ema", "edits with adafactor", "edits with adamw")
+"""Cases that `make test` runs with --shard; the other cases are slow tests."""
+
+
 @pytest.mark.parametrize(
-    ("case", "mixed_precision"),
-    [*((case, "no") for case in CASES), *((case, "bf16") for case in CASES if case.startswith("hook"))],
+    ("case", "mixed_precision", "shard"),
+    [
+        *((case, "no", None) for case in CASES),
+        *((case, "bf16", None) for case in CASES if case.startswith("hook")),
+        *((case, "bf16", "fsdp2") for case in SHARDED_IN_QUICK_TESTS),
+        *(
+            pytest.param(case, "no", "fsdp2", marks=pytest.mark.slow)  # six minutes in all
+            for case in CASES
+            if case not in WITHOUT_SHARDING
+        ),
+    ],
 )
 def test_resumed_run_has_the_bits_of_an_uninterrupted_run(
     case: str,
     mixed_precision: str,
+    shard: str | None,
     tiny_encoder: Path,
     tiny_reviews: Path,
     cache_dir: Path,
@@ -144,6 +163,7 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_run(
         "log_every": 1,
         "log_with": [],
         "mixed_precision": mixed_precision,
+        "shard": shard,
         "num_threads": 1,
         "report": False,
         **CASES[case],

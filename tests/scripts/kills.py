@@ -205,8 +205,10 @@ def main() -> None:
         "--num_processes", type=int, default=0, help="processes of each run; 0 means plain `python` (default: 0)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the times of the kills (default: 0)")
+    parser.add_argument("--shard", choices=["fsdp2"], help="split the parameters over the processes")
     arguments = parser.parse_args()
     settings = ["--encoder", arguments.encoder, "--data", arguments.data]
+    settings += ["--shard", arguments.shard] if arguments.shard else []
     arguments.folder.mkdir(parents=True)
     options = {"num_kills": arguments.kills, "num_processes": arguments.num_processes, "seed": arguments.seed}
     for killed_run in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):

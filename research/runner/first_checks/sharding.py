@@ -21,6 +21,11 @@ def check_sharding(config: RunConfig) -> None:
                     f"--{name} {getattr(config, name)} has no effect without --shard. Omit it, or set --shard fsdp2."
                 )
         return
+    if config.base_dtype != "float32":
+        raise ValueError(
+            f"--shard does not work with --base_dtype {config.base_dtype}, which stores weights in a form that cannot be "
+            "split. Omit one of the two."
+        )
     if config.long_texts == "windows":
         raise ValueError(
             "--shard does not work with --long_texts windows: the texts of each process have other numbers of windows, "

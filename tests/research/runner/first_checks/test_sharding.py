@@ -25,6 +25,13 @@ def test_check_sharding_refuses_settings_without_effect(name: str) -> None:
         check_sharding(RunConfig(**{name: values[name]}))
 
 
-def test_check_sharding_refuses_windows() -> None:
-    with pytest.raises(ValueError, match="--long_texts truncate"):
-        check_sharding(RunConfig(shard="fsdp2", long_texts="windows"))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"long_texts": "windows"}, "--long_texts truncate"),
+        ({"base_dtype": "int8", "peft": "lora"}, "--base_dtype int8"),
+    ],
+)
+def test_check_sharding_refuses_settings_that_do_not_work(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_sharding(RunConfig(shard="fsdp2", **settings))

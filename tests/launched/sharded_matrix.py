@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -73,7 +74,7 @@ def _without_dropout(edit: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the requested cells; write the hash of each one's weights, and the weights on the main process."""
+    """Run the requested cells; write the hash of each one's weights, and the weights."""
     parser = script_parser()
     parser.add_argument("--decoder", required=True)
     parser.add_argument("--edits", default=",".join(CASES))
@@ -96,14 +97,8 @@ def main() -> None:
         }
         weights |= {f"{cell}|{name}": value for name, value in outcomes[0]["weights"].items()}
     write_by_rank(arguments.output, results)
-    save_file(weights, Path(f"{arguments.output}-weights.{arguments_rank()}.safetensors"))
-
-
-def arguments_rank() -> int:
-    """Return the index of this process."""
-    import torch
-
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    save_file(weights, Path(f"{arguments.output}-weights.{rank}.safetensors"))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def check_sharding(config: RunConfig) -> None:
         return
     if config.base_dtype != "float32":
         raise ValueError(
-            f"--shard does not work with --base_dtype {config.base_dtype}, which stores weights in a form that cannot be "
-            "split. Omit one of the two."
+            f"--shard does not work with --base_dtype {config.base_dtype}, whose stored weights cannot be split. Omit "
+            "one of the two."
         )
     if config.long_texts == "windows":
         raise ValueError(

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 MAX_LENGTH = 512
 EDITS: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ Times = dict[str, float]
 """Seconds of a step, of each edit, and of each part of the audit."""
 
 
-def measure_in_this_process(folder: Path, batch_size: int) -> Times:
+def measure_in_this_process(folder: Path, batch_size: int, shard: Literal["fsdp2"] | None) -> Times:
     """Train in this process, together with the processes launched with it if any, and return the times."""
     from research import Hook, RunConfig, run_experiment
     from research.system.checksums import checksum
@@ -96,6 +96,7 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
         micro_batch_size=batch_size,
         max_length=MAX_LENGTH,
         max_steps=len(EDITS) + 2,
+        shard=shard,
         evaluate_every=None,
         log_with=[],
         overwrite=True,
@@ -106,12 +107,13 @@ def measure_in_this_process(folder: Path, batch_size: int) -> Times:
     return {"step": statistics.median(stopwatch.step_seconds[1:-1]), **stopwatch.seconds}
 
 
-def measure(folder: Path, num_processes: int, batch_size: int) -> Times:
+def measure(folder: Path, num_processes: int, batch_size: int, shard: Literal["fsdp2"] | None) -> Times:
     """Measure in newly launched processes, and return the times of the main process."""
     config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
     configs = Path(__file__).parents[2] / "accelerate_configs"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(configs / config), __file__]
     command += ["--folder", str(folder), "--batch_size", str(batch_size)]
+    command += ["--shard", shard] if shard else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{num_processes} processes failed:\n{done.stderr[-4000:]}")
@@ -159,10 +161,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="number of repetitions (default: 3)")
     parser.add_argument("--batch_size", type=int, default=32, help="rows per step (default: 32)")
+    parser.add_argument("--shard", choices=["fsdp2"], help="split the model over the processes")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
-        print(json.dumps(measure_in_this_process(options.folder, options.batch_size)))
+        print(json.dumps(measure_in_this_process(options.folder, options.batch_size, options.shard)))
         return
     measured: dict[int, list[Times]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as temporary:
@@ -170,7 +173,7 @@ def main() -> None:
         write_rows(folder, 2 * options.batch_size)
         for number in range(options.rounds):
             for num_processes, rounds in measured.items():
-                rounds.append(measure(folder, num_processes, options.batch_size))
+                rounds.append(measure(folder, num_processes, options.batch_size, options.shard))
                 print(f"round {number + 1}, {num_processes} processes: step {rounds[-1]['step']:.2f} s", flush=True)
     print("\n" + format_table(measured))
 

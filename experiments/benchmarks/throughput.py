@@ -10,6 +10,10 @@ The two arms with two processes (CPU, gloo) show the cost of the communication b
 and signals between steps:
 
     python experiments/benchmarks/throughput.py --arms "bare, 2 processes" "midway, 2 processes"
+
+Two more arms split the model over the processes; the first is a loop written by hand with PyTorch's fully_shard:
+
+    python experiments/benchmarks/throughput.py --arms "bare fully_shard, 2 processes" "midway --shard, 2 processes"
 """
 
 from __future__ import annotations
@@ -39,9 +43,9 @@ Measurement = tuple[float, int]
 
 
 def train_in_bare_loop(
-    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0
+    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0, shard: bool = False
 ) -> Measurement:
-    """Train with a loop written by hand on Midway's batches; use DDP if several processes were launched."""
+    """Train with a loop written by hand on Midway's batches; use DDP or fully_shard if there are several processes."""
     import torch
 
     from research.data.batches.order import global_batches, split_batch
@@ -52,10 +56,14 @@ def train_in_bare_loop(
     if num_processes > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
         torch.distributed.init_process_group("gloo")
+    if shard:
+        _shard(model, precision)
+    elif num_processes > 1:
         model = torch.nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
     lengths = splits.train.with_format("numpy")["length"][:]
     batches = global_batches(lengths, batch_size, seed=0, epoch=0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=True)
+    # There is no fused AdamW for split parameters on a CPU.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=not shard)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(batches))
     model.train()
     started = time.perf_counter()
@@ -77,8 +85,20 @@ def train_in_bare_loop(
     return time.perf_counter() - started, len(splits.train)
 
 
+def _shard(model: Any, precision: str) -> None:
+    """Split a model over the processes with PyTorch's fully_shard, layer by layer."""
+    import torch
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if precision == "bf16" else None, reduce_dtype=torch.float32
+    )
+    for unit in (*model.encoder.encoder.layer, model.encoder.embeddings.word_embeddings, model.head, model):
+        fully_shard(unit, mp_policy=policy)
+
+
 def train_with_midway(
-    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0
+    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0, shard: bool = False
 ) -> Measurement:
     """Train with Midway and its built-in hooks."""
     from research.runner.experiment import run_experiment
@@ -106,6 +126,7 @@ def train_with_midway(
         mixed_precision=precision,  # type: ignore[arg-type]
         evaluate_every=None,
         layer_decay=1.0,
+        shard="fsdp2" if shard else None,
         output_dir=str(folder / f"run-{time.time_ns()}"),
     )
     run_experiment(config, hooks=[stopwatch])
@@ -227,6 +248,8 @@ ARMS: dict[str, Callable[[Path, int], Measurement]] = {
     "midway": train_with_midway,
     "bare, 2 processes": train_in_bare_loop,
     "midway, 2 processes": train_with_midway,
+    "bare fully_shard, 2 processes": partial(train_in_bare_loop, shard=True),
+    "midway --shard, 2 processes": partial(train_with_midway, shard=True),
     "midway, attention dropout 0.1": partial(train_with_midway, attention_dropout=0.1),
     "trainer, tuned": train_with_tuned_trainer,
     "trainer, example": train_with_trainer_example,
@@ -236,6 +259,7 @@ ARMS: dict[str, Callable[[Path, int], Measurement]] = {
 RATIOS = [
     ("midway", "bare", 0.97),
     ("midway, 2 processes", "bare, 2 processes", 0.97),
+    ("midway --shard, 2 processes", "bare fully_shard, 2 processes", 0.97),
     ("midway", "trainer, tuned", 1.0),
     ("midway, attention dropout 0.1", "trainer, example", 2.0),
     ("midway, attention dropout 0.1", "lightning, example", 2.0),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from research.learning.optimizers.base import OPTIMIZERS, OptimizerKind, ParameterGroups
-from research.learning.optimizers.whole_parameters import StepsOnWholeParameters
+from research.learning.optimizers.split_parameters import StepsOnParts, StepsOnWholeParameters
 from research.learning.schedules import Schedule
 from research.settings.config import Choice, RunConfig
 from research.settings.options import create
@@ -128,9 +128,10 @@ def create_successor(
 def _create(kind: OptimizerKind, groups: ParameterGroups, config: RunConfig) -> torch.optim.Optimizer:
     """Return an optimizer that works with split parameters if the settings split them."""
     optimizer = kind.create(groups)
-    if config.shard is None or kind.is_elementwise:
+    if config.shard is None:
         return optimizer
-    return StepsOnWholeParameters(optimizer.param_groups, optimizer)
+    kind_of_steps = StepsOnParts if kind.is_elementwise else StepsOnWholeParameters
+    return kind_of_steps(optimizer.param_groups, optimizer)
 
 
 def regroup(

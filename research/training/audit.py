@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from research.model.parameters import saved_buffers
 from research.model.selectors import shortest_selectors
 from research.system.checksums import checksum
+from research.system.sharded_tensors import is_sharded
 from research.training.audit_error import MAX_LISTED, AuditError, raise_if
 
 if TYPE_CHECKING:
@@ -109,8 +110,10 @@ def check_replicas(
             f"Audit: the models of the processes differ in structure; values compared per process: {sizes.tolist()}."
         )
     gathered = gather(values.unsqueeze(0))
+    is_split = torch.tensor([is_sharded(parameter) for _, parameter in named])
+    holder_of_same = torch.where(is_split, torch.arange(num_processes)[:, None] % num_shards, 0)
     expected = gathered[0].repeat(num_processes, 1)
-    expected[:, : len(named)] = gathered[torch.arange(num_processes) % num_shards, : len(named)]
+    expected[:, : len(named)] = gathered[:, : len(named)].gather(0, holder_of_same.to(device))
     differs = (gathered != expected).any(dim=0).tolist()
     descriptions = [
         *(f"the values of {name}" for name, _ in named),

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from heads import HEADS as REGISTERED_HEADS
 from tests.launched.edit_matrix import CASES, Case
 from tests.launched.runs_in_process import (
     finished_run,
@@ -24,6 +25,7 @@ from tests.launched.runs_in_process import (
     whole_weights,
     write_by_rank,
 )
+from tests.shipped import shipped_names
 
 NUM_STEPS = 20
 STEP_OF_EDIT = 10
@@ -40,8 +42,13 @@ def cells_of(arguments: argparse.Namespace) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def run_cell(arguments: argparse.Namespace, case: Case, precision: str, shard: str, evaluates: bool) -> dict[str, Any]:
+HEADS = {f"head {name}": {"name": name, "dropout": 0.0} for name in shipped_names(REGISTERED_HEADS)}
+"""Heads by the name of their cells, in which the edit changes nothing."""
+
+
+def run_cell(arguments: argparse.Namespace, edit: str, precision: str, shard: str, evaluates: bool) -> dict[str, Any]:
     """Train through an edit; return the weights, and whether the optimizer has each parameter exactly once."""
+    case = CASES.get(edit, Case({"scale_lr": 1.0}))
     run = finished_run(
         argparse.Namespace(
             encoder=arguments.decoder if case.needs_decoder else arguments.encoder,
@@ -49,7 +56,7 @@ def run_cell(arguments: argparse.Namespace, case: Case, precision: str, shard: s
             shard=None if shard == "none" else shard,
         ),
         [],
-        head={"name": "mean", "dropout": 0.0},
+        head=HEADS.get(edit, {"name": "mean", "dropout": 0.0}),
         dropout=0.0,
         optimizer="sgd",
         lr=0.05,
@@ -77,7 +84,7 @@ def main() -> None:
     """Run the requested cells; write the hash of each one's weights, and the weights."""
     parser = script_parser()
     parser.add_argument("--decoder", required=True)
-    parser.add_argument("--edits", default=",".join(CASES))
+    parser.add_argument("--edits", default=",".join([*CASES, *HEADS]))
     parser.add_argument("--precisions", default="no,bf16")
     parser.add_argument("--shards", default="none,fsdp2")
     parser.add_argument("--repeats", type=int, default=1)
@@ -87,7 +94,7 @@ def main() -> None:
     for edit, precision, shard, evaluates in cells_of(arguments):
         cell = f"{edit}-{precision}-{shard}-{'evaluated' if evaluates else 'not'}"
         try:
-            outcomes = [run_cell(arguments, CASES[edit], precision, shard, evaluates) for _ in range(arguments.repeats)]
+            outcomes = [run_cell(arguments, edit, precision, shard, evaluates) for _ in range(arguments.repeats)]
         except Exception:  # run and report the remaining cells too
             results[cell] = {"error": traceback.format_exc()}
             continue

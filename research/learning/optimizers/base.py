@@ -32,8 +32,9 @@ class OptimizerKind:
     """Names of the parts of the optimizer, each with its own update rule. Vectors belong to the last part."""
 
     is_elementwise: ClassVar[bool] = False
-    """Whether the update of a number depends only on this number, its gradient and its state, and the optimizer works
-    with PyTorch's DTensors. If not, `--shard` gathers each parameter for the update, which is slower."""
+    """Whether the update of a number depends only on this number, its gradient and its state, and state tensors have
+    the shape of their parameter or are numbers. Then each process can update its parts of split parameters (`--shard`);
+    otherwise, whole parameters are gathered for the update, which is slower."""
 
     def create(self, groups: ParameterGroups) -> torch.optim.Optimizer:
         """Return the optimizer.

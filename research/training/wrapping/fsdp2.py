@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from research.edits.base import Touches
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import find_family
-from research.model.prompt_tuning import PROMPT_TUNING
 from research.system.checksums import checksums
 from research.system.sharded_random import draw_for_whole_tensors
 from research.system.sharded_tensors import gather, is_sharded
@@ -101,11 +100,23 @@ class ShardedModel(Wrapping):
     def synchronizing(self, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
         """Return a context in which gradients are averaged only after the last micro-batch."""
         self._root.set_requires_gradient_sync(is_last)
-        return contextlib.nullcontext()
+        return self._averaging_numbers() if is_last else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _averaging_numbers(self) -> Iterator[None]:
+        """Average the gradients of single numbers, which every process holds, at the end of the context."""
+        yield
+        for parameter in self.model.parameters():
+            if not _can_be_split(parameter) and parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.accelerator.num_processes
 
     def gradient_norm(self) -> Tensor:
         """Return the norm of the gradient of the whole model, []."""
-        return gather(super().gradient_norm())
+        split = [gradient for gradient in self._gradients() if is_sharded(gradient)]
+        norm = gather(torch.nn.utils.get_total_norm(split))
+        numbers = [gradient for gradient in self._gradients() if not is_sharded(gradient)]
+        return torch.linalg.vector_norm(torch.stack([norm, *numbers])) if numbers else norm
 
     def restore_parameters(self) -> None:
         """Make the modules hold the split parameters, instead of whole ones that a forward pass may have left."""
@@ -122,12 +133,16 @@ class ShardedModel(Wrapping):
         names = {parameter: name for name, parameter in self.model.named_parameters()}
         raise_if(
             "with --shard every parameter must be split over the processes",
-            [f"{name} is not" for parameter, name in names.items() if not is_sharded(parameter)],
+            [
+                f"{name} is not"
+                for parameter, name in names.items()
+                if is_sharded(parameter) != _can_be_split(parameter)
+            ],
         )
         counts = Counter(record.sharded_param for record in sharded_parameters(self.model))
         raise_if(
             "with --shard every parameter must be in exactly one unit, which gathers it and averages its gradient",
-            [f"{name} is in {counts[parameter]}" for parameter, name in names.items() if counts[parameter] != 1],
+            [f"{name} is in {counts[each]}" for each, name in names.items() if counts[each] != _can_be_split(each)],
         )
         states = sharding_states(self.model)
         root = states[self.model]
@@ -154,7 +169,6 @@ class ShardedModel(Wrapping):
 
     def _split(self, optimizer: torch.optim.Optimizer | None) -> Mapping[nn.Parameter, nn.Parameter]:
         """Split all parameters; return the split parameter that replaces each whole one."""
-        _refuse_scalars(self.model)
         expected = checksums(self.model)
         whole = {
             (module, name): parameter
@@ -165,10 +179,13 @@ class ShardedModel(Wrapping):
             "mesh": self.sharding.mesh,
             "mp_policy": self.sharding.precision,
             "offload_policy": self.sharding.offload,
+            "ignored_params": {parameter for parameter in self.model.parameters() if not _can_be_split(parameter)},
         }
         for unit in find_units(self.model):
             fully_shard(unit, **options)
-        fully_shard(self.model, **options)  # makes it the root, which has no parameters of its own
+        # The rest of the parameters belongs to the whole model. By default, they would stay whole after a forward pass
+        # without a backward pass.
+        fully_shard(self.model, **options, reshard_after_forward=True)
         replaced: dict[nn.Parameter, nn.Parameter] = {}
         for record in sharded_parameters(self.model):
             parameter = whole[record._module_info.module, record._module_info.param_name]
@@ -222,37 +239,26 @@ def find_layers(model: EncoderWithHead) -> list[nn.Module]:
 
 
 def find_units(model: EncoderWithHead) -> list[nn.Module]:
-    """Return the modules that gather their parameters at once, in an order in which none comes before its parts.
+    """Return the modules that gather their parameters at once; the other parameters belong to the whole model.
 
-    They are the layers, the embeddings of words and of virtual tokens, the head, and the rest of the encoder. A module
-    that shares parameters with others is not a unit: its parameters belong to the rest of the encoder.
+    They are the layers, the embeddings of words, and the head. A module that shares parameters with others is not a
+    unit. The encoder is no unit, either, because Transformers recognises models that return hidden states of all layers
+    by their class, and splitting a module changes its class.
     """
-    candidates = [*find_layers(model), model.encoder.get_input_embeddings()]
-    if PROMPT_TUNING in model.encoder._modules:
-        candidates.append(model.encoder.get_submodule(PROMPT_TUNING))
+    candidates = [*find_layers(model), model.encoder.get_input_embeddings(), model.head]
     owners = Counter(
         id(parameter) for module in model.modules() for parameter in set(module._parameters.values()) - {None}
     )
-    units = [
+    return [
         module
         for module in candidates
         if any(True for _ in module.parameters()) and all(owners[id(each)] == 1 for each in module.parameters())
     ]
-    return [*units, model.head, model.encoder]
 
 
-def _refuse_scalars(model: nn.Module) -> None:
-    """Check that every parameter has a dimension along which it can be split.
-
-    Raises:
-        ValueError: if one has none; names it.
-    """
-    scalars = [name for name, parameter in model.named_parameters() if parameter.dim() == 0]
-    if scalars:
-        raise ValueError(
-            f"Expected parameters with at least one dimension with --shard; found the number {scalars[0]}. Give it the "
-            "shape [1] instead of []."
-        )
+def _can_be_split(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter has a dimension along which it can be split. Every process holds single numbers."""
+    return parameter.dim() > 0
 
 
 def _reuse(record: Any, parameter: Any) -> None:

@@ -149,8 +149,9 @@ def command_line(
     """Return a command as a user would type it: with `accelerate launch`, or with `python` if num_processes is 0."""
     launcher: list[object] = [sys.executable]
     if num_processes:
-        config = "cpu.yaml" if num_processes == 1 else f"cpu_{num_processes}_processes.yaml"
+        config = "cpu.yaml" if num_processes == 1 else "cpu_2_processes.yaml"
         launcher += ["-m", "accelerate.commands.launch", "--config_file", ROOT / "accelerate_configs" / config]
+        launcher += ["--num_processes", num_processes]
     return [*map(str, [*launcher, *launcher_options]), str(ROOT / "experiments" / script), *map(str, arguments)]
 
 

@@ -13,6 +13,7 @@ from tests.builders.tiny_decoder import save_tiny_decoder
 from tests.conftest import ROOT, Launch
 from tests.launched.edit_matrix import CASES
 from tests.launched.runs_in_process import read_by_rank
+from tests.launched.sharded_matrix import HEADS
 
 SCRIPT = ROOT / "tests" / "launched" / "sharded_matrix.py"
 QUICK_EDITS = ("freeze", "unfreeze", "replace_head", "reinitialize", "drop_layers", "set_optimizer", "merge_adapters")
@@ -97,8 +98,8 @@ def test_edit_of_split_parameters_has_the_result_of_one_process(quick_matrix: Ma
 @pytest.mark.parametrize("shard", ["none", "fsdp2"])
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("edit", CASES)
-def test_every_edit_has_the_result_of_one_process(
+@pytest.mark.parametrize("edit", [*CASES, *HEADS])
+def test_every_edit_and_head_has_the_result_of_one_process(
     whole_matrix: Matrix, edit: str, number: int, precision: str, shard: str
 ) -> None:
     whole_matrix.check(number, edit, precision, shard)

@@ -38,7 +38,9 @@ class CachingDecision:
 
 
 def wants_caching(config: RunConfig, clock: Clock) -> bool:
-    """Return whether a run's hidden states should be stored if possible."""
+    """Return whether a run's hidden states should be stored if possible. Those of streamed rows cannot be stored."""
+    if config.streaming:
+        return False
     if config.cache_features is None:
         return clock.total_steps > clock.steps_per_epoch  # in a single epoch, each row is read only once
     return config.cache_features

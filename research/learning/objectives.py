@@ -193,6 +193,7 @@ class BinaryCrossEntropy(Objective):
         super().__init__(task)
         self.pos_weight: Tensor | None = None
         if pos_weight == "balanced":
+            _require_counts(task, "pos_weight")
             counts = torch.tensor(task.label_counts, dtype=torch.float32)
             self.pos_weight = (task.num_train - counts) / counts.clamp_min(1)
 
@@ -273,6 +274,7 @@ def _class_weights(task: Task, class_weights: str | Sequence[float] | None) -> T
     """Return one weight per label, scaled to a mean of 1 over the training split."""
     if class_weights is None:
         return None
+    _require_counts(task, "class_weights")
     counts = torch.tensor(task.label_counts, dtype=torch.float32)
     if isinstance(class_weights, str):
         weights = 1 / counts.clamp_min(1)
@@ -284,6 +286,15 @@ def _class_weights(task: Task, class_weights: str | Sequence[float] | None) -> T
                 f"{', '.join(task.label_names)}; got {list(class_weights)}."
             )
     return weights * counts.sum() / (weights * counts).sum()
+
+
+def _require_counts(task: Task, option: str) -> None:
+    """Raise ValueError if the label counts of the training rows are not known."""
+    if task.counted_split != "train":
+        raise ValueError(
+            f"{option} needs the number of training rows with each label, which --streaming does not count. Omit "
+            f"{option}, or omit --streaming."
+        )
 
 
 def choose_objective(config: RunConfig, task: Task) -> Choice:

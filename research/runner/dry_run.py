@@ -49,7 +49,8 @@ class DryRun:
     example: list[str]
     """Description of an input with its template; empty without a template."""
     windows: NDArray[np.int64] | None
-    """Number of windows of some training texts; None if texts are truncated to one input."""
+    """Number of windows of some training texts (with --streaming, of validation texts); None if texts are truncated to
+    one input."""
     edits: list[Record]
     """All edits at known steps, as rehearsed. Conditional edits are not included."""
 
@@ -85,7 +86,8 @@ def plan_and_rehearse(config: RunConfig) -> DryRun:
     if parent is not None:
         rehearsal.replay_journal(parent)
     rehearsal.check(plan.timeline)
-    windows = None if plan.collator.windows is None else _count_windows(plan, template, texts.train)
+    counted = texts.train if texts.streamed is None else texts.validation
+    windows = None if plan.collator.windows is None else _count_windows(plan, template, counted)
     return DryRun(plan, list(rehearsal.plan_steps(plan.timeline)), example, windows, rehearsal.journal)
 
 
@@ -130,8 +132,9 @@ def _describe_run(dry_run: DryRun) -> list[str]:
         *dry_run.example,
     ]
     if (counts := dry_run.windows) is not None:
+        kind = "validation" if config.streaming else "training"
         median = f"{np.median(counts):g}"
-        lines.append(f"windows per text: median {median}, maximum {counts.max()} (of {len(counts):,} training texts)")
+        lines.append(f"windows per text: median {median}, maximum {counts.max()} (of {len(counts):,} {kind} texts)")
     return [*lines, dry_run.plan.timeline.note] if dry_run.plan.timeline.note else lines
 
 

@@ -19,6 +19,8 @@ def describe_example(
 ) -> list[str]:
     """Return a line with the first training row in its template, decoded from its tokens; no line without a template.
 
+    If the training rows are streamed, the first validation row is shown.
+
     Args:
         template: the template.
         tokenizer: the tokenizer.
@@ -27,11 +29,12 @@ def describe_example(
     """
     if template is None:
         return []
-    row = texts.train[0]
+    split, name = ("train", "training") if texts.streamed is None else ("validation", "validation")
+    row = getattr(texts, split)[0]
     names = {"text": "input_ids", "text_pair": "pair_ids"} if texts.has_pairs else {"text": "input_ids"}
     columns = {
-        column: tokenize_texts(tokenizer, [row[name]], spaces)
-        for (name, column), spaces in zip(names.items(), spaces_before_texts(template), strict=False)
+        column: tokenize_texts(tokenizer, [row[text]], spaces)
+        for (text, column), spaces in zip(names.items(), spaces_before_texts(template), strict=False)
     }
     num_tokens = sum(len(ids) for (ids,) in columns.values())
     length = min(collator.max_length, len(collator.special_tokens) + _TOKENS_SHOWN)
@@ -40,6 +43,6 @@ def describe_example(
     num_shown = length - len(collator.special_tokens)
     shortened = f", with {num_shown} of {num_tokens:,} tokens of text" if num_shown < num_tokens else ""
     return [
-        f"template of {collator.num_template_tokens} tokens; the first training row as the model sees it{shortened}: "
+        f"template of {collator.num_template_tokens} tokens; the first {name} row as the model sees it{shortened}: "
         f"{for_message(decoded)}"
     ]

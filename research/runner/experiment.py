@@ -267,11 +267,13 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         **calibration,
         "unlabelled": list(run.texts.unlabelled),
         "rows": {
-            "train": len(run.splits.train),
+            "train": run.splits.num_train,
             "validation": len(run.splits.validation),
             "test": len(run.splits.test),
         },
-        "skipped_rows": [dataclasses.asdict(item) for item in run.texts.skipped_rows],
+        "skipped_rows": [
+            dataclasses.asdict(item) for item in (*run.texts.skipped_rows, *run.batches.train.skipped_rows())
+        ],
         "rows_counted_as_wrong": {split: count for split, count in run.texts.num_unseen.items() if count},
         "rows_sha256": rows_sha256,
         "plugins": hash_plugins(config.plugin),

@@ -119,11 +119,16 @@ def plan_run(
         windows=windows_of(config),
     )
     clock = Clock.of_run(
-        num_examples=len(texts.train),
+        num_examples=texts.num_train,
         batch_size=config.batch_size,
         epochs=config.epochs,
         max_steps=config.max_steps,
     )
+    if config.schedule_interval == "epoch" and not clock.has_epochs:
+        raise ValueError(
+            "Expected --schedule_interval step, since the length of an epoch is not known without reading all rows; "
+            "got epoch."
+        )
     optimizer_kind, schedule = choose_optimizer(config), create_schedule(config, clock)
     optimizer_kind.check_schedule(schedule)
     user_hooks = [*hooks, *(create(HOOKS, Choice.of(hook, "hook")) for hook in config.hook)]

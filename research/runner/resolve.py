@@ -21,6 +21,7 @@ from research.model.encoders import load_encoder_config
 from research.model.families import is_causal
 from research.records.trackers import check_trackers
 from research.runner.first_checks.check import check_times
+from research.runner.first_checks.streaming import check_streaming
 from research.runner.first_checks.windows import check_windows
 from research.settings.config import Choice, RunConfig
 from research.settings.options import complete_choice
@@ -51,6 +52,7 @@ def resolve(config: RunConfig) -> RunConfig:
     check_times(config)
     check_trackers(config.log_with)
     check_windows(config)
+    check_streaming(config)
     check_compiler(config)
     check_hooks_with_windows(config)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from research.data.batches.tokens import tokenize_splits
-from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import load_splits
 from research.learning.objectives import OBJECTIVES
 from research.model.encoders import load_tokenizer
@@ -110,4 +109,4 @@ def _hash_rows(config: RunConfig) -> str:
     tokenizer = load_tokenizer(config.encoder, config.pad_token)
     template = parse_template(config.template)
     splits = tokenize_splits(texts, tokenizer, template=template, allow_unknown=config.allow_unknown_tokens)
-    return hash_rows([rows for _, rows in splits.items()])
+    return splits.hash_rows()

@@ -11,6 +11,7 @@ from accelerate.utils import set_seed
 
 from research.data.batches.tokens import tokenize_splits
 from research.data.prepare.load import Splits, load_splits
+from research.data.streaming.train_stream import TrainStream
 from research.edits.planned_heads import find_planned_heads
 from research.edits.records import Parent
 from research.features.cache import Layers
@@ -20,6 +21,7 @@ from research.learning.optimizer import apply_schedule, create_optimizer
 from research.model.base_dtype import store_base_weights
 from research.model.build_model import build_model
 from research.model.encoder_check import EncoderCheck
+from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_tokenizer, shadowed_folder_warning
 from research.model.families import model_blocks
 from research.model.head_check import HeadCheck, PlannedHead
@@ -114,7 +116,9 @@ def set_up(
         directory=directory,
         accelerator=accelerator,
         task=task,
-        batches=Batches(texts, splits, plan.collator, accelerator.device),
+        batches=Batches(
+            texts, splits, plan.collator, accelerator.device, open_stream(config, plan, splits, model, accelerator)
+        ),
         tokenizer=plan.tokenizer,
         wrapping=create_wrapping(config, accelerator, model),
         optimizer=prepare_optimizer(accelerator, optimizer),
@@ -158,4 +162,30 @@ def _input_settings(config: RunConfig, texts: Splits, task: Task) -> InputSettin
         config.label_separator,
         tuple(config.cleaning),
         config.template,
+    )
+
+
+def open_stream(
+    config: RunConfig, plan: Plan, splits: Splits, model: EncoderWithHead, accelerator: Accelerator
+) -> TrainStream | None:
+    """Return the training rows if they are streamed; None if they are prepared.
+
+    Args:
+        config: the final settings.
+        plan: the run's plan.
+        splits: the splits.
+        model: the model, which must have an embedding for each token.
+        accelerator: accelerator of this process.
+    """
+    if splits.streamed is None:
+        return None
+    return TrainStream(
+        splits.streamed,
+        plan.tokenizer,
+        template=parse_template(config.template),
+        shuffle_buffer=config.shuffle_buffer,
+        process=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+        allow_unknown=config.allow_unknown_tokens,
+        num_embeddings=model.encoder.config.vocab_size,
     )

@@ -155,6 +155,23 @@ class DataSettings:
     ndjson, json, parquet, xlsx (`excel` extra) or fastText file (text files may be compressed: reviews.csv.gz), a
     folder with train/validation/test files or folders, a cloned data repository, a folder written by save_to_disk, or
     `hub:<dataset>[:config]`."""
+    streaming: bool = setting(
+        False,
+        effect=Effect.TRAINING,
+        stage=Stage.ROWS,
+        why_fixed_in_forks="the checkpoint's position in the data depends on it",
+    )
+    """Read the training rows from their parquet files during training, instead of preparing all of them before. For
+    data that are too large to prepare. The data need validation and test splits, which are prepared as usual."""
+    shuffle_buffer: int = setting(
+        20_000,
+        effect=Effect.TRAINING,
+        above=0,
+        unit="rows",
+        why_fixed_in_forks="the checkpoint's position in the data depends on it",
+    )
+    """With --streaming, number of rows that are in memory at once and shuffled together, rounded up to whole batches.
+    They come from many parts of the files."""
     task: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Kind of labels: single_label, multi_label, regression, or a task that a plugin registers. Guessed by default;
     the guess is reported."""

@@ -33,17 +33,29 @@ class Clock:
     """Examples trained on."""
     examples_per_epoch: int | None = None
     """Rows of the training split; None if every step counts as a full step."""
+    has_epochs: bool = True
+    """Whether the length of an epoch is known. If not, the whole run is one epoch."""
 
     @classmethod
-    def of_run(cls, *, num_examples: int, batch_size: int, epochs: float, max_steps: int | None) -> Clock:
+    def of_run(cls, *, num_examples: int | None, batch_size: int, epochs: float, max_steps: int | None) -> Clock:
         """Return the clock of a new run.
 
         Args:
-            num_examples: number of rows of the training split.
+            num_examples: number of rows of the training split; None if it is not known. The whole run is one epoch
+                then.
             batch_size: examples per step.
             epochs: passes over the split; rounded to whole steps, but at least one step.
             max_steps: number of steps; overrides epochs.
+        Raises:
+            ValueError: if neither the number of rows nor the number of steps is known.
         """
+        if num_examples is None:
+            if max_steps is None:
+                raise ValueError(
+                    "Expected --max_steps, since the number of training rows is not known without reading them (only "
+                    "parquet files contain it); found only --epochs. Set --max_steps."
+                )
+            return cls(max_steps, max_steps, batch_size, has_epochs=False)
         steps_per_epoch = math.ceil(num_examples / batch_size)
         total_steps = max_steps or max(1, round(epochs * steps_per_epoch))
         return cls(steps_per_epoch, total_steps, batch_size, examples_per_epoch=num_examples)
@@ -114,7 +126,16 @@ class Time:
     """st = steps, ep = epochs, % = percent of the run, ex = examples."""
 
     def to_steps(self, clock: Clock) -> int:
-        """Return the time in steps, rounded to the nearest step; half a step is rounded up."""
+        """Return the time in steps, rounded to the nearest step; half a step is rounded up.
+
+        Raises:
+            ValueError: if the time is in epochs, but their length is not known.
+        """
+        if self.unit == "ep" and not clock.has_epochs:
+            raise ValueError(
+                f"Expected a time in steps, percent or examples, since the length of an epoch is not known without "
+                f"reading all rows; got {self}."
+            )
         steps = {
             "st": self.value,
             "ep": self.value * clock.steps_per_epoch,

@@ -17,7 +17,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.batches.tokens import tokenize_splits
-from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits, load_splits
 from research.hooks.averaged_weights import averaging_hooks
 from research.inference.saved_model import SavedModel, load_model
@@ -119,7 +118,7 @@ def _check_rows(first: Ingredient, texts: Splits, saved: SavedModel, config: Run
         ValueError: if they have changed.
     """
     tokens = tokenize_splits(texts, saved.tokenizer, allow_unknown=config.allow_unknown_tokens)
-    if hash_rows([rows for _, rows in tokens.items()]) != first.rows_sha256:
+    if tokens.hash_rows() != first.rows_sha256:
         raise ValueError(
             f"The rows of {config.data} have changed since the run in {first.run}. Restore the data, or train again."
         )

@@ -267,7 +267,7 @@ def _merge_base(
         alternative = declaration_of(name).study_alternative
         if value and alternative is not None:
             raise ValueError(f"--{name} is not available in a study: {alternative}.")
-    if settings["cache_features"] is None:
+    if settings["cache_features"] is None and not settings["streaming"]:
         settings["cache_features"] = True  # many trials read the same hidden states
     return settings, invocation, explicit_names
 

@@ -15,7 +15,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.data.prepare.load import load_splits
+from research.data.prepare.load import Splits, load_splits
 from research.runner.experiment import execute_run
 from research.settings.config import RunConfig
 from research.settings.smoke import reduce_for_smoke
@@ -95,7 +95,9 @@ def estimate_time(
             encoder_settings = hidden_states_settings(config)
             if trains_head_only(config) and encoder_settings not in row_seconds:
                 row_seconds[encoder_settings] = _measure_encoder(config, num_processes)
-                encoder_seconds = row_seconds[encoder_settings] * sum(_num_rows(config).values())
+                encoder_seconds = row_seconds[encoder_settings] * sum(
+                    len(rows) for _, rows in _load_quietly(config).items()
+                )
                 total += encoder_seconds
                 lines.append(f"  running the encoder once: about {format_duration(encoder_seconds)}")
             trial_seconds, basis = _estimate_trial(config, num_processes)
@@ -121,9 +123,10 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
 
     If the trial trains only a head, its hidden states must already be cached, and computing them is not included.
     """
-    num_rows = _num_rows(config)
+    splits = _load_quietly(config)
+    num_rows = {split: len(rows) for split, rows in splits.items()}
     clock = Clock.of_run(
-        num_examples=num_rows["train"],
+        num_examples=splits.num_train,
         batch_size=config.batch_size,
         epochs=config.epochs,
         max_steps=config.max_steps,
@@ -146,9 +149,9 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 
 
-def _num_rows(config: RunConfig) -> dict[str, int]:
+def _load_quietly(config: RunConfig) -> Splits:
     with messages_muted():
-        return {split: len(rows) for split, rows in load_splits(config).items()}
+        return load_splits(config)
 
 
 def _probe(config: RunConfig, num_processes: int, *, cache_features: bool) -> Stopwatch:
@@ -165,7 +168,7 @@ def _probe(config: RunConfig, num_processes: int, *, cache_features: bool) -> St
         short = dataclasses.replace(
             config,
             output_dir=str(Path(folder) / "run"),
-            limit_train=min(num_rows, config.limit_train or num_rows),
+            limit_train=None if config.streaming else min(num_rows, config.limit_train or num_rows),
             limit_validation=config.batch_size,
             limit_test=config.batch_size,
             max_steps=NUM_STEPS,

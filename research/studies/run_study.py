@@ -15,7 +15,7 @@ from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import SPLIT_THAT_MAY_LACK_LABELS
 from research.runner.resolve import resolve
 from research.settings.comparison import compare_settings
-from research.settings.declarations import Effect
+from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.settings.forks import read_inherited_settings
 from research.settings.smoke import reduce_for_smoke
@@ -147,7 +147,7 @@ def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
     if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
         return
     checked = set()
-    row_settings = names_where(lambda declared: declared.effect is Effect.ROWS)
+    row_settings = names_where(lambda declared: declared.affects(Stage.ROWS))
     for trial in trials:
         config = trial.config()
         config = reduce_for_smoke(config) if config.smoke else config

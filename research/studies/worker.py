@@ -360,6 +360,7 @@ def trains_head_only(config: RunConfig) -> bool:
     return (
         "encoder" in config.freeze
         and config.cache_features is not False
+        and not config.streaming
         and not (config.timeline or config.hook or config.compile)
         and config.peft is None
     )

@@ -54,7 +54,7 @@ class Task(ABC):
     label_counts: tuple[int, ...] = ()
     """Number of training rows with each label; empty for regression."""
     num_train: int = 0
-    """Number of training rows."""
+    """Number of training rows. With --streaming, this, the counts and the statistics are those of `counted_split`."""
     score_mean: float = 0.0
     """Mean score of the training rows. The labels of a regression task are called scores."""
     score_std: float = 1.0
@@ -64,6 +64,9 @@ class Task(ABC):
     no output for them, so their rows count as wrong. Always empty for multi-label tasks and regression."""
     thresholds: tuple[float, ...] = ()
     """Probability above which each label is predicted (multi-label tasks); empty if it is 0.5 for every label."""
+    counted_split: str = "train"
+    """The split whose rows `label_counts`, `num_train`, `score_mean` and `score_std` describe: validation if the
+    training rows are streamed."""
 
     name: ClassVar[str]
     """Registered name; set by `register_task`."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from research.data.batches.batch import Batch
 from research.data.batches.collate import Collator
 from research.data.batches.order import MicroBatch
+from research.data.batches.train_rows import PreparedRows, TrainRows
 from research.data.batches.windows import WindowSample
-from research.data.prepare.arrow import hash_rows
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
 from research.system.events import report_hidden_states
@@ -33,6 +33,8 @@ class Batches:
     """Makes batches from rows; its `max_length` may change between steps."""
     device: torch.device
     """Device to which batches are moved."""
+    stream: TrainRows | None = None
+    """The training rows if they are streamed; None if they are prepared."""
     features: StoredFeatures | None = None
     """Stored hidden states of a frozen encoder; None if the encoder is run."""
     cache_disabled: bool = False
@@ -41,17 +43,26 @@ class Batches:
     """Returns freed memory to the system every few batches, so that the memory of a run on a CPU does not grow."""
 
     @functools.cached_property
-    def train_lengths(self) -> NDArray[np.int32]:
-        """Untruncated length of each training row, in tokens, [num_rows]."""
-        return self.lengths_of("train")
+    def train(self) -> TrainRows:
+        """The training rows."""
+        return PreparedRows(self.splits.train) if self.stream is None else self.stream
 
     @functools.cached_property
     def rows_sha256(self) -> str:
-        """Hash of the tokenized rows of all splits, in their order."""
-        return hash_rows([rows for _, rows in self.splits.items()])
+        """Hash of the tokenized rows of all splits, in their order; of the files of rows that are streamed."""
+        return self.splits.hash_rows()
 
     def lengths_of(self, split: str) -> NDArray[np.int32]:
-        """Return the untruncated length of each row of a split, in tokens, [num_rows]."""
+        """Return the untruncated length of each row of a split, in tokens, [num_rows].
+
+        Raises:
+            ValueError: if the rows are streamed.
+        """
+        if split == "train" and self.stream is not None:
+            raise ValueError(
+                "Expected prepared training rows to evaluate or measure them; with --streaming, they are read only "
+                "for the steps. Use the validation split, or omit --streaming."
+            )
         return np.asarray(getattr(self.splits, split).data.column("length"), dtype=np.int32)
 
     def collate(
@@ -68,7 +79,7 @@ class Batches:
         self.heap_trimmer.count_batch()
         # Evaluations use the greatest maximum length that the model was ever trained with, not the current one.
         max_length = None if split == "train" else model.config.max_input_length
-        rows = getattr(self.splits, split)[micro_batch.rows]
+        rows = self.train[micro_batch.rows] if split == "train" else getattr(self.splits, split)[micro_batch.rows]
         batch = self.collator(rows, micro_batch.weights, max_length=max_length, sample=sample)
         if self.features is not None:
             self.disable_cache_if(self.features.why_unusable(model))

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from research.data.batches.order import MicroBatch, RowIndices, global_batches, split_batch
+from research.data.batches.order import MicroBatch, RowIndices, split_batch
 from research.learning.optimizer import apply_schedule, learning_rates
 from research.system.user_code import ErrorsOccurring, record_when
 from research.training.api import StepMetrics
@@ -48,11 +48,13 @@ def train(run: TrainingRun) -> None:
 def train_epoch(run: TrainingRun) -> None:
     """Train from the clock's position in the epoch to the end of the epoch, or until the run is over."""
     clock, config = run.clock, run.config
-    batches = global_batches(run.batches.train_lengths, config.batch_size, config.seed, clock.epoch)
+    batches = run.batches.train.global_batches(
+        config.batch_size, config.seed, clock.epoch, start=clock.step_in_epoch, stop=clock.steps_per_epoch
+    )
     if clock.step_in_epoch == 0:
         run.hooks.call(run, "on_epoch_start")
         apply_pending_edits(run)
-    for rows in batches[clock.step_in_epoch :]:
+    for rows in batches:
         if run.is_over:
             return
         with ErrorsOccurring(f"in step {clock.step + 1}"):
@@ -150,7 +152,7 @@ def _must_skip_nonfinite(
     nonfinite_rows = np.concatenate([micro_batch.rows for micro_batch in micro_batches])[is_nonfinite]
     # If only the gradient is not finite, any row may be the cause.
     suspects = sorted(set(gather_object(nonfinite_rows.tolist()))) or sorted(rows.tolist())
-    ids = run.splits.train.data.column("id").take(suspects).to_pylist()
+    ids = run.batches.train.ids(suspects)
     rate = max(learning_rates(run.optimizer).values())
     raise NonFiniteError(
         f"Step {run.clock.step + 1}: the loss ({loss}) or the norm of the gradient ({gradient_norm}) is not finite, at "

@@ -6,6 +6,7 @@ on the number of processes, the micro-batch size, edits, or whether the run was 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,15 +41,54 @@ def global_batches(lengths: NDArray[np.int32], batch_size: int, seed: int, epoch
         epoch: number of the epoch, from 0.
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    num_full, num_rest = divmod(len(lengths), batch_size)
+    batches = _cut_into_batches(lengths, [batch_size] * num_full, generator)
+    return batches if num_rest else batches[:-1]
+
+
+def buffer_batches(
+    lengths: NDArray[np.int32], num_read: int, batch_size: int, seed: int, epoch: int, buffer: int
+) -> list[RowIndices]:
+    """Return the global batches of a buffer of streamed rows, each with rows of similar length.
+
+    Without bad rows, they are made like those of an epoch. Bad rows do not change the number of batches, which must be
+    known before the rows are read. Instead, the usable rows are divided evenly among the batches.
+
+    Args:
+        lengths: length of each usable row, [num_rows].
+        num_read: number of rows of the buffer, including bad rows.
+        batch_size: number of rows per batch.
+        seed: seed of the run.
+        epoch: number of the epoch, from 0.
+        buffer: number of the buffer in the epoch, from 0.
+    Raises:
+        ValueError: if there are too few usable rows for this number of batches.
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, epoch, buffer]))
+    num_rows, num_batches = len(lengths), -(-num_read // batch_size)  # rounded up
+    if num_rows < num_batches:
+        raise ValueError(
+            f"Expected at least one usable row per batch; only {num_rows:,} of {num_read:,} rows in a buffer are "
+            "usable. Remove the bad rows from the files."
+        )
+    sizes = [batch_size] * (num_read // batch_size)
+    if num_rows < num_read:
+        sizes = [num_rows // num_batches + (index < num_rows % num_batches) for index in range(num_batches)]
+    batches = _cut_into_batches(lengths, sizes, generator)
+    return batches if len(batches[-1]) else batches[:-1]
+
+
+def _cut_into_batches(lengths: NDArray[np.int32], sizes: list[int], generator: np.random.Generator) -> list[RowIndices]:
+    """Return shuffled batches of the given sizes with rows of similar length, and a last batch of all other rows."""
     order = generator.permutation(len(lengths))
-    num_full = len(order) - len(order) % batch_size
-    pool_size = batch_size * NUM_BATCHES_PER_POOL
-    pools = [order[start : min(start + pool_size, num_full)] for start in range(0, num_full, pool_size)]
+    ends = np.cumsum([0, *sizes])
+    ends_of_pools = [*ends[:-1:NUM_BATCHES_PER_POOL], ends[-1]]
+    pools = [order[start:end] for start, end in itertools.pairwise(ends_of_pools)]
     # NumPy needs at least one array, so the empty order[:0] is for an epoch with no full batch and thus no pool.
     full = np.concatenate([order[:0], *(pool[np.argsort(lengths[pool], kind="stable")] for pool in pools)])
-    batches = [full[start : start + batch_size] for start in range(0, len(full), batch_size)]
+    batches = [full[start:end] for start, end in itertools.pairwise(ends)]
     batches = [batches[index] for index in generator.permutation(len(batches))]
-    return [*batches, order[num_full:]] if num_full < len(order) else batches
+    return [*batches, order[ends[-1] :]]
 
 
 def split_batch(batch: RowIndices, process: int, num_processes: int, micro_batch_size: int) -> list[MicroBatch]:

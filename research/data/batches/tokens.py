@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ from research.system.waiting import WaitingMessage
 TOKENS_FORMAT = 2
 """Version of the tokenized rows. Increase it by one whenever the same rows and tokenizer result in different columns,
 ids or lengths. Cached rows of other versions are not used."""
-_IDS_TYPE = pa.list_(pa.int32())
+IDS_TYPE = pa.list_(pa.int32())
+"""Type of a column of token ids."""
+TOKEN_COLUMNS = ("input_ids", "pair_ids")
+"""Columns with the token ids of the text, and of the second text of a pair."""
 _MIN_ROWS_PER_PROCESS = 1000
 """Minimum number of rows per process for a slow tokenizer, which is written in Python and runs in several processes."""
 _MAX_UNKNOWN_SHARE = 1 / 3
@@ -69,12 +72,14 @@ def tokenize_splits(
         entry, facts = cache.fetch(
             directory, "tokens", key, lambda target: _write_tokens(splits, tokenizer, template, target)
         )
-    for name, num_unknown_rows in facts["num_unknown"].items():
-        _check_unknown(num_unknown_rows, len(getattr(splits, name)), name, allowed=allow_unknown)
+    for name, data in splits.items():
+        warning = describe_unknown_rows(facts["num_unknown"][name], len(data), name, allowed=allow_unknown)
+        if warning is not None:
+            logger.warning(warning)
     if num_embeddings is not None:
         check_token_ids([facts["largest_id"]], tokenizer, num_embeddings)
-    train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
-    return dataclasses.replace(splits, train=train, validation=validation, test=test)
+    tokenized = {name: open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name, _ in splits.items()}
+    return dataclasses.replace(splits, **tokenized)
 
 
 def check_token_ids(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, num_embeddings: int) -> None:
@@ -112,7 +117,7 @@ def _write_tokens(
     Returns:
         How many rows of each split have no known token (`num_unknown`), and the largest token id (`largest_id`).
     """
-    pair = "text_pair" in splits.train.column_names
+    pair = splits.has_pairs
     num_special = len(find_special_tokens(tokenizer, pair=pair, template=template))
     spaces = spaces_before_texts(template)
     columns = dict(zip(["text", "text_pair"] if pair else ["text"], spaces, strict=False))
@@ -122,8 +127,8 @@ def _write_tokens(
         schema = pa.schema(
             [
                 ("id", pa.int64()),
-                ("input_ids", _IDS_TYPE),
-                *([("pair_ids", _IDS_TYPE)] if pair else []),
+                ("input_ids", IDS_TYPE),
+                *([("pair_ids", IDS_TYPE)] if pair else []),
                 ("length", pa.int32()),
                 ("label", data.features.arrow_schema.field("label").type),
             ]
@@ -134,28 +139,41 @@ def _write_tokens(
                 lengths = num_special + sum(np.diff(column.offsets.to_numpy()) for column in ids)
                 arrays = [rows.column("id"), *ids, pa.array(lengths, pa.int32()), rows.column("label")]
                 writer.append_batch(pa.record_batch(arrays, schema=schema))
-                largest_id = max(largest_id, *(int(column.flatten().to_numpy().max(initial=-1)) for column in ids))
-                num_unknown_rows[name] += int(
-                    np.logical_and.reduce([_all_unknown(column, tokenizer) for column in ids]).sum()
-                )
+                largest_id = max(largest_id, find_largest_id(ids))
+                num_unknown_rows[name] += count_unknown_rows(ids, tokenizer)
     return {"num_unknown": num_unknown_rows, "largest_id": largest_id}
 
 
-def _check_unknown(num_unknown_rows: int, num_rows: int, split: str, *, allowed: bool) -> None:
-    """Log a warning about rows without a known token, or refuse too many of them unless they are allowed.
+def find_largest_id(columns: Iterable[pa.ListArray]) -> int:
+    """Return the largest token id of rows; -1 if they have no tokens."""
+    return max(int(column.flatten().to_numpy().max(initial=-1)) for column in columns)
+
+
+def count_unknown_rows(columns: Sequence[pa.ListArray], tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the number of rows without a token that the tokenizer knows.
+
+    Args:
+        columns: token ids of the rows, for each text column.
+        tokenizer: the tokenizer.
+    """
+    return int(np.logical_and.reduce([_all_unknown(column, tokenizer) for column in columns]).sum())
+
+
+def describe_unknown_rows(num_unknown_rows: int, num_rows: int, split: str, *, allowed: bool) -> str | None:
+    """Return a warning about rows without a known token; None if there are none.
 
     Raises:
         ValueError: if there are too many of these rows and they are not allowed.
     """
     if not num_unknown_rows:
-        return
+        return None
     message = f"{num_unknown_rows:,} of {num_rows:,} {split} rows have no token that the tokenizer knows"
     if num_unknown_rows > num_rows * _MAX_UNKNOWN_SHARE and not allowed:
         raise ValueError(
             f"{message}. Check that --text_column is the right column and that the encoder supports the language of "
             "the texts, or set --allow_unknown_tokens true to train anyway."
         )
-    logger.warning(f"{message}.")
+    return f"{message}."
 
 
 def _tokenize_batches(
@@ -178,7 +196,7 @@ def _tokenize_batches(
     if tokenizer.is_fast:  # a fast tokenizer uses all cores by itself
         for rows in read_dataset(data):
             ids = tokenize({column: rows.column(column).to_pylist() for column in columns})
-            yield rows, [pa.array(ids[f"{column}_ids"], _IDS_TYPE) for column in columns]
+            yield rows, [pa.array(ids[f"{column}_ids"], IDS_TYPE) for column in columns]
         return
     scratch.mkdir()
     num_processes = max(min(os.cpu_count() or 1, len(data) // _MIN_ROWS_PER_PROCESS), 1)
@@ -192,7 +210,7 @@ def _tokenize_batches(
         desc="Tokenizing",
     )
     for rows in read_dataset(mapped):
-        yield rows, [rows.column(f"{column}_ids").cast(_IDS_TYPE) for column in columns]
+        yield rows, [rows.column(f"{column}_ids").cast(IDS_TYPE) for column in columns]
 
 
 def tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str], spaces: str) -> list[list[int]]:

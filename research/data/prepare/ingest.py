@@ -120,7 +120,7 @@ def ingest(
                 last_row = max(last_row, row)
                 try:
                     texts = [read_text(value, clean) for value in values[:num_texts]]
-                    label = _read_label_columns(values[num_texts:], forms, label_separator, typed=table.typed)
+                    label = read_label_columns(values[num_texts:], forms, label_separator, typed=table.typed)
                     if label is None and not keep_unlabelled:
                         raise MissingLabelError
                     content = "\0".join(texts).encode()
@@ -137,7 +137,7 @@ def ingest(
     return IngestedRows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
 
 
-def _read_label_columns(
+def read_label_columns(
     values: Sequence[Any], forms: LabelForms, separator: str | None, *, typed: bool
 ) -> list[str] | None:
     """Return the values of the label columns as strings; None if the label is missing."""

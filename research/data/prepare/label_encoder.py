@@ -39,6 +39,13 @@ class LabelEncoder(ABC):
         self.notes = notes
         self.unseen_names: tuple[str, ...] = ()
         """Label names that occur only in validation or test rows. Their codes follow those of `label_names`."""
+        self._source_of_labels = "training rows (see --unseen_labels)"
+        """The rows in which labels must occur, for messages."""
+
+    @property
+    @abstractmethod
+    def form(self) -> str:
+        """How labels are written in the files: one of the forms in `label_lists`."""
 
     @property
     def label_type(self) -> pa.DataType:
@@ -84,16 +91,42 @@ class LabelEncoder(ABC):
         for batch in rows.batches():
             stop = start + batch.num_rows
             labels = batch.column("label")
-            unusable = labels.is_null().to_numpy(zero_copy_only=False).copy()
-            present = np.flatnonzero(~unusable)
-            values[start:stop][present], unusable[present] = self._read_values(labels.drop_null())
+            values[start:stop], unusable = self._read_present_values(labels)
             for index in np.flatnonzero(unusable):
-                label = labels[int(index)].as_py()
-                reason = MISSING if label is None else self._explain_unreadable(label)
-                rows.report(unseen if reason is None else bad, batch, int(index), reason or self._explain_unseen(label))
+                reason, is_unseen = self._explain_unusable(labels[int(index)].as_py())
+                rows.report(unseen if is_unseen else bad, batch, int(index), reason)
             usable[start:stop] = ~unusable
             start = stop
         return usable, self._assign_strata(values, usable)
+
+    def find_unusable(self, labels: pa.ListArray) -> dict[int, str]:
+        """Return the index of each row whose label is unusable, with the reason."""
+        _, unusable = self._read_present_values(labels)
+        return {int(index): self._explain_unusable(labels[int(index)].as_py())[0] for index in np.flatnonzero(unusable)}
+
+    def _read_present_values(self, labels: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return values as `_read_values` does. Rows without a label are unusable, and have the value 0."""
+        values: NDArray[Any] = np.zeros(len(labels), dtype=self._value_type)
+        unusable = labels.is_null().to_numpy(zero_copy_only=False).copy()
+        present = np.flatnonzero(~unusable)
+        values[present], unusable[present] = self._read_values(labels.drop_null())
+        return values, unusable
+
+    def _explain_unusable(self, label: list[str] | None) -> tuple[str, bool]:
+        """Return why a label is unusable, and whether the reason is that it occurs only in validation or test rows."""
+        reason = MISSING if label is None else self._explain_unreadable(label)
+        if reason is not None:
+            return reason, False
+        assert label is not None
+        return self._explain_unseen(label), True
+
+    def accept_declared_labels(self, source: str) -> None:
+        """Accept every label that has a label code, even if none of the rows from which labels were learned has it.
+
+        Args:
+            source: the rows from which labels were learned, for messages.
+        """
+        self._source_of_labels = source
 
     _value_type: type[np.float64] | type[np.int32]
     """Type of the values that `_read_values` returns."""
@@ -117,7 +150,7 @@ class LabelEncoder(ABC):
 
     @abstractmethod
     def _explain_unseen(self, label: list[str]) -> str:
-        """Return a message saying that a readable label is unusable because it does not occur in the training rows."""
+        """Return a message saying that a readable label is unusable because it is none of the learned labels."""
 
     @abstractmethod
     def encode_labels(self, labels: pa.ListArray) -> pa.Array:
@@ -128,13 +161,13 @@ class LabelEncoder(ABC):
         """Return a new tally for labels that this encoder has encoded."""
 
     @abstractmethod
-    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
+    def may_be_real_labels(self, marks: Set[str], learning_rows: IngestedRows) -> bool:
         """Return whether at least one mark for missing labels may be a real label of this data set.
 
-        This is the case if the mark is also a label in the training rows, or, in regression, a number in the range of
-        the training rows' scores.
+        This is the case if the mark is also a label in the rows from which labels were learned, or, in regression, a
+        number in the range of these rows' scores.
 
         Args:
             marks: marks for missing labels in a split, such as NA or -1.
-            train: training rows.
+            learning_rows: the rows from which labels were learned.
         """

@@ -15,6 +15,8 @@ from research.data.prepare.labels import LabelCodes
 from research.data.prepare.splits import Integers
 from research.tasks.label_forms import ZEROS_AND_ONES
 
+NAMES, DECLARED_NAMES, INDICATORS, NUMBERS = "names", "declared names", "indicators", "numbers"
+"""Forms of labels: names in the rows, names that the files declare, a 0 or 1 for each label, and numbers."""
 _LISTED_TWICE = (
     "a label is listed twice (lists hold the labels that apply; they are read as a 0 or 1 for each label only if "
     "nearly all lists in the column consist of zeros and ones)"
@@ -38,6 +40,8 @@ class LabelReader(ABC):
 
     names: tuple[str, ...]
     """Label names in the order of their codes."""
+    form: str
+    """How labels are written in the files."""
 
     @abstractmethod
     def read(self, labels: pa.ListArray) -> RowLabels:
@@ -58,6 +62,7 @@ class NameReader(LabelReader):
     def __init__(self, codes: LabelCodes) -> None:
         self.codes = codes
         self.names = codes.names
+        self.form = DECLARED_NAMES if codes.num_declared else NAMES
 
     def read(self, labels: pa.ListArray) -> RowLabels:
         codes = self.codes.encode(labels.flatten())
@@ -94,6 +99,7 @@ class IndicatorReader(LabelReader):
         names: label name for each position of the list.
     """
 
+    form = INDICATORS
     _VALID_VALUES = pa.array(sorted(ZEROS_AND_ONES), pa.string())
     _ONES = pa.array(sorted(text for text, applies in ZEROS_AND_ONES.items() if applies), pa.string())
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from research.data.prepare.splits import Integers
-from research.data.sources.split_names import SPLIT_NAMES, TRAIN
+from research.data.sources.split_names import SPLIT_NAMES
 
 
 class LabelTally(ABC):
@@ -23,11 +23,11 @@ class LabelTally(ABC):
         """Count the encoded labels of some rows of a split."""
 
     @abstractmethod
-    def facts(self, num_train: int) -> dict[str, Any]:
-        """Return num_unseen (by split) and label_counts, score_mean and score_std (of training rows), for a JSON file.
+    def facts(self, split: str) -> dict[str, Any]:
+        """Return num_unseen (by split) and label_counts, score_mean and score_std (of one split), for a JSON file.
 
         Args:
-            num_train: number of training rows.
+            split: the split whose labels are described.
         """
 
     def find_present_labels(self, splits: Collection[str]) -> dict[str, NDArray[np.bool_]]:
@@ -40,18 +40,19 @@ class LabelTally(ABC):
 
 
 class ScoreTally(LabelTally):
-    """Computes the mean and standard deviation of the scores in the training rows."""
+    """Computes the mean and standard deviation of scores."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros(2)  # the sum of the scores, and the sum of their squares
+        # For each split, the sum of the scores, the sum of their squares, and their number.
+        self._sums = {name: np.zeros(3) for name in SPLIT_NAMES}
 
     def add(self, split: str, labels: pa.Array) -> None:
-        if split == SPLIT_NAMES[TRAIN]:
-            scores = labels.to_numpy()
-            self._sums += scores.sum(), np.square(scores).sum()
+        scores = labels.to_numpy(zero_copy_only=False)
+        self._sums[split] += scores.sum(), np.square(scores).sum(), len(scores)
 
-    def facts(self, num_train: int) -> dict[str, Any]:
-        mean, mean_square = (self._sums / num_train).tolist()
+    def facts(self, split: str) -> dict[str, Any]:
+        *sums, num_rows = self._sums[split]
+        mean, mean_square = (np.array(sums) / num_rows).tolist()
         return {
             "num_unseen": dict.fromkeys(SPLIT_NAMES, 0),
             "label_counts": [],
@@ -83,10 +84,10 @@ class LabelCodeTally(LabelTally):
         self._counts[split] += np.bincount(self._codes_of(labels), minlength=num_labels)[:num_labels]
         self._num_unseen[split] += self._count_unseen(labels)
 
-    def facts(self, num_train: int) -> dict[str, Any]:
+    def facts(self, split: str) -> dict[str, Any]:
         return {
             "num_unseen": self._num_unseen,
-            "label_counts": self._counts[SPLIT_NAMES[TRAIN]].tolist(),
+            "label_counts": self._counts[split].tolist(),
             "score_mean": 0.0,
             "score_std": 1.0,
         }

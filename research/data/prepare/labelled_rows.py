@@ -171,6 +171,7 @@ class _ModelLabelReader(LabelReader):
 
     def __init__(self, reader: LabelReader, meanings: Sequence[str], label_names: Sequence[str]) -> None:
         self.names = tuple(label_names)
+        self.form = reader.form
         self._reader = reader
         self._codes = np.array([label_names.index(name) for name in meanings], dtype=np.int64)
 

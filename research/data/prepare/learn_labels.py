@@ -56,7 +56,7 @@ def learn_labels(train: IngestedRows, columns: Columns, task_class: type[Task] |
         notes += warn_of_other_interpretations(task_class, train.forms, by_name, column)
     if declared is None:
         notes += warn_of_spellings(codes.find_spellings(rows_per_label), codes.names, column)
-    return _create_name_encoder(task_class, column, reader, counts, notes)
+    return create_name_encoder(task_class, column, reader, counts, notes)
 
 
 def _learn_indicators(train: IngestedRows, columns: Columns, task_class: type[Task] | None) -> LabelEncoder:
@@ -90,10 +90,10 @@ def _learn_indicators(train: IngestedRows, columns: Columns, task_class: type[Ta
         f"{source} '{columns.joined_label_columns}' hold a 0 or 1 for each of {num_labels} labels ({form}), read as "
         f"{task_class.name}{naming}."
     )
-    return _create_name_encoder(task_class, columns.joined_label_columns, reader, counts, [note])
+    return create_name_encoder(task_class, columns.joined_label_columns, reader, counts, [note])
 
 
-def _create_name_encoder(
+def create_name_encoder(
     task_class: type[Task], column: str, reader: LabelReader, counts: Integers, notes: Sequence[str]
 ) -> NameEncoder:
     """Return a label encoder for one or several label names per row, as the task requires."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.prepare import cache, cleaning
+from research.data.prepare.arrow import hash_rows
 from research.data.prepare.prepare import ROWS_FORMAT, prepare
+from research.data.prepare.streamed import StreamedRows, open_streamed_rows
 from research.data.sources.bad_rows import SkippedRows
+from research.data.sources.base import Source
 from research.data.sources.encodings import check_encoding
 from research.data.sources.find import find_source
 from research.data.sources.reading import convert_read_errors, describe_briefly, make_errors_printable
@@ -37,7 +43,7 @@ class Splits:
     """
 
     train: Dataset
-    """Rows for training."""
+    """Rows for training. With --streaming, `StreamedRows`: a description of their files, which has no rows."""
     validation: Dataset
     """Rows for model selection."""
     test: Dataset
@@ -60,6 +66,16 @@ class Splits:
     """Columns of the files that the label was read from."""
 
     @property
+    def streamed(self) -> StreamedRows | None:
+        """The training rows if they are read during training (--streaming); None if they are prepared."""
+        return self.train if isinstance(self.train, StreamedRows) else None
+
+    @property
+    def num_train(self) -> int | None:
+        """Number of training rows; None if they are streamed and their number is not known."""
+        return len(self.train) if self.streamed is None else self.streamed.num_rows
+
+    @property
     def has_pairs(self) -> bool:
         """Whether rows are pairs of texts."""
         # pair_ids is the column of a tokenized split.
@@ -70,9 +86,17 @@ class Splits:
         return place_of_row(self.files[split], row_id)
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
-        """Yield the name and the rows of each split."""
+        """Yield the name and the rows of each prepared split: all splits, but not streamed training rows."""
         for name in SPLIT_NAMES:
-            yield name, getattr(self, name)
+            if name != "train" or self.streamed is None:
+                yield name, getattr(self, name)
+
+    def hash_rows(self) -> str:
+        """Return a hash of tokenized splits. It changes if the rows change, and with the files of streamed rows."""
+        sha256 = hash_rows([rows for _, rows in self.items()])
+        if self.streamed is None:
+            return sha256
+        return hashlib.sha256(f"{sha256} {self.streamed.identity}".encode()).hexdigest()
 
 
 def place_of_row(files: Sequence[tuple[str, int]], row_id: int) -> str:
@@ -106,7 +130,8 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
     if settings.encoding is not None:
         check_encoding(settings.encoding)
     with convert_read_errors(settings.data), WaitingMessage(f"Inspecting {settings.data}"):
-        source = find_source(settings.data, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+        text_format = TextFormat(settings.encoding, settings.quoting, tuple(settings.columns))
+        source = find_source(settings.data, text_format, streaming=settings.streaming)
     for message in source.notes:
         _log_message(message)
     directory = cache.find_cache_dir(cache_dir)
@@ -125,15 +150,21 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target))
     for message in facts["log"]:
         _log_message(message)
+    counted_split = "validation" if settings.streaming else "train"
     task = TASKS[facts["task"]](
         label_names=tuple(facts["label_names"]),
         label_counts=tuple(facts["label_counts"]),
-        num_train=facts["num_rows"]["train"],
+        num_train=facts["num_rows"][counted_split],
         score_mean=facts["score_mean"],
         score_std=facts["score_std"],
         unseen_labels=tuple(facts["unseen_labels"]),
+        counted_split=counted_split,
     )
     train, validation, test = (open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name in SPLIT_NAMES)
+    files = {split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()}
+    if settings.streaming:
+        train = _open_streamed(source, settings, facts, type(task))
+        files["train"] = train.files
     return Splits(
         train=train,
         validation=validation,
@@ -141,12 +172,25 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         task=task,
         skipped_rows=tuple(SkippedRows(*item) for item in facts["skipped_rows"]),
         num_unseen=facts["num_unseen"],
-        files={split: [(name, first_id) for name, first_id in entries] for split, entries in facts["files"].items()},
+        files=files,
         cache_dir=directory,
         unlabelled=tuple(facts["unlabelled"]),
         text_columns=tuple(facts["text_columns"]),
         label_columns=tuple(facts["label_columns"]),
     )
+
+
+def _open_streamed(
+    source: Source, settings: DataSettings, facts: Mapping[str, Any], task_class: type[Task]
+) -> StreamedRows:
+    """Return the training rows, which are read during training, and log messages about them."""
+    with WaitingMessage(f"Reading the footers of {source.name}"), tempfile.TemporaryDirectory() as scratch:
+        with convert_read_errors(source.name):
+            tables = source.open(Path(scratch))["train"]
+        rows = open_streamed_rows(source.name, tables, source.identity, settings, facts, task_class)
+    for message in dict.fromkeys(note for table in tables for note in table.notes()):
+        _log_message(message)
+    return rows
 
 
 def open_dataset(path: Path, fingerprint: str) -> Dataset:

@@ -41,6 +41,10 @@ class NameEncoder(LabelEncoder):
         self._counts = counts
         self._keeps_unseen = False
 
+    @property
+    def form(self) -> str:
+        return self._reader.form
+
     def _describe_labels(self) -> str:
         names = self.label_names
         shown = ", ".join(names[:MAX_NAMES_SHOWN]) + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
@@ -58,6 +62,10 @@ class NameEncoder(LabelEncoder):
         self.unseen_names = tuple(sorted(unseen))
         self._reader = NameReader(self._reader.codes.with_names(self.unseen_names))
         self._counts = np.append(self._counts, np.zeros(len(self.unseen_names), dtype=np.int64))
+
+    def accept_declared_labels(self, source: str) -> None:
+        super().accept_declared_labels(source)
+        self._counts = np.maximum(self._counts, 1)
 
     @abstractmethod
     def _check_unseen(self, names: Sequence[str]) -> None:
@@ -119,7 +127,7 @@ class NameEncoder(LabelEncoder):
             names = [name for name, is_unknown in zip(label, unknown, strict=True) if is_unknown]
         else:
             names = [self._reader.names[code] for code in row_labels.codes[unknown]]
-        return f"the label {', '.join(map(repr, names))} does not occur in the training rows (see --unseen_labels)"
+        return f"the label {', '.join(map(repr, names))} does not occur in the {self._source_of_labels}"
 
     def create_tally(self) -> LabelCodeTally:
         return LabelCodeTally(len(self.label_names), self._codes_of, self._count_unseen)
@@ -136,7 +144,7 @@ class NameEncoder(LabelEncoder):
         """
         return 0
 
-    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
+    def may_be_real_labels(self, marks: Set[str], learning_rows: IngestedRows) -> bool:
         if not isinstance(self._reader, NameReader):
             return False
         return bool((self._reader.codes.encode(pa.array(sorted(marks))) >= 0).any())

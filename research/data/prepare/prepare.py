@@ -21,6 +21,7 @@ from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_tally import LabelTally
 from research.data.prepare.learn_labels import learn_labels
 from research.data.prepare.splits import Hashes, Strata, carve, sample
+from research.data.prepare.streamed import SOURCE_OF_STREAMED_LABELS, LabelForm, check_splits_exist
 from research.data.prepare.unlabelled import SPLIT_THAT_MAY_LACK_LABELS, explain_unlabelled, lacks_label_columns
 from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.sources.base import Source
@@ -41,6 +42,8 @@ _NO_SPLIT = -1
 
 def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target: Path) -> dict[str, Any]:
     """Prepare a data set, and write train.arrow, validation.arrow and test.arrow into `target`.
+
+    With --streaming, training rows are not read, and labels are learned from the validation rows. train.arrow is empty.
 
     Args:
         source: the data set.
@@ -63,14 +66,18 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
     columns, rows, notes = _read_splits(source, settings, clean, bad, scratch)
     log += notes
     num_read = sum(split_rows.num_read for split_rows in rows.values())
+    learned_from = "validation" if settings.streaming else "train"
+    learning_rows = rows[learned_from]
     try:
-        _check_not_empty(source, len(rows["train"]), "train")
-        encoder = learn_labels(rows["train"], columns, None if settings.task is None else TASKS[settings.task])
+        _check_not_empty(source, len(learning_rows), learned_from)
+        encoder = learn_labels(learning_rows, columns, None if settings.task is None else TASKS[settings.task])
     except ValueError:
         # An error about bad rows, if there are any, explains more than the error that results from them.
         bad.raise_or_summarize(num_read)
         raise
-    unlabelled = _find_unlabelled(rows, encoder)
+    if settings.streaming:
+        encoder.accept_declared_labels(SOURCE_OF_STREAMED_LABELS)
+    unlabelled = _find_unlabelled(rows, learning_rows, encoder)
     if policy == "count_as_wrong":
         evaluated = [split_rows for name, split_rows in rows.items() if name not in ("train", *unlabelled)]
         encoder.admit_unseen_labels(evaluated)
@@ -91,16 +98,21 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         rows, final_splits, encoder, tuple(unlabelled), pair=columns.text_pair is not None, target=target
     )
     log += [encoder.describe(guessed=settings.task is None), *encoder.notes, *notes]
-    label_facts = tally.facts(num_rows["train"])
-    log += _describe_unseen(label_facts["num_unseen"], num_rows, encoder.unseen_names)
-    labelled = [name for name in SPLIT_NAMES if name not in unlabelled]
+    label_facts = tally.facts(learned_from)
+    written = [name for name in SPLIT_NAMES if name != "train" or not settings.streaming]
+    num_unseen = {name: label_facts["num_unseen"][name] for name in written}
+    log += _describe_unseen(num_unseen, num_rows, encoder.unseen_names)
+    labelled = [name for name in written if name not in unlabelled]
     log += _describe_missing_labels(tally.find_present_labels(labelled), encoder.label_names)
     log += [
         f"Warning: The {num_rows[name]:,} {name} rows have no labels ({reason}): they are predicted, but no metrics "
         "are computed on them."
         for name, reason in unlabelled.items()
     ]
-    log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in SPLIT_NAMES) + " rows.")
+    log.append(f"{source.name}: " + ", ".join(f"{name} {num_rows[name]:,}" for name in written) + " rows.")
+    if settings.streaming:
+        form = LabelForm(encoder.form, in_lists=learning_rows.forms.has_lists)
+        label_facts["label_form"] = dataclasses.asdict(form)
     return {
         "task": encoder.task_class.name,
         "text_columns": columns.text_columns,
@@ -110,7 +122,7 @@ def prepare(source: Source, settings: DataSettings, clean: CleaningStep, target:
         "unseen_labels": list(encoder.unseen_names),
         "unlabelled": list(unlabelled),
         "num_rows": num_rows,
-        "files": _list_files(rows),
+        "files": _list_files(rows, learned_from),
         "skipped_rows": [dataclasses.astuple(item) for item in _count_skipped_rows(rows, collectors)],
         "log": log,
     }
@@ -126,10 +138,12 @@ def _read_splits(
     with convert_read_errors(first.name):
         columns, notes = choose_columns(first, settings)
     notes += describe_unused_format(source, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
+    if settings.streaming:
+        check_splits_exist(source.name, tables)
     rows: dict[str, IngestedRows] = {}
     num_tables = 0
     for name in SPLIT_NAMES:
-        if name in tables:
+        if name in tables and not (settings.streaming and name == "train"):
             may_be_unlabelled = name == SPLIT_THAT_MAY_LACK_LABELS
             split_columns = columns
             if may_be_unlabelled and lacks_label_columns(tables[name], columns, tables["train"][0]):
@@ -154,10 +168,18 @@ def _read_splits(
     return columns, rows, notes
 
 
-def _find_unlabelled(rows: dict[str, IngestedRows], encoder: LabelEncoder) -> dict[str, str]:
-    """Return the splits without labels, each with the reason why it counts as unlabelled."""
+def _find_unlabelled(
+    rows: dict[str, IngestedRows], learning_rows: IngestedRows, encoder: LabelEncoder
+) -> dict[str, str]:
+    """Return the splits without labels, each with the reason why it counts as unlabelled.
+
+    Args:
+        rows: rows of each split in the data set.
+        learning_rows: the rows from which the labels were learned.
+        encoder: label encoder.
+    """
     split_rows = rows.get(SPLIT_THAT_MAY_LACK_LABELS)
-    reason = None if split_rows is None else explain_unlabelled(split_rows, rows["train"], encoder)
+    reason = None if split_rows is None else explain_unlabelled(split_rows, learning_rows, encoder)
     return {} if reason is None else {SPLIT_THAT_MAY_LACK_LABELS: reason}
 
 
@@ -166,11 +188,11 @@ def _accept_all(rows: IngestedRows) -> tuple[NDArray[np.bool_], Strata]:
     return np.ones(len(rows), dtype=np.bool_), np.zeros(len(rows), dtype=np.int32)
 
 
-def _list_files(rows: dict[str, IngestedRows]) -> dict[str, list[tuple[str, int]]]:
-    """Return the files of each split, each with the id of its first row. Carved splits have the files of train."""
+def _list_files(rows: dict[str, IngestedRows], default: str) -> dict[str, list[tuple[str, int]]]:
+    """Return the files of each split, each with the id of its first row. Missing splits have those of `default`."""
     files = {}
     for split in SPLIT_NAMES:
-        split_rows = rows.get(split, rows["train"])
+        split_rows = rows.get(split, rows[default])
         names = (table.name for table in split_rows.tables)
         files[split] = list(zip(names, split_rows.first_ids, strict=True))
     return files
@@ -252,9 +274,11 @@ def _apply_limits(
     notes = []
     for split, name in enumerate(SPLIT_NAMES):
         limit = getattr(settings, f"limit_{name}")
+        if limit is None:
+            continue
         source_split = name if name in final_splits else "train"
         members = np.flatnonzero(final_splits[source_split] == split)
-        if limit is None or limit >= len(members):
+        if limit >= len(members):
             continue
         chosen = members[sample(strata[source_split][members], limit, settings.split_seed)]
         final_splits[source_split][members] = _NO_SPLIT

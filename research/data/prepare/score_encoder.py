@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from research.data.prepare.ingest import IngestedRows
 from research.data.prepare.label_encoder import LabelEncoder
-from research.data.prepare.label_lists import count_values_per_list
+from research.data.prepare.label_lists import NUMBERS, count_values_per_list
 from research.data.prepare.label_tally import ScoreTally
 from research.data.prepare.labels import parse_scores
 from research.data.prepare.splits import Strata, bin_scores
@@ -31,6 +31,10 @@ class ScoreEncoder(LabelEncoder):
     def __init__(self, task_class: type[Task], column: str, notes: Sequence[str] = ()) -> None:
         super().__init__(task_class, column, notes)
         self.label_names = (column,)
+
+    @property
+    def form(self) -> str:
+        return NUMBERS
 
     def _describe_labels(self) -> str:
         return f"scores '{self.column}'"
@@ -62,8 +66,8 @@ class ScoreEncoder(LabelEncoder):
     def create_tally(self) -> ScoreTally:
         return ScoreTally()
 
-    def may_be_real_labels(self, marks: Set[str], train: IngestedRows) -> bool:
+    def may_be_real_labels(self, marks: Set[str], learning_rows: IngestedRows) -> bool:
         if not any(mark.startswith(MINUS_ONE) for mark in marks):  # -1 or -1.0
             return False
-        scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in train.batches()])
+        scores = np.concatenate([parse_scores(batch.column("label").flatten()) for batch in learning_rows.batches()])
         return bool(np.nanmin(scores) <= float(MINUS_ONE) <= np.nanmax(scores))

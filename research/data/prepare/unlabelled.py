@@ -53,13 +53,13 @@ def _resembles_label(column: str, columns: Columns) -> bool:
     return name in LABEL_NAMES or bool(difflib.get_close_matches(name, [label.lower() for label in columns.label]))
 
 
-def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEncoder) -> str | None:
+def explain_unlabelled(rows: IngestedRows, learning_rows: IngestedRows, encoder: LabelEncoder) -> str | None:
     """Return the reason why a split counts as unlabelled; None if it has labels.
 
     Args:
         rows: rows of the split.
-        train: training rows.
-        encoder: label encoder learned from the training rows.
+        learning_rows: the rows from which the labels were learned.
+        encoder: label encoder.
     """
     marks: set[str] = set()
     for batch in rows.batches():
@@ -70,6 +70,6 @@ def explain_unlabelled(rows: IngestedRows, train: IngestedRows, encoder: LabelEn
         if not all(_MARK.fullmatch(value.strip()) for value in values):
             return None
         marks |= {value.strip() for value in values}
-    if not len(rows) or (marks and encoder.may_be_real_labels(marks, train)):
+    if not len(rows) or (marks and encoder.may_be_real_labels(marks, learning_rows)):
         return None
     return f"all labels are {' or '.join(sorted(marks))}" if marks else "no row has a label"

@@ -6,15 +6,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features
 
 from research.data.sources.bad_rows import INVALID_UTF8
 from research.data.sources.base import FileSource, register_data
 from research.data.sources.declared_names import MetadataError, read_declared_names
+from research.data.sources.footers import Footer, hash_footer
 from research.data.sources.reading import describe_briefly
 from research.data.sources.tables import Report, Table, check_columns, check_file
 from research.data.sources.text_format import TextFormat
@@ -46,17 +47,10 @@ class ArrowTable(Table):
 
     def rows(self, columns: Sequence[str], report: Report) -> Iterator[tuple[int, int, Sequence[Any]]]:
         label_names = [self.label_names(column) for column in columns]
-        row = 0
+        num_rows = 0
         for batch in self.batches(list(columns)):
-            values = [_read_values(column) for column in batch.columns]
-            for record in zip(*values, strict=True):
-                row += 1
-                unreadable = next((value for value in record if isinstance(value, _Unreadable)), None)
-                if unreadable is not None:
-                    report(row, 0, unreadable.reason)
-                else:
-                    labelled = zip(record, label_names, strict=True)
-                    yield row, 0, [_to_label_name(value, names) for value, names in labelled]
+            yield from read_batch(batch, num_rows, label_names, report)
+            num_rows += batch.num_rows
 
 
 class ParquetTable(ArrowTable):
@@ -66,13 +60,35 @@ class ParquetTable(ArrowTable):
         super().__init__(name)
         self.path = path
 
+    def open_bytes(self) -> BinaryIO:
+        """Open the file for reading bytes."""
+        check_file(self.path, self.name)
+        return self.path.open("rb")
+
     def _open(self) -> pq.ParquetFile:
         check_file(self.path, self.name)
+        return self._open_parquet(self.path)
+
+    def _open_parquet(self, file: Path | BinaryIO) -> pq.ParquetFile:
         try:
             # Without a buffer, the columns of a whole row group would be in memory at once.
-            return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
+            return pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe_briefly(error)}.") from error
+
+    def read_footer(self) -> Footer:
+        """Return what the footer says about the rows, without reading them."""
+        with self._open() as file:
+            metadata = file.metadata
+            num_rows = tuple(metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
+        with self.open_bytes() as content:
+            return Footer(num_rows, hash_footer(content))
+
+    def row_group_batches(self, row_group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one row group in batches with only the given columns, in the given order."""
+        with self._open() as file:
+            for batch in file.iter_batches(_ROWS_PER_READ, row_groups=[row_group], columns=columns):
+                yield batch.select(columns)
 
     def schema(self) -> pa.Schema:
         with self._open() as file:
@@ -122,13 +138,39 @@ class LoadedTable(ArrowTable):
         return self.dataset.features.arrow_schema
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
-        feature = self.dataset.features.get(column)
-        feature = getattr(feature, "feature", feature)  # for a list, the type of its elements
-        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+        return names_in_features(self.dataset.features, column)
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for table in self.dataset.select_columns(columns).with_format("arrow").iter(_ROWS_PER_READ):
             yield from table.select(columns).to_batches()
+
+
+def read_batch(
+    batch: pa.RecordBatch, num_before: int, label_names: Sequence[tuple[str, ...] | None], report: Report
+) -> Iterator[tuple[int, int, Sequence[Any]]]:
+    """Yield the rows of a batch as `Table.rows` does.
+
+    Args:
+        batch: the batch.
+        num_before: number of rows in the file before the batch.
+        label_names: label names that the file declares for each column of the batch.
+        report: called for each row that cannot be read.
+    """
+    values = [_read_values(column) for column in batch.columns]
+    for row, record in enumerate(zip(*values, strict=True), start=num_before + 1):
+        unreadable = next((value for value in record if isinstance(value, _Unreadable)), None)
+        if unreadable is not None:
+            report(row, 0, unreadable.reason)
+        else:
+            labelled = zip(record, label_names, strict=True)
+            yield row, 0, [_to_label_name(value, names) for value, names in labelled]
+
+
+def names_in_features(features: Features | None, column: str) -> tuple[str, ...] | None:
+    """Return the label names that the `datasets` library has for a column; None if it has none."""
+    feature = (features or {}).get(column)
+    feature = getattr(feature, "feature", feature)  # for a list, the type of its elements
+    return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 
 
 def _holds_strings(data_type: pa.DataType) -> bool:

@@ -58,6 +58,13 @@ class DataSource(ABC):
             ValueError: if this data source recognises the data but cannot read it.
         """
 
+    def find_streamed(self, spec: str, text_format: TextFormat) -> Source | None:
+        """Return the data set like `find`, for reading its training rows during training (--streaming).
+
+        A data source whose `find` reads or downloads rows overrides this method.
+        """
+        return self.find(spec, text_format)
+
 
 SOURCES: Registry[type[DataSource]] = Registry("data", DataSource, built_in="research.data.sources.registered")
 register_data = SOURCES.register

@@ -18,12 +18,13 @@ from research.system.paths import expand_path
 from research.system.user_code import ErrorsAttributedTo, hash_user_code
 
 
-def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
+def find_source(spec: str, text_format: TextFormat | None = None, *, streaming: bool = False) -> Source:
     """Find the data set that `spec` names.
 
     Args:
         spec: value of --data.
         text_format: settings for reading text files; TextFormat() by default.
+        streaming: whether the training rows are read during training.
     Raises:
         ValueError: if the data set does not exist or is not supported, or if it is unclear which split one of its
             files belongs to.
@@ -32,7 +33,8 @@ def find_source(spec: str, text_format: TextFormat | None = None) -> Source:
         raise ValueError(f"--data is empty. {_describe_expected()}")
     for data_source in list_sources():
         with ErrorsAttributedTo(f"data source '{SOURCES.name_of(type(data_source))}'"):
-            source = data_source.find(spec, text_format or TextFormat())
+            find = data_source.find_streamed if streaming else data_source.find
+            source = find(spec, text_format or TextFormat())
         if source is not None:
             code_hash = hash_user_code(type(data_source))
             return source if code_hash is None else dataclasses.replace(source, identity=[*source.identity, code_hash])

@@ -8,6 +8,7 @@ from research.records.tracker_names import check_tracker_names, read_tracker_nam
 from research.runner.first_checks.choices import check_choices
 from research.runner.first_checks.paths import check_paths
 from research.runner.first_checks.sharding import check_sharding
+from research.runner.first_checks.streaming import check_streaming
 from research.runner.first_checks.timeline import check_timeline
 from research.runner.first_checks.windows import check_windows
 from research.settings.config import RunConfig
@@ -33,6 +34,7 @@ def check_first(config: RunConfig) -> None:
     check_timeline(config)
     check_windows(config)
     check_sharding(config)
+    check_streaming(config)
     if config.encoding is not None:
         check_encoding(config.encoding)
     if config.best_metric is not None:

@@ -130,6 +130,7 @@ def _collect_state(run: TrainingRun) -> dict[str, Any]:
         "features": None if run.batches.features is None else run.batches.features.digest,
         "cache_disabled": run.batches.cache_disabled,
         "rows_sha256": run.batches.rows_sha256,
+        "train_rows": run.batches.train.state_dict(),
         "settings": run.config.to_dict(),
     }
 

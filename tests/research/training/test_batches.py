@@ -24,7 +24,7 @@ def test_lower_max_length_truncates_training_inputs_but_not_evaluation_inputs(st
     run.collator.max_length = 10
     assert run.collate(make_micro_batch(longest_train_row)).inputs["input_ids"].shape == (1, 10)
     assert run.collate(make_micro_batch(longest_validation_row), "validation").inputs["input_ids"].shape == (1, 24)
-    assert list(run.batches.train_lengths) == run.splits.train["length"]
+    assert run.lengths_of("train").tolist() == run.splits.train["length"]
 
 
 def test_collate_returns_rows_labels_and_weights(start_run: StartRun) -> None:

@@ -14,7 +14,7 @@ def test_score_tally_computes_the_mean_and_standard_deviation_of_training_scores
     tally.add("train", pa.array([1.0, 2.0]))
     tally.add("test", pa.array([100.0]))
     tally.add("train", pa.array([6.0]))
-    facts = tally.facts(num_train=3)
+    facts = tally.facts("train")
     assert (facts["score_mean"], facts["score_std"]) == pytest.approx((3.0, np.std([1, 2, 6])))
     assert (facts["label_counts"], set(facts["num_unseen"].values())) == ([], {0})
     assert tally.find_present_labels(["train", "test"]) == {}
@@ -23,7 +23,7 @@ def test_score_tally_computes_the_mean_and_standard_deviation_of_training_scores
 def test_score_tally_of_equal_scores_has_standard_deviation_one() -> None:
     tally = ScoreTally()
     tally.add("train", pa.array([0.1, 0.1, 0.1]))
-    assert tally.facts(num_train=3)["score_std"] == 1.0  # not 0, because scores are divided by it
+    assert tally.facts("train")["score_std"] == 1.0  # not 0, because scores are divided by it
 
 
 def test_name_tally_counts_labels_by_split() -> None:
@@ -35,7 +35,7 @@ def test_name_tally_counts_labels_by_split() -> None:
     tally.add("train", pa.array([0, 2, 2]))
     tally.add("train", pa.array([0]))
     tally.add("test", pa.array([1, 3, 4]))  # 3 and 4 are codes of unseen labels
-    facts = tally.facts(num_train=4)
+    facts = tally.facts("train")
     assert facts["label_counts"] == [2, 0, 2]
     assert facts["num_unseen"] == {"train": 0, "validation": 0, "test": 2}
     assert (facts["score_mean"], facts["score_std"]) == (0.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,9 +66,11 @@ class ParquetTable(ArrowTable):
         check_file(self.path, self.name)
         return self.path.open("rb")
 
-    def _open(self) -> pq.ParquetFile:
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
         check_file(self.path, self.name)
-        return self._open_parquet(self.path)
+        with self._open_parquet(self.path) as file:
+            yield file
 
     def _open_parquet(self, file: Path | BinaryIO) -> pq.ParquetFile:
         try:

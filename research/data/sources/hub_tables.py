@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -41,8 +42,10 @@ class HubParquetTable(ParquetTable):
             return cast("BinaryIO", HfFileSystem().open(self._url, "rb"))
         return Path(self._url).open("rb")
 
-    def _open(self) -> pq.ParquetFile:
-        return self._open_parquet(self.open_bytes())
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        with self.open_bytes() as content, self._open_parquet(content) as file:
+            yield file
 
     def schema(self) -> pa.Schema:
         if self._schema is None:  # read once: every call would be a request

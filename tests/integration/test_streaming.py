@@ -73,12 +73,8 @@ def checkpoint(directory: Path, step: int) -> str:
 
 
 def test_resumed_run_has_the_bits_of_an_uninterrupted_run(train: Train, shards: Path, tmp_path: Path) -> None:
-    settings = {
-        "bad_rows": "skip",
-        "evaluate_every": "5st",
-        "hook": ["ema"],
-        "timeline": [{"at": "7st", "add_lora": {}}],
-    }
+    settings: dict[str, Any] = {"bad_rows": "skip", "evaluate_every": "5st", "hook": ["ema"]}
+    settings["timeline"] = [{"at": "7st", "add_lora": {"r": 2, "dropout": 0.1}}]
     expected = DigestRecorder()
     result = train(shards, tmp_path / "whole", expected, **settings)
     assert result["skipped_rows"] == [

@@ -18,9 +18,9 @@ from research.settings.value_types import alternatives
 GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
     Effect.TRAINING: """encoder head objective hook freeze peft base_dtype bidirectional pad_token dropout
-        attention_dropout max_length truncation template long_texts window stride max_windows train_windows epochs
-        max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule schedule_interval warmup
-        max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
+        attention_dropout streaming shuffle_buffer max_length truncation template long_texts window stride
+        max_windows train_windows epochs max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule
+        schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
         quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
         test_share split_seed""",
@@ -34,8 +34,8 @@ EFFECTS = {
 }
 STAGES = {
     Stage.ROW_NUMBERS: "data task text_column text_pair_column label_column label_separator quoting columns",
-    Stage.ROWS: """encoding cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
-        test_share split_seed""",
+    Stage.ROWS: """streaming encoding cleaning bad_rows unseen_labels limit_train limit_validation limit_test
+        validation_share test_share split_seed""",
     Stage.TOKENS: "encoder pad_token allow_unknown_tokens template smoke",
     Stage.INPUTS: "max_length truncation long_texts window stride max_windows",
     Stage.HIDDEN_STATES: "freeze base_dtype bidirectional attn_implementation mixed_precision cache_dtype init_from",
@@ -43,8 +43,8 @@ STAGES = {
 PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "fixed in forks": (
         lambda declared: declared.why_fixed_in_forks is not None,
-        """encoder head freeze peft base_dtype bidirectional pad_token template batch_size optimizer init_from seed
-        smoke""",
+        """encoder head freeze peft base_dtype bidirectional pad_token streaming shuffle_buffer template batch_size
+        optimizer init_from seed smoke""",
     ),
     "fixed in studies": (
         lambda declared: declared.why_fixed_in_studies is not None,
@@ -76,8 +76,8 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
     "above 0": (
         lambda declared: declared.bounds == Bounds(above=0),
-        """max_length window stride max_windows train_windows limit_train limit_validation limit_test epochs max_steps
-        batch_size micro_batch_size window_batch_size lr
+        """shuffle_buffer max_length window stride max_windows train_windows limit_train limit_validation limit_test
+        epochs max_steps batch_size micro_batch_size window_batch_size lr
         layer_decay shard_group_size patience evaluation_batch_size keep num_threads log_every""",
     ),
     "0 or more": (lambda declared: declared.bounds == Bounds(at_least=0), "head_lr weight_decay max_grad_norm"),

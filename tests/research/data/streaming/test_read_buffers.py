@@ -50,7 +50,8 @@ def test_a_buffer_has_the_rows_of_its_pieces_in_order(load_streamed: LoadStreame
     assert splits.streamed is not None
     groups, first_ids = splits.streamed.row_groups, splits.streamed.first_ids
     sizes = [group.num_rows for group in groups]
-    for pieces, buffer in zip(divide_into_buffers(sizes, BUFFER_SIZE, 5, 2), read_all(splits, seed=5, epoch=2)):
+    buffers = read_all(splits, seed=5, epoch=2)
+    for pieces, buffer in zip(divide_into_buffers(sizes, BUFFER_SIZE, 5, 2), buffers, strict=True):
         expected = [
             first_ids[groups[piece.row_group].table] + groups[piece.row_group].first_row + row
             for piece in pieces

@@ -266,11 +266,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         },
         **calibration,
         "unlabelled": list(run.texts.unlabelled),
-        "rows": {
-            "train": run.splits.num_train,
-            "validation": len(run.splits.validation),
-            "test": len(run.splits.test),
-        },
+        "rows": run.splits.num_rows(),
         "skipped_rows": [
             dataclasses.asdict(item) for item in (*run.texts.skipped_rows, *run.batches.train.skipped_rows())
         ],

@@ -179,7 +179,7 @@ def open_stream(
     """
     if splits.streamed is None:
         return None
-    return TrainStream(
+    stream = TrainStream(
         splits.streamed,
         plan.tokenizer,
         template=parse_template(config.template),
@@ -189,3 +189,5 @@ def open_stream(
         allow_unknown=config.allow_unknown_tokens,
         num_embeddings=model.encoder.config.vocab_size,
     )
+    stream.report_order()
+    return stream

@@ -17,6 +17,7 @@ from research import Hook, RunConfig, RunResult, run_experiment
 from research.system.errors import is_user_facing
 from research.training.api import Run
 from tests.builders.digests import DigestRecorder
+from tests.builders.hub_repository import write_repository
 from tests.builders.parquet_shards import NUM_TRAIN, write_review_shards
 from tests.builders.run_files import metrics_lines_of, without_speed
 from tests.conftest import ROOT, Launch
@@ -227,3 +228,43 @@ def test_scripts_accept_streaming(
     ]
     completed = launch([*options, *flags])
     assert re.search(r"the first validation row as the model sees it", completed.stdout)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The value of --data for a data set of the Hub, in a local folder, whose number of rows is not known."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "library")
+    return f"hub:{write_repository(tmp_path / 'data', 'jsonl')}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"max_steps": None}, ("max_steps", "not known", "epochs")),
+        ({"warmup": "0.1ep"}, ("steps, percent or examples", "not known", "0.1ep")),
+        ({"evaluate_every": "1ep"}, ("steps, percent or examples", "not known", "1ep")),
+        ({"schedule_interval": "epoch"}, ("schedule_interval", "not known", "epoch")),
+    ],
+)
+def test_epochs_are_refused_if_the_number_of_rows_is_not_known(
+    train: Train, repository: str, tmp_path: Path, settings: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValueError, match=in_order(*expected)) as caught:
+        train(repository, tmp_path / "run", **settings)
+    assert is_user_facing(caught.value)
+
+
+def test_rows_of_unknown_number_are_read_until_the_last_step(train: Train, repository: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"report": True, "allow_unknown_tokens": True}
+    with collect_messages() as lines:
+        result = train(repository, tmp_path / "whole", **settings)
+    assert [line for line in lines if re.search(in_order("not known", "one epoch"), line)]
+    assert (result["steps"], result["epochs"]) == (20, 1.0)
+    assert result["rows"] == {"validation": 20, "test": 10}
+    assert (tmp_path / "whole" / "report.html").exists()
+    for step in (4, 9, 20):
+        directory = tmp_path / f"from-{step}"
+        resumed = train(repository, directory, resume=checkpoint(tmp_path / "whole", step), **settings)
+        assert resumed["weights_sha256"] == result["weights_sha256"]
+        assert without_speed(metrics_lines_of(directory)) == without_speed(metrics_lines_of(tmp_path / "whole"))

@@ -75,6 +75,11 @@ class Splits:
         """Number of training rows; None if they are streamed and their number is not known."""
         return len(self.train) if self.streamed is None else self.streamed.num_rows
 
+    def num_rows(self) -> dict[str, int]:
+        """Return the number of rows of each split whose number is known."""
+        num_train = {} if self.num_train is None else {"train": self.num_train}
+        return num_train | {split: len(rows) for split, rows in self.items()}
+
     @property
     def has_pairs(self) -> bool:
         """Whether rows are pairs of texts."""

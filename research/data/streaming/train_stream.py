@@ -30,6 +30,7 @@ from research.data.batches.train_rows import TrainRows
 from research.data.prepare.streamed import StreamedRows
 from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.streaming.checked_rows import CheckedRows
+from research.data.streaming.pieces import NUM_OPEN_ROW_GROUPS
 from research.data.streaming.read_buffers import read_buffers
 from research.settings.template import Template
 from research.system.messages import logger
@@ -124,6 +125,22 @@ class TrainStream(TrainRows):
         self._num_counted = 0  # buffers of the first epoch whose skipped rows are counted
         self._skipped: Counter[str] = Counter()
         self._warned_of_unknown = False
+
+    def report_order(self) -> None:
+        """Log what limits the shuffling of rows, if anything does."""
+        num_groups = len(self._rows.row_groups)
+        if self._rows.num_rows is None:
+            logger.info(
+                "The number of training rows is not known without reading them: they are read in the order of the "
+                f"files, again and again, and shuffled only within {self._shuffle_buffer:,} rows. The whole run counts "
+                "as one epoch. A resumed run first reads the rows before its position again."
+            )
+        elif num_groups < NUM_OPEN_ROW_GROUPS and self._rows.num_rows > self._shuffle_buffer:
+            logger.warning(
+                f"The training files have only {num_groups} row group{'s' if num_groups > 1 else ''}, so rows are "
+                f"hardly shuffled beyond {self._shuffle_buffer:,} neighbouring rows. If they are sorted, for example "
+                "by label, shuffle them, write them with smaller row groups, or raise --shuffle_buffer."
+            )
 
     def global_batches(self, batch_size: int, seed: int, epoch: int, *, start: int, stop: int) -> Iterator[RowIndices]:
         if start >= stop:

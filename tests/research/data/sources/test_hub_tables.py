@@ -6,26 +6,15 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
 
 from research.data.prepare.load import Splits
 from research.data.streaming.checked_rows import CheckedRows
 from research.data.streaming.read_buffers import read_buffers
+from tests.builders.hub_repository import CARD, write_repository
 from tests.messages import in_order
 from tests.research.data.conftest import Loader
-
-NUM_ROWS = {"train": 50, "validation": 20, "test": 10}
-FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
-CARD = """---
-configs:
-- config_name: default
-  data_files:
-  - {{split: train, path: train*.{suffix}}}
-  - {{split: validation, path: validation.{suffix}}}
-  - {{split: test, path: test.{suffix}}}
----
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -33,20 +22,6 @@ def _without_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Send no requests to the Hub: the `datasets` library loads a local folder like a data set on the Hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "library")
-
-
-def write_repository(folder: Path, suffix: str) -> Path:
-    """Write a folder with the layout of a repository on the Hub."""
-    folder.mkdir()
-    for split, num_rows in NUM_ROWS.items():
-        rows = {"text": [f"{split} text {row}" for row in range(num_rows)], "label": [0, 1] * (num_rows // 2)}
-        dataset = Dataset.from_dict(rows, FEATURES)
-        if suffix == "parquet":
-            dataset.to_parquet(folder / f"{split}.parquet", batch_size=7)
-        else:
-            dataset.to_json(folder / f"{split}.jsonl")
-    (folder / "README.md").write_text(CARD.format(suffix=suffix))
-    return folder
 
 
 def read(
@@ -69,7 +44,7 @@ def test_parquet_files_of_the_hub_are_streamed(load: Loader, tmp_path: Path) -> 
         for buffer in buffers
         for row_id, text, label in zip(buffer.ids, buffer.texts[0], buffer.labels, strict=True)
     )
-    assert rows == [(row, f"train text {row}", row % 2) for row in range(50)]
+    assert rows == [(row, f"train film {row}", row % 2) for row in range(50)]
     assert splits.place_of("train", 3) == "train.parquet, row 4"
 
 
@@ -85,12 +60,10 @@ def test_other_files_of_the_hub_are_read_in_order_again_and_again(load: Loader, 
     assert ids == [row % 50 for row in range(128)]
     later = read(splits, first=5, num_buffers=3)
     assert [row for buffer in later for row in buffer.ids.tolist()] == ids[80:]
-    assert later[0].texts[0][0] == "train text 30"
+    assert later[0].texts[0][0] == "train film 30"
 
 
 def test_label_names_that_only_the_data_set_declares_are_used(load: Loader, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
     folder = write_repository(tmp_path / "data", "parquet")
     for path in folder.glob("*.parquet"):
         pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,3 +247,20 @@ def test_an_abandoned_epoch_leaves_no_thread(
 ) -> None:
     stream = open_stream(load_streamed(shards), tokenizer)
     next(stream.global_batches(BATCH_SIZE, 0, 0, start=0, stop=NUM_BATCHES))
+
+
+@pytest.mark.parametrize(("num_shards", "row_group_size", "warns"), [(1, 1000, True), (3, 10, True), (3, 5, False)])
+def test_few_row_groups_are_reported(
+    load_streamed: LoadStreamed,
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+    num_shards: int,
+    row_group_size: int,
+    warns: bool,
+) -> None:
+    folder = write_review_shards(tmp_path / "data", num_shards=num_shards, row_group_size=row_group_size)
+    splits = load_streamed(folder)
+    for shuffle_buffer, expected in ((BUFFER_SIZE, warns), (NUM_TRAIN, False)):
+        with collect_messages() as lines:
+            open_stream(splits, tokenizer, shuffle_buffer=shuffle_buffer).report_order()
+        assert bool([line for line in lines if re.search(in_order("row group", "--shuffle_buffer"), line)]) == expected

@@ -72,10 +72,12 @@ class ParquetTable(ArrowTable):
         with self._open_parquet(self.path) as file:
             yield file
 
-    def _open_parquet(self, file: Path | BinaryIO) -> pq.ParquetFile:
+    def _open_parquet(self, file: Path | BinaryIO, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
         try:
             # Without a buffer, the columns of a whole row group would be in memory at once.
-            return pq.ParquetFile(file, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
+            return pq.ParquetFile(
+                file, metadata=metadata, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True
+            )
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} is not a parquet file, or is damaged: {describe_briefly(error)}.") from error
 

@@ -35,22 +35,19 @@ class HubParquetTable(ParquetTable):
         super().__init__(Path(name), name)
         self._url = url
         self._features = features
-        self._schema: pa.Schema | None = None
+        self._metadata: pq.FileMetaData | None = None
 
     def open_bytes(self) -> BinaryIO:
         if self._url.startswith(_HUB):
-            return cast("BinaryIO", HfFileSystem().open(self._url, "rb"))
+            # The file system's cache would read several MiB ahead at each position from which a column is read.
+            return cast("BinaryIO", HfFileSystem().open(self._url, "rb", cache_type="none"))
         return Path(self._url).open("rb")
 
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
-        with self.open_bytes() as content, self._open_parquet(content) as file:
+        with self.open_bytes() as content, self._open_parquet(content, self._metadata) as file:
+            self._metadata = file.metadata  # so that the footer is requested only once
             yield file
-
-    def schema(self) -> pa.Schema:
-        if self._schema is None:  # read once: every call would be a request
-            self._schema = super().schema()
-        return self._schema
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
         return super().label_names(column) or names_in_features(self._features, column)

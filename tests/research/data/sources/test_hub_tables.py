@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,25 @@ import pytest
 from research.data.prepare.load import Splits
 from research.data.streaming.checked_rows import CheckedRows
 from research.data.streaming.read_buffers import read_buffers
+from tests.builders.hub_data_stand_in import hub_data_stand_in
 from tests.builders.hub_repository import CARD, write_repository
+from tests.builders.parquet_shards import write_review_shards
+from tests.limits import HANG_LIMIT
 from tests.messages import in_order
 from tests.research.data.conftest import Loader
+
+STREAM_SCRIPT = """
+import json
+import sys
+from pathlib import Path
+from research.data.prepare.load import load_splits
+from research.data.streaming.read_buffers import read_buffers
+from research.settings.config import DataSettings
+splits = load_splits(DataSettings(data="hub:someone/films", streaming=True), Path(sys.argv[1]))
+buffers = read_buffers(splits.streamed, 1600, 0, 0, first=int(sys.argv[2]))
+print(json.dumps([splits.num_train, [buffer.ids.tolist() for buffer in buffers], splits.files["train"]]))
+"""
+"""Code that reads the training rows of a data set of the Hub from a given buffer on."""
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +115,36 @@ def test_missing_splits_are_refused(load: Loader, tmp_path: Path) -> None:
 def test_a_data_set_that_does_not_exist_is_refused(load: Loader, spec: str, expected: Any) -> None:
     with pytest.raises(ValueError, match=expected):
         load(spec, streaming=True)
+
+
+def find_end_of_rows(path: Path) -> int:
+    """Return the position at which the footer of a parquet file starts."""
+    content = path.read_bytes()
+    return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+
+
+def test_row_groups_are_requested_over_the_network_when_they_are_needed(tmp_path: Path) -> None:
+    # 64 row groups of 100 rows, which are read in pieces of 100 rows. The last of the four buffers has 16 row groups.
+    folder = write_review_shards(tmp_path / "data", num_train=6400, num_shards=2, row_group_size=100)
+    ends = {path.name: find_end_of_rows(path) for path in folder.glob("train*")}
+    results, shares = [], []
+    for first in (0, 3):
+        with hub_data_stand_in(folder) as server:
+            completed = subprocess.run(
+                [sys.executable, "-c", STREAM_SCRIPT, str(tmp_path / "cache"), str(first)],
+                env={**os.environ, "HF_ENDPOINT": server.address, "NO_PROXY": "*", "HF_HOME": str(tmp_path / "home")},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=HANG_LIMIT,
+            )
+        results.append(json.loads(completed.stdout.splitlines()[-1]))
+        num_bytes = sum(stop - start for name, start, stop in server.served if name in ends and stop <= ends[name])
+        shares.append(num_bytes / sum(ends.values()))
+    (num_train, buffers, files), (_, last, _) = results
+    assert (num_train, len(buffers)) == (6400, 4)
+    assert sorted(itertools.chain.from_iterable(buffers)) == list(range(6400))
+    assert last == buffers[3:]
+    assert files == [["train-00000-of-00002.parquet", 0], ["train-00001-of-00002.parquet", 3200]]
+    assert shares[1] == pytest.approx(1 / 4, abs=0.02)
+    assert 1 <= shares[0] < 1.5  # some rows were also read to guess the columns

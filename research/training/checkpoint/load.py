@@ -83,7 +83,6 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
-    run.batches.train.load_state_dict(state.get("train_rows", {}))
     # A stop recorded in the checkpoint also holds for a resumed run, and for a fork that does not change training.
     if not differences.alters_training:
         run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["requested_stop_reason"]
@@ -223,6 +222,7 @@ def _load_clock_and_schedule(run: TrainingRun, state: dict[str, Any], *, is_fork
             # The schedule counts its own steps: one per step or one per epoch of the run.
             schedule["num_steps"] = clock["step" if run.config.schedule_interval == "step" else "epoch"]
     run.clock.load_state_dict(clock)
+    run.batches.train.load_state_dict(state.get("train_rows", {}))
     run.schedule.load_state_dict(schedule)
     if run.origin.objective_differs or run.origin.inputs_differ:
         run.schedule.forget_metrics()

@@ -74,12 +74,15 @@ class Run(Editable, Protocol):
 
     @property
     def texts(self) -> Splits:
-        """Training, validation and test rows as text, before tokenization."""
+        """Training, validation and test rows as text, before tokenization.
+
+        With --streaming, `train` is only a description of the training files.
+        """
         ...
 
     @property
     def splits(self) -> Splits:
-        """Training, validation and test rows, tokenized."""
+        """Training, validation and test rows, tokenized. With --streaming, see `texts` for the training rows."""
         ...
 
     @property

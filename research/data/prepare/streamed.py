@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ class StreamedRows:
     identity: str
     """Hash that changes with the files, or with how they are read."""
 
-    @property
+    @functools.cached_property
     def num_rows(self) -> int | None:
         """Number of rows in the files, including bad rows; None if it is not known without reading them."""
         return sum(group.num_rows for group in self.row_groups) if self.row_groups else None
@@ -97,7 +98,7 @@ class StreamedRows:
         """Names of the columns that prepared rows would have."""
         return ["id", "text", *(["text_pair"] if self.columns.text_pair else []), "label"]
 
-    @property
+    @functools.cached_property
     def first_ids(self) -> list[int]:
         """Id of the first row of each file. If the number of rows is not known, there is only one file."""
         num_rows = np.zeros(len(self.tables), dtype=np.int64)

@@ -43,7 +43,12 @@ class HubSource(DataSource):
         if not spec.startswith(_PREFIX):
             return None
         builder = _load_builder(spec.removeprefix(_PREFIX))
-        files = builder.config.data_files or {}
+        files = builder.config.data_files
+        if not files:
+            raise ValueError(
+                f"--streaming expects the files of {spec}; found only rows from an earlier download. Connect to the "
+                "Hub, pass the files as a local folder, or omit --streaming."
+            )
         splits, notes = choose_splits(spec, [str(name) for name in files])
         tables = {split: open_hub_tables(builder, name) for name, split in splits.items()}
         identity = [

@@ -197,7 +197,10 @@ class TrainStream(TrainRows):
             tokens, num_unknown = self._tokenize(rows, own, cancelled)
             if cancelled.is_set():
                 return
-            yield TrainBuffer(number, batches, rows.ids, rows.labels, tokens, rows.bad, rows.num_read, num_unknown)
+            buffer = TrainBuffer(number, batches, rows.ids, rows.labels, tokens, rows.bad, rows.num_read, num_unknown)
+            del rows, tokens  # so that only the buffer is in memory while the next one is read
+            yield buffer
+            del buffer
 
     def _tokenize(
         self, rows: CheckedRows, own: RowIndices, cancelled: threading.Event

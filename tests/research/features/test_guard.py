@@ -253,6 +253,7 @@ def test_wants_caching_by_default_in_runs_longer_than_one_epoch() -> None:
         assert wants_caching(RunConfig(), clock) == expected
         assert wants_caching(RunConfig(cache_features=True), clock)
         assert not wants_caching(RunConfig(cache_features=False), clock)
+        assert not wants_caching(RunConfig(streaming=True), clock)
 
 
 @pytest.fixture

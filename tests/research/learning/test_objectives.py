@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,24 @@ def test_balanced_class_weights_have_a_mean_of_one_over_the_training_rows() -> N
     assert balanced == pytest.approx(expected)
     explicit = compute_losses(SINGLE_LABEL, "cross_entropy", FixedLogits(LOGITS), [0, 1], class_weights=[1.0, 3.0])
     assert explicit == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("task", "objective", "options"),
+    [
+        (SINGLE_LABEL, "cross_entropy", {"class_weights": "balanced"}),
+        (SINGLE_LABEL, "cross_entropy", {"class_weights": [1.0, 3.0]}),
+        (MULTI_LABEL, "bce", {"pos_weight": "balanced"}),
+    ],
+)
+def test_weights_are_refused_if_the_training_rows_were_not_counted(
+    task: Task, objective: str, options: dict[str, Any]
+) -> None:
+    create(OBJECTIVES, Choice(objective, options), task)
+    streamed = dataclasses.replace(task, counted_split="validation")
+    with pytest.raises(ValueError, match=f"{next(iter(options))}.*--streaming"):
+        create(OBJECTIVES, Choice(objective, options), streamed)
+    create(OBJECTIVES, Choice(objective), streamed)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])

@@ -18,6 +18,12 @@ def test_reduce_for_smoke_limits_steps_batches_lengths_and_rows() -> None:
         assert reduced.limit_validation == reduced.limit_test == num_rows
 
 
+def test_reduce_for_smoke_reads_few_streamed_rows() -> None:
+    reduced = reduce_for_smoke(RunConfig(streaming=True))
+    assert (reduced.limit_train, reduced.shuffle_buffer) == (None, NUM_BATCHES * 8)
+    assert reduce_for_smoke(RunConfig()).shuffle_buffer == RunConfig().shuffle_buffer
+
+
 def test_reduce_for_smoke_is_idempotent_and_keeps_the_model() -> None:
     config = RunConfig(head="gru", seed=5)
     reduced = reduce_for_smoke(config)

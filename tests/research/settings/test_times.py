@@ -95,3 +95,13 @@ def test_fraction_of_a_time_survives_a_round_trip_through_a_string(text: str, de
     parsed_again = parse_time(str(fraction))
     assert parsed_again.unit == fraction.unit
     assert parsed_again.value == pytest.approx(fraction.value, abs=1e-12)
+
+
+def test_a_run_on_an_unknown_number_of_rows_is_one_epoch() -> None:
+    clock = Clock.of_run(num_examples=None, batch_size=10, epochs=3.0, max_steps=40)
+    assert (clock.steps_per_epoch, clock.total_steps) == (40, 40)
+    assert [parse_time(text).to_steps(clock) for text in ("8st", "50%", "100ex")] == [8, 20, 10]
+    with pytest.raises(ValueError, match=r"steps, percent or examples.*0\.5ep"):
+        parse_time("0.5ep").to_steps(clock)
+    with pytest.raises(ValueError, match="--max_steps"):
+        Clock.of_run(num_examples=None, batch_size=10, epochs=3.0, max_steps=None)

@@ -43,6 +43,10 @@ def test_flags_define_a_grid() -> None:
     assert command.directory == Path("runs/a")
 
 
+def test_hidden_states_are_not_stored_by_default_if_rows_are_streamed() -> None:
+    assert parse("--streaming", "true").spec.base["cache_features"] is None
+
+
 def test_value_in_the_base_is_noted_as_unused_if_the_grid_varies_the_setting(tmp_path: Path) -> None:
     command = parse("--head", "mlp", "--heads", "linear,lstm", "--seed", "3")
     (note,) = command.notes

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from research.studies.estimate import NUM_STEPS, STARTING_SECONDS, estimate_time
 from research.studies.grid import StudySpec, Trial, expand
 from research.studies.storage.trials import StorageEntry
+from tests.builders.parquet_shards import write_review_shards
 
 
 def finished_entry(trial: Trial, seconds: float) -> StorageEntry:
@@ -39,6 +40,19 @@ def test_estimate_uses_no_more_workers_than_trials() -> None:
     first, second = expand(StudySpec(grid={"seed": [0, 1]}))
     entries = {first.id: finished_entry(first, 8.0)}
     assert estimate_time([second], entries, num_workers=4, accelerate_config=None).seconds == 8.0
+
+
+@pytest.mark.usefixtures("use_session_cache")
+def test_trials_with_streamed_rows_are_measured(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    data = write_review_shards(tmp_path / "shards")
+    base = {"encoder": str(tiny_encoder), "data": str(data), "streaming": True, "freeze": ["encoder"], "batch_size": 8}
+    trials = expand(StudySpec(base={**base, "mixed_precision": "no", "max_length": 16, "epochs": 10_000}))
+    (line,) = estimate_time(trials, {}, num_workers=1, accelerate_config=None).lines
+    assert f"120,000 steps, extrapolated from {NUM_STEPS})" in line  # twelve steps per epoch
 
 
 @pytest.mark.usefixtures("use_session_cache")

@@ -70,6 +70,7 @@ def test_worker_without_its_supervisor_claims_no_trial(tmp_path: Path, monkeypat
         ({}, False),
         ({"freeze": ["encoder.layer[0]"]}, False),
         ({"freeze": ["encoder"], "cache_features": False}, False),
+        ({"freeze": ["encoder"], "streaming": True}, False),
         ({"freeze": ["encoder"], "timeline": [{"at": "1st", "unfreeze": "encoder"}]}, False),  # "1st": after step 1
         ({"freeze": ["encoder"], "hook": ["ema"]}, False),
         ({"freeze": ["encoder"], "compile": True}, False),

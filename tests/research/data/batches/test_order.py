@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from research.data.batches.order import evaluation_batches, global_batches, split_batch
+from research.data.batches.order import buffer_batches, evaluation_batches, global_batches, split_batch
 
 LENGTHS = np.random.default_rng(0).integers(5, 900, size=1013).astype(np.int32)
 """Numbers of tokens of 1013 rows."""
@@ -51,6 +51,35 @@ def test_global_batches_are_not_sorted_by_length() -> None:
 def test_few_rows_form_a_single_global_batch(num_rows: int) -> None:
     (batch,) = global_batches(LENGTHS[:num_rows], 4, seed=0, epoch=0)
     assert sorted(batch) == list(range(num_rows))
+
+
+def test_buffer_batches_depend_on_seed_epoch_and_buffer() -> None:
+    first = np.concatenate(buffer_batches(LENGTHS, 1013, 32, seed=3, epoch=1, buffer=2))
+    assert np.array_equal(first, np.concatenate(buffer_batches(LENGTHS, 1013, 32, seed=3, epoch=1, buffer=2)))
+    for seeds in ((4, 1, 2), (3, 0, 2), (3, 1, 0)):
+        assert not np.array_equal(first, np.concatenate(buffer_batches(LENGTHS, 1013, 32, *seeds)))
+
+
+@pytest.mark.parametrize("num_read", [1013, 1024, 1014, 1100, 2000])
+def test_buffer_batches_divide_the_usable_rows_evenly_among_as_many_batches_as_without_bad_rows(num_read: int) -> None:
+    batches = buffer_batches(LENGTHS, num_read, 32, seed=0, epoch=0, buffer=0)
+    assert sorted(np.concatenate(batches)) == list(range(1013))
+    assert len(batches) == -(-num_read // 32)
+    if num_read == 1013:  # no bad rows
+        assert [len(batch) for batch in batches] == [32] * 31 + [21]
+    else:
+        assert {len(batch) for batch in batches} <= {1013 // len(batches), 1013 // len(batches) + 1}
+
+
+def test_buffer_batches_group_rows_of_similar_length_with_and_without_bad_rows() -> None:
+    for num_read in (1013, 1100):
+        batches = buffer_batches(LENGTHS, num_read, 16, seed=0, epoch=0, buffer=0)
+        assert sum(len(batch) * LENGTHS[batch].max() for batch in batches) < 1.15 * LENGTHS.sum()
+
+
+def test_buffer_batches_refuse_fewer_usable_rows_than_batches() -> None:
+    with pytest.raises(ValueError, match="only 3 of 97 rows"):
+        buffer_batches(LENGTHS[:3], 97, 32, seed=0, epoch=0, buffer=0)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 16, 31, 32])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from research.data.prepare.load import Splits
 from research.data.streaming.checked_rows import CheckedRows
 from research.data.streaming.read_buffers import read_buffers
-from tests.builders.hub_data_stand_in import hub_data_stand_in
+from tests.builders.hub_data_stand_in import HubDataStandIn, hub_data_stand_in
 from tests.builders.hub_repository import CARD, write_repository
 from tests.builders.parquet_shards import write_review_shards
 from tests.limits import HANG_LIMIT
@@ -35,6 +36,25 @@ buffers = read_buffers(splits.streamed, 1600, 0, 0, first=int(sys.argv[2]))
 print(json.dumps([splits.num_train, [buffer.ids.tolist() for buffer in buffers], splits.files["train"]]))
 """
 """Code that reads the training rows of a data set of the Hub from a given buffer on."""
+DOWNLOAD_SCRIPT = 'import datasets; datasets.load_dataset("someone/films")'
+
+
+def run_with_hub(server: HubDataStandIn, folder: Path, script: str, *arguments: object, **environment: str) -> str:
+    """Run code in a new process, whose Hub is `server`, and return its output.
+
+    The libraries read their environment variables when they are imported, so changing them requires a new process.
+    """
+    hub = {"HF_ENDPOINT": server.address, "NO_PROXY": "*", "HF_HOME": str(folder / "home")}
+    completed = subprocess.run(
+        [sys.executable, "-c", script, str(folder / "cache"), *map(str, arguments)],
+        env={**os.environ, **hub, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=HANG_LIMIT,
+    )
+    return completed.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -130,15 +150,8 @@ def test_row_groups_are_requested_over_the_network_when_they_are_needed(tmp_path
     results, shares = [], []
     for first in (0, 3):
         with hub_data_stand_in(folder) as server:
-            completed = subprocess.run(
-                [sys.executable, "-c", STREAM_SCRIPT, str(tmp_path / "cache"), str(first)],
-                env={**os.environ, "HF_ENDPOINT": server.address, "NO_PROXY": "*", "HF_HOME": str(tmp_path / "home")},
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=HANG_LIMIT,
-            )
-        results.append(json.loads(completed.stdout.splitlines()[-1]))
+            output = run_with_hub(server, tmp_path, STREAM_SCRIPT, first)
+        results.append(json.loads(output.splitlines()[-1]))
         num_bytes = sum(stop - start for name, start, stop in server.served if name in ends and stop <= ends[name])
         shares.append(num_bytes / sum(ends.values()))
     (num_train, buffers, files), (_, last, _) = results
@@ -148,3 +161,10 @@ def test_row_groups_are_requested_over_the_network_when_they_are_needed(tmp_path
     assert files == [["train-00000-of-00002.parquet", 0], ["train-00001-of-00002.parquet", 3200]]
     assert shares[1] == pytest.approx(1 / 4, abs=0.02)
     assert 1 <= shares[0] < 1.5  # some rows were also read to guess the columns
+
+
+def test_an_earlier_download_cannot_be_streamed(tmp_path: Path) -> None:
+    with hub_data_stand_in(write_repository(tmp_path / "data", "parquet")) as server:
+        run_with_hub(server, tmp_path, DOWNLOAD_SCRIPT)
+        output = run_with_hub(server, tmp_path, STREAM_SCRIPT, 0, HF_HUB_OFFLINE="1")
+    assert re.search(in_order("ValueError: --streaming expects", "hub:someone/films", "earlier download"), output)

@@ -69,7 +69,7 @@ def buffer_batches(
     if num_rows < num_batches:
         raise ValueError(
             f"Expected at least one usable row per batch; only {num_rows:,} of {num_read:,} rows in a buffer are "
-            "usable. Remove the bad rows from the files."
+            "usable. Remove bad rows from the files, or raise --batch_size."
         )
     sizes = [batch_size] * (num_read // batch_size)
     if num_rows < num_read:

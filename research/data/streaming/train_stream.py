@@ -28,7 +28,7 @@ from research.data.batches.tokens import (
 )
 from research.data.batches.train_rows import TrainRows
 from research.data.prepare.streamed import StreamedRows
-from research.data.sources.bad_rows import BadRows, SkippedRows
+from research.data.sources.bad_rows import SkippedRows
 from research.data.streaming.checked_rows import CheckedRows
 from research.data.streaming.pieces import NUM_OPEN_ROW_GROUPS
 from research.data.streaming.read_buffers import read_buffers
@@ -53,10 +53,10 @@ class TrainBuffer:
     """Label of each row."""
     tokens: Mapping[str, TokenColumn]
     """Token ids of the process's rows, by the name of the column."""
-    bad: BadRows
-    """The bad rows."""
-    num_read: int
-    """Number of rows, including bad rows."""
+    skipped: Counter[str]
+    """Number of skipped rows, by reason."""
+    skipped_message: str | None
+    """Message about the skipped rows; None if there are none."""
     num_unknown: int
     """Number of the process's rows without a token that the tokenizer knows."""
 
@@ -184,9 +184,15 @@ class TrainStream(TrainRows):
             first: number of the first buffer.
             num_omitted: number of batches of the first buffer to omit.
             cancelled: set when no more buffers are needed.
+        Raises:
+            ValueError: if there are bad rows that must not be skipped, or too few others.
         """
         for number, rows in enumerate(checked, start=first):
-            batches = buffer_batches(rows.lengths, rows.num_read, batch_size, *seeds, number)[num_omitted:]
+            message = rows.bad.raise_or_summarize(rows.num_read)
+            try:
+                batches = buffer_batches(rows.lengths, rows.num_read, batch_size, *seeds, number)[num_omitted:]
+            except ValueError as error:  # the bad rows explain it
+                raise ValueError(f"{error} {message}") from None
             num_omitted = 0
             shares = [
                 micro_batch.rows
@@ -197,7 +203,8 @@ class TrainStream(TrainRows):
             tokens, num_unknown = self._tokenize(rows, own, cancelled)
             if cancelled.is_set():
                 return
-            buffer = TrainBuffer(number, batches, rows.ids, rows.labels, tokens, rows.bad, rows.num_read, num_unknown)
+            skipped = sum(rows.bad.reasons.values(), Counter())
+            buffer = TrainBuffer(number, batches, rows.ids, rows.labels, tokens, skipped, message, num_unknown)
             del rows, tokens  # so that only the buffer is in memory while the next one is read
             yield buffer
             del buffer
@@ -256,14 +263,13 @@ class TrainStream(TrainRows):
         """Count the skipped rows of a buffer in the first epoch, and log the first ones.
 
         Raises:
-            ValueError: if there are bad rows that must not be skipped, or too many unknown tokens.
+            ValueError: if too many rows have only unknown tokens.
         """
-        message = buffer.bad.raise_or_summarize(buffer.num_read)
         if epoch == 0 and buffer.number >= self._num_counted:
-            if message is not None and not self._skipped:
-                logger.info(f"{message} More of them are skipped without a message, and counted in result.json.")
+            if buffer.skipped_message is not None and not self._skipped:
+                logger.info(f"{buffer.skipped_message} Later bad rows are only counted, in result.json.")
             self._num_counted = buffer.number + 1
-            self._skipped += sum(buffer.bad.reasons.values(), Counter())
+            self._skipped += buffer.skipped
         num_own = len(buffer.tokens[TOKEN_COLUMNS[0]].positions)
         warning = describe_unknown_rows(buffer.num_unknown, num_own, "buffered train", allowed=self._allow_unknown)
         if warning is not None and not self._warned_of_unknown:

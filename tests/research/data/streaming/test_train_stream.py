@@ -217,7 +217,10 @@ def test_too_many_bad_rows_in_a_buffer_are_an_error(
 ) -> None:
     labels = ["neutral"] * 93 + ["positive"]
     splits = load_streamed(write_review_shards(tmp_path / "data", train=labels), bad_rows="skip")
-    with pytest.raises(ValueError, match=r"at least one usable row per batch; only [01] of 24"):
+    with pytest.raises(ValueError, match=r"at least one usable row per batch; only [01] of 24.*the label 'neutral'"):
+        read_batches(open_stream(splits, tokenizer))
+    splits = load_streamed(tmp_path / "data")
+    with pytest.raises(BadRowsError, match=in_order("bad rows of 24", "the label 'neutral'", "--bad_rows skip")):
         read_batches(open_stream(splits, tokenizer))
 
 

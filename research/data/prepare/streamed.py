@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from research.data.prepare.labels import LabelCodes
 from research.data.prepare.learn_labels import create_name_encoder
 from research.data.prepare.score_encoder import ScoreEncoder
 from research.data.sources.arrow_tables import ArrowTable, ParquetTable
+from research.data.sources.footers import Footer
 from research.data.sources.hub_tables import IterableTable
 from research.data.sources.reading import convert_read_errors
 from research.data.sources.split_names import SPLIT_NAMES
@@ -35,6 +37,8 @@ from research.data.sources.tables import Table
 from research.settings.config import DataSettings
 from research.tasks.base import Task
 
+_NUM_THREADS = 16
+"""Number of threads that read footers. On the Hub, a footer takes several requests."""
 SOURCE_OF_STREAMED_LABELS = "validation rows, from which --streaming learns the labels"
 """Source of the labels, for messages."""
 
@@ -153,13 +157,14 @@ def open_streamed_rows(
     row_groups: list[RowGroup] = []
     declared_names = []
     hashes: list[Any] = []
-    for number, table in enumerate(tables):
+    with ThreadPoolExecutor(_NUM_THREADS) as executor:
+        footers = list(executor.map(_read_footer, tables))
+    for number, (table, footer) in enumerate(zip(tables, footers, strict=True)):
         with convert_read_errors(table.name):
             check_columns_exist(columns.names(), table)
             declared_names.append([table.label_names(column) for column in columns.names()])
             _check_declared_names(table.name, declared_names[-1][-1], columns, form)
-            if isinstance(table, ParquetTable):
-                footer = table.read_footer()
+            if footer is not None:
                 starts = np.cumsum(footer.num_rows) - footer.num_rows
                 row_groups += [
                     RowGroup(number, index, int(start), num_rows)
@@ -192,6 +197,12 @@ def open_streamed_rows(
         row_groups=row_groups,
         identity=hashlib.sha256(identity.encode()).hexdigest(),
     )
+
+
+def _read_footer(table: Table) -> Footer | None:
+    """Return the footer of a file; None if it is not a parquet file."""
+    with convert_read_errors(table.name):
+        return table.read_footer() if isinstance(table, ParquetTable) else None
 
 
 def _check_declared_names(name: str, names: Sequence[str] | None, columns: Columns, form: LabelForm) -> None:

@@ -159,7 +159,7 @@ class TrainStream(TrainRows):
                     if start + len(buffer.batches) < stop:
                         following = executor.submit(next, buffers)
                     self._buffer = buffer
-                    self._report(buffer, epoch)
+                    self._report(buffer)
                     batches = buffer.batches[: stop - start]
                     start += len(batches)
                     yield from batches
@@ -259,13 +259,13 @@ class TrainStream(TrainRows):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._num_counted, self._skipped = state["num_counted"], Counter(state["skipped"])
 
-    def _report(self, buffer: TrainBuffer, epoch: int) -> None:
+    def _report(self, buffer: TrainBuffer) -> None:
         """Count the skipped rows of a buffer in the first epoch, and log the first ones.
 
         Raises:
             ValueError: if too many rows have only unknown tokens.
         """
-        if epoch == 0 and buffer.number >= self._num_counted:
+        if buffer.number >= self._num_counted:
             if buffer.skipped_message is not None and not self._skipped:
                 logger.info(f"{buffer.skipped_message} Later bad rows are only counted, in result.json.")
             self._num_counted = buffer.number + 1

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from research.data.batches.order import split_batch
-from research.data.batches.tokens import tokenize_splits
+from research.data.batches.tokens import tokenize_splits, tokenize_texts
 from research.data.prepare.load import Splits
 from research.data.sources.bad_rows import BadRowsError, SkippedRows
+from research.data.streaming import train_stream
 from research.data.streaming.train_stream import TrainStream
 from research.settings.template import parse_template
 from tests.builders.parquet_shards import NUM_TRAIN, write_review_shards
+from tests.builders.tiny_decoder import save_tiny_decoder
+from tests.limits import HANG_LIMIT
 from tests.messages import collect_messages, in_order
 from tests.research.data.conftest import Loader
 from tests.research.data.streaming.conftest import LoadStreamed
@@ -113,14 +117,12 @@ def test_batches_have_rows_of_similar_length(
 
 @pytest.mark.parametrize("template", [None, "Review: {text}\\nSentiment:"])
 def test_rows_have_the_tokens_and_labels_of_prepared_rows(
-    load: Loader,
-    load_streamed: LoadStreamed,
-    tokenizer: PreTrainedTokenizerBase,
-    shards: Path,
-    template: str | None,
+    load: Loader, load_streamed: LoadStreamed, shards: Path, tmp_path: Path, template: str | None
 ) -> None:
+    # A byte-level tokenizer, with which the space before a text in a template makes a difference.
+    tokenizer = AutoTokenizer.from_pretrained(save_tiny_decoder(tmp_path / "decoder"))
     parsed = parse_template(template)
-    prepared = tokenize_splits(load(shards), tokenizer, template=parsed, allow_unknown=True).train
+    prepared = tokenize_splits(load(shards), tokenizer, template=parsed).train
     expected = {row["id"]: (row["input_ids"], row["label"]) for row in prepared}
     stream = open_stream(load_streamed(shards), tokenizer, template=parsed)
     found = {}
@@ -245,11 +247,30 @@ def test_tokens_without_an_embedding_are_refused(
         read_batches(open_stream(load_streamed(shards), tokenizer, num_embeddings=10))
 
 
-def test_an_abandoned_epoch_leaves_no_thread(
-    load_streamed: LoadStreamed, tokenizer: PreTrainedTokenizerBase, shards: Path
+def test_an_abandoned_epoch_stops_tokenizing(
+    load_streamed: LoadStreamed, tokenizer: PreTrainedTokenizerBase, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = open_stream(load_streamed(shards), tokenizer)
-    next(stream.global_batches(BATCH_SIZE, 0, 0, start=0, stop=NUM_BATCHES))
+    closing = threading.Event()
+    tokenized: list[str] = []
+    shut_down = ThreadPoolExecutor.shutdown
+
+    def shut_down_when_reported(executor: ThreadPoolExecutor, *arguments: Any, **options: Any) -> None:
+        closing.set()
+        shut_down(executor, *arguments, **options)
+
+    def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], spaces: str) -> list[list[int]]:
+        tokenized.extend(texts)
+        if len(tokenized) > 24:  # the second buffer
+            closing.wait(HANG_LIMIT)
+        return tokenize_texts(tokenizer, texts, spaces)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shut_down_when_reported)
+    monkeypatch.setattr(train_stream, "tokenize_texts", tokenize)
+    monkeypatch.setattr(train_stream, "_ROWS_PER_CALL", 5)
+    batches = open_stream(load_streamed(shards), tokenizer).global_batches(BATCH_SIZE, 0, 0, start=0, stop=NUM_BATCHES)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert len(tokenized) in (24, 29)
 
 
 @pytest.mark.parametrize(("num_shards", "row_group_size", "warns"), [(1, 1000, True), (3, 10, True), (3, 5, False)])

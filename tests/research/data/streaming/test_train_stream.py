@@ -288,3 +288,13 @@ def test_few_row_groups_are_reported(
         with collect_messages() as lines:
             open_stream(splits, tokenizer, shuffle_buffer=shuffle_buffer).report_order()
         assert bool([line for line in lines if re.search(in_order("row group", "--shuffle_buffer"), line)]) == expected
+
+
+def test_nothing_is_read_after_the_last_batch_of_an_epoch(
+    load_streamed: LoadStreamed, tokenizer: PreTrainedTokenizerBase, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("rows are read")
+
+    monkeypatch.setattr(train_stream, "read_buffers", refuse)
+    assert read_batches(open_stream(load_streamed(shards), tokenizer), start=NUM_BATCHES) == []

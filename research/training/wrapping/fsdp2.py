@@ -51,7 +51,6 @@ class ShardedModel(Wrapping):
         draw_for_whole_tensors()
         self._sharded: dict[nn.Parameter, nn.Parameter] = {}
         """During edits, the split parameter that each whole one replaces."""
-        self._checksums: dict[str, int] = {}
 
     @property
     def module(self) -> nn.Module:

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from jaxtyping import install_import_hook
 
+from research.system.sharding_versions import check_torch_version
 from tests.forked import PROCESSES_VARIABLE, ForkedProcess, can_fork
 from tests.limits import HANG_LIMIT
 
@@ -25,6 +26,22 @@ ROOT = Path(__file__).parent.parent
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 shape_checks = install_import_hook("heads", "beartype.beartype")
 """Makes all tests check the shapes in the annotations of heads/ at run time."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of --shard with versions of PyTorch that it refuses."""
+    reason = why_not_sharded()
+    if reason is not None and item.get_closest_marker("sharding") is not None:
+        pytest.skip(reason)
+
+
+def why_not_sharded() -> str | None:
+    """Return why --shard cannot be tested with this version of PyTorch; None if it can."""
+    try:
+        check_torch_version()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def pytest_configure() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT, Launch
 from tests.launched.runs_in_process import read_by_rank
 
+pytestmark = pytest.mark.sharding
 SCRIPT = ROOT / "tests" / "launched" / "broken_sharding.py"
 NO_ERROR = "ended after step 4: None"
 EXPECTED_OUTCOMES = {

@@ -130,9 +130,9 @@ SHARDED_IN_QUICK_TESTS = ("hook ema", "edits with adafactor", "edits with adamw"
     [
         *((case, "no", None) for case in CASES),
         *((case, "bf16", None) for case in CASES if case.startswith("hook")),
-        *((case, "bf16", "fsdp2") for case in SHARDED_IN_QUICK_TESTS),
+        *(pytest.param(case, "bf16", "fsdp2", marks=pytest.mark.sharding) for case in SHARDED_IN_QUICK_TESTS),
         *(
-            pytest.param(case, "no", "fsdp2", marks=pytest.mark.slow)  # six minutes in all
+            pytest.param(case, "no", "fsdp2", marks=[pytest.mark.slow, pytest.mark.sharding])  # six minutes in all
             for case in CASES
             if case not in WITHOUT_SHARDING
         ),

@@ -15,6 +15,7 @@ from tests.launched.edit_matrix import CASES
 from tests.launched.runs_in_process import read_by_rank
 from tests.launched.sharded_matrix import HEADS
 
+pytestmark = pytest.mark.sharding
 SCRIPT = ROOT / "tests" / "launched" / "sharded_matrix.py"
 QUICK_EDITS = ("freeze", "unfreeze", "replace_head", "reinitialize", "drop_layers", "set_optimizer", "merge_adapters")
 """Edits of `make test`: one for each way in which edits act on split parameters. All edits are slow tests."""

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Launch
 
+pytestmark = pytest.mark.sharding
 FLAGS = [
     *("--batch_size", "8", "--max_length", "32", "--max_steps", "9", "--save_every", "1st", "--keep", "9"),
     *("--evaluate_every", "2st", "--mixed_precision", "no", "--dropout", "0", "--hook", "ema", "--report", "false"),

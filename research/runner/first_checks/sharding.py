@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from research.settings.config import RunConfig
+from research.system.sharding_versions import check_torch_version
 
 
 def check_sharding(config: RunConfig) -> None:
-    """Check that the settings of --shard are used, and work with the other settings.
+    """Check that the settings of --shard are used, and work with the other settings and the version of PyTorch.
 
     Raises:
         ValueError: if not; names the settings.
@@ -21,6 +22,7 @@ def check_sharding(config: RunConfig) -> None:
                     f"--{name} {getattr(config, name)} has no effect without --shard. Omit it, or set --shard fsdp2."
                 )
         return
+    check_torch_version()
     if config.base_dtype != "float32":
         raise ValueError(
             f"--shard does not work with --base_dtype {config.base_dtype}, whose stored weights cannot be split. Omit "

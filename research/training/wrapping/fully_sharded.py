@@ -1,7 +1,7 @@
 """PyTorch's `fully_shard`: what it does to modules, and how to undo it.
 
 PyTorch cannot undo `fully_shard`, so this module uses private attributes of PyTorch, which may change between minor
-versions. Only the versions in `TESTED_VERSIONS` are accepted.
+versions. Only the versions in `research.system.sharding_versions` are accepted.
 """
 
 from __future__ import annotations
@@ -9,28 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
 from torch.distributed._composable.contract import REGISTRY_KEY, STATE_KEY
 from torch.distributed._composable_state import _module_state_mapping
 from torch.distributed.fsdp import FSDPModule
-
-TESTED_VERSIONS = ("2.13",)
-"""Minor versions of PyTorch with which the private attributes were tested."""
-
-
-def check_torch_version() -> None:
-    """Check that `undo_fully_shard` was tested with the installed version of PyTorch.
-
-    Raises:
-        ValueError: if it was not.
-    """
-    minor = ".".join(torch.__version__.split(".")[:2])
-    if minor not in TESTED_VERSIONS:
-        raise ValueError(
-            f"--shard fsdp2 requires PyTorch {' or '.join(TESTED_VERSIONS)}; found {torch.__version__}. Install that "
-            "version, or train without --shard."
-        )
 
 
 def sharded_parameters(model: nn.Module) -> Iterator[Any]:

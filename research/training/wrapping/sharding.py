@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy
 
 from research.settings.config import RunConfig
-from research.training.wrapping.fully_sharded import check_torch_version
+from research.system.sharding_versions import check_torch_version
 
 DTYPES = {"no": None, "float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Data type in which parameters are gathered, by precision; None is that of the parameters."""

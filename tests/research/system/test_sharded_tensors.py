@@ -26,6 +26,8 @@ from research.system.sharded_tensors import (
     split_like,
 )
 
+pytestmark = pytest.mark.sharding
+
 
 @pytest.fixture
 def split() -> Iterator[Tensor]:

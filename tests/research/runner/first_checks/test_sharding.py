@@ -10,6 +10,7 @@ from research.runner.first_checks.sharding import check_sharding
 from research.settings.config import RunConfig
 
 
+@pytest.mark.sharding
 @pytest.mark.parametrize(
     "settings",
     [{}, {"shard": "fsdp2"}, {"shard": "fsdp2", "shard_precision": "bf16", "shard_group_size": 2}],
@@ -25,6 +26,7 @@ def test_check_sharding_refuses_settings_without_effect(name: str) -> None:
         check_sharding(RunConfig(**{name: values[name]}))
 
 
+@pytest.mark.sharding
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

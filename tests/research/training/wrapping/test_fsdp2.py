@@ -1,0 +1,167 @@
+"""A model is split over one process, made whole for edits, and split again; launched tests use several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+
+from research.learning.optimizer import create_optimizer, regroup
+from research.learning.optimizers.adamw import AdamW
+from research.model.encoder_with_head import EncoderWithHead
+from research.model.families import model_blocks
+from research.settings.config import RunConfig
+from research.system.checksums import checksums
+from research.system.sharded_tensors import gather, is_sharded
+from research.training.audit_error import AuditError
+from research.training.rounds import join_alone
+from research.training.wrapping.fsdp2 import ShardedModel, find_units
+from research.training.wrapping.fully_sharded import sharding_states
+from research.training.wrapping.sharding import choose_sharding
+from tests.research.model.tiny_encoders import tiny_batch, tiny_model
+
+pytestmark = pytest.mark.sharding
+CONFIG = RunConfig(shard="fsdp2")
+Wrapped = tuple[ShardedModel, torch.optim.Optimizer]
+
+
+@pytest.fixture
+def lone_process() -> Iterator[None]:
+    """A process group with one process."""
+    join_alone(torch.device("cpu"))
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def wrapped(lone_process: None, accelerator: Accelerator) -> Wrapped:
+    """A split model after a step, and its optimizer."""
+    model = tiny_model("bert")
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), CONFIG)
+    wrapping = ShardedModel(accelerator, model, choose_sharding(CONFIG, accelerator))
+    wrapping.wrap(optimizer)
+    take_step(wrapping, optimizer)
+    return wrapping, optimizer
+
+
+def take_step(wrapping: ShardedModel, optimizer: torch.optim.Optimizer) -> None:
+    """Take one step on a batch."""
+    with wrapping.synchronizing(is_last=True):
+        wrapping.module(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    wrapping.clip_gradients(wrapping.gradient_norm(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def regroup_after_edit(model: EncoderWithHead, optimizer: torch.optim.Optimizer) -> None:
+    regroup(optimizer, AdamW(), model_blocks(model.encoder, model.head))
+
+
+def test_all_parameters_are_split_and_belong_to_units(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    model = wrapping.model
+    assert all(is_sharded(parameter) for parameter in model.parameters())
+    assert model.head in find_units(model)
+    assert not isinstance(model.encoder, FSDPModule)  # Transformers recognises it by its class
+    wrapping.check(optimizer)
+    assert wrapping.num_trainable == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_split_model_trains_like_a_whole_one(wrapped: Wrapped, accelerator: Accelerator) -> None:
+    wrapping, _ = wrapped
+    if accelerator.mixed_precision != "no":
+        pytest.skip("layers of a split model compute in bf16 instead of casting their inputs")
+    whole = tiny_model("bert")
+    optimizer = create_optimizer(model_blocks(whole.encoder, whole.head), RunConfig())
+    whole(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    torch.nn.utils.clip_grad_norm_(whole.parameters(), 1.0)
+    optimizer.step()
+    for name, parameter in wrapping.model.named_parameters():
+        torch.testing.assert_close(gather(parameter), whole.get_parameter(name).detach(), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("touches", ["values", "structure"])
+def test_edits_get_whole_parameters_and_keep_the_objects(wrapped: Wrapped, touches: str) -> None:
+    wrapping, optimizer = wrapped
+    model = wrapping.model
+    before, values = dict(model.named_parameters()), checksums(model)
+    states = {name: optimizer.state[parameter] for name, parameter in before.items()}
+    wrapping.begin_edits(touches, optimizer)  # type: ignore[arg-type]
+    assert not sharding_states(model)
+    assert type(model) is EncoderWithHead
+    assert not any(is_sharded(parameter) for parameter in model.parameters())
+    assert checksums(model) == values
+    assert {each for group in optimizer.param_groups for each in group["params"]} == set(model.parameters())
+    model(**tiny_batch())  # works without the other processes
+    wrapping.end_edits(touches, optimizer)  # type: ignore[arg-type]
+    after = dict(model.named_parameters())
+    assert all(after[name] is parameter for name, parameter in before.items())
+    assert all(optimizer.state[parameter] is states[name] for name, parameter in after.items())
+    assert checksums(model) == values
+    wrapping.check(optimizer)
+    take_step(wrapping, optimizer)
+
+
+def test_new_parameters_are_split_after_an_edit(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    model = wrapping.model
+    layer = model.get_parameter("encoder.encoder.layer.0.output.dense.weight")
+    wrapping.begin_edits("structure", optimizer)
+    model.replace_head("mean", {})
+    new = model.get_parameter("head.out.weight")
+    regroup_after_edit(model, optimizer)
+    replaced = wrapping.end_edits("structure", optimizer)
+    assert replaced[new] is model.get_parameter("head.out.weight")
+    assert model.get_parameter("encoder.encoder.layer.0.output.dense.weight") is layer
+    wrapping.check(optimizer)
+    take_step(wrapping, optimizer)
+
+
+def test_frozen_parameters_stay_split_and_get_no_gradient(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    parameter = wrapping.model.get_parameter("head.out.weight")
+    wrapping.begin_edits("mask", optimizer)
+    assert is_sharded(wrapping.model.get_parameter("head.out.weight"))
+    parameter.requires_grad_(False)
+    assert not wrapping.fits()
+    with pytest.raises(AuditError, match=r"head\.out\.weight"):
+        wrapping.check(optimizer)
+    assert wrapping.end_edits("mask", optimizer) == {}
+    wrapping.check(optimizer)
+    before = gather(parameter).clone()
+    take_step(wrapping, optimizer)
+    assert torch.equal(gather(parameter), before)
+
+
+def test_single_numbers_stay_whole(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    wrapping.begin_edits("structure", optimizer)
+    wrapping.model.replace_head("scalar_mix", {})
+    regroup_after_edit(wrapping.model, optimizer)
+    wrapping.end_edits("structure", optimizer)
+    gamma = wrapping.model.get_parameter("head.gamma")
+    assert not is_sharded(gamma)
+    wrapping.check(optimizer)
+    before = gamma.detach().clone()
+    take_step(wrapping, optimizer)
+    assert not torch.equal(gamma, before)
+
+
+def test_unsplit_parameters_are_found(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    wrapping.model.head.get_submodule("out").bias = nn.Parameter(torch.zeros(3))
+    with pytest.raises(AuditError, match=r"head\.out\.bias is not"):
+        wrapping.check(optimizer)
+
+
+def test_group_size_must_divide_the_number_of_processes(lone_process: None, accelerator: Accelerator) -> None:
+    with pytest.raises(ValueError, match=r"--shard_group_size .*1; got 2"):
+        choose_sharding(RunConfig(shard="fsdp2", shard_group_size=2), accelerator)
+    with pytest.raises(ValueError, match=r"--shard_cpu_offload .*GPU"):
+        choose_sharding(RunConfig(shard="fsdp2", shard_cpu_offload=True), accelerator)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
@@ -38,6 +39,10 @@ arguments.
 
 The file is needed because /proc shows the fork server's environment and command for every forked process.
 """
+NAMESPACE_VARIABLE = "NETWORK_NAMESPACE"
+"""Environment variable with the name of a network namespace (of `ip netns`) in which a command and its children run."""
+_CLONE_NEWNET = 0x40000000
+"""Flag of setns(2) for network namespaces. Python 3.12 has it as os.CLONE_NEWNET."""
 _LAUNCHER_MODULES = ("accelerate.commands.launch", "torch.distributed.run")
 """Launchers that are started with `python -m`."""
 
@@ -167,6 +172,17 @@ def _hide_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def _enter_namespace(name: str) -> None:
+    """Move this process to a network namespace, as `ip netns exec` does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(f"/run/netns/{name}", os.O_RDONLY)
+    try:
+        if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {name}")
+    finally:
+        os.close(descriptor)
+
+
 class _Command:
     """When called, runs a script or module in the current process as `python ARGUMENTS` would."""
 
@@ -194,6 +210,8 @@ class _Command:
         vars(multiprocessing.process)["_parent_process"] = None  # a command is not a worker of multiprocessing
         # Children of this process use the same fork server. By default, Python would start a new one.
         _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
+        if NAMESPACE_VARIABLE in self.environment:
+            _enter_namespace(self.environment[NAMESPACE_VARIABLE])
         for stream, descriptor in zip(self.streams, (1, 2), strict=True):
             os.dup2(stream.detach(), descriptor)  # type: ignore[attr-defined]
         os.environ.clear()

@@ -56,8 +56,8 @@ def check_directory(directory: Path, config: RunConfig) -> None:
                 f"The run directory {directory} exists. Choose another --name or --output_dir, continue the run with "
                 "--resume auto, or replace it with --overwrite."
             )
-        # A run that was killed early may have left only the temporary file of its settings.
-        if not any((directory / name).exists() for name in (CONFIG, f".{CONFIG}.writing")):
+        # A run that was killed early may have left only temporary files: of its settings, or of shared_files.py.
+        if not (directory / CONFIG).exists() and not any(directory.glob(f".{CONFIG}*.writing")):
             raise ValueError(
                 f"{directory} is not empty and does not contain a run, so --overwrite does not delete it. Choose "
                 "another --name or --output_dir."

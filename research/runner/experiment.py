@@ -39,6 +39,7 @@ from research.runner.resolve import default_settings_for, resolve
 from research.runner.run_result import RunResult
 from research.runner.same_run import check_finished, check_resume_directory
 from research.runner.set_up import set_up
+from research.runner.shared_files import check_same_checkpoint, check_shared_directory
 from research.settings.config import RunConfig
 from research.settings.plugins import hash_plugins
 from research.settings.python_arguments import naming_arguments
@@ -61,6 +62,7 @@ from research.training.loop import train
 from research.training.run import TrainingRun
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from matplotlib.figure import Figure
 
 
@@ -91,15 +93,16 @@ def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
     is_restart = was_restarted()
     if is_restart:
         config = dataclasses.replace(config, resume="auto")  # the launcher repeats the original command
-    if config.resume == "auto" and (result := read_result(directory)) and result["status"] == "finished":
-        with fail_together(accelerator):
-            if accelerator.is_main_process:
-                check_finished(config, directory, result, any_precision=any_precision)
+    finished: RunResult | None = None
+    with fail_together(accelerator):
+        if accelerator.is_main_process and config.resume == "auto":
+            finished = _find_finished(config, directory, any_precision=any_precision)
+    (content,) = _broadcast_from_main([finished and dict(finished)])
+    if content is not None:
         logger.info(f"The run in {directory} is finished; there is nothing to resume.")
-        return RunResult.read(directory)
+        return RunResult(directory, content)
     lock = DirectoryLock()
     start: StartCheckpoint | None = None
-    is_new = False
     try:
         with fail_together(accelerator):
             if accelerator.is_main_process:
@@ -110,13 +113,14 @@ def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
                 if config.resume not in (None, "auto"):
                     check_resume_directory(config, directory, any_precision=any_precision)
         (start,) = _broadcast_from_main([start])
+        if start is not None:
+            check_same_checkpoint(accelerator, start.checkpoint)
         with ErrorsOccurring("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
         # Only after the setup: if settings or data are invalid, nothing must be created or replaced.
+        is_new = _claim_directory(directory, config, accelerator, lock)
         with fail_together(accelerator):
             if accelerator.is_main_process:
-                is_new = make_directory(directory)
-                _acquire_lock(lock, directory)
                 prepare_directory(directory, config)
                 write_config(directory, run.config)  # first, because it marks the folder as a run directory
                 delete_later_checkpoints(run)
@@ -127,6 +131,31 @@ def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
     finally:
         lock.release()
         release(accelerator)
+
+
+def _find_finished(config: RunConfig, directory: Path, *, any_precision: bool) -> RunResult | None:
+    """Return the result of the finished run in a directory, after checking that it has these settings; else None."""
+    result = read_result(directory)
+    if result is None or result["status"] != "finished":
+        return None
+    check_finished(config, directory, result, any_precision=any_precision)
+    return RunResult.read(directory)
+
+
+def _claim_directory(directory: Path, config: RunConfig, accelerator: Accelerator, lock: DirectoryLock) -> bool:
+    """Create and lock the run directory if necessary, check that all processes see it, and return whether it is new."""
+    is_new = False
+    with fail_together(accelerator):
+        if accelerator.is_main_process:
+            is_new = make_directory(directory)
+            _acquire_lock(lock, directory)
+    try:
+        check_shared_directory(accelerator, directory, config)
+    except ValueError:
+        if is_new:
+            durable.remove(directory)
+        raise
+    return is_new
 
 
 def find_start_checkpoint(config: RunConfig, directory: Path, *, is_restart: bool = False) -> StartCheckpoint | None:

@@ -1,4 +1,4 @@
-"""Runs under two launchers with one process each, as on two machines, resume if either process dies.
+"""Runs under two launchers with one process each, as on two machines, resume if a process, launcher or node dies.
 
 They end with the bits of an uninterrupted run.
 
@@ -8,20 +8,36 @@ processes of a restarted run cannot tell from the launchers' counts which restar
 
 from __future__ import annotations
 
-import json
+import functools
+import itertools
 import os
 import signal
-import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, BackgroundCommand, Launch
+from tests.conftest import ROOT, Launch
 from tests.scripts.kills import find_differences
+from tests.scripts.network import NamespaceError, Network, two_namespaces
+from tests.scripts.node_kills import RENDEZVOUS, SHARDS, VICTIMS, Nodes, kill_and_compare
 
-StartNodes = Callable[[list[str]], list[BackgroundCommand]]
+CreateNodes = Callable[..., Nodes]
+QUICK = {
+    ("DDP", "static", "each worker"),
+    ("DDP", "c10d", "each worker"),
+    ("FSDP2", "static", "each worker"),
+    ("FSDP2", "static", "launcher 1"),
+}
+"""Kills on the loopback interface that `make test` tests; it tests one kill between network namespaces."""
+
+
+def cases(quick: set[tuple[str, str, str]]) -> list[object]:
+    """Return all kills as parameters of a test; those that are not quick are marked as slow."""
+    return [
+        pytest.param(*case, marks=[] if case in quick else pytest.mark.slow, id="-".join(case).replace(" ", "_"))
+        for case in itertools.product(SHARDS, RENDEZVOUS, VICTIMS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -30,87 +46,97 @@ def flags(pausable_run_flags: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an uninterrupted run of two processes."""
-    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*flags, "--output_dir", directory], num_processes=2)
-    return directory
+def uninterrupted_run(
+    launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A function that returns the directory of an uninterrupted run of two processes, given a name in SHARDS."""
+
+    @functools.cache
+    def run(shard: str) -> Path:
+        directory = tmp_path_factory.mktemp("uninterrupted") / "run"
+        launch([*flags, *SHARDS[shard], "--output_dir", directory], num_processes=2)
+        return directory
+
+    return run
 
 
 @pytest.fixture
-def start_nodes(user_environment: dict[str, str], flags: list[str], tmp_path: Path) -> Iterator[StartNodes]:
-    """A function that starts a run under two launchers on this machine, given options of torchrun.
+def create_nodes(user_environment: dict[str, str], tmp_path: Path) -> Iterator[CreateNodes]:
+    """A function that returns a run on two nodes, given the run's flags. Its options are those of `Nodes`."""
+    created: list[Nodes] = []
 
-    In the options, {number} stands for the number of the launcher.
-    """
-    launchers: list[BackgroundCommand] = []
+    def create(settings: Sequence[str], rendezvous: Sequence[str] = RENDEZVOUS["static"], **options: object) -> Nodes:
+        created.append(Nodes(tmp_path, settings, user_environment, rendezvous, **options))  # type: ignore[arg-type]
+        return created[-1]
 
-    def start_launchers(options: list[str]) -> list[BackgroundCommand]:
-        # torchrun reads PET_SHUTDOWN_TIMEOUT as its flag --shutdown_timeout.
-        environment = {**os.environ, **user_environment, "HOLD": str(tmp_path), "PET_SHUTDOWN_TIMEOUT": "1"}
-        for number in (0, 1):
-            command = [
-                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"),
-                *("--max_restarts", "3", "--local_addr", "127.0.0.1"),
-                *(option.format(number=number) for option in options),
-                *(str(ROOT / "experiments" / "run.py"), *flags, "--output_dir", str(tmp_path / "run")),
-            ]
-            launchers.append(BackgroundCommand(command, tmp_path, environment, tmp_path / f"output-{number}.txt"))
-        return launchers
-
-    yield start_launchers
-    for launcher in launchers:
-        launcher.kill()
+    yield create
+    for nodes in created:
+        nodes.kill()
 
 
-def find_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@pytest.fixture(scope="module")
+def namespaces() -> Iterator[Network]:
+    """Two network namespaces. Skips the test if they cannot be created."""
+    try:
+        with two_namespaces() as network:
+            yield network
+    except NamespaceError as error:
+        pytest.skip(str(error))
 
 
-def wait_for_paused_pids(launchers: list[BackgroundCommand], folder: Path) -> list[int]:
-    """Wait until both processes pause after a step, and return their ids. Delete the files that report the pause."""
-    files = [folder / f"held-{rank}" for rank in (0, 1)]
-    launchers[0].wait_for("both processes to pause", lambda: all(file.exists() for file in files))
-    pids = [int(file.read_text()) for file in files]
-    for file in files:
-        file.unlink()
-    return pids
-
-
-@pytest.mark.parametrize(
-    "rendezvous",
-    [
-        ["--rdzv_backend", "c10d", "--rdzv_id", "nodes", "--rdzv_endpoint", "127.0.0.1:{port}"],
-        ["--node_rank", "{number}", "--master_addr", "127.0.0.1", "--master_port", "{port}"],
-    ],
-    ids=["c10d", "static"],
-)
-def test_run_resumes_after_each_node_loses_its_process(
-    start_nodes: StartNodes,
-    uninterrupted_run: Path,
-    tmp_path: Path,
-    rendezvous: list[str],
-    request: pytest.FixtureRequest,
+@pytest.mark.parametrize(("shard", "rendezvous", "victim"), cases(QUICK))
+def test_killed_run_resumes_with_the_same_bits(
+    create_nodes: CreateNodes,
+    flags: list[str],
+    uninterrupted_run: Callable[[str], Path],
+    shard: str,
+    rendezvous: str,
+    victim: str,
 ) -> None:
-    port = find_free_port()
-    launchers = start_nodes([option.replace("{port}", str(port)) for option in rendezvous])
-    # The process ids of the first start, and of the starts after the first and second death.
-    first_pids = wait_for_paused_pids(launchers, tmp_path)
-    os.kill(first_pids[0], signal.SIGKILL)
-    # With a static rendezvous, the other launcher does not notice the death, and its process stays paused.
-    second_pids = first_pids
-    if "c10d" in request.node.name:
-        # With c10d, the other launcher notices the death and restarts its process too. A paused process does not end
-        # when its launcher asks it to, so let it continue.
-        (tmp_path / f"go-{first_pids[1]}").touch()
-        second_pids = wait_for_paused_pids(launchers, tmp_path)
-        (tmp_path / f"go-{second_pids[0]}").touch()
-    os.kill(second_pids[1], signal.SIGKILL)
-    third_pids = wait_for_paused_pids(launchers, tmp_path)
-    assert not set(third_pids) & {*first_pids, *second_pids}
-    (tmp_path / "go").touch()
-    assert [launcher.wait() for launcher in launchers] == [0, 0], [launcher.read_output() for launcher in launchers]
-    assert str(json.loads((tmp_path / "run" / "result.json").read_text())["resumed_from"]).startswith("step-")
-    assert not list(find_differences(uninterrupted_run, tmp_path / "run"))
+    nodes = create_nodes([*flags, *SHARDS[shard]], RENDEZVOUS[rendezvous])
+    outcome = kill_and_compare(nodes, victim, uninterrupted_run(shard), notices=rendezvous == "c10d")
+    assert outcome.endswith("same bits"), outcome
+
+
+@pytest.mark.parametrize(("shard", "rendezvous", "victim"), cases({("FSDP2", "c10d", "each worker")}))
+def test_killed_run_between_network_namespaces_resumes_with_the_same_bits(
+    create_nodes: CreateNodes,
+    namespaces: Network,
+    flags: list[str],
+    uninterrupted_run: Callable[[str], Path],
+    shard: str,
+    rendezvous: str,
+    victim: str,
+) -> None:
+    nodes = create_nodes([*flags, *SHARDS[shard]], RENDEZVOUS[rendezvous], network=namespaces)
+    outcome = kill_and_compare(nodes, victim, uninterrupted_run(shard), notices=rendezvous == "c10d")
+    assert outcome.endswith("same bits"), outcome
+
+
+def test_nodes_started_with_multi_node_yaml_resume_with_the_same_bits(
+    create_nodes: CreateNodes, flags: list[str], uninterrupted_run: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = tmp_path / "multi_node.yaml"
+    # accelerate has no flag that starts several processes on CPUs.
+    config.write_text((ROOT / "accelerate_configs" / "multi_node.yaml").read_text() + "\nuse_cpu: true\n")
+    command = [
+        *("-m", "accelerate.commands.launch", "--config_file", str(config), "--num_processes", "2"),
+        *("--machine_rank", "{number}", "--main_process_ip", "{address}", "--main_process_port", "{port}"),
+    ]
+    nodes = create_nodes(flags, command)
+    outcome = kill_and_compare(nodes, "each worker", uninterrupted_run("DDP"), notices=False)
+    assert outcome.endswith("same bits"), outcome
+
+
+def test_both_launchers_end_without_restarts_and_the_run_is_resumed_by_hand(
+    create_nodes: CreateNodes, flags: list[str], uninterrupted_run: Callable[[str], Path], tmp_path: Path
+) -> None:
+    nodes = create_nodes(flags, max_restarts=0)
+    nodes.start()
+    pids = nodes.wait_for_paused_pids()
+    os.kill(pids[1], signal.SIGKILL)
+    nodes.let_continue()
+    assert nodes.wait() == [1, 1]
+    nodes.start("--resume", "auto")
+    assert nodes.wait() == [0, 0], nodes.read_outputs()
+    assert not list(find_differences(uninterrupted_run("DDP"), tmp_path / "run"))

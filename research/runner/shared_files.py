@@ -75,7 +75,7 @@ def check_shared_directory(accelerator: Accelerator, directory: Path, config: Ru
     blind = [rank for rank, sees in enumerate(is_visible) if not sees]
     if not blind:
         return
-    needing = [f"--{name}" for name in ("save_every", "best_metric", "resume") if getattr(config, name) is not None]
+    needing = [f"--{name}" for name in ("save_every", "best_metric") if getattr(config, name) is not None]
     if needing:
         raise ValueError(
             f"Expected every process to see the run directory {directory} of process 0, which {' and '.join(needing)} "

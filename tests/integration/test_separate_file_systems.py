@@ -57,6 +57,7 @@ def test_run_that_shares_files_is_refused_before_training(
     create_nodes: CreateNodes, tmp_path: Path, flags: list[str]
 ) -> None:
     nodes = create_nodes(*flags)
+    nodes.let_continue()
     nodes.start()
     assert nodes.wait() == [1, 1]
     (line,) = find_lines(nodes, "error: Expected every process to see the run directory run")
@@ -67,9 +68,8 @@ def test_run_that_shares_files_is_refused_before_training(
 
 def test_run_that_shares_no_files_is_allowed_with_a_message(create_nodes: CreateNodes, tmp_path: Path) -> None:
     nodes = create_nodes()
-    nodes.start()
-    nodes.wait_for_paused_pids()
     nodes.let_continue()
+    nodes.start()
     assert nodes.wait() == [0, 0], nodes.read_outputs()
     assert len(find_lines(nodes, "Warning: The run directory run of process 0 is not visible to process 1")) == 1
     assert json.loads((tmp_path / "node-0" / "run" / "result.json").read_text())["status"] == "finished"
@@ -93,14 +93,14 @@ def test_signal_ends_a_run_that_shares_no_files_with_one_line(create_nodes: Crea
 
 
 @pytest.mark.parametrize("is_copied", [False, True])
-def test_resumed_run_is_refused_on_every_process_unless_each_sees_the_checkpoint(
+def test_resumed_run_is_refused_on_every_process_if_only_one_sees_its_directory(
     create_nodes: CreateNodes, tmp_path: Path, *, is_copied: bool
 ) -> None:
-    (tmp_path / "go").touch()
     first, second = tmp_path / "node-0", tmp_path / "node-1"
     first.mkdir()
     second.symlink_to(first)
     nodes = create_nodes(*SAVING)
+    nodes.let_continue()
     nodes.start()
     assert nodes.wait() == [0, 0], nodes.read_outputs()
     result = first / "run" / "result.json"

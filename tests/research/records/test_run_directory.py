@@ -38,6 +38,15 @@ def test_inaccessible_directory_is_refused(
         check_directory(Path(name), RunConfig(output_dir=name, resume=resume))
 
 
+@pytest.mark.parametrize("name", [".config.yaml.writing", ".config.yaml-0123.writing"])
+def test_overwrite_replaces_a_run_that_was_killed_before_it_wrote_its_settings(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    check_directory(tmp_path, RunConfig(overwrite=True))
+    (tmp_path / name).rename(tmp_path / "other.writing")
+    with pytest.raises(ValueError, match="does not contain a run"):
+        check_directory(tmp_path, RunConfig(overwrite=True))
+
+
 def test_overwrite_is_refused_if_it_would_delete_inputs_of_the_run_or_other_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from research.system.sharded_tensors import first_row, is_sharded, local_part
+from research.system.sharded_tensors import device_of_processes, first_row, is_sharded, local_part
 
 BLOCK_BYTES = 2048
 """Number of bytes that are added up, as words of 8 bytes, before they are weighted."""
@@ -63,7 +63,8 @@ def checksums(module: nn.Module) -> dict[str, int]:
     Called on every process if parameters are split over the processes: the parts' checksums are added up.
     """
     tensors = module.state_dict()
-    numbers = torch.stack([checksum(tensor) for tensor in tensors.values()])
+    # Parts may be offloaded to the CPU, while buffers are not.
+    numbers = torch.stack([checksum(tensor).to(device_of_processes(tensor)) for tensor in tensors.values()])
     split = [index for index, tensor in enumerate(tensors.values()) if is_sharded(tensor)]
     if split:
         sums = numbers[split]

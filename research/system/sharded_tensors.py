@@ -56,6 +56,14 @@ def local_part(tensor: Tensor) -> Tensor:
     return part
 
 
+def device_of_processes(tensor: Tensor) -> torch.device:
+    """Return the device from which processes send their parts of a tensor: not the CPU if GPUs offload them to it."""
+    if not is_sharded(tensor):
+        return tensor.device
+    sharded: Any = tensor
+    return torch.device(sharded.device_mesh.device_type)
+
+
 def first_row(tensor: Tensor) -> int:
     """Return the index of the first row of this process's part of a tensor; 0 if it is whole."""
     if not is_sharded(tensor):

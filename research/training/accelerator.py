@@ -17,6 +17,8 @@ from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     DistributedType,
+    InitProcessGroupKwargs,
+    KwargsHandler,
     TorchDynamoPlugin,
     broadcast_object_list,
     gather_object,
@@ -26,7 +28,7 @@ from research.settings.config import RunConfig
 from research.system.durable import converting_write_errors
 from research.system.launcher import is_switch_on, num_launched_processes, read_request, read_requested_precision
 from research.training.openmp import stop_threads_at_forks
-from research.training.rounds import join_alone, join_processes, num_earlier_rounds
+from research.training.rounds import choose_backend, join_alone, join_processes, num_earlier_rounds
 
 REPLICATED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
 """Accelerate's kinds of launch in which every process holds the whole model: one process, or plain data parallelism."""
@@ -52,7 +54,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         atexit.register(_leave_group)
     # Under torchrun, the store of the processes belongs to torchrun and survives restarts: see rounds.py.
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
-        join_processes()
+        join_processes(on_both=config.shard_cpu_offload)
     # An earlier run in the same process may have used a different precision, which accelerate would keep.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
@@ -63,11 +65,11 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]
         or None,
         project_dir=directory,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+        kwargs_handlers=_handlers(config),
     )
     check_setup_as_requested(accelerator, config)
     if config.shard is not None and not torch.distributed.is_initialized():
-        join_alone(accelerator.device)
+        join_alone(accelerator.device, on_both=config.shard_cpu_offload)
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
             f"The launcher sets {accelerator.gradient_accumulation_steps} gradient accumulation steps, expected 1. Set "
@@ -85,6 +87,17 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     # Also called with False, since an earlier run in the same process may have called it with True.
     torch.use_deterministic_algorithms(config.deterministic)
     return accelerator
+
+
+def _handlers(config: RunConfig) -> list[KwargsHandler]:
+    """Return accelerate's settings of DDP and, if necessary, of the communication between processes."""
+    handlers: list[KwargsHandler] = [
+        DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    ]
+    # Accelerate connects the processes if `join_processes` did not. It takes no backend for a single process.
+    if config.shard_cpu_offload and num_launched_processes() > 1:
+        handlers.append(InitProcessGroupKwargs(backend=choose_backend(on_gpu=True, on_both=True)))
+    return handlers
 
 
 def check_setup_as_requested(accelerator: Accelerator, config: RunConfig) -> None:

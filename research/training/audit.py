@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from research.model.parameters import saved_buffers
 from research.model.selectors import shortest_selectors
 from research.system.checksums import checksum
-from research.system.sharded_tensors import is_sharded
+from research.system.sharded_tensors import device_of_processes, is_sharded
 from research.training.audit_error import MAX_LISTED, AuditError, raise_if
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def check_replicas(
     named = list(model.named_parameters())
     # Buffers that are not saved are not compared: they are recomputed, and may depend on each process's inputs.
     buffers = saved_buffers(model)
-    device = named[0][1].device
+    device = device_of_processes(named[0][1])
     rates = torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64).view(torch.int64)
     values = torch.cat(
         [
-            torch.stack([checksum(tensor) for _, tensor in (*named, *buffers)]),
+            torch.stack([checksum(tensor).to(device) for _, tensor in (*named, *buffers)]),
             torch.tensor([parameter.requires_grad for _, parameter in named], device=device).long(),
             rates.to(device),
         ]

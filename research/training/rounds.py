@@ -36,9 +36,23 @@ def num_earlier_rounds() -> int:
     return _round - 1
 
 
-def join_processes() -> None:
+def choose_backend(*, on_gpu: bool, on_both: bool = False) -> str:
+    """Return the backend with which the processes communicate.
+
+    Args:
+        on_gpu: whether the processes train on GPUs.
+        on_both: whether they also communicate values in the memory of the CPU, which NCCL cannot send.
+    """
+    if not on_gpu:
+        return "gloo"
+    return "cpu:gloo,cuda:nccl" if on_both else "nccl"
+
+
+def join_processes(*, on_both: bool = False) -> None:
     """Initialise torch.distributed for processes that torchrun started with its own store.
 
+    Args:
+        on_both: see `choose_backend`.
     Raises:
         TimeoutError: if some processes do not join in time.
     """
@@ -50,16 +64,21 @@ def join_processes() -> None:
     _round = number = agree_on_round(store, rank, world_size)
     on_gpu = torch.cuda.is_available() and not is_switch_on("ACCELERATE_USE_CPU")
     torch.distributed.init_process_group(
-        backend="nccl" if on_gpu else "gloo",
+        backend=choose_backend(on_gpu=on_gpu, on_both=on_both),
         store=PrefixStore(f"midway/round-{number}", store),
         rank=rank,
         world_size=world_size,
     )
 
 
-def join_alone(device: torch.device) -> None:
-    """Initialise torch.distributed for a single process, as sharding requires."""
-    backend = "nccl" if device.type == "cuda" else "gloo"
+def join_alone(device: torch.device, *, on_both: bool = False) -> None:
+    """Initialise torch.distributed for a single process, as sharding requires.
+
+    Args:
+        device: device on which the process trains.
+        on_both: see `choose_backend`.
+    """
+    backend = choose_backend(on_gpu=device.type == "cuda", on_both=on_both)
     torch.distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
 
 

@@ -17,7 +17,7 @@ from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import find_family
 from research.system.checksums import checksums
 from research.system.sharded_random import draw_for_whole_tensors
-from research.system.sharded_tensors import gather, is_sharded
+from research.system.sharded_tensors import device_of_processes, gather, is_sharded
 from research.training.audit_error import raise_if
 from research.training.wrapping.base import Wrapping
 from research.training.wrapping.fully_sharded import (
@@ -80,8 +80,14 @@ class ShardedModel(Wrapping):
         whole: dict[nn.Parameter, nn.Parameter] = {}
         for record in sharded_parameters(self.model):
             parameter = record.sharded_param
-            whole[parameter] = nn.Parameter(gather(parameter).clone(), requires_grad=parameter.requires_grad)
+            # On the device on which the model trains, also if the parts are offloaded to the CPU: edits create new
+            # parameters beside the existing ones, and a new head is tried out.
+            value = gather(parameter).to(device_of_processes(parameter), copy=True)
+            whole[parameter] = nn.Parameter(value, requires_grad=parameter.requires_grad)
             record._setattr_on_modules(whole[parameter])
+        if self.accelerator.device.type == "cuda":
+            # `fully_shard` gathers parameters in streams of its own, and keeps memory alive that they still use.
+            torch.cuda.synchronize()
         undo_fully_shard(self.model)
         self._replace(whole, optimizer)
         self._sharded = {replacement: parameter for parameter, replacement in whole.items()}

@@ -46,6 +46,11 @@ def choose_sharding(config: RunConfig, accelerator: Accelerator) -> Sharding:
     num_processes, size = accelerator.num_processes, config.shard_group_size or accelerator.num_processes
     if num_processes % size:
         raise ValueError(f"Expected --shard_group_size to divide the number of processes, {num_processes}; got {size}.")
+    if config.shard_precision == "fp16" and accelerator.mixed_precision != "fp16":
+        raise ValueError(
+            "Expected --mixed_precision fp16 with --shard_precision fp16, since small gradients become 0 in fp16 "
+            f"without its gradient scaler; got --mixed_precision {accelerator.mixed_precision}."
+        )
     device = accelerator.device.type
     if config.shard_cpu_offload and device == "cpu":
         raise ValueError("--shard_cpu_offload requires a GPU; none found.")

@@ -9,6 +9,7 @@ import torch
 
 from research import Hook
 from research.learning.optimizers.base import OPTIMIZERS
+from research.system.sharded_tensors import gather
 from research.training.loop import train
 from research.training.run import TrainingRun
 from tests.research.conftest import StartRun, use_scaler
@@ -55,6 +56,19 @@ def test_scaled_training_with_a_skipped_step_has_the_bits_of_unscaled_training(s
     assert (plain.num_skipped, scaled.num_skipped) == (1, 1)
     assert scaled.accelerator.scaler.get_scale() == 4.0  # half of the initial scale
     assert not differing_weights(plain, scaled)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])  # on parts of parameters, and on gathered ones
+def test_scaler_skips_the_same_steps_of_split_parameters(start_run: StartRun, name: str) -> None:
+    settings = {"optimizer": name, "schedule": "constant", "warmup": "0", "max_steps": 4}
+    plain, split = start_run([SkipsOnce(2)], **settings), start_run([OverflowsOnce(2)], shard="fsdp2", **settings)
+    use_scaler(split)
+    train(plain)
+    train(split)
+    assert (plain.num_skipped, split.num_skipped) == (1, 1)
+    assert split.accelerator.scaler.get_scale() == 4.0  # half of the initial scale
+    pairs = zip(plain.encoder_with_head.parameters(), split.encoder_with_head.parameters(), strict=True)
+    assert all(torch.equal(whole, gather(parts)) for whole, parts in pairs)
 
 
 def differing_weights(first: TrainingRun, second: TrainingRun) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from torch.distributed import HashStore, Store  # type: ignore[attr-defined]
 
-from research.training.rounds import agree_on_round
+from research.training.rounds import agree_on_round, choose_backend
 from tests.limits import HANG_LIMIT
 
 
@@ -52,3 +52,9 @@ def test_agree_on_round_waits_for_the_successor_of_a_dead_process(pool: ThreadPo
             answered.set()
     assert not first.done()
     assert agree_on_round(store, 1, 2) == first.result(HANG_LIMIT) == 1
+
+
+def test_choose_backend_lets_processes_on_gpus_also_send_values_on_the_cpu() -> None:
+    assert choose_backend(on_gpu=False, on_both=True) == "gloo"
+    assert choose_backend(on_gpu=True) == "nccl"
+    assert choose_backend(on_gpu=True, on_both=True) == "cpu:gloo,cuda:nccl"

@@ -42,13 +42,20 @@ Times = dict[str, float]
 """Seconds of a step, of each edit, and of each part of the audit."""
 
 
-def measure_in_this_process(folder: Path, batch_size: int, shard: Literal["fsdp2"] | None) -> Times:
-    """Train in this process, together with the processes launched with it if any, and return the times."""
+def measure_in_this_process(folder: Path, batch_size: int, **settings: Any) -> Times:
+    """Train in this process, together with the processes launched with it if any, and return the times.
+
+    Args:
+        folder: folder with the training file.
+        batch_size: rows per step.
+        **settings: settings of the run that differ from those below.
+    """
     from research import Hook, RunConfig, run_experiment
     from research.system.checksums import checksum
     from research.training import audit
     from research.training.api import Run
     from research.training.run import TrainingRun
+    from throughput import wait_for_device
 
     class Stopwatch(Hook):
         """Request the next edit, and measure the time until it is applied."""
@@ -65,9 +72,11 @@ def measure_in_this_process(folder: Path, batch_size: int, shard: Literal["fsdp2
             if self.remaining_edits and run.clock.step > 1:  # the first step warms up
                 getattr(run.edit, self.remaining_edits[0])(**EDITS[self.remaining_edits[0]])
                 run.accelerator.wait_for_everyone()
+                wait_for_device(run.accelerator.device.type)
                 self.requested_at = time.perf_counter()
 
         def after_edits(self, run: Run) -> None:
+            wait_for_device(run.accelerator.device.type)
             self.seconds[self.remaining_edits.pop(0)] = time.perf_counter() - self.requested_at
             assert isinstance(run, TrainingRun)
             model, wrapping = run.encoder_with_head, run.wrapping
@@ -86,23 +95,23 @@ def measure_in_this_process(folder: Path, batch_size: int, shard: Literal["fsdp2
             for name, check in checks.items():
                 started = time.perf_counter()
                 check()
+                wait_for_device(run.accelerator.device.type)
                 self.seconds[name] = max(self.seconds.get(name, 0.0), time.perf_counter() - started)
 
     stopwatch = Stopwatch()
-    config = RunConfig(
-        data=str(folder),
-        encoder="minilm",
-        batch_size=batch_size,
-        micro_batch_size=batch_size,
-        max_length=MAX_LENGTH,
-        max_steps=len(EDITS) + 2,
-        shard=shard,
-        evaluate_every=None,
-        log_with=[],
-        overwrite=True,
-        output_dir=str(folder.with_name("run")),
-    )
-    run_experiment(config, hooks=[stopwatch])
+    defaults: dict[str, Any] = {
+        "data": str(folder),
+        "encoder": "minilm",
+        "batch_size": batch_size,
+        "micro_batch_size": batch_size,
+        "max_length": MAX_LENGTH,
+        "max_steps": len(EDITS) + 2,
+        "evaluate_every": None,
+        "log_with": [],
+        "overwrite": True,
+        "output_dir": str(folder.with_name("run")),
+    }
+    run_experiment(RunConfig(**{**defaults, **settings}), hooks=[stopwatch])
     # Without the first step, which warms up, and the last step, which has fewer layers than the steps before it.
     return {"step": statistics.median(stopwatch.step_seconds[1:-1]), **stopwatch.seconds}
 
@@ -165,7 +174,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
-        print(json.dumps(measure_in_this_process(options.folder, options.batch_size, options.shard)))
+        print(json.dumps(measure_in_this_process(options.folder, options.batch_size, shard=options.shard)))
         return
     measured: dict[int, list[Times]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as temporary:

@@ -15,12 +15,14 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from research import Hook, RunConfig, run_experiment
 from research.settings.run_files import BEST
 from research.training.api import Run
 from research.training.checkpoint.save import save_checkpoint
 from research.training.run import TrainingRun
+from throughput import wait_for_device
 
 MAX_LENGTH = 512
 SAVE_INTERVAL = 100
@@ -48,10 +50,35 @@ class Stopwatch(Hook):
             run.accelerator.wait_for_everyone()
             return
         self.step_seconds.append(run.last_step.seconds)
+        wait_for_device(run.accelerator.device.type)
         started = time.perf_counter()
         checkpoint = save_checkpoint(run, keep=2)
         self.save_seconds.append(time.perf_counter() - started)
         self.num_bytes = sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
+
+
+def measure_saves(num_saves: int, folder: Path | None, **settings: Any) -> Stopwatch:
+    """Train, save after every step except the first, and return the times.
+
+    Args:
+        num_saves: number of saves.
+        folder: parent of the temporary folder; None for the system's.
+        **settings: settings of the run that differ from those below.
+    """
+    stopwatch = Stopwatch()
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        defaults: dict[str, Any] = {
+            "output_dir": str(Path(temporary) / "run"),
+            "max_length": MAX_LENGTH,
+            "max_steps": num_saves + 1,
+            "limit_train": 32 * (num_saves + 1),
+            "limit_validation": 32,
+            "limit_test": 32,
+            "evaluate_every": None,
+            "log_with": [],
+        }
+        run_experiment(RunConfig(**{**defaults, **settings}), hooks=[stopwatch])
+    return stopwatch
 
 
 def main() -> None:
@@ -62,19 +89,7 @@ def main() -> None:
         "--folder", type=Path, default=None, help="parent of the temporary folder (default: the system's)"
     )
     options = parser.parse_args()
-    stopwatch = Stopwatch()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        config = RunConfig(
-            output_dir=str(Path(folder) / "run"),
-            max_length=MAX_LENGTH,
-            max_steps=options.saves + 1,
-            limit_train=32 * (options.saves + 1),
-            limit_validation=32,
-            limit_test=32,
-            evaluate_every=None,
-            log_with=[],
-        )
-        run_experiment(config, hooks=[stopwatch])
+    stopwatch = measure_saves(options.saves, options.folder)
     if not stopwatch.is_main:
         return
     save, step = (statistics.median(seconds) * 1000 for seconds in (stopwatch.save_seconds, stopwatch.step_seconds))

@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,108 @@ MAX_LENGTH = 512
 PEAK_RATE = 1e-4
 CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 Measurement = tuple[float, int]
-"""Seconds from the first step to the last, and number of training rows, which are called examples in speeds."""
+"""Seconds from the first measured step to the last, and number of their rows, which are called examples in speeds."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all arms of a comparison have in common."""
+
+    encoder: str = ENCODER
+    """Name or folder of the encoder."""
+    max_length: int = MAX_LENGTH
+    """Maximum length of an input in tokens."""
+    device: str = "cpu"
+    """Type of the device: cpu or cuda."""
+    compile_backend: str | None = None
+    """Backend of torch.compile; None does not compile the model."""
+    attention: str | None = None
+    """Implementation of attention; None lets Transformers choose."""
+    num_warmup_steps: int = 0
+    """Number of steps before the measurement starts."""
+
+
+DEFAULT = Setup()
+
+
+class Timer:
+    """Measures the time from the end of the last warm-up step to the end of the last step.
+
+    Args:
+        setup: gives the device and the number of warm-up steps.
+        num_rows: number of rows in all steps.
+        batch_size: rows per step.
+    """
+
+    def __init__(self, setup: Setup, num_rows: int, batch_size: int) -> None:
+        self._setup = setup
+        self._num_measured_rows = num_rows - setup.num_warmup_steps * batch_size
+        self._num_steps = 0
+        self._started = self._stopped = 0.0
+
+    def start(self) -> None:
+        """Start before the first step."""
+        self._started = self._read()
+
+    def count_step(self, *, is_last: bool = True) -> None:
+        """Record the end of a step.
+
+        Args:
+            is_last: whether to wait for the device, which is only necessary after the last step.
+        """
+        self._num_steps += 1
+        if self._num_steps == self._setup.num_warmup_steps:
+            self._started = self._read()
+        elif is_last:
+            self._stopped = self._read()
+
+    def result(self) -> Measurement:
+        """Return the seconds of the measured steps, and the number of their rows."""
+        return self._stopped - self._started, self._num_measured_rows
+
+    def _read(self) -> float:
+        wait_for_device(self._setup.device)
+        return time.perf_counter()
+
+
+def wait_for_device(device: str) -> None:
+    """Wait until a GPU has computed everything that was started on it."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def train_in_bare_loop(
-    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0, shard: bool = False
+    folder: Path,
+    batch_size: int,
+    *,
+    precision: str = "bf16",
+    attention_dropout: float = 0.0,
+    setup: Setup = DEFAULT,
+    shard: bool = False,
 ) -> Measurement:
-    """Train with a loop written by hand on Midway's batches; use DDP or fully_shard if there are several processes."""
+    """Train with a loop written by hand on Midway's batches; use DDP or fully_shard if there are several processes.
+
+    Args:
+        folder: folder with the training file.
+        batch_size: rows per step.
+        precision: bf16 computes in autocast; float32 does not.
+        attention_dropout: dropout probability of attention weights.
+        setup: what all arms have in common.
+        shard: whether to use fully_shard.
+    """
     import torch
 
     from research.data.batches.order import global_batches, split_batch
     from research.system.launcher import num_launched_processes
 
-    splits, collator, model, _ = load_parts(folder, attention_dropout)
+    splits, collator, model, _ = load_parts(folder, attention_dropout, setup)
+    model.to(setup.device)
+    if setup.compile_backend is not None:
+        # With fully_shard, each layer: the code between them gathers parameters.
+        for module in model.encoder.encoder.layer if shard else [model]:
+            module.compile(backend=setup.compile_backend)
     rank, num_processes = int(os.environ.get("RANK", "0")), num_launched_processes()
     if num_processes > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
@@ -63,26 +153,29 @@ def train_in_bare_loop(
     lengths = splits.train.with_format("numpy")["length"][:]
     batches = global_batches(lengths, batch_size, seed=0, epoch=0)
     # There is no fused AdamW for split parameters on a CPU.
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=not shard)
+    is_fused = not shard or setup.device == "cuda"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=is_fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(batches))
     model.train()
-    started = time.perf_counter()
+    timer = Timer(setup, len(splits.train), batch_size)
+    timer.start()
     for rows in batches:
         (micro_batch,) = split_batch(rows, rank, num_processes, batch_size)
-        batch = collator(splits.train[micro_batch.rows])
-        with torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
+        batch = collator(splits.train[micro_batch.rows], micro_batch.weights).to(torch.device(setup.device))
+        with torch.autocast(setup.device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext():
             logits = model(**batch.inputs).logits
         losses = torch.nn.functional.cross_entropy(logits.float(), batch.labels, reduction="none")
-        loss = (losses * torch.from_numpy(micro_batch.weights)).sum() * num_processes / len(rows)
+        loss = (losses * batch.weights).sum() * num_processes / len(rows)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         loss.item()  # a progress bar would read the loss, too
+        timer.count_step()
     if num_processes > 1:
         torch.distributed.destroy_process_group()
-    return time.perf_counter() - started, len(splits.train)
+    return timer.result()
 
 
 def _shard(model: Any, precision: str) -> None:
@@ -98,9 +191,24 @@ def _shard(model: Any, precision: str) -> None:
 
 
 def train_with_midway(
-    folder: Path, batch_size: int, *, precision: str = "bf16", attention_dropout: float = 0.0, shard: bool = False
+    folder: Path,
+    batch_size: int,
+    *,
+    precision: str = "bf16",
+    attention_dropout: float = 0.0,
+    setup: Setup = DEFAULT,
+    shard: bool = False,
 ) -> Measurement:
-    """Train with Midway and its built-in hooks."""
+    """Train with Midway and its built-in hooks.
+
+    Args:
+        folder: folder with the training file.
+        batch_size: rows per step.
+        precision: value of --mixed_precision.
+        attention_dropout: dropout probability of attention weights.
+        setup: what all arms have in common.
+        shard: whether to use --shard fsdp2.
+    """
     from research.runner.experiment import run_experiment
     from research.settings.config import RunConfig
     from research.training.api import Run
@@ -109,28 +217,31 @@ def train_with_midway(
     class Stopwatch(Hook):
         """Measure the time up to the last step. It is the first hook, so the time does not include the evaluation."""
 
-        seconds = 0.0
-
         def on_train_start(self, run: Run) -> None:
-            self.started = time.perf_counter()
+            timer.start()
 
         def after_step(self, run: Run) -> None:
-            self.seconds = time.perf_counter() - self.started
+            timer.count_step()
 
-    stopwatch = Stopwatch()
+    timer = Timer(setup, sum(1 for _ in read_rows(folder)), batch_size)
     config = RunConfig(
         data=str(folder),
-        encoder=ENCODER,
+        encoder=setup.encoder,
+        max_length=setup.max_length,
         batch_size=batch_size,
+        micro_batch_size=batch_size,
         attention_dropout=attention_dropout,
+        attn_implementation=setup.attention,  # type: ignore[arg-type]
         mixed_precision=precision,  # type: ignore[arg-type]
+        compile=setup.compile_backend is not None,
+        compile_backend=setup.compile_backend or "inductor",  # type: ignore[arg-type]
         evaluate_every=None,
         layer_decay=1.0,
         shard="fsdp2" if shard else None,
         output_dir=str(folder / f"run-{time.time_ns()}"),
     )
-    run_experiment(config, hooks=[stopwatch])
-    return stopwatch.seconds, sum(1 for _ in read_rows(folder))
+    run_experiment(config, hooks=[Stopwatch()])
+    return timer.result()
 
 
 def train_with_trainer_example(folder: Path, batch_size: int) -> Measurement:
@@ -138,7 +249,7 @@ def train_with_trainer_example(folder: Path, batch_size: int) -> Measurement:
     return _train_with_trainer(folder, batch_size, padding="max_length", attention_dropout=0.1)
 
 
-def train_with_tuned_trainer(folder: Path, batch_size: int) -> Measurement:
+def train_with_tuned_trainer(folder: Path, batch_size: int, *, setup: Setup = DEFAULT) -> Measurement:
     """Train with Transformers' Trainer and all suitable options: dynamic padding, bf16, no attention dropout.
 
     The Trainer gets Midway's batches, which are grouped by length. Its own `group_by_length` groups only within at most
@@ -149,36 +260,36 @@ def train_with_tuned_trainer(folder: Path, batch_size: int) -> Measurement:
         batch_size,
         padding=False,
         attention_dropout=0.0,
+        setup=setup,
         bf16=True,
         train_sampling_strategy="sequential",
         optim="adamw_torch_fused",
+        torch_compile_backend=setup.compile_backend,
     )
 
 
 def _train_with_trainer(
-    folder: Path, batch_size: int, *, padding: Any, attention_dropout: float, **options: Any
+    folder: Path, batch_size: int, *, padding: Any, attention_dropout: float, setup: Setup = DEFAULT, **options: Any
 ) -> Measurement:
     import numpy as np
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
     from research.data.batches.order import global_batches
 
-    splits, _, model, tokenizer = load_parts(folder, attention_dropout)
-    rows = tokenize_all(folder, tokenizer, padding)
+    splits, _, model, tokenizer = load_parts(folder, attention_dropout, setup)
+    rows = tokenize_all(folder, tokenizer, padding, setup.max_length)
     if options.get("train_sampling_strategy") == "sequential":
         lengths = splits.train.with_format("numpy")["length"][:]
         rows = rows.select(np.concatenate(global_batches(lengths, batch_size, seed=0, epoch=0)))
 
     class Stopwatch(TrainerCallback):
-        started = stopped = 0.0
-
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.started = time.perf_counter()
+            timer.start()
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.stopped = time.perf_counter()
+        def on_step_end(self, arguments: Any, state: Any, *_: Any, **__: Any) -> None:
+            timer.count_step(is_last=state.global_step == state.max_steps)
 
-    stopwatch = Stopwatch()
+    timer = Timer(setup, len(rows), batch_size)
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
         per_device_train_batch_size=batch_size,
@@ -187,13 +298,13 @@ def _train_with_trainer(
         weight_decay=0.01,
         report_to=[],
         save_strategy="no",
-        use_cpu=True,
+        use_cpu=setup.device == "cpu",
         disable_tqdm=True,
         **options,
     )
     collate = default_data_collator if padding == "max_length" else DataCollatorWithPadding(tokenizer)
-    Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[stopwatch]).train()
-    return stopwatch.stopped - stopwatch.started, len(rows)
+    Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[Stopwatch()]).train()
+    return timer.result()
 
 
 def train_with_lightning_example(folder: Path, batch_size: int) -> Measurement:
@@ -269,7 +380,7 @@ RATIOS = [
 """Pairs of arms, with the smallest acceptable ratio of the first arm's speed to the second arm's."""
 
 
-def load_parts(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, Any]:
+def load_parts(folder: Path, attention_dropout: float, setup: Setup = DEFAULT) -> tuple[Any, Any, Any, Any]:
     """Return the parts for training, made with Midway: tokenized splits, collator, model and tokenizer."""
     import torch
 
@@ -281,14 +392,20 @@ def load_parts(folder: Path, attention_dropout: float) -> tuple[Any, Any, Any, A
     from research.settings.config import DataSettings, RunConfig
     from research.system.messages import messages_muted
 
-    tokenizer = load_tokenizer(ENCODER)
+    tokenizer = load_tokenizer(setup.encoder)
     with messages_muted():
         splits = tokenize_splits(load_splits(DataSettings(data=str(folder))), tokenizer)
-    collator = Collator(tokenizer, splits.task, max_length=MAX_LENGTH, truncation="head_tail", pair=False)
+    collator = Collator(tokenizer, splits.task, max_length=setup.max_length, truncation="head_tail", pair=False)
     torch.manual_seed(0)
-    model = build_model(
-        RunConfig(encoder=ENCODER, head="linear", dropout=0.1, attention_dropout=attention_dropout), splits.task
+    config = RunConfig(
+        encoder=setup.encoder,
+        head="linear",
+        max_length=setup.max_length,
+        dropout=0.1,
+        attention_dropout=attention_dropout,
+        attn_implementation=setup.attention,  # type: ignore[arg-type]
     )
+    model = build_model(config, splits.task)
     return splits, collator, model, tokenizer
 
 
@@ -298,18 +415,19 @@ def read_rows(folder: Path) -> Iterator[dict[str, str]]:
         yield from map(json.loads, file)
 
 
-def tokenize_all(folder: Path, tokenizer: Any, padding: Any) -> Any:
+def tokenize_all(folder: Path, tokenizer: Any, padding: Any, max_length: int = MAX_LENGTH) -> Any:
     """Return all training rows, tokenized in advance as in the frameworks' examples.
 
     Args:
         folder: folder with the training file.
-        tokenizer: tokenizer of the encoder; truncates to MAX_LENGTH tokens.
+        tokenizer: tokenizer of the encoder.
         padding: the tokenizer's option `padding`.
+        max_length: maximum length of a row in tokens, to which it is truncated.
     """
     from datasets import Dataset
 
     rows = list(read_rows(folder))
-    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH, padding=padding)
+    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=max_length, padding=padding)
     return Dataset.from_dict({**encoded, "labels": [int(row["label"] == "pos") for row in rows]})
 
 

@@ -121,7 +121,9 @@ class ShardedModel(Wrapping):
         split = [gradient for gradient in self._gradients() if is_sharded(gradient)]
         norm = gather(torch.nn.utils.get_total_norm(split))
         numbers = [gradient for gradient in self._gradients() if not is_sharded(gradient)]
-        return torch.linalg.vector_norm(torch.stack([norm, *numbers])) if numbers else norm
+        # Parts may be offloaded to the CPU; single numbers are not.
+        norms = [norm, *(number.to(norm.device) for number in numbers)]
+        return torch.linalg.vector_norm(torch.stack(norms)) if numbers else norm
 
     def restore_parameters(self) -> None:
         """Make the modules hold the split parameters, instead of whole ones that a forward pass may have left."""

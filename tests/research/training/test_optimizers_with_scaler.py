@@ -58,9 +58,18 @@ def test_scaled_training_with_a_skipped_step_has_the_bits_of_unscaled_training(s
     assert not differing_weights(plain, scaled)
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])  # on parts of parameters, and on gathered ones
-def test_scaler_skips_the_same_steps_of_split_parameters(start_run: StartRun, name: str) -> None:
-    settings = {"optimizer": name, "schedule": "constant", "warmup": "0", "max_steps": 4}
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adamw", {}),
+        ("muon", {}),  # gathers each parameter for its step
+        ("adamw", {"freeze": ["encoder"], "head": {"name": "scalar_mix", "dropout": 0.0}}),  # has a single number
+    ],
+)
+def test_scaler_skips_the_same_steps_of_split_parameters(
+    start_run: StartRun, name: str, options: dict[str, Any]
+) -> None:
+    settings = {"optimizer": name, "schedule": "constant", "warmup": "0", "max_steps": 4, **options}
     plain, split = start_run([SkipsOnce(2)], **settings), start_run([OverflowsOnce(2)], shard="fsdp2", **settings)
     use_scaler(split)
     train(plain)

@@ -8,7 +8,7 @@ from tests.research.conftest import StartRun
 
 
 def test_fp16_without_its_gradient_scaler_is_refused(start_run: StartRun) -> None:
-    with pytest.raises(ValueError, match="--mixed_precision fp16 .*got --mixed_precision no"):
+    with pytest.raises(ValueError, match=r"--mixed_precision fp16 .*got --mixed_precision no"):
         start_run(shard="fsdp2", shard_precision="fp16")
 
 

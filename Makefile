@@ -10,7 +10,7 @@ INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constr
 
 TESTS := -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
-.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve pictures bench release clean
+.PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve pictures bench bench-gpu release clean
 
 setup: $(SETUP)
 
@@ -89,6 +89,10 @@ docs-serve: $(DOCS)
 bench: $(SETUP)
 	$(INSTALL) '.[demo,dev,bench]'
 	$(BIN)/python experiments/benchmarks/throughput.py
+
+# Takes less than 20 minutes, and writes gpu.json and gpu.md.
+bench-gpu: $(SETUP)
+	$(BIN)/python experiments/benchmarks/gpu.py
 
 release: $(SETUP)
 	$(INSTALL) '.[demo,dev,release]'

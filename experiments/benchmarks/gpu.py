@@ -27,6 +27,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,8 @@ def find_attention_kernels(folder: Path, size: Size, setup: Setup) -> list[str]:
     ):
         model(**batch.inputs)
     # For example aten::_scaled_dot_product_flash_attention, or flash_attn::_flash_attn_forward.
-    return sorted({event.key for event in profile.key_averages() if re.search("_attention|flash_attn", event.key)})
+    keys = {event.key for event in profile.key_averages()}
+    return sorted(key for key in keys if re.search("_attention|flash_?attn", key, re.IGNORECASE))
 
 
 def describe_environment(device: str) -> Record:
@@ -250,6 +252,9 @@ def measure_arm(arm: str, folder: Path, size: Size, setup: Setup) -> Record:
     except Exception as error:  # for example, out of memory: the other arms are measured nevertheless
         traceback.print_exc()
         return {"arm": arm, "error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    finally:
+        for run in folder.glob("run-*"):  # with gigabytes of weights
+            shutil.rmtree(run)
     peak = torch.cuda.max_memory_allocated() if setup.device == "cuda" else None
     return {"arm": arm, "examples_per_second": num_rows / seconds, "peak_memory_bytes": peak}
 
@@ -327,7 +332,16 @@ def run_part(part: str, options: argparse.Namespace) -> None:
     if kind == "eager":
         total, without_embeddings = count_parameters(folder / "encoder")
         report({"num_parameters": total, "num_parameters_without_embeddings": without_embeddings})
-        report({"attention_kernels": find_attention_kernels(folder / "rows", size, setup)})
+    try:
+        kernels = find_attention_kernels(folder / "rows", size, setup)
+    except Exception as error:
+        if setup.attention in (None, "sdpa"):
+            raise
+        # The package may not fit the card or the version of PyTorch.
+        report({"arm": setup.attention, "error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        setup = replace(setup, attention="sdpa")
+        kernels = find_attention_kernels(folder / "rows", size, setup)
+    report({"attention_kernels": kernels})
     if kind == "costs":
         records = measure_costs(folder / "rows", size, setup, options.deadline)
     else:
@@ -547,7 +561,7 @@ def main() -> None:
         sys.exit("Requires a CUDA device; none found. --device cpu --tiny tries out the script without one.")
     options.shortest_part = 5 if options.tiny else 45
     if options.attention is None and options.device == "cuda":
-        from transformers.utils import is_flash_attn_2_available
+        from transformers.utils.import_utils import is_flash_attn_2_available
 
         options.attention = "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
     measured = measure_all(options)

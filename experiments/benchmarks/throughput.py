@@ -286,7 +286,7 @@ def _train_with_trainer(
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             timer.start()
 
-        def on_step_end(self, arguments: Any, state: Any, *_: Any, **__: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             timer.count_step(is_last=state.global_step == state.max_steps)
 
     timer = Timer(setup, len(rows), batch_size)

@@ -308,8 +308,8 @@ class TrainingSettings:
     """Split parameters, gradients and optimizer states over the processes, so that a model need not fit on one device:
     with PyTorch's fully_shard (fsdp2). null: every process holds the whole model, and DDP averages the gradients."""
     shard_precision: Literal["auto", "float32", "bf16", "fp16"] = setting("auto", effect=Effect.ROUNDING)
-    """With --shard, data type in which layers gather their parameters and compute. auto: that of --mixed_precision. The
-    parts of parameters are stored, and gradients averaged, in float32."""
+    """With --shard, data type in which layers gather their parameters and compute. auto: that of --mixed_precision.
+    fp16 needs --mixed_precision fp16. The parts of parameters are stored, and gradients averaged, in float32."""
     shard_group_size: int | None = setting(None, effect=Effect.ROUNDING, above=0, unit="processes")
     """With --shard, number of processes over which each copy of the model is split. It must divide the number of
     processes; gradients are then also averaged over the copies. null: one copy, split over all processes."""

@@ -25,7 +25,8 @@ class OverflowsOnce(Hook):
     def after_backward(self, run: Any, batch: Any) -> None:
         if run.clock.step + 1 == self.step:
             for parameter in run.encoder_with_head.parameters():
-                parameter.grad.fill_(torch.inf)
+                if parameter.grad is not None:
+                    parameter.grad.fill_(torch.inf)
 
 
 class SkipsOnce(Hook):

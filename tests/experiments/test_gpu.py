@@ -78,7 +78,7 @@ def test_script_measures_everything_with_a_tiny_model_on_the_cpu(launch: Launch,
     for kind in ("eager", "compiled"):
         arms = {record["arm"] for record in measured["parts"][f"tiny,{kind}"] if "arm" in record}
         assert arms == set(ARMS)
-    costs = measured["parts"]["tiny,costs"]
+    costs = [record for record in measured["parts"]["tiny,costs"] if "seconds" in record]
     assert [record["shard"] for record in costs] == [None, "fsdp2"]
     assert all(record["seconds"].keys() >= {"step", "freeze", "replace_head", "save"} for record in costs)
     tables = output.with_suffix(".md").read_text()

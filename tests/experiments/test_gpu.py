@@ -70,6 +70,7 @@ def test_tables_have_the_share_of_the_peak_and_what_was_left_out() -> None:
     assert "- 22M,compiled: no time left" in text
 
 
+@pytest.mark.slow  # two to five minutes
 def test_script_measures_everything_with_a_tiny_model_on_the_cpu(launch: Launch, tmp_path: Path) -> None:
     output = tmp_path / "measured.json"
     printed = launch(["--device", "cpu", "--tiny", "--output", output], script="benchmarks/gpu.py").stdout

@@ -59,6 +59,15 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         durable.remove_leftovers(folder)
         durable.check_space(folder, needed=needed)
         temporary.mkdir()
+        # First, so that a save that fails on a full disk leaves room for the result of the run.
+        (temporary / STATE).write_text(
+            json.dumps(_collect_state(run) | {"requested_stop_reason": requested_stop_reason}, indent=2),
+            encoding="utf-8",
+        )
+        (temporary / KEPT).mkdir()
+        for name in kept_files(run.hooks):
+            if (run.directory / name).exists():
+                durable.copy(run.directory / name, temporary / KEPT / name)
 
     def encode_states() -> None:
         states = [_loadable_state(hook) for hook in run.hooks]
@@ -66,17 +75,8 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         process_state.append(EncodedValues(value, f"{PROCESS}-{run.accelerator.process_index}"))
         optimizer_state.append(EncodedOptimizer(run.optimizer, names))
 
-    def write_own_files() -> None:
+    def write_process_state() -> None:
         process_state[0].write(temporary)
-        if run.is_main:
-            (temporary / STATE).write_text(
-                json.dumps(_collect_state(run) | {"requested_stop_reason": requested_stop_reason}, indent=2),
-                encoding="utf-8",
-            )
-            (temporary / KEPT).mkdir()
-            for name in kept_files(run.hooks):
-                if (run.directory / name).exists():
-                    durable.copy(run.directory / name, temporary / KEPT / name)
 
     def write_weights() -> None:
         write_gathered(temporary / WEIGHTS, _collect_weights(run.encoder_with_head), is_main=run.is_main)
@@ -98,7 +98,7 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         _run_on_main(run, prepare_folder, target, needed)
         # The steps in which the processes gather tensors are apart from each other, so that all processes learn of an
         # error before they gather the next tensors.
-        for step in (encode_states, write_own_files, write_weights, write_optimizer, write_hooks):
+        for step in (encode_states, write_process_state, write_weights, write_optimizer, write_hooks):
             _run_on_all(run, step, target, needed)
         _run_on_main(run, publish, target, needed)
     except ValueError:

@@ -67,15 +67,18 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "truncated weights": (truncate("model.safetensors"), r"model\.safetensors has [\d,]+ bytes instead of [\d,]+"),
     "truncated log": (truncate("kept/metrics.jsonl"), r"kept/metrics\.jsonl has [\d,]+ bytes instead of [\d,]+"),
     "flipped bit of a weight": (flip_bit("model.safetensors"), r"model\.safetensors does not match its SHA-256 hash"),
-    "flipped bit of the optimizer": (flip_bit("optimizer.pt"), r"optimizer\.pt does not match its SHA-256 hash"),
+    "flipped bit of the optimizer": (
+        flip_bit("optimizer.safetensors"),
+        r"optimizer\.safetensors does not match its SHA-256 hash",
+    ),
     "flipped bit of the best model": (
         flip_bit("kept/best/model.safetensors"),
         r"kept/best/model\.safetensors does not match its SHA-256 hash",
     ),
     "no weights": (delete("model.safetensors"), r"model\.safetensors is missing"),
     "no state": (delete("state.json"), r"state\.json is missing"),
-    "no states of hooks": (delete("hooks-0.pt"), r"hooks-0\.pt is missing"),
-    "no random states": (delete("random-0.pt"), r"random-0\.pt is missing"),
+    "no states of hooks": (delete("process-0.safetensors"), r"process-0\.safetensors is missing"),
+    "no random states": (delete("process-0.json"), r"process-0\.json is missing"),
     "no manifest": (delete(MANIFEST), r"its manifest cannot be read \(No such file or directory\)"),
     "truncated manifest": (truncate(MANIFEST), "its manifest is damaged"),
     # Some file systems leave such files after a power cut.
@@ -110,13 +113,13 @@ def test_resume_skips_damaged_checkpoint(
 def test_resume_starts_over_if_all_checkpoints_are_damaged(
     train: Train, interrupted_copy: Path, uninterrupted_results: RunResults, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    delete("random-0.pt")(interrupted_copy / "checkpoints" / "step-00000002")
-    truncate("optimizer.pt")(interrupted_copy / "checkpoints" / "step-00000004")
+    delete("process-0.json")(interrupted_copy / "checkpoints" / "step-00000002")
+    truncate("optimizer.safetensors")(interrupted_copy / "checkpoints" / "step-00000004")
     restarted = CallAt()
     train(interrupted_copy, restarted, resume="auto")
     printed = capsys.readouterr().out
-    assert re.search("step-00000004: .*optimizer.pt", printed)
-    assert re.search("step-00000002: .*random-0.pt", printed)
+    assert re.search("step-00000004: .*optimizer.safetensors", printed)
+    assert re.search("step-00000002: .*process-0.json", printed)
     assert result_of(interrupted_copy)["resumed_from"] is None
     assert restarted.trained_steps == [1, 2, 3, 4, 5, 6]
     assert read_run_results(interrupted_copy) == uninterrupted_results
@@ -128,9 +131,9 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     run = shutil.copytree(finished_run_of_two_processes, tmp_path / "run")
     (run / "result.json").unlink()
     newest = run / "checkpoints" / "step-00000006"
-    (newest / "random-1.pt").unlink()
+    (newest / "process-1.json").unlink()
     done = launch([*flags, "--output_dir", run, "--resume", "auto"], num_processes=2)
-    assert f"{newest}: random-1.pt" in done.stdout
+    assert f"{newest}: process-1.json" in done.stdout
     assert result_of(run)["resumed_from"] == "step-00000004"
     assert read_run_results(run) == read_run_results(finished_run_of_two_processes)
 
@@ -139,7 +142,7 @@ def test_all_processes_skip_a_checkpoint_that_lacks_a_file_of_one_process(
     ("damage", "reason"),
     [
         (set_unsupported_format, r": it has format 1000, this version of Midway reads only format \d+\.$"),
-        (flip_bit("optimizer.pt"), r": optimizer\.pt does not match its SHA-256 hash\.$"),
+        (flip_bit("optimizer.safetensors"), r": optimizer\.safetensors does not match its SHA-256 hash\.$"),
         (delete(MANIFEST), " is not a checkpoint. Expected a folder such as "),
     ],
 )

@@ -179,8 +179,8 @@ def register_edit(name: str, *, touches: Touches = "structure") -> Callable[[Edi
         name: the edit's name in timelines and in `run.edit`.
         touches: what the edit changes in the model: `nothing`, such as a learning rate; `mask`, which parameters train;
             `values`, the values of parameters in place; `structure`, anything. After `mask` and `structure`, a compiled
-            model is compiled again. With `--shard`, each process holds only a part of each parameter: edits of values
-            and of the structure get whole parameters, which takes about as long as a step.
+            model is compiled again. With `--shard`, each process holds only a part of each parameter: for edits of
+            values and of the structure, every process gathers the whole model.
     Raises:
         ValueError: if the name is taken, or is a keyword of timeline entries (at, every, when, on_conflict), or
             `touches` is unknown.

@@ -97,3 +97,5 @@ def start_run(
     yield start_one
     for run in started:
         close_trackers(run.accelerator)
+    if torch.distributed.is_initialized():  # by a run with --shard
+        torch.distributed.destroy_process_group()

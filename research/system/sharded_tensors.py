@@ -82,14 +82,20 @@ def cut_part(whole: Tensor, like: Tensor) -> Tensor:
         whole: the whole tensor.
         like: a tensor of the same shape, of which each process may hold a part.
     """
-    start, local = first_row(like), local_part(like)
-    part = whole[start : start + local.shape[0]] if is_sharded(like) else whole
-    return part.to(local.device, copy=True)
+    return _rows_of(whole, like).to(local_part(like).device, copy=True)
 
 
 def copy_part(whole: Tensor, target: Tensor) -> None:
     """Copy this process's part of a whole tensor into a tensor of the same shape, in place."""
-    local_part(target).copy_(cut_part(whole, target))
+    local_part(target).copy_(_rows_of(whole, target))
+
+
+def _rows_of(whole: Tensor, like: Tensor) -> Tensor:
+    """Return the rows of a whole tensor that this process holds of another one of the same shape."""
+    if not is_sharded(like):
+        return whole
+    start = first_row(like)
+    return whole[start : start + local_part(like).shape[0]]
 
 
 def match(value: Tensor, like: Tensor) -> Tensor:

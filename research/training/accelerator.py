@@ -59,7 +59,7 @@ def create_accelerator(config: RunConfig, directory: str) -> Accelerator:
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=choose_precision(config),
-        dynamo_plugin=TorchDynamoPlugin(backend="no"),  # wrapping.py compiles: edits must be able to compile again
+        dynamo_plugin=TorchDynamoPlugin(backend="no"),  # wrapping/ compiles: edits must be able to compile again
         gradient_accumulation_steps=1,  # the loop sums micro-batches; the launcher can override this: checked below
         # None instead of an empty list, for which accelerate prints a warning.
         log_with=[TensorBoardTracker(name, directory) if name == "tensorboard" else name for name in config.log_with]

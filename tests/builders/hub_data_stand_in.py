@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.builders.served import served
 
 COMMIT = "a" * 40
 """The only commit of the data set."""
@@ -94,11 +95,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def hub_data_stand_in(folder: Path) -> Iterator[HubDataStandIn]:
     """Serve the files of a folder as a data set during a context."""
-    with HubDataStandIn(folder) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(HubDataStandIn(folder)) as server:
+        yield server

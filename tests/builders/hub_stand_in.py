@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.builders.served import served
 
 TOKEN = "hf_valid"
 READ_TOKEN = "hf_read"
@@ -118,11 +119,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def hub_stand_in() -> Iterator[HubStandIn]:
     """Run the server during a context."""
-    with HubStandIn() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(HubStandIn()) as server:
+        yield server

@@ -46,7 +46,7 @@ def test_pieces_of_a_row_group_are_in_order() -> None:
 
 
 def test_a_buffer_has_rows_of_many_row_groups_even_if_each_is_larger_than_the_buffer() -> None:
-    # The last buffers have rows of fewer row groups, since the others have ended.
+    # The last buffers have rows of fewer row groups, because all rows of the other row groups have been read.
     buffers = list(divide_into_buffers([100_000] * 32, 16_000, seed=0, epoch=0))
     num_groups = [len({piece.row_group for piece in pieces}) for pieces in buffers]
     assert len(buffers) == 200

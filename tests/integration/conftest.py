@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.workplace import Workplace
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Launch
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +61,24 @@ class Disk:
     def clear(self) -> None:
         """Delete the file that `fill` has written."""
         (self.path / "filler").unlink()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an uninterrupted run of one process with the module's `flags`."""
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
+    launch([*flags, "--output_dir", directory])
+    return directory
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_run_of_two_processes(
+    launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The directory of an uninterrupted run of two processes with the module's `flags`."""
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
+    launch([*flags, "--output_dir", directory], num_processes=2)
+    return directory
 
 
 @pytest.fixture

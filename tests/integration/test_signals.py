@@ -87,24 +87,6 @@ def flags(pausable_run_flags: list[str]) -> list[str]:
     return [*pausable_run_flags, "--epochs", "2", "--best_metric", "loss", "--save_every", "100st"]
 
 
-@pytest.fixture(scope="module")
-def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an uninterrupted run."""
-    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*flags, "--output_dir", directory])
-    return directory
-
-
-@pytest.fixture(scope="module")
-def uninterrupted_run_of_two_processes(
-    launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The directory of an uninterrupted run of two processes."""
-    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*flags, "--output_dir", directory], num_processes=2)
-    return directory
-
-
 @pytest.fixture
 def start_paused(start: Start, flags: list[str], tmp_path: Path) -> StartPaused:
     """A function that starts a run and waits until all its processes pause: `start_paused("--save_every", "2st")`."""

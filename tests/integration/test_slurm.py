@@ -14,7 +14,7 @@ import pytest
 
 from tests.builders.run_files import result_of
 from tests.builders.slurm_stand_in import HOSTNAME, StandIn
-from tests.conftest import ROOT, BackgroundCommand, Launch
+from tests.conftest import ROOT, BackgroundCommand
 from tests.scripts.kills import find_differences
 
 SCRIPT = ROOT / "experiments" / "slurm" / "train.sbatch"
@@ -79,24 +79,6 @@ def find_job_id() -> int:
 def flags(pausable_run_flags: list[str]) -> list[str]:
     # Checkpoints are written only after a signal and after the last step.
     return [*pausable_run_flags, "--max_steps", "5", "--save_every", "100st"]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted_run(launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of an uninterrupted run of one process."""
-    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*flags, "--output_dir", directory])
-    return directory
-
-
-@pytest.fixture(scope="module")
-def uninterrupted_run_of_two_processes(
-    launch: Launch, flags: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The directory of an uninterrupted run of two processes."""
-    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    launch([*flags, "--output_dir", directory], num_processes=2)
-    return directory
 
 
 def start_paused(start_job: StartJob, flags: list[str], tmp_path: Path, num_nodes: int = 1) -> BackgroundCommand:

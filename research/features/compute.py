@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
@@ -21,6 +21,13 @@ from research.data.prepare import cache
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, find_features, find_or_build
+from research.features.encoder_passes import (
+    LayerStates,
+    Request,
+    dismiss_helpers,
+    help_leader,
+    run_encoder_on_all,
+)
 from research.features.guard import CachingDecision, EncoderSnapshot
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, RowLayout, write_features
 from research.model.encoder_with_head import EncoderWithHead
@@ -129,7 +136,8 @@ def use_features(run: TrainingRun, decision: CachingDecision, layers: Layers) ->
 def open_features(run: TrainingRun, layers: Layers) -> Features | None:
     """Return the hidden states of a run's splits. Those that are not in the cache are computed first.
 
-    Called on every process.
+    Called on every process. The main process stores them. If another process then does not find them, because it is on
+    a different machine, it stores them there, too.
 
     Args:
         run: the run.
@@ -138,57 +146,108 @@ def open_features(run: TrainingRun, layers: Layers) -> Features | None:
         The hidden states; None if they cannot be stored. A message then reports the reason.
     """
     accelerator = run.accelerator
-    stores = _open_splits(run, layers) if accelerator.is_main_process else None
-    is_usable = [stores is not None]
-    broadcast_object_list(is_usable)
-    if not is_usable[0]:
-        return None
-    if stores is None:  # not the main process; on a different machine, the cache may lack what the main process stored
-        stores = _open_splits(run, layers)
-    if accelerator.num_processes > 1 and not all(gather_object([stores is not None])):
-        report_hidden_states("Not every process can store hidden states. The run continues without stored ones.")
-        return None
+    entries = _find_entries(run)
+    stores: dict[str, FeatureStore] | None = None
+    leader: int | None = 0
+    while leader is not None:
+        if accelerator.process_index == leader:
+            stores = _open_splits(run, entries, layers)
+            dismiss_helpers(run)
+        else:
+            help_leader(run, leader)
+        is_stored = [stores is not None]
+        broadcast_object_list(is_stored, from_process=leader)
+        if not is_stored[0]:
+            if leader > 0:
+                report_hidden_states(
+                    "Not every process can store hidden states. The run continues without stored ones."
+                )
+            return None
+        stores = stores or _find_splits(entries, layers)
+        is_open = gather_object([stores is not None])
+        leader = next((process for process, has_stores in enumerate(is_open) if not has_stores), None)
     assert stores is not None
+    run.wrapping.restore_parameters()
     return Features(run, stores)
 
 
-def _open_splits(run: TrainingRun, layers: Layers) -> dict[str, FeatureStore] | None:
-    """Return the stored hidden states of each split, computed if they are missing; None if they cannot be stored."""
+class Entry(NamedTuple):
+    """The place of a split's hidden states in the cache."""
+
+    folder: Path
+    """The folder of the cache."""
+    key: str
+    """Fingerprint of the hidden states."""
+    layout: RowLayout
+    """Position of each row in the files."""
+
+    def find(self, layers: Layers) -> FeatureStore | None:
+        """Return the stored hidden states, or None if they are missing or damaged."""
+        return find_features(self.folder, self.key, layers, self.layout)
+
+
+def _find_entries(run: TrainingRun) -> dict[str, Entry]:
+    """Return the place of each split's hidden states in the cache; called on every process."""
     folder = cache.find_cache_dir(run.splits.cache_dir)
     with WaitingMessage("Looking for stored hidden states"):
         encoder_description = _describe_encoder(run)
-        keys = {split: _fingerprint(run, encoder_description, rows) for split, rows in run.splits.items()}
-    layouts = {split: RowLayout.of(run.lengths_of(split), run.collator.max_row_length) for split in keys}
+        return {
+            split: Entry(folder, _fingerprint(run, encoder_description, rows), _lay_out(run, split))
+            for split, rows in run.splits.items()
+        }
+
+
+def _lay_out(run: TrainingRun, split: str) -> RowLayout:
+    return RowLayout.of(run.lengths_of(split), run.collator.max_row_length)
+
+
+def _find_splits(entries: dict[str, Entry], layers: Layers) -> dict[str, FeatureStore] | None:
+    """Return the stored hidden states of each split; None if some are missing or damaged."""
+    stores = {split: entry.find(layers) for split, entry in entries.items()}
+    found = {split: store for split, store in stores.items() if store is not None}
+    return found if found.keys() == stores.keys() else None
+
+
+def _open_splits(run: TrainingRun, entries: dict[str, Entry], layers: Layers) -> dict[str, FeatureStore] | None:
+    """Return the stored hidden states of each split, computed if they are missing; None if they cannot be stored.
+
+    All other processes must be in `help_leader`.
+    """
 
     @functools.cache
     def layers_to_store() -> list[Layer]:
         return _describe_layers(run, layers)
 
     def build(split: str, target: Path) -> None:
-        sizes = {name: sum(layer.num_bytes(layouts[name].num_tokens) for layer in layers_to_store()) for name in keys}
-        report_hidden_states(
-            _describe_storage(split, len(layouts[split].order), sizes[split], layers_to_store(), folder)
-        )
+        folder, _, layout = entries[split]
+        sizes = {
+            name: sum(layer.num_bytes(entry.layout.num_tokens) for layer in layers_to_store())
+            for name, entry in entries.items()
+        }
+        report_hidden_states(_describe_storage(split, len(layout.order), sizes[split], layers_to_store(), folder))
         # Check the space for all missing splits, so that the disk is not filled before the last one fails.
-        missing = [name for name in keys if find_features(folder, keys[name], layers, layouts[name]) is None]
+        missing = [name for name, entry in entries.items() if entry.find(layers) is None]
         durable.check_space(folder, needed=sum(sizes[name] for name in missing))
         with durable.converting_write_errors(folder, needed=sizes[split]):
-            states = compute_hidden_states(run, split, layouts[split].order, layers)
+            states = compute_hidden_states(run, split, layout.order, layers)
             write_features(target, layers_to_store(), states)
 
+    stores = {}
     try:
-        with durable.converting_write_errors(folder, needed=0):
-            return {
-                split: find_or_build(folder, key, layers, layouts[split], functools.partial(build, split))
-                for split, key in keys.items()
-            }
+        for split, (folder, key, layout) in entries.items():
+            with durable.converting_write_errors(folder, needed=0):
+                stores[split] = find_or_build(folder, key, layers, layout, functools.partial(build, split))
     except (durable.StorageError, DamageError, UnstorableError) as error:
         report_hidden_states(f"{str(error).rstrip('.')}. The run continues without stored hidden states.")
         return None
+    return stores
 
 
 def _describe_encoder(run: TrainingRun) -> list[Any]:
-    """Return everything that determines the encoder's outputs for given inputs, with dropout disabled."""
+    """Return everything that determines the encoder's outputs for given inputs, with dropout disabled.
+
+    Called on every process.
+    """
     encoder = run.encoder_with_head.encoder
     excluded = ("_name_or_path", "transformers_version")
     config = {
@@ -197,11 +256,15 @@ def _describe_encoder(run: TrainingRun) -> list[Any]:
         if name not in excluded and "dropout" not in name
     }
     computation = [encoder.config._attn_implementation, run.accelerator.mixed_precision, run.accelerator.device.type]
+    if run.wrapping.compute_dtype is not None:
+        computation.append(str(run.wrapping.compute_dtype))
+    environments = gather_object([rounding_environment(run.accelerator.device)])
     return [
         weights_sha256(encoder),
         json.loads(json.dumps(config, default=str)),
         computation,
-        rounding_environment(run.accelerator.device),
+        # Usually only one: each process computes a part of the rows.
+        *(each for index, each in enumerate(environments) if each not in environments[:index]),
     ]
 
 
@@ -221,13 +284,17 @@ def _fingerprint(run: TrainingRun, encoder_description: list[Any], rows: Dataset
 def _describe_layers(run: TrainingRun, layers: Layers) -> list[Layer]:
     """Run the encoder on the longest row, and return descriptions of the layers to store.
 
+    All other processes must be in `help_leader`.
+
     Raises:
         UnstorableError: if all layers are to be stored, and the last one differs from the encoder's output.
     """
-    row = RowLayout.of(run.lengths_of("train"), run.collator.max_row_length).order[:1]
-    states = _compute_batch(run, "train", row, layers)
-    if layers == "all" and not torch.equal(states[-1], _compute_batch(run, "train", row, "last")[0]):
-        raise UnstorableError("The last of the encoder's hidden states differs from its output.")
+    row = _lay_out(run, "train").order[:1]
+    (states,) = run_encoder_on_all(run, Request("train", [row], layers))
+    if layers == "all":
+        ((output,),) = run_encoder_on_all(run, Request("train", [row], "last"))
+        if not torch.equal(states[-1], output):
+            raise UnstorableError("The last of the encoder's hidden states differs from its output.")
     num_layers = run.encoder_with_head.config.encoder.num_hidden_layers
 
     def stored_type(dtype: torch.dtype) -> str:
@@ -244,10 +311,8 @@ def _type_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def compute_hidden_states(
-    run: TrainingRun, split: str, order: RowIndices, layers: Layers
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the hidden states of a split batch by batch, one tensor per layer, without padding, [tokens, hidden].
+def compute_hidden_states(run: TrainingRun, split: str, order: RowIndices, layers: Layers) -> Iterator[LayerStates]:
+    """Yield the hidden states of a split batch by batch. All other processes must be in `help_leader`.
 
     Args:
         run: the run, whose encoder computes the hidden states.
@@ -255,27 +320,13 @@ def compute_hidden_states(
         order: the rows, in the order in which the encoder is run on them.
         layers: the layers to return.
     """
-    batch_size = run.config.evaluation_batch_size
+    batch_size, num_processes = run.config.evaluation_batch_size, run.accelerator.num_processes
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     with WaitingProgress(f"running the encoder on {split}", len(order), "row") as progress:
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            run.batches.heap_trimmer.count_batch()
-            yield _compute_batch(run, split, rows, layers)
-            progress.update(len(rows))
-
-
-@torch.no_grad()
-def _compute_batch(run: TrainingRun, split: str, rows: RowIndices, layers: Layers) -> tuple[Tensor, ...]:
-    """Return the hidden states of some rows, without dropout and padding: one tensor per layer, [tokens, hidden]."""
-    model = run.encoder_with_head
-    batch = run.collator(getattr(run.splits, split)[rows]).to(run.accelerator.device)
-    was_training = model.encoder.training
-    model.encoder.eval()
-    with run.accelerator.autocast():
-        states = model.run_encoder(**batch.inputs, all_layers=layers == "all")
-    model.encoder.train(was_training)
-    mask = batch.inputs["attention_mask"].bool()
-    return tuple(layer[mask] for layer in (states if isinstance(states, tuple) else (states,)))
+        for start in range(0, len(batches), num_processes):
+            at_once = batches[start : start + num_processes]
+            yield from run_encoder_on_all(run, Request(split, at_once, layers))
+            progress.update(sum(map(len, at_once)))
 
 
 def _describe_storage(split: str, num_rows: int, num_bytes: int, layers: list[Layer], folder: Path) -> str:

@@ -159,8 +159,6 @@ def _why_unusable_after(run: Rehearsal, snapshot: EncoderSnapshot, requests: Seq
 
 
 def _why_settings_prevent_caching(config: RunConfig) -> str | None:
-    if config.shard is not None:
-        return "--shard splits the encoder, and the main process alone stores hidden states"
     return None if config.train_windows is None else "--train_windows chooses other windows in every epoch"
 
 

@@ -9,7 +9,7 @@ from research.features.cache import Layers
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.settings.config import RunConfig
-from research.training.accelerator import close_trackers, create_accelerator
+from research.training.accelerator import create_accelerator, release
 
 
 def ensure_features(config: RunConfig, layers: Layers) -> bool:
@@ -29,4 +29,4 @@ def ensure_features(config: RunConfig, layers: Layers) -> bool:
         try:
             return set_up(config, Path(unused_folder), accelerator, None, (), layers).batches.features is not None
         finally:
-            close_trackers(accelerator)
+            release(accelerator)

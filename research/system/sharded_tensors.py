@@ -88,6 +88,8 @@ def cut_part(whole: Tensor, like: Tensor) -> Tensor:
 def copy_part(whole: Tensor, target: Tensor) -> None:
     """Copy this process's part of a whole tensor into a tensor of the same shape, in place."""
     local_part(target).copy_(_rows_of(whole, target))
+    if is_sharded(target):
+        torch.autograd.graph.increment_version(target)  # PyTorch has counted a change of the part only
 
 
 def _rows_of(whole: Tensor, like: Tensor) -> Tensor:

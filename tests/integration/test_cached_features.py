@@ -243,24 +243,28 @@ def test_cached_run_has_the_same_results_and_reports_the_cache(
             assert torch.equal(value, weights[1][name])
 
 
-def test_two_processes_compute_features_once_and_have_the_same_losses_with_them(
+def test_two_processes_store_features_once_and_have_the_same_losses_with_them(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path
 ) -> None:
     script = ROOT / "tests" / "launched" / "cached_by_processes.py"
-    # Different rows, so that the session's cache has no hidden states for them.
-    data = shutil.copytree(tiny_reviews, tmp_path / "data")
-    for path in sorted(data.glob("*.csv")):
-        path.write_text(path.read_text().replace("the", "film"))
-    options = ["--encoder", tiny_encoder, "--data", data, "--output", tmp_path / "results"]
-    launch(options, num_processes=2, script=str(script))
+    options = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", tmp_path / "results"]
+    scenarios = ["uncached", "cached", "own caches", "full disk"]
+    launch([*options, "--scenarios", ";".join(scenarios)], num_processes=2, script=str(script))
     first, second = read_by_rank(tmp_path / "results", 2)
-    # In each process, the first run has no cache. In the second run, only the first process computes hidden states.
-    assert [result["computed_splits"] for result in (*first, *second)] == [[], SPLITS, [], []]
-    for uncached, cached in (first, second):
-        assert (uncached["cached"], cached["cached"]) == (False, True)
-        assert np.abs(np.subtract(uncached["losses"], cached["losses"])).max() < 1e-5
-        assert np.abs(np.subtract(uncached["logits"], cached["logits"])).max() < 1e-5
-    assert first[1]["hash"] == second[1]["hash"], "the replicas differ"
+    assert [[process[name]["cached"] for name in scenarios] for process in (first, second)] == [
+        [False, True, True, False]
+    ] * 2
+    # One process stores what both compute. Without a common cache, each stores everything.
+    assert [first[name]["computed_splits"] for name in scenarios] == [[], SPLITS, SPLITS, SPLITS[:1]]
+    assert [second[name]["computed_splits"] for name in scenarios] == [[], [], SPLITS, []]
+    assert first["cached"]["entries"] == first["own caches"]["entries"] == second["own caches"]["entries"]
+    assert len(first["cached"]["entries"]) == len(SPLITS)
+    assert first["full disk"]["entries"] == {}
+    for process in (first, second):
+        for name in scenarios[1:]:
+            assert np.abs(np.subtract(process["uncached"]["losses"], process[name]["losses"])).max() < 1e-5
+            assert np.abs(np.subtract(process["uncached"]["logits"], process[name]["logits"])).max() < 1e-5
+    assert all(first[name]["hash"] == second[name]["hash"] for name in scenarios), "the replicas differ"
 
 
 # Runs without a cache, and runs that stop using it.

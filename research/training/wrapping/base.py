@@ -57,6 +57,11 @@ class Wrapping(ABC):
         return 1
 
     @property
+    def compute_dtype(self) -> torch.dtype | None:
+        """Data type in which layers compute; None if it is that of their parameters, or chosen by autocast."""
+        return None
+
+    @property
     def is_compiled(self) -> bool:
         """Whether the model is compiled."""
         return self.compile_backend is not None

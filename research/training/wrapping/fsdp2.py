@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from research.edits.base import Touches
 from research.model.encoder_with_head import EncoderWithHead
@@ -62,6 +62,11 @@ class ShardedModel(Wrapping):
         """Number of parts into which parameters are split at the moment."""
         return self.sharding.num_shards if isinstance(self.model, FSDPModule) else 1
 
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        """Data type in which layers gather their parameters and compute; None if it is that of the parameters."""
+        return self.sharding.precision.param_dtype
+
     def wrap(self, optimizer: torch.optim.Optimizer) -> None:
         """Split the parameters, and pass the optimizer the split ones."""
         self._split(optimizer)
@@ -89,6 +94,7 @@ class ShardedModel(Wrapping):
             # `fully_shard` gathers parameters in streams of its own, and keeps memory alive that they still use.
             torch.cuda.synchronize()
         undo_fully_shard(self.model)
+        vars(self.model).pop("run_encoder")
         self._replace(whole, optimizer)
         self._sharded = {replacement: parameter for parameter, replacement in whole.items()}
 
@@ -193,19 +199,32 @@ class ShardedModel(Wrapping):
         # The rest of the parameters belongs to the whole model. By default, they would stay whole after a forward pass
         # without a backward pass.
         fully_shard(self.model, **options, reshard_after_forward=True)
+        register_fsdp_forward_method(self.model, "run_encoder")  # gathers them, too
         replaced: dict[nn.Parameter, nn.Parameter] = {}
         for record in sharded_parameters(self.model):
             parameter = whole[record._module_info.module, record._module_info.param_name]
             if parameter in self._sharded:
-                _reuse(record, self._sharded[parameter])
+                _reuse(record, self._sharded[parameter], parameter)
             replaced[parameter] = record.sharded_param
         self._sharded = {}
         complete_sharding(self.model)
+        self._gather_once()
         self._replace(replaced, optimizer)
         self._set_trainable()
         self._compile()
         self._check_values(expected)
         return replaced
+
+    def _gather_once(self) -> None:
+        """Let each unit gather its parameters once.
+
+        Otherwise, the backward pass of a micro-batch that is not the last fails if a unit has never run, for example
+        because hidden states are read from the cache (https://github.com/pytorch/pytorch/pull/194058).
+        """
+        for module in sharding_states(self.model):
+            assert isinstance(module, FSDPModule)
+            module.unshard()
+            module.reshard()
 
     def _replace(self, replaced: Mapping[nn.Parameter, nn.Parameter], optimizer: torch.optim.Optimizer | None) -> None:
         """Replace parameters wherever the model and the optimizer store them."""
@@ -268,11 +287,20 @@ def _can_be_split(parameter: nn.Parameter) -> bool:
     return parameter.dim() > 0
 
 
-def _reuse(record: Any, parameter: Any) -> None:
-    """Let PyTorch's record of a split parameter use an earlier parameter, if it has the same shape and data type."""
+def _reuse(record: Any, parameter: Any, whole: nn.Parameter) -> None:
+    """Let PyTorch's record of a split parameter use an earlier parameter, if it has the same shape and data type.
+
+    Args:
+        record: PyTorch's record.
+        parameter: the earlier parameter.
+        whole: the whole parameter that replaced it during the edits. If they have changed its values, the version
+            counter of the earlier parameter is increased, as after a change in place.
+    """
     new = record.sharded_param
     if parameter.shape == new.shape and parameter.dtype == new.dtype:
         parameter._local_tensor, parameter._spec = new._local_tensor, new._spec
         parameter.requires_grad_(new.requires_grad)
+        if whole._version > 0:
+            torch.autograd.graph.increment_version(parameter)
         record.sharded_param = parameter
         record._setattr_on_modules(parameter)

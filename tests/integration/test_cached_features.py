@@ -248,18 +248,19 @@ def test_two_processes_store_features_once_and_have_the_same_losses_with_them(
 ) -> None:
     script = ROOT / "tests" / "launched" / "cached_by_processes.py"
     options = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output", tmp_path / "results"]
-    scenarios = ["uncached", "cached", "own caches", "full disk"]
+    scenarios = ["uncached", "cached", "own caches", "full disk", "two processors"]
     launch([*options, "--scenarios", ";".join(scenarios)], num_processes=2, script=str(script))
     first, second = read_by_rank(tmp_path / "results", 2)
     assert [[process[name]["cached"] for name in scenarios] for process in (first, second)] == [
-        [False, True, True, False]
+        [False, True, True, False, True]
     ] * 2
     # One process stores what both compute. Without a common cache, each stores everything.
-    assert [first[name]["computed_splits"] for name in scenarios] == [[], SPLITS, SPLITS, SPLITS[:1]]
-    assert [second[name]["computed_splits"] for name in scenarios] == [[], [], SPLITS, []]
+    assert [first[name]["computed_splits"] for name in scenarios] == [[], SPLITS, SPLITS, SPLITS[:1], SPLITS]
+    assert [second[name]["computed_splits"] for name in scenarios] == [[], [], SPLITS, [], []]
     assert first["cached"]["entries"] == first["own caches"]["entries"] == second["own caches"]["entries"]
     assert len(first["cached"]["entries"]) == len(SPLITS)
     assert first["full disk"]["entries"] == {}
+    assert not first["cached"]["entries"].keys() & first["two processors"]["entries"].keys()
     for process in (first, second):
         for name in scenarios[1:]:
             assert np.abs(np.subtract(process["uncached"]["losses"], process[name]["losses"])).max() < 1e-5

@@ -26,6 +26,7 @@ from research.features.cache import Layers
 from research.features.encoder_passes import LayerStates, Request
 from research.features.store import MANIFEST, Layer
 from research.training.api import Run
+from research.training.rounding import rounding_environment
 from research.training.run import TrainingRun
 from tests.launched.runs_in_process import finished_run, hash_weights, script_parser, whole_weights, write_by_rank
 
@@ -92,6 +93,11 @@ def fail_on_process_1(run: TrainingRun, request: Request, index: int) -> LayerSt
     return run_encoder(run, request, index)
 
 
+def other_processor_on_process_1(device: torch.device) -> dict[str, str]:
+    """Return the environment of this process, of which the second one has another processor."""
+    return {**rounding_environment(device), **({"processor": "other"} if os.environ.get("RANK") == "1" else {})}
+
+
 FULL_DISK = {"research.features.compute.write_features": write_until_disk_is_full}
 UNCACHED = {"cache_features": False}
 MEAN = {"head": {"name": "mean", "dropout": 0.1}}
@@ -135,6 +141,9 @@ SCENARIOS = {
     "compiled": Scenario({"compile": True, "compile_backend": "eager"}, cache="compiled"),
     "full disk": Scenario(patches=FULL_DISK, cache="full"),
     "own caches": Scenario(cache="cache-RANK"),
+    "two processors": Scenario(
+        patches={"research.features.compute.rounding_environment": other_processor_on_process_1}, cache="two"
+    ),
     "new cache": Scenario(cache="new"),
     **{f"{name}, uncached": Scenario({**UNCACHED, **MEAN}, change) for name, change in CHANGES.items()},
     **{f"{name}, cached": Scenario(MEAN, change) for name, change in CHANGES.items()},

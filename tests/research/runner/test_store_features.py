@@ -6,9 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from research import RunConfig
 from research.runner.store_features import ensure_features
+
+
+@pytest.mark.sharding
+def test_ensure_features_of_a_split_model_stores_what_other_runs_read(
+    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
+    settings: dict[str, Any] = {
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "max_length": 16,
+        "mixed_precision": "no",
+        "cache_features": True,
+        "freeze": ["encoder"],
+        "output_dir": str(tmp_path / "never"),
+    }
+    assert ensure_features(RunConfig(**settings, shard="fsdp2"), "all")
+    assert not torch.distributed.is_initialized()
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
+    assert len({path.parent for path in stored}) == 3  # one folder for each split
+    assert ensure_features(RunConfig(**settings), "all")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")} == stored
 
 
 def test_ensure_features_stores_every_split_once_if_the_encoder_is_frozen(

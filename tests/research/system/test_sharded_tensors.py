@@ -65,7 +65,9 @@ def test_parts_are_gathered_cut_and_distributed(split: Tensor) -> None:
     assert is_sharded(again)
     assert torch.equal(gather(again), whole + 1)
     assert torch.equal(gather(match(whole * 2, split)), whole * 2)
+    version = split._version
     copy_part(whole * 3, split)
+    assert split._version > version
     assert torch.equal(gather(split), whole * 3)
     empty = split_like([7, 2], split, torch.int16)
     assert (tuple(empty.shape), empty.dtype, is_sharded(empty)) == ((7, 2), torch.int16, True)

@@ -153,6 +153,48 @@ def test_single_numbers_stay_whole(wrapped: Wrapped) -> None:
     assert not torch.equal(gamma, before)
 
 
+def test_encoder_runs_alone_like_in_a_whole_model(wrapped: Wrapped, accelerator: Accelerator) -> None:
+    wrapping, optimizer = wrapped
+    expected = tiny_model("bert")
+    if accelerator.mixed_precision != "no":
+        pytest.skip("layers of a split model compute in bf16 instead of casting their inputs")
+    expected.load_state_dict({name: gather(value) for name, value in wrapping.model.state_dict().items()})
+    for model in (wrapping.model, expected):
+        model.eval()
+    with torch.no_grad():
+        states = wrapping.model.run_encoder(**tiny_batch(), all_layers=True)
+        for layer, whole in zip(states, expected.run_encoder(**tiny_batch(), all_layers=True), strict=True):
+            torch.testing.assert_close(layer, whole, rtol=0, atol=1e-6)
+    wrapping.restore_parameters()
+    wrapping.check(optimizer)
+    take_step(wrapping, optimizer)
+
+
+def test_version_counters_tell_whether_edits_have_changed_values(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    before = {name: parameter._version for name, parameter in wrapping.model.named_parameters()}
+    changed = "encoder.embeddings.word_embeddings.weight"
+    wrapping.begin_edits("values", optimizer)
+    with torch.no_grad():
+        wrapping.model.get_parameter(changed).mul_(2)
+    wrapping.end_edits("values", optimizer)
+    after = {name: parameter._version for name, parameter in wrapping.model.named_parameters()}
+    assert {name for name, version in after.items() if version != before[name]} == {changed}
+
+
+def test_gradients_accumulate_although_the_encoder_has_never_run(lone_process: None, accelerator: Accelerator) -> None:
+    model = tiny_model("bert")
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), CONFIG)
+    wrapping = ShardedModel(accelerator, model, choose_sharding(CONFIG, accelerator))
+    wrapping.wrap(optimizer)
+    batch = tiny_batch()
+    batch["hidden_states"] = torch.ones(*batch["input_ids"].shape, model.config.encoder.hidden_size)
+    for is_last in (False, True):
+        with wrapping.synchronizing(is_last=is_last):
+            model(**batch, labels=torch.tensor([0, 1, 2])).loss.backward()
+    assert model.get_parameter("head.out.bias").grad is not None
+
+
 def test_unsplit_parameters_are_found(wrapped: Wrapped) -> None:
     wrapping, optimizer = wrapped
     wrapping.model.head.get_submodule("out").bias = nn.Parameter(torch.zeros(3))

@@ -1,4 +1,4 @@
-"""The cache of hidden states: one process computes an entry, and all other processes find it by its key."""
+"""The cache of hidden states: one process writes an entry, and all other processes find it by its key."""
 
 from __future__ import annotations
 

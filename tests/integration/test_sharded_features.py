@@ -69,7 +69,7 @@ def test_one_process_stores_what_all_compute(results: Results) -> None:
         name: [process[name]["computed_splits"] for process in results]
         for name in ("cached", "cached again", "own caches", "full disk")
     }
-    others = [[] for _ in results[1:]]
+    others: list[list[str]] = [[] for _ in results[1:]]
     assert computed["cached"] == [SPLITS, *others]
     assert computed["cached again"] == [[], *others]
     assert computed["own caches"] == [SPLITS for _ in results]

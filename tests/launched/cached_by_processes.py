@@ -1,4 +1,4 @@
-"""A script for test_cached_features and test_features_by_processes: trains with and without cached hidden states.
+"""A script for test_cached_features and test_sharded_features: trains with and without cached hidden states.
 
 It is started on one or several processes, with or without --shard. Every scenario is a separate run in the same
 processes. Each process writes its own results.

@@ -153,17 +153,17 @@ class Editable(Protocol):
 
 EditFunction = Callable[..., None]
 EDITS: Registry[EditFunction] = Registry("edit", built_in="research.edits.builtin")
-Touches = Literal["nothing", "mask", "values", "structure"]
-"""What an edit changes in the model, from least to most: no parameters, only which parameters train, their values
-(in place), or anything, such as modules and the set of parameters."""
+Touches = Literal["nothing", "mask", "modules", "values", "structure"]
+"""What an edit changes in the model: no parameters, only which parameters train, modules without the values of the
+parameters that stay, only values (in place), or anything."""
 TOUCHES: dict[str, Touches] = {}
 """What each edit changes, by the name of the edit."""
 
 
 def touched_by(requests: Iterable[EditRequest]) -> Touches:
-    """Return the most that any of the edits changes."""
-    order = get_args(Touches)
-    return max((TOUCHES[request.name] for request in requests), key=order.index, default="nothing")
+    """Return what all of the edits together change."""
+    order, touched = get_args(Touches), {TOUCHES[request.name] for request in requests}
+    return "structure" if {"modules", "values"} <= touched else max(touched, key=order.index, default="nothing")
 
 
 def register_edit(name: str, *, touches: Touches = "structure") -> Callable[[EditFunction], EditFunction]:
@@ -178,9 +178,10 @@ def register_edit(name: str, *, touches: Touches = "structure") -> Callable[[Edi
     Args:
         name: the edit's name in timelines and in `run.edit`.
         touches: what the edit changes in the model: `nothing`, such as a learning rate; `mask`, which parameters train;
-            `values`, the values of parameters in place; `structure`, anything. After `mask` and `structure`, a compiled
-            model is compiled again. With `--shard`, each process holds only a part of each parameter: for edits of
-            values and of the structure, every process gathers the whole model.
+            `modules`, which modules there are, and which parameters train, but not the values of parameters that stay;
+            `values`, the values of parameters in place; `structure`, anything. After `mask`, `modules` and
+            `structure`, a compiled model is compiled again. With `--shard`, each process holds only a part of each
+            parameter: for edits of values and of the structure, every process gathers the whole model.
     Raises:
         ValueError: if the name is taken, or is a keyword of timeline entries (at, every, when, on_conflict), or
             `touches` is unknown.

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from research.data.batches.windows import Windows
@@ -16,8 +16,10 @@ from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadCon
 from research.model.encoders import load_encoder, load_encoder_config
 from research.model.families import disable_layerdrop, longest_input, set_dropout
 from research.model.gradient_checkpointing import enable_gradient_checkpointing
+from research.model.parameters import replace_parameters
 from research.settings.config import Choice, RunConfig
 from research.system.errors import one_line
+from research.system.sharded_tensors import gather, is_sharded
 from research.tasks.base import Task
 
 
@@ -94,10 +96,18 @@ def build_model(
         embeddings = model.get_input_embeddings()
         assert isinstance(embeddings, nn.Embedding)
         if vocabulary_size > embeddings.num_embeddings:  # many encoders have more embeddings than tokens
+            _make_whole(model, embeddings.weight)
             model.resize_token_embeddings(vocabulary_size, mean_resizing=False)
     if not with_weights:
         store_base_weights(model.encoder, config.base_dtype, model.device)
     return model
+
+
+def _make_whole(model: EncoderWithHead, parameter: Tensor) -> None:
+    """Replace a parameter that is split over the processes by a whole one; others stay as they are."""
+    if is_sharded(parameter):
+        whole = nn.Parameter(gather(parameter), parameter.requires_grad)
+        replace_parameters(model, lambda each: whole if each is parameter else each)
 
 
 def windows_of(config: RunConfig) -> Windows | None:

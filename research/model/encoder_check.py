@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
@@ -32,6 +32,7 @@ from research.model.row_checks import (
     difference,
     fixed_random_numbers,
 )
+from research.model.wrapped import UNWRAPPED, Wrapped
 from research.settings.config import RunConfig
 from research.system.errors import one_line
 from research.system.messages import logger
@@ -54,6 +55,7 @@ class EncoderCheck:
         tokenizer: tokenizer of the encoder.
         collator: the collator, which determines on which side rows are padded.
         config: the settings.
+        wrapped: the model's wrappers.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class EncoderCheck:
         tokenizer: PreTrainedTokenizerBase,
         collator: Collator,
         config: RunConfig,
+        wrapped: Wrapped = UNWRAPPED,
     ) -> None:
         self._model = model
+        self._wrapped = wrapped
         self._accelerator = accelerator
         self._tokenizer = tokenizer
         self._collator = collator
@@ -84,7 +88,11 @@ class EncoderCheck:
             ValueError: if a token that is added to all rows has no embedding.
         """
         check_token_ids(self._collator.added_ids, self._tokenizer, self._model.encoder.config.vocab_size)
-        with WaitingMessage("Checking the encoder on a few rows"), self._evaluation_mode():
+        with (
+            WaitingMessage("Checking the encoder on a few rows"),
+            self._evaluation_mode(),
+            self._wrapped.trying_encoder(),
+        ):
             with torch.no_grad():
                 self._check_padding()
                 self._check_first_token()
@@ -192,7 +200,7 @@ class EncoderCheck:
         for hook in hooks:
             hook.remove()
         model.uncalled_layers |= uncalled
-        used = _parameters_behind(states)
+        used = {self._wrapped.original(leaf) for leaf in _leaves_behind(states)}
         unused = {
             name: parameter
             for name, parameter in model.encoder.named_parameters()
@@ -209,7 +217,8 @@ class EncoderCheck:
     @property
     def _supports_float32(self) -> bool:
         """Whether the encoder can compute in float32, which FlashAttention cannot."""
-        return "flash" not in (self._model.encoder.config._attn_implementation or "")
+        is_flash = "flash" in (self._model.encoder.config._attn_implementation or "")
+        return not is_flash and self._wrapped.compute_dtype in (None, torch.float32)
 
     def _run(self, ids: Tensor, mask: Tensor | None = None, *, exact: bool = False) -> Tensor:
         """Return the last hidden states, [batch, seq, hidden].
@@ -238,7 +247,7 @@ class EncoderCheck:
             module.training = mode
 
 
-def _parameters_behind(output: Tensor) -> set[nn.Parameter]:
+def _leaves_behind(output: Tensor) -> set[Tensor]:
     """Return the parameters that a tensor's gradient would reach, without computing gradients."""
     found, visited, pending = set(), set(), [output.grad_fn]
     while pending:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,21 @@ def saved_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
 def trainable_parameters(model: nn.Module) -> tuple[nn.Parameter, ...]:
     """Return the trainable parameters, in the model's order."""
     return tuple(parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def replace_parameters(model: nn.Module, replacement: Callable[[nn.Parameter], nn.Parameter]) -> None:
+    """Replace every parameter of a model. A parameter of several modules is replaced by the same one in all of them.
+
+    Args:
+        model: the model.
+        replacement: returns the new parameter for each one; called once for each.
+    """
+    replaced: dict[nn.Parameter, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter not in replaced:
+                replaced[parameter] = replacement(parameter)
+            setattr(module, name, replaced[parameter])
 
 
 def count_parameters(model: EncoderWithHead) -> tuple[int, int]:

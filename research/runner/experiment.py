@@ -14,7 +14,6 @@ from accelerate.utils import broadcast_object_list
 from heads import HEADS
 from research.learning.calibration import CalibrationRequest
 from research.learning.predictions import Predictions
-from research.model.encoder_with_head import EncoderWithHead
 from research.records.hardware import device_name
 from research.records.predictions_file import predictions_path, write_predictions
 from research.records.results import (
@@ -250,10 +249,10 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         max_input_length = run.encoder_with_head.config.max_input_length
         with WaitingMessage("Loading the best model"):
             # A new model, because edits after the best evaluation may have changed the architecture of the current one.
-            best = EncoderWithHead.from_pretrained(directory / BEST)
-        if best.config.max_input_length != max_input_length:  # the same weights give different logits for longer inputs
+            run.wrapping = run.wrapping.for_evaluation(directory / BEST)
+        # The same weights give different logits for longer inputs.
+        if run.encoder_with_head.config.max_input_length != max_input_length:
             run.evaluations.forget_predictions()
-        run.wrapping = run.wrapping.for_evaluation(best)
         if run.batches.features is not None:
             run.batches.disable_cache_if(run.batches.features.reattach_to(run))
     elif config.best_metric is not None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.prompt_tuning import count_virtual_tokens
 from research.system.manifest import MANIFEST
+from research.system.sharded_tensors import copy_values
 from research.training.checkpoint.state import read_weights_and_label_names
 
 
@@ -40,11 +45,16 @@ def load_initial_weights(model: EncoderWithHead, folder: Path) -> None:
             f"The model in {folder} has the labels {', '.join(labels)}; the data have {', '.join(model_labels)}. "
             "Rename the labels in the data, or put them in the same order."
         )
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError:
+    targets = model.state_dict()
+    if _shapes(weights) != _shapes(targets):
         raise ValueError(
             f"The architecture of the model in {folder} differs from that of this run (head {model.config.head}, "
             f"{model.config.num_labels} labels). Use the --encoder, --head and --pad_token with which the model in "
             f"{folder} was trained, with the same head options."
-        ) from None
+        )
+    for name, target in targets.items():
+        copy_values(weights[name], target)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ from research.training.hook_caller import HookCaller
 from research.training.origin import Origin
 from research.training.run import TrainingRun
 from research.training.wrapping.base import prepare_optimizer
-from research.training.wrapping.create import create_wrapping
+from research.training.wrapping.create import create_wrapping, find_sharding
 
 
 def set_up(
@@ -83,15 +84,18 @@ def set_up(
         logger.info(plan.timeline.note)
 
     set_seed(config.seed)
-    with WaitingMessage(f"Loading the encoder {config.encoder}"):
+    sharding = find_sharding(config, accelerator)
+    loading = contextlib.nullcontext() if sharding is None else sharding.loading()
+    with WaitingMessage(f"Loading the encoder {config.encoder}"), loading:
         model = build_model(config, task, vocabulary_size=len(tokenizer))
+        if initial is not None:
+            load_initial_weights(model, initial)
     model.config.inputs = _input_settings(config, texts, task).to_config()
     model.set_output_units(*plan.objective.output_units())
-    if initial is not None:
-        load_initial_weights(model, initial)
     store_base_weights(model.encoder, config.base_dtype, accelerator.device)
     model.to(accelerator.device)
-    EncoderCheck(model, accelerator, tokenizer, plan.collator, config).check()
+    wrapping = create_wrapping(config, accelerator, model, sharding)
+    EncoderCheck(model, accelerator, tokenizer, plan.collator, config, wrapping).check()
     with WaitingMessage("Checking the head on a few rows"):
         head_check = HeadCheck(model, accelerator, plan.collator, config)
         head_check.check(planned_heads or [PlannedHead.of(model)])
@@ -120,7 +124,7 @@ def set_up(
             texts, splits, plan.collator, accelerator.device, open_stream(config, plan, splits, model, accelerator)
         ),
         tokenizer=plan.tokenizer,
-        wrapping=create_wrapping(config, accelerator, model),
+        wrapping=wrapping,
         optimizer=prepare_optimizer(accelerator, optimizer),
         optimizer_kind=plan.optimizer_kind,
         schedule=plan.schedule,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -58,11 +59,15 @@ def _sum_of_block(data: Tensor, offset: int) -> Tensor:
 
 
 def checksums(module: nn.Module) -> dict[str, int]:
-    """Return the checksum of every parameter and buffer in a module's state dict.
+    """Return the checksum of every parameter and buffer in a module's state dict; see `checksums_of`."""
+    return checksums_of(module.state_dict())
 
-    Called on every process if parameters are split over the processes: the parts' checksums are added up.
+
+def checksums_of(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the checksum of every tensor.
+
+    Called on every process if tensors are split over the processes: the parts' checksums are added up.
     """
-    tensors = module.state_dict()
     # Parts may be offloaded to the CPU, while buffers are not.
     numbers = torch.stack([checksum(tensor).to(device_of_processes(tensor)) for tensor in tensors.values()])
     split = [index for index, tensor in enumerate(tensors.values()) if is_sharded(tensor)]

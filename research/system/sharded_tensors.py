@@ -85,6 +85,14 @@ def cut_part(whole: Tensor, like: Tensor) -> Tensor:
     return _rows_of(whole, like).to(local_part(like).device, copy=True)
 
 
+def copy_values(source: Tensor, target: Tensor) -> None:
+    """Copy a tensor into another one of the same shape, in place; called on every process if the source is split."""
+    if is_sharded(source) and is_sharded(target):
+        local_part(target).copy_(local_part(source))
+    else:
+        copy_part(gather(source), target)
+
+
 def copy_part(whole: Tensor, target: Tensor) -> None:
     """Copy this process's part of a whole tensor into a tensor of the same shape, in place."""
     local_part(target).copy_(_rows_of(whole, target))
@@ -130,16 +138,27 @@ def split_like(shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor
         like: a tensor of any shape that is split over processes.
         dtype: data type of the new tensor.
     """
+    sharded: Any = like.detach()
+    return empty_split(shape, sharded.device_mesh, sharded.placements, dtype, sharded.to_local().device)
+
+
+def empty_split(shape: Sequence[int], mesh: Any, placements: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return an uninitialised tensor that is split over processes.
+
+    Args:
+        shape: shape of the whole tensor.
+        mesh: the processes, a `DeviceMesh`.
+        placements: how the tensor is placed along each dimension of the mesh.
+        dtype: data type of the tensor.
+        device: device of this process's part.
+    """
     from torch.distributed.tensor import DTensor
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-    sharded: Any = like.detach()
     whole = torch.empty(tuple(shape), device="meta")
-    local, _ = compute_local_shape_and_global_offset(whole.shape, sharded.device_mesh, sharded.placements)
-    part = torch.empty(tuple(local), dtype=dtype, device=sharded.to_local().device)
-    return DTensor.from_local(
-        part, sharded.device_mesh, sharded.placements, run_check=False, shape=whole.shape, stride=whole.stride()
-    )
+    local, _ = compute_local_shape_and_global_offset(whole.shape, mesh, placements)
+    part = torch.empty(tuple(local), dtype=dtype, device=device)
+    return DTensor.from_local(part, mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride())
 
 
 def _from_part(part: Tensor, like: Any) -> Tensor:

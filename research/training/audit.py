@@ -73,7 +73,13 @@ def check_rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
 
 
 def check_replicas(
-    model: EncoderWithHead, optimizer: torch.optim.Optimizer, gather: Gather, num_processes: int, num_shards: int = 1
+    model: EncoderWithHead,
+    optimizer: torch.optim.Optimizer,
+    gather: Gather,
+    num_processes: int,
+    *,
+    num_shards: int = 1,
+    held: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> None:
     """Check 4: all processes hold the same parameters, saved buffers, frozen mask and learning rates.
 
@@ -86,13 +92,15 @@ def check_replicas(
         optimizer: its optimizer.
         gather: concatenates the tensors of all processes along the first dimension.
         num_processes: number of processes.
-        num_shards: number of parts of each parameter; the process of rank r holds part r modulo this number.
+        num_shards: number of parts of each split parameter; the process of rank r holds part r modulo this number.
+        held: returns the tensor with the values of a parameter; see `Wrapping.held`.
     Raises:
         AuditError: on every process, if the processes differ; names what differs.
     """
     if num_processes == 1:
         return
-    named = list(model.named_parameters())
+    named = [(name, held(parameter)) for name, parameter in model.named_parameters()]
+    mask = [parameter.requires_grad for parameter in model.parameters()]
     # Buffers that are not saved are not compared: they are recomputed, and may depend on each process's inputs.
     buffers = saved_buffers(model)
     device = device_of_processes(named[0][1])
@@ -100,7 +108,7 @@ def check_replicas(
     values = torch.cat(
         [
             torch.stack([checksum(tensor).to(device) for _, tensor in (*named, *buffers)]),
-            torch.tensor([parameter.requires_grad for _, parameter in named], device=device).long(),
+            torch.tensor(mask, device=device).long(),
             rates.to(device),
         ]
     )

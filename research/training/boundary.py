@@ -38,9 +38,14 @@ def check_replicas(run: TrainingRun) -> None:
     Raises:
         AuditError: on every process, if the processes differ; names what differs.
     """
-    accelerator, num_shards = run.accelerator, run.wrapping.num_shards
+    accelerator, wrapping = run.accelerator, run.wrapping
     audit.check_replicas(
-        run.encoder_with_head, run.optimizer, accelerator.gather, accelerator.num_processes, num_shards
+        wrapping.model,
+        run.optimizer,
+        accelerator.gather,
+        accelerator.num_processes,
+        num_shards=wrapping.num_shards,
+        held=wrapping.held,
     )
 
 

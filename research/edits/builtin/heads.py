@@ -8,7 +8,7 @@ from research.edits.base import Editable, register_edit
 from research.settings.config import Choice
 
 
-@register_edit("replace_head")
+@register_edit("replace_head", touches="modules")
 def replace_head(run: Editable, head: dict[str, Any] | str) -> None:
     """Replace the head with a randomly initialised one, which trains with the head's learning rate and weight decay.
 

@@ -9,7 +9,7 @@ from research.model.selector_forms import Targets
 
 
 @PEFT.register("ia3")
-@register_edit("add_ia3")
+@register_edit("add_ia3", touches="modules")
 def add_ia3(
     run: Editable,
     *,

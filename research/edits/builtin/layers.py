@@ -63,7 +63,7 @@ def _parameters_around(model: nn.Module, buffer: str) -> set[nn.Parameter]:
     return set(model.get_submodule(path).parameters())
 
 
-@register_edit("drop_layers")
+@register_edit("drop_layers", touches="modules")
 def drop_layers(run: Editable, modules: str) -> None:
     """Remove layers from the encoder. The remaining layers are renumbered, and keep their learning rates.
 

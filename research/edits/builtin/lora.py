@@ -8,7 +8,7 @@ from research.model.selector_forms import Targets
 
 
 @PEFT.register("lora")
-@register_edit("add_lora")
+@register_edit("add_lora", touches="modules")
 def add_lora(
     run: Editable,
     *,
@@ -63,7 +63,7 @@ def add_dora(
 
 
 @PEFT.register("rslora")
-@register_edit("add_rslora")
+@register_edit("add_rslora", touches="modules")
 def add_rslora(
     run: Editable,
     *,

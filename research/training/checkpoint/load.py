@@ -62,7 +62,6 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
     if not start.is_fork:
         _check_same_hooks(path, state["hooks"], hooks, positions)
     replay(run, read_records(state["journal"]), state.get("trainable"))
-    run.wrapping.wrap(run.optimizer)
     _compare_objective_and_inputs(run, state["settings"])
     same_launch = state["device"] == accelerator.device.type and state["num_processes"] == accelerator.num_processes
     rank = accelerator.process_index if same_launch else 0  # otherwise every process loads the main process's states

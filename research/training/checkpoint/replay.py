@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from research.edits.apply import apply_edit
-from research.edits.base import EditError
+from research.edits.base import EditError, touched_by
 from research.edits.records import Record
 from research.model.selectors import frozen_modules
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[str] | None) -> None:
-    """Apply the edits of a journal again to a bare model, and restore which parameters are trainable.
+    """Apply the edits of a journal again, restore which parameters are trainable, and complete the model's wrappers.
 
     During each edit, the clock is set back to the position at which the edit was first applied. Messages and logged
     values of the edits are dropped, since they appeared when the edits were first applied.
@@ -29,6 +29,8 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
     Raises:
         EditError: if an edit gives a different number of parameters than the first time.
     """
+    touches = touched_by(record.request for record in records if record.skipped is None)
+    run.wrapping.begin_edits(touches, run.optimizer)
     with run.applied_edits.replaying():
         for record in records:
             if record.skipped is None:
@@ -44,6 +46,7 @@ def replay(run: TrainingRun, records: Sequence[Record], trainable: Collection[st
             f"the reverse. They were set as in the checkpoint: {listed}."
         )
     run.frozen = frozen_modules(run.encoder_with_head)
+    run.wrapping.wrap(run.optimizer)
 
 
 def _check_counts(original: Record, replayed: Record, *, with_trainable: bool) -> None:

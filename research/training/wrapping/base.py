@@ -7,6 +7,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from research.edits.base import Touches
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.parameters import trainable_parameters
+from research.model.wrapped import Wrapped
 
 
 def prepare_optimizer(accelerator: Accelerator, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -24,7 +26,7 @@ def prepare_optimizer(accelerator: Accelerator, optimizer: torch.optim.Optimizer
     return wrapped
 
 
-class Wrapping(ABC):
+class Wrapping(Wrapped, ABC):
     """A model in its wrappers.
 
     All methods are called on every process, since they may communicate.
@@ -50,16 +52,11 @@ class Wrapping(ABC):
 
     @property
     def num_shards(self) -> int:
-        """Number of parts into which parameters are split at the moment; 1 if every process holds whole parameters.
+        """Number of parts of each split parameter; 1 if every process holds whole parameters.
 
         The process of rank r holds part r modulo `num_shards`.
         """
         return 1
-
-    @property
-    def compute_dtype(self) -> torch.dtype | None:
-        """Data type in which layers compute; None if it is that of their parameters, or chosen by autocast."""
-        return None
 
     @property
     def is_compiled(self) -> bool:
@@ -87,11 +84,14 @@ class Wrapping(ABC):
 
     @abstractmethod
     def wrap(self, optimizer: torch.optim.Optimizer) -> None:
-        """Create the wrappers for the model as it is, before the first step."""
+        """Complete the wrappers for the model as it is, before the first step.
+
+        If `begin_edits` was called before, this ends the edits.
+        """
 
     @abstractmethod
-    def for_evaluation(self, model: EncoderWithHead) -> Wrapping:
-        """Return another model, which does not train, in wrappers of the same kind."""
+    def for_evaluation(self, folder: Path) -> Wrapping:
+        """Load a saved model, which does not train, and return it in wrappers of the same kind."""
 
     @abstractmethod
     def begin_edits(self, touches: Touches, optimizer: torch.optim.Optimizer) -> None:
@@ -112,6 +112,10 @@ class Wrapping(ABC):
         Returns:
             The parameters that were replaced by others of the same value, and the new ones.
         """
+
+    def held(self, tensor: Tensor) -> Tensor:
+        """Return the tensor with the values of a parameter, which may have none during edits of modules."""
+        return tensor
 
     @abstractmethod
     def synchronizing(self, *, is_last: bool) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -43,9 +44,9 @@ class ReplicatedModel(Wrapping):
             with _mute_buffer_warning():
                 self._module = DistributedDataParallel(self.model, device_ids=ids, init_sync=False, **settings)
 
-    def for_evaluation(self, model: EncoderWithHead) -> ReplicatedModel:
-        """Return another model without DDP, which evaluations do not need."""
-        return ReplicatedModel(self.accelerator, model)
+    def for_evaluation(self, folder: Path) -> ReplicatedModel:
+        """Load a saved model, and return it without DDP, which evaluations do not need."""
+        return ReplicatedModel(self.accelerator, EncoderWithHead.from_pretrained(folder))
 
     def begin_edits(self, touches: Touches, optimizer: torch.optim.Optimizer) -> None:
         """Prepare nothing: every process holds whole parameters."""
@@ -56,7 +57,7 @@ class ReplicatedModel(Wrapping):
         DDP registers only the parameters that are trainable when it is created, and dynamo's guards do not notice later
         changes (https://github.com/pytorch/pytorch/issues/139476).
         """
-        if (self.is_compiled and touches in ("mask", "structure")) or not self.fits():
+        if (self.is_compiled and touches in ("mask", "modules", "structure")) or not self.fits():
             if self.is_compiled:
                 torch._dynamo.reset()
             self.wrap(optimizer)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,28 +17,40 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from research.edits.base import Touches
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.families import find_family
-from research.system.checksums import checksums
+from research.model.parameters import replace_parameters
+from research.system.checksums import checksums_of
+from research.system.errors import one_line
 from research.system.sharded_random import draw_for_whole_tensors
 from research.system.sharded_tensors import device_of_processes, gather, is_sharded
 from research.training.audit_error import raise_if
 from research.training.wrapping.base import Wrapping
 from research.training.wrapping.fully_sharded import (
     complete_sharding,
+    forget_forward_passes,
+    has_run,
+    modules_that_never_ran,
     reset_dtypes,
     sharded_parameters,
     sharding_states,
     undo_fully_shard,
+    use_split_parameter,
 )
-from research.training.wrapping.sharding import Sharding
+from research.training.wrapping.sharding import Sharding, can_be_split
 
 
 class ShardedModel(Wrapping):
     """A model of which each process holds a part.
 
     The forward and the backward pass of a unit (a layer, for example) gather the unit's parameters right before they
-    are needed. During edits of values or of the structure, every process has whole parameters: `begin_edits` gathers
-    them and undoes the splitting, and `end_edits` splits them again. Before and after edits, a parameter is the same
-    object, so that hooks and the optimizer may keep it.
+    are needed. During edits of modules, whole parameters without values stand for the split ones. During edits of
+    values or of the structure, every process gathers whole parameters. `end_edits` splits the model again. Before and
+    after edits, a parameter is the same object, so that hooks and the optimizer may keep it.
+
+    Args:
+        accelerator: determines device, precision and processes.
+        model: the bare model. Its parameters may be whole, or split already by `Sharding.without_values`.
+        sharding: how parameters are split.
+        compile_backend: backend of torch.compile; None does not compile the model.
     """
 
     def __init__(
@@ -50,7 +64,11 @@ class ShardedModel(Wrapping):
         self.sharding = sharding
         draw_for_whole_tensors()
         self._sharded: dict[nn.Parameter, nn.Parameter] = {}
-        """During edits, the split parameter that each whole one replaces."""
+        """During edits, the split parameter for which each whole one stands."""
+        self._gathers = False
+        """Whether whole parameters have the values of the split ones during the current edits."""
+        self._hold_whole(None)
+        self._split(None)
 
     @property
     def module(self) -> nn.Module:
@@ -59,8 +77,37 @@ class ShardedModel(Wrapping):
 
     @property
     def num_shards(self) -> int:
-        """Number of parts into which parameters are split at the moment."""
-        return self.sharding.num_shards if isinstance(self.model, FSDPModule) else 1
+        """Number of parts of each split parameter."""
+        return self.sharding.num_shards
+
+    @contextlib.contextmanager
+    def trying_encoder(self) -> Iterator[None]:
+        """Return a context for first forward passes of the encoder, without a backward pass.
+
+        Raises:
+            ValueError: if the encoder cannot be run, because it reads parameters that are not gathered.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ValueError(
+                f"Encoders of the family '{self.model.config.encoder.model_type}' cannot be run with --shard: "
+                f"{one_line(error).rstrip('.')}. With --shard, an encoder must call a layer to read its parameters. "
+                "Train without --shard."
+            ) from error
+        finally:
+            self.restore_parameters()
+            forget_forward_passes(self.model)
+
+    def original(self, leaf: Tensor) -> Tensor:
+        """Return the split parameter for which a leaf of an autograd graph was gathered."""
+        for record in sharded_parameters(self.model):
+            if has_run(record) and record.unsharded_param is leaf:
+                split: nn.Parameter = record.sharded_param
+                return split
+        return leaf
 
     @property
     def compute_dtype(self) -> torch.dtype | None:
@@ -68,49 +115,57 @@ class ShardedModel(Wrapping):
         return self.sharding.precision.param_dtype
 
     def wrap(self, optimizer: torch.optim.Optimizer) -> None:
-        """Split the parameters, and pass the optimizer the split ones."""
-        self._split(optimizer)
+        """Split the parameters again if they were edited, and adapt to those that train."""
+        self.end_edits("mask" if isinstance(self.model, FSDPModule) else "structure", optimizer)
 
-    def for_evaluation(self, model: EncoderWithHead) -> ShardedModel:
-        """Return another model, split in the same way."""
-        wrapping = ShardedModel(self.accelerator, model, self.sharding)
-        wrapping._split(None)
-        return wrapping
+    def for_evaluation(self, folder: Path) -> ShardedModel:
+        """Load a saved model, and return it, split in the same way."""
+        with self.sharding.loading():
+            model = EncoderWithHead.from_pretrained(folder)
+        return ShardedModel(self.accelerator, model, self.sharding)
 
     def begin_edits(self, touches: Touches, optimizer: torch.optim.Optimizer) -> None:
-        """Make every process hold whole parameters if the edits change values or the structure."""
+        """Make whole parameters stand for the split ones, with their values if the edits change those."""
         self.restore_parameters()
-        if touches not in ("values", "structure"):
+        if touches not in ("modules", "values", "structure"):
             return
-        whole: dict[nn.Parameter, nn.Parameter] = {}
-        for record in sharded_parameters(self.model):
-            parameter = record.sharded_param
-            # On the device on which the model trains, also if the parts are offloaded to the CPU: edits create new
-            # parameters beside the existing ones, and a new head is tried out.
-            value = gather(parameter).to(device_of_processes(parameter), copy=True)
-            whole[parameter] = nn.Parameter(value, requires_grad=parameter.requires_grad)
-            record._setattr_on_modules(whole[parameter])
+        undo_fully_shard(self.model)
+        vars(self.model).pop("run_encoder")
+        self._gathers = touches != "modules"
+        self._hold_whole(optimizer)
         if self.accelerator.device.type == "cuda":
             # `fully_shard` gathers parameters in streams of its own, and keeps memory alive that they still use.
             torch.cuda.synchronize()
-        undo_fully_shard(self.model)
-        vars(self.model).pop("run_encoder")
-        self._replace(whole, optimizer)
-        self._sharded = {replacement: parameter for parameter, replacement in whole.items()}
+
+    def _hold_whole(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Make whole parameters stand for the split ones."""
+        whole = _gathered if self._gathers else functools.partial(_without_values, device=self.accelerator.device)
+        stand_ins = {parameter: whole(parameter) for parameter in self.model.parameters() if is_sharded(parameter)}
+        replace_parameters(self.model, lambda parameter: stand_ins.get(parameter, parameter))
+        self._replace(stand_ins, optimizer)
+        self._sharded = {stand_in: parameter for parameter, stand_in in stand_ins.items()}
+
+    def held(self, tensor: Tensor) -> Tensor:
+        """Return the split parameter for which a parameter without values stands; other tensors as they are."""
+        return tensor if self._gathers else self._sharded.get(tensor, tensor)  # type: ignore[call-overload]
 
     def end_edits(self, touches: Touches, optimizer: torch.optim.Optimizer) -> Mapping[nn.Parameter, nn.Parameter]:
         """Split the parameters again if they are whole, and adapt to the parameters that train."""
-        if touches in ("values", "structure"):
-            return self._split(optimizer)
-        if touches == "mask":
+        replaced: Mapping[nn.Parameter, nn.Parameter] = {}
+        if touches in ("modules", "values", "structure"):
+            replaced = self._split(optimizer)
+        elif touches == "mask":
             reset_dtypes(self.model)
             self._set_trainable()
+        if touches != "nothing":
             self._compile()
-        return {}
+        return replaced
 
     def synchronizing(self, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
         """Return a context in which gradients are averaged only after the last micro-batch."""
         self._root.set_requires_gradient_sync(is_last)
+        if not is_last:
+            self._gather_once()
         return self._averaging_numbers() if is_last else contextlib.nullcontext()
 
     @contextlib.contextmanager
@@ -118,7 +173,7 @@ class ShardedModel(Wrapping):
         """Average the gradients of single numbers, which every process holds, at the end of the context."""
         yield
         for parameter in self.model.parameters():
-            if not _can_be_split(parameter) and parameter.grad is not None:
+            if not can_be_split(parameter) and parameter.grad is not None:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= self.accelerator.num_processes
 
@@ -146,16 +201,12 @@ class ShardedModel(Wrapping):
         names = {parameter: name for name, parameter in self.model.named_parameters()}
         raise_if(
             "with --shard every parameter must be split over the processes",
-            [
-                f"{name} is not"
-                for parameter, name in names.items()
-                if is_sharded(parameter) != _can_be_split(parameter)
-            ],
+            [f"{name} is not" for parameter, name in names.items() if is_sharded(parameter) != can_be_split(parameter)],
         )
         counts = Counter(record.sharded_param for record in sharded_parameters(self.model))
         raise_if(
             "with --shard every parameter must be in exactly one unit, which gathers it and averages its gradient",
-            [f"{name} is in {counts[each]}" for each, name in names.items() if counts[each] != _can_be_split(each)],
+            [f"{name} is in {counts[each]}" for each, name in names.items() if counts[each] != can_be_split(each)],
         )
         states = sharding_states(self.model)
         root = states[self.model]
@@ -182,17 +233,21 @@ class ShardedModel(Wrapping):
 
     def _split(self, optimizer: torch.optim.Optimizer | None) -> Mapping[nn.Parameter, nn.Parameter]:
         """Split all parameters; return the split parameter that replaces each whole one."""
-        expected = checksums(self.model)
-        whole = {
+        if not self._gathers:
+            self._check_stand_ins()
+        expected = self._checksums()
+        before = {
             (module, name): parameter
             for module in self.model.modules()
             for name, parameter in module.named_parameters(recurse=False)
         }
+        if not self._gathers:
+            replace_parameters(self.model, lambda each: _on_meta(each) if each in self._sharded else each)
         options: dict[str, Any] = {
             "mesh": self.sharding.mesh,
             "mp_policy": self.sharding.precision,
             "offload_policy": self.sharding.offload,
-            "ignored_params": {parameter for parameter in self.model.parameters() if not _can_be_split(parameter)},
+            "ignored_params": {parameter for parameter in self.model.parameters() if not can_be_split(parameter)},
         }
         for unit in find_units(self.model):
             fully_shard(unit, **options)
@@ -202,27 +257,27 @@ class ShardedModel(Wrapping):
         register_fsdp_forward_method(self.model, "run_encoder")  # gathers them, too
         replaced: dict[nn.Parameter, nn.Parameter] = {}
         for record in sharded_parameters(self.model):
-            parameter = whole[record._module_info.module, record._module_info.param_name]
+            parameter = before[record._module_info.module, record._module_info.param_name]
             if parameter in self._sharded:
-                _reuse(record, self._sharded[parameter], parameter)
+                if self._gathers:
+                    _reuse(record, self._sharded[parameter], parameter)
+                else:
+                    use_split_parameter(record, self._sharded[parameter])
             replaced[parameter] = record.sharded_param
         self._sharded = {}
         complete_sharding(self.model)
-        self._gather_once()
         self._replace(replaced, optimizer)
         self._set_trainable()
-        self._compile()
         self._check_values(expected)
         return replaced
 
     def _gather_once(self) -> None:
-        """Let each unit gather its parameters once.
+        """Let each unit that has never run gather its parameters once.
 
-        Otherwise, the backward pass of a micro-batch that is not the last fails if a unit has never run, for example
-        because hidden states are read from the cache (https://github.com/pytorch/pytorch/pull/194058).
+        Otherwise, the backward pass of a micro-batch that is not the last fails. Units do not run if hidden states are
+        read from the cache, for example. See https://github.com/pytorch/pytorch/pull/194058.
         """
-        for module in sharding_states(self.model):
-            assert isinstance(module, FSDPModule)
+        for module in modules_that_never_ran(self.model):
             module.unshard()
             module.reshard()
 
@@ -244,13 +299,34 @@ class ShardedModel(Wrapping):
             for layer in find_layers(self.model):
                 layer.compile(backend=self.compile_backend)
 
+    def _check_stand_ins(self) -> None:
+        """Check that no edit of modules has changed the values of parameters that stay in the model.
+
+        Raises:
+            AuditError: if one has; names the parameters.
+        """
+        stand_ins = {name: each for name, each in self.model.named_parameters() if each in self._sharded}
+        raise_if(
+            'edits that change values of parameters must declare touches="structure"',
+            [
+                f"an edit of modules has changed {name}"
+                for name, stand_in in stand_ins.items()
+                if not stand_in.detach().flatten()[:1].isnan().all()
+            ],
+        )
+
+    def _checksums(self) -> dict[str, int]:
+        """Return the checksums of all parameters and saved buffers."""
+        tensors = self.model.state_dict(keep_vars=True)
+        return checksums_of({name: self.held(tensor) for name, tensor in tensors.items()})
+
     def _check_values(self, expected: Mapping[str, int]) -> None:
         """Check that the parts of all parameters have the values of the whole parameters.
 
         Raises:
             AuditError: if they do not; names the parameters.
         """
-        found = checksums(self.model)
+        found = self._checksums()
         raise_if(
             "splitting parameters over the processes must not change their values",
             [f"{name} has changed" for name, number in expected.items() if found[name] != number],
@@ -282,9 +358,23 @@ def find_units(model: EncoderWithHead) -> list[nn.Module]:
     ]
 
 
-def _can_be_split(parameter: nn.Parameter) -> bool:
-    """Return whether a parameter has a dimension along which it can be split. Every process holds single numbers."""
-    return parameter.dim() > 0
+def _without_values(parameter: nn.Parameter, device: torch.device) -> nn.Parameter:
+    """Return a whole parameter that stands for a split one: a single NaN in memory, which cannot be written to."""
+    number = torch.full((), torch.nan, dtype=parameter.dtype, device=device)
+    return nn.Parameter(number.expand(parameter.shape), parameter.requires_grad)
+
+
+def _on_meta(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype, device="meta"), parameter.requires_grad)
+
+
+def _gathered(parameter: nn.Parameter) -> nn.Parameter:
+    """Return a whole parameter with the values of a split one; called on every process.
+
+    It is on the device on which the model trains, also if the parts are offloaded to the CPU: edits create new
+    parameters beside the existing ones, and a new head is tried out.
+    """
+    return nn.Parameter(gather(parameter).to(device_of_processes(parameter), copy=True), parameter.requires_grad)
 
 
 def _reuse(record: Any, parameter: Any, whole: nn.Parameter) -> None:

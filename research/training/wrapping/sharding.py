@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy
+from torch.distributed.tensor import Replicate, Shard
 
+from research.model.loading_parts import loading_parts
 from research.settings.config import RunConfig
+from research.system.sharded_tensors import empty_split
 from research.system.sharding_versions import check_torch_version
 
 DTYPES = {"no": None, "float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -31,6 +36,23 @@ class Sharding:
     def num_shards(self) -> int:
         """Number of parts of each parameter."""
         return self.mesh.size(self.mesh.ndim - 1)
+
+    def loading(self) -> AbstractContextManager[None]:
+        """Return a context in which pretrained weights are split while they are loaded."""
+        return loading_parts(self.without_values)
+
+    def without_values(self, parameter: nn.Parameter) -> nn.Parameter:
+        """Return a split parameter on the meta device, like a whole one. Single numbers are returned as they are."""
+        if not can_be_split(parameter):
+            return parameter
+        placements = (Replicate(),) * (self.mesh.ndim - 1) + (Shard(0),)
+        split = empty_split(parameter.shape, self.mesh, placements, parameter.dtype, torch.device("meta"))
+        return nn.Parameter(split, requires_grad=parameter.requires_grad)
+
+
+def can_be_split(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter has a dimension along which it can be split. Every process holds single numbers."""
+    return parameter.dim() > 0
 
 
 def choose_sharding(config: RunConfig, accelerator: Accelerator) -> Sharding:

@@ -55,7 +55,8 @@ def test_register_edit_stores_what_edits_touch() -> None:
     register_edit("other")(mine)
     expected = {"mine": "values", "other": "structure", "set_lr": "nothing", "freeze": "mask", "reinitialize": "values"}
     assert {name: TOUCHES[name] for name in expected} == expected
-    assert {TOUCHES[name] for name in ("add_lora", "drop_layers", "replace_head", "merge_adapters")} == {"structure"}
+    assert {TOUCHES[name] for name in ("add_lora", "drop_layers", "replace_head")} == {"modules"}
+    assert {TOUCHES[name] for name in ("add_dora", "merge_adapters")} == {"structure"}
     requests = [EditRequest(name, {}, "test") for name in ("set_lr", "mine", "freeze")]
     assert touched_by(requests) == "values"
     assert touched_by(requests[:1]) == touched_by([]) == "nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +11,17 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
+from research.data.batches.collate import Collator
 from research.learning.optimizer import create_optimizer, regroup
 from research.learning.optimizers.adamw import AdamW
+from research.model.encoder_check import EncoderCheck
 from research.model.encoder_with_head import EncoderWithHead
+from research.model.encoders import load_tokenizer
 from research.model.families import model_blocks
 from research.settings.config import RunConfig
 from research.system.checksums import checksums
 from research.system.sharded_tensors import gather, is_sharded
+from research.tasks.single_label import SingleLabel
 from research.training.audit_error import AuditError
 from research.training.rounds import join_alone
 from research.training.wrapping.fsdp2 import ShardedModel, find_units
@@ -43,8 +48,8 @@ def lone_process() -> Iterator[None]:
 def wrapped(lone_process: None, accelerator: Accelerator) -> Wrapped:
     """A split model after a step, and its optimizer."""
     model = tiny_model("bert")
-    optimizer = create_optimizer(model_blocks(model.encoder, model.head), CONFIG)
     wrapping = ShardedModel(accelerator, model, choose_sharding(CONFIG, accelerator))
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), CONFIG)
     wrapping.wrap(optimizer)
     take_step(wrapping, optimizer)
     return wrapping, optimizer
@@ -108,15 +113,83 @@ def test_edits_get_whole_parameters_and_keep_the_objects(wrapped: Wrapped, touch
     take_step(wrapping, optimizer)
 
 
+def test_edits_of_modules_leave_values_where_they_are(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    model = wrapping.model
+    before, values = dict(model.named_parameters()), checksums(model)
+    wrapping.begin_edits("modules", optimizer)
+    for name, stand_in in model.named_parameters():
+        assert stand_in.shape == before[name].shape
+        assert stand_in.untyped_storage().nbytes() == stand_in.element_size()  # nothing was gathered
+        assert stand_in.isnan().all()
+        assert wrapping.held(stand_in) is before[name]
+    bias = model.get_parameter("head.out.bias")
+    bias.requires_grad_(False)
+    assert wrapping.end_edits("modules", optimizer)[bias] is before["head.out.bias"]
+    after = dict(model.named_parameters())
+    assert all(after[name] is parameter for name, parameter in before.items())
+    assert checksums(model) == values
+    assert not after["head.out.bias"].requires_grad
+    wrapping.check(optimizer)
+    take_step(wrapping, optimizer)
+
+
+def test_edits_of_modules_cannot_write_values(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    wrapping.begin_edits("modules", optimizer)
+    weight = wrapping.model.get_parameter("head.out.weight")
+    with pytest.raises(RuntimeError, match="single memory location"), torch.no_grad():
+        weight.mul_(2.0)
+    with torch.no_grad():
+        weight.fill_(2.0)
+    with pytest.raises(AuditError, match=r"an edit of modules has changed head\.out\.weight"):
+        wrapping.end_edits("modules", optimizer)
+
+
+def test_the_encoder_can_be_run_without_the_whole_model(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    model, inputs = wrapping.model.eval(), tiny_batch()
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    with wrapping.trying_encoder():
+        states = model.run_encoder(ids, mask, all_layers=False)
+    wrapping.begin_edits("structure", optimizer)
+    expected = model.run_encoder(ids, mask, all_layers=False)
+    tolerance = 1e-6 if wrapping.compute_dtype is None else 0.1
+    torch.testing.assert_close(states.float(), expected, rtol=0, atol=tolerance)
+    wrapping.end_edits("structure", optimizer)
+    take_step(wrapping, optimizer)
+
+
+def test_parameters_that_get_no_gradient_are_found_in_split_models(
+    lone_process: None, accelerator: Accelerator, tiny_encoder: Path
+) -> None:
+    model = tiny_model("bert")
+    model.get_submodule("encoder.encoder.layer.0").register_parameter("unused", nn.Parameter(torch.zeros(4)))
+    wrapping = ShardedModel(accelerator, model, choose_sharding(CONFIG, accelerator))
+    tokenizer = load_tokenizer(str(tiny_encoder))
+    collator = Collator(tokenizer, SingleLabel(("a", "b")), max_length=32, truncation="head", pair=False)
+    EncoderCheck(model, accelerator, tokenizer, collator, RunConfig(max_length=32), wrapping).check()
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"encoder.encoder.layer.0.unused"}
+    assert model.unused_parameters == {model.get_parameter("encoder.encoder.layer.0.unused")}
+
+
+def test_families_that_do_not_call_their_layers_are_refused(lone_process: None, accelerator: Accelerator) -> None:
+    wrapping = ShardedModel(accelerator, tiny_model("squeezebert"), choose_sharding(CONFIG, accelerator))
+    ids = torch.full((2, 4), 7)
+    with pytest.raises(ValueError, match="family 'squeezebert' cannot be run"), wrapping.trying_encoder():
+        wrapping.model.run_encoder(ids, torch.ones_like(ids), all_layers=False)
+
+
 def test_new_parameters_are_split_after_an_edit(wrapped: Wrapped) -> None:
     wrapping, optimizer = wrapped
     model = wrapping.model
     layer = model.get_parameter("encoder.encoder.layer.0.output.dense.weight")
-    wrapping.begin_edits("structure", optimizer)
+    wrapping.begin_edits("modules", optimizer)
     model.replace_head("mean", {})
     new = model.get_parameter("head.out.weight")
     regroup_after_edit(model, optimizer)
-    replaced = wrapping.end_edits("structure", optimizer)
+    replaced = wrapping.end_edits("modules", optimizer)
     assert replaced[new] is model.get_parameter("head.out.weight")
     assert model.get_parameter("encoder.encoder.layer.0.output.dense.weight") is layer
     wrapping.check(optimizer)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.core_model_loading import Concatenate, MergeModulelist, WeightConverter
 
 from research.model.parameters import replace_parameters
+from research.system.errors import one_line
 
 
 @contextlib.contextmanager
@@ -25,6 +26,8 @@ def loading_parts(split: Callable[[nn.Parameter], nn.Parameter]) -> Iterator[Non
 
     Args:
         split: returns the DTensor without values that replaces a parameter on the meta device.
+    Raises:
+        ValueError: if the code of the encoder computes with these DTensors as if they were whole.
     """
     load: Any = PreTrainedModel._load_pretrained_model
 
@@ -44,6 +47,12 @@ def loading_parts(split: Callable[[nn.Parameter], nn.Parameter]) -> Iterator[Non
     PreTrainedModel._load_pretrained_model = staticmethod(load_parts)  # type: ignore[method-assign,assignment]
     try:
         yield
+    except RuntimeError as error:
+        if "DTensor" not in str(error):
+            raise
+        raise ValueError(
+            f"This encoder cannot be loaded with --shard: {one_line(error).rstrip('.!')}. Train without --shard."
+        ) from error
     finally:
         PreTrainedModel._load_pretrained_model = staticmethod(load)  # type: ignore[method-assign]
 

@@ -94,7 +94,7 @@ class ShardedModel(Wrapping):
         except RuntimeError as error:
             raise ValueError(
                 f"Encoders of the family '{self.model.config.encoder.model_type}' cannot be run with --shard: "
-                f"{one_line(error).rstrip('.')}. With --shard, an encoder must call a layer to read its parameters. "
+                f"{one_line(error).rstrip('.!')}. With --shard, an encoder must call a layer to read its parameters. "
                 "Train without --shard."
             ) from error
         finally:

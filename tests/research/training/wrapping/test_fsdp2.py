@@ -16,7 +16,7 @@ from research.learning.optimizer import create_optimizer, regroup
 from research.learning.optimizers.adamw import AdamW
 from research.model.encoder_check import EncoderCheck
 from research.model.encoder_with_head import EncoderWithHead
-from research.model.encoders import load_tokenizer
+from research.model.encoders import load_encoder, load_tokenizer
 from research.model.families import model_blocks
 from research.settings.config import RunConfig
 from research.system.checksums import checksums
@@ -27,6 +27,7 @@ from research.training.rounds import join_alone
 from research.training.wrapping.fsdp2 import ShardedModel, find_units
 from research.training.wrapping.fully_sharded import sharding_states
 from research.training.wrapping.sharding import choose_sharding
+from tests.builders.tiny_families import tiny_family_encoder
 from tests.research.model.tiny_encoders import tiny_batch, tiny_model
 
 pytestmark = pytest.mark.sharding
@@ -179,6 +180,18 @@ def test_families_that_do_not_call_their_layers_are_refused(lone_process: None, 
     ids = torch.full((2, 4), 7)
     with pytest.raises(ValueError, match="family 'squeezebert' cannot be run"), wrapping.trying_encoder():
         wrapping.model.run_encoder(ids, torch.ones_like(ids), all_layers=False)
+
+
+def test_encoders_that_compute_with_parameters_while_they_are_loaded_are_refused(
+    lone_process: None, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    tiny_family_encoder("rwkv").save_pretrained(tmp_path)
+    with (
+        pytest.raises(ValueError, match="cannot be loaded with --shard"),
+        choose_sharding(CONFIG, accelerator).loading(),
+    ):
+        load_encoder(str(tmp_path))
+    load_encoder(str(tmp_path))
 
 
 def test_new_parameters_are_split_after_an_edit(wrapped: Wrapped) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,14 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.encoders import load_encoder
+from research.model.row_checks import difference
 from research.settings.config import RunConfig
 from research.system.sharded_tensors import gather, is_sharded
 from research.training.accelerator import close_trackers
-from research.training.wrapping.sharding import choose_sharding
+from research.training.wrapping.fsdp2 import ShardedModel
+from research.training.wrapping.sharding import Sharding, choose_sharding
 from tests.launched.runs_in_process import hash_weights, prepare_run, script_parser, whole_weights, write_by_rank
 
 
@@ -37,24 +40,33 @@ def share_in_memory(load: Callable[[], nn.Module]) -> float:
     return ((after.rss - after.shared) - (before.rss - before.shared)) / size
 
 
-def main() -> None:
-    """Load encoders, and set up runs; write by rank what was found."""
-    parser = script_parser()
-    parser.add_argument("--folders", nargs="+", type=Path, required=True, help="encoders to load")
-    parser.add_argument("--init_from", required=True)
-    parser.add_argument("--large", required=True, help="an encoder whose memory is measured")
-    arguments = parser.parse_args()
-    sharding = choose_sharding(RunConfig(shard="fsdp2"), Accelerator(cpu=True))
+def compare_encoders(folder: Path, sharding: Sharding, accelerator: Accelerator) -> dict[str, Any]:
+    """Load an encoder whole and in parts; return hashes of both, names of split parameters and the largest difference.
 
-    def load(folder: Path | str, *, splits: bool) -> nn.Module:
-        with sharding.loading() if splits else contextlib.nullcontext():
-            return load_encoder(str(folder))
+    The difference is that of the hidden states of three rows.
+    """
+    whole = load_encoder(str(folder))
+    with sharding.loading():
+        parts = load_encoder(str(folder))
+    found: dict[str, Any] = {"hashes": [hash_model(whole), hash_model(parts)]}
+    found["split"] = [name for name, parameter in parts.named_parameters() if is_sharded(parameter)]
+    ids = torch.randint(5, 50, (3, 9), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(9) < torch.tensor([[9], [5], [1]])).long()
+    states = []
+    for encoder in (whole, parts):
+        torch.manual_seed(0)
+        model = EncoderWithHead(EncoderWithHeadConfig(encoder=encoder.config, head="mean", num_labels=2), encoder)
+        if encoder is parts:
+            ShardedModel(accelerator, model, sharding)
+        model.eval()
+        with torch.no_grad():
+            states.append(model.run_encoder(ids, mask, all_layers=False))
+    return {**found, "difference": difference(*states)}
 
-    results: dict[str, Any] = {"encoders": {}, "runs": {}, "split": {}}
-    for folder in arguments.folders:
-        parts = load(folder, splits=True)
-        results["encoders"][folder.name] = [hash_model(load(folder, splits=False)), hash_model(parts)]
-        results["split"][folder.name] = [name for name, each in parts.named_parameters() if is_sharded(each)]
+
+def compare_runs(arguments: argparse.Namespace, sharding: Sharding) -> dict[str, Any]:
+    """Set up runs with and without --shard; return hashes of their weights, and the memory of a large encoder."""
+    runs = {}
     for name, settings in {
         "plain": {},
         "with a new token": {"pad_token": "[NEW]"},
@@ -66,13 +78,25 @@ def main() -> None:
             run = prepare_run(output, [], encoder=arguments.encoder, data=arguments.data, shard=shard, **settings)
             hashes.append(hash_weights(whole_weights(run)))
             close_trackers(run.accelerator)
-        results["runs"][name] = hashes
+        runs[name] = hashes
     torch.distributed.barrier()
-    results["memory"] = {
-        name: share_in_memory(lambda splits=splits: load(arguments.large, splits=splits))  # type: ignore[misc]
-        for name, splits in (("parts", True), ("whole", False))
-    }
-    write_by_rank(arguments.output, results)
+    with sharding.loading():
+        parts = share_in_memory(lambda: load_encoder(arguments.large))
+    return {"runs": runs, "memory": {"parts": parts, "whole": share_in_memory(lambda: load_encoder(arguments.large))}}
+
+
+def main() -> None:
+    """Load encoders, and set up runs; write by rank what was found."""
+    parser = script_parser()
+    parser.add_argument("--folders", nargs="+", type=Path, required=True, help="encoders to load")
+    parser.add_argument("--init_from", help="a saved model, from which runs start")
+    parser.add_argument("--large", help="an encoder whose memory is measured")
+    arguments = parser.parse_args()
+    accelerator = Accelerator(cpu=True)
+    sharding = choose_sharding(RunConfig(shard="fsdp2"), accelerator)
+    encoders = {folder.name: compare_encoders(folder, sharding, accelerator) for folder in arguments.folders}
+    others = compare_runs(arguments, sharding) if arguments.init_from else {}
+    write_by_rank(arguments.output, {"encoders": encoders, **others})
 
 
 if __name__ == "__main__":

@@ -316,6 +316,10 @@ class TrainingSettings:
     shard_cpu_offload: bool = setting(False, effect=Effect.ROUNDING)
     """With --shard on GPUs, keep parameters, gradients and optimizer states in the memory of the CPU while they are not
     used. This saves memory of the GPU and takes much more time."""
+    shard_checkpoints: bool = setting(False, effect=Effect.NONE)
+    """With --shard, every process writes its parts of the model and the optimizer's state into its own files of each
+    checkpoint, instead of sending them to the main process. A run may continue such a checkpoint on any number of
+    processes, with or without --shard."""
     compile: bool = setting(False, effect=Effect.ROUNDING)
     """Compile the model with torch.compile, and again after edits. On a CPU, this needs a C++ compiler."""
     compile_backend: Literal["inductor", "aot_eager", "eager"] = setting("inductor", effect=Effect.ROUNDING)

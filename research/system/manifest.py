@@ -5,23 +5,36 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 CHECKPOINT_FORMAT = 5
 """Format of checkpoints; other formats cannot be read."""
 MANIFEST = "manifest.json"
+FileFacts = dict[str, int | str]
+"""What a manifest says of a file."""
 
 
-def write_manifest(folder: Path) -> None:
-    """Write the manifest of a folder's current content."""
-    files = {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / MANIFEST
-    }
+def write_manifest(folder: Path, described: Mapping[str, FileFacts] | None = None) -> None:
+    """Write the manifest of a folder's current content.
+
+    Args:
+        folder: the folder.
+        described: size and hash of some of its files, which are not read again.
+    """
+    files = dict(described or {})
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and name != MANIFEST and name not in files:
+            files[name] = describe_file(file)
     (folder / MANIFEST).write_text(
-        json.dumps({"format": CHECKPOINT_FORMAT, "files": files}, indent=2), encoding="utf-8"
+        json.dumps({"format": CHECKPOINT_FORMAT, "files": dict(sorted(files.items()))}, indent=2), encoding="utf-8"
     )
+
+
+def describe_file(file: Path) -> FileFacts:
+    """Return what a manifest says of a file: its size and its hash."""
+    return {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
 
 
 def find_damage(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Write and read safetensors files tensor by tensor, also if each process holds only a part of a tensor.
+"""Write safetensors files, and read them tensor by tensor or row by row.
 
 Source of the format: https://github.com/huggingface/safetensors.
 """
@@ -6,15 +6,17 @@ Source of the format: https://github.com/huggingface/safetensors.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from research.system.sharded_tensors import first_row, gather, is_sharded, local_part, split_like
+from research.system.sharded_tensors import first_row, is_sharded, local_part
 
 TYPE_NAMES = {
     torch.float64: "F64",
@@ -33,114 +35,101 @@ TYPE_NAMES = {
 """The names of data types in the format."""
 
 
-def write_gathered(path: Path, tensors: Mapping[str, Tensor], *, is_main: bool) -> None:
-    """Write whole tensors into a file on the main process; called on every process, with the same names.
-
-    Tensors are gathered one at a time, so that no process holds more than one whole tensor in addition to its own.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors into a file, one at a time.
 
     Args:
         path: the new file.
-        tensors: the tensors by name. Each process may hold a part of them; parts need not be on the CPU.
-        is_main: whether this is the main process.
+        tensors: the tensors by name, on any device.
     Raises:
-        OSError: on the main process, if the file cannot be written. All tensors have been gathered nevertheless, so
-            that the other processes do not wait.
+        OSError: if the file cannot be written.
         ValueError: if the format has no name for a data type.
     """
-    # In the format, offsets are aligned if large data types come first.
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header = _header([(name, tensors[name]) for name in names])
-    num_gathered = 0
-
-    def gather_next() -> Tensor:
-        nonlocal num_gathered
-        num_gathered += 1
-        return gather(tensors[names[num_gathered - 1]])
-
-    try:
-        if is_main:
-            with path.open("wb") as file:
-                file.write(header)
-                while num_gathered < len(names):
-                    values: Any = gather_next().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-                    file.write(values)
-    finally:  # on the other processes, and after an error
-        for name in names[num_gathered:]:
-            if is_sharded(tensors[name]):
-                gather(tensors[name])
+    described = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    write_bytes(path, described, (to_bytes(tensors[name]) for name in file_order(described)))
 
 
-def _header(tensors: list[tuple[str, Tensor]]) -> bytes:
+def write_bytes(
+    path: Path, tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], values: Iterable[Tensor]
+) -> None:
+    """Write tensors into a file whose bytes arrive in pieces.
+
+    Args:
+        path: the new file.
+        tensors: data type and shape of each tensor.
+        values: the bytes of all tensors, in the order of `file_order`, in any number of pieces of type uint8.
+    Raises:
+        OSError: if the file cannot be written.
+        ValueError: if the format has no name for a data type.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, tensor in tensors:
-        if tensor.dtype not in TYPE_NAMES:
-            raise ValueError(f"Expected {name} to be of a type that safetensors can store, got {tensor.dtype}.")
-        end = offset + tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": TYPE_NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
+    for name in file_order(tensors):
+        dtype, shape = tensors[name]
+        end = offset + torch.Size(shape).numel() * dtype.itemsize
+        header[name] = {"dtype": type_name(dtype, name), "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for piece in values:
+            data: Any = piece.numpy()
+            file.write(data)
 
 
-def read_as_split(file: TensorFile, name: str, like: Tensor) -> Tensor:
-    """Return a tensor of a file, split over the processes along its first dimension if another tensor is.
-
-    Args:
-        file: the file.
-        name: name of the tensor.
-        like: a tensor of any shape, which determines the processes. If it is whole, a whole tensor is returned.
-    """
-    if not is_sharded(like):
-        return file.read(name)
-    empty = split_like(file.shape(name), like, file.dtype(name))
-    local_part(empty).copy_(file.read_part(name, empty))
-    return empty
+def file_order(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> list[str]:
+    """Return the names of tensors in the order of a file: large data types first, which aligns their offsets."""
+    return sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
 
 
-class TensorFile:
-    """A safetensors file that is read tensor by tensor, or part by part. Use it as a context.
+def to_bytes(tensor: Tensor) -> Tensor:
+    """Return the bytes of a tensor, on the CPU."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
-    Raises:
-        OSError: if the file cannot be read.
-        SafetensorError: if it is damaged.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: Any = safe_open(path, framework="pt")
-        self._opened: Any = None
+def count_rows(shape: Sequence[int]) -> int:
+    """Return the number of rows of a tensor. A single number counts as one row."""
+    return shape[0] if shape else 1
 
-    def __enter__(self) -> TensorFile:
-        self._opened = self._file.__enter__()
+
+class StoredTensors(ABC):
+    """Stored tensors that are read one by one, or in part. Use them as a context."""
+
+    def __enter__(self) -> StoredTensors:
         return self
 
-    def __exit__(self, *details: Any) -> None:
-        self._file.__exit__(*details)
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the files."""
 
+    @abstractmethod
     def names(self) -> set[str]:
         """Return the names of the tensors."""
-        return set(self._opened.keys())
 
+    @abstractmethod
     def shape(self, name: str) -> list[int]:
-        """Return the shape of a tensor."""
-        shape: list[int] = self._opened.get_slice(name).get_shape()
-        return shape
+        """Return the shape of a whole tensor."""
 
+    @abstractmethod
     def dtype(self, name: str) -> torch.dtype:
         """Return the data type of a tensor."""
-        stored = self._opened.get_slice(name).get_dtype()
-        return next(dtype for dtype, type_name in TYPE_NAMES.items() if type_name == stored)
+
+    @abstractmethod
+    def read_rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Return some rows of a tensor, on the CPU; a single number counts as one row.
+
+        Args:
+            name: name of the tensor.
+            start: index of the first row.
+            stop: index after the last row.
+        """
 
     def read(self, name: str) -> Tensor:
         """Return a whole tensor, on the CPU."""
-        tensor: Tensor = self._opened.get_tensor(name)
-        return tensor
+        return self.read_rows(name, 0, count_rows(self.shape(name)))
 
     def read_part(self, name: str, like: Tensor) -> Tensor:
         """Return this process's part of a tensor, on the CPU.
@@ -153,11 +142,88 @@ class TensorFile:
         """
         shape = self.shape(name)
         if shape != list(like.shape):
-            raise ValueError(f"Expected {name} of shape {list(like.shape)} in {self._path}; found {shape}.")
+            raise ValueError(f"Expected {name} of shape {list(like.shape)} in {self}; found {shape}.")
         if not is_sharded(like):
             return self.read(name)
-        start, num_rows = first_row(like), local_part(like).shape[0]
-        if num_rows == 0:
-            return torch.empty_like(local_part(like), device="cpu")
-        part: Tensor = self._opened.get_slice(name)[start : start + num_rows]
-        return part
+        start = first_row(like)
+        return self.read_rows(name, start, start + local_part(like).shape[0])
+
+
+class TensorFile(StoredTensors):
+    """A safetensors file.
+
+    Raises:
+        OSError: if the file cannot be read.
+        SafetensorError: if it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: Any = safe_open(path, framework="pt")
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._file.__exit__(kind, error, traceback)
+
+    def names(self) -> set[str]:
+        """Return the names of the tensors."""
+        return set(self._file.keys())
+
+    def shape(self, name: str) -> list[int]:
+        """Return the shape of a tensor."""
+        shape: list[int] = self._file.get_slice(name).get_shape()
+        return shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Return the data type of a tensor.
+
+        Raises:
+            ValueError: if it is a type that `write_tensors` does not write.
+        """
+        return dtype_of(self._file.get_slice(name).get_dtype(), f"{name} in {self}")
+
+    def read_rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Return some rows of a tensor, on the CPU."""
+        shape = self.shape(name)
+        # A slice of a single number, or one without rows, is refused.
+        if not shape or (start, stop) == (0, shape[0]):
+            whole: Tensor = self._file.get_tensor(name)
+            return whole
+        if start == stop:
+            return torch.empty([0, *shape[1:]], dtype=self.dtype(name))
+        rows: Tensor = self._file.get_slice(name)[start:stop]
+        return rows
+
+
+def type_name(dtype: torch.dtype, tensor: str) -> str:
+    """Return the name of a data type in the format.
+
+    Args:
+        dtype: the data type.
+        tensor: description of the tensor, for the message.
+    Raises:
+        ValueError: if the format has no name for it.
+    """
+    if dtype not in TYPE_NAMES:
+        raise ValueError(f"Expected {tensor} to be of a type that safetensors can store, got {dtype}.")
+    return TYPE_NAMES[dtype]
+
+
+def dtype_of(name: str, tensor: str) -> torch.dtype:
+    """Return the data type with a name in the format.
+
+    Args:
+        name: the name.
+        tensor: description of the tensor, for the message.
+    Raises:
+        ValueError: if there is no such type.
+    """
+    dtype = next((dtype for dtype, type_name in TYPE_NAMES.items() if type_name == name), None)
+    if dtype is None:
+        raise ValueError(f"Expected {tensor} to be of one of the types {', '.join(TYPE_NAMES.values())}; found {name}.")
+    return dtype

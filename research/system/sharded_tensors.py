@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,23 @@ def is_sharded(tensor: Tensor) -> bool:
     # Importing the module takes a second, and without it there are no such tensors.
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
+
+
+def is_split_by_rows(tensor: Tensor) -> bool:
+    """Return whether a sharded tensor consists of rows: each process holds some of them, or all of them."""
+    sharded: Any = tensor
+    return all(each.is_replicate() or each.is_shard(0) for each in sharded.placements)
+
+
+def is_in_first_copy(tensor: Tensor) -> bool:
+    """Return whether this process holds its rows of a tensor first, if several processes hold the same rows.
+
+    Args:
+        tensor: a tensor that is split by rows.
+    """
+    sharded: Any = tensor
+    places = zip(sharded.device_mesh.get_coordinate(), sharded.placements, strict=True)
+    return all(index == 0 for index, each in places if each.is_replicate())
 
 
 def gather(tensor: Tensor) -> Tensor:
@@ -34,19 +51,6 @@ def gather(tensor: Tensor) -> Tensor:
     moved: Any = _from_part(local.to(detached.device_mesh.device_type), detached)
     whole = moved.full_tensor()
     return whole.to(local.device)
-
-
-def gather_on_main(tensors: Mapping[str, Tensor], *, is_main: bool) -> dict[str, Tensor]:
-    """Return whole tensors on the main process, in the memory of the CPU if they were split; otherwise nothing.
-
-    Called on every process. No other process holds more than one whole tensor at a time.
-    """
-    whole = {}
-    for name, tensor in tensors.items():
-        value = gather(tensor).cpu() if is_sharded(tensor) else tensor
-        if is_main:
-            whole[name] = value
-    return whole
 
 
 def local_part(tensor: Tensor) -> Tensor:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A value that is already encoded, as a part of another value."""
+
+    json: Any
+    """The result of `encode`."""
+
+
 def encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Return a value as JSON, in which each tensor is replaced by its name.
 
     Args:
-        value: None, a bool, number, string, tensor or data type; or a list, tuple, set or dict of these. Subclasses of
-            tuple and dict are stored as tuples and dicts.
+        value: None, a bool, number, string, tensor, data type or `Encoded`; or a list, tuple, set or dict of these.
+            Subclasses of tuple and dict are stored as tuples and dicts.
         name: beginning of the names of the value's tensors.
         tensors: receives the tensors.
     Raises:
@@ -23,6 +32,8 @@ def encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     encoded: Any
     if value is None or type(value) in (bool, int, float, str):
         encoded = value
+    elif isinstance(value, Encoded):
+        encoded = value.json
     elif type(value) is list:
         encoded = [encode(item, f"{name}/{index}", tensors) for index, item in enumerate(value)]
     elif isinstance(value, Tensor):

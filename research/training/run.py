@@ -29,15 +29,14 @@ from research.learning.optimizer import apply_schedule
 from research.learning.optimizers.base import OptimizerKind
 from research.learning.predictions import Predictions
 from research.learning.schedules import Schedule
-from research.model.base_dtype import saved_state_dict
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.head_check import HeadCheck
 from research.model.selectors import frozen_modules
 from research.settings.config import RunConfig
 from research.settings.times import Clock
 from research.system.messages import KEEP_LINE_BREAKS, logger
+from research.system.process_group import ProcessGroup
 from research.system.seeds import derive_seed
-from research.system.sharded_tensors import gather_on_main
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.training.api import StepMetrics
@@ -49,7 +48,7 @@ from research.training.evaluations import Evaluations
 from research.training.gradient_check import GradientCheck
 from research.training.hook_caller import HookCaller
 from research.training.interruption import Interruption
-from research.training.model_files import save_model
+from research.training.model_files import save_model, save_split_model
 from research.training.origin import Origin
 from research.training.requests import EditRequests
 from research.training.totals import Totals
@@ -128,6 +127,11 @@ class TrainingRun:
         """Fully frozen modules, which stay in evaluation mode."""
         self.interruption = Interruption(is_main=self.is_main, directory=self.directory)
         """Watches for signals that end the run."""
+        ranks = self.accelerator.process_index, self.accelerator.num_processes
+        # NCCL cannot send parts of a split model from CPU to CPU.
+        needs_gloo = self.config.shard is not None and self.accelerator.device.type != "cpu"
+        self.processes = ProcessGroup.separate(*ranks) if needs_gloo else ProcessGroup(*ranks)
+        """The processes of the run, which exchange objects and, with --shard, parts of the model."""
 
     @property
     def collator(self) -> Collator:
@@ -247,11 +251,11 @@ class TrainingRun:
 
     def save_model(self, directory: Path) -> None:
         """See `api.Run`."""
-        model = self.encoder_with_head
         with self.optimizer_kind.evaluation_weights(self.optimizer):
-            weights = gather_on_main(saved_state_dict(model), is_main=self.is_main)
-            if self.is_main:
-                save_model(model, self.tokenizer, directory, weights)
+            if self.config.shard is not None:
+                save_split_model(self.encoder_with_head, self.tokenizer, directory, self.processes)
+            elif self.is_main:
+                save_model(self.encoder_with_head, self.tokenizer, directory)
 
     def replace_optimizer(self, kind: OptimizerKind, optimizer: torch.optim.Optimizer) -> None:
         """See `Editable`."""

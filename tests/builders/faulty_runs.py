@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,8 @@ class CallAt(Hook):
     A run cannot be resumed with hooks that its checkpoint lacks, so every run in these tests uses this hook.
 
     Args:
-        moment: "after_step", "writing" (while a checkpoint is written), "on_train_end", or "test" (before the test
-            rows are evaluated); by default the function is never called.
+        moment: "after_step", "writing" (when a checkpoint is written for the first time), "on_train_end", or "test"
+            (before the test rows are evaluated); by default the function is never called.
         step: step in which to call the function; 0 for every step, which the moment "writing" does not support.
         action: function to call.
     """
@@ -84,7 +85,8 @@ class CallAt(Hook):
         self.moment, self.step, self.action = moment, step, action
         self.run: TrainingRun | None = None
         self.trained_steps: list[int] = []
-        self.steps_of_state_dict_calls: list[int] = []
+        if moment == "writing":
+            sys.addaudithook(self._watch_files)
 
     def on_train_start(self, run: Run) -> None:
         assert isinstance(run, TrainingRun)
@@ -105,13 +107,12 @@ class CallAt(Hook):
         if split == "test":
             self._call_if_due("test")
 
-    def state_dict(self) -> dict[str, Any]:
-        # A save calls state_dict twice: before writing, to compute the size of the checkpoint, and while writing it.
-        if self.run is not None:
-            self.steps_of_state_dict_calls.append(self.run.clock.step)
-            if self.steps_of_state_dict_calls.count(self.step) == 2:
-                self._call_if_due("writing")
-        return {}
+    def _watch_files(self, event: str, arguments: tuple[Any, ...]) -> None:
+        # The first file that a save writes after it has checked the free space and copied the hooks' files.
+        first_file = f".step-{self.step:08d}.writing/process-0.json"
+        if event == "open" and str(arguments[0]).endswith(first_file) and self.moment:
+            self.moment = ""  # Python cannot remove the audit hook
+            self.action()
 
     def _call_if_due(self, moment: str) -> None:
         assert self.run is not None

@@ -16,7 +16,7 @@ def check_sharding(config: RunConfig) -> None:
     """
     if config.shard is None:
         defaults = {item.name: item.default for item in dataclasses.fields(RunConfig)}
-        for name in ("shard_precision", "shard_group_size", "shard_cpu_offload"):
+        for name in ("shard_precision", "shard_group_size", "shard_cpu_offload", "shard_checkpoints"):
             if getattr(config, name) != defaults[name]:
                 raise ValueError(
                     f"--{name} {getattr(config, name)} has no effect without --shard. Omit it, or set --shard fsdp2."

@@ -6,6 +6,7 @@ No objects are unpickled: tensors are in safetensors files, everything else is J
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import set_seed
 from safetensors import SafetensorError
-from torch import Tensor
 
 from research.edits.records import objective_after
 from research.learning.optimizer import MOMENTUM_KEYS, SETTINGS_BY_GROUP_KEY, apply_schedule
@@ -22,7 +22,7 @@ from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.system import durable, random_states
 from research.system.errors import one_line
-from research.system.safetensors_file import TensorFile, read_as_split
+from research.system.indexed_tensors import open_tensors, read_as_split
 from research.system.seeds import derive_seed
 from research.system.sharded_tensors import local_part
 from research.system.user_code import ErrorsAttributedTo
@@ -35,7 +35,7 @@ from research.training.checkpoint.find import (
 )
 from research.training.checkpoint.optimizer_files import load_optimizer
 from research.training.checkpoint.replay import replay
-from research.training.checkpoint.state import HOOKS, PROCESS, WEIGHTS, read_records, read_state
+from research.training.checkpoint.state import HOOKS, PROCESS, WEIGHTS, read_records, read_state, select_weights
 from research.training.checkpoint.value_files import read_values
 from research.training.rounding import rounding_environment
 
@@ -162,8 +162,8 @@ def _load_weights(model: EncoderWithHead, path: Path) -> None:
     Raises:
         CheckpointError: if weights are missing or unexpected.
     """
-    targets = {name: value for name, value in model.state_dict().items() if name not in model.all_tied_weights_keys}
-    with TensorFile(path / WEIGHTS) as file, torch.no_grad():
+    targets = select_weights(model, model.state_dict())
+    with open_tensors(path / WEIGHTS) as file, torch.no_grad():
         differing = sorted(file.names() ^ targets.keys())
         if differing:
             raise CheckpointError(
@@ -178,14 +178,9 @@ def _read_process_state(run: TrainingRun, path: Path, rank: int) -> dict[str, An
     """Return the random states and the states of hooks of a process, with split tensors split as the parameters are."""
     like = next(iter(run.encoder_with_head.parameters()))
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(TensorFile(path / HOOKS)) if (path / HOOKS).exists() else None
-
-        def read_split(name: str) -> Tensor:
-            if file is None:
-                raise CheckpointError(f"{path / HOOKS} is missing.")
-            return read_as_split(file, name, like)
-
-        value = read_values(path, f"{PROCESS}-{rank}", read_split)
+        # Not every checkpoint contains tensors of hooks that are split.
+        open_split = functools.cache(lambda: stack.enter_context(open_tensors(path / HOOKS)))
+        value = read_values(path, f"{PROCESS}-{rank}", lambda name: read_as_split(open_split(), name, like))
     if not isinstance(value, dict) or value.keys() != {"random", "hooks"}:
         raise CheckpointError(f"{path} does not contain the state of process {rank}.")
     return value

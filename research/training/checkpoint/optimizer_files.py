@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from research.system.safetensors_file import TensorFile, write_gathered
+from research.system.indexed_tensors import open_tensors
+from research.system.safetensors_file import StoredTensors
 from research.system.sharded_tensors import distribute, is_sharded
 from research.system.value_codec import decode, encode
 from research.training.checkpoint.find import CheckpointError
 
-OPTIMIZER = "optimizer"
-"""Name of the optimizer's files in a checkpoint, without suffix."""
+OPTIMIZER_VALUES = "optimizer.json"
+"""File in a checkpoint with the optimizer's parameter groups and the plain values of its state."""
+OPTIMIZER_TENSORS = "optimizer.safetensors"
+"""File in a checkpoint with the tensors of the optimizer's state."""
 
 
 class EncodedOptimizer:
@@ -42,11 +45,9 @@ class EncodedOptimizer:
         }
         self._json = {"groups": encode(groups, "groups", {}), "state": state}
 
-    def write(self, folder: Path, *, is_main: bool) -> None:
-        """Write the state into a folder; called on every process."""
-        if is_main:
-            (folder / f"{OPTIMIZER}.json").write_text(json.dumps(self._json, indent=1), encoding="utf-8")
-        write_gathered(folder / f"{OPTIMIZER}.safetensors", self.tensors, is_main=is_main)
+    def write(self, folder: Path) -> None:
+        """Write the state into a folder, except for its tensors."""
+        (folder / OPTIMIZER_VALUES).write_text(json.dumps(self._json, indent=1), encoding="utf-8")
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -61,14 +62,14 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer, parameters: M
         OSError, LookupError, TypeError, ValueError, SafetensorError: if the files cannot be read, or are damaged.
     """
     names = {parameter: name for name, parameter in parameters.items()}
-    saved = json.loads((folder / f"{OPTIMIZER}.json").read_text(encoding="utf-8"))
+    saved = json.loads((folder / OPTIMIZER_VALUES).read_text(encoding="utf-8"))
     groups: list[dict[str, Any]] = decode(saved["groups"], _refuse_tensor)
     expected = [[names[parameter] for parameter in group["params"]] for group in optimizer.param_groups]
     found = [group.pop("params") for group in groups]
     if found != expected:
         raise CheckpointError(f"{folder} does not fit this run: its optimizer has other groups of parameters.")
     optimizer.state.clear()
-    with TensorFile(folder / f"{OPTIMIZER}.safetensors") as file:
+    with open_tensors(folder / OPTIMIZER_TENSORS) as file:
         for group, values in zip(optimizer.param_groups, groups, strict=True):
             group.update(values)
             for parameter in group["params"]:
@@ -77,7 +78,9 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer, parameters: M
                     optimizer.state[parameter] = _decode_state(encoded, file, parameter, group)
 
 
-def _decode_state(encoded: Any, file: TensorFile, parameter: nn.Parameter, group: Mapping[str, Any]) -> dict[str, Any]:
+def _decode_state(
+    encoded: Any, file: StoredTensors, parameter: nn.Parameter, group: Mapping[str, Any]
+) -> dict[str, Any]:
     def read(name: str) -> Tensor:
         # PyTorch's optimizers keep the count of steps on the CPU, unless they read it on the device.
         is_count = name.rpartition("/")[2] == "step" and not (group.get("fused") or group.get("capturable"))

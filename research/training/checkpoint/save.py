@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +13,17 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from research.model.encoder_with_head import EncoderWithHead
 from research.settings.run_files import CHECKPOINTS
 from research.system import durable, random_states
-from research.system.manifest import write_manifest
-from research.system.safetensors_file import write_gathered
+from research.system.manifest import FileFacts, describe_file, write_manifest
+from research.system.process_group import ProcessGroup
+from research.system.tensor_parts import own_parts, write_by_process, write_gathered
 from research.system.user_code import ErrorsAttributedTo
-from research.system.value_codec import encode
+from research.system.value_codec import Encoded, encode
 from research.training.checkpoint.find import CheckpointError, list_checkpoints
 from research.training.checkpoint.kept_files import kept_files
-from research.training.checkpoint.optimizer_files import EncodedOptimizer
-from research.training.checkpoint.state import HOOKS, KEPT, PROCESS, STATE, WEIGHTS
+from research.training.checkpoint.optimizer_files import OPTIMIZER_TENSORS, EncodedOptimizer
+from research.training.checkpoint.state import HOOKS, KEPT, PROCESS, STATE, WEIGHTS, select_weights
 from research.training.checkpoint.value_files import EncodedValues
 from research.training.rounding import rounding_environment
 
@@ -43,69 +44,164 @@ def save_checkpoint(run: TrainingRun, keep: int) -> Path:
         StorageError: on every process, if any process could not write its files; earlier checkpoints are unchanged.
         CheckpointError: on every process, if a hook's state could not be loaded back.
     """
-    folder = run.directory / CHECKPOINTS
-    target = folder / f"step-{run.clock.step:08d}"
-    temporary = folder / f".{target.name}.writing"
-    needed = _bytes_needed(run)
-    names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
-    process_state: list[EncodedValues] = []
-    optimizer_state: list[EncodedOptimizer] = []
-    run.wrapping.restore_parameters()
-    # A process may have requested a stop after the last boundary, where the processes agree on stops.
-    requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
+    return UnwrittenCheckpoint(run, keep, run.processes, copy=False).write()
 
-    def prepare_folder() -> None:
-        folder.mkdir(exist_ok=True)
-        durable.remove_leftovers(folder)
-        durable.check_space(folder, needed=needed)
-        temporary.mkdir()
-        # First, so that a save that fails on a full disk leaves room for the result of the run.
-        (temporary / STATE).write_text(
-            json.dumps(_collect_state(run) | {"requested_stop_reason": requested_stop_reason}, indent=2),
-            encoding="utf-8",
-        )
-        (temporary / KEPT).mkdir()
-        for name in kept_files(run.hooks):
-            if (run.directory / name).exists():
-                durable.copy(run.directory / name, temporary / KEPT / name)
 
-    def encode_states() -> None:
-        states = [_loadable_state(hook) for hook in run.hooks]
-        value = {"random": random_states.capture(run.accelerator.device), "hooks": states}
-        process_state.append(EncodedValues(value, f"{PROCESS}-{run.accelerator.process_index}"))
-        optimizer_state.append(EncodedOptimizer(run.optimizer, names))
+class UnwrittenCheckpoint:
+    """The content of a checkpoint; called on every process.
 
-    def write_process_state() -> None:
-        process_state[0].write(temporary)
+    Args:
+        run: the run; the checkpoint is named after its step.
+        keep: number of newest checkpoints to keep; older ones are deleted.
+        processes: the processes, through whose connections `write` gathers tensors and errors.
+        copy: whether to copy everything that may change, so that the run may continue before `write` is called. The
+            copies are in the memory of the CPU. Each process copies only what it writes.
+    Raises:
+        StorageError: on every process, if any process could not write its files.
+        CheckpointError: on every process, if a hook's state could not be loaded back.
+    """
 
-    def write_weights() -> None:
-        write_gathered(temporary / WEIGHTS, _collect_weights(run.encoder_with_head), is_main=run.is_main)
+    def __init__(self, run: TrainingRun, keep: int, processes: ProcessGroup, *, copy: bool) -> None:
+        self._folder = run.directory / CHECKPOINTS
+        self._target = self._folder / f"step-{run.clock.step:08d}"
+        self._temporary = self._folder / f".{self._target.name}.writing"
+        self._keep = keep
+        self._processes = processes
+        self._write_tensors = write_by_process if run.config.shard_checkpoints else write_gathered
+        self._needed = 0
+        run.wrapping.restore_parameters()
+        # A process may have requested a stop after the last boundary, where the processes agree on stops.
+        requested_stop_reason = next(filter(None, gather_object([run.requested_stop_reason])), None)
 
-    def write_optimizer() -> None:
-        optimizer_state[0].write(temporary, is_main=run.is_main)
+        def encode_states() -> None:
+            self._process_state = _encode_process_state(run)
+            names = {parameter: name for name, parameter in run.encoder_with_head.named_parameters()}
+            self._optimizer = EncodedOptimizer(run.optimizer, names)
 
-    def write_hooks() -> None:
-        if process_state[0].split:  # the same tensors on every process
-            write_gathered(temporary / HOOKS, process_state[0].split, is_main=run.is_main)
+        self._run_on_all(encode_states)
+        tensors = {
+            WEIGHTS: select_weights(run.encoder_with_head, run.encoder_with_head.state_dict()),
+            OPTIMIZER_TENSORS: self._optimizer.tensors,
+            **({HOOKS: self._process_state.split} if self._process_state.split else {}),
+        }
+        self._tensors = {name: own_parts(each, is_main=run.is_main, copy=copy) for name, each in tensors.items()}
+        if copy:
+            self._process_state.copy_whole()
+        self._needed = self._count_bytes(run)
+        if run.is_main:
+            state = _collect_state(run) | {"requested_stop_reason": requested_stop_reason}
+            self._run_on_all(lambda: self._prepare_folder(run, state))
+        else:
+            self._run_on_all(lambda: None)
 
-    def publish() -> None:
-        write_manifest(temporary)
-        durable.publish(temporary, target)
-        for old in list_checkpoints(run.directory)[:-keep]:
-            durable.rename_and_remove(old)
+    def write(self) -> Path:
+        """Write the checkpoint; called on every process.
 
-    try:
-        _run_on_main(run, prepare_folder, target, needed)
+        Returns:
+            The checkpoint's directory.
+        Raises:
+            StorageError: on every process, if any process could not write its files; earlier checkpoints are unchanged.
+        """
+        described: dict[str, FileFacts] = {}
+
+        def write_own_values() -> None:
+            self._process_state.write(self._temporary)
+            if self._processes.is_main:
+                self._optimizer.write(self._temporary)
+
+        def describe_own_files() -> None:
+            for path in self._temporary.glob(f"*-{self._processes.rank}.*"):
+                durable.sync(path)
+                described[path.name] = describe_file(path)
+
+        def publish() -> None:
+            if self._processes.is_main:
+                write_manifest(self._temporary, {name: facts for each in all_described for name, facts in each.items()})
+                durable.publish(self._temporary, self._target)
+                for old in list_checkpoints(self._folder.parent)[: -self._keep]:
+                    durable.rename_and_remove(old)
+
         # The steps in which the processes gather tensors are apart from each other, so that all processes learn of an
         # error before they gather the next tensors.
-        for step in (encode_states, write_process_state, write_weights, write_optimizer, write_hooks):
-            _run_on_all(run, step, target, needed)
-        _run_on_main(run, publish, target, needed)
-    except ValueError:
-        if run.is_main:
-            durable.remove(temporary)  # it may have filled the disk
-        raise
-    return target
+        self._run_on_all(write_own_values)
+        for name, parts in self._tensors.items():
+            self._run_on_all(functools.partial(self._write_tensors, self._temporary / name, parts, self._processes))
+        self._run_on_all(describe_own_files)
+        all_described = self._processes.gather_objects(described)
+        self._run_on_all(publish)
+        return self._target
+
+    def _prepare_folder(self, run: TrainingRun, state: dict[str, Any]) -> None:
+        """Create the temporary folder, with the state and copies of the hooks' files."""
+        self._folder.mkdir(exist_ok=True)
+        durable.remove_leftovers(self._folder)
+        durable.check_space(self._folder, needed=self._needed)
+        self._temporary.mkdir()
+        # First, so that a save that fails on a full disk leaves room for the result of the run.
+        (self._temporary / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+        (self._temporary / KEPT).mkdir()
+        for name in kept_files(run.hooks):
+            if (run.directory / name).exists():
+                durable.copy(run.directory / name, self._temporary / KEPT / name)
+
+    def _count_bytes(self, run: TrainingRun) -> int:
+        """Estimate the size of the checkpoint in bytes."""
+        num_tensor_bytes = sum(part.num_bytes for parts in self._tensors.values() for part in parts.values())
+        num_process_bytes = sum(tensor.nbytes for tensor in self._process_state.whole.values())
+        # Folders are not counted, since their files are hard-linked if possible.
+        file_sizes = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
+        # 1 MiB for everything else
+        return num_tensor_bytes + num_process_bytes * run.accelerator.num_processes + sum(file_sizes) + 2**20
+
+    def _run_on_all(self, work: Callable[[], None]) -> None:
+        """Do some work on every process; if it fails on any process, raise an error on all of them."""
+        error: ValueError | None = None
+        try:
+            with durable.converting_write_errors(self._target, needed=self._needed):
+                work()
+        except ValueError as caught:
+            error = caught
+        # Whether the error is a StorageError, and its message; None if there was no error.
+        failures = self._processes.gather_objects(
+            None if error is None else (isinstance(error, durable.StorageError), str(error))
+        )
+        failure = next(filter(None, failures), None)
+        if failure is None:
+            return
+        if self._processes.is_main:
+            durable.remove(self._temporary)  # it may have filled the disk
+        if error is not None:
+            raise error
+        raise durable.StorageError(failure[1]) if failure[0] else CheckpointError(failure[1])
+
+
+def _encode_process_state(run: TrainingRun) -> EncodedValues:
+    """Return the random states of this process and the states of its hooks."""
+    tensors: dict[str, Tensor] = {}
+    hooks = [_encode_hook(hook, f"state/hooks/{index}", tensors) for index, hook in enumerate(run.hooks)]
+    value = {"random": random_states.capture(run.accelerator.device), "hooks": hooks}
+    return EncodedValues(value, f"{PROCESS}-{run.accelerator.process_index}", tensors)
+
+
+def _encode_hook(hook: Hook, name: str, tensors: dict[str, Tensor]) -> Encoded:
+    """Return a hook's state.
+
+    Args:
+        hook: the hook.
+        name: beginning of the names of its tensors.
+        tensors: receives the tensors.
+    Raises:
+        CheckpointError: if the state contains anything but plain values and tensors, so that it could not be loaded.
+    """
+    with ErrorsAttributedTo(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
+        state = hook.state_dict()
+    try:
+        return Encoded(encode(state, name, tensors))
+    except TypeError as error:
+        raise CheckpointError(
+            f"Expected only numbers, strings, lists, dicts and tensors in the state_dict of the hook "
+            f"{type(hook).__name__}; {error}. Convert numpy numbers with float(x)."
+        ) from None
 
 
 def _collect_state(run: TrainingRun) -> dict[str, Any]:
@@ -133,72 +229,3 @@ def _collect_state(run: TrainingRun) -> dict[str, Any]:
         "train_rows": run.batches.train.state_dict(),
         "settings": run.config.to_dict(),
     }
-
-
-def _bytes_needed(run: TrainingRun) -> int:
-    """Estimate the size of a checkpoint in bytes."""
-    tensors = [*run.encoder_with_head.state_dict().values(), *_tensors(run.optimizer.state_dict())]
-    hook_tensors = [tensor for hook in run.hooks for tensor in _tensors(hook.state_dict())]
-    # Folders are not counted, since their files are hard-linked if possible.
-    file_sizes = [path.stat().st_size for name in kept_files(run.hooks) if (path := run.directory / name).is_file()]
-    hook_bytes = sum(map(_num_bytes, hook_tensors)) * run.accelerator.num_processes
-    return sum(map(_num_bytes, tensors)) + hook_bytes + sum(file_sizes) + 2**20  # 1 MiB for everything else
-
-
-def _num_bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()  # of a whole tensor, also if this process holds only a part
-
-
-def _tensors(value: Any) -> Iterable[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
-
-
-def _run_on_main(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
-    _run_on_all(run, work if run.is_main else lambda: None, target, needed)
-
-
-def _run_on_all(run: TrainingRun, work: Callable[[], None], target: Path, needed: int) -> None:
-    """Do some work on every process; if it fails on any process, raise an error on all of them."""
-    error: ValueError | None = None
-    try:
-        with durable.converting_write_errors(target, needed=needed):
-            work()
-    except ValueError as caught:
-        error = caught
-    # Whether the error is a StorageError, and its message; None if there was no error.
-    failures = [None if error is None else (isinstance(error, durable.StorageError), str(error))]
-    if run.accelerator.num_processes > 1:
-        failures = gather_object(failures)
-    if error is not None:
-        raise error
-    for failure in failures:
-        if failure is not None:
-            raise durable.StorageError(failure[1]) if failure[0] else CheckpointError(failure[1])
-
-
-def _collect_weights(model: EncoderWithHead) -> dict[str, Tensor]:
-    """Return all weights. Shared weights have only one of their names."""
-    shared = model.all_tied_weights_keys
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in shared}
-
-
-def _loadable_state(hook: Hook) -> dict[str, Any]:
-    """Return a hook's state, after checking that it can be loaded again.
-
-    Raises:
-        CheckpointError: if the state contains anything but plain values and tensors.
-    """
-    with ErrorsAttributedTo(f"hook {type(hook).__name__} (state_dict)", hook.state_dict):
-        state = hook.state_dict()
-    try:
-        encode(state, "state", {})
-    except TypeError as error:
-        raise CheckpointError(
-            f"Expected only numbers, strings, lists, dicts and tensors in the state_dict of the hook "
-            f"{type(hook).__name__}; {error}. Convert numpy numbers with float(x)."
-        ) from None
-    return state

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from research.edits.records import Parent, Record
 from research.model.encoder_with_head import EncoderWithHead
 from research.settings.forks import parse_fork
 from research.system.errors import one_line
+from research.system.indexed_tensors import open_tensors
 from research.system.manifest import find_damage
 from research.training.checkpoint.find import CheckpointError, StartCheckpoint
 
 STATE = "state.json"
 """File in a checkpoint with the state that is neither a tensor nor specific to a process."""
 WEIGHTS = "model.safetensors"
-"""File in a checkpoint with all parameters and saved buffers."""
+"""File in a checkpoint with all parameters and saved buffers; see `open_tensors` for several files in its place."""
 PROCESS = "process"
 """Name of the files in a checkpoint with the random states and hooks of one process, without its rank and suffix."""
 HOOKS = "hooks.safetensors"
@@ -76,7 +78,22 @@ def read_weights_and_label_names(model: EncoderWithHead, path: Path) -> tuple[di
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"Cannot start from {path}: {damage}.")
-    return add_shared_weights(model, load_file(path / WEIGHTS)), read_state(path)["label_names"]
+    try:
+        with open_tensors(path / WEIGHTS) as file:
+            weights = {name: file.read(name) for name in file.names()}
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot start from {path}: {one_line(error)}") from error
+    return add_shared_weights(model, weights), read_state(path)["label_names"]
+
+
+def select_weights(model: EncoderWithHead, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that files contain: each only once, since shared weights have several names in the model.
+
+    Args:
+        model: the model.
+        weights: its weights by all of their names.
+    """
+    return {name: tensor for name, tensor in weights.items() if name not in model.all_tied_weights_keys}
 
 
 def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
@@ -85,6 +102,6 @@ def read_records(journal: list[dict[str, Any]]) -> tuple[Record, ...]:
 
 
 def add_shared_weights(model: EncoderWithHead, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with shared weights under all of their names, since checkpoints store only one name each."""
+    """Return the weights that `select_weights` selected, under all of their names."""
     shared = {name: weights[first] for name, first in model.all_tied_weights_keys.items() if first in weights}
     return {**weights, **shared}

@@ -140,28 +140,26 @@ def test_error_about_full_disk_names_the_unwritten_file(
 
 
 FILLING_PLUGIN = """
-import contextlib, os
+import contextlib, os, sys
 from research.hooks import Hook, register_hook
 
 @register_hook("fill_disk")
 class FillDisk(Hook):
     '''On process 1, fill the disk while the checkpoint of step 4 is written; free it at the end of training.'''
 
-    num_calls, run, filler = 0, None, "DISK/filler"
+    is_full, filler = False, "DISK/filler"
 
     def on_train_start(self, run):
-        self.run = run
+        sys.addaudithook(self._fill)
 
-    def state_dict(self):
-        # When a save calls this for the second time, it has begun to write; see `CallAt.state_dict`.
-        if self.run is not None and self.run.clock.step == 4 and self.run.accelerator.process_index == 1:
-            self.num_calls += 1
-            if self.num_calls == 2:
-                # Page by page, since the other process is writing too.
-                with open(self.filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
-                    while True:
-                        file.write(bytes(4096))
-        return {}
+    def _fill(self, event, arguments):
+        first_file = ".step-00000004.writing/process-1.json"
+        if event == "open" and str(arguments[0]).endswith(first_file) and not self.is_full:
+            self.is_full = True
+            # Page by page, since the other process is writing too.
+            with open(self.filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
 
     def on_train_end(self, run):
         if run.accelerator.process_index == 1:

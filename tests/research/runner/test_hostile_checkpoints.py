@@ -7,6 +7,7 @@ For archives with paths that lead outside their folder, see tests/research/data/
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import re
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from research.system.manifest import find_damage
+from research.system.manifest import MANIFEST, find_damage
 from research.training.checkpoint.find import CheckpointError
 from tests.builders.hostile import (
     Forge,
@@ -34,6 +35,26 @@ FILES = (
     "state.json",
 )
 """All files of a checkpoint except for its manifest."""
+FILES_OF_SPLIT_MODEL = (*FILES, "hooks.safetensors")
+"""All files of a checkpoint of a split model."""
+FILES_OF_PROCESSES = (
+    *(f"{name}{ending}" for name in ("model", "optimizer", "hooks") for ending in ("-0.safetensors", ".parts.json")),
+    *("optimizer.json", "process-0.json", "process-0.safetensors", "state.json"),
+)
+"""All files of a checkpoint with one file per process."""
+SPLIT = {"shard": "fsdp2", "hook": ["ema"]}
+"""Settings of a run whose checkpoints contain split tensors of a hook."""
+
+
+@pytest.fixture(scope="module")
+def split_checkpoints(train: Train, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """A checkpoint of a split model with whole tensors (False), and one with one file per process (True)."""
+    checkpoints = {}
+    for by_process in (False, True):
+        directory = tmp_path_factory.mktemp("split") / "run"
+        train(directory, **SPLIT, shard_checkpoints=by_process)
+        checkpoints[by_process] = directory / "checkpoints" / "step-00000002"
+    return checkpoints
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -64,6 +85,50 @@ def test_checkpoint_with_an_invalid_file_gives_a_one_line_error(
         train(tmp_path / "run", resume=str(checkpoint))
     assert_one_line(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.sharding
+@pytest.mark.parametrize(
+    ("by_process", "name"),
+    [*((False, name) for name in FILES_OF_SPLIT_MODEL), *((True, name) for name in FILES_OF_PROCESSES)],
+)
+def test_checkpoint_of_a_split_model_with_a_hostile_pickle_is_rejected_without_running_it(
+    train: Train,
+    split_checkpoints: dict[bool, Path],
+    must_not_be_created: Path,
+    tmp_path: Path,
+    by_process: bool,
+    name: str,
+) -> None:
+    checkpoint = shutil.copytree(split_checkpoints[by_process], tmp_path / "checkpoint")
+    files = {path.name for path in checkpoint.iterdir() if path.is_file()} - {MANIFEST}
+    assert files == {*(FILES_OF_PROCESSES if by_process else FILES_OF_SPLIT_MODEL)}
+    (checkpoint / name).write_bytes(save_with_torch(Trap(must_not_be_created)))
+    rewrite_manifest(checkpoint)
+    with pytest.raises(CheckpointError, match=re.escape(str(checkpoint))) as caught:
+        train(tmp_path / "run", hook=["ema"], resume=str(checkpoint))
+    assert_one_line(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.sharding
+@pytest.mark.parametrize("name", ["model", "optimizer", "hooks"])
+@pytest.mark.parametrize("rows", [{}, {"../model-0.safetensors": [0, 32]}, {"model-7.safetensors": [0, 32]}])
+def test_checkpoint_with_a_hostile_index_gives_a_one_line_error(
+    train: Train, split_checkpoints: dict[bool, Path], tmp_path: Path, name: str, rows: dict[str, list[int]]
+) -> None:
+    checkpoint = shutil.copytree(split_checkpoints[True], tmp_path / "checkpoint")
+    path = checkpoint / f"{name}.parts.json"
+    index = json.loads(path.read_text())
+    entry = next(entry for entry in index.values() if entry["shape"])
+    entry["rows"] = {file.replace("model", name): [0, entry["shape"][0]] for file in rows}
+    path.write_text(json.dumps(index))
+    rewrite_manifest(checkpoint)
+    for settings in ({"resume": str(checkpoint)}, {"init_from": str(checkpoint)})[: 2 if name == "model" else 1]:
+        with pytest.raises(CheckpointError, match=re.escape(str(checkpoint))) as caught:
+            train(tmp_path / "run", hook=["ema"], **settings)
+        assert_one_line(caught.value)
+        assert not (tmp_path / "run").exists()
 
 
 def test_resume_auto_rejects_a_hostile_pickle_in_the_run_directory(

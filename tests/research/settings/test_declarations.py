@@ -29,8 +29,8 @@ EFFECTS = {
         shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features cache_dtype
         evaluation_batch_size num_threads deterministic""",
     Effect.TEST: "calibrate thresholds",
-    Effect.NONE: """plugin allow_padding_sensitive on_nonfinite save_every keep on_save_error log_with log_every
-        report profile""",
+    Effect.NONE: """plugin allow_padding_sensitive shard_checkpoints on_nonfinite save_every keep on_save_error
+        log_with log_every report profile""",
     Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",
 }
 STAGES = {
@@ -58,9 +58,10 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     "does not distinguish trials": (
         lambda declared: not declared.distinguishes_trials,
         """plugin allow_padding_sensitive micro_batch_size window_batch_size gradient_checkpointing shard
-        shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features
-        on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error num_threads
-        deterministic log_with log_every report profile dry_run print_config list traceback""",
+        shard_precision shard_group_size shard_cpu_offload shard_checkpoints compile compile_backend cache_features
+        on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error
+        num_threads deterministic log_with log_every report profile dry_run print_config list
+        traceback""",
     ),
     "value names the arm": (
         lambda declared: declared.value_names_arm,

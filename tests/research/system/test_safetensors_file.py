@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from research.system.safetensors_file import TYPE_NAMES, TensorFile, write_gathered
+from research.system.safetensors_file import TYPE_NAMES, TensorFile, write_tensors
 
 
 def test_written_files_equal_those_of_safetensors(tmp_path: Path) -> None:
     tensors = {f"of {name}": torch.arange(6).reshape(2, 3).to(dtype) for dtype, name in TYPE_NAMES.items()}
     tensors |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 4), "not contiguous": torch.rand(3, 5).T}
-    write_gathered(tmp_path / "mine", tensors, is_main=True)
+    write_tensors(tmp_path / "mine", tensors)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "theirs", {"format": "pt"})
     mine, theirs = load_file(tmp_path / "mine"), load_file(tmp_path / "theirs")
     assert mine.keys() == theirs.keys() == tensors.keys()
@@ -27,7 +27,7 @@ def test_written_files_equal_those_of_safetensors(tmp_path: Path) -> None:
 
 def test_tensor_file_reads_single_tensors_and_checks_their_shapes(tmp_path: Path) -> None:
     tensors = {"a": torch.rand(5, 3), "b": torch.arange(4, dtype=torch.int16)}
-    write_gathered(tmp_path / "file", tensors, is_main=True)
+    write_tensors(tmp_path / "file", tensors)
     with TensorFile(tmp_path / "file") as file:
         assert file.names() == {"a", "b"}
         assert (file.shape("a"), file.dtype("b")) == ([5, 3], torch.int16)
@@ -37,16 +37,11 @@ def test_tensor_file_reads_single_tensors_and_checks_their_shapes(tmp_path: Path
             file.read_part("a", torch.zeros(3, 5))
 
 
-def test_other_processes_write_nothing(tmp_path: Path) -> None:
-    write_gathered(tmp_path / "file", {"a": torch.ones(2)}, is_main=False)
-    assert not (tmp_path / "file").exists()
-
-
 def test_types_that_safetensors_cannot_store_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"mine .*complex64"):
-        write_gathered(tmp_path / "file", {"mine": torch.zeros(2, dtype=torch.complex64)}, is_main=True)
+        write_tensors(tmp_path / "file", {"mine": torch.zeros(2, dtype=torch.complex64)})
 
 
-def test_errors_while_writing_are_raised_at_the_end(tmp_path: Path) -> None:
+def test_errors_while_writing_are_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
-        write_gathered(tmp_path / "missing" / "file", {"a": torch.ones(2)}, is_main=True)
+        write_tensors(tmp_path / "missing" / "file", {"a": torch.ones(2)})

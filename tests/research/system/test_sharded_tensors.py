@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ import torch
 from torch import Tensor
 
 from research.system.checksums import checksum
-from research.system.safetensors_file import TensorFile, read_as_split, write_gathered
 from research.system.sharded_random import DifferentNumbersError, draw_for_whole_tensors, drawing_the_same
 from research.system.sharded_tensors import (
     copy_part,
@@ -19,29 +16,15 @@ from research.system.sharded_tensors import (
     distribute,
     first_row,
     gather,
-    gather_on_main,
+    is_in_first_copy,
     is_sharded,
+    is_split_by_rows,
     local_part,
     match,
     split_like,
 )
 
 pytestmark = pytest.mark.sharding
-
-
-@pytest.fixture
-def split() -> Iterator[Tensor]:
-    """A tensor that is split over one process."""
-    from torch.distributed import HashStore  # type: ignore[attr-defined]
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import Shard, distribute_tensor
-
-    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-    try:
-        mesh = init_device_mesh("cpu", (1,))
-        yield distribute_tensor(torch.arange(12.0).reshape(4, 3), mesh, [Shard(0)])
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_whole_tensors_are_returned_as_they_are() -> None:
@@ -52,14 +35,14 @@ def test_whole_tensors_are_returned_as_they_are() -> None:
     assert first_row(whole) == 0
     assert distribute(whole, whole) is whole
     assert torch.equal(match(whole, torch.zeros(3, 2)), whole)
-    assert gather_on_main({"a": whole}, is_main=False) == {}
 
 
 def test_parts_are_gathered_cut_and_distributed(split: Tensor) -> None:
     whole = torch.arange(12.0).reshape(4, 3)
     assert is_sharded(split)
+    assert is_split_by_rows(split)
+    assert is_in_first_copy(split)
     assert torch.equal(gather(split), whole)
-    assert torch.equal(gather_on_main({"a": split}, is_main=True)["a"], whole)
     assert torch.equal(checksum(split), checksum(whole))
     again = distribute(cut_part(whole + 1, split), split)
     assert is_sharded(again)
@@ -71,15 +54,6 @@ def test_parts_are_gathered_cut_and_distributed(split: Tensor) -> None:
     assert torch.equal(gather(split), whole * 3)
     empty = split_like([7, 2], split, torch.int16)
     assert (tuple(empty.shape), empty.dtype, is_sharded(empty)) == ((7, 2), torch.int16, True)
-
-
-def test_split_tensors_are_written_whole_and_read_in_parts(split: Tensor, tmp_path: Path) -> None:
-    write_gathered(tmp_path / "file", {"a": split, "b": torch.ones(2)}, is_main=True)
-    with TensorFile(tmp_path / "file") as file:
-        assert torch.equal(file.read("a"), gather(split))
-        assert torch.equal(file.read_part("a", split), local_part(split))
-        assert is_sharded(read_as_split(file, "a", split))
-        assert not is_sharded(read_as_split(file, "a", torch.ones(1)))
 
 
 @pytest.mark.parametrize(

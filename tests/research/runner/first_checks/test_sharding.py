@@ -19,9 +19,14 @@ def test_check_sharding_accepts_settings_that_work(settings: dict[str, Any]) -> 
     check_sharding(RunConfig(**settings))
 
 
-@pytest.mark.parametrize("name", ["shard_precision", "shard_group_size", "shard_cpu_offload"])
+@pytest.mark.parametrize("name", ["shard_precision", "shard_group_size", "shard_cpu_offload", "shard_checkpoints"])
 def test_check_sharding_refuses_settings_without_effect(name: str) -> None:
-    values: dict[str, Any] = {"shard_precision": "bf16", "shard_group_size": 2, "shard_cpu_offload": True}
+    values: dict[str, Any] = {
+        "shard_precision": "bf16",
+        "shard_group_size": 2,
+        "shard_cpu_offload": True,
+        "shard_checkpoints": True,
+    }
     with pytest.raises(ValueError, match=rf"--{name} .*--shard fsdp2"):
         check_sharding(RunConfig(**{name: values[name]}))
 

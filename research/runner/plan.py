@@ -169,7 +169,14 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
     hooks.append(MetricsLog(every=config.log_every))
     save_every = to_num_steps(config.save_every)
-    hooks.append(Checkpointing(every=save_every, keep=config.keep, on_save_error=config.on_save_error))
+    hooks.append(
+        Checkpointing(
+            every=save_every,
+            keep=config.keep,
+            on_save_error=config.on_save_error,
+            in_background=config.save_in_background,
+        )
+    )
     if config.profile:
         hooks.append(Profiling())
     return hooks

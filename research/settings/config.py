@@ -413,6 +413,10 @@ class RunSettings:
     on_save_error: Literal["stop", "continue"] = setting("stop", effect=Effect.NONE)
     """What to do if a checkpoint cannot be written (for example on a full disk): stop, or continue without it. Earlier
     checkpoints are kept."""
+    save_in_background: bool = setting(False, effect=Effect.NONE)
+    """Write checkpoints while training continues. Each process copies what it saves, so it needs memory for one more
+    copy of its parts of the model and the optimizer's state. An error in writing ends the run, or is reported
+    (--on_save_error), at the next checkpoint."""
     seed: int = setting(
         0,
         effect=Effect.TRAINING,

@@ -29,8 +29,8 @@ TIMELINE = [
 ]
 STEP = 4
 """The step after which the run is continued, between the edits."""
-BY_PROCESS = ["--shard", "fsdp2", "--shard_checkpoints", "true"]
-"""Flags of runs whose checkpoints have one file per process."""
+BY_PROCESS = ["--shard", "fsdp2", "--shard_checkpoints", "true", "--save_in_background", "true"]
+"""Flags of runs whose checkpoints have one file per process, and are written in the background."""
 Continue = Callable[[Path, int, list[str]], Path]
 
 

@@ -206,9 +206,13 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the times of the kills (default: 0)")
     parser.add_argument("--shard", choices=["fsdp2"], help="split the parameters over the processes")
+    parser.add_argument("--shard_checkpoints", action="store_true", help="write one file per process")
+    parser.add_argument("--save_in_background", action="store_true", help="write checkpoints while training continues")
     arguments = parser.parse_args()
     settings = ["--encoder", arguments.encoder, "--data", arguments.data]
     settings += ["--shard", arguments.shard] if arguments.shard else []
+    for name in ("shard_checkpoints", "save_in_background"):
+        settings += [f"--{name}", "true"] if getattr(arguments, name) else []
     arguments.folder.mkdir(parents=True)
     options = {"num_kills": arguments.kills, "num_processes": arguments.num_processes, "seed": arguments.seed}
     for killed_run in kill_and_compare(arguments.folder.resolve(), settings, {}, **options):

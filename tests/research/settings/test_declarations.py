@@ -30,7 +30,7 @@ EFFECTS = {
         evaluation_batch_size num_threads deterministic""",
     Effect.TEST: "calibrate thresholds",
     Effect.NONE: """plugin allow_padding_sensitive shard_checkpoints on_nonfinite save_every keep on_save_error
-        log_with log_every report profile""",
+        save_in_background log_with log_every report profile""",
     Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",
 }
 STAGES = {
@@ -60,7 +60,7 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         """plugin allow_padding_sensitive micro_batch_size window_batch_size gradient_checkpointing shard
         shard_precision shard_group_size shard_cpu_offload shard_checkpoints compile compile_backend cache_features
         on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error
-        num_threads deterministic log_with log_every report profile dry_run print_config list
+        save_in_background num_threads deterministic log_with log_every report profile dry_run print_config list
         traceback""",
     ),
     "value names the arm": (

@@ -168,11 +168,18 @@ class FillDisk(Hook):
 """
 
 
+@pytest.mark.parametrize("in_background", ["false", "true"])
 def test_checkpoint_that_one_of_two_processes_cannot_write_is_removed(
-    launch: Launch, flags: list[str], finished_run_of_two_processes: Path, disk: Disk, tmp_path: Path
+    launch: Launch,
+    flags: list[str],
+    finished_run_of_two_processes: Path,
+    disk: Disk,
+    tmp_path: Path,
+    in_background: str,
 ) -> None:
     (tmp_path / "filling.py").write_text(FILLING_PLUGIN.replace("DISK", str(disk.path)))
     plugin = [f"--plugin={tmp_path / 'filling.py'}", "--hook=fill_disk", "--log_with=[]", "--on_save_error=continue"]
+    plugin.append(f"--save_in_background={in_background}")
     done = launch([*flags, *plugin, "--output_dir", disk.path / "run"], num_processes=2)
     messages = [line for line in done.stdout.splitlines() if "--on_save_error continue" in line]
     assert len(messages) == 2, "one for step 4, one for step 6"

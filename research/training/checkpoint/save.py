@@ -88,11 +88,8 @@ class UnwrittenCheckpoint:
         if copy:
             self._process_state.copy_whole()
         self._needed = self._count_bytes(run)
-        if run.is_main:
-            state = _collect_state(run) | {"requested_stop_reason": requested_stop_reason}
-            self._run_on_all(lambda: self._prepare_folder(run, state))
-        else:
-            self._run_on_all(lambda: None)
+        state = _collect_state(run) | {"requested_stop_reason": requested_stop_reason}
+        self._run_on_all(lambda: self._prepare_folder(run, state))
 
     def write(self) -> Path:
         """Write the checkpoint; called on every process.
@@ -132,7 +129,9 @@ class UnwrittenCheckpoint:
         return self._target
 
     def _prepare_folder(self, run: TrainingRun, state: dict[str, Any]) -> None:
-        """Create the temporary folder, with the state and copies of the hooks' files."""
+        """On the main process, create the temporary folder, with the state and copies of the hooks' files."""
+        if not self._processes.is_main:
+            return
         self._folder.mkdir(exist_ok=True)
         durable.remove_leftovers(self._folder)
         durable.check_space(self._folder, needed=self._needed)

@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
+from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from heads import EncoderSpec, Head, register_head
 from research.model.encoder_with_head import EncoderWithHead
 from research.model.encoders import load_tokenizer
 from research.records.results import weights_sha256
 from research.system.durable import StorageError
 from research.training.model_files import save_model
+from tests.research.conftest import StartRun
 from tests.research.model.tiny_encoders import tiny_model
 
 
@@ -48,3 +51,30 @@ def test_save_model_keeps_the_older_model_if_the_disk_fails(
         save_model(model, tokenizer, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert weights_sha256(EncoderWithHead.from_pretrained(tmp_path / "model")) == before
+
+
+@register_head("twice")
+class TwiceHead(Head):
+    """A head that applies the same layer twice, under two names."""
+
+    def __init__(self, encoder: EncoderSpec, num_labels: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(encoder.hidden_size, encoder.hidden_size)
+        self.second = self.first
+        self.out = nn.Linear(encoder.hidden_size, num_labels)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.second(self.first(hidden_states))[:, 0])
+        return logits
+
+
+@pytest.mark.sharding
+@pytest.mark.parametrize("head", ["linear", "twice"])
+def test_saved_split_model_equals_an_unsplit_one(start_run: StartRun, head: str) -> None:
+    folders = []
+    for shard in (None, "fsdp2"):
+        run = start_run(shard=shard, head=head)
+        run.save_model(run.directory / "model")
+        assert [path.name for path in run.directory.glob(".*")] == []
+        folders.append({path.name: path.read_bytes() for path in (run.directory / "model").iterdir()})
+    assert folders[0] == folders[1]

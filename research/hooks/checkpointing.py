@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from research.system.durable import StorageError
+from research.system.errors import one_line
 from research.system.waiting import WaitingMessage
 from research.training.checkpoint.background import BackgroundSaver
 from research.training.checkpoint.save import save_checkpoint
@@ -69,12 +70,15 @@ class Checkpointing(Hook):
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         """Wait for a checkpoint that is still being written."""
-        if self._saver is not None:
-            try:
-                with WaitingMessage("Saving a checkpoint"):
-                    self._saver.wait()
-            finally:
-                self._saver.close()
+        if self._saver is None:
+            return
+        try:
+            with WaitingMessage("Saving a checkpoint"):
+                self._saver.wait()
+        except Exception as failure:  # of any kind, for example if another process has died
+            run.print(f"The checkpoint that was being written is incomplete and will not be used: {one_line(failure)}")
+        finally:
+            self._saver.close()
 
     def _try(self, run: Run, save: Callable[[], object]) -> None:
         """Save a checkpoint, or wait for one; if it cannot be written, stop or continue the run."""

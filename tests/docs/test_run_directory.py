@@ -108,7 +108,7 @@ def test_files_of_models_are_described(finished_run: Path) -> None:
 
 def test_files_of_checkpoints_are_described(finished_run: Path) -> None:
     checkpoint = finished_run / "checkpoints" / LAST_CHECKPOINT
-    only_with_shard = {"hooks.safetensors"}
+    only_with_shard = {"hooks.safetensors", "model-0.safetensors", "model.parts.json"}
     check_described("checkpoints", "file", names_in(checkpoint) | only_with_shard)
     assert names_in(checkpoint / "kept") == {"metrics.jsonl", "best/"}
 

@@ -114,29 +114,47 @@ def test_training_goes_on_during_a_save(start_run: StartRun, gate: threading.Eve
     assert [path.name for path in list_checkpoints(run.directory)] == [f"step-0000000{step}" for step in (2, 4, 5)]
 
 
-def test_pending_save_is_completed_if_an_error_ends_the_run(start_run: StartRun) -> None:
-    class Fails(Hook):
-        def after_step(self, run: Any) -> None:
-            if run.clock.step == 3:
-                raise RuntimeError("mine")
+class Fails(Hook):
+    """A hook that ends the run after step 3."""
 
+    def after_step(self, run: Any) -> None:
+        if run.clock.step == 3:
+            raise RuntimeError("mine")
+
+
+def test_pending_save_is_completed_if_an_error_ends_the_run(start_run: StartRun) -> None:
     run = start_run([Fails()], save_every="2st", save_in_background=True)
     with pytest.raises(RuntimeError, match="mine"):
         train(run)
     assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["step-00000002"]
 
 
-@pytest.mark.parametrize("on_save_error", ["stop", "continue"])
-def test_error_in_the_background_is_raised_at_the_next_checkpoint(
-    start_run: StartRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], on_save_error: str
-) -> None:
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other threads than the main thread fail to write anything to the disk."""
+
     def raise_disk_full(descriptor: int) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
+
+
+def test_error_that_ends_the_run_is_not_replaced_by_that_of_a_pending_save(
+    start_run: StartRun, full_disk: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start_run([Fails()], save_every="2st", save_in_background=True)
+    with pytest.raises(RuntimeError, match="mine"):
+        train(run)
+    assert "step-00000002: No space left on device" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("on_save_error", ["stop", "continue"])
+def test_error_in_the_background_is_raised_at_the_next_checkpoint(
+    start_run: StartRun, full_disk: None, capsys: pytest.CaptureFixture[str], on_save_error: str
+) -> None:
     settings: dict[str, Any] = {"save_every": "2st", "save_in_background": True, "on_save_error": on_save_error}
     run = start_run(max_steps=5, **settings)
-    monkeypatch.setattr(os, "fsync", raise_disk_full)
     expected = r"Cannot write .*step-00000002: No space left on device \(.*MB needed, .* free\)\."
     if on_save_error == "stop":
         with pytest.raises(StorageError, match=expected):
@@ -146,7 +164,7 @@ def test_error_in_the_background_is_raised_at_the_next_checkpoint(
         train(run)
         assert run.clock.step == 5
         messages = [line for line in capsys.readouterr().out.splitlines() if "--on_save_error continue" in line]
-        assert [re.search(r"step-\d+", line)[0] for line in messages] == [f"step-0000000{step}" for step in (2, 4, 5)]  # type: ignore[index]
+        assert re.findall(r"step-\d+", "".join(messages)) == [f"step-0000000{step}" for step in (2, 4, 5)]
     assert list((run.directory / "checkpoints").iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Return freed heap memory to the system, which the C library would otherwise keep as holes in the heap."""
+"""Return freed memory to the system, which the C library would otherwise keep as holes in the heap."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ BATCHES_BETWEEN_CHECKS = 10
 MIN_GROWTH = 256 * 2**20
 """Minimum growth of resident memory, in bytes, before the heap is trimmed again. Trimming costs page faults, so it is
 not worthwhile for less memory."""
+LARGE_BYTES = 8 * 2**20
+"""Size of the memory blocks that `map_large_blocks` keeps out of the heap, in bytes."""
+_M_MMAP_THRESHOLD = -3
+"""The parameter of glibc's mallopt that is such a size."""
+
+
+def map_large_blocks() -> None:
+    """Let glibc return each freed block of at least LARGE_BYTES to the system at once. Does nothing without glibc.
+
+    glibc raises its own limit up to 32 MiB. Tensors below it that are often created and freed, such as layers that are
+    gathered for each forward pass, then leave holes in the heap.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 class HeapTrimmer:

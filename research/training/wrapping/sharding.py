@@ -14,6 +14,7 @@ from torch.distributed.tensor import Replicate, Shard
 
 from research.model.loading_parts import loading_parts
 from research.settings.config import RunConfig
+from research.system.heap import map_large_blocks
 from research.system.sharded_tensors import empty_split
 from research.system.sharding_versions import check_torch_version
 
@@ -76,6 +77,8 @@ def choose_sharding(config: RunConfig, accelerator: Accelerator) -> Sharding:
     device = accelerator.device.type
     if config.shard_cpu_offload and device == "cpu":
         raise ValueError("--shard_cpu_offload requires a GPU; none found.")
+    if device == "cpu":
+        map_large_blocks()
     if size == num_processes:
         mesh = init_device_mesh(device, (size,), mesh_dim_names=("shard",))
     else:

@@ -41,8 +41,9 @@ def found(
     large = BertConfig(vocab_size=50, num_hidden_layers=6, hidden_size=768, intermediate_size=3072)
     BertModel(large, add_pooling_layer=False).bfloat16().save_pretrained(folder / "large")
     inputs = ["--encoder", tiny_encoder, "--data", tiny_reviews]
-    launch([*inputs, "--max_steps", "1", "--max_length", "32", "--report", "false", "--output_dir", folder / "saved"])
-    options = ["--init_from", folder / "saved" / "model", "--large", folder / "large", "--output", folder / "found"]
+    short = ["--max_steps", "1", "--save_every", "1st", "--max_length", "32", "--report", "false"]
+    launch([*inputs, *short, "--output_dir", folder / "saved"])
+    options = ["--saved_run", folder / "saved", "--large", folder / "large", "--output", folder / "found"]
     launch([*inputs, *options, "--folders", *folders], num_processes=2, script=str(SCRIPT))
     return read_by_rank(folder / "found", 2)
 
@@ -78,7 +79,7 @@ def test_all_families_can_be_split(launch: Launch, tiny_encoder: Path, tiny_revi
         check_equal(read_by_rank(tmp_path / "found", 2), family)
 
 
-@pytest.mark.parametrize("settings", ["plain", "with a new token", "from a saved model"])
+@pytest.mark.parametrize("settings", ["plain", "with a new token", "from a saved model", "from a checkpoint"])
 def test_split_and_whole_runs_start_with_the_same_weights(found: list[dict[str, Any]], settings: str) -> None:
     (hashes, others) = (process["runs"][settings] for process in found)
     assert hashes == others

@@ -70,7 +70,8 @@ def compare_runs(arguments: argparse.Namespace, sharding: Sharding) -> dict[str,
     for name, settings in {
         "plain": {},
         "with a new token": {"pad_token": "[NEW]"},
-        "from a saved model": {"init_from": arguments.init_from},
+        "from a saved model": {"init_from": str(arguments.saved_run / "model")},
+        "from a checkpoint": {"init_from": str(arguments.saved_run / "checkpoints" / "step-00000001")},
     }.items():
         hashes = []
         for shard in (None, "fsdp2"):
@@ -89,13 +90,13 @@ def main() -> None:
     """Load encoders, and set up runs; write by rank what was found."""
     parser = script_parser()
     parser.add_argument("--folders", nargs="+", type=Path, required=True, help="encoders to load")
-    parser.add_argument("--init_from", help="a saved model, from which runs start")
+    parser.add_argument("--saved_run", type=Path, help="a run with a model and a checkpoint, from which runs start")
     parser.add_argument("--large", help="an encoder whose memory is measured")
     arguments = parser.parse_args()
     accelerator = Accelerator(cpu=True)
     sharding = choose_sharding(RunConfig(shard="fsdp2"), accelerator)
     encoders = {folder.name: compare_encoders(folder, sharding, accelerator) for folder in arguments.folders}
-    others = compare_runs(arguments, sharding) if arguments.init_from else {}
+    others = compare_runs(arguments, sharding) if arguments.saved_run else {}
     write_by_rank(arguments.output, {"encoders": encoders, **others})
 
 

@@ -16,6 +16,8 @@ from research.settings.forks import parse_fork
 from research.system.errors import one_line
 from research.system.indexed_tensors import open_tensors
 from research.system.manifest import find_damage
+from research.system.safetensors_file import StoredTensors
+from research.system.sharded_tensors import distribute, is_sharded
 from research.training.checkpoint.find import CheckpointError, StartCheckpoint
 
 STATE = "state.json"
@@ -69,6 +71,8 @@ def find_parent(start: StartCheckpoint, fork: str | None) -> Parent | None:
 def read_weights_and_label_names(model: EncoderWithHead, path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return a checkpoint's weights and its label names.
 
+    Of weights that are split over the processes in the model, each process reads only its parts.
+
     Args:
         model: a model with the same structure as the checkpoint's.
         path: directory of the checkpoint.
@@ -78,12 +82,20 @@ def read_weights_and_label_names(model: EncoderWithHead, path: Path) -> tuple[di
     damage = find_damage(path)
     if damage is not None:
         raise CheckpointError(f"Cannot start from {path}: {damage}.")
+    targets = model.state_dict()
     try:
         with open_tensors(path / WEIGHTS) as file:
-            weights = {name: file.read(name) for name in file.names()}
+            weights = {name: _read_like(file, name, targets.get(name)) for name in file.names()}
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"Cannot start from {path}: {one_line(error)}") from error
     return add_shared_weights(model, weights), read_state(path)["label_names"]
+
+
+def _read_like(file: StoredTensors, name: str, like: Tensor | None) -> Tensor:
+    """Return a stored tensor; only this process's part if a tensor of the same name and shape is split."""
+    if like is None or not is_sharded(like) or file.shape(name) != list(like.shape):
+        return file.read(name)
+    return distribute(file.read_part(name, like), like)
 
 
 def select_weights(model: EncoderWithHead, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

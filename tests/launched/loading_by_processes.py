@@ -60,7 +60,9 @@ def compare_encoders(folder: Path, sharding: Sharding, accelerator: Accelerator)
             ShardedModel(accelerator, model, sharding)
         model.eval()
         with torch.no_grad():
-            states.append(model.run_encoder(ids, mask, all_layers=False))
+            last = model.run_encoder(ids, mask, all_layers=False)
+        assert isinstance(last, torch.Tensor)
+        states.append(last)
     return {**found, "difference": difference(*states)}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate.utils import gather_object
 
-from research.edits.apply import apply_edit, check_has_trainable_parameters
+from research.edits.apply import apply_edit, check_has_trainable_parameters, describe_failed_edit
 from research.edits.base import EditError, hash_requests, touched_by
 from research.edits.records import EditRequest, Record
 from research.model.head_check import PlannedHead
@@ -88,7 +88,12 @@ def apply_edits(run: TrainingRun, requests: list[EditRequest]) -> None:
 
     def apply() -> None:
         for request in requests:
-            records.append(apply_edit(run, request))
+            try:
+                records.append(apply_edit(run, request))
+            except RuntimeError as error:
+                if (reason := wrapping.explain(error)) is None:
+                    raise
+                raise EditError(describe_failed_edit(run, request, reason)) from error
             run.applied_edits.journal.append(records[-1])
         check_has_trainable_parameters(run)
 

@@ -83,6 +83,7 @@ def train_step(run: TrainingRun, rows: RowIndices) -> None:
     started = time.perf_counter()
     accelerator, optimizer = run.accelerator, run.optimizer
     run.set_training_mode()
+    check_trainable_unchanged(run.wrapping)  # before the forward pass, in which a split model restores its parameters
     micro_batches = split_batch(rows, accelerator.process_index, accelerator.num_processes, run.config.micro_batch_size)
     run.loss_scale = accelerator.num_processes / len(rows)
     losses: list[Tensor] = []

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.builders.tiny_decoder import save_tiny_decoder
-from tests.conftest import ROOT, Launch
+from tests.conftest import ROOT, Launch, write_tiny_encoder
 from tests.launched.edit_matrix import CASES
 from tests.launched.runs_in_process import read_by_rank
 from tests.launched.sharded_matrix import HEADS
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.sharding
 SCRIPT = ROOT / "tests" / "launched" / "sharded_matrix.py"
 QUICK_EDITS = ("freeze", "unfreeze", "replace_head", "reinitialize", "drop_layers", "set_optimizer", "merge_adapters")
 """Edits of `make test`: one for each way in which edits act on split parameters. All edits are slow tests."""
-TOLERANCES = {"no": 1e-6, "bf16": 1e-3}
+TOLERANCES = {"no": 1e-6, "bf16": 2e-3}
 """Largest difference of a parameter from one process, by precision. bf16 has 8 bits: two processes with DDP differ from
-one by up to 1e-4, and layers that gather bf16 parameters (see --shard_precision) by up to 5e-4."""
+one by up to 5e-4, and layers that gather bf16 parameters (see --shard_precision) by up to 1.6e-3, with the head max."""
 
 
 class Matrix:
@@ -39,7 +39,7 @@ class Matrix:
         self.weights: dict[int, dict[str, torch.Tensor]] = {}
         for number in num_processes:
             output = folder / str(number)
-            launch([*options, "--output", output], num_processes=number, script=str(SCRIPT), timeout=1800)
+            launch([*options, "--output", output], num_processes=number, script=str(SCRIPT), timeout=3600)
             self.results[number] = read_by_rank(output, number)
             self.weights[number] = load_file(f"{output}-weights.0.safetensors")
 
@@ -64,11 +64,12 @@ class Matrix:
 
 
 @pytest.fixture(scope="module")
-def folders(tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+def folders(tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """A folder for results, and the flags of the script that name encoders and data."""
     folder = tmp_path_factory.mktemp("matrix")
+    write_tiny_encoder(folder / "encoder", num_layers=3)  # the head last4 reads four hidden states per token
     decoder = save_tiny_decoder(folder / "decoder")
-    return folder, ["--encoder", tiny_encoder, "--decoder", decoder, "--data", tiny_reviews]
+    return folder, ["--encoder", folder / "encoder", "--decoder", decoder, "--data", tiny_reviews]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from research import register_edit
 from research.edits.base import Editable
-from research.system.sharded_tensors import is_sharded, local_part
+from research.system.sharded_tensors import gather, is_sharded, local_part
 from research.training.run import TrainingRun
 from research.training.wrapping.fully_sharded import complete_sharding
 from tests.launched.broken_edits import (
@@ -60,6 +60,17 @@ def naive_adapter(run: Editable) -> None:
     layer.register_parameter("adapter", nn.Parameter(torch.zeros(4, device=run.encoder_with_head.device)))
 
 
+@register_edit("naive_values", touches="modules")
+def naive_values(run: Editable, *, in_place: bool) -> None:
+    """Change the values of the head, although the edit declares that it touches only modules."""
+    for parameter in run.encoder_with_head.head.parameters():
+        if in_place:
+            with torch.no_grad():
+                parameter.mul_(0.5)
+        else:
+            parameter.data = parameter.data * 0.5
+
+
 @register_edit("flips_bit_on_process_1", touches="values")
 def flips_bit_on_process_1(run: Editable) -> None:
     """Flip a bit of a whole parameter on the second process only."""
@@ -72,6 +83,12 @@ def freezes_split_on_process_1(run: Editable) -> None:
     """Freeze a parameter on the second process only."""
     if isinstance(run, TrainingRun) and run.accelerator.process_index == 1:
         run.encoder_with_head.get_parameter("head.out.bias").requires_grad_(False)
+
+
+def replace_by_hand(run: TrainingRun) -> None:
+    """Replace a parameter without an edit."""
+    out = run.encoder_with_head.head.get_submodule("out")
+    out.weight = nn.Parameter(gather(out.get_parameter("weight")) * 2)
 
 
 def flip_bit_of_part(run: TrainingRun) -> None:
@@ -129,6 +146,9 @@ SCENARIOS = {
     "adapter not split": Scenario([{"at": "2st", "naive_adapter": True}]),
     "frozen on one process": Scenario([{"at": "2st", "freezes_split_on_process_1": True}]),
     "frozen by hand": Scenario([], "before_step", freeze_by_hand),
+    "replaced by hand": Scenario([], "after_step", replace_by_hand),
+    "values changed by an edit of modules": Scenario([{"at": "2st", "naive_values": {"in_place": False}}]),
+    "values changed in place by an edit of modules": Scenario([{"at": "2st", "naive_values": {"in_place": True}}]),
     "bit flipped during an edit": Scenario([{"at": "2st", "flips_bit_on_process_1": True}]),
     "bit flipped while splitting": Scenario(
         REPLACE_HEAD, patches={f"{SPLIT}.complete_sharding": complete_and_flip_bit}

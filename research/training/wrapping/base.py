@@ -113,6 +113,10 @@ class Wrapping(Wrapped, ABC):
             The parameters that were replaced by others of the same value, and the new ones.
         """
 
+    def explain(self, error: RuntimeError) -> str | None:
+        """Return what the user should change in an edit that has raised an error; None if it is not known."""
+        return None
+
     def held(self, tensor: Tensor) -> Tensor:
         """Return the tensor with the values of a parameter, which may have none during edits of modules."""
         return tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,6 +36,8 @@ from research.training.wrapping.fully_sharded import (
 )
 from research.training.wrapping.sharding import Sharding, can_be_split
 
+VALUES_RULE = 'edits that change values of parameters must declare touches="structure"'
+
 
 class ShardedModel(Wrapping):
     """A model of which each process holds a part.
@@ -65,9 +66,9 @@ class ShardedModel(Wrapping):
         draw_for_whole_tensors()
         self._sharded: dict[nn.Parameter, nn.Parameter] = {}
         """During edits, the split parameter for which each whole one stands."""
-        self._gathers = False
-        """Whether whole parameters have the values of the split ones during the current edits."""
-        self._hold_whole(None)
+        self._stand_ins: dict[nn.Parameter, tuple[int, int]] = {}
+        """Whole parameters without values, each with the address of its memory and its version counter."""
+        self._hold_whole(None, gathers=False)
         self._split(None)
 
     @property
@@ -131,30 +132,46 @@ class ShardedModel(Wrapping):
             return
         undo_fully_shard(self.model)
         vars(self.model).pop("run_encoder")
-        self._gathers = touches != "modules"
-        self._hold_whole(optimizer)
+        self._hold_whole(optimizer, gathers=touches != "modules")
         if self.accelerator.device.type == "cuda":
             # `fully_shard` gathers parameters in streams of its own, and keeps memory alive that they still use.
             torch.cuda.synchronize()
 
-    def _hold_whole(self, optimizer: torch.optim.Optimizer | None) -> None:
-        """Make whole parameters stand for the split ones."""
-        whole = _gathered if self._gathers else functools.partial(_without_values, device=self.accelerator.device)
-        stand_ins = {parameter: whole(parameter) for parameter in self.model.parameters() if is_sharded(parameter)}
-        replace_parameters(self.model, lambda parameter: stand_ins.get(parameter, parameter))
-        self._replace(stand_ins, optimizer)
-        self._sharded = {stand_in: parameter for parameter, stand_in in stand_ins.items()}
+    def explain(self, error: RuntimeError) -> str | None:
+        """Return what the user should change in an edit that has raised an error; None if it is not known."""
+        if self._stand_ins and "single memory location" in str(error):
+            return VALUES_RULE
+        return None
+
+    def _hold_whole(self, optimizer: torch.optim.Optimizer | None, *, gathers: bool) -> None:
+        """Make whole parameters stand for the split ones.
+
+        Args:
+            optimizer: the run's optimizer, if it exists.
+            gathers: whether they have the values of the split ones. Parameters with a single value always do, since a
+                stand-in for them could be written to.
+        """
+        whole: dict[nn.Parameter, nn.Parameter] = {}
+        for parameter in filter(is_sharded, self.model.parameters()):
+            if gathers or parameter.numel() == 1:
+                whole[parameter] = _gathered(parameter)
+            else:
+                whole[parameter] = _without_values(parameter, self.accelerator.device)
+                self._stand_ins[whole[parameter]] = _memory_state(whole[parameter])
+        replace_parameters(self.model, lambda parameter: whole.get(parameter, parameter))
+        self._replace(whole, optimizer)
+        self._sharded = {replacement: parameter for parameter, replacement in whole.items()}
 
     def held(self, tensor: Tensor) -> Tensor:
         """Return the split parameter for which a parameter without values stands; other tensors as they are."""
-        return tensor if self._gathers else self._sharded.get(tensor, tensor)  # type: ignore[call-overload]
+        return self._sharded[tensor] if tensor in self._stand_ins else tensor  # type: ignore[index]
 
     def end_edits(self, touches: Touches, optimizer: torch.optim.Optimizer) -> Mapping[nn.Parameter, nn.Parameter]:
         """Split the parameters again if they are whole, and adapt to the parameters that train."""
         replaced: Mapping[nn.Parameter, nn.Parameter] = {}
         if touches in ("modules", "values", "structure"):
             replaced = self._split(optimizer)
-        elif touches == "mask":
+        elif touches == "mask" or not self.fits():
             reset_dtypes(self.model)
             self._set_trainable()
         if touches != "nothing":
@@ -183,7 +200,7 @@ class ShardedModel(Wrapping):
         norm = gather(torch.nn.utils.get_total_norm(split))
         numbers = [gradient for gradient in self._gradients() if not is_sharded(gradient)]
         # Parts may be offloaded to the CPU; single numbers are not.
-        norms = [norm, *(number.to(norm.device) for number in numbers)]
+        norms = [norm, *(torch.linalg.vector_norm(number).to(norm.device) for number in numbers)]
         return torch.linalg.vector_norm(torch.stack(norms)) if numbers else norm
 
     def restore_parameters(self) -> None:
@@ -233,16 +250,14 @@ class ShardedModel(Wrapping):
 
     def _split(self, optimizer: torch.optim.Optimizer | None) -> Mapping[nn.Parameter, nn.Parameter]:
         """Split all parameters; return the split parameter that replaces each whole one."""
-        if not self._gathers:
-            self._check_stand_ins()
+        self._check_stand_ins()
         expected = self._checksums()
         before = {
             (module, name): parameter
             for module in self.model.modules()
             for name, parameter in module.named_parameters(recurse=False)
         }
-        if not self._gathers:
-            replace_parameters(self.model, lambda each: _on_meta(each) if each in self._sharded else each)
+        replace_parameters(self.model, lambda each: _on_meta(each) if each in self._stand_ins else each)
         options: dict[str, Any] = {
             "mesh": self.sharding.mesh,
             "mp_policy": self.sharding.precision,
@@ -258,13 +273,12 @@ class ShardedModel(Wrapping):
         replaced: dict[nn.Parameter, nn.Parameter] = {}
         for record in sharded_parameters(self.model):
             parameter = before[record._module_info.module, record._module_info.param_name]
-            if parameter in self._sharded:
-                if self._gathers:
-                    _reuse(record, self._sharded[parameter], parameter)
-                else:
-                    use_split_parameter(record, self._sharded[parameter])
+            if parameter in self._stand_ins:
+                use_split_parameter(record, self._sharded[parameter])
+            elif parameter in self._sharded:
+                _reuse(record, self._sharded[parameter], parameter)
             replaced[parameter] = record.sharded_param
-        self._sharded = {}
+        self._sharded, self._stand_ins = {}, {}
         complete_sharding(self.model)
         self._replace(replaced, optimizer)
         self._set_trainable()
@@ -305,13 +319,12 @@ class ShardedModel(Wrapping):
         Raises:
             AuditError: if one has; names the parameters.
         """
-        stand_ins = {name: each for name, each in self.model.named_parameters() if each in self._sharded}
         raise_if(
-            'edits that change values of parameters must declare touches="structure"',
+            VALUES_RULE,
             [
                 f"an edit of modules has changed {name}"
-                for name, stand_in in stand_ins.items()
-                if not stand_in.detach().flatten()[:1].isnan().all()
+                for name, parameter in self.model.named_parameters()
+                if parameter in self._stand_ins and _memory_state(parameter) != self._stand_ins[parameter]
             ],
         )
 
@@ -362,6 +375,11 @@ def _without_values(parameter: nn.Parameter, device: torch.device) -> nn.Paramet
     """Return a whole parameter that stands for a split one: a single NaN in memory, which cannot be written to."""
     number = torch.full((), torch.nan, dtype=parameter.dtype, device=device)
     return nn.Parameter(number.expand(parameter.shape), parameter.requires_grad)
+
+
+def _memory_state(parameter: nn.Parameter) -> tuple[int, int]:
+    """Return the address of a parameter's memory and its version counter, which PyTorch increases with each change."""
+    return parameter.untyped_storage().data_ptr(), parameter._version
 
 
 def _on_meta(parameter: nn.Parameter) -> nn.Parameter:

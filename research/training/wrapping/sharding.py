@@ -43,7 +43,7 @@ class Sharding:
         return loading_parts(self.without_values)
 
     def without_values(self, parameter: nn.Parameter) -> nn.Parameter:
-        """Return a split parameter on the meta device, like a whole one. Single numbers are returned as they are."""
+        """Return a split parameter on the meta device, like a whole one. It may be whole; see `can_be_split`."""
         if not can_be_split(parameter):
             return parameter
         placements = (Replicate(),) * (self.mesh.ndim - 1) + (Shard(0),)
@@ -52,8 +52,8 @@ class Sharding:
 
 
 def can_be_split(parameter: nn.Parameter) -> bool:
-    """Return whether a parameter has a dimension along which it can be split. Every process holds single numbers."""
-    return parameter.dim() > 0
+    """Return whether a parameter has rows. Every process holds the other parameters: single numbers and empty ones."""
+    return parameter.dim() > 0 and parameter.numel() > 0
 
 
 def choose_sharding(config: RunConfig, accelerator: Accelerator) -> Sharding:

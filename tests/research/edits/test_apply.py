@@ -77,6 +77,23 @@ def test_apply_edit_does_not_wrap_library_errors(start_rehearsal: StartRehearsal
         apply_edit(start_rehearsal("bert"), EditRequest("fails_in_torch", {}, "the test"))
 
 
+def test_edits_that_share_parameters_are_refused(start_rehearsal: StartRehearsal) -> None:
+    @register_edit("ties_layers")
+    def ties_layers(run: Editable) -> None:
+        first, second = run.encoder_with_head.encoder.get_submodule("encoder.layer").children()
+        second.get_submodule("output.dense").weight = first.get_submodule("output.dense").weight
+
+    run = start_rehearsal("bert")
+    with pytest.raises(EditError, match=r"ties_layers.*share parameters \(encoder.*1\.output\.dense\.weight\)"):
+        apply_edit(run, EditRequest("ties_layers", {}, "the test"))
+
+
+def test_layers_of_encoders_that_share_parameters_can_be_edited(start_rehearsal: StartRehearsal) -> None:
+    run = start_rehearsal("deberta-v2")
+    apply_edit(run, EditRequest("drop_layers", {"modules": "encoder.layer[0]"}, "the test"))
+    apply_edit(run, EditRequest("replace_head", {"head": "mean"}, "the test"))
+
+
 def test_check_has_trainable_parameters_refuses_a_model_with_everything_frozen(start_rehearsal: StartRehearsal) -> None:
     run = start_rehearsal("bert")
     check_has_trainable_parameters(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -135,16 +135,67 @@ def test_edits_of_modules_leave_values_where_they_are(wrapped: Wrapped) -> None:
     take_step(wrapping, optimizer)
 
 
-def test_edits_of_modules_cannot_write_values(wrapped: Wrapped) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weight: weight.fill_(2.0),
+        lambda weight: setattr(weight, "data", weight.data * 0.5),
+        lambda weight: setattr(weight, "data", torch.ones_like(weight)),
+    ],
+)
+def test_edits_of_modules_cannot_write_values(wrapped: Wrapped, change: Callable[[nn.Parameter], object]) -> None:
     wrapping, optimizer = wrapped
     wrapping.begin_edits("modules", optimizer)
     weight = wrapping.model.get_parameter("head.out.weight")
-    with pytest.raises(RuntimeError, match="single memory location"), torch.no_grad():
+    with pytest.raises(RuntimeError) as error, torch.no_grad():
         weight.mul_(2.0)
+    assert wrapping.explain(error.value) == 'edits that change values of parameters must declare touches="structure"'
+    assert wrapping.explain(RuntimeError("another error")) is None
     with torch.no_grad():
-        weight.fill_(2.0)
-    with pytest.raises(AuditError, match=r"an edit of modules has changed head\.out\.weight"):
+        change(weight)
+    with pytest.raises(AuditError, match=r"structure.*an edit of modules has changed head\.out\.weight"):
         wrapping.end_edits("modules", optimizer)
+
+
+def test_edits_of_modules_may_change_parameters_with_a_single_value(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    wrapping.model.config.num_labels = 1
+    wrapping.begin_edits("modules", optimizer)
+    wrapping.model.replace_head("mean", {})
+    regroup_after_edit(wrapping.model, optimizer)
+    wrapping.end_edits("modules", optimizer)
+    bias = wrapping.model.get_parameter("head.out.bias")
+    assert bias.shape == (1,)
+    wrapping.begin_edits("modules", optimizer)
+    with torch.no_grad():
+        wrapping.model.get_parameter("head.out.bias").add_(3.0)
+    wrapping.end_edits("modules", optimizer)
+    assert wrapping.model.get_parameter("head.out.bias") is bias
+    assert gather(bias).item() == 3.0
+
+
+def test_empty_parameters_are_not_split(lone_process: None, accelerator: Accelerator) -> None:
+    model = tiny_model("bert")
+    model.head.register_parameter("empty", nn.Parameter(torch.zeros(0, 4)))
+    wrapping = ShardedModel(accelerator, model, choose_sharding(CONFIG, accelerator))
+    optimizer = create_optimizer(model_blocks(model.encoder, model.head), CONFIG)
+    wrapping.wrap(optimizer)
+    wrapping.check(optimizer)
+    empty = model.get_parameter("head.empty")
+    assert not is_sharded(empty)
+    with wrapping.synchronizing(is_last=True):
+        (model(**tiny_batch(), labels=torch.tensor([0, 1, 2])).loss + empty.sum()).backward()
+    optimizer.step()
+    assert wrapping.gradient_norm().isfinite()
+
+
+def test_a_mask_changed_by_an_edit_that_declares_nothing_is_accepted_as_with_ddp(wrapped: Wrapped) -> None:
+    wrapping, optimizer = wrapped
+    wrapping.begin_edits("nothing", optimizer)
+    wrapping.model.get_parameter("head.out.weight").requires_grad_(False)
+    wrapping.end_edits("nothing", optimizer)
+    wrapping.check(optimizer)
+    take_step(wrapping, optimizer)
 
 
 def test_the_encoder_can_be_run_without_the_whole_model(wrapped: Wrapped) -> None:

@@ -12,20 +12,23 @@ from research import RunConfig
 from research.runner.store_features import ensure_features
 
 
-@pytest.mark.sharding
-def test_ensure_features_of_a_split_model_stores_what_other_runs_read(
-    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def settings(tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings of runs that store hidden states in a cache of their own, in the folder cache of tmp_path."""
     monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
-    settings: dict[str, Any] = {
+    return {
         "encoder": str(tiny_encoder),
         "data": str(tiny_reviews),
         "max_length": 16,
         "mixed_precision": "no",
         "cache_features": True,
-        "freeze": ["encoder"],
         "output_dir": str(tmp_path / "never"),
     }
+
+
+@pytest.mark.sharding
+def test_ensure_features_of_a_split_model_stores_what_other_runs_read(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings["freeze"] = ["encoder"]
     assert ensure_features(RunConfig(**settings, shard="fsdp2"), "all")
     assert not torch.distributed.is_initialized()
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("features-*/*")}
@@ -35,17 +38,8 @@ def test_ensure_features_of_a_split_model_stores_what_other_runs_read(
 
 
 def test_ensure_features_stores_every_split_once_if_the_encoder_is_frozen(
-    tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MIDWAY_CACHE", str(tmp_path / "cache"))
-    settings: dict[str, Any] = {
-        "encoder": str(tiny_encoder),
-        "data": str(tiny_reviews),
-        "max_length": 16,
-        "mixed_precision": "no",
-        "cache_features": True,
-        "output_dir": str(tmp_path / "never"),
-    }
     can_use_features = ensure_features(RunConfig(**settings), "last")
     assert not can_use_features  # because the encoder is trained
     assert list((tmp_path / "cache").glob("features-*")) == []

@@ -88,5 +88,5 @@ def test_split_and_whole_runs_start_with_the_same_weights(found: list[dict[str, 
 
 def test_each_process_holds_only_its_part_of_a_loaded_model(found: list[dict[str, Any]]) -> None:
     for process in found:
-        assert process["memory"]["whole"] > 0.7
-        assert process["memory"]["parts"] < 0.6
+        assert process["memory"]["whole"] > 0.7, process["memory"]
+        assert process["memory"]["parts"] < 0.6, process["memory"]

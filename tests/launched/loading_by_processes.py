@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ def hash_model(model: nn.Module) -> str:
 def share_in_memory(load: Callable[[], nn.Module]) -> float:
     """Return by how much the memory of this process is larger with a model than without it, as a share of its size."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # so that the model is not loaded into memory that was freed before
     before = psutil.Process().memory_info()
     model = load()
     after = psutil.Process().memory_info()
@@ -67,7 +69,10 @@ def compare_encoders(folder: Path, sharding: Sharding, accelerator: Accelerator)
 
 
 def compare_runs(arguments: argparse.Namespace, sharding: Sharding) -> dict[str, Any]:
-    """Set up runs with and without --shard; return hashes of their weights, and the memory of a large encoder."""
+    """Return the memory of a large encoder, and hashes of the weights of runs with and without --shard."""
+    with sharding.loading():
+        parts = share_in_memory(lambda: load_encoder(arguments.large))
+    memory = {"parts": parts, "whole": share_in_memory(lambda: load_encoder(arguments.large))}
     runs = {}
     for name, settings in {
         "plain": {},
@@ -82,10 +87,7 @@ def compare_runs(arguments: argparse.Namespace, sharding: Sharding) -> dict[str,
             hashes.append(hash_weights(whole_weights(run)))
             close_trackers(run.accelerator)
         runs[name] = hashes
-    torch.distributed.barrier()
-    with sharding.loading():
-        parts = share_in_memory(lambda: load_encoder(arguments.large))
-    return {"runs": runs, "memory": {"parts": parts, "whole": share_in_memory(lambda: load_encoder(arguments.large))}}
+    return {"runs": runs, "memory": memory}
 
 
 def main() -> None:
@@ -97,8 +99,8 @@ def main() -> None:
     arguments = parser.parse_args()
     accelerator = Accelerator(cpu=True)
     sharding = choose_sharding(RunConfig(shard="fsdp2"), accelerator)
-    encoders = {folder.name: compare_encoders(folder, sharding, accelerator) for folder in arguments.folders}
     others = compare_runs(arguments, sharding) if arguments.saved_run else {}
+    encoders = {folder.name: compare_encoders(folder, sharding, accelerator) for folder in arguments.folders}
     write_by_rank(arguments.output, {"encoders": encoders, **others})
 
 

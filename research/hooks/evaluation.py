@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from research.settings.run_files import BEST
 from research.system import durable
+from research.system.judging import Judge
 from research.tasks.metric_names import is_better
 from research.training.hook import Hook
 
@@ -19,10 +20,13 @@ class Evaluation(Hook):
 
     Args:
         every: steps between evaluations; None evaluates after the last step only.
+        judge: decides after each evaluation before the last step whether the run goes on; None if it always does. It
+            is asked on the main process only.
     """
 
-    def __init__(self, *, every: int | None) -> None:
+    def __init__(self, *, every: int | None, judge: Judge | None = None) -> None:
         self.every = every
+        self.judge = judge
         self.evaluated_at = -1
         """Step of the latest evaluation; -1 before the first."""
 
@@ -43,6 +47,10 @@ class Evaluation(Hook):
         run.log({f"validation/{name}": value for name, value in metrics.items()})
         if math.isfinite(metrics["loss"]):
             run.step_schedule_on_metric(metrics["loss"])
+        if self.judge is not None and run.is_main and run.clock.step < run.clock.total_steps:
+            reason = self.judge(100 * run.clock.step // run.clock.total_steps, metrics)
+            if reason is not None:
+                run.interrupt(reason)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step of the latest evaluation."""

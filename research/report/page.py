@@ -61,7 +61,7 @@ def write_report(
     labelled = {
         split: LabelledPredictions.of(splits.task, predictions[split])
         for split in SHOWN_SPLITS
-        if predictions[split].labels is not None
+        if split in predictions and predictions[split].labels is not None
     }
     mistakes, num_mistakes = find_worst_mistakes(splits.task, labelled[MISTAKES_SPLIT], getattr(splits, MISTAKES_SPLIT))
     edits, curves = read_journal(directory), read_curves(directory)

@@ -73,7 +73,8 @@ def _calibrate(directory: Path, request: CalibrationRequest, plugin: Sequence[st
     request.check(saved.task, "temperature")
     task = dataclasses.replace(saved.task, thresholds=())
     with WaitingMessage("Reading the predictions"):
-        predictions = {split: _read_uncalibrated(directory, split, task, result) for split in ("validation", "test")}
+        scored = (*result["metrics"], *result["unlabelled"])
+        predictions = {split: _read_uncalibrated(directory, split, task, result) for split in scored}
     validation = predictions["validation"]
     assert validation.labels is not None  # only the test rows may have no labels
     if not np.isfinite(validation.logits).all():

@@ -260,7 +260,8 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             f"{config.best_metric} was not defined in any evaluation; the last model is tested instead of the best one."
         )
     # If the weights are unchanged, for example because the best model is the last one, this reuses the last evaluation.
-    predictions = {split: run.evaluations.current_predictions(run, split) for split in ("validation", "test")}
+    scored = ("validation", "test") if config.score_test else ("validation",)
+    predictions = {split: run.evaluations.current_predictions(run, split) for split in scored}
     calibration = {}
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)
     if request is not None:
@@ -293,7 +294,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
             if split_predictions.labels is not None
         },
         **calibration,
-        "unlabelled": list(run.texts.unlabelled),
+        "unlabelled": [split for split in run.texts.unlabelled if split in scored],
         "rows": run.splits.num_rows(),
         "skipped_rows": [
             dataclasses.asdict(item) for item in (*run.texts.skipped_rows, *run.batches.train.skipped_rows())

@@ -39,6 +39,7 @@ from research.settings.config import Choice, RunConfig
 from research.settings.options import create
 from research.settings.template import parse_template
 from research.settings.times import Clock, parse_time
+from research.system.judging import find_judge
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.tasks.metric_names import check_metric
@@ -164,7 +165,7 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
     if config.best_metric is not None:
         # Before the user's hooks: it must save the evaluated weights before hooks such as ema restore the trained ones.
         hooks.append(BestModel(metric=config.best_metric))
-    hooks += [*user_hooks, Progress(), Evaluation(every=to_num_steps(config.evaluate_every))]
+    hooks += [*user_hooks, Progress(), Evaluation(every=to_num_steps(config.evaluate_every), judge=find_judge())]
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
     hooks.append(MetricsLog(every=config.log_every))

@@ -355,6 +355,8 @@ class EvaluationSettings:
     """Stop after this many evaluations in a row without an improvement in --best_metric (by default in the loss)."""
     evaluation_batch_size: int = setting(64, effect=Effect.ROUNDING, above=0, unit="examples")
     """Examples that one process evaluates at once."""
+    score_test: bool = setting(True, effect=Effect.TEST)
+    """Predict and score the test rows at the end. false leaves them for later, as in the trials of a search."""
     calibrate: bool = setting(False, effect=Effect.TEST)
     """At the end, learn a temperature from the validation rows and divide the logits of the tested model by it, so that
     probabilities match observed frequencies (Guo et al. 2017)."""

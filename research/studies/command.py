@@ -13,6 +13,7 @@ import yaml
 from research.settings.arguments import HELP
 from research.settings.command_line import (
     SeparatedFlags,
+    add_options_to_choices,
     build_base_recipe,
     build_help_request,
     check_setting_names,
@@ -21,12 +22,14 @@ from research.settings.command_line import (
     merge_recipes,
     separate_flags,
 )
+from research.settings.config import LARGEST_SEED
 from research.settings.declarations import Effect, setting
 from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import read_inherited_settings
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
 from research.studies.grid import StudySpec, can_match, read_study_file
+from research.studies.search.space import parse_flag
 from research.studies.time_limit import parse_seconds
 from research.system.errors import one_line
 from research.system.scripts import script_argument
@@ -48,6 +51,36 @@ class StudySettings:
     """Values of any setting to compare, such as lr=1e-5,3e-5; takes several settings, and may be repeated."""
     exclude: str | None = setting(None, effect=Effect.INVOCATION)
     """A combination to exclude from the grid, such as head=lstm,lr=1e-3; may be repeated."""
+    search: str | None = setting(None, effect=Effect.INVOCATION, takes_several_values=True)
+    """Search instead of a grid: values of a setting as a range or a list, such as lr=1e-6..1e-3:log,
+    head=linear,lstm or head.dropout=0..0.5. Takes several settings, and may be repeated. Trials are judged on
+    validation rows."""
+    trials: int | None = setting(None, effect=Effect.INVOCATION, above=0, unit="trials")
+    """Budget of a search: the number of trials."""
+    hours: float | None = setting(None, effect=Effect.INVOCATION, above=0, unit="hours")
+    """Budget of a search: no trial starts after all trials together have taken this long."""
+    sampler: str | None = setting(None, effect=Effect.INVOCATION)
+    """Sampler of a search: tpe (default), random, qmc, gp, cmaes, nsgaii or nsgaiii; with options,
+    {name: tpe, multivariate: true}."""
+    pruner: str | None = setting(None, effect=Effect.INVOCATION)
+    """Pruner that ends trials of a search early, by their evaluations: none (default), median, percentile,
+    successive_halving or hyperband; with options, {name: median, n_startup_trials: 3}."""
+    search_seed: int | None = setting(None, effect=Effect.INVOCATION, at_least=0, at_most=LARGEST_SEED, unit="seed")
+    """Seed of the sampler; 0 by default."""
+    point: str | None = setting(None, effect=Effect.INVOCATION)
+    """A point that a search tries first, such as head=lstm,lr=3e-5; may be repeated."""
+    warm_start: str | None = setting(None, effect=Effect.INVOCATION)
+    """Directory of an earlier study whose results inform the sampler of a search; may be repeated."""
+    minimize: Literal["seconds", "trainable_parameters"] | None = setting(None, effect=Effect.INVOCATION)
+    """A second objective of a search, which then looks for the best trade-offs."""
+    promote: str | None = setting(None, effect=Effect.INVOCATION)
+    """Ids of pruned trials, separated by commas, to continue from their checkpoints to their ends."""
+
+    @property
+    def promote_ids(self) -> list[str]:
+        """Return the ids of the trials to promote."""
+        return [] if self.promote is None else [part.strip() for part in self.promote.split(",")]
+
     baseline: str | None = setting(None, effect=Effect.INVOCATION)
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = setting(None, effect=Effect.INVOCATION)
@@ -175,8 +208,19 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     axes = _parse_axes(study_flags)
     content["grid"] = {**content.get("grid", {}), **axes}
     removal_notes = _drop_entries_outside_grid(content, axes)
-    content["exclude"] = [*content.get("exclude", []), *map(_parse_exclude, study_flags.get("exclude", []))]
+    search = _parse_search_flags(study_flags, settings)
+    if search or "search" in content:
+        content["search"] = {**content.get("search", {}), **search}
+        content.setdefault("split", "validation")
+    content["exclude"] = [
+        *content.get("exclude", []),
+        *(_parse_assignments("exclude", text) for text in study_flags.get("exclude", [])),
+    ]
     content["base"] = base
+    options = separated.options
+    if "search" in content:
+        _add_options_to_base(base, options, content["search"])
+        options = {}
     if invocation["name"] is not None:
         content["name"] = invocation["name"]
     if settings.quick and invocation["name"] is None:
@@ -190,9 +234,24 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     ]
     notes += removal_notes
     notes += _describe_overridden_flags(spec, _names_of_flags(separated))
-    return StudyCommand(
-        spec, separated.options, directory, settings, invocation["dry_run"], invocation["traceback"], notes
-    )
+    return StudyCommand(spec, options, directory, settings, invocation["dry_run"], invocation["traceback"], notes)
+
+
+def _add_options_to_base(base: dict[str, Any], options: dict[str, dict[str, str]], search: Any) -> None:
+    """Add options from the command line to the settings of all trials of a search.
+
+    Raises:
+        ValueError: if an option belongs to a choice that is searched.
+    """
+    space = search.get("space", {}) if isinstance(search, dict) else {}  # an invalid section is refused later
+    for kind, given in options.items():
+        if kind in space:
+            option = next(iter(given))
+            raise ValueError(
+                f"--{kind}.{option} is ambiguous, because {kind} is searched. Search the option, such as "
+                f"--search {kind}.{option}={given[option]}, or list choices with their options."
+            )
+    add_options_to_choices(base, options)
 
 
 def _drop_entries_outside_grid(content: dict[str, Any], axes: Mapping[str, list[Any]]) -> list[str]:
@@ -304,6 +363,30 @@ def _parse_axes(study_flags: Mapping[str, list[str]]) -> dict[str, list[Any]]:
     return axes
 
 
+def _parse_search_flags(flags: Mapping[str, list[str]], settings: StudySettings) -> dict[str, Any]:
+    """Return the keys of the section `search` that flags define.
+
+    Raises:
+        ValueError: if a value cannot be parsed.
+    """
+    search: dict[str, Any] = {}
+    if "search" in flags:
+        search["space"] = dict(map(parse_flag, flags["search"]))
+    if "point" in flags:
+        search["points"] = [_parse_assignments("point", text) for text in flags["point"]]
+    if "warm_start" in flags:
+        search["warm_start"] = flags["warm_start"]
+    for name in ("trials", "hours", "minimize"):
+        if name in flags:
+            search[name] = getattr(settings, name)
+    for name in ("sampler", "pruner"):
+        if name in flags:
+            search[name] = yaml.safe_load(flags[name][-1])
+    if "search_seed" in flags:
+        search["seed"] = settings.search_seed
+    return search
+
+
 def _parse_values(name: str, text: str) -> list[Any]:
     try:
         values = yaml.safe_load(f"[{text}]")
@@ -315,15 +398,15 @@ def _parse_values(name: str, text: str) -> list[Any]:
     return values
 
 
-def _parse_exclude(text: str) -> dict[str, Any]:
-    """Parse an exclude entry such as `head=lstm,lr=1e-3`."""
+def _parse_assignments(flag: str, text: str) -> dict[str, Any]:
+    """Parse the value of a flag that has the form `head=lstm,lr=1e-3`."""
     entry = {}
     for part in re.split(r",(?![^{[]*[}\]])", text):  # split at commas outside of brackets
         name, equals, value = part.partition("=")
         if not equals:
-            raise ValueError(f"Expected --exclude in the form setting=value,setting=value, got '{text}'.")
+            raise ValueError(f"Expected --{flag} in the form setting=value,setting=value, got '{text}'.")
         try:
             entry[name.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ValueError(f"Cannot read --exclude '{text}': {one_line(error)}") from None
+            raise ValueError(f"Cannot read --{flag} '{text}': {one_line(error)}") from None
     return entry

@@ -23,7 +23,7 @@ from research.settings.times import Clock, parse_time
 from research.studies.grid import Trial
 from research.studies.launcher import read_launcher
 from research.studies.progress import format_duration
-from research.studies.storage.trials import FINISHED_STATES, StorageEntry
+from research.studies.storage.trials import StorageEntry
 from research.studies.worker import hidden_states_settings, trains_head_only
 from research.system.messages import messages_muted
 from research.training.accelerator import default_num_threads
@@ -81,7 +81,7 @@ def estimate_time(
     """
     finished_seconds: dict[str, list[float]] = {}
     for entry in entries.values():
-        if entry.state in FINISHED_STATES and "seconds" in entry.attributes:
+        if entry.status == "finished" and "seconds" in entry.attributes:
             finished_seconds.setdefault(entry.trial.arm, []).append(entry.attributes["seconds"])
     total, lines = 0.0, []
     row_seconds: dict[str, float] = {}  # by the settings that determine hidden states

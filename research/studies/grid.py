@@ -30,6 +30,7 @@ from research.settings.command_line import (
 )
 from research.settings.config import RunConfig, name_of_head
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
+from research.studies.search.spec import parse_search
 from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
@@ -54,6 +55,8 @@ class StudySpec:
     """Combinations to exclude: a combination is excluded if it has all values of an entry."""
     override: list[dict[str, Any]] = field(default_factory=list)
     """Settings for some combinations only: {when: {head: lstm}, set: {lr: 1e-4}}."""
+    search: dict[str, Any] = field(default_factory=dict)
+    """A search instead of a grid; see `SearchSpec`. Empty for a grid."""
     baseline: str | None = None
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = None
@@ -73,6 +76,8 @@ class StudySpec:
                 "Expected the study's name to be a folder name of letters, digits, '_', '.' or '-', with '/' for "
                 f"subfolders; got '{self.name}'."
             )
+        if self.search:
+            self._check_search()
         known = names_where(lambda declared: declared.why_fixed_in_studies is None)
         for axis, values in self.grid.items():
             if axis not in (*known, "recipe"):
@@ -95,6 +100,24 @@ class StudySpec:
                     raise ValueError(f"Expected an override such as {_EXAMPLE_OVERRIDE}, got {entry!r}.")
                 _refuse_fixed_settings(values, f"`{part}` of an override")
 
+    def _check_search(self) -> None:
+        """Check the section `search`, and that the study has no section that a search cannot have.
+
+        Raises:
+            ValueError: if a value is invalid.
+        """
+        search = parse_search(self.search)
+        unusable = [name for name in ("exclude", "override", "baseline") if getattr(self, name)]
+        unusable += [f"grid: {axis}" for axis in self.grid if axis != "seed"]
+        if unusable:
+            raise ValueError(f"A search cannot be combined with {', '.join(unusable)}.")
+        if len(expand_seeds(self.grid.get("seed", [0]))) > 1:
+            raise ValueError("The trials of a search have one seed. --confirm runs the best ones with several seeds.")
+        if bool(self.arms) != ("arm" in search.space):
+            raise ValueError("A search with `arms` needs `arm: [...]` in its space, and the other way round.")
+        if self.split != "validation":
+            raise ValueError("The trials of a search are judged on validation rows; omit --split.")
+
     def compared_metric(self, metrics: Mapping[str, Any]) -> str | None:
         """Return the compared metric: the chosen one, or the first of `metrics` that is the main metric of a task.
 
@@ -108,7 +131,7 @@ class StudySpec:
 
 
 _SPEC_TYPES: dict[str, type] = {
-    **dict.fromkeys(("base", "arms", "grid"), dict),
+    **dict.fromkeys(("base", "arms", "grid", "search"), dict),
     **dict.fromkeys(("exclude", "override"), list),
     **dict.fromkeys(("name", "about", "baseline", "metric"), str),
 }
@@ -208,23 +231,17 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
     # The seed is the last axis, so that the trials of an arm are consecutive.
     axes["seed"] = expand_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))
     varied_axes = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
-    matched_ids: set[int] = set()  # `id()` of the exclude and override entries that match a combination
+    builder = TrialBuilder(spec, options)
     trials = []
-    defaults = {name: value for name, value in convert_settings({}).items() if name not in INSPECTION_FLAGS}
-    convert_once = _ValueConverter()
     for values in itertools.product(*axes.values()):
         combination = dict(zip(axes, values, strict=True))
-        if _matching_entries(spec.exclude, combination, matched_ids):
+        if builder.is_excluded(combination):
             continue
-        settings = _settings_of(spec, combination, matched_ids, defaults, convert_once)
-        add_options_to_choices(settings, {kind: dict(kind_options) for kind, kind_options in (options or {}).items()})
-        trial_settings = RunConfig(**settings).to_recipe()
-        axis_values = {axis: trial_settings.get(axis, value) for axis, value in combination.items()}
-        arm = _arm_name(axis_values, varied_axes) or name_of_head(trial_settings["head"])
-        trials.append(
-            Trial(_make_id(trial_settings, varied_axes), arm, trial_settings["seed"], axis_values, trial_settings)
-        )
-    _check_entries_match(spec, matched_ids)
+        settings = builder.settings_of(combination)
+        axis_values = {axis: settings.get(axis, value) for axis, value in combination.items()}
+        arm = arm_name(axis_values, varied_axes) or name_of_head(settings["head"])
+        trials.append(Trial(make_id(settings, varied_axes), arm, settings["seed"], axis_values, settings))
+    builder.check_entries_match()
     _check_distinct(trials)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
         raise UnknownNameError(describe_unknown("arm for the baseline", spec.baseline, arms, listed_as="Arms"))
@@ -252,40 +269,64 @@ def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) ->
                 raise ValueError(f"{trial.arm}: {error}") from error
 
 
-def _settings_of(
-    spec: StudySpec,
-    combination: Mapping[str, Any],
-    matched_ids: set[int],
-    defaults: Mapping[str, Any],
-    convert_once: Callable[[str, Any], Any],
-) -> dict[str, Any]:
-    """Return the typed settings of one combination: the base, overridden by the arm, the axes and the overrides.
-
-    If one of these layers has a recipe, the layer's own settings override those of the recipe.
+class TrialBuilder:
+    """Merges the layers of a study into the settings of its trials.
 
     Args:
         spec: the study.
-        combination: value on each axis.
-        matched_ids: set to extend with the `id()` of each override entry that matches the combination.
-        defaults: default of each setting.
-        convert_once: function that converts the value of a setting to its type.
+        options: options from the command line for the head, objective and so on of all trials.
     """
-    given = dict(combination)
-    layers = [spec.arms[given.pop("arm")]] if "arm" in given else []
-    overrides = _matching_entries(spec.override, combination, matched_ids, key="when")
-    layers += [given, *(entry["set"] for entry in overrides)]
-    merged = dict(spec.base)
-    types = setting_types()
-    for layer in layers:
-        layer_settings = dict(layer)
-        recipe = layer_settings.pop("recipe", None)
-        if recipe is not None:
-            merged |= merge_recipes(recipe)
-        for name, value in layer_settings.items():
-            takes_list = typing.get_origin(types.get(name)) is list
-            merged[name] = [value] if takes_list and not isinstance(value, list) else value
-    check_setting_names(merged, "setting")
-    return {**defaults, **{name: convert_once(name, value) for name, value in merged.items()}}
+
+    def __init__(self, spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None) -> None:
+        self.spec = spec
+        self.options = options or {}
+        self._matched_ids: set[int] = set()  # `id()` of the exclude and override entries that match a combination
+        self._defaults = {name: value for name, value in convert_settings({}).items() if name not in INSPECTION_FLAGS}
+        self._convert_once = _ValueConverter()
+
+    def is_excluded(self, combination: Mapping[str, Any]) -> bool:
+        """Return whether the study excludes a combination: a value on each axis."""
+        return bool(_matching_entries(self.spec.exclude, combination, self._matched_ids))
+
+    def settings_of(self, combination: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings of one combination: the base, overridden by the arm, the axes and the overrides.
+
+        If one of these layers has a recipe, the layer's own settings override those of the recipe.
+
+        Args:
+            combination: value on each axis.
+        Raises:
+            ValueError: if a setting is invalid.
+        """
+        given = dict(combination)
+        layers = [self.spec.arms[given.pop("arm")]] if "arm" in given else []
+        overrides = _matching_entries(self.spec.override, combination, self._matched_ids, key="when")
+        layers += [given, *(entry["set"] for entry in overrides)]
+        merged = dict(self.spec.base)
+        types = setting_types()
+        for layer in layers:
+            layer_settings = dict(layer)
+            recipe = layer_settings.pop("recipe", None)
+            if recipe is not None:
+                merged |= merge_recipes(recipe)
+            for name, value in layer_settings.items():
+                takes_list = typing.get_origin(types.get(name)) is list
+                merged[name] = [value] if takes_list and not isinstance(value, list) else value
+        check_setting_names(merged, "setting")
+        settings = {**self._defaults, **{name: self._convert_once(name, value) for name, value in merged.items()}}
+        add_options_to_choices(settings, {kind: dict(values) for kind, values in self.options.items()})
+        return RunConfig(**settings).to_recipe()
+
+    def check_entries_match(self) -> None:
+        """Check that each exclude and override entry has matched a combination.
+
+        Raises:
+            ValueError: if one has not; the message contains the entry.
+        """
+        for kind, entries in (("exclude", self.spec.exclude), ("override", self.spec.override)):
+            for entry in entries:
+                if id(entry) not in self._matched_ids:
+                    raise ValueError(f"No trial of the grid matches this {kind} entry: {entry!r}.")
 
 
 def expand_seeds(values: Sequence[Any]) -> list[Any]:
@@ -345,13 +386,6 @@ def _matching_entries(
     return matching
 
 
-def _check_entries_match(spec: StudySpec, matched_ids: set[int]) -> None:
-    for kind, entries in (("exclude", spec.exclude), ("override", spec.override)):
-        for entry in entries:
-            if id(entry) not in matched_ids:
-                raise ValueError(f"No trial of the grid matches this {kind} entry: {entry!r}.")
-
-
 def can_match(entry: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
     """Return whether an exclude or override entry can match a combination of the grid.
 
@@ -375,7 +409,7 @@ def _matches(wanted: Any, value: Any) -> bool:
         return bool(wanted == value)
 
 
-def _arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
+def arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
     """Return the name of an arm: its value on each varied axis; empty if no axis is varied.
 
     A value is preceded by the name of its setting unless it is clear by itself, such as the name of a head.
@@ -390,7 +424,7 @@ def _arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
 
 def _is_path(axis: str) -> bool:
     """Return whether the values of an axis may be paths, which are shortened to the names of their files."""
-    return axis == "recipe" or declaration_of(axis).input_path is not None
+    return axis == "recipe" or (axis in setting_types() and declaration_of(axis).input_path is not None)
 
 
 def _describe_value(value: Any, *, is_path: bool) -> str:
@@ -407,7 +441,7 @@ def _describe_value(value: Any, *, is_path: bool) -> str:
     return "none" if value is None else str(value)
 
 
-def _make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
+def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
     """Return an id derived from the trial's settings and not from its position in the grid.
 
     A trial therefore keeps its id if the grid grows.

@@ -19,6 +19,8 @@ def plan_and_run_study(command: StudyCommand | HelpRequest) -> int:
     if isinstance(command, HelpRequest):
         return print_help(command)
     check_study(command)
+    if command.spec.search:
+        return _finish(_run_search(command))
     trials = expand(command.spec, command.options)
     check_arms(trials, check_first)
     logger.info(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
@@ -26,7 +28,19 @@ def plan_and_run_study(command: StudyCommand | HelpRequest) -> int:
     with loading_libraries():
         from research.studies.run_study import run_study
 
-    status = run_study(command, trials)
+    return _finish(run_study(command, trials))
+
+
+def _run_search(command: StudyCommand) -> int:
+    logger.info(f"Planning the search {command.spec.name}: loading libraries, then checking settings and data.")
+    with loading_libraries():
+        from research.studies.search.run_search import run_search
+
+    return run_search(command)
+
+
+def _finish(status: int) -> int:
+    """Print how to continue a study that a signal has interrupted, and return its exit status."""
     if status > 128:  # 128 + the number of the signal that stopped the study
         print_error("interrupted; run the same command again to continue", exit_code=status)
     return status

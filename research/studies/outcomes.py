@@ -6,17 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from optuna.trial import TrialState
+from typing import Any
 
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
-from research.studies.storage.trials import StorageEntry
+from research.studies.storage.trials import Status, StorageEntry
 from research.studies.worker import TRIALS, trains_head_only, try_read_result
-
-State = Literal["finished", "running", "waiting", "failed"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +23,8 @@ class Outcome:
     """The trial."""
     directory: Path
     """Run directory of the trial."""
-    state: State
-    """State of the trial in the study's storage."""
+    state: Status
+    """Status of the trial in the study's storage."""
     result: dict[str, Any] | None = None
     """Content of result.json if the trial is finished; only its metrics if the file is on another machine."""
     error: str | None = None
@@ -176,7 +172,7 @@ def collect_outcomes(
     """
     in_grid = {trial.id for trial in trials}
     num_finished_outside_grid = sum(
-        entry.trial.id not in in_grid and trial_state(entry) == "finished" for entry in entries.values()
+        entry.trial.id not in in_grid and entry.status == "finished" for entry in entries.values()
     )
     outcomes = [_read_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}
@@ -184,7 +180,7 @@ def collect_outcomes(
         replace(_read_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
         for entry in entries.values()
         if entry.trial.id not in in_grid
-        and trial_state(entry) == "failed"
+        and entry.status == "failed"
         and (settings := _arm_settings(entry.trial)) in arms  # by settings: names of arms may have changed since
     ]
     return StudyOutcomes(spec, directory, outcomes, num_finished_outside_grid, failed_outside_grid)
@@ -199,19 +195,8 @@ def _read_outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> 
     run_directory = directory / TRIALS / trial.id
     if entry is None:
         return Outcome(trial, run_directory, "waiting")
-    state = trial_state(entry)
+    state = entry.status
     result = try_read_result(run_directory) if state == "finished" else None
     if state == "finished" and result is None:  # its files are on another machine
         result = {"metrics": entry.attributes["metrics"]}
     return Outcome(trial, run_directory, state, result, entry.attributes.get("error"))
-
-
-def trial_state(entry: StorageEntry) -> State:
-    """Return the state of a trial in the storage, as reports name it."""
-    states: dict[TrialState, State] = {
-        TrialState.COMPLETE: "finished",
-        TrialState.PRUNED: "finished",  # its metric is not defined
-        TrialState.FAIL: "failed",
-        TrialState.RUNNING: "running",
-    }
-    return states.get(entry.state, "waiting")

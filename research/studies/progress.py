@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from optuna.trial import TrialState
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
-from research.studies.storage.trials import FINISHED_STATES, UNFINISHED_STATES, StorageEntry
+from research.studies.storage.trials import PRUNED_AT, StorageEntry
 from research.studies.worker import TRIALS, events_path
 from research.system.events import HIDDEN_STATES, Event, last_event, read_events, read_tail
 from research.system.plain_text import for_terminal
@@ -30,12 +29,13 @@ class EventTail:
     """Reads the events that other processes append to a file.
 
     Args:
-        path: the file, which need not exist yet. Events that it already contains are not returned.
+        path: the file, which need not exist yet.
+        skips_existing: whether to skip the events that it already contains.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, skips_existing: bool = True) -> None:
         self._path = path
-        self._position = path.stat().st_size if path.exists() else 0
+        self._position = path.stat().st_size if skips_existing and path.exists() else 0
 
     def new_events(self) -> list[Event]:
         """Return the events that were added since the previous call."""
@@ -60,7 +60,7 @@ class StudyProgress:
     """
 
     def __init__(self, trials: Sequence[Trial], console: Terminal, directory: Path) -> None:
-        self._trials = trials
+        self._trials: Sequence[Trial] = ()
         self._console = console
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
         self._started = time.monotonic()
@@ -69,7 +69,8 @@ class StudyProgress:
         self._num_ended_at_start: int | None = None
         self._shown_events: set[str] = set()
         self._directory = directory
-        self._event_tails = {trial.id: EventTail(events_path(directory, trial.id)) for trial in trials}
+        self._event_tails: dict[str, EventTail] = {}
+        self.follow(trials)
 
     def __enter__(self) -> StudyProgress:
         if self._live is not None:
@@ -79,6 +80,17 @@ class StudyProgress:
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def follow(self, trials: Sequence[Trial]) -> None:
+        """Set the trials to show: all trials of the study that are known so far."""
+        known = {trial.id for trial in self._trials}
+        is_start = self._num_ended_at_start is None  # later, a new trial may have reported events already
+        self._event_tails |= {
+            trial.id: EventTail(events_path(self._directory, trial.id), skips_existing=is_start)
+            for trial in trials
+            if trial.id not in known
+        }
+        self._trials = trials
 
     def show(self, entries: dict[str, StorageEntry]) -> None:
         """Show the current state of the trials."""
@@ -92,13 +104,13 @@ class StudyProgress:
             return
         for trial in self._trials:
             entry = entries.get(trial.id)
-            if entry is not None and entry.state == TrialState.RUNNING and trial.id not in self._reported_starts:
+            if entry is not None and entry.status == "running" and trial.id not in self._reported_starts:
                 self._reported_starts.add(trial.id)
                 self._console.print_line(f"started: {trial.arm}, seed {trial.seed}")
         for trial in ended:
             if trial.id not in self._reported_ends:
                 self._reported_ends.add(trial.id)
-                number = f"[{len(self._reported_ends)}/{len(self._trials)}]"
+                number = f"[{len(self._reported_ends)}{self._total()}]"
                 line = f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
                 self._console.print_line(line, keep_lines=True)
 
@@ -122,15 +134,21 @@ class StudyProgress:
         for arm in dict.fromkeys(trial.arm for trial in self._trials):
             arm_entries = [entries.get(trial.id) for trial in self._trials if trial.arm == arm]
             table.add_row(arm, *_status_cells(arm_entries))
+        return Group(table, *self._running_lines(entries), self._times_line(num_ended))
+
+    def _total(self) -> str:
+        """Return the part of "[3/40]" after the number of ended trials."""
+        return f"/{len(self._trials)}"
+
+    def _running_lines(self, entries: dict[str, StorageEntry]) -> list[Text]:
         running = [
             self._running_line(trial, entry)
             for trial in self._trials
-            if (entry := entries.get(trial.id)) is not None and entry.state == TrialState.RUNNING
+            if (entry := entries.get(trial.id)) is not None and entry.status == "running"
         ]
         more = len(running) - MAX_RUNNING_SHOWN
         lines = [*running[:MAX_RUNNING_SHOWN], *([f"  and {more} more"] if more > 0 else [])]
-        below = [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
-        return Group(table, *below, self._times_line(num_ended))
+        return [Text(for_terminal(line), no_wrap=True, overflow="ellipsis") for line in lines]
 
     def _running_line(self, trial: Trial, entry: StorageEntry) -> str:
         """Return a line with the latest step of a run or, as long as there is none, with its latest event."""
@@ -163,26 +181,25 @@ def format_count(number: int, noun: str) -> str:
 
 
 def _has_ended(entry: StorageEntry | None) -> bool:
-    return entry is not None and entry.state not in UNFINISHED_STATES
+    return entry is not None and not entry.is_unfinished
 
 
 def _describe_outcome(entry: StorageEntry) -> str:
-    if entry.state == TrialState.FAIL:
+    if entry.status == "failed":
         return f"failed: {entry.attributes.get('error', 'unknown reason')}"
+    if entry.status == "pruned":
+        return f"pruned after {entry.attributes[PRUNED_AT]}%, {format_duration(entry.attributes['seconds'])}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
     return f"{value}, {format_duration(entry.attributes['seconds'])}"
 
 
 def _status_cells(entries: Sequence[StorageEntry | None]) -> list[str]:
     """Return the cells of an arm: finished, running, failed and waiting trials, and the mean of the metric."""
-    states = [TrialState.WAITING if entry is None else entry.state for entry in entries]
-    finished = sum(state in FINISHED_STATES for state in states)
+    statuses = ["waiting" if entry is None else entry.status for entry in entries]
     values = [entry.value for entry in entries if entry is not None and entry.value is not None]
     mean = f"{statistics.fmean(values):.4f}" if values else ""
-    running, failed, waiting = (
-        states.count(state) for state in (TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING)
-    )
-    return [str(finished), str(running or ""), str(failed or ""), str(waiting or ""), mean]
+    counts = [str(statuses.count(status) or "") for status in ("running", "failed", "waiting")]
+    return [str(statuses.count("finished")), *counts, mean]
 
 
 def _latest_step(directory: Path) -> int | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
-from optuna.trial import TrialState
 from rich.table import Table
 
 from research.data.prepare.load import load_splits
@@ -25,11 +25,11 @@ from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
-from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled, trial_state
+from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
 from research.studies.progress import format_count, format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
-from research.studies.storage.trials import FINISHED_STATES, StorageEntry
+from research.studies.storage.trials import StorageEntry
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.system.durable import write_text
@@ -62,22 +62,38 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_fork_settings(trials)
     check_split_and_metric(spec, trials)
-    address = command.settings.storage or local_address(directory.resolve())
-    is_higher_better = spec.metric is None or higher_is_better(spec.metric)
+    address = storage_address(command)
     if any(trial.settings["fork"] is not None for trial in trials):
         stored: dict[str, StorageEntry] = {}
-        if _has_storage(command):
-            with Study(spec.name, address, higher_is_better=is_higher_better) as study:
+        if has_storage(command):
+            with Study(spec.name, address, must_exist=True) as study:
                 stored = study.entries()
         # Trials in the storage were checked when they were added.
         check_fork_points([trial for trial in trials if trial.id not in stored])
     if command.dry_run:
         entries: dict[str, StorageEntry] = {}
-        if _has_storage(command):
+        if has_storage(command):
             with Study(spec.name, address) as study:
                 entries = study.entries()
         print_plan(console, command, trials, entries)
         return 0
+    with create_study(command) as study:
+        logger.info(_update_storage(study, trials, command))
+        settings = command.settings
+        supervisor = Supervisor(study, trials, directory, devices, settings.accelerate_config, settings.trial_timeout)
+        status = supervisor.run(console)
+        outcomes = collect_outcomes(spec, trials, study.entries(), directory)
+        return status or report_results(console, outcomes, show_texts=command.settings.report_texts)
+
+
+@contextlib.contextmanager
+def create_study(command: StudyCommand) -> Iterator[Study]:
+    """Create the study's directory and storage, or open existing ones, and hold the directory's lock.
+
+    Raises:
+        ValueError: if the directory or the storage cannot be used.
+    """
+    spec, directory = command.spec, command.directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,22 +101,25 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     lock = DirectoryLock()
     lock.acquire(directory)
     try:
-        with Study(spec.name, address, higher_is_better=is_higher_better) as study:
+        with Study(
+            spec.name,
+            storage_address(command),
+            higher_is_better=spec.metric is None or higher_is_better(spec.metric),
+            has_second_objective=spec.search.get("minimize") is not None,
+        ) as study:
             message = study.save_spec(dataclasses.asdict(spec))
             if message is not None:
                 logger.info(message)
             content = yaml.safe_dump(dataclasses.asdict(spec), sort_keys=False, allow_unicode=True)
             write_text(directory / STUDY_FILE, content)
-            logger.info(_update_storage(study, trials, command))
-            settings = command.settings
-            supervisor = Supervisor(
-                study, trials, directory, devices, settings.accelerate_config, settings.trial_timeout
-            )
-            status = supervisor.run(console)
-            outcomes = collect_outcomes(spec, trials, study.entries(), directory)
-            return status or report_results(console, outcomes, show_texts=command.settings.report_texts)
+            yield study
     finally:
         lock.release()
+
+
+def storage_address(command: StudyCommand) -> str:
+    """Return the address of a study's storage."""
+    return command.settings.storage or local_address(command.directory.resolve())
 
 
 def work(settings: WorkerSettings) -> int:
@@ -202,9 +221,9 @@ def print_plan(
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
         entry = entries.get(trial.id)
-        table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else trial_state(entry))
+        table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.status)
     console.print(table)
-    missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].state not in FINISHED_STATES]
+    missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].status != "finished"]
     num_arms = len({trial.arm for trial in trials})
     logger.info(f"{format_count(len(trials), 'trial')} of {format_count(num_arms, 'arm')}, {len(missing)} to do.")
     num_earlier = _count_waiting_outside_grid(trials, entries)
@@ -231,7 +250,8 @@ def _ran_encoder_in_every_epoch(outcome: Outcome) -> bool:
     return trains_head_only(outcome.trial.config()) and not result.get("cached_features", True)
 
 
-def _has_storage(command: StudyCommand) -> bool:
+def has_storage(command: StudyCommand) -> bool:
+    """Return whether a study may have a storage already."""
     return command.settings.storage is not None or (command.directory / STORAGE_FILE).exists()
 
 
@@ -246,14 +266,14 @@ def _update_storage(study: Study, trials: Sequence[Trial], command: StudyCommand
     num_dropped = study.drop_waiting({trial.id for trial in trials}) if settings.drop_waiting else 0
     entries = study.entries()
     grid_entries = [entries[trial.id] for trial in trials if trial.id in entries]
-    failed = [entry.trial.id for entry in grid_entries if entry.state == TrialState.FAIL]
+    failed = [entry.trial.id for entry in grid_entries if entry.status == "failed"]
     deleted = [
         entry.trial.id
         for entry in grid_entries
-        if entry.state in FINISHED_STATES and _was_deleted(entry, command.directory)
+        if entry.status == "finished" and _was_deleted(entry, command.directory)
     ]
     study.add(trials, rerun=[*deleted, *(failed if settings.retry_failed else [])])
-    num_done = sum(entry.state in FINISHED_STATES for entry in grid_entries) - len(deleted)
+    num_done = sum(entry.status == "finished" for entry in grid_entries) - len(deleted)
     num_to_do = len(trials) - num_done - (0 if settings.retry_failed else len(failed))
     parts = [f"{format_count(len(trials), 'trial')}: {num_done} finished, {num_to_do} to do"]
     if failed:
@@ -276,7 +296,7 @@ def _update_storage(study: Study, trials: Sequence[Trial], command: StudyCommand
 def _count_waiting_outside_grid(trials: Sequence[Trial], entries: dict[str, StorageEntry]) -> int:
     """Return the number of waiting trials that are not in the current grid."""
     in_grid = {trial.id for trial in trials}
-    return sum(entry.state == TrialState.WAITING and trial_id not in in_grid for trial_id, entry in entries.items())
+    return sum(entry.status == "waiting" and trial_id not in in_grid for trial_id, entry in entries.items())
 
 
 def _was_deleted(entry: StorageEntry, directory: Path) -> bool:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from optuna.trial import TrialState
-
 from research.studies.devices import VISIBLE_DEVICES, DeviceAssignment
 from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
+from research.studies.search.progress import SearchProgress
+from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
-from research.studies.storage.trials import UNFINISHED_STATES, StorageEntry
+from research.studies.storage.trials import StorageEntry
 from research.studies.worker import LOGS, POLL_SECONDS
 from research.system.processes import SUPERVISOR_VARIABLE
 from research.system.scripts import script_path
@@ -35,11 +35,12 @@ class Supervisor:
 
     Args:
         study: the study in its storage.
-        trials: trials of the grid.
+        trials: trials of the grid; empty for a search.
         directory: directory of the study.
         devices: assignment of GPUs to workers, which also determines the number of workers.
         accelerate_config: config file of `accelerate launch`, or None.
         trial_timeout: time limit for one attempt at a trial, such as 2h, or None.
+        search: the search that proposes trials; None for a grid.
     """
 
     study: Study
@@ -48,6 +49,7 @@ class Supervisor:
     devices: DeviceAssignment
     accelerate_config: str | None = None
     trial_timeout: str | None = None
+    search: SearchSpec | None = None
 
     def __post_init__(self) -> None:
         self._stop_signal = 0
@@ -64,13 +66,18 @@ class Supervisor:
         }
         self.study.retry_policy.should_stop = lambda: bool(self._stop_signal)
         try:
-            with StudyProgress(self.trials, console, self.directory) as display:
+            with self._create_display(console) as display:
                 self._supervise(display)
         finally:
             self._terminate_workers()
             for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
         return 128 + self._stop_signal if self._stop_signal else 0
+
+    def _create_display(self, console: Terminal) -> StudyProgress:
+        if self.search is None:
+            return StudyProgress(self.trials, console, self.directory)
+        return SearchProgress(console, self.directory, self.search, higher_is_better=self.study.higher_is_better)
 
     def _supervise(self, display: StudyProgress) -> None:
         num_idle_deaths = 0  # number of workers that died since the last progress
@@ -84,11 +91,11 @@ class Supervisor:
                 self.study.requeue_dead_trials()
             entries = self._grid_entries()
             display.show(entries)
-            unfinished_entries = [entry for entry in entries.values() if entry.state in UNFINISHED_STATES]
+            unfinished_entries = [entry for entry in entries.values() if entry.is_unfinished]
             if self._stop_signal:
                 if not self._workers:
                     return
-            elif not unfinished_entries and not self._workers:
+            elif not unfinished_entries and not self._workers and not self._may_propose():
                 return
             else:
                 # Deaths during a trial are counted against that trial, which fails after a few of them.
@@ -104,9 +111,14 @@ class Supervisor:
                 self._start_missing_workers(unfinished_entries)
             time.sleep(POLL_SECONDS)
 
+    def _may_propose(self) -> bool:
+        return self.search is not None and self.study.is_budget_left(self.search)
+
     def _start_missing_workers(self, unfinished_entries: Sequence[StorageEntry]) -> None:
-        """Start the workers that are not running, but at most one for each waiting trial."""
-        num_waiting = sum(entry.state == TrialState.WAITING for entry in unfinished_entries)
+        """Start the workers that are not running, but at most one for each trial of a grid that is waiting."""
+        num_waiting = sum(entry.status == "waiting" for entry in unfinished_entries)
+        if self._may_propose():
+            num_waiting = self.devices.num_workers
         for index in range(self.devices.num_workers):
             if index not in self._workers and num_waiting > 0:
                 self._workers[index] = self._start_worker(index)
@@ -143,6 +155,8 @@ class Supervisor:
             )
 
     def _grid_entries(self) -> dict[str, StorageEntry]:
+        if self.search is not None:
+            return self.study.entries()
         in_grid = {trial.id for trial in self.trials}
         return {trial_id: entry for trial_id, entry in self.study.entries().items() if trial_id in in_grid}
 

@@ -24,12 +24,15 @@ from research.settings.flags import names_where
 from research.studies.devices import VISIBLE_DEVICES
 from research.studies.grid import StudySpec, Trial
 from research.studies.launcher import read_launcher
+from research.studies.search.optuna_objects import create_pruner
+from research.studies.search.propose import Proposer
+from research.studies.search.spec import RESULT_KEYS
 from research.studies.storage.study import Claim, Study
-from research.studies.storage.trials import UNFINISHED_STATES
 from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_user_facing
 from research.system.events import ERROR, EVENTS_FILE_VARIABLE, last_event, recording_events
+from research.system.judging import JUDGE_VARIABLE, serving_judge
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR_VARIABLE, is_alive
 from research.system.scripts import script_path
@@ -87,6 +90,15 @@ class Worker:
         self._timed_out = False
         self._timeout_seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
         self._prepared_hidden_states: set[str] = set()  # settings for which `_store_hidden_states` has been run
+        self._proposer: Proposer | None = None
+        self._prunes = False
+        self._is_pruned = False  # whether the current trial ends because the study has pruned it
+        if self.spec.search:
+            self._proposer = Proposer(self.spec)
+            choice = self._proposer.search.pruner_choice
+            if choice is not None:
+                self.study.use_pruner(create_pruner(choice))
+                self._prunes = True
 
     def work(self) -> int:
         """Run trials until none is waiting or running, and return the exit status.
@@ -100,9 +112,11 @@ class Worker:
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._should_stop():
             claim = self.study.claim(name)
+            if claim is None and self._proposer is not None:
+                claim = self.study.ask(self._proposer, name)
             if claim is not None:
                 self._run_trial(claim)
-            elif any(entry.state in UNFINISHED_STATES for entry in self.study.entries().values()):
+            elif any(entry.is_unfinished for entry in self.study.entries().values()):
                 self.study.requeue_dead_trials()  # another worker may have died
                 time.sleep(POLL_SECONDS)
             else:
@@ -111,24 +125,55 @@ class Worker:
 
     def _run_trial(self, claim: Claim) -> None:
         started = time.monotonic()
+        self._is_pruned = False
         run_directory = self.directory / TRIALS / claim.trial.id
         self.study.set_attributes(claim, directory=str(run_directory.resolve()))
         try:
-            with self.study.sending_heartbeats(claim):
+            with self.study.sending_heartbeats(claim), self._judging(claim):
                 config = self._config(claim.trial, run_directory)
                 result = (
                     self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
                 )
         except TrialInterruptedError:
-            self.study.release(claim)
+            if self._is_pruned:
+                self.study.prune(claim, seconds=time.monotonic() - started)
+            else:
+                self.study.release(claim)
         except TrialDiedError:
             self.study.requeue_killed(claim)
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
         else:
-            metrics = result["metrics"].get(self.spec.split, {})  # a split without labels has no metrics
-            value = metrics.get(self.spec.compared_metric(metrics))
-            self.study.finish(claim, value, result["metrics"], seconds=time.monotonic() - started)
+            seconds = claim.earlier_seconds + time.monotonic() - started
+            self.study.finish(claim, self._objectives(result), result["metrics"], seconds=seconds)
+
+    def _objectives(self, result: Mapping[str, Any]) -> list[float] | None:
+        """Return the compared metric and, if a search has one, the second objective; None if they are not defined."""
+        metrics = result["metrics"].get(self.spec.split, {})  # a split without labels has no metrics
+        value = metrics.get(self.spec.compared_metric(metrics))
+        if value is None:
+            return None
+        minimized = None if self._proposer is None else self._proposer.search.minimize
+        return [value] if minimized is None else [value, float(result[RESULT_KEYS[minimized]])]
+
+    @contextlib.contextmanager
+    def _judging(self, claim: Claim) -> Iterator[None]:
+        """Decide after each evaluation of a trial whether it is pruned, if the study prunes trials."""
+        if not self._prunes or claim.is_promoted:
+            yield
+            return
+
+        def judge(percent: int, metrics: Mapping[str, float]) -> str | None:
+            value = metrics[str(self.spec.compared_metric(metrics))]
+            self._is_pruned = self.study.decide_pruning(claim, percent, value)
+            return "The study's pruner" if self._is_pruned else None
+
+        with serving_judge(judge) as address:
+            os.environ[JUDGE_VARIABLE] = address
+            try:
+                yield
+            finally:
+                del os.environ[JUDGE_VARIABLE]
 
     def _config(self, trial: Trial, run_directory: Path) -> RunConfig:
         """Return a trial's settings with its run directory, and with defaults for threads and checkpoints."""
@@ -162,7 +207,8 @@ class Worker:
                 if self._timed_out:
                     raise self._timeout_error() from error
                 # A run that was stopped by a signal raises a KeyboardInterrupt with the exit status 128 + signal.
-                self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
+                if not self._is_pruned:
+                    self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # SystemExit must not end the worker
                 if not (isinstance(error, ValueError) and is_user_facing(error)):  # else the message is enough
@@ -185,9 +231,7 @@ class Worker:
         if encoder_settings in self._prepared_hidden_states:
             return
         self._prepared_hidden_states.add(encoder_settings)
-        unfinished_configs = [
-            entry.trial.config() for entry in self.study.entries().values() if entry.state in UNFINISHED_STATES
-        ]
+        unfinished_configs = [entry.trial.config() for entry in self.study.entries().values() if entry.is_unfinished]
         heads = {
             unfinished_config.head_name
             for unfinished_config in unfinished_configs

@@ -206,6 +206,15 @@ class Run(Editable, Protocol):
         the end of an epoch, no more step is taken: the epoch has a boundary of its own.
         """
 
+    def interrupt(self, reason: str) -> None:
+        """Request that the run save a checkpoint after this step and end, as after SIGTERM; it can be resumed.
+
+        A call on one process is enough. Once training is over, a request has no effect.
+
+        Args:
+            reason: what interrupts the run, such as "the study", for the message "... ended the run after step 5".
+        """
+
     def evaluate(self, split: str) -> Predictions:
         """Evaluate the current model on a split, and call the hooks' `before_evaluate` and `after_evaluate`."""
         ...

@@ -1,4 +1,4 @@
-"""Signals that end a run on all processes, after the step in which a signal arrives."""
+"""Signals, and requests of hooks, that interrupt a run on all processes after the current step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from research.training.checkpoint.find import list_checkpoints
 
 
 class Interruption:
-    """Ends a run after a signal.
+    """Interrupts a run after a signal or a request.
 
     Args:
         is_main: whether this is the main process, which reports the signal.
@@ -29,10 +29,15 @@ class Interruption:
         self.signal = 0
         """Number of the signal that this process received; once the processes have agreed, of the signal that ends the
         run; 0 if there is none."""
+        self._reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        """Request an interruption, which has the effect of SIGTERM."""
+        self._reason = self._reason or reason
 
     def poll(self) -> None:
-        """Check whether this process received a signal. The other processes learn of it at the next boundary."""
-        self.signal = self.watch.received_signal()
+        """Check for a signal or a request in this process. The other processes learn of it at the next boundary."""
+        self.signal = self.watch.received_signal() or (0 if self._reason is None else signal.SIGTERM)
 
     def poll_everywhere(self) -> None:
         """Check whether any process received a signal; called on every process."""
@@ -48,8 +53,8 @@ class Interruption:
             return
         if not self.is_main:
             raise SystemExit(128 + self.signal)
-        name = signal.Signals(self.signal).name
-        message = f"{name} ended the run after step {clock.step:,} of {clock.total_steps:,}"
+        cause = self._reason or signal.Signals(self.signal).name
+        message = f"{cause} ended the run after step {clock.step:,} of {clock.total_steps:,}"
         checkpoints = list_checkpoints(self.directory)
         if checkpoints:
             message += (

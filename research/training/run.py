@@ -291,6 +291,10 @@ class TrainingRun:
         """See `api.Run`."""
         self.requested_stop_reason = self.requested_stop_reason or reason
 
+    def interrupt(self, reason: str) -> None:
+        """See `api.Run`."""
+        self.interruption.request(reason)
+
     def skip_step(self, reason: str) -> None:
         """See `api.Run`."""
         if self.requests.point != "before_step":

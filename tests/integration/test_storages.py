@@ -121,8 +121,8 @@ def test_study_in_postgresql_gives_each_trial_to_one_worker(postgresql_address: 
         first.fail(claims[2], "failed on purpose")
         second.release(claims[3])
         entries = {entry.trial.id: entry for entry in second.entries().values()}
-        states = [entries[claim.trial.id].state for claim in claims]
-        assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
+        statuses = [entries[claim.trial.id].status for claim in claims]
+        assert statuses == ["finished", "finished", "failed", "waiting"]
         assert entries[claims[0].trial.id].value == 0.5
         assert entries[claims[2].trial.id].attributes["error"] == "failed on purpose"
         assert entries[claims[0].trial.id].trial.settings == claims[0].trial.settings

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
-from research.studies.outcomes import State, StudyOutcomes, describe_unlabelled
+from research.studies.outcomes import StudyOutcomes, describe_unlabelled
 from research.studies.progress import format_count
 from research.studies.report.breakdown import Breakdown, break_down_by_label, break_down_by_length
 from research.studies.report.costs import ArmCost, find_costs
@@ -22,6 +22,7 @@ from research.studies.report.settings import ComparedSettings, TrialCommand, fin
 from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.paired_t import LEVEL
 from research.studies.statistics.power import MIN_SEEDS, POWER
+from research.studies.storage.trials import Status
 from research.system.errors import one_line
 from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
@@ -75,7 +76,7 @@ class Contents:
     def summary(self) -> str:
         """Return a sentence with the size of the study and the states of its trials."""
         outcomes = self.study.outcomes
-        counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(State)}
+        counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(Status)}
         states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
         num_seeds = len({outcome.trial.seed for outcome in outcomes})
         sizes = [

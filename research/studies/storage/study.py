@@ -12,12 +12,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import psutil
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.pruners import BasePruner
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
@@ -34,13 +37,24 @@ from research.studies.storage.database import (
 )
 from research.studies.storage.retry import Heartbeat, RetryPolicy, Returned
 from research.studies.storage.trials import (
-    FINISHED_STATES,
-    UNFINISHED_STATES,
+    COPY_OF,
+    DROPPED,
+    IDENTITY,
+    PROMOTED,
+    PRUNED_AT,
+    REPEATS,
+    UNDEFINED_METRIC,
+    WARM_START,
     StorageEntry,
+    identity_of,
     make_waiting_trials,
     read_entry,
 )
 from research.system.processes import is_alive
+
+if TYPE_CHECKING:
+    from research.studies.search.propose import Proposer
+    from research.studies.search.spec import SearchSpec
 
 HEARTBEAT_SECONDS = 10
 """Time between two heartbeats of a worker, in seconds."""
@@ -64,6 +78,10 @@ class Claim:
     """The trial."""
     key: int
     """Id of the trial in the storage, unique over all studies."""
+    is_promoted: bool = False
+    """Whether the trial was pruned before, and now continues to its end."""
+    earlier_seconds: float = 0.0
+    """How long the trial ran before it was pruned, in seconds."""
 
 
 class Study:
@@ -74,11 +92,20 @@ class Study:
         address: SQLAlchemy URL of the storage, such as sqlite:///runs/a/study.db or postgresql+psycopg://...
         must_exist: whether a missing study is an error; otherwise it is created.
         higher_is_better: whether higher values of the metric are better; an existing study keeps its direction.
+        has_second_objective: whether trials have a second value, of which lower values are better.
     Raises:
         ValueError: if the storage cannot be reached, or if it has no such study and `must_exist` is set.
     """
 
-    def __init__(self, name: str, address: str, *, must_exist: bool = False, higher_is_better: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        *,
+        must_exist: bool = False,
+        higher_is_better: bool = True,
+        has_second_objective: bool = False,
+    ) -> None:
         self.name, self.address = name, address
         self.retry_policy = RetryPolicy(f"The study's storage {without_password(address)}")
         file = Path(address.removeprefix("sqlite:///"))
@@ -105,13 +132,21 @@ class Study:
             self._study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
-                direction="maximize" if higher_is_better else "minimize",
+                directions=[
+                    StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE,
+                    *([StudyDirection.MINIMIZE] if has_second_objective else []),
+                ],
                 load_if_exists=True,
             )
             self._id = self._storage.get_study_id_from_name(name)
             # By id in the storage; None for a trial that another program added.
             self._entries: dict[int, StorageEntry | None] = {}
             on_error.pop_all()  # no error: the storage stays open
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether higher values of the metric are better."""
+        return self._study.directions[0] == StudyDirection.MAXIMIZE
 
     def __enter__(self) -> Study:
         return self
@@ -158,7 +193,7 @@ class Study:
         self._call(self._read_changed_trials)
         latest: dict[str, StorageEntry] = {}
         for _, entry in sorted(self._entries.items()):
-            if entry is not None and entry.attributes.get("dropped"):
+            if entry is not None and entry.attributes.get(DROPPED):
                 latest.pop(entry.trial.id, None)
             elif entry is not None:
                 latest[entry.trial.id] = entry
@@ -219,7 +254,7 @@ class Study:
             # Claim the trial first, so that no worker can start it in the meantime.
             is_droppable = entry.state == TrialState.WAITING and entry.trial.id not in ids_to_keep
             if is_droppable and self._call(partial(self._try_claim, entry.key)):
-                self._set_attributes(entry.key, {"dropped": True})
+                self._set_attributes(entry.key, {DROPPED: True})
                 self._set_state(entry.key, TrialState.FAIL)
                 num_dropped += 1
         return num_dropped
@@ -235,7 +270,8 @@ class Study:
                 self._set_attributes(
                     entry.key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()}
                 )
-                return Claim(entry.trial, entry.key)
+                attributes = entry.attributes
+                return Claim(entry.trial, entry.key, bool(attributes.get(PROMOTED)), attributes.get("seconds", 0.0))
         return None
 
     def _try_claim(self, key: int) -> bool:
@@ -265,17 +301,25 @@ class Study:
             with suppress(UpdateFinishedTrialError):  # Optuna adds no attributes to a trial that was declared dead
                 self._call(partial(self._storage.set_trial_user_attr, key, name, value))
 
-    def finish(self, claim: Claim, value: float | None, metrics: Mapping[str, Any], **attributes: Any) -> None:
+    def finish(
+        self, claim: Claim, value: float | Sequence[float] | None, metrics: Mapping[str, Any], **attributes: Any
+    ) -> None:
         """Record that a trial is finished, even if its worker was declared dead in the meantime.
 
         Args:
             claim: the trial.
-            value: value of the compared metric; None if it is not defined.
+            value: value of the compared metric, or of each objective of a search; None if it is not defined.
             metrics: all metrics by split.
             **attributes: further attributes to store with the trial.
         """
         # Optuna does not allow a complete trial without a value.
-        state, values = (TrialState.PRUNED, None) if value is None else (TrialState.COMPLETE, [value])
+        state, values = (
+            (TrialState.FAIL, None)
+            if value is None
+            else (TrialState.COMPLETE, value if isinstance(value, Sequence) else [value])
+        )
+        if value is None:
+            attributes[UNDEFINED_METRIC] = True
         self.set_attributes(claim, **attributes, metrics=metrics)
         if not self._set_state(claim.key, state, values):
             self._finish_late(claim, state, values, {**attributes, "metrics": metrics})
@@ -288,9 +332,9 @@ class Study:
         The trial may be waiting or running again, or may have failed.
         """
         entry = self.entries()[claim.trial.id]
-        if entry.state in FINISHED_STATES:
+        if entry.status == "finished":
             return
-        if entry.state in UNFINISHED_STATES:
+        if entry.is_unfinished:
             self._set_attributes(entry.key, attributes)
             if self._set_state(entry.key, state, values):
                 return
@@ -305,6 +349,117 @@ class Study:
     def release(self, claim: Claim) -> None:
         """Return an interrupted trial to the waiting trials."""
         self._set_state(claim.key, TrialState.WAITING)
+
+    def ask(self, proposer: Proposer, worker: str) -> Claim | None:
+        """Start a new trial of a search, or return None if the search's budget is spent.
+
+        Args:
+            proposer: proposes the trial's settings.
+            worker: name of the worker that runs the trial.
+        """
+        search = proposer.search
+        if search.hours is not None and self.hours_used() >= search.hours:
+            return None
+        # Through Optuna's own cache of the storage, which does not know trials that are created elsewhere.
+        key = self._call(lambda: self._study._storage.create_new_trial(self._id))
+        self._call(lambda: self._storage.record_heartbeat(key))
+        self._set_attributes(key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()})
+        number = self._call(lambda: self._storage.get_trial_number_from_id(key))
+        rank = self._rank(number)
+        if search.trials is not None and rank >= search.trials:  # workers may create trials at the same time
+            self._set_attributes(key, {DROPPED: True})
+            self._set_state(key, TrialState.FAIL)
+            return None
+        self._study.sampler = proposer.create_sampler(number, rank)
+        trial = self._call(lambda: proposer.propose(optuna.trial.Trial(self._study, key)))
+        earlier = self.entries().get(trial.id)
+        if earlier is not None:
+            self._repeat(key, earlier)
+            return self.ask(proposer, worker)
+        # `settings` last, because it makes the trial visible.
+        self._set_attributes(key, identity_of(trial))
+        return Claim(trial, key)
+
+    def add_earlier(self, source: str, trials: Sequence[FrozenTrial]) -> None:
+        """Add trials of an earlier study, which inform the sampler, unless they have been added before.
+
+        Args:
+            source: directory of the earlier study.
+            trials: its trials, with distributions of this search.
+        """
+        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
+        if any(trial.user_attrs.get(WARM_START) == source for trial in stored):
+            return
+        for trial in trials:
+            trial.set_user_attr(WARM_START, source)
+            self._call(partial(self._study.add_trial, trial))
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the distribution of each searched setting in the study's trials."""
+        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
+        return {name: each for trial in stored for name, each in trial.distributions.items()}
+
+    def is_budget_left(self, search: SearchSpec) -> bool:
+        """Return whether a search may start another trial."""
+        if search.hours is not None and self.hours_used() >= search.hours:
+            return False
+        return search.trials is None or self._rank(None) < search.trials
+
+    def hours_used(self) -> float:
+        """Return how long all ended trials took together, in hours."""
+        return sum(entry.attributes.get("seconds", 0.0) for entry in self.entries().values()) / 3600
+
+    def _rank(self, number: int | None) -> int:
+        """Return how many trials a search has proposed before a trial; None counts all of them."""
+        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
+        return sum(_was_proposed(trial) for trial in stored if number is None or trial.number < number)
+
+    def _repeat(self, key: int, earlier: StorageEntry) -> None:
+        """Give a trial the result of an earlier trial with the same settings, which would have the same result."""
+        self._set_attributes(key, {REPEATS: earlier.trial.id})
+        if earlier.state == TrialState.COMPLETE:
+            values = self._call(lambda: self._storage.get_trial(earlier.key)).values
+            self._set_state(key, TrialState.COMPLETE, values)
+        else:
+            self._set_state(key, TrialState.FAIL)
+
+    def num_repeats(self) -> int:
+        """Return how many trials of a search repeated the settings of earlier ones, so that they were not run."""
+        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
+        return sum(REPEATS in trial.user_attrs for trial in stored)
+
+    def use_pruner(self, pruner: BasePruner) -> None:
+        """Set the pruner that `decide_pruning` asks."""
+        self._study.pruner = pruner
+
+    def decide_pruning(self, claim: Claim, percent: int, value: float) -> bool:
+        """Record an evaluation of a running trial, and decide and record whether the trial is pruned.
+
+        Args:
+            claim: the trial.
+            percent: how much of the run is done, in percent.
+            value: the compared metric.
+        """
+        self._call(lambda: self._storage.set_trial_intermediate_value(claim.key, percent, value))
+        is_pruned = self._call(lambda: self._study.pruner.prune(self._study, self._storage.get_trial(claim.key)))
+        if is_pruned:
+            self._set_attributes(claim.key, {PRUNED_AT: percent})
+        return is_pruned
+
+    def prune(self, claim: Claim, **attributes: Any) -> None:
+        """Record that a pruned trial has ended.
+
+        Args:
+            claim: the trial.
+            **attributes: attributes to store with the trial.
+        """
+        self.set_attributes(claim, **attributes)
+        self._set_state(claim.key, TrialState.PRUNED)
+
+    def promote(self, entry: StorageEntry) -> None:
+        """Add a pruned trial to the waiting trials. It continues from its checkpoint, and is not pruned again."""
+        stored = self._call(lambda: self._storage.get_trial(entry.key))
+        self._add_copy(stored, TrialState.WAITING, {PROMOTED: True, "seconds": entry.attributes.get("seconds", 0.0)})
 
     def requeue_killed(self, claim: Claim) -> None:
         """Requeue a trial whose process was killed; after MAX_DEATHS kills, record it as failed instead."""
@@ -338,13 +493,22 @@ class Study:
                 self._call(lambda: optuna.storages.fail_stale_trials(self._study))
 
     def _requeue_or_fail(self, dead_trial: FrozenTrial) -> None:
-        """Add a waiting copy of a dead trial to the storage, or a failed copy after MAX_DEATHS deaths."""
-        deaths = dead_trial.user_attrs.get("deaths", 0) + 1
-        if deaths < MAX_DEATHS:
-            self._add_copy(dead_trial, TrialState.WAITING, {"deaths": deaths})
+        """Add a waiting copy of a dead trial to the storage, or a failed copy after MAX_DEATHS deaths.
+
+        A trial whose end was decided before it died is not run again: its copy is pruned.
+        """
+        attributes = dead_trial.user_attrs
+        if "settings" not in attributes:  # its worker died before the trial had settings
+            return
+        kept = {name: attributes[name] for name in (PROMOTED, PRUNED_AT, "seconds") if name in attributes}
+        deaths = attributes.get("deaths", 0) + 1
+        if PRUNED_AT in attributes:
+            self._add_copy(dead_trial, TrialState.PRUNED, {**kept, "deaths": deaths})
+        elif deaths < MAX_DEATHS:
+            self._add_copy(dead_trial, TrialState.WAITING, {**kept, "deaths": deaths})
         else:
             error = f"its process was killed {deaths} times (manually or because memory ran out)"
-            self._add_copy(dead_trial, TrialState.FAIL, {"deaths": deaths, "error": error})
+            self._add_copy(dead_trial, TrialState.FAIL, {**kept, "deaths": deaths, "error": error})
 
     def _add_copy(
         self,
@@ -353,13 +517,14 @@ class Study:
         attributes: Mapping[str, Any],
         values: Sequence[float] | None = None,
     ) -> None:
-        identity = {name: original.user_attrs[name] for name in ("id", "arm", "seed", "axes", "settings")}
+        identity = {name: original.user_attrs[name] for name in IDENTITY}
         copy = create_trial(
             state=state,
             values=values,
             params=original.params,
             distributions=original.distributions,
-            user_attrs={**identity, **attributes},
+            user_attrs={**identity, COPY_OF: original.number, **attributes},
+            intermediate_values=original.intermediate_values if state == TrialState.PRUNED else None,
         )
         self._call(lambda: self._study.add_trial(copy))
 
@@ -371,6 +536,14 @@ class Study:
         """
         with translate_database_errors(self.address):
             return self.retry_policy.call(function)
+
+
+def _was_proposed(trial: FrozenTrial) -> bool:
+    """Return whether a search has proposed a trial, as opposed to a copy or a trial whose worker died at once."""
+    attributes = trial.user_attrs
+    is_incomplete = not {"settings", REPEATS} & attributes.keys()
+    died_at_once = is_incomplete and (trial.state == TrialState.FAIL or _worker_has_died(attributes))
+    return not died_at_once and not {COPY_OF, WARM_START, DROPPED} & attributes.keys()
 
 
 def _process_attributes() -> dict[str, Any]:

@@ -5,17 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from research.studies.grid import Trial
 
-FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-"""States of finished trials. A pruned trial is finished, but its metric is not defined."""
-UNFINISHED_STATES = (TrialState.WAITING, TrialState.RUNNING)
-"""States of unfinished trials."""
+Status = Literal["finished", "running", "waiting", "pruned", "failed"]
+"""Status of a trial, as reports name it."""
+UNDEFINED_METRIC = "undefined_metric"
+"""Attribute of a finished trial whose compared metric is not a finite number. Optuna's state of such a trial is FAIL,
+because it does not allow a complete trial without a value."""
+PRUNED_AT = "pruned_at"
+"""Attribute of a pruned trial: how much of the run was done, in percent."""
+PROMOTED = "promoted"
+"""Attribute of a trial that continues although it was pruned, and is not pruned again."""
+DROPPED = "dropped"
+"""Attribute of a trial that was removed before it ran."""
+COPY_OF = "copy_of"
+"""Attribute of a trial that continues another one, which died or was pruned: the number of that trial."""
+REPEATS = "repeats"
+"""Attribute of a trial of a search that has the settings of an earlier one, and was not run: the earlier trial's id."""
+WARM_START = "warm_start"
+"""Attribute of a trial of an earlier study, which informs a search: the directory of that study."""
+IDENTITY = ("id", "arm", "seed", "axes", "settings")
+"""Attributes that make up a `Trial`; a trial in the storage without `settings` belongs to no run."""
+_STATUSES: dict[TrialState, Status] = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
 @dataclass(frozen=True)
@@ -25,13 +47,23 @@ class StorageEntry:
     trial: Trial
     """The trial."""
     state: TrialState
-    """WAITING, RUNNING, FAIL, COMPLETE, or PRUNED (complete, but the metric is not defined)."""
+    """State of the trial in Optuna."""
     attributes: dict[str, Any]
     """Attributes stored with the trial, such as error, seconds, metrics, worker, host, directory, devices, deaths."""
     key: int
     """Id of the trial in the storage."""
     value: float | None = None
     """The compared metric of a complete trial."""
+
+    @property
+    def status(self) -> Status:
+        """Return the trial's status. A trial whose metric is not defined is finished."""
+        return "finished" if self.attributes.get(UNDEFINED_METRIC) else _STATUSES[self.state]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Return whether the trial is waiting or running."""
+        return self.status in ("waiting", "running")
 
 
 def make_waiting_trials(
@@ -59,16 +91,15 @@ def make_waiting_trials(
 def _make_waiting_trial(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     return create_trial(
         state=TrialState.WAITING,
-        params={name: _plain(trial.axes[name]) for name in distributions},
+        params={name: plain(trial.axes[name]) for name in distributions},
         distributions=dict(distributions),
-        user_attrs={
-            "id": trial.id,
-            "arm": trial.arm,
-            "seed": trial.seed,
-            "axes": trial.axes,
-            "settings": trial.settings,
-        },
+        user_attrs=identity_of(trial),
     )
+
+
+def identity_of(trial: Trial) -> dict[str, Any]:
+    """Return a trial as attributes in the storage, with `settings` last."""
+    return {name: getattr(trial, name) for name in IDENTITY}
 
 
 def read_entry(stored: FrozenTrial) -> StorageEntry | None:
@@ -76,7 +107,7 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     attributes = stored.user_attrs
     if "settings" not in attributes:
         return None
-    trial = Trial(attributes["id"], attributes["arm"], attributes["seed"], attributes["axes"], attributes["settings"])
+    trial = Trial(**{name: attributes[name] for name in IDENTITY})
     value = stored.values[0] if stored.state == TrialState.COMPLETE else None
     return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
 
@@ -85,7 +116,7 @@ def _values_by_axis(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     """Return all values of each axis, in the order of the grid."""
     axes = dict.fromkeys(axis for trial in trials for axis in trial.axes)
     return {
-        axis: list(dict.fromkeys(_plain(trial.axes[axis]) for trial in trials if axis in trial.axes)) for axis in axes
+        axis: list(dict.fromkeys(plain(trial.axes[axis]) for trial in trials if axis in trial.axes)) for axis in axes
     }
 
 
@@ -104,20 +135,20 @@ def _distributions(
     """
     distributions: dict[str, BaseDistribution] = {}
     for axis, value in trial.axes.items():
-        plain = _plain(value)
+        stored = plain(value)
         wanted: BaseDistribution
-        if isinstance(plain, bool) or not isinstance(plain, int | float):
+        if isinstance(stored, bool) or not isinstance(stored, int | float):
             wanted = CategoricalDistribution(grid_values[axis])
-        elif isinstance(plain, int):
+        elif isinstance(stored, int):
             wanted = IntDistribution(0, 2**32 - 1)  # wide enough for later values too, and for any seed
         else:
             wanted = FloatDistribution(-1e9, 1e9)
         fixed = existing.get(axis, wanted)
-        if type(fixed) is type(wanted) and (not isinstance(fixed, CategoricalDistribution) or plain in fixed.choices):
+        if type(fixed) is type(wanted) and (not isinstance(fixed, CategoricalDistribution) or stored in fixed.choices):
             distributions[axis] = fixed
     return distributions
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value in a form that Optuna accepts."""
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)

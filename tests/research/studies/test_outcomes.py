@@ -15,7 +15,7 @@ from research.studies.grid import StudySpec, Trial
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes
 from research.studies.report.page import write_study_report
 from research.studies.report.ranking import rank_arms
-from research.studies.storage.trials import StorageEntry
+from research.studies.storage.trials import UNDEFINED_METRIC, StorageEntry
 from research.system.plain_text import for_markdown
 from tests.builders.studies import accuracy_verdicts, make_trial, with_changed_outcomes
 
@@ -90,7 +90,7 @@ def test_collect_outcomes_reads_storage_and_files(tmp_path: Path) -> None:
     metrics = {"test": {"accuracy": 0.5}}
     stored: list[tuple[Trial, TrialState, dict[str, Any]]] = [
         (trials[0], TrialState.COMPLETE, {"metrics": metrics}),  # its files are on another machine
-        (trials[1], TrialState.PRUNED, {"metrics": {}}),  # finished, but the metric is not defined
+        (trials[1], TrialState.FAIL, {"metrics": {}, UNDEFINED_METRIC: True}),  # finished
         (trials[2], TrialState.FAIL, {"error": "too hot"}),
         (trials[3], TrialState.RUNNING, {}),
         (trials[4], TrialState.WAITING, {}),

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from research.settings.run_files import CONFIG, JOURNAL, METRICS_LOG, RESULT
 from research.studies.grid import StudySpec
-from research.studies.outcomes import Outcome, State, StudyOutcomes
+from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.missing import find_missing
+from research.studies.storage.trials import Status
 from tests.builders.studies import make_trial
 
 FILES = [RESULT, CONFIG, METRICS_LOG, JOURNAL, "predictions/validation.parquet", "predictions/test.parquet"]
 
 
-def study_with_states(directory: Path, *states: State) -> StudyOutcomes:
+def study_with_states(directory: Path, *states: Status) -> StudyOutcomes:
     """Return a study with one trial in each state; finished trials have all of their files."""
     outcomes = [Outcome(make_trial("a", seed), directory / str(seed), state) for seed, state in enumerate(states)]
     for outcome in outcomes:

@@ -73,6 +73,9 @@ class StudySettings:
     """Directory of an earlier study whose results inform the sampler of a search; may be repeated."""
     minimize: Literal["seconds", "trainable_parameters"] | None = setting(None, effect=Effect.INVOCATION)
     """A second objective of a search, which then looks for the best trade-offs."""
+    confirm: str | None = setting(None, effect=Effect.INVOCATION, unit="CONFIGURATIONSxSEEDS")
+    """After a search, run its best configurations and the defaults with new seeds, and compare them on the test rows:
+    3x5 for three configurations and five seeds."""
     promote: str | None = setting(None, effect=Effect.INVOCATION)
     """Ids of pruned trials, separated by commas, to continue from their checkpoints to their ends."""
 

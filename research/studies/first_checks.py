@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from research.studies.command import StudyCommand
 from research.studies.launcher import read_launcher
+from research.studies.search.spec import parse_confirm
 from research.tasks.metric_names import check_metric_name
 
 
@@ -16,4 +17,9 @@ def check_study(command: StudyCommand) -> None:
     """
     if command.spec.metric is not None:
         check_metric_name(command.spec.metric, command.spec.base.get("task"))
+    if command.settings.confirm is not None:
+        parse_confirm(command.settings.confirm)  # refuses an invalid value
+    for flag in ("confirm", "promote"):
+        if getattr(command.settings, flag) is not None and not command.spec.search:
+            raise ValueError(f"--{flag} needs a search, such as --search lr=1e-6..1e-3:log --trials 20.")
     read_launcher(command.settings.accelerate_config)  # refuses an invalid file

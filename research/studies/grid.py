@@ -57,6 +57,9 @@ class StudySpec:
     """Settings for some combinations only: {when: {head: lstm}, set: {lr: 1e-4}}."""
     search: dict[str, Any] = field(default_factory=dict)
     """A search instead of a grid; see `SearchSpec`. Empty for a grid."""
+    selection: dict[str, Any] = field(default_factory=dict)
+    """How a search chose the arms: `tried`, a sentence, and `validation`, the metric of each chosen arm in the search.
+    Empty if no search did."""
     baseline: str | None = None
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = None
@@ -131,7 +134,7 @@ class StudySpec:
 
 
 _SPEC_TYPES: dict[str, type] = {
-    **dict.fromkeys(("base", "arms", "grid", "search"), dict),
+    **dict.fromkeys(("base", "arms", "grid", "search", "selection"), dict),
     **dict.fromkeys(("exclude", "override"), list),
     **dict.fromkeys(("name", "about", "baseline", "metric"), str),
 }

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.trial import Trial as OptunaTrial
 
 from research.settings.config import Choice
+from research.settings.flags import CHOICE_SETTINGS
 from research.settings.plugins import import_plugins
 from research.studies.grid import StudySpec, Trial, TrialBuilder, arm_name, make_id
 from research.studies.search.options import has_option, resolve_option_types, split_option
@@ -46,7 +47,7 @@ class Proposer:
         self.base = spec.base
         space = resolve_option_types(self.search.dimensions, spec.base)
         # Choices first, since they determine which options exist.
-        self.space = dict(sorted(space.items(), key=lambda item: "." in item[0]))
+        self.space = dict(sorted(space.items(), key=lambda item: (item[0] not in CHOICE_SETTINGS, "." in item[0])))
         self._builder = TrialBuilder(spec)
         self._points = [
             {name: encode(self.space[name], value) for name, value in point.items()} for point in self.search.points
@@ -93,7 +94,8 @@ class Proposer:
         # The test rows are scored when the search is over, and only for the chosen settings.
         settings = {**self._builder.settings_of(combination), "score_test": False}
         axes = {**values, "seed": settings["seed"]}
-        arm = arm_name(axes, [*values]) or DEFAULTS
+        named = combination | {name: value for name, value in values.items() if name.startswith("timeline[")}
+        arm = arm_name(_rounded(named), [name for name in named if name != "timeline"]) or DEFAULTS
         return Trial(make_id(settings, [*values]), arm, settings["seed"], axes, settings)
 
     def _choose(self, draw: Draw) -> dict[str, Any]:
@@ -149,6 +151,13 @@ def _boundaries(dimension: Dimension) -> list[Any]:
         return list(dimension.values)
     ends = (int(dimension.low), int(dimension.high)) if dimension.is_integer else (dimension.low, dimension.high)
     return [dimension.to_value(end) for end in ends]
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value in which floats are rounded to three digits, for the name of an arm."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
+    return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def _with_value(timeline: list[dict[str, Any]], place: str, value: Any) -> list[dict[str, Any]]:

@@ -1,14 +1,14 @@
-"""The end of a search: its best trials on the terminal."""
+"""The end of a search: its best trials on the terminal, and a description of what was tried."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 
 from research.studies.progress import format_count, format_duration
-from research.studies.search.propose import Proposer
+from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.system.messages import KEEP_LINE_BREAKS, logger
@@ -19,31 +19,40 @@ NUM_BEST_SHOWN = 10
 """Number of the best trials that are printed."""
 
 
-def report_search(console: Terminal, study: Study, proposer: Proposer, directory: Path) -> int:
+def report_search(console: Terminal, study: Study, search: SearchSpec) -> int:
     """Print the best trials and the failed ones, and return the exit status."""
-    entries = list(study.entries().values())
+    entries = [*study.entries().values()]
     console.print(_best_table(best_first(entries, higher_is_better=study.higher_is_better)))
-    statuses = [entry.status for entry in entries]
-    counts = [f"{number} {status}" for status in ("finished", "pruned", "failed") if (number := statuses.count(status))]
-    num_repeats = study.num_repeats()
-    repeats = f" {format_count(num_repeats, 'more trial')} repeated earlier settings and were not run."
-    logger.info(
-        f"{format_count(len(entries), 'configuration')} tried in {format_duration(3600 * study.hours_used())}: "
-        f"{', '.join(counts)}.{repeats if num_repeats else ''}"
-    )
+    logger.info(describe_tried(study, search))
     failed = [entry for entry in entries if entry.status == "failed"]
     for entry in failed:
         logger.info(f"failed: {for_terminal(entry.trial.arm)}: {entry.attributes.get('error')}", extra=KEEP_LINE_BREAKS)
     return 1 if failed else 0
 
 
-def best_first(entries: list[StorageEntry], *, higher_is_better: bool) -> list[StorageEntry]:
+def describe_tried(study: Study, search: SearchSpec) -> str:
+    """Describe how many configurations a search has tried, on which budget, and how they were chosen."""
+    statuses = [entry.status for entry in study.entries().values()]
+    counts = ", ".join(
+        f"{number} {status}" for status in ("finished", "pruned", "failed") if (number := statuses.count(status))
+    )
+    num_repeats = study.num_repeats()
+    repeats = f" {format_count(num_repeats, 'more trial')} repeated earlier settings and were not run."
+    pruner = "no pruner" if search.pruner_choice is None else f"the pruner {search.pruner_choice.name}"
+    return (
+        f"{format_count(len(statuses), 'configuration')} tried ({counts}) in "
+        f"{format_duration(3600 * study.hours_used())}, on a budget of {search.describe_budget()}, with the sampler "
+        f"{search.sampler_choice.name} (seed {search.seed}) and {pruner}.{repeats if num_repeats else ''}"
+    )
+
+
+def best_first(entries: Sequence[StorageEntry], *, higher_is_better: bool) -> list[StorageEntry]:
     """Return the finished trials with a defined metric, the best first; of equal ones, the earlier first."""
     finished = [(entry.value, entry) for entry in entries if entry.status == "finished" and entry.value is not None]
     return [entry for _, entry in sorted(finished, key=lambda item: item[0], reverse=higher_is_better)]
 
 
-def _best_table(best: list[StorageEntry]) -> Table:
+def _best_table(best: Sequence[StorageEntry]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("trial", no_wrap=True)
     table.add_column("settings", overflow="fold")

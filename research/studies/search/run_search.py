@@ -21,12 +21,15 @@ from research.studies.run_study import (
     check_split_and_metric,
     create_study,
     has_storage,
+    run_study,
     storage_address,
 )
+from research.studies.search.confirm import plan_confirmation
 from research.studies.search.optuna_objects import create_pruner, create_sampler, to_distribution
 from research.studies.search.propose import Proposer
 from research.studies.search.report import report_search
 from research.studies.search.space import Dimension, Values
+from research.studies.search.spec import parse_confirm
 from research.studies.search.warm_start import read_earlier_trials
 from research.studies.storage.study import Study
 from research.studies.supervise import Supervisor
@@ -55,8 +58,14 @@ def run_search(command: StudyCommand) -> int:
     boundary_trials = proposer.boundary_trials()
     check_arms(boundary_trials, _check_config)
     check_split_and_metric(spec, boundary_trials)
+    confirmed = None if settings.confirm is None else parse_confirm(settings.confirm)
+    if confirmed is not None:
+        check_split_and_metric(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
     if command.dry_run:
         _print_space(console, proposer)
+        if confirmed is not None:
+            num_best, num_seeds = confirmed
+            logger.info(f"Then the best {num_best} configurations and the defaults run with {num_seeds} new seeds.")
         return 0
     _refuse_changed_values(command, proposer)
     with create_study(command) as study:
@@ -69,8 +78,11 @@ def run_search(command: StudyCommand) -> int:
         supervisor = Supervisor(
             study, (), command.directory, devices, settings.accelerate_config, settings.trial_timeout, search
         )
-        status = supervisor.run(console)
-        return status or report_search(console, study, proposer, command.directory)
+        status = supervisor.run(console) or report_search(console, study, search)
+        if confirmed is None or status > 1:  # a signal ended the search
+            return status
+        confirmation, trials = plan_confirmation(command, study, proposer, *confirmed)
+    return max(status, run_study(confirmation, trials))
 
 
 def _check_config(config: RunConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,3 +113,15 @@ def parse_search(content: Mapping[str, Any]) -> SearchSpec:
         if key not in known:
             raise UnknownNameError(describe_unknown("key in the section `search`", str(key), known))
     return SearchSpec(**{"space": {}, **content})
+
+
+def parse_confirm(text: str) -> tuple[int, int]:
+    """Return the number of configurations and of seeds in a text such as 3x5.
+
+    Raises:
+        ValueError: if the text is not of this form.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip())
+    if match is None:
+        raise ValueError(f"Expected --confirm as CONFIGURATIONSxSEEDS, such as 3x5; got '{text}'.")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,80 @@
+"""Confirm a search: run its best configurations and the defaults with new seeds, and test them on the test rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from research.runner.first_checks.check import check_first
+from research.studies.command import StudyCommand
+from research.studies.grid import StudySpec, Trial, check_arms, expand
+from research.studies.search.propose import DEFAULTS, Proposer
+from research.studies.search.report import best_first, describe_tried
+from research.studies.storage.study import Study
+from research.studies.storage.trials import StorageEntry
+from research.system.messages import logger
+
+CONFIRMATION = "confirm"
+"""Subdirectory of a search's directory with the study that confirms it."""
+
+
+def plan_confirmation(
+    command: StudyCommand, study: Study, proposer: Proposer, num_best: int, num_seeds: int
+) -> tuple[StudyCommand, list[Trial]]:
+    """Return the study that confirms a search, and its trials.
+
+    Its arms are the settings of all trials without those that were searched (the baseline), and the configurations with
+    the best validation metric. Its seeds are not the search's, and it is scored on the test rows.
+
+    Args:
+        command: the command line of the search.
+        study: the search in its storage.
+        proposer: the search's proposer.
+        num_best: number of configurations to confirm.
+        num_seeds: number of seeds of each arm.
+    Raises:
+        ValueError: if the search has too few finished trials, or if an arm is invalid.
+    """
+    entries = [*study.entries().values()]
+    best = best_first(entries, higher_is_better=study.higher_is_better)
+    if len(best) < num_best:
+        raise ValueError(
+            f"--confirm needs {num_best} finished trials of the search {study.name}; it has {len(best)}. Increase the "
+            "budget, or promote pruned trials."
+        )
+    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds, describe_tried(study, proposer.search))
+    trials = expand(spec)
+    check_arms(trials, check_first)
+    directory = command.directory / CONFIRMATION
+    logger.info(f"Confirming the search with {len(spec.arms)} arms and {num_seeds} seeds in {directory}.")
+    return dataclasses.replace(command, spec=spec, options={}, directory=directory, notes=[]), trials
+
+
+def _spec_of(
+    search_spec: StudySpec, proposer: Proposer, best: Sequence[StorageEntry], num_seeds: int, tried: str
+) -> StudySpec:
+    base = {name: value for name, value in search_spec.base.items() if name not in ("seed", "score_test")}
+    defaults = proposer.default_trial()
+    first_seed = defaults.seed + 1
+    arms: dict[str, dict[str, Any]] = {DEFAULTS: {}}
+    for entry in best:
+        arms[entry.trial.arm] = _changed_settings(entry.trial, defaults)
+    return StudySpec(
+        name=f"{search_spec.name}/{CONFIRMATION}",
+        about=f"Are the best configurations of the search {search_spec.name} better than the defaults?",
+        base=base,
+        arms=arms,
+        grid={"seed": list(range(first_seed, first_seed + num_seeds))},
+        baseline=DEFAULTS,
+        metric=search_spec.metric,
+        split="test",
+        selection={
+            "tried": tried,
+            "validation": {entry.trial.arm: entry.value for entry in best},
+        },
+    )
+
+
+def _changed_settings(trial: Trial, defaults: Trial) -> dict[str, Any]:
+    return {name: value for name, value in trial.settings.items() if value != defaults.settings[name]}

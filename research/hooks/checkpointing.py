@@ -27,15 +27,23 @@ class Checkpointing(Hook):
         keep: number of newest checkpoints to keep.
         on_save_error: whether the run stops or continues if a checkpoint cannot be written.
         in_background: whether to write checkpoints while training continues. Only the last one is waited for.
+        pause_at: step after which the run is paused; None if it is not.
     """
 
     def __init__(
-        self, *, every: int | None, keep: int, on_save_error: OnSaveError, in_background: bool = False
+        self,
+        *,
+        every: int | None,
+        keep: int,
+        on_save_error: OnSaveError,
+        in_background: bool = False,
+        pause_at: int | None = None,
     ) -> None:
         self.every = every
         self.keep = keep
         self.on_save_error = on_save_error
         self.in_background = in_background
+        self.pause_at = pause_at
         self._saver: BackgroundSaver | None = None
 
     def on_train_start(self, run: Run) -> None:
@@ -46,6 +54,11 @@ class Checkpointing(Hook):
     def on_resume(self, run: Run) -> None:
         """Connect the processes for saving in the background."""
         self.on_train_start(run)
+
+    def after_step(self, run: Run) -> None:
+        """Pause the run if it is time."""
+        if run.clock.step == self.pause_at and run.clock.step < run.clock.total_steps:
+            _as_training_run(run).interruption.pause("--pause_at")
 
     def end_of_step(self, run: Run) -> None:
         """Save a checkpoint if one is due or a signal ends the run."""

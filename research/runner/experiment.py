@@ -49,6 +49,7 @@ from research.system.errors import describe_failure, one_line
 from research.system.launcher import num_launched_processes
 from research.system.lock import DirectoryLock
 from research.system.messages import logger
+from research.system.signals import Paused
 from research.system.terminal import Terminal
 from research.system.user_code import ErrorsOccurring
 from research.system.waiting import WaitingMessage
@@ -231,9 +232,12 @@ def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: b
         empty_directory(run.directory)  # the directory existed before the run
         logger.info(f"No step was taken; {run.directory} was emptied.")
     elif run.is_main:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with _log_secondary_errors():
-            write_result(run.directory, {"status": status, "error": describe_failure(error)})
+            if isinstance(error, Paused):
+                write_result(run.directory, {"status": "paused", "steps": run.clock.step})
+            else:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                write_result(run.directory, {"status": status, "error": describe_failure(error)})
 
 
 def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:

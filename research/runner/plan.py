@@ -169,13 +169,19 @@ def create_hooks(config: RunConfig, clock: Clock, timeline: Timeline, user_hooks
     if config.patience is not None:
         hooks.append(EarlyStopping(metric=config.best_metric or "loss", patience=config.patience))
     hooks.append(MetricsLog(every=config.log_every))
-    save_every = to_num_steps(config.save_every)
+    save_every, pause_at = to_num_steps(config.save_every), to_num_steps(config.pause_at)
+    if pause_at is not None and pause_at >= clock.total_steps:
+        raise ValueError(
+            f"--pause_at {config.pause_at} is never reached: it is step {pause_at:,}, and the run has "
+            f"{clock.total_steps:,} steps."
+        )
     hooks.append(
         Checkpointing(
             every=save_every,
             keep=config.keep,
             on_save_error=config.on_save_error,
             in_background=config.save_in_background,
+            pause_at=pause_at,
         )
     )
     if config.profile:

@@ -412,6 +412,8 @@ class RunSettings:
     is saved only if a signal ends the run."""
     keep: int = setting(2, effect=Effect.NONE, above=0, unit="checkpoints")
     """Number of checkpoints to keep; older checkpoints are deleted."""
+    pause_at: str | None = setting(None, effect=Effect.NONE, unit=PERIOD)
+    """Save a checkpoint at this time and end the run, to continue it later with --resume auto, or to fork it."""
     on_save_error: Literal["stop", "continue"] = setting("stop", effect=Effect.NONE)
     """What to do if a checkpoint cannot be written (for example on a full disk): stop, or continue without it. Earlier
     checkpoints are kept."""

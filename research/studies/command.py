@@ -23,7 +23,7 @@ from research.settings.command_line import (
     separate_flags,
 )
 from research.settings.config import LARGEST_SEED
-from research.settings.declarations import Effect, setting
+from research.settings.declarations import PERIOD, Effect, setting
 from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import read_inherited_settings
 from research.settings.program import HelpRequest, Program
@@ -84,6 +84,9 @@ class StudySettings:
         """Return the ids of the trials to promote."""
         return [] if self.promote is None else [part.strip() for part in self.promote.split(",")]
 
+    fork_at: str | None = setting(None, effect=Effect.INVOCATION, unit=PERIOD)
+    """Train a common past of all arms up to this time, once for each seed, and let all arms continue it. Arms then
+    differ only by what they change from here on."""
     baseline: str | None = setting(None, effect=Effect.INVOCATION)
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = setting(None, effect=Effect.INVOCATION)
@@ -207,7 +210,9 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     base, invocation, explicit_names = _merge_base(separated, file_base)
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
-    content |= {name: getattr(settings, name) for name in ("baseline", "metric", "split") if name in study_flags}
+    content |= {
+        name: getattr(settings, name) for name in ("baseline", "metric", "split", "fork_at") if name in study_flags
+    }
     axes = _parse_axes(study_flags)
     content["grid"] = {**content.get("grid", {}), **axes}
     removal_notes = _drop_entries_outside_grid(content, axes)

@@ -69,7 +69,11 @@ class Stopwatch(Hook):
 
 
 def estimate_time(
-    missing: Sequence[Trial], entries: Mapping[str, StorageEntry], num_workers: int, accelerate_config: str | None
+    missing: Sequence[Trial],
+    entries: Mapping[str, StorageEntry],
+    num_workers: int,
+    accelerate_config: str | None,
+    fork_at: str | None = None,
 ) -> Estimate:
     """Estimate how long trials will take.
 
@@ -78,6 +82,7 @@ def estimate_time(
         entries: entries of the study's storage, by trial id.
         num_workers: number of trials that run at the same time.
         accelerate_config: config file of `accelerate launch`, or None.
+        fork_at: time at which trials fork their common past, or None.
     """
     finished_seconds: dict[str, list[float]] = {}
     for entry in entries.values():
@@ -100,7 +105,8 @@ def estimate_time(
                 )
                 total += encoder_seconds
                 lines.append(f"  running the encoder once: about {format_duration(encoder_seconds)}")
-            trial_seconds, basis = _estimate_trial(config, num_processes)
+            skipped = fork_at if arm_trials[0].parent_id is not None else None
+            trial_seconds, basis = _estimate_trial(config, num_processes, skipped)
         total += trial_seconds * len(arm_trials)
         lines.append(f"  {arm}: {len(arm_trials)} x about {format_duration(trial_seconds)} ({basis})")
     return Estimate(total / min(num_workers, len(missing)), lines)
@@ -118,10 +124,15 @@ def _measure_encoder(config: RunConfig, num_processes: int) -> float:
     return min(watch.row_seconds)  # the minimum, because the first forward passes also prepare kernels
 
 
-def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
+def _estimate_trial(config: RunConfig, num_processes: int, fork_at: str | None) -> tuple[float, str]:
     """Return the time of one trial in seconds, and how it was estimated.
 
     If the trial trains only a head, its hidden states must already be cached, and computing them is not included.
+
+    Args:
+        config: settings of the trial.
+        num_processes: number of training processes that will share the CPU cores.
+        fork_at: time up to which another trial trains; None if the trial starts from the beginning.
     """
     splits = _load_quietly(config)
     num_rows = {split: len(rows) for split, rows in splits.items()}
@@ -140,13 +151,16 @@ def _estimate_trial(config: RunConfig, num_processes: int) -> tuple[float, str]:
     num_evaluated_rows = sum(min(config.batch_size, rows) for split, rows in num_rows.items() if split != "train")
     # Time of the measurement outside its steps and evaluations, which a trial also needs.
     overhead = time.perf_counter() - started - sum(watch.step_seconds) - seconds_per_row * num_evaluated_rows
+    first, last = (0 if each is None else parse_time(each).to_period(clock) for each in (fork_at, config.pause_at))
+    num_steps = (last or clock.total_steps) - first
     period = None if config.evaluate_every is None else parse_time(config.evaluate_every).to_period(clock)
-    num_validations = 1 if period is None else max(1, clock.total_steps // period)
-    evaluation_seconds = seconds_per_row * (num_validations * num_rows["validation"] + num_rows["test"])
-    seconds = clock.total_steps * seconds_per_step + evaluation_seconds + max(0.0, overhead)
+    num_validations = 1 if period is None else max(1, num_steps // period)
+    num_test = num_rows["test"] if config.score_test and config.pause_at is None else 0
+    evaluation_seconds = seconds_per_row * (num_validations * num_rows["validation"] + num_test)
+    seconds = num_steps * seconds_per_step + evaluation_seconds + max(0.0, overhead)
     # Without a launcher, a trial that trains only a head runs in the worker's process, which has already started.
     seconds += (0.0 if head_only else STARTING_SECONDS) + (DRAWING_SECONDS if config.report else 0.0)
-    return seconds, f"{clock.total_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
+    return seconds, f"{num_steps:,} steps, extrapolated from {len(watch.step_seconds)}"
 
 
 def _load_quietly(config: RunConfig) -> Splits:
@@ -177,6 +191,7 @@ def _probe(config: RunConfig, num_processes: int, *, cache_features: bool) -> St
             save_every=None,
             best_metric=None,
             patience=None,
+            pause_at=None,
             log_with=[],
             report=False,
             cache_features=cache_features,

@@ -30,6 +30,7 @@ from research.settings.command_line import (
 )
 from research.settings.config import RunConfig, name_of_head
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
+from research.settings.times import parse_time
 from research.studies.search.spec import parse_search
 from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
@@ -57,6 +58,9 @@ class StudySpec:
     """Settings for some combinations only: {when: {head: lstm}, set: {lr: 1e-4}}."""
     search: dict[str, Any] = field(default_factory=dict)
     """A search instead of a grid; see `SearchSpec`. Empty for a grid."""
+    fork_at: str | None = None
+    """Time at which the arms fork: for each seed, a run with the settings `base` is trained up to here once, and all
+    arms continue it. None trains each arm from its start."""
     selection: dict[str, Any] = field(default_factory=dict)
     """How a search chose the arms: `tried`, a sentence, and `validation`, the metric of each chosen arm in the search.
     Empty if no search did."""
@@ -70,7 +74,7 @@ class StudySpec:
     def __post_init__(self) -> None:
         for name, expected in _SPEC_TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, expected) and not (value is None and name in ("baseline", "metric")):
+            if not isinstance(value, expected) and not (value is None and name in ("baseline", "metric", "fork_at")):
                 raise ValueError(f"Expected the study's {name} to be {_TYPE_DESCRIPTIONS[expected]}; got {value!r}.")
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
@@ -81,6 +85,8 @@ class StudySpec:
             )
         if self.search:
             self._check_search()
+        if self.fork_at is not None:
+            parse_time(self.fork_at)  # refuses an invalid time
         known = names_where(lambda declared: declared.why_fixed_in_studies is None)
         for axis, values in self.grid.items():
             if axis not in (*known, "recipe"):
@@ -110,7 +116,7 @@ class StudySpec:
             ValueError: if a value is invalid.
         """
         search = parse_search(self.search)
-        unusable = [name for name in ("exclude", "override", "baseline") if getattr(self, name)]
+        unusable = [name for name in ("exclude", "override", "baseline", "fork_at") if getattr(self, name)]
         unusable += [f"grid: {axis}" for axis in self.grid if axis != "seed"]
         if unusable:
             raise ValueError(f"A search cannot be combined with {', '.join(unusable)}.")
@@ -136,7 +142,7 @@ class StudySpec:
 _SPEC_TYPES: dict[str, type] = {
     **dict.fromkeys(("base", "arms", "grid", "search", "selection"), dict),
     **dict.fromkeys(("exclude", "override"), list),
-    **dict.fromkeys(("name", "about", "baseline", "metric"), str),
+    **dict.fromkeys(("name", "about", "baseline", "metric", "fork_at"), str),
 }
 _TYPE_DESCRIPTIONS: dict[type, str] = {
     dict: "a mapping",
@@ -144,6 +150,10 @@ _TYPE_DESCRIPTIONS: dict[type, str] = {
     str: "a string (in quotes if it looks like a number)",
 }
 _EXAMPLE_OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
+
+
+COMMON_PAST = "common past"
+"""Arm of the trials that all arms of a study continue."""
 
 
 def _refuse_fixed_settings(settings: Mapping[str, Any], owner: str) -> None:
@@ -172,6 +182,13 @@ class Trial:
     """Value on each axis of the grid, including the seed."""
     settings: dict[str, Any] = field(hash=False)
     """All settings of run.py except those that concern one invocation, such as the output directory."""
+    parent_id: str | None = None
+    """Id of the trial whose checkpoint this trial continues; None if it starts from the beginning."""
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether the trial is the common past of others: it is paused where they fork."""
+        return self.arm == COMMON_PAST
 
     def config(self, **invocation: Any) -> RunConfig:
         """Return the settings as a run's configuration.
@@ -241,14 +258,30 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
         if builder.is_excluded(combination):
             continue
         settings = builder.settings_of(combination)
+        parent_id = None if spec.fork_at is None else builder.parent_of(combination).id
         axis_values = {axis: settings.get(axis, value) for axis, value in combination.items()}
         arm = arm_name(axis_values, varied_axes) or name_of_head(settings["head"])
-        trials.append(Trial(make_id(settings, varied_axes), arm, settings["seed"], axis_values, settings))
+        trial_id = make_id(settings, varied_axes, parent_id)
+        trials.append(Trial(trial_id, arm, settings["seed"], axis_values, settings, parent_id))
     builder.check_entries_match()
     _check_distinct(trials)
     if spec.baseline is not None and spec.baseline not in (arms := {trial.arm for trial in trials}):
         raise UnknownNameError(describe_unknown("arm for the baseline", spec.baseline, arms, listed_as="Arms"))
     return trials
+
+
+def expand_parents(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None) -> list[Trial]:
+    """Return the trials that the arms of a study fork, one for each seed; none if the arms do not fork.
+
+    Args:
+        spec: the study.
+        options: see `expand`.
+    """
+    if spec.fork_at is None:
+        return []
+    builder = TrialBuilder(spec, options)
+    seeds = expand_seeds(spec.grid.get("seed", [spec.base.get("seed", 0)]))
+    return [builder.parent_of({"seed": seed}) for seed in seeds]
 
 
 def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) -> None:
@@ -315,10 +348,25 @@ class TrialBuilder:
             for name, value in layer_settings.items():
                 takes_list = typing.get_origin(types.get(name)) is list
                 merged[name] = [value] if takes_list and not isinstance(value, list) else value
+        return self._complete(merged)
+
+    def _complete(self, merged: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings, given those that a study sets, with the options from the command line."""
         check_setting_names(merged, "setting")
         settings = {**self._defaults, **{name: self._convert_once(name, value) for name, value in merged.items()}}
         add_options_to_choices(settings, {kind: dict(values) for kind, values in self.options.items()})
         return RunConfig(**settings).to_recipe()
+
+    def parent_of(self, combination: Mapping[str, Any]) -> Trial:
+        """Return the trial that a combination forks: it has the settings of the base and the combination's seed.
+
+        Args:
+            combination: value on each axis.
+        """
+        layers = {**self.spec.base, "seed": combination["seed"], "pause_at": self.spec.fork_at}
+        settings = self._complete(layers)
+        axes = {"seed": settings["seed"]}
+        return Trial(f"past-{make_id(settings, ['pause_at'])}", COMMON_PAST, settings["seed"], axes, settings)
 
     def check_entries_match(self) -> None:
         """Check that each exclude and override entry has matched a combination.
@@ -444,7 +492,7 @@ def _describe_value(value: Any, *, is_path: bool) -> str:
     return "none" if value is None else str(value)
 
 
-def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
+def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str], parent_id: str | None = None) -> str:
     """Return an id derived from the trial's settings and not from its position in the grid.
 
     A trial therefore keeps its id if the grid grows.
@@ -453,6 +501,7 @@ def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
         settings: settings of the trial.
         varied_axes: axes of the grid with several values. These values are always part of the id, even if the setting
             does not normally distinguish trials.
+        parent_id: id of the trial that the trial forks; None if it forks none.
     """
     decisive = {
         name: value
@@ -463,6 +512,8 @@ def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
         # Without the cache, hidden states are computed in different batches and so are rounded differently. In half
         # precision, the differences are too large to be ignored.
         decisive["cache_features"] = False
+    if parent_id is not None:
+        decisive["parent"] = parent_id
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
     return f"{name_of_head(settings['head'])}-seed{settings['seed']}-{digest}"
 

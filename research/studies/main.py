@@ -7,7 +7,7 @@ from research.runner.listing import print_help
 from research.settings.program import HelpRequest
 from research.studies.command import StudyCommand, WorkerSettings, parse_study, parse_work
 from research.studies.first_checks import check_study
-from research.studies.grid import check_arms, expand
+from research.studies.grid import check_arms, expand, expand_parents
 from research.studies.launcher import read_launcher
 from research.system.errors import print_error, run_script
 from research.system.loading import loading_libraries
@@ -22,13 +22,14 @@ def plan_and_run_study(command: StudyCommand | HelpRequest) -> int:
     if command.spec.search:
         return _finish(_run_search(command))
     trials = expand(command.spec, command.options)
-    check_arms(trials, check_first)
+    parents = expand_parents(command.spec, command.options)
+    check_arms([*parents, *trials], check_first)
     logger.info(f"Planning the study {command.spec.name}: loading libraries, then checking settings and data.")
     # Imported only now, because torch and optuna would slow down --help.
     with loading_libraries():
         from research.studies.run_study import run_study
 
-    return _finish(run_study(command, trials))
+    return _finish(run_study(command, trials, parents))
 
 
 def _run_search(command: StudyCommand) -> int:

@@ -172,7 +172,8 @@ def collect_outcomes(
     """
     in_grid = {trial.id for trial in trials}
     num_finished_outside_grid = sum(
-        entry.trial.id not in in_grid and entry.status == "finished" for entry in entries.values()
+        entry.trial.id not in in_grid and entry.status == "finished" and not entry.trial.is_parent
+        for entry in entries.values()
     )
     outcomes = [_read_outcome(trial, entries.get(trial.id), directory) for trial in trials]
     arms = {_arm_settings(trial): trial.arm for trial in trials}

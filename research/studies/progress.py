@@ -189,6 +189,8 @@ def _describe_outcome(entry: StorageEntry) -> str:
         return f"failed: {entry.attributes.get('error', 'unknown reason')}"
     if entry.status == "pruned":
         return f"pruned after {entry.attributes[PRUNED_AT]}%, {format_duration(entry.attributes['seconds'])}"
+    if entry.trial.is_parent:
+        return f"paused, {format_duration(entry.attributes['seconds'])}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
     return f"{value}, {format_duration(entry.attributes['seconds'])}"
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.table import Table
@@ -22,7 +23,7 @@ from research.settings.smoke import reduce_for_smoke
 from research.studies.command import StudyCommand, WorkerSettings
 from research.studies.devices import assign_devices
 from research.studies.estimate import estimate_time
-from research.studies.fork_points import check_fork_points
+from research.studies.fork_points import check_common_pasts, check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
 from research.studies.launcher import read_launcher
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
@@ -34,7 +35,7 @@ from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.system.durable import write_text
 from research.system.lock import DirectoryLock
-from research.system.messages import KEEP_LINE_BREAKS, logger
+from research.system.messages import KEEP_LINE_BREAKS, logger, messages_muted
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 from research.system.waiting import WaitingMessage
@@ -44,12 +45,13 @@ from research.training.checkpoint.find import refuse_changed_settings
 STUDY_FILE = "study.yaml"
 
 
-def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
+def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[Trial] = ()) -> int:
     """Run a study, or list its trials with --dry_run, and return the exit status.
 
     Args:
         command: the parsed command line.
         trials: trials of the grid.
+        parents: the trials that they fork.
     Raises:
         ValueError: if a setting is invalid or the storage cannot be used.
     """
@@ -59,8 +61,10 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
     for note in filter(None, [*command.notes, devices.describe_sharing()]):
         logger.info(note)
     # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
-    check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
-    check_fork_settings(trials)
+    check_arms([*parents, *trials], lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
+    check_fork_settings(trials, parents)
+    with messages_muted():
+        check_common_pasts(trials, parents)
     check_split_and_metric(spec, trials)
     address = storage_address(command)
     if any(trial.settings["fork"] is not None for trial in trials):
@@ -75,12 +79,15 @@ def run_study(command: StudyCommand, trials: Sequence[Trial]) -> int:
         if has_storage(command):
             with Study(spec.name, address) as study:
                 entries = study.entries()
-        print_plan(console, command, trials, entries)
+        print_plan(console, command, [*parents, *trials], entries)
         return 0
     with create_study(command) as study:
-        logger.info(_update_storage(study, trials, command))
+        all_trials = [*parents, *trials]
+        logger.info(_update_storage(study, all_trials, command))
         settings = command.settings
-        supervisor = Supervisor(study, trials, directory, devices, settings.accelerate_config, settings.trial_timeout)
+        supervisor = Supervisor(
+            study, all_trials, directory, devices, settings.accelerate_config, settings.trial_timeout
+        )
         status = supervisor.run(console)
         outcomes = collect_outcomes(spec, trials, study.entries(), directory)
         return status or report_results(console, outcomes, show_texts=command.settings.report_texts)
@@ -136,24 +143,37 @@ def work(settings: WorkerSettings) -> int:
         return worker.work()
 
 
-def check_fork_settings(trials: Sequence[Trial]) -> None:
+def check_fork_settings(trials: Sequence[Trial], parents: Sequence[Trial] = ()) -> None:
     """Check that the settings of each trial are compatible with the run that it forks.
 
+    Args:
+        trials: the trials.
+        parents: trials of the study that they fork.
     Raises:
         ValueError: if they are not compatible; the message names the trial and the settings that must equal the
             parent's.
     """
+    settings_by_parent = {parent.id: _stored_settings(parent) for parent in parents}
     for trial in trials:
         fork = trial.settings["fork"]
-        if fork is None:
+        if trial.parent_id is not None:
+            fork, inherited = trial.parent_id, settings_by_parent[trial.parent_id]
+        elif fork is not None:
+            inherited = read_inherited_settings(fork)
+        else:
             continue
-        config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
-        settings = json.loads(json.dumps(config.to_dict()))  # in the form in which a run stores its settings
-        differences = compare_settings(read_inherited_settings(fork), settings, same_rows=True, is_fork=True)
+        differences = compare_settings(inherited, _stored_settings(trial), same_rows=True, is_fork=True)
         try:
             refuse_changed_settings(Path(fork), differences.refused, is_fork=True)
         except ValueError as error:
             raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
+
+
+def _stored_settings(trial: Trial) -> dict[str, Any]:
+    """Return a trial's resolved settings in the form in which a run stores them."""
+    config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
+    settings: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return settings
 
 
 def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
@@ -235,7 +255,8 @@ def print_plan(
     if not missing:
         return
     logger.info("Estimating the time: measuring a few steps of each arm without finished trials.")
-    estimate = estimate_time(missing, entries, command.settings.workers, command.settings.accelerate_config)
+    settings = command.settings
+    estimate = estimate_time(missing, entries, settings.workers, settings.accelerate_config, command.spec.fork_at)
     for line in estimate.lines:
         logger.info(line)
     logger.info(

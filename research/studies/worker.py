@@ -36,6 +36,7 @@ from research.system.judging import JUDGE_VARIABLE, serving_judge
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR_VARIABLE, is_alive
 from research.system.scripts import script_path
+from research.system.signals import Paused
 from research.training.accelerator import default_num_threads
 
 TRIALS = "trials"
@@ -57,6 +58,10 @@ class TrialFailedError(Exception):
 
 class TrialInterruptedError(Exception):
     """Raised if a trial was asked to stop; it can continue later."""
+
+
+class TrialPausedError(Exception):
+    """Raised if a trial was paused, as its settings ask for, so that other trials can fork it."""
 
 
 class TrialDiedError(Exception):
@@ -143,6 +148,8 @@ class Worker:
             self.study.requeue_killed(claim)
         except TrialFailedError as error:
             self.study.fail(claim, str(error))
+        except TrialPausedError:
+            self.study.pause(claim, seconds=time.monotonic() - started)
         else:
             seconds = claim.earlier_seconds + time.monotonic() - started
             self.study.finish(claim, self._objectives(result), result["metrics"], seconds=seconds)
@@ -178,6 +185,8 @@ class Worker:
     def _config(self, trial: Trial, run_directory: Path) -> RunConfig:
         """Return a trial's settings with its run directory, and with defaults for threads and checkpoints."""
         config = trial.config(output_dir=str(run_directory), resume="auto")
+        if trial.parent_id is not None:
+            config = dataclasses.replace(config, fork=str(run_directory.parent / trial.parent_id))
         if config.num_threads is None:
             threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
             config = dataclasses.replace(config, num_threads=threads)
@@ -203,6 +212,8 @@ class Worker:
                 self._wait_until_free(Path(str(config.output_dir)))
                 self._store_hidden_states(config)
                 return execute_run(config)
+            except Paused as error:
+                raise TrialPausedError from error
             except KeyboardInterrupt as error:
                 if self._timed_out:
                     raise self._timeout_error() from error
@@ -289,6 +300,8 @@ class Worker:
         result = try_read_result(run_directory)
         if status == 0 and result is not None and result["status"] == "finished":
             return result
+        if status == 0 and result is not None and result["status"] == "paused":
+            raise TrialPausedError
         if self._timed_out and not self._stop_signal:
             raise self._timeout_error()
         # A run ends with one of these statuses if it received the signal itself, for example from a scheduler.

@@ -69,7 +69,11 @@ def run_script(
         return print_error(message, exit_code)
     except KeyboardInterrupt as interrupt:
         # 130 is the exit status with which a shell reports Ctrl-C.
-        return print_error(str(interrupt) or "interrupted", exit_code=getattr(interrupt, "exit_code", 130))
+        exit_code = getattr(interrupt, "exit_code", 130)
+        if exit_code == 0:  # the run was paused, as its settings ask for
+            print(for_terminal(str(interrupt)), file=sys.stderr, flush=True)
+            return 0
+        return print_error(str(interrupt) or "interrupted", exit_code)
 
 
 def print_error(message: object, exit_code: int) -> int:

@@ -34,6 +34,18 @@ class Interrupted(KeyboardInterrupt):
         SIGHUP."""
 
 
+class Paused(Interrupted):
+    """A run ended after a step because its settings ask for it.
+
+    Args:
+        message: message for the user.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, message)
+        self.exit_code = 0
+
+
 class SignalWatch:
     """Catches signals while a run trains; a second signal, except SIGHUP or SIGUSR1, ends the process immediately.
 

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from research.settings.run_files import MODEL
 from research.settings.times import Clock
-from research.system.signals import Interrupted, SignalWatch
+from research.system.signals import Interrupted, Paused, SignalWatch
 from research.training.checkpoint.find import list_checkpoints
 
 
@@ -30,10 +30,15 @@ class Interruption:
         """Number of the signal that this process received; once the processes have agreed, of the signal that ends the
         run; 0 if there is none."""
         self._reason: str | None = None
+        self._pauses = False
 
     def request(self, reason: str) -> None:
         """Request an interruption, which has the effect of SIGTERM."""
         self._reason = self._reason or reason
+
+    def pause(self, reason: str) -> None:
+        """Request an interruption that is no error: the exit status of the run is 0. Called on every process."""
+        self._reason, self._pauses = reason, True
 
     def poll(self) -> None:
         """Check for a signal or a request in this process. The other processes learn of it at the next boundary."""
@@ -52,7 +57,7 @@ class Interruption:
         if not self.signal:
             return
         if not self.is_main:
-            raise SystemExit(128 + self.signal)
+            raise SystemExit(0 if self._pauses else 128 + self.signal)
         cause = self._reason or signal.Signals(self.signal).name
         message = f"{cause} ended the run after step {clock.step:,} of {clock.total_steps:,}"
         checkpoints = list_checkpoints(self.directory)
@@ -67,4 +72,4 @@ class Interruption:
                 " and before its last evaluations were finished. There is no checkpoint to resume from, because "
                 f"--save_every is not set{f'; the trained model is in {model}' if model.exists() else ''}."
             )
-        raise Interrupted(self.signal, message)
+        raise Paused(message) if self._pauses else Interrupted(self.signal, message)

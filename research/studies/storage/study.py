@@ -40,6 +40,7 @@ from research.studies.storage.trials import (
     COPY_OF,
     DROPPED,
     IDENTITY,
+    PAUSED,
     PROMOTED,
     PRUNED_AT,
     REPEATS,
@@ -260,13 +261,25 @@ class Study:
         return num_dropped
 
     def claim(self, worker: str) -> Claim | None:
-        """Claim the waiting trial that was added first, or return None if no trial is waiting.
+        """Claim the waiting trial that was added first, or return None if no trial can start.
+
+        A trial that forks another one can start once that one is finished, and fails if that one has failed.
 
         Args:
             worker: name of the worker that claims the trial.
         """
-        for entry in self.entries().values():  # only the latest entry of each trial
-            if entry.state == TrialState.WAITING and self._call(partial(self._try_claim, entry.key)):
+        entries = self.entries()  # only the latest entry of each trial
+        for entry in entries.values():
+            parent = None if entry.trial.parent_id is None else entries.get(entry.trial.parent_id)
+            if entry.status != "waiting" or (parent is not None and parent.is_unfinished):
+                continue
+            if self._call(partial(self._try_claim, entry.key)):
+                if parent is not None and parent.status == "failed":
+                    error = parent.attributes.get("error")
+                    self.fail(
+                        Claim(entry.trial, entry.key), f"the run that it forks, {parent.trial.id}, failed: {error}"
+                    )
+                    continue
                 self._set_attributes(
                     entry.key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()}
                 )
@@ -446,6 +459,16 @@ class Study:
             self._set_attributes(claim.key, {PRUNED_AT: percent})
         return is_pruned
 
+    def pause(self, claim: Claim, **attributes: Any) -> None:
+        """Record that a trial has been paused where other trials fork it.
+
+        Args:
+            claim: the trial.
+            **attributes: attributes to store with the trial.
+        """
+        self.set_attributes(claim, **attributes, **{PAUSED: True})
+        self._set_state(claim.key, TrialState.PRUNED)
+
     def prune(self, claim: Claim, **attributes: Any) -> None:
         """Record that a pruned trial has ended.
 
@@ -517,7 +540,7 @@ class Study:
         attributes: Mapping[str, Any],
         values: Sequence[float] | None = None,
     ) -> None:
-        identity = {name: original.user_attrs[name] for name in IDENTITY}
+        identity = {name: original.user_attrs[name] for name in IDENTITY if name in original.user_attrs}
         copy = create_trial(
             state=state,
             values=values,

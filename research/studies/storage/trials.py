@@ -29,7 +29,9 @@ REPEATS = "repeats"
 """Attribute of a trial of a search that has the settings of an earlier one, and was not run: the earlier trial's id."""
 WARM_START = "warm_start"
 """Attribute of a trial of an earlier study, which informs a search: the directory of that study."""
-IDENTITY = ("id", "arm", "seed", "axes", "settings")
+PAUSED = "paused"
+"""Attribute of a finished trial that other trials fork: it was paused where they start, and has no metrics."""
+IDENTITY = ("parent_id", "id", "arm", "seed", "axes", "settings")
 """Attributes that make up a `Trial`; a trial in the storage without `settings` belongs to no run."""
 _STATUSES: dict[TrialState, Status] = {
     TrialState.WAITING: "waiting",
@@ -57,8 +59,9 @@ class StorageEntry:
 
     @property
     def status(self) -> Status:
-        """Return the trial's status. A trial whose metric is not defined is finished."""
-        return "finished" if self.attributes.get(UNDEFINED_METRIC) else _STATUSES[self.state]
+        """Return the trial's status. A trial whose metric is not defined is finished, and so is one that was paused."""
+        is_finished = self.attributes.get(UNDEFINED_METRIC) or self.attributes.get(PAUSED)
+        return "finished" if is_finished else _STATUSES[self.state]
 
     @property
     def is_unfinished(self) -> bool:
@@ -107,7 +110,7 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     attributes = stored.user_attrs
     if "settings" not in attributes:
         return None
-    trial = Trial(**{name: attributes[name] for name in IDENTITY})
+    trial = Trial(**{name: attributes[name] for name in IDENTITY if name in attributes})
     value = stored.values[0] if stored.state == TrialState.COMPLETE else None
     return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
 

@@ -62,7 +62,11 @@ class StudyProgress:
     def __init__(self, trials: Sequence[Trial], console: Terminal, directory: Path) -> None:
         self._trials: Sequence[Trial] = ()
         self._console = console
-        self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
+        self._live = (
+            Live(console=console, refresh_per_second=2, redirect_stdout=False, redirect_stderr=False)
+            if console.is_terminal
+            else None
+        )
         self._started = time.monotonic()
         self._reported_ends: set[str] = set()
         self._reported_starts: set[str] = set()

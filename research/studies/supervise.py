@@ -1,4 +1,7 @@
-"""Run a study on this machine: start workers, show their progress, and replace workers that die."""
+"""Run a study on this machine: start workers, show their progress, and replace workers that die.
+
+A single worker runs in the process of the study.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from research.studies.grid import Trial
 from research.studies.progress import StudyProgress
 from research.studies.search.progress import SearchProgress
 from research.studies.search.spec import SearchSpec
+from research.studies.single_worker import run_single_worker, separate_console
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
-from research.studies.worker import LOGS, POLL_SECONDS
+from research.studies.worker import LOGS, POLL_SECONDS, Worker
 from research.system.processes import SUPERVISOR_VARIABLE
 from research.system.scripts import script_path
 from research.system.terminal import Terminal
@@ -61,6 +65,8 @@ class Supervisor:
         Raises:
             ValueError: if workers repeatedly die before they can claim a trial.
         """
+        if self.devices.num_workers == 1:
+            return self._run_in_this_process(console)
         previous_handlers = {
             number: signal.signal(number, self._handle_signal) for number in (signal.SIGINT, signal.SIGTERM)
         }
@@ -73,6 +79,16 @@ class Supervisor:
             for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
         return 128 + self._stop_signal if self._stop_signal else 0
+
+    def _run_in_this_process(self, console: Terminal) -> int:
+        entries = self._in_grid(self.study.entries())
+        if not self._may_propose() and not any(entry.is_unfinished for entry in entries.values()):
+            return 0
+        worker = Worker(
+            self.study, self.study.spec(), self.directory, self.accelerate_config, trial_timeout=self.trial_timeout
+        )
+        with separate_console(console) as own_console:
+            return run_single_worker(worker, self._create_display(own_console), self._in_grid)
 
     def _create_display(self, console: Terminal) -> StudyProgress:
         if self.search is None:
@@ -89,7 +105,7 @@ class Supervisor:
                 del self._workers[index]
             if dead_workers:
                 self.study.requeue_dead_trials()
-            entries = self._grid_entries()
+            entries = self._in_grid(self.study.entries())
             display.show(entries)
             unfinished_entries = [entry for entry in entries.values() if entry.is_unfinished]
             if self._stop_signal:
@@ -154,11 +170,12 @@ class Supervisor:
                 env={**os.environ, SUPERVISOR_VARIABLE: str(os.getpid()), **gpu_variable},
             )
 
-    def _grid_entries(self) -> dict[str, StorageEntry]:
+    def _in_grid(self, entries: dict[str, StorageEntry]) -> dict[str, StorageEntry]:
+        """Return the entries of the grid's trials; all entries in a search."""
         if self.search is not None:
-            return self.study.entries()
+            return entries
         in_grid = {trial.id for trial in self.trials}
-        return {trial_id: entry for trial_id, entry in self.study.entries().items() if trial_id in in_grid}
+        return {trial_id: entry for trial_id, entry in entries.items() if trial_id in in_grid}
 
     def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_signal = number

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -77,11 +78,15 @@ def test_trial_is_resumed_after_its_run_or_its_worker_or_the_whole_study_is_kill
     (workplace.folder / "pause.txt").touch()
     # Checkpoints are written after every step.
     arguments = ["--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1", "--save_every", "1st"]
-    command = workplace.start(*arguments)
+    # A single worker runs in the process of the study.
+    command = workplace.start(*arguments, "--workers", 2 if victim == "worker" else 1)
     wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
-    # In the order in which they started.
-    supervisor, worker, run = (process for process, _ in command.forked_processes())
-    for process in {"worker": [worker], "run": [run], "study": [supervisor, worker, run]}[victim]:
+    (entry,) = (entry for entry in workplace.entries() if entry.trial.seed == 0)
+    worker = psutil.Process(entry.attributes["pid"])
+    processes = command.forked_processes()
+    assert (worker.pid == processes[0][0].pid) == (victim != "worker")
+    (run,) = (process for process, arguments in processes if any(entry.trial.id in each for each in arguments))
+    for process in {"worker": [worker], "run": [run], "study": [worker, run]}[victim]:
         process.kill()
     # The run must stay paused until a killed worker has ended. Otherwise, the run could finish before the worker ends.
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")

@@ -37,7 +37,8 @@ def test_error_quotes_the_worker_log_if_workers_die_before_they_claim_a_trial(tm
     with Study("a", local_address(tmp_path)) as study:
         study.add(TRIALS)
         # Workers cannot start without this file.
-        supervisor = Supervisor(study, TRIALS, tmp_path, DEVICES, accelerate_config=str(tmp_path / "missing.yaml"))
+        devices = DeviceAssignment((), num_workers=2, num_processes=1)
+        supervisor = Supervisor(study, TRIALS, tmp_path, devices, accelerate_config=str(tmp_path / "missing.yaml"))
         with pytest.raises(ValueError, match=r"--accelerate_config .*missing\.yaml"):
             supervisor.run(Terminal(file=io.StringIO()))
         assert [entry.state for entry in study.entries().values()] == [TrialState.WAITING] * 2

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 
 import torch
 from accelerate import Accelerator
@@ -34,12 +35,30 @@ from research.model.row_checks import (
 )
 from research.model.wrapped import UNWRAPPED, Wrapped
 from research.settings.config import RunConfig
+from research.settings.declarations import Stage
+from research.settings.flags import names_where
+from research.system.checksums import checksums
 from research.system.errors import one_line
 from research.system.messages import logger
+from research.system.sharded_tensors import is_sharded
 from research.system.waiting import WaitingMessage
 
 NUM_TOKENS = (8, 5, 3)
 """Number of tokens in each row."""
+_Found = tuple[list[str], list[str]]
+"""Names of the parameters that get no gradient, and of the linear layers that are never called."""
+_passed: ContextVar[dict[str, _Found] | None] = ContextVar("passed", default=None)
+"""What was found in the encoders that have passed, by all that the check depends on; None if each model is checked."""
+
+
+@contextlib.contextmanager
+def checking_each_encoder_once() -> Iterator[None]:
+    """Return a context in which an encoder that has passed is not checked again, for runs that repeat its settings."""
+    token = _passed.set({})
+    try:
+        yield
+    finally:
+        _passed.reset(token)
 
 
 class EncoderError(ValueError):
@@ -88,6 +107,11 @@ class EncoderCheck:
             ValueError: if a token that is added to all rows has no embedding.
         """
         check_token_ids(self._collator.added_ids, self._tokenizer, self._model.encoder.config.vocab_size)
+        passed = _passed.get()
+        key = None if passed is None else self._describe()
+        if passed is not None and key in passed:
+            self._freeze_unused_parameters(*passed[key])
+            return
         with (
             WaitingMessage("Checking the encoder on a few rows"),
             self._evaluation_mode(),
@@ -97,7 +121,22 @@ class EncoderCheck:
                 self._check_padding()
                 self._check_first_token()
                 self._check_buffers()
-            self._freeze_unused_parameters()
+            unused, uncalled = self._find_unused_parameters()
+        self._freeze_unused_parameters(unused, uncalled)
+        if passed is not None and key is not None:
+            passed[key] = unused, uncalled
+
+    def _describe(self) -> str | None:
+        """Return everything that the check depends on; None if the model is split."""
+        encoder = self._model.encoder
+        if any(map(is_sharded, encoder.parameters())):
+            return None
+        names = names_where(lambda declared: declared.affects(Stage.HIDDEN_STATES))
+        settings = [getattr(self._config, name) for name in (*names, "allow_padding_sensitive")]
+        processes = self._accelerator.num_processes, self._accelerator.mixed_precision, str(self._accelerator.device)
+        collator = self._collator
+        inputs = collator.padding_id, collator.pads_left, collator.has_types, is_causal(encoder.config)
+        return repr([settings, processes, inputs, str(encoder), encoder.config.to_json_string(), checksums(encoder)])
 
     def _check_padding(self) -> None:
         """Compare rows in a padded batch with the same rows alone.
@@ -190,8 +229,8 @@ class EncoderCheck:
                 "different encoder, or train on one process."
             )
 
-    def _freeze_unused_parameters(self) -> None:
-        """Freeze parameters that get no gradient, and report them; find the linear layers that are never called."""
+    def _find_unused_parameters(self) -> _Found:
+        """Return the names of the parameters that get no gradient, and of the linear layers that are never called."""
         model = self._model
         uncalled = {model.encoder.get_submodule(name) for name in linear_layers(model.encoder)}
         hooks = [layer.register_forward_pre_hook(lambda layer, _: uncalled.discard(layer)) for layer in uncalled]
@@ -199,16 +238,27 @@ class EncoderCheck:
             states = self._run(self._ids)
         for hook in hooks:
             hook.remove()
-        model.uncalled_layers |= uncalled
         used = {self._wrapped.original(leaf) for leaf in _leaves_behind(states)}
-        unused = {
-            name: parameter
+        unused = [
+            name
             for name, parameter in model.encoder.named_parameters()
             if parameter.requires_grad and parameter not in used
-        }
-        for parameter in unused.values():
+        ]
+        return unused, [name for name, layer in model.encoder.named_modules() if layer in uncalled]
+
+    def _freeze_unused_parameters(self, unused: Sequence[str], uncalled: Sequence[str]) -> None:
+        """Freeze the parameters that get no gradient, and report them.
+
+        Args:
+            unused: names of these parameters.
+            uncalled: names of linear layers that are never called.
+        """
+        model = self._model
+        model.uncalled_layers |= {model.encoder.get_submodule(name) for name in uncalled}
+        parameters = {model.encoder.get_parameter(name) for name in unused}
+        for parameter in parameters:
             parameter.requires_grad_(False)
-        model.unused_parameters |= set(unused.values())
+        model.unused_parameters |= parameters
         frozen = [name for name, parameter in model.encoder.named_parameters() if parameter in model.unused_parameters]
         if frozen:
             names = f"{', '.join(frozen[:3])}{', ...' if len(frozen) > 3 else ''}"

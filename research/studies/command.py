@@ -336,6 +336,8 @@ def _merge_base(
             raise ValueError(f"--{name} is not available in a study: {alternative}.")
     if settings["cache_features"] is None and not settings["streaming"]:
         settings["cache_features"] = True  # many trials read the same hidden states
+    if "report" not in explicit_names:
+        settings["report"] = False  # the report of the study replaces those of its trials
     return settings, invocation, explicit_names
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from research.model.encoder_check import checking_each_encoder_once
 from research.records.results import config_as_yaml, read_result
 from research.settings.config import RunConfig
 from research.settings.declarations import Stage
@@ -114,6 +115,10 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
         self.study.retry_policy.should_stop = self._should_stop
+        with checking_each_encoder_once():
+            return self._run_trials()
+
+    def _run_trials(self) -> int:
         name = f"{socket.gethostname()}:{os.getpid()}"
         while not self._should_stop():
             claim = self.study.claim(name)

@@ -142,6 +142,7 @@ class Study:
             self._id = self._storage.get_study_id_from_name(name)
             # By id in the storage; None for a trial that another program added.
             self._entries: dict[int, StorageEntry | None] = {}
+            self._states: dict[int, TrialState] = {}
             on_error.pop_all()  # no error: the storage stays open
 
     @property
@@ -210,15 +211,14 @@ class Study:
         changed = [
             key
             for key, state in states.items()
-            if state == TrialState.RUNNING
-            or key not in self._entries
-            or ((entry := self._entries[key]) is not None and entry.state != state)
+            if state == TrialState.RUNNING or key not in self._entries or self._states[key] != state
         ]
         if len(changed) > MANY_TRIALS:
             stored = self._storage.get_all_trials(self._id, deepcopy=False)
         else:
             stored = [self._storage.get_trial(key) for key in changed]
         self._entries |= {trial._trial_id: read_entry(trial) for trial in stored}
+        self._states |= {trial._trial_id: trial.state for trial in stored}
 
     def add(self, trials: Sequence[Trial], *, rerun: Iterable[str] = ()) -> int:
         """Add the trials that the storage does not have yet, and return their number.

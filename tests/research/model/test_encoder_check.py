@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from accelerate.state import AcceleratorState
 from transformers import BertTokenizer
 
 from research.data.batches.collate import Collator
-from research.model.encoder_check import EncoderCheck, EncoderError
+from research.model.encoder_check import EncoderCheck, EncoderError, checking_each_encoder_once
 from research.model.encoder_with_head import EncoderWithHead, EncoderWithHeadConfig
 from research.model.family_table import FAMILIES
 from research.settings.config import RunConfig
@@ -105,3 +106,33 @@ def test_declared_unused_parameters_are_frozen_in_a_new_model() -> None:
     model = EncoderWithHead(EncoderWithHeadConfig(encoder=tiny_family_config("squeezebert"), head="mean", num_labels=2))
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     assert frozen == {"encoder.pooler.dense.weight", "encoder.pooler.dense.bias"}
+
+
+def test_encoder_is_checked_again_only_if_something_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder: Any = tiny_family_encoder("bert")
+    encoder.register_parameter("unused", torch.nn.Parameter(torch.zeros(3)))
+    passes = 0
+    forward = type(encoder).forward
+
+    @functools.wraps(forward)
+    def counting_forward(*args: Any, **kwargs: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(type(encoder), "forward", counting_forward)
+    with checking_each_encoder_once():
+        check("bert", encoder=encoder)
+        num_passes, passes = passes, 0
+        encoder.unused.requires_grad_(True)
+        again = check("bert", encoder=encoder)
+        assert passes == 0
+        assert again.unused_parameters == {encoder.unused}
+        assert not encoder.unused.requires_grad
+        with torch.no_grad():
+            encoder.embeddings.word_embeddings.weight[0, 0] += 1e-6  # one bit of one weight
+        encoder.unused.requires_grad_(True)
+        check("bert", encoder=encoder)
+        assert passes == num_passes > 0
+    check("bert", encoder=encoder)
+    assert passes == 2 * num_passes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from accelerate.utils import broadcast_object_list
 from heads import HEADS
 from research.learning.calibration import CalibrationRequest
 from research.learning.predictions import Predictions
+from research.model.parameters import count_parameters
 from research.records.hardware import device_name
 from research.records.predictions_file import predictions_path, write_predictions
 from research.records.results import (
@@ -84,6 +86,7 @@ def run_experiment(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResul
 
 def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
     """Train and evaluate like `run_experiment`; messages name flags of the command line."""
+    started = time.perf_counter()
     any_precision = config.mixed_precision == "auto"  # `resolve` replaces auto with the precision of this machine
     config = resolve(config)
     directory = run_directory(config)
@@ -117,6 +120,7 @@ def execute_run(config: RunConfig, *, hooks: Sequence[Hook] = ()) -> RunResult:
             check_same_checkpoint(accelerator, start.checkpoint)
         with ErrorsOccurring("before training"):
             run = set_up(config, directory, accelerator, start, hooks)
+            run.totals.started = started
         # Only after the setup: if settings or data are invalid, nothing must be created or replaced.
         is_new = _claim_directory(directory, config, accelerator, lock)
         with fail_together(accelerator):
@@ -248,6 +252,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
     with WaitingMessage("Hashing the weights"):
         sha256 = weights_sha256(run.encoder_with_head)
     has_best = config.best_metric is not None and (directory / BEST).exists()
+    _, num_parameters = count_parameters(run.encoder_with_head)
     num_trainable = run.wrapping.num_trainable
     if has_best:
         max_input_length = run.encoder_with_head.config.max_input_length
@@ -285,9 +290,11 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         if run.totals.train_seconds
         else 0.0,
         "train_seconds": run.totals.train_seconds,
+        "device_hours": run.totals.device_seconds(accelerator.num_processes) / 3600,
         "skipped_steps": run.totals.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
+        "total_parameters": num_parameters,
         "edits": sum(record.skipped is None for record in run.applied_edits.journal),
         "cached_features": run.batches.features is not None,
         "mixed_precision": accelerator.mixed_precision,

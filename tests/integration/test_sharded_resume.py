@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from research import EncoderWithHead
 from research.system.indexed_tensors import open_tensors
 from research.system.manifest import find_damage
 from tests.conftest import Launch
@@ -115,6 +116,8 @@ def test_continued_split_run_ends_with_the_same_bits(
     results = [json.loads((directory / "result.json").read_text()) for directory in (whole_run, continued)]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
     assert results[0]["metrics"] == results[1]["metrics"]
+    num_parameters = EncoderWithHead.from_pretrained(whole_run / "model").num_parameters()
+    assert [result["total_parameters"] for result in results] == [num_parameters] * 2
     assert results[1]["resumed_from"] == f"step-{STEP:08d}"
     saved = [directory / "model" / "model.safetensors" for directory in (whole_run, continued)]
     assert saved[0].read_bytes() == saved[1].read_bytes()

@@ -17,7 +17,7 @@ from research import Hook, RunConfig
 from research.runner.resolve import resolve
 from research.runner.set_up import set_up
 from research.training.accelerator import close_trackers, create_accelerator
-from research.training.checkpoint.find import StartCheckpoint
+from research.training.checkpoint.find import StartCheckpoint, find_fork_checkpoint
 from research.training.run import TrainingRun
 from tests.messages import collect_messages
 
@@ -89,6 +89,8 @@ def start_run(
             warnings.simplefilter("ignore")  # warnings of accelerate itself
             accelerator = create_accelerator(config, str(directory))
             start = None if resume is None else StartCheckpoint(resume)
+            if config.fork is not None:
+                start = StartCheckpoint(find_fork_checkpoint(config.fork), is_fork=True)
             with collect_messages(messages):
                 run = set_up(config, directory, accelerator, start, hooks)
         started.append(run)

@@ -52,15 +52,16 @@ MACHINE = "describes the machine or the checkout"
 DROPPED_FIELDS: dict[str, dict[str, str]] = {
     "result.json": {
         "train_seconds": VARIES,
+        "device_hours": VARIES,
         "examples_per_second": VARIES,
         "peak_memory_bytes": VARIES,
         "versions": MACHINE,
         "git_commit": MACHINE,
     },
     "metrics.jsonl": {"examples_per_second": VARIES},
-    "state.json": {"train_seconds": VARIES, "environment": MACHINE},
+    "state.json": {"train_seconds": VARIES, "device_seconds": VARIES, "environment": MACHINE},
     "manifest.json": {"sha256": "hashes of files that contain times", "bytes": "sizes of files that contain times"},
-    "results.csv": {"train_seconds": VARIES},
+    "results.csv": {"train_seconds": VARIES, "device_hours": VARIES},
 }
 """Fields that are not recorded, by file name, with the reason."""
 CONTENT_NOT_RECORDED = {

@@ -14,7 +14,15 @@ from research.system.plain_text import for_csv
 
 RESULTS = "results.csv"
 """Name of the file."""
-COPIED_VALUES = ("steps", "train_seconds", "trainable_parameters", "cached_features", "weights_sha256")
+COPIED_VALUES = (
+    "steps",
+    "train_seconds",
+    "trainable_parameters",
+    "total_parameters",
+    "device_hours",
+    "cached_features",
+    "weights_sha256",
+)
 """Values of result.json that results.csv contains in addition to the metrics."""
 
 

@@ -81,7 +81,7 @@ def load_checkpoint(run: TrainingRun, start: StartCheckpoint) -> None:
         raise CheckpointError(f"{path} does not fit this run: {one_line(error)}") from error
     if accelerator.scaler is not None and state["scaler"] is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
-    run.totals.num_skipped, run.totals.train_seconds = state["num_skipped"], state["train_seconds"]
+    run.totals.continue_from(state, is_fork=start.is_fork)
     # A stop recorded in the checkpoint also holds for a resumed run, and for a fork that does not change training.
     if not differences.alters_training:
         run.stop_reason, run.requested_stop_reason = state["stop_reason"], state["requested_stop_reason"]

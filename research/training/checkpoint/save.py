@@ -212,6 +212,7 @@ def _collect_state(run: TrainingRun) -> dict[str, Any]:
         "scaler": None if scaler is None else scaler.state_dict(),
         "num_skipped": run.totals.num_skipped,
         "train_seconds": run.totals.train_seconds,
+        "device_seconds": run.totals.device_seconds(run.accelerator.num_processes),
         "stop_reason": run.stop_reason,
         "label_names": list(run.task.label_names),
         "journal": [asdict(record) for record in run.applied_edits.journal],

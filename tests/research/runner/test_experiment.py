@@ -46,6 +46,20 @@ def test_messages_name_arguments_unless_the_run_was_started_by_a_command(
     assert "Warning: Set --head.num_layers 2 or --batch_size 8." in capsys.readouterr().out.splitlines()
 
 
+def test_result_counts_all_parameters_with_adapters(settings: dict[str, Any]) -> None:
+    counts = []
+
+    class CountParameters(Hook):
+        def on_train_end(self, run: Run) -> None:
+            counts.append(sum(parameter.numel() for parameter in run.model.parameters()))
+
+    plain = run_experiment(RunConfig(**settings), hooks=[CountParameters()])
+    with_adapters = run_experiment(RunConfig(**settings, peft="lora", overwrite=True), hooks=[CountParameters()])
+    assert [plain["total_parameters"], with_adapters["total_parameters"]] == counts
+    assert counts[0] < counts[1]
+    assert with_adapters["trainable_parameters"] < with_adapters["total_parameters"]
+
+
 def test_best_model_is_not_evaluated_again_if_it_is_the_last(settings: dict[str, Any]) -> None:
     evaluated = []
 

@@ -53,7 +53,8 @@ def test_load_checkpoint_restores_every_part_of_the_run(start_run: StartRun) -> 
     actual = hash_run_state(loaded)
     assert {name for name in expected if actual.get(name) != expected[name]} == set()
     assert [hook.count for hook in new_hooks] == [2, 7]  # the first and the second hook of the class
-    assert loaded.totals == run.totals
+    assert loaded.totals.num_skipped == run.totals.num_skipped
+    assert loaded.totals.train_seconds == run.totals.train_seconds
     assert loaded.start is not None
     assert loaded.start.checkpoint == checkpoint
 

@@ -59,6 +59,11 @@ class RenderedPage:
     text: str
     """Visible text, without collapsed parts."""
 
+    @property
+    def image_titles(self) -> set[str]:
+        """The titles of the images, with which their alternative texts begin."""
+        return {alt.partition(". ")[0] for alt in self.images}
+
 
 def open_page(page: Path, *, width: int = 1200) -> RenderedPage:
     """Open an HTML file in a window or frame of `width` pixels (a phone has 390), and return the rendered page."""

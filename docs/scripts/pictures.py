@@ -50,8 +50,8 @@ DEMO_TEXT = (
     "audience. I left the cinema moved, and I have already bought a ticket to see it again with my mother."
 )
 """The text on the page; it is longer than the model's maximum length."""
-CURVES = "Loss over steps"
-"""Alternative text of the picture in the report that is also saved separately, as edits.png."""
+CURVES = "Loss"
+"""Title of the picture in the report that is also saved separately, as edits.png."""
 DEMO_PORT = 7861
 """Port of the page that is drawn as demo.png."""
 RESULT_IS_VISIBLE = """(() => {
@@ -90,17 +90,17 @@ def compress(picture: Path) -> None:
         raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes; expected at most {MAX_BYTES:,}.")
 
 
-def find_picture(report: Path, alternative_text: str) -> str:
+def find_picture(report: Path, title: str) -> str:
     """Return the data URL of a picture in a report.
 
     Raises:
-        ValueError: if the report has no picture with this alternative text.
+        ValueError: if the report has no picture with this title.
     """
     images = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', report.read_text(encoding="utf-8"))
-    by_text = {text: data for data, text in images}
-    if alternative_text not in by_text:
-        raise ValueError(f"Expected a picture '{alternative_text}' in {report}; found {', '.join(by_text)}.")
-    return by_text[alternative_text]
+    by_title = {text.partition(". ")[0]: data for data, text in images}
+    if title not in by_title:
+        raise ValueError(f"Expected a picture '{title}' in {report}; found {', '.join(by_title)}.")
+    return by_title[title]
 
 
 def height_of(picture: str, *, width: int) -> int:

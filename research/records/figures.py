@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 
 from research.learning.predictions import Predictions
 from research.records.many_labels import MANY_LABELS
+from research.records.palette import COLOURS, DARK_MATRIX, INK, LIGHT_MATRIX, MATRIX, cycle_colours
 from research.system.plain_text import for_figure
 from research.tasks.base import Task
 from research.tasks.calibration import NUM_BINS, Reliability
@@ -35,14 +36,14 @@ def confusion_matrix_figure(task: Task, labels: NDArray[Any], predicted: NDArray
     font_size = 6 if task.num_labels > 20 else 8
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap=MATRIX)
     names = [for_figure(name) for name in task.label_names]
     axes.set_xticks(range(task.num_labels), names, rotation=45, ha="right")
     axes.set_yticks(range(task.num_labels), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     for row, column in zip(*np.nonzero(counts), strict=True):
-        colour = "white" if shares[row, column] > 0.5 else "black"
+        colour = LIGHT_MATRIX if shares[row, column] > 0.5 else DARK_MATRIX
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font_size)
     figure.colorbar(image, ax=axes, label="share of the label's rows", shrink=0.8)
     return figure
@@ -72,8 +73,10 @@ def reliability_figure(groups: Mapping[str, Reliability]) -> Figure:
     """
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    cycle_colours(axes)
+    cycle_colours(histogram)
     edges = np.linspace(0, 1, NUM_BINS + 1)
-    axes.plot((0, 1), (0, 1), color="black", linestyle=":", linewidth=1)
+    axes.plot((0, 1), (0, 1), color=INK, linestyle=":", linewidth=1)
     for name, group in groups.items():
         occupied = group.num_predictions > 0
         counts, confidences = group.num_predictions[occupied], group.confidences[occupied]
@@ -102,6 +105,7 @@ def pr_curve_figure(task: Task, labels: NDArray[Any], logits: NDArray[Any]) -> F
     drawn_labels, num_labels = one_versus_rest  # `num_labels` counts the labels that occur
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
+    cycle_colours(axes)
     for label in drawn_labels:
         precision, recall, _ = precision_recall_curve(label.has_label, label.probabilities)
         average = average_precision_score(label.has_label, label.probabilities)
@@ -125,8 +129,8 @@ def regression_figure(task: Task, scores: NDArray[Any], predicted: NDArray[Any])
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
     # Rasterized: thousands of points as vector shapes would make a large file.
-    axes.scatter(scores, predicted, s=8, alpha=0.4, linewidths=0, rasterized=True)
+    axes.scatter(scores, predicted, s=8, alpha=0.4, linewidths=0, rasterized=True, color=COLOURS[0])
     bounds = [float(min(scores.min(), predicted.min())), float(max(scores.max(), predicted.max()))]
-    axes.plot(bounds, bounds, color="black", linestyle=":", linewidth=1)
+    axes.plot(bounds, bounds, color=INK, linestyle=":", linewidth=1)
     axes.set(xlabel=for_figure(task.label_names[0]), ylabel="predicted")
     return figure

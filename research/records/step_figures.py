@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from research.edits.records import Record
+from research.records.palette import BACKGROUND, COLOURS, FAINT, GRID, INK, block_colours, cycle_colours
 from research.records.shown_figure import ShownFigure
 from research.system.plain_text import for_figure
 
@@ -39,7 +39,7 @@ def mark_edits(axes: Sequence[Axes], edits: Sequence[Record], num_steps: int) ->
     """
     for step in dict.fromkeys(record.step for record in edits):
         for each in axes:
-            each.axvline(step + 0.5, color="black", linestyle=":", linewidth=1)  # edits come between two steps
+            each.axvline(step + 0.5, color=INK, linestyle=":", linewidth=1)  # edits come between two steps
     groups: list[list[Record]] = []
     for record in edits:
         if groups and record.step - groups[-1][0].step <= 0.025 * num_steps:  # the numbers would overlap
@@ -76,17 +76,6 @@ def list_edits_below(figure: Figure, edits: Sequence[Record]) -> None:
         figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
 
 
-def block_colours(blocks: Sequence[str]) -> dict[str, tuple[float, ...] | str]:
-    """Return a colour for each block of a model: shades for the encoder's blocks, and red for the head.
-
-    Args:
-        blocks: names of the blocks in the order of the model; the last one is the head.
-    """
-    encoder = blocks[:-1]
-    shades = [colormaps["viridis"](0.9 * index / max(1, len(encoder) - 1)) for index in range(len(encoder))]
-    return {**dict(zip(encoder, shades, strict=True)), blocks[-1]: "tab:red"}
-
-
 def position_in_model(block: str) -> tuple[int, int]:
     """Return a sort key that puts blocks into the order of the model."""
     if block.startswith("layer."):
@@ -109,12 +98,12 @@ def loss_figure(
     figure, axes = _step_axes("loss", num_steps)
     _draw_parent(axes, [running_mean(curve) for curve in parent[:1]] + [*parent[1:]])  # the first is the training loss
     steps, losses = thin_out(training)
-    axes.plot(steps, losses, color="#9bb8d3", linewidth=1, label="training")
+    axes.plot(steps, losses, color=FAINT, linewidth=1, label="training")
     window = _window_size(losses)
     if window > 1:
         means = running_mean((steps, losses))
-        axes.plot(*means, color="tab:blue", linewidth=1.8, label=f"running mean,\n{window} logged steps")
-    axes.plot(*validation, color="tab:orange", marker="o", label="validation")
+        axes.plot(*means, color=COLOURS[0], linewidth=1.8, label=f"running mean,\n{window} logged steps")
+    axes.plot(*validation, color=COLOURS[1], marker="o", label="validation")
     return _finish_figure(figure, axes, edits, num_steps)
 
 
@@ -151,7 +140,7 @@ def rates_figure(curves: Mapping[str, Curve], edits: Sequence[Record], num_steps
     blocks = sorted(curves, key=position_in_model)
     colours = block_colours(blocks)
     for block in blocks:
-        axes.plot(*thin_out(curves[block]), color=colours[block], label=block, linewidth=1.4)
+        axes.plot(*thin_out(curves[block]), color=colours[block], linestyle="-", label=block, linewidth=1.4)
     show_rates_logarithmically(axes, max(max(values) for _, values in curves.values()))
     return _finish_figure(figure, axes, edits, num_steps)
 
@@ -167,8 +156,9 @@ def show_rates_logarithmically(axes: Axes, highest: float) -> None:
 def _step_axes(label: str, num_steps: int) -> tuple[Figure, Axes]:
     figure = ShownFigure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
+    cycle_colours(axes)
     axes.set(xlabel="step", ylabel=label, xlim=(0.5, max(1, num_steps) + 0.5))  # num_steps is 0 if a run stops early
-    axes.grid(visible=True, color="#eeeeee")
+    axes.grid(visible=True, color=GRID)
     axes.set_axisbelow(True)
     return figure, axes
 
@@ -176,7 +166,7 @@ def _step_axes(label: str, num_steps: int) -> tuple[Figure, Axes]:
 def _draw_parent(axes: Axes, curves: Sequence[Curve]) -> None:
     for number, curve in enumerate(curves):
         label = "" if number else "parent"  # a single legend entry for all curves of the parent
-        axes.plot(*thin_out(curve), color="#a0a0a0", linestyle="--", linewidth=1.2, label=label)
+        axes.plot(*thin_out(curve), color=BACKGROUND, linestyle="--", linewidth=1.2, label=label)
 
 
 def running_mean(curve: Curve) -> Curve:

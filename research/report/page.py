@@ -19,6 +19,7 @@ from research.records.figures import regression_figure, reliability_figure
 from research.records.journal_file import read_journal
 from research.records.many_labels import MANY_LABELS
 from research.records.step_figures import Curve, curves_figure, rates_figure
+from research.report.alt_texts import describe_curves, describe_predictions, describe_reliability
 from research.report.calibration import build_threshold_table, group_by_probability
 from research.report.confusions import find_confusions
 from research.report.curves import draw_losses, read_curves, read_parent_curves
@@ -109,18 +110,21 @@ def _draw_curves(
     curves: dict[str, Curve], parent_curves: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
     validation, rates = _select_by_prefix(curves, "validation/"), _select_by_prefix(curves, "learning_rate/")
-    yield embed_figure("Loss", draw_losses(curves, parent_curves, edits, num_steps))
+    losses = {name: curves[name] for name in ("loss", "validation/loss") if name in curves}
+    yield embed_figure("Loss", draw_losses(curves, parent_curves, edits, num_steps), describe_curves(losses))
     # Metrics of single labels, which have a slash in their names, are not drawn.
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}
     if bounded:
         background = [parent_curves[f"validation/{name}"] for name in bounded if f"validation/{name}" in parent_curves]
-        yield embed_figure("Validation metrics", curves_figure(bounded, "metric", edits, num_steps, background))
+        figure = curves_figure(bounded, "metric", edits, num_steps, background)
+        yield embed_figure("Validation metrics", figure, describe_curves(bounded))
     if rates:  # a run that was stopped before its first step has none
-        yield embed_figure("Learning rates", rates_figure(rates, edits, num_steps))
+        yield embed_figure("Learning rates", rates_figure(rates, edits, num_steps), describe_curves(rates))
     for name, curve in _curves_in_separate_figures(curves):
         if len(set(curve[1])) > 1:
             label = name.replace("_", " ")
-            yield embed_figure(label.capitalize(), curves_figure({label: curve}, label, edits, num_steps))
+            figure = curves_figure({label: curve}, label, edits, num_steps)
+            yield embed_figure(label.capitalize(), figure, describe_curves({label: curve}))
 
 
 def _is_unbounded(name: str) -> bool:
@@ -156,12 +160,13 @@ def draw_predictions(
     """
     for split, each in labelled.items():
         if split in matrices:
-            yield embed_figure(f"Confusion matrix, {split}", matrices[split])
+            yield embed_figure(f"Confusion matrix, {split}", matrices[split], describe_predictions(task, each))
         elif task.labels_are_numbers:
-            yield embed_figure(f"Predictions, {split}", regression_figure(task, each.labels, each.predicted))
+            figure = regression_figure(task, each.labels, each.predicted)
+            yield embed_figure(f"Predictions, {split}", figure, describe_predictions(task, each))
     for split, each in labelled.items():
         if groups := group_by_probability(task, each, calibration):
-            yield embed_figure(f"Reliability, {split}", reliability_figure(groups))
+            yield embed_figure(f"Reliability, {split}", reliability_figure(groups), describe_reliability(groups))
 
 
 def _group_settings(

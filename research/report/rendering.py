@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 import math
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from research.records.missing_glyphs import MISSING_GLYPH
+from research.records.palette import INK, ON_DARK
 from research.system.plain_text import for_html, name_in_html
 
 
@@ -28,6 +30,8 @@ class Picture:
     """Heading of the figure."""
     source: str
     """The image as a data URI."""
+    alt: str
+    """Alternative text: the heading, and what the figure shows."""
 
 
 def page_environment(package: str = "research.report") -> Environment:
@@ -44,6 +48,8 @@ def page_environment(package: str = "research.report") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["sections"] = find_sections
+    environment.globals["on_dark"] = ON_DARK
     environment.filters["number"] = format_number
     environment.filters["value"] = as_yaml
     environment.filters["name"] = name_in_html
@@ -51,9 +57,26 @@ def page_environment(package: str = "research.report") -> Environment:
     return environment
 
 
-def embed_figure(title: str, figure: Figure) -> Picture:
-    """Embed a figure as SVG; the same figure always gives the same bytes."""
-    buffer = io.BytesIO()
+def find_sections(body: str) -> list[tuple[str, str]]:
+    """Return the id and the title, in HTML, of each section: a heading of the second level with an id."""
+    return re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', body)
+
+
+def embed_figure(title: str, figure: Figure, alt: str = "") -> Picture:
+    """Embed a figure as SVG with colours for light and dark pages; the same figure always gives the same bytes.
+
+    Args:
+        title: heading of the figure.
+        figure: the figure.
+        alt: what the figure shows, in words and numbers, for readers who do not see it.
+    """
+    svg = with_dark_colours(figure_as_svg(figure)).encode("utf-8")
+    return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", f"{title}. {alt}".rstrip())
+
+
+def figure_as_svg(figure: Figure) -> str:
+    """Return a figure as SVG, in which text remains text; the same figure always gives the same characters."""
+    buffer = io.StringIO()
     with (
         mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "midway", "font.family": "sans-serif"}),
         warnings.catch_warnings(),
@@ -62,7 +85,26 @@ def embed_figure(title: str, figure: Figure) -> Picture:
         warnings.filterwarnings("ignore", MISSING_GLYPH)
         _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return buffer.getvalue()
+
+
+def with_dark_colours(svg: str) -> str:
+    """Return an SVG image of matplotlib that takes the colours in `ON_DARK` if the reader prefers dark pages."""
+    names = {colour: f"--c{colour.removeprefix('#')}" for colour in ON_DARK}
+    light, dark = (
+        "".join(f"{names[colour]}:{shown[colour]};" for colour in ON_DARK)
+        for shown in ({colour: colour for colour in ON_DARK}, ON_DARK)
+    )
+    style = (
+        f"<style>:root{{{light}}}@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}"
+        f"text{{fill:var({names[INK]})}}</style>"
+    )
+    coloured = re.sub(
+        r"((?:fill|stroke): ?)(#[0-9a-f]{6})",
+        lambda match: match[1] + (f"var({names[match[2]]})" if match[2] in names else match[2]),
+        svg,
+    )
+    return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, coloured, count=1)
 
 
 def _lay_out(figure: Figure) -> None:

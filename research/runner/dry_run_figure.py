@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from research.edits.records import Record
 from research.edits.rehearsal import StepPlan
+from research.records.palette import block_colours
 from research.records.step_figures import (
-    block_colours,
     describe_edits,
     mark_edits,
     position_in_model,

@@ -134,7 +134,7 @@ def table_cells(table: str, page: str) -> list[list[str]]:
     match = re.search(rf'id="{table}">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
     assert match is not None, table
     rows = re.findall(r"<tr.*?</tr>", match[1], re.DOTALL)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows]
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
     return [[html.unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in cells]
 
 

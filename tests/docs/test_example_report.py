@@ -14,7 +14,7 @@ MISSING_RESULTS = "Missing results"
 
 def section_titles(html: str) -> list[str]:
     """Return the fixed first words of all section titles, up to a value that differs between studies."""
-    titles = re.findall(r"<h2>(.*?)</h2>", html)
+    titles = re.findall(r"<h2[^>]*>(.*?)</h2>", html)
     return [re.split(r"[,:]|{[{%]", title)[0].strip() for title in titles]
 
 

@@ -12,16 +12,23 @@ import numpy as np
 from research.data.prepare.splits import bin_scores
 from research.records.many_labels import MANY_LABELS
 from research.report.label_table import MAX_SHOWN
+from research.studies.report.notation import column_decimals
 from research.studies.report.rows import Array, StudyRows
+from research.studies.report.styles import MANY_ARMS
 from research.studies.report.texts import StudyTexts
 
+MAX_COLUMNS = 12
+"""Maximum number of labels in a long table if there are so many arms that labels are columns."""
 MAX_BINS = 5
 """Maximum number of groups of rows by length or score."""
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """A table with one row per group of a split's rows and one column per arm."""
+    """Results of the arms in groups of a split's rows: one row per group and one column per arm.
+
+    If there are many arms, groups are columns and arms are rows.
+    """
 
     title: str
     """The property by which the rows are grouped."""
@@ -38,8 +45,23 @@ class Breakdown:
 
     @property
     def is_long(self) -> bool:
-        """Whether the table is collapsed and shows the worst groups first."""
+        """Whether there are so many groups that the worst come first, and not all are shown."""
         return self.num_groups >= MANY_LABELS
+
+    @property
+    def has_arms_as_rows(self) -> bool:
+        """Whether arms are rows, because there are many."""
+        return len(self.means) > MANY_ARMS
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether the table is collapsed, because it is long."""
+        return self.is_long or self.has_arms_as_rows
+
+    @property
+    def decimals(self) -> int:
+        """Return the number of decimals of all values."""
+        return column_decimals([value for values in self.means.values() for value in values])
 
     @property
     def title_suffix(self) -> str:
@@ -93,12 +115,13 @@ def _build_labels_table(measure: str, names: Sequence[str], counts: Array, means
     """Return a table with one row per label, in the order of the task.
 
     If there are at least MANY_LABELS labels, the worst come first and labels without rows last, and the table has at
-    most MAX_SHOWN rows.
+    most MAX_SHOWN rows, or MAX_COLUMNS columns if there are many arms.
     """
     order = np.arange(len(names))
     if len(names) >= MANY_LABELS:
         overall = np.mean(list(means.values()), axis=0)
-        order = np.lexsort((-counts, overall, counts == 0))[:MAX_SHOWN]  # the last key takes precedence
+        max_shown = MAX_COLUMNS if len(means) > MANY_ARMS else MAX_SHOWN
+        order = np.lexsort((-counts, overall, counts == 0))[:max_shown]  # the last key takes precedence
     groups = [(names[index], int(counts[index])) for index in order.tolist()]
     shown = {arm: arm_means[order].tolist() for arm, arm_means in means.items()}
     return Breakdown("label", measure, groups, shown, lower_is_better=False, num_groups=len(names))

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from research.studies.report.contents import Contents
 from research.studies.report.notation import format_decimal, format_interval, format_p_value
-from research.studies.report.ranking import RankedArm
+from research.studies.report.ranking import RankedArm, RankingDecimals
 
 
 def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
@@ -34,7 +34,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=len("significant"))  # the longest word of a verdict is not broken
     for each in ranked:
-        table.add_row(*_cells(each))
+        table.add_row(*_cells(each, contents.decimals))
     yield table
     arms_by_reason: dict[str, list[str]] = {}
     for each in ranked:
@@ -48,17 +48,17 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
             yield f"{each.arm}: {note}."
 
 
-def _cells(each: RankedArm) -> list[str]:
+def _cells(each: RankedArm, decimals: RankingDecimals) -> list[str]:
     summary, comparison = each.summary, each.comparison
-    mean = format_decimal(summary.mean)
+    mean = format_decimal(summary.mean, decimals.mean)
     if summary.interval is not None:
-        mean += f" ({format_interval(summary.interval)})"
+        mean += f" ({format_interval(summary.interval, decimals.mean)})"
     cells = [each.arm, str(len(summary.seeds)), mean]
     if comparison is None:
         return [*cells, "", "", "baseline"]
     return [
         *cells,
-        format_decimal(comparison.mean_difference, signed=True),
+        format_decimal(comparison.mean_difference, decimals.difference, signed=True),
         format_p_value(comparison.p_holm),
         comparison.verdict or "none",
     ]

@@ -9,6 +9,7 @@ from typing import TypeVar, get_args
 
 from research.studies.outcomes import StudyOutcomes, describe_unlabelled
 from research.studies.progress import format_count
+from research.studies.report.best_arm import BestArm, find_best_arm
 from research.studies.report.breakdown import Breakdown, break_down_by_label, break_down_by_length
 from research.studies.report.costs import ArmCost, find_costs
 from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
@@ -16,9 +17,10 @@ from research.studies.report.disagreements import Disagreement, find_disagreemen
 from research.studies.report.environment import find_environment
 from research.studies.report.missing import Missing, find_missing
 from research.studies.report.model_comparisons import ModelComparison, compare_models_of_arms
-from research.studies.report.ranking import RankedArm, choose_metric, rank_arms
+from research.studies.report.ranking import RankedArm, RankingDecimals, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
 from research.studies.report.settings import ComparedSettings, TrialCommand, find_settings, trial_commands
+from research.studies.report.styles import MANY_ARMS
 from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.paired_t import LEVEL
 from research.studies.statistics.power import MIN_SEEDS, POWER
@@ -51,14 +53,16 @@ class Contents:
     """Time and trainable parameters of each arm."""
     edits: Sequence[ArmEdit]
     """Edits in the journals of all trials."""
-    loss_curves: Sequence[ArmCurves]
-    """Training loss of each arm."""
     metric: str | None = None
     """The compared metric; None if no trial is finished."""
     ranked: Sequence[RankedArm] = ()
     """The arms, best first."""
+    best: BestArm | None = None
+    """The best arm and its comparisons with all others; None if no arm has a value."""
+    loss_curves: Sequence[ArmCurves] = ()
+    """Training loss over the steps of the arms in `drawn_arms`."""
     validation_curves: Sequence[ArmCurves] = ()
-    """The compared metric on validation rows over the steps."""
+    """The compared metric on validation rows over the steps of the arms in `drawn_arms`."""
     skipped_trials: Sequence[str] = ()
     """Finished trials whose predictions are not on this machine or cannot be read, each with the reason."""
     model_comparisons: Sequence[ModelComparison] = ()
@@ -71,6 +75,30 @@ class Contents:
     """Total number of rows on which the arms differ."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why a part is missing, by name of the part: ranking, rows, texts, models, by length, by label, disagreements."""
+
+    @property
+    def has_many_arms(self) -> bool:
+        """Whether tables have one row per arm and are collapsed, and curves show only `drawn_arms`."""
+        return len(self.study.arms) > MANY_ARMS
+
+    @property
+    def drawn_arms(self) -> list[str]:
+        """Return the arms with curves and names in figures: all, or if there are many, the best and the baseline."""
+        if not self.has_many_arms:
+            return self.study.arms
+        return list(dict.fromkeys([*([self.best.arm] if self.best else []), self.study.baseline]))
+
+    @property
+    def total_device_hours(self) -> float | None:
+        """Return the device hours of all finished trials; None if one of them did not record its own."""
+        hours = [trial.device_hours for cost in self.costs for trial in cost.trials.values()]
+        known = [each for each in hours if each is not None]
+        return sum(known) if known and len(known) == len(self.study.finished) else None
+
+    @property
+    def decimals(self) -> RankingDecimals:
+        """Return the number of decimals in the columns of the ranking."""
+        return RankingDecimals.of(self.ranked)
 
     @property
     def summary(self) -> str:
@@ -144,12 +172,18 @@ def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Conten
         trial_commands(study),
         find_costs(study),
         read_arm_edits(study),
-        read_arm_curves(study, "loss", smooth=True),
         metric=choose_metric(study),
     )
-    if not study.finished:
-        return contents
-    metric = contents.metric
+    if study.finished:
+        _collect_ranking(contents)
+    contents.loss_curves = read_arm_curves(study, "loss", contents.drawn_arms, smooth=True)
+    if study.finished:
+        _collect_row_comparisons(contents, show_texts=show_texts)
+    return contents
+
+
+def _collect_ranking(contents: Contents) -> None:
+    study, metric = contents.study, contents.metric
     if study.is_unlabelled(study.spec.split):
         contents.reasons["ranking"] = describe_unlabelled(study.spec.split)
     elif metric is None:
@@ -158,9 +192,8 @@ def collect_contents(study: StudyOutcomes, *, show_texts: bool = True) -> Conten
         )
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
-        contents.validation_curves = read_arm_curves(study, f"validation/{metric}", smooth=False)
-    _collect_row_comparisons(contents, show_texts=show_texts)
-    return contents
+        contents.best = find_best_arm(study, metric, contents.ranked)
+        contents.validation_curves = read_arm_curves(study, f"validation/{metric}", contents.drawn_arms, smooth=False)
 
 
 def _collect_row_comparisons(contents: Contents, *, show_texts: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from research.records.journal_file import read_journal
@@ -24,6 +24,10 @@ class TrialCost:
     """Number of trainable parameters at the end."""
     mean_trainable_parameters: float
     """Number of trainable parameters, averaged over steps; the number at the end if the journal is not available."""
+    total_parameters: int | None = None
+    """Number of all parameters at the end; None if the run did not record it."""
+    device_hours: float | None = None
+    """Time of the whole run times its number of processes, in hours; None if the run did not record it."""
     changes_midway: bool = False
     """Whether the number of trainable parameters changed between steps."""
 
@@ -53,6 +57,16 @@ class ArmCost:
         return statistics.fmean(trial.trainable_parameters for trial in self.trials.values())
 
     @property
+    def total_parameters(self) -> float | None:
+        """Return the number of all parameters at the end, averaged over seeds; None if a trial did not record it."""
+        return _mean([trial.total_parameters for trial in self.trials.values()])
+
+    @property
+    def device_hours(self) -> float | None:
+        """Return the device hours of a trial, averaged over seeds; None if a trial did not record them."""
+        return _mean([trial.device_hours for trial in self.trials.values()])
+
+    @property
     def mean_trainable_parameters(self) -> float:
         """Return the number of trainable parameters, averaged over steps and seeds."""
         return statistics.fmean(trial.mean_trainable_parameters for trial in self.trials.values())
@@ -61,6 +75,11 @@ class ArmCost:
     def changes_midway(self) -> bool:
         """Return whether the number of trainable parameters changed during any of the trials."""
         return any(trial.changes_midway for trial in self.trials.values())
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def find_costs(study: StudyOutcomes) -> list[ArmCost]:
@@ -85,6 +104,8 @@ def _read_cost(outcome: Outcome) -> TrialCost | None:
         trainable_parameters=result["trainable_parameters"],
         mean_trainable_parameters=sum(number * steps for number, steps in steps_by_number.items())
         / sum(steps_by_number.values()),
+        total_parameters=result.get("total_parameters"),
+        device_hours=result.get("device_hours"),
         changes_midway=len(steps_by_number) > 1,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from research.records.journal_file import read_journal
@@ -42,29 +42,30 @@ class ArmEdit:
     """Arms that applied the edit, each with the number of seeds whose trials applied it."""
 
 
-def read_arm_curves(study: StudyOutcomes, name: str, *, smooth: bool) -> list[ArmCurves]:
-    """Return the curves of one value for all arms that logged it, in the order of the grid.
+def read_arm_curves(study: StudyOutcomes, name: str, arms: Collection[str], *, smooth: bool) -> list[ArmCurves]:
+    """Return the curves of one value for the given arms that logged it, in the order of the grid.
 
     Args:
         study: outcomes of the study.
         name: name of the value in metrics.jsonl.
+        arms: names of the arms.
         smooth: whether the mean curve is also averaged over neighbouring steps.
     """
-    curves_by_arm: dict[str, list[Curve]] = {arm: [] for arm in study.arms}
-    for outcome in study.finished:
+    curves_by_arm: dict[str, list[Curve]] = {arm: [] for arm in study.arms if arm in arms}
+    for outcome in (outcome for outcome in study.finished if outcome.trial.arm in arms):
         curve = read_curves(outcome.directory).get(name)
         if curve is not None:
             curves_by_arm[outcome.trial.arm].append(curve)
     # One more curve per arm for the mean. However many curves there are, each may have 20 points, to keep its shape.
     num_curves = sum(len(curves) + 1 for curves in curves_by_arm.values())
     max_points = max(20, MAX_POINTS // max(1, num_curves))
-    arms = []
+    arm_curves = []
     for arm, curves in curves_by_arm.items():
         if curves:
             mean = _mean(curves)
             mean = thin_out(running_mean(mean) if smooth else mean, max_points)
-            arms.append(ArmCurves(arm, [thin_out(curve, max_points) for curve in curves], mean))
-    return arms
+            arm_curves.append(ArmCurves(arm, [thin_out(curve, max_points) for curve in curves], mean))
+    return arm_curves
 
 
 def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:

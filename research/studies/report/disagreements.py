@@ -40,6 +40,14 @@ class Disagreement:
     texts: tuple[str, ...]
     """The text, or both texts of a pair."""
 
+    @property
+    def arms_by_result(self) -> dict[tuple[str, float], list[str]]:
+        """Return the names of the arms by the text and the quality of their result, the best result first."""
+        arms: dict[tuple[str, float], list[str]] = {}
+        for each in self.arms:
+            arms.setdefault((each.description, each.quality), []).append(each.arm)
+        return arms
+
 
 def find_disagreements(rows: StudyRows, texts: StudyTexts) -> tuple[list[Disagreement], int]:
     """Return the rows on which the arms differ most, and the number of all rows on which they differ.

@@ -32,5 +32,6 @@ def find_environment(study: StudyOutcomes) -> dict[str, list[str]]:
 def _facts(result: dict[str, Any]) -> dict[str, str]:
     if "versions" not in result:  # only the metrics are known if the trial ran on another machine
         return {}
-    facts = {"processes": str(result["world_size"]), "commit": result["git_commit"] or "not in a Git repository"}
+    facts = {"hardware": f"{result['world_size']} x {result['device']}"} if "device" in result else {}
+    facts |= {"processes": str(result["world_size"]), "commit": result["git_commit"] or "not in a Git repository"}
     return facts | result["versions"]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from research.records.palette import BACKGROUND, GRID, INK, PAPER
 from research.records.step_figures import FEW_POINTS
 from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.ranking import RankedArm
-from research.studies.report.styles import ArmStyle
+from research.studies.report.styles import MANY_ARMS, ArmStyle
 from research.system.plain_text import for_figure
 
 WIDTH = 5.2
@@ -36,12 +37,14 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         label: name of the metric, for an axis.
     """
     arms_with_means = [(each, each.summary.mean) for each in ranked if each.summary.mean is not None]
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(arms_with_means)), layout="constrained")
+    is_dense = len(arms_with_means) > MANY_ARMS
+    row_height = 0.19 if is_dense else 0.36  # inches
+    figure = Figure(figsize=(WIDTH, 0.8 + row_height * len(arms_with_means)), layout="constrained")
     axes = figure.subplots()
     for row, (each, mean) in enumerate(arms_with_means):
         style, summary = styles[each.arm], each.summary
         if each.arm == baseline:
-            axes.axvline(mean, color="black", linestyle=":", linewidth=1)
+            axes.axvline(mean, color=INK, linestyle=":", linewidth=1)
         if summary.interval is not None:
             axes.plot(
                 summary.interval, [row, row], color=style.colour, linewidth=2.4, alpha=0.75, solid_capstyle="butt"
@@ -49,17 +52,15 @@ def intervals_figure(ranked: Sequence[RankedArm], styles: Styles, baseline: str,
         values = [each.values[seed] for seed in summary.seeds]
         below = row + 0.27  # the dots are below the bar: the vertical axis points down
         axes.plot(values, [below] * len(values), "o", color=style.colour, markersize=3.5, alpha=0.6, linewidth=0)
-        axes.plot([mean], [row], style.marker, color=style.colour, markersize=7)
+        axes.plot([mean], [row], style.marker, color=style.colour, markersize=5 if is_dense else 7)
     names = [
         for_figure(styles[each.arm].name) + (" (baseline)" if each.arm == baseline else "")
         for each, _ in arms_with_means
     ]
     axes.set_yticks(range(len(arms_with_means)), names, fontsize=NAME_FONT_SIZE)
-    for tick, (each, _) in zip(axes.get_yticklabels(), arms_with_means, strict=True):
-        tick.set_color(styles[each.arm].colour)
     axes.set(xlabel=for_figure(label, MAX_METRIC_LENGTH), ylim=(len(arms_with_means) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.grid(visible=True, axis="x", color="#eeeeee")
+    axes.grid(visible=True, axis="x", color=GRID)
     axes.set_axisbelow(True)
     return figure
 
@@ -102,7 +103,12 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
 
 
 def cost_figure(
-    costs: Sequence[ArmCost], values: Mapping[str, Mapping[int, float]], styles: Styles, label: str, quantity: str
+    costs: Sequence[ArmCost],
+    values: Mapping[str, Mapping[int, float]],
+    styles: Styles,
+    label: str,
+    quantity: str,
+    named: Collection[str],
 ) -> Figure:
     """Draw a metric against a cost: a large marker for each arm's mean, and a dot for each seed.
 
@@ -114,24 +120,27 @@ def cost_figure(
         styles: style of each arm.
         label: name of the metric, for an axis.
         quantity: the cost to draw, "seconds" or "parameters".
+        named: arms that are shown with their names and colours; other arms are grey.
     """
-    figure, axes = _new_figure_and_axes(len(costs))
+    figure, axes = _new_figure_and_axes(len(named))
     all_costs, means = [], {}
     for each in costs:
         style, arm_values = styles[each.arm], values[each.arm]
+        colour = style.colour if each.arm in named else BACKGROUND
         seeds = [seed for seed in each.trials if math.isfinite(arm_values[seed])]
         if not seeds:
             continue
         seed_costs = [_cost(each.trials[seed], quantity) for seed in seeds]
         metric_values = [arm_values[seed] for seed in seeds]
-        faces = ["white" if quantity == "seconds" and each.trials[seed].is_cached else style.colour for seed in seeds]
-        axes.scatter(seed_costs, metric_values, s=11, c=faces, edgecolors=style.colour, linewidths=0.8, alpha=0.5)
-        face = "white" if quantity == "seconds" and each.num_cached == len(each.trials) else style.colour
+        faces = [PAPER if quantity == "seconds" and each.trials[seed].is_cached else colour for seed in seeds]
+        axes.scatter(seed_costs, metric_values, s=11, c=faces, edgecolors=colour, linewidths=0.8, alpha=0.5)
+        face = PAPER if quantity == "seconds" and each.num_cached == len(each.trials) else colour
         mean = statistics.fmean(metric_values)
         axes.plot(
-            [statistics.fmean(seed_costs)], [mean], style.marker, color=style.colour, markerfacecolor=face, markersize=8
+            [statistics.fmean(seed_costs)], [mean], style.marker, color=colour, markerfacecolor=face, markersize=8
         )
-        means[each.arm] = mean
+        if each.arm in named:
+            means[each.arm] = mean
         all_costs += seed_costs
     _set_cost_axis(axes, all_costs, quantity)
     axes.set(
@@ -175,7 +184,7 @@ def _cost(trial: TrialCost, quantity: str) -> float:
 def _new_figure_and_axes(num_arms: int) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, max(2.9, 0.8 + 0.19 * num_arms)), layout="constrained")
     axes = figure.subplots()
-    axes.grid(visible=True, color="#eeeeee")
+    axes.grid(visible=True, color=GRID)
     axes.set_axisbelow(True)
     return figure, axes
 
@@ -206,7 +215,6 @@ def _name_arms(axes: Axes, values: Mapping[str, float], styles: Styles) -> None:
             1.09,
             height,
             for_figure(style.name),
-            color=style.colour,
             transform=axes.transAxes,
             va="center_baseline",
             fontsize=NAME_FONT_SIZE,
@@ -230,7 +238,7 @@ def _mark_edits(axes: Axes, edits: Sequence[ArmEdit], styles: Styles, num_steps:
     colours: dict[int, str] = {}
     for edit in edits:
         has_arm_colour = len(edit.arms) == 1 and colours.get(edit.step) in (None, styles[edit.arms[0][0]].colour)
-        colours[edit.step] = styles[edit.arms[0][0]].colour if has_arm_colour else "black"
+        colours[edit.step] = styles[edit.arms[0][0]].colour if has_arm_colour else INK
     for step, colour in colours.items():  # an edit lies between this step and the next
         axes.axvline(step + 0.5, color=colour, linestyle=":", linewidth=1)
     groups: list[list[ArmEdit]] = []

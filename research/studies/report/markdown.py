@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from research.studies.report.contents import Contents
 from research.studies.report.model_comparisons import ModelComparison
 from research.studies.report.notation import (
+    column_decimals,
+    format_amount,
     format_decimal,
     format_interval,
     format_p_value,
-    format_seconds,
     format_thousands,
+    seconds_decimals,
 )
-from research.studies.report.ranking import RankedArm
+from research.studies.report.ranking import RankedArm, RankingDecimals
 from research.studies.statistics.over_rows import SCOPE
 from research.studies.statistics.over_seeds import Comparison
 from research.system.errors import one_line
@@ -36,7 +38,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
     if "ranking" in contents.reasons:
         yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
     elif contents.ranked:
-        yield _ranking(contents.ranked)
+        yield _ranking(contents.ranked, contents.decimals)
         yield f"{for_markdown(contents.method)}\n"
         notes = [f"- {for_markdown(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
         yield "".join(notes) or "\n"
@@ -49,7 +51,11 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield f"## By {for_markdown(table.title + table.title_suffix)}\n"
         yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
         cells = (
-            [name, format_thousands(rows), *(format_decimal(table.means[arm][i]) for arm in table.means)]
+            [
+                name,
+                format_thousands(rows),
+                *(format_decimal(table.means[arm][i], table.decimals) for arm in table.means),
+            ]
             for i, (name, rows) in enumerate(table.groups)
         )
         yield markdown_table([table.title.split(",")[0], ">rows", *(f">{arm}" for arm in table.means)], cells)
@@ -83,7 +89,7 @@ def _missing(contents: Contents) -> Iterator[str]:
     yield "".join(f"- {for_markdown(line)}\n" for line in lines)
 
 
-def _ranking(ranked: Sequence[RankedArm]) -> str:
+def _ranking(ranked: Sequence[RankedArm], decimals: RankingDecimals) -> str:
     header = ["arm", ">seeds", ">mean", ">sd", ">95% CI", ">difference", ">95% CI", ">p", ">p (Holm)"]
     rows = []
     for each in ranked:
@@ -91,20 +97,27 @@ def _ranking(ranked: Sequence[RankedArm]) -> str:
         summary_cells = [
             each.arm,
             str(len(summary.seeds)),
-            format_decimal(summary.mean),
-            format_decimal(summary.std),
-            format_interval(summary.interval),
+            format_decimal(summary.mean, decimals.mean),
+            format_decimal(summary.std, decimals.std),
+            format_interval(summary.interval, decimals.mean),
         ]
         rows.append(
-            [*summary_cells, *(["baseline", *[""] * 5] if each.comparison is None else _comparison(each.comparison))]
+            [
+                *summary_cells,
+                *(
+                    ["baseline", *[""] * 5]
+                    if each.comparison is None
+                    else _comparison(each.comparison, decimals.difference)
+                ),
+            ]
         )
     return markdown_table([*header, "verdict", ">seeds needed"], rows)
 
 
-def _comparison(comparison: Comparison) -> list[str]:
+def _comparison(comparison: Comparison, decimals: int) -> list[str]:
     return [
-        format_decimal(comparison.mean_difference, signed=True),
-        format_interval(comparison.interval, signed=True),
+        format_decimal(comparison.mean_difference, decimals, signed=True),
+        format_interval(comparison.interval, decimals, signed=True),
         format_p_value(comparison.p),
         format_p_value(comparison.p_holm),
         comparison.verdict or f"none: {comparison.why_no_verdict}",
@@ -113,11 +126,15 @@ def _comparison(comparison: Comparison) -> list[str]:
 
 
 def _costs(contents: Contents) -> str:
+    seconds = seconds_decimals([each.seconds for each in contents.costs])
+    hours = column_decimals([each.device_hours for each in contents.costs])
     header = [
         "arm",
         ">trials",
         ">time of all steps (s)",
+        ">device hours",
         "trials without encoder",
+        ">all parameters",
         ">trainable parameters at the end",
         ">mean over steps",
     ]
@@ -127,8 +144,10 @@ def _costs(contents: Contents) -> str:
             [
                 each.arm,
                 str(len(each.trials)),
-                format_seconds(each.seconds),
+                format_amount(each.seconds, seconds),
+                format_decimal(each.device_hours, hours),
                 f"{each.num_cached} of {len(each.trials)}",
+                format_thousands(each.total_parameters),
                 format_thousands(each.trainable_parameters),
                 format_thousands(each.mean_trainable_parameters),
             ]

@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+
+DECIMALS = 4
+"""Number of decimals of metrics and differences of usual size."""
 
 
-def format_decimal(value: float | None, *, signed: bool = False) -> str:
-    """Format a number with four decimals, or with three significant digits if it is very small or large.
+def column_decimals(values: Iterable[float | None]) -> int:
+    """Return the number of decimals with which all values of a column are shown.
 
-    None and NaN are shown as a dash.
+    It is 4, or more if all values are so small that fewer than three digits would be left, or fewer if a value is
+    10,000 or larger. None and values that are not finite do not count.
     """
+    largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
+    if largest == 0:
+        return DECIMALS
+    magnitude = math.floor(math.log10(largest))
+    return max(DECIMALS, 2 - magnitude) if magnitude < DECIMALS else 0
+
+
+def format_decimal(value: float | None, decimals: int = DECIMALS, *, signed: bool = False) -> str:
+    """Format a number with a fixed number of decimals. None and NaN are shown as a dash."""
     if value is None or math.isnan(value):
         return "-"
-    sign = "+" if signed else ""
-    is_plain = value == 0 or 0.001 <= abs(value) < 10_000
-    return f"{value:{sign}.4f}" if is_plain else f"{value:{sign}.3g}"
+    return f"{value:{'+' if signed else ''}.{decimals}f}"
 
 
-def format_interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:
+def format_interval(bounds: tuple[float, float] | None, decimals: int = DECIMALS, *, signed: bool = False) -> str:
     """Format an interval; None is shown as a dash."""
-    return "-" if bounds is None else " to ".join(format_decimal(bound, signed=signed) for bound in bounds)
+    return "-" if bounds is None else " to ".join(format_decimal(bound, decimals, signed=signed) for bound in bounds)
+
+
+def format_sort_key(value: float | None) -> str:
+    """Return the value by which a cell is sorted, without loss of precision; empty if there is none."""
+    return "" if value is None or math.isnan(value) else repr(float(value))
 
 
 def format_p_value(value: float | None) -> str:
     """Format a p value; None is shown as a dash.
 
-    Below 0.1, there are four decimals, so that 0.0499 is not shown as 0.050.
+    There are four decimals, so that 0.0499 is not shown as 0.05.
     """
     if value is None:
         return "-"
-    if value < 0.0001:
-        return "< 0.0001"
-    return f"{value:.4f}" if value < 0.1 else f"{value:.3f}"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def format_thousands(value: float | None) -> str:
@@ -39,6 +54,12 @@ def format_thousands(value: float | None) -> str:
     return "-" if value is None else f"{round(value):,}"
 
 
-def format_seconds(value: float) -> str:
-    """Format a time in seconds with up to three significant digits, or from 100 s on without decimals."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def seconds_decimals(values: Iterable[float]) -> int:
+    """Return the number of decimals, at most 3, that leaves two digits of the shortest time of a column."""
+    shortest = min((value for value in values if value > 0), default=1.0)
+    return min(3, max(0, 1 - math.floor(math.log10(shortest))))
+
+
+def format_amount(value: float, decimals: int) -> str:
+    """Format an amount, such as a time, with a fixed number of decimals and thousands separators."""
+    return f"{value:,.{decimals}f}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from research.report.rendering import Picture, embed_figure, page_environment
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report import notation
 from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_contents
-from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
+from research.studies.report.pictures import StudyPicture, draw_costs, draw_curves, draw_intervals
 from research.studies.report.results import RESULTS, results_csv
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_rows import SCOPE
@@ -55,11 +55,12 @@ def _render_page(contents: Contents) -> str:
     environment.filters |= {
         "decimal": notation.format_decimal,
         "interval": notation.format_interval,
+        "sort_key": notation.format_sort_key,
         "p_value": notation.format_p_value,
         "count": notation.format_thousands,
-        "seconds": notation.format_seconds,
+        "amount": notation.format_amount,
     }
-    study = contents.study
+    study, costs = contents.study, contents.costs
     styles = arm_styles(study.arms)
     return environment.get_template("study.html").render(
         name=study.spec.name,
@@ -67,41 +68,23 @@ def _render_page(contents: Contents) -> str:
         study=study,
         spec=study.spec,
         styles=styles,
-        intervals=_draw_intervals(contents, styles),
-        curves=list(_draw_curves(contents, styles)),
-        costs=list(_draw_costs(contents, styles)),
+        intervals=_embed(draw_intervals(contents, styles)),
+        curves=_embed(draw_curves(contents, styles)),
+        costs=_embed(draw_costs(contents, styles)),
+        seconds_decimals=notation.seconds_decimals([cost.seconds for cost in costs]),
+        hours_decimals=notation.column_decimals([cost.device_hours for cost in costs]),
+        comparison_decimals=notation.column_decimals(
+            [
+                value
+                for each in contents.model_comparisons
+                if each.over_all_seeds is not None
+                for value in (each.over_all_seeds.difference, *each.over_all_seeds.interval)
+            ]
+        ),
         scope=SCOPE,
         texts_split=TEXTS_SPLIT,
     )
 
 
-def _draw_intervals(contents: Contents, styles: Styles) -> Picture | None:
-    if all(each.summary.mean is None for each in contents.ranked):
-        return None
-    label = f"{contents.metric} on {contents.study.spec.split} rows"
-    return embed_figure(
-        "Means, confidence intervals and seeds",
-        intervals_figure(contents.ranked, styles, contents.study.baseline, label),
-    )
-
-
-def _draw_curves(contents: Contents, styles: Styles) -> Iterator[Picture]:
-    if contents.loss_curves:
-        figure = arm_curves_figure(contents.loss_curves, contents.edits, styles, "training loss")
-        yield embed_figure("Training loss", figure)
-    if contents.validation_curves:
-        title = f"Validation {contents.metric}"
-        yield embed_figure(title, arm_curves_figure(contents.validation_curves, contents.edits, styles, title))
-
-
-def _draw_costs(contents: Contents, styles: Styles) -> Iterator[Picture]:
-    values = {each.arm: each.values for each in contents.ranked}
-    if contents.costs and values:
-        label = f"{contents.metric} on {contents.study.spec.split} rows"
-        yield embed_figure(
-            f"{contents.metric} against time", cost_figure(contents.costs, values, styles, label, "seconds")
-        )
-        yield embed_figure(
-            f"{contents.metric} against trainable parameters",
-            cost_figure(contents.costs, values, styles, label, "parameters"),
-        )
+def _embed(pictures: Iterable[StudyPicture]) -> list[Picture]:
+    return [embed_figure(each.title, each.figure, each.alt) for each in pictures]

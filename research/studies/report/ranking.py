@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from research.studies.outcomes import StudyOutcomes
+from research.studies.report.notation import column_decimals
 from research.studies.statistics.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
 from research.system.errors import one_line
 from research.tasks.metric_names import higher_is_better, metric_bounds
@@ -59,6 +60,31 @@ class RankedArm:
         ]
 
 
+@dataclass(frozen=True)
+class RankingDecimals:
+    """Number of decimals in each column of a ranking."""
+
+    mean: int
+    """Means and their intervals."""
+    std: int
+    """Standard deviations."""
+    difference: int
+    """Differences and their intervals."""
+
+    @classmethod
+    def of(cls, ranked: Sequence[RankedArm]) -> RankingDecimals:
+        """Return the number of decimals for a ranking."""
+        summaries = [each.summary for each in ranked]
+        comparisons = [each.comparison for each in ranked if each.comparison is not None]
+        return cls(
+            mean=column_decimals([value for each in summaries for value in (each.mean, *(each.interval or ()))]),
+            std=column_decimals([each.std for each in summaries]),
+            difference=column_decimals(
+                [value for each in comparisons for value in (each.mean_difference, *(each.interval or ()))]
+            ),
+        )
+
+
 def choose_metric(study: StudyOutcomes) -> str | None:
     """Return the compared metric: the chosen one, or the default of the task; None if it is not known yet."""
     results = (outcome.result for outcome in study.finished if outcome.result is not None)
@@ -66,20 +92,24 @@ def choose_metric(study: StudyOutcomes) -> str | None:
     return next(filter(None, map(study.spec.compared_metric, metrics)), study.spec.metric)
 
 
-def rank_arms(study: StudyOutcomes, metric: str) -> list[RankedArm]:
+def rank_arms(study: StudyOutcomes, metric: str, baseline: str | None = None) -> list[RankedArm]:
     """Return all arms, the best mean first; arms without a value come last, in the order of the grid.
 
     Args:
         study: outcomes of the study.
         metric: the compared metric.
+        baseline: the arm with which each arm is compared; by default the study's baseline.
     Raises:
         ValueError: if a trial does not have the metric, or if the baseline is not one of the arms.
     """
     values = study.metric_values(metric, study.spec.split)
     is_higher_better = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
-    compared = compare_arms(values, study.baseline, higher_is_better=is_higher_better, failed=failed, bounds=bounds)
-    comparisons = {each.arm: _remove_verdict_if_inconsistent(each, study.inconsistencies) for each in compared}
+    compared = compare_arms(
+        values, baseline or study.baseline, higher_is_better=is_higher_better, failed=failed, bounds=bounds
+    )
+    inconsistencies = study.inconsistencies  # computed once, because it reads the settings of all trials
+    comparisons = {each.arm: _remove_verdict_if_inconsistent(each, inconsistencies) for each in compared}
     ranked = [
         RankedArm(
             summarize_arm(arm, arm_values, bounds),

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from research.records.palette import COLOURS, LINE_STYLES, ON_DARK
 from research.system.plain_text import shorten
 
-COLOURS = ("#0b5fa5", "#c8500a", "#1a7f37", "#b3202c", "#6b3fa0", "#7a4a21", "#c23b8f", "#4d4d4d", "#7d7a00", "#007f8c")
-"""Colours that are dark enough for print and for text on white."""
+MANY_ARMS = 12
+"""With more arms, pages show less of each arm: collapsed tables with one row per arm, and curves of two arms only."""
 MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("<", "◀"))
 """Matplotlib markers, each with a character that looks like it. Their number differs from the number of colours, so
 that a pair of colour and marker repeats only after many arms."""
-DASHES = ("-", "--", "-.", ":")
-"""Matplotlib line styles."""
 MAX_NAME_LENGTH = 26
 """Maximum number of characters of an arm's short name."""
 
@@ -28,7 +27,9 @@ class ArmStyle:
     name: str
     """Short name of the arm, unique among the arms."""
     colour: str
-    """CSS colour."""
+    """CSS colour on a light page, and in figures."""
+    dark_colour: str
+    """CSS colour on a dark page."""
     marker: str
     """Matplotlib marker."""
     character: str
@@ -44,6 +45,7 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     for index, arm in enumerate(arms):
         name = short[index] if short.count(short[index]) == 1 else f"{short[index]} ({index + 1})"
         marker, character = MARKERS[index % len(MARKERS)]
-        dashes = DASHES[index // len(COLOURS) % len(DASHES)]
-        styles[arm] = ArmStyle(name, COLOURS[index % len(COLOURS)], marker, character, dashes)
+        dashes = LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
+        colour = COLOURS[index % len(COLOURS)]
+        styles[arm] = ArmStyle(name, colour, ON_DARK[colour], marker, character, dashes)
     return styles

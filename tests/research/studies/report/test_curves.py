@@ -34,7 +34,7 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     study = study_with_logs(
         tmp_path, {"a": [log_lines([1, 2, 4], [3.0, 2.0, 1.0]), log_lines([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]}
     )
-    (curves,) = read_arm_curves(study, "loss", smooth=False)
+    (curves,) = read_arm_curves(study, "loss", study.arms, smooth=False)
     assert (curves.arm, curves.mean) == ("a", ([1, 2], [2.0, 1.5]))
     assert curves.seed_curves == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
 
@@ -42,7 +42,7 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
 def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
     steps = list(range(1, 51))
     study = study_with_logs(tmp_path, {"a": [log_lines(steps, [float(step % 2) for step in steps])]})
-    (curves,) = read_arm_curves(study, "loss", smooth=True)
+    (curves,) = read_arm_curves(study, "loss", study.arms, smooth=True)
     # With 50 steps, each mean covers a step and the step before it, which the first step does not have.
     assert curves.mean[1][1:] == [0.5] * 49
     assert set(curves.seed_curves[0][1]) == {0.0, 1.0}  # the curves of the seeds are not smoothed
@@ -51,7 +51,7 @@ def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:
 def test_curves_of_an_arm_have_at_most_max_points_in_total(tmp_path: Path) -> None:
     steps = list(range(1, 3001))
     study = study_with_logs(tmp_path, {"a": [log_lines(steps, [1.0] * 3000)] * 9})
-    (curves,) = read_arm_curves(study, "loss", smooth=True)
+    (curves,) = read_arm_curves(study, "loss", study.arms, smooth=True)
     assert sum(len(curve[0]) for curve in [curves.mean, *curves.seed_curves]) <= MAX_POINTS
 
 

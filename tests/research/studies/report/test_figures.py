@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from research.records.palette import INK, PAPER
 from research.report.rendering import embed_figure
 from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
@@ -49,7 +50,7 @@ def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
     edit_marks = [
         (np.asarray(line.get_xdata())[0], line.get_color()) for line in axes.lines if line.get_linestyle() == ":"
     ]
-    assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, "black")]  # halfway to the next step
+    assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, INK)]  # halfway to the next step
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]  # the numbers of the edits
 
 
@@ -97,13 +98,13 @@ def test_arm_with_cached_hidden_states_has_a_hollow_marker_on_any_scale_of_time(
         ArmCost("arm 1", {0: cost(2.0, is_cached=True, parameters=20)}),
     ]
     values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
-    (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds").axes
+    (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds", ARMS).axes
     assert axes.get_xscale() == scale
     markers = [line for line in axes.lines if line.get_markersize() == 8]  # only means have this size
     assert [(np.asarray(line.get_xdata())[0], np.asarray(line.get_ydata())[0]) for line in markers] == [
         ((1 + longest) / 2, 0.55),
         (2.0, 0.7),
     ]
-    assert [line.get_markerfacecolor() == "white" for line in markers] == [False, True]
-    (by_parameters,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "parameters").axes
-    assert "white" not in [line.get_markerfacecolor() for line in by_parameters.lines if line.get_markersize() == 8]
+    assert [line.get_markerfacecolor() == PAPER for line in markers] == [False, True]
+    (by_parameters,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "parameters", ARMS).axes
+    assert PAPER not in [line.get_markerfacecolor() for line in by_parameters.lines if line.get_markersize() == 8]

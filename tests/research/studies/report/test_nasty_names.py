@@ -106,7 +106,7 @@ def figure_texts_of(page: str) -> list[str]:
 
 def cells_of(page: str) -> list[str]:
     """Return the unescaped cells of all tables."""
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page, re.DOTALL)
     return [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in cells]
 
 
@@ -129,7 +129,7 @@ def test_pages_show_names_without_control_characters(output: StudyOutput) -> Non
     for path in pages:
         page = path.read_text(encoding="utf-8")
         assert CONTROL_CHARACTERS.findall(page) == []
-        assert "<script" not in page
+        assert page.count("<script") == 1  # sorts tables
         assert {*as_shown_on_pages(NAMES[:-1]), shorten(LONG_NAME, LONGEST_IN_PAGE)} <= set(cells_of(page)), path
         assert LONG_NAME not in re.sub(r'title="[^"]*"', "", page), path
         figure_texts = figure_texts_of(page)

@@ -28,7 +28,7 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert len(set(means.values())) > 1, "all arms have the same mean"
     rows = table_cells("ranking", page.read_text())
     markdown = (page.parent / "report.md").read_text()
-    # Columns: arm (marker and name), mean, verdict, difference, two p values, standard deviation, seeds, seeds needed.
+    # Columns: arm (marker and name), mean, difference, p (Holm), verdict, p, standard deviation, seeds, seeds needed.
     assert [row[0].split(maxsplit=1)[1] for row in rows] == sorted(means, key=lambda arm: -means[arm])
     for row in rows:
         arm = row[0].split(maxsplit=1)[1]
@@ -37,9 +37,9 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
         assert f"| 2 | {mean} | {deviation} |" in markdown
         difference = f"{means[arm] - means['linear']:+.4f}"
         if arm == "linear":
-            assert row[2] == "baseline"
+            assert row[4] == "baseline"
         else:
-            assert row[3].split()[0] == difference
+            assert row[2].split()[0] == difference
             assert f"| {difference} |" in markdown
     assert markdown.splitlines()[0] == "# three"  # the name of the study
     # Parts of the arm name HOSTILE, escaped for Markdown.

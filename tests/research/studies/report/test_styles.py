@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from research.records.palette import COLOURS
 from research.studies.report.styles import arm_styles
 
 
@@ -11,7 +12,7 @@ from research.studies.report.styles import arm_styles
 def test_each_arm_has_a_unique_name_and_pair_of_colour_and_marker(num_arms: int) -> None:
     styles = arm_styles([f"arm {index}" for index in range(num_arms)]).values()
     assert len({(style.colour, style.marker) for style in styles}) == num_arms
-    assert len({style.colour for style in list(styles)[:10]}) == 10  # the first ten arms differ by colour alone
+    assert len({style.colour for style in list(styles)[: len(COLOURS)]}) == len(COLOURS)  # they differ by colour alone
     assert len({style.name for style in styles}) == num_arms
 
 

@@ -1,0 +1,85 @@
+"""The figures of a study, with their titles and alternative texts, for its page and for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from research.report.alt_texts import describe_curves, list_items
+from research.studies.report.contents import Contents
+from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
+from research.studies.report.notation import format_amount, format_decimal, format_interval, format_thousands
+
+
+@dataclass(frozen=True)
+class StudyPicture:
+    """A figure of a study."""
+
+    name: str
+    """Name of its files, without the suffix."""
+    title: str
+    """Heading."""
+    figure: Figure
+    """The figure."""
+    alt: str
+    """What the figure shows, in words and numbers."""
+
+
+def draw_intervals(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
+    """Yield the figure of means and intervals, unless no arm has a value."""
+    ranked, decimals = contents.ranked, contents.decimals.mean
+    if all(each.summary.mean is None for each in ranked):
+        return
+    figure = intervals_figure(ranked, styles, contents.study.baseline, _metric_label(contents))
+    items = [
+        f"{styles[each.arm].name}: {format_decimal(each.summary.mean, decimals)} "
+        f"({format_interval(each.summary.interval, decimals)})"
+        for each in ranked
+    ]
+    yield StudyPicture("intervals", "Means, confidence intervals and seeds", figure, list_items(items))
+
+
+def draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
+    """Yield the learning curves of `Contents.drawn_arms`."""
+    drawn = set(contents.drawn_arms)
+    edits = [edit for edit in contents.edits if any(arm in drawn for arm, _ in edit.arms)]
+    for name, title, label, arms in (
+        ("training_loss", "Training loss", "training loss", contents.loss_curves),
+        ("validation_metric", *[f"Validation {contents.metric}"] * 2, contents.validation_curves),
+    ):
+        if arms:
+            figure = arm_curves_figure(arms, edits, styles, label)
+            yield StudyPicture(
+                name, title, figure, describe_curves({styles[each.arm].name: each.mean for each in arms})
+            )
+
+
+def draw_costs(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
+    """Yield the figures of the metric against time and against trainable parameters."""
+    values = {each.arm: each.values for each in contents.ranked}
+    means = {each.arm: each.summary.mean for each in contents.ranked}
+    if not contents.costs or not values:
+        return
+    metric, label = contents.metric, _metric_label(contents)
+    for name, title, quantity in (
+        ("time", f"{metric} against time", "seconds"),
+        ("parameters", f"{metric} against trainable parameters", "parameters"),
+    ):
+        figure = cost_figure(contents.costs, values, styles, label, quantity, contents.drawn_arms)
+        items = []
+        for each in sorted(contents.costs, key=lambda cost: [*means].index(cost.arm)):
+            cost = (
+                f"{format_amount(each.seconds, 1)} s"
+                if quantity == "seconds"
+                else format_thousands(each.mean_trainable_parameters)
+            )
+            items.append(
+                f"{styles[each.arm].name}: {format_decimal(means[each.arm], contents.decimals.mean)} at {cost}"
+            )
+        yield StudyPicture(name, title, figure, list_items(items))
+
+
+def _metric_label(contents: Contents) -> str:
+    return f"{contents.metric} on {contents.study.spec.split} rows"

@@ -70,8 +70,13 @@ def embed_figure(title: str, figure: Figure, alt: str = "") -> Picture:
         figure: the figure.
         alt: what the figure shows, in words and numbers, for readers who do not see it.
     """
-    svg = with_dark_colours(figure_as_svg(figure)).encode("utf-8")
-    return Picture(title, f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", f"{title}. {alt}".rstrip())
+    return embed_svg(title, figure_as_svg(figure), alt)
+
+
+def embed_svg(title: str, svg: str, alt: str = "") -> Picture:
+    """Embed a figure that `figure_as_svg` returned; the arguments are those of `embed_figure`."""
+    source = base64.b64encode(with_dark_colours(svg).encode("utf-8")).decode()
+    return Picture(title, f"data:image/svg+xml;base64,{source}", f"{title}. {alt}".rstrip())
 
 
 def figure_as_svg(figure: Figure) -> str:

@@ -7,6 +7,7 @@ read. JSON, YAML and parquet do their own quoting and keep every character.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from markupsafe import Markup, escape
 
@@ -26,6 +27,39 @@ LONGEST_IN_PAGE = 200
 """Length above which a name in a page is shortened; results.csv and the files of the runs contain the full name."""
 LONGEST_IN_FIGURE = 40
 """Length above which a name in a figure is shortened; the tables next to it contain the full name."""
+
+_LATEX = {
+    **{character: rf"\{character}" for character in "#$%&_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "`": r"\textasciigrave{}",
+    "\u2026": r"\ldots{}",
+    "\u2013": r"\textendash{}",
+    "\u2014": r"\textemdash{}",
+    "\u00d7": r"$\times$",
+    "\u2192": r"$\rightarrow$",
+    "ß": r"\ss{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+}
+"""LaTeX for characters that are special in it or that some of its fonts lack."""
+_LATEX_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0308": '"',
+    "\u0327": "c",
+    "\u030c": "v",
+}
+"""LaTeX commands of combining accents."""
 
 LONGEST_MESSAGE = 2000
 """Length above which a message about the user's files is shortened."""
@@ -93,6 +127,24 @@ def markdown_code(text: str, language: str) -> str:
     longest = max((len(backticks) for backticks in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{_escape_unsafe(text).rstrip()}\n{fence}"
+
+
+def for_latex(text: str) -> str:
+    r"""Return text on one line that LaTeX shows unchanged, with any engine and any font.
+
+    Accents become commands such as `\'{e}`. A character without a command for it becomes its code, such as [U+8868].
+    """
+    shown = "".join(_LATEX.get(each) or _accents_for_latex(each) for each in _on_one_line(text))
+    return re.sub("-(?=-)", "-{}", shown)  # LaTeX makes a dash of several hyphens
+
+
+def _accents_for_latex(character: str) -> str:
+    base, *accents = unicodedata.normalize("NFD", character)
+    if not base.isascii() or not all(each in _LATEX_ACCENTS for each in accents):
+        return f"[U+{ord(character):04X}]"
+    for each in accents:
+        base = rf"\{_LATEX_ACCENTS[each]}{{{base}}}"
+    return base
 
 
 def for_figure(text: str, longest: int = LONGEST_IN_FIGURE) -> str:

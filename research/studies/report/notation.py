@@ -60,6 +60,12 @@ def seconds_decimals(values: Iterable[float]) -> int:
     return min(3, max(0, 1 - math.floor(math.log10(shortest))))
 
 
+def format_hours(value: float) -> str:
+    """Format a number of hours with at least three significant digits."""
+    decimals = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{decimals}f}"
+
+
 def format_amount(value: float, decimals: int) -> str:
     """Format an amount, such as a time, with a fixed number of decimals and thousands separators."""
     return f"{value:,.{decimals}f}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from research.report.rendering import Picture, embed_figure, page_environment
+from research.report.rendering import Picture, embed_svg, page_environment
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report import notation
 from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_contents
+from research.studies.report.figures import Styles
 from research.studies.report.hparams import write_hparams
 from research.studies.report.markdown import markdown_report
-from research.studies.report.pictures import StudyPicture, draw_costs, draw_curves, draw_intervals
+from research.studies.report.paper import write_paper_files
+from research.studies.report.pictures import StudyPicture, StudyPictures, draw_pictures
 from research.studies.report.results import RESULTS, results_csv
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_rows import SCOPE
@@ -21,7 +23,9 @@ REPORT, MARKDOWN = "report.html", "report.md"
 
 
 def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path:
-    """Write report.html, report.md, results.csv and tensorboard/ of a study, and return the path of report.html.
+    """Write all files of a study's report, and return the path of report.html.
+
+    They are report.html, report.md, results.csv, report/ and tensorboard/.
 
     If a part needs something that is not available (predictions on another machine, deleted texts), the report shows
     the reason instead.
@@ -43,14 +47,17 @@ def write_contents(contents: Contents) -> Path:
     """
     study = contents.study
     path = study.directory / REPORT
-    write_text(path, _render_page(contents))
+    styles = arm_styles(study.arms)
+    pictures = draw_pictures(contents, styles)
+    write_text(path, _render_page(contents, styles, pictures))
     write_text(study.directory / MARKDOWN, markdown_report(contents))
     write_text(study.directory / RESULTS, results_csv(study))
+    write_paper_files(contents, pictures)
     write_hparams(study, list(contents.settings.differing))
     return path
 
 
-def _render_page(contents: Contents) -> str:
+def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) -> str:
     environment = page_environment("research.studies.report")
     environment.filters |= {
         "decimal": notation.format_decimal,
@@ -59,18 +66,18 @@ def _render_page(contents: Contents) -> str:
         "p_value": notation.format_p_value,
         "count": notation.format_thousands,
         "amount": notation.format_amount,
+        "hours": notation.format_hours,
     }
     study, costs = contents.study, contents.costs
-    styles = arm_styles(study.arms)
     return environment.get_template("study.html").render(
         name=study.spec.name,
         contents=contents,
         study=study,
         spec=study.spec,
         styles=styles,
-        intervals=_embed(draw_intervals(contents, styles)),
-        curves=_embed(draw_curves(contents, styles)),
-        costs=_embed(draw_costs(contents, styles)),
+        intervals=_embed(pictures.intervals),
+        curves=_embed(pictures.curves),
+        costs=_embed(pictures.costs),
         seconds_decimals=notation.seconds_decimals([cost.seconds for cost in costs]),
         hours_decimals=notation.column_decimals([cost.device_hours for cost in costs]),
         comparison_decimals=notation.column_decimals(
@@ -87,4 +94,4 @@ def _render_page(contents: Contents) -> str:
 
 
 def _embed(pictures: Iterable[StudyPicture]) -> list[Picture]:
-    return [embed_figure(each.title, each.figure, each.alt) for each in pictures]
+    return [embed_svg(each.title, each.svg, each.alt) for each in pictures]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
 from research.report.alt_texts import describe_curves, list_items
+from research.report.rendering import figure_as_svg
 from research.studies.report.contents import Contents
 from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.notation import format_amount, format_decimal, format_interval, format_thousands
@@ -26,8 +28,37 @@ class StudyPicture:
     alt: str
     """What the figure shows, in words and numbers."""
 
+    @functools.cached_property
+    def svg(self) -> str:
+        """The figure as SVG, for light pages."""
+        return figure_as_svg(self.figure)
 
-def draw_intervals(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
+
+@dataclass(frozen=True)
+class StudyPictures:
+    """All figures of a study, by the section in which the page shows them."""
+
+    intervals: Sequence[StudyPicture]
+    """Means and intervals; empty if no arm has a value."""
+    curves: Sequence[StudyPicture]
+    """Learning curves."""
+    costs: Sequence[StudyPicture]
+    """The metric against costs."""
+
+    def __iter__(self) -> Iterator[StudyPicture]:
+        yield from (*self.intervals, *self.curves, *self.costs)
+
+
+def draw_pictures(contents: Contents, styles: Styles) -> StudyPictures:
+    """Draw all figures of a study."""
+    return StudyPictures(
+        intervals=list(_draw_intervals(contents, styles)),
+        curves=list(_draw_curves(contents, styles)),
+        costs=list(_draw_costs(contents, styles)),
+    )
+
+
+def _draw_intervals(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
     """Yield the figure of means and intervals, unless no arm has a value."""
     ranked, decimals = contents.ranked, contents.decimals.mean
     if all(each.summary.mean is None for each in ranked):
@@ -41,7 +72,7 @@ def draw_intervals(contents: Contents, styles: Styles) -> Iterator[StudyPicture]
     yield StudyPicture("intervals", "Means, confidence intervals and seeds", figure, list_items(items))
 
 
-def draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
+def _draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
     """Yield the learning curves of `Contents.drawn_arms`."""
     drawn = set(contents.drawn_arms)
     edits = [edit for edit in contents.edits if any(arm in drawn for arm, _ in edit.arms)]
@@ -56,7 +87,7 @@ def draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
             )
 
 
-def draw_costs(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
+def _draw_costs(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
     """Yield the figures of the metric against time and against trainable parameters."""
     values = {each.arm: each.values for each in contents.ranked}
     means = {each.arm: each.summary.mean for each in contents.ranked}

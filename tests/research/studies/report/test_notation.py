@@ -11,6 +11,7 @@ from research.studies.report.notation import (
     column_decimals,
     format_amount,
     format_decimal,
+    format_hours,
     format_interval,
     format_p_value,
     format_sort_key,
@@ -59,5 +60,12 @@ def test_thousands_and_times_are_rounded() -> None:
     assert (format_thousands(1234.4), format_thousands(None)) == ("1,234", "-")
     assert [seconds_decimals(values) for values in ([69.7, 1.64], [0.123], [1234.5, 120.0], [1e-9], [0.0])] == [
         *(1, 2, 0, 3, 1)
+    ]
+    assert [format_hours(value) for value in (0.01234, 1.234, 123.4, 1234.0, 0.0)] == [
+        "0.0123",
+        "1.23",
+        "123",
+        "1,234",
+        "0",
     ]
     assert (format_amount(1234.56, 1), format_amount(0.5, 0)) == ("1,234.6", "0")

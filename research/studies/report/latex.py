@@ -1,0 +1,162 @@
+"""Tables of a study for papers, in LaTeX with the package booktabs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from research.studies.report.best_arm import BestArm
+from research.studies.report.contents import Contents
+from research.studies.report.notation import (
+    column_decimals,
+    format_decimal,
+    format_hours,
+    format_p_value,
+    format_thousands,
+)
+from research.studies.report.ranking import RankedArm
+from research.studies.statistics.paired_t import LEVEL
+from research.system.plain_text import LONGEST_IN_PAGE, for_latex, shorten
+
+NO_DIFFERENCE = r"\rlap{$^\dagger$}"
+"""Mark of arms whose difference from the best arm is not significant."""
+
+
+def ranking_table(contents: Contents) -> str | None:
+    """Return the table of arms, the best in bold; None if no arm has a value."""
+    best, decimals = contents.best, contents.decimals
+    if best is None:
+        return None
+    rows = []
+    for each in contents.ranked:
+        summary, comparison = each.summary, each.comparison
+        name, mean = _name(each.arm), format_decimal(summary.mean, decimals.mean)
+        if each.arm == best.arm:
+            name, mean = rf"\textbf{{{name}}}", rf"\textbf{{{mean}}}"
+        cells = [name, mean + (NO_DIFFERENCE if each.arm in best.not_different else "")]
+        cells.append(_interval(summary.interval, decimals.mean))
+        if comparison is None:
+            cells += ["baseline", "", ""]
+        else:
+            cells += [
+                _signed(comparison.mean_difference, decimals.difference),
+                _interval(comparison.interval, decimals.difference, signed=True),
+                _p_value(comparison.p_holm),
+            ]
+        rows.append(cells)
+    header = ["Arm", "Mean", r"95\% CI", "Difference", r"95\% CI", "$p$ (Holm)"]
+    return _table(contents, "ranking", header, rows, _ranking_caption(contents, best))
+
+
+def costs_table(contents: Contents) -> str | None:
+    """Return the table of parameters and device hours; None if no trial is finished."""
+    if not contents.costs:
+        return None
+    hours = column_decimals([each.device_hours for each in contents.costs])
+    rows = [
+        [
+            _name(each.arm),
+            format_thousands(each.total_parameters),
+            format_thousands(each.mean_trainable_parameters),
+            format_decimal(each.device_hours, hours),
+        ]
+        for each in contents.costs
+    ]
+    hardware = ", ".join(contents.environment.get("hardware", ["unknown"]))
+    caption = [
+        "Costs of a trial, means over seeds. Trainable parameters are averaged over steps.",
+        "Device hours are the time of the whole trial times its number of processes.",
+        f"Hardware (processes and device of a trial): {for_latex(hardware)}.",
+    ]
+    if contents.total_device_hours is not None:
+        caption.append(f"All finished trials: {format_hours(contents.total_device_hours)} device hours.")
+    header = ["Arm", "Parameters", "Trainable", "Device hours"]
+    return _table(contents, "costs", header, rows, caption)
+
+
+def _ranking_caption(contents: Contents, best: BestArm) -> list[str]:
+    study, ranked = contents.study, contents.ranked
+    assert contents.metric is not None
+    sentences = [
+        f"{for_latex(contents.metric)} on {study.spec.split} rows: mean over {_num_seeds(ranked)} seeds and Student's "
+        r"95\% confidence interval, best mean in bold.",
+    ]
+    compared = [each.comparison for each in ranked if each.comparison is not None]
+    if compared:
+        sentences.append(
+            f"Differences from the baseline {_name(study.baseline)}: paired $t$ test over common seeds, $p$ corrected "
+            f"with Holm's method for {_count(len(compared))}; the confidence intervals are not corrected."
+        )
+    reasons = dict.fromkeys(each.why_no_verdict for each in compared if each.verdict is None)
+    for reason in reasons:
+        arms = [each.arm for each in compared if each.verdict is None and each.why_no_verdict == reason]
+        sentences.append(f"No verdict for {_list_names(arms, len(compared))}: {for_latex(reason)}.")
+    if best.not_different:
+        sentences.append(
+            rf"$^\dagger$: not significantly different from the best arm ($p$ (Holm) $> {LEVEL}$). " + _explain(best)
+        )
+    return sentences
+
+
+def _explain(best: BestArm) -> str:
+    """Return which test the marks are based on."""
+    if best.is_baseline:
+        return "The best arm is the baseline, so these are the tests of the table."
+    return (
+        "These marks are exploratory: the same test compares the best arm with each other arm, with Holm's correction "
+        f"for {_count(len(best.comparisons))} of their own, and the best arm was chosen after seeing the results."
+    )
+
+
+def _table(
+    contents: Contents, name: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: Sequence[str]
+) -> str:
+    label = contents.study.spec.name.replace("_", "-").replace("/", "-")
+    lines = [
+        r"% Requires \usepackage{booktabs}.",
+        r"\begin{table*}[t]",
+        r"\centering",
+        r"\small",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        rf"{' & '.join(header)} \\",
+        r"\midrule",
+        *(rf"{' & '.join(row)} \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{' '.join(caption)}}}",
+        rf"\label{{tab:{label}-{name}}}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _name(arm: str) -> str:
+    return for_latex(shorten(arm, LONGEST_IN_PAGE))
+
+
+def _signed(value: float | None, decimals: int) -> str:
+    return "--" if value is None else f"${format_decimal(value, decimals, signed=True)}$"
+
+
+def _interval(bounds: tuple[float, float] | None, decimals: int, *, signed: bool = False) -> str:
+    if bounds is None:
+        return "--"
+    low, high = (format_decimal(bound, decimals, signed=signed) for bound in bounds)
+    return f"$[{low}, {high}]$"
+
+
+def _p_value(value: float | None) -> str:
+    return "--" if value is None else f"${format_p_value(value)}$"
+
+
+def _num_seeds(ranked: Sequence[RankedArm]) -> str:
+    numbers = {len(each.summary.seeds) for each in ranked}
+    return f"{min(numbers)}" if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+
+
+def _count(number: int) -> str:
+    return f"{number} comparison{'s' if number != 1 else ''}"
+
+
+def _list_names(arms: Sequence[str], num_compared: int) -> str:
+    return "any comparison" if len(arms) == num_compared else ", ".join(map(_name, arms))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMANDS = ("chromium", "g++", "initdb", "ip")
+COMMANDS = ("chromium", "g++", "initdb", "ip", "pdflatex")
 """Commands whose packages the script installs if they do not exist."""
 
 
@@ -54,14 +54,14 @@ def test_packages_of_existing_commands_are_not_installed(bin_folder: Path) -> No
 def test_alternative_names_of_the_browser_are_accepted(bin_folder: Path, browser: str) -> None:
     for name in (browser, "initdb"):
         write_command(bin_folder / name, "exit 1")
-    assert "installing g++ iproute2 with" in run_script(bin_folder)
+    assert "installing g++ iproute2 texlive-latex-recommended with" in run_script(bin_folder)
 
 
 def test_root_installs_missing_packages(bin_folder: Path) -> None:
     write_command(bin_folder / "initdb", "exit 1")
     printed = run_script(bin_folder)
-    assert "installing chromium g++ iproute2 with" in printed
-    installs = "apt-get install -y -qq --no-install-recommends chromium g++ iproute2"
+    assert "installing chromium g++ iproute2 texlive-latex-recommended with" in printed
+    installs = "apt-get install -y -qq --no-install-recommends chromium g++ iproute2 texlive-latex-recommended"
     assert printed.endswith(f"apt-get update -qq\n{installs}\n")
 
 

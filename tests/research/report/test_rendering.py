@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -12,7 +13,16 @@ import yaml
 from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 
-from research.report.rendering import as_yaml, embed_figure, format_number, page_environment
+from research.records.palette import COLOURS, ON_DARK
+from research.report.rendering import (
+    as_yaml,
+    embed_figure,
+    figure_as_svg,
+    find_sections,
+    format_number,
+    page_environment,
+    with_dark_colours,
+)
 
 
 def render(template: str, **values: Any) -> str:
@@ -56,6 +66,31 @@ def make_figure() -> Figure:
     axes.plot([1, 2], [3, 4], label="loss 表")
     axes.legend()
     return figure
+
+
+def test_picture_has_other_colours_on_dark_pages() -> None:
+    figure = make_figure()
+    figure.axes[0].plot([0, 1], color=COLOURS[0])
+    figure.axes[0].plot([0, 1], color="#123456")  # has no other colour on dark pages
+    svg = figure_as_svg(figure)
+    adapted = with_dark_colours(svg)
+    assert f"stroke: {COLOURS[0]}" in svg
+    assert f"stroke: {COLOURS[0]}" not in adapted
+    assert "stroke: #123456" in adapted
+    variable = f"--c{COLOURS[0].removeprefix('#')}"
+    assert f"stroke: var({variable})" in adapted
+    light, dark = re.findall(rf"{variable}:([^;]+);", adapted)
+    assert (light, dark) == (COLOURS[0], ON_DARK[COLOURS[0]])
+    ET.fromstring(adapted)
+
+
+def test_alternative_text_begins_with_the_title() -> None:
+    assert embed_figure("Loss", make_figure(), "a: 1").alt == "Loss. a: 1"
+
+
+def test_find_sections_returns_headings_with_ids() -> None:
+    body = '<h2 id="a">A &amp; B</h2><h3 id="b">b</h3><h2>c</h2>'
+    assert find_sections(body) == [("a", "A &amp; B")]
 
 
 def test_picture_is_deterministic_and_keeps_text() -> None:

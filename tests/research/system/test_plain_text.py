@@ -18,6 +18,7 @@ from research.system.plain_text import (
     for_csv,
     for_figure,
     for_html,
+    for_latex,
     for_markdown,
     for_message,
     for_terminal,
@@ -134,3 +135,17 @@ def test_for_figure_escapes_formulas_and_shortens_names() -> None:
     axes = figure.subplots()
     axes.plot([0], [0], label=for_figure("_hidden"))
     assert [text.get_text().strip() for text in axes.legend().get_texts()] == ["_hidden"]
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b & 5% #1 {x}", r"a\_b \& 5\% \#1 \{x\}"),
+        ("$x$ \\ ~ ^", r"\$x\$ \textbackslash{} \textasciitilde{} \textasciicircum{}"),
+        ("lr=1e-5 a--b", "lr=1e-5 a-{}-b"),
+        ("caf\u00e9 \u017e \u8868", r"caf\'{e} \v{z} [U+8868]"),
+        ("two\nlines\u202e", r"two lines\textbackslash{}u202e"),
+    ],
+)
+def test_for_latex_escapes_commands_and_characters_without_a_command(text: str, escaped: str) -> None:
+    assert for_latex(text) == escaped

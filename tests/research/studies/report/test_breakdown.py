@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from research.records.many_labels import MANY_LABELS
-from research.studies.report.breakdown import break_down_by_label, break_down_by_length
+from research.studies.report.breakdown import MAX_COLUMNS, break_down_by_label, break_down_by_length
 from research.studies.report.rows import StudyRows, read_rows
+from research.studies.report.styles import MANY_ARMS
 from research.studies.report.texts import StudyTexts
 from tests.builders.studies import study_with_predictions
 
@@ -92,3 +93,15 @@ def test_regression_breakdown_rates_smaller_distances_as_better(tmp_path: Path) 
     breakdown = break_down_by_label(read_rows(study, "test"))
     assert breakdown.means["a"] == [0.0, 0.0, 0.0, 0.0, 1.0]
     assert (breakdown.relative_quality(0.0), breakdown.relative_quality(1.0)) == (1, 0)
+
+
+def test_many_arms_become_rows_and_see_fewer_labels(tmp_path: Path) -> None:
+    labels = list(range(MANY_LABELS))
+    arms = {f"arm {index}": [labels] for index in range(MANY_ARMS + 1)}
+    for num_arms, has_arms_as_rows, num_shown in ((MANY_ARMS, False, MANY_LABELS), (MANY_ARMS + 1, True, MAX_COLUMNS)):
+        predictions = dict([*arms.items()][:num_arms])
+        study = study_with_predictions(tmp_path / str(num_arms), predictions, labels, num_labels=MANY_LABELS)
+        breakdown = break_down_by_label(read_rows(study, "test"))
+        assert (breakdown.has_arms_as_rows, len(breakdown.groups)) == (has_arms_as_rows, num_shown)
+        assert breakdown.is_collapsed
+        assert str(num_shown) in breakdown.title_suffix

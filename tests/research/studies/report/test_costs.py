@@ -68,3 +68,12 @@ def test_edit_before_the_first_step_is_not_a_change_midway(tmp_path: Path) -> No
 def test_mean_falls_back_to_the_final_number_without_a_journal(tmp_path: Path) -> None:
     result = {"steps": 10, "train_seconds": 1.0, "trainable_parameters": 20}
     assert write_trials_and_find_cost(tmp_path, None, [result]).mean_trainable_parameters == 20
+
+
+def test_parameters_and_device_hours_are_means_or_unknown(tmp_path: Path) -> None:
+    result = {"steps": 10, "train_seconds": 1.0, "trainable_parameters": 20, "total_parameters": 100}
+    results = [{**result, "device_hours": 0.5}, {**result, "device_hours": 1.5}]
+    arm_cost = write_trials_and_find_cost(tmp_path / "a", None, results)
+    assert (arm_cost.total_parameters, arm_cost.device_hours) == (100, 1.0)
+    arm_cost = write_trials_and_find_cost(tmp_path / "b", None, [results[0], result])
+    assert (arm_cost.total_parameters, arm_cost.device_hours) == (100, None)

@@ -38,3 +38,8 @@ def test_differing_values_have_trial_counts_most_frequent_first() -> None:
 def test_failed_and_remote_trials_have_no_environment() -> None:
     remote: dict[str, Any] = {"metrics": {}}  # the result.json of this finished trial is on another machine
     assert find_environment(study_with_results(None, remote)) == {}
+
+
+def test_hardware_has_the_number_of_processes_and_the_device() -> None:
+    environment = find_environment(study_with_results({**result("2.6"), "device": "NVIDIA H200"}))
+    assert environment["hardware"] == ["2 x NVIDIA H200"]

@@ -139,7 +139,8 @@ def for_latex(text: str) -> str:
 
 
 def _accents_for_latex(character: str) -> str:
-    base, *accents = unicodedata.normalize("NFD", character)
+    decomposed = unicodedata.normalize("NFD", character)
+    base, accents = decomposed[0], decomposed[1:]
     if not base.isascii() or not all(each in _LATEX_ACCENTS for each in accents):
         return f"[U+{ord(character):04X}]"
     for each in accents:

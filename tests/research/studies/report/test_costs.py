@@ -73,6 +73,8 @@ def test_mean_falls_back_to_the_final_number_without_a_journal(tmp_path: Path) -
 def test_parameters_and_device_hours_are_means_or_unknown(tmp_path: Path) -> None:
     result = {"steps": 10, "train_seconds": 1.0, "trainable_parameters": 20, "total_parameters": 100}
     results = [{**result, "device_hours": 0.5}, {**result, "device_hours": 1.5}]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
     arm_cost = write_trials_and_find_cost(tmp_path / "a", None, results)
     assert (arm_cost.total_parameters, arm_cost.device_hours) == (100, 1.0)
     arm_cost = write_trials_and_find_cost(tmp_path / "b", None, [results[0], result])

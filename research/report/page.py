@@ -110,7 +110,7 @@ def _draw_curves(
     curves: dict[str, Curve], parent_curves: dict[str, Curve], edits: Sequence[Record], num_steps: int
 ) -> Iterator[Picture]:
     validation, rates = _select_by_prefix(curves, "validation/"), _select_by_prefix(curves, "learning_rate/")
-    losses = {name: curves[name] for name in ("loss", "validation/loss") if name in curves}
+    losses: dict[str, Curve] = {name: curves[name] for name in ("loss", "validation/loss") if name in curves}
     yield embed_figure("Loss", draw_losses(curves, parent_curves, edits, num_steps), describe_curves(losses))
     # Metrics of single labels, which have a slash in their names, are not drawn.
     bounded = {name: curve for name, curve in validation.items() if not _is_unbounded(name) and "/" not in name}

@@ -40,6 +40,8 @@ def test_run_writes_the_documented_files(launch: Launch, flags: list[str], tmp_p
     }
     result = result_of(directory)
     assert (result["status"], result["steps"], result["epochs"], result["world_size"]) == ("finished", 6, 1.0, 1)
+    assert isinstance(result["train_seconds"], float)
+    assert isinstance(result["device_hours"], float)
     assert result["device_hours"] > result["train_seconds"] / 3600
     assert result["rows"] == {"train": 47, "validation": 19, "test": 23}  # the rows of tiny_reviews
     table = pq.read_table(directory / "predictions" / "test.parquet").to_pydict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from research.studies.progress import format_count
 from research.studies.report.best_arm import BestArm
 from research.studies.report.contents import Contents
 from research.studies.report.notation import (
@@ -77,14 +78,15 @@ def _ranking_caption(contents: Contents, best: BestArm) -> list[str]:
     study, ranked = contents.study, contents.ranked
     assert contents.metric is not None
     sentences = [
-        f"{for_latex(contents.metric)} on {study.spec.split} rows: mean over {_num_seeds(ranked)} seeds and Student's "
-        r"95\% confidence interval, best mean in bold.",
+        f"Mean {for_latex(contents.metric)} on {study.spec.split} rows over {_num_seeds(ranked)}, with Student's "
+        r"95\% confidence interval; the best mean is in bold.",
     ]
     compared = [each.comparison for each in ranked if each.comparison is not None]
     if compared:
         sentences.append(
             f"Differences from the baseline {_name(study.baseline)}: paired $t$ test over common seeds, $p$ corrected "
-            f"with Holm's method for {_count(len(compared))}; the confidence intervals are not corrected."
+            f"with Holm's method for {format_count(len(compared), 'comparison')}; the confidence intervals are not "
+            "corrected."
         )
     reasons = dict.fromkeys(each.why_no_verdict for each in compared if each.verdict is None)
     for reason in reasons:
@@ -103,7 +105,8 @@ def _explain(best: BestArm) -> str:
         return "The best arm is the baseline, so these are the tests of the table."
     return (
         "These marks are exploratory: the same test compares the best arm with each other arm, with Holm's correction "
-        f"for {_count(len(best.comparisons))} of their own, and the best arm was chosen after seeing the results."
+        f"for {format_count(len(best.comparisons), 'comparison')} of their own, and the best arm was chosen after "
+        "seeing the results."
     )
 
 
@@ -151,11 +154,9 @@ def _p_value(value: float | None) -> str:
 
 def _num_seeds(ranked: Sequence[RankedArm]) -> str:
     numbers = {len(each.summary.seeds) for each in ranked}
-    return f"{min(numbers)}" if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
-
-
-def _count(number: int) -> str:
-    return f"{number} comparison{'s' if number != 1 else ''}"
+    if len(numbers) == 1:
+        return format_count(min(numbers), "seed")
+    return f"{min(numbers)} to {max(numbers)} seeds"
 
 
 def _list_names(arms: Sequence[str], num_compared: int) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from research.report.alt_texts import describe_curves, list_items
 from research.report.rendering import figure_as_svg
 from research.studies.report.contents import Contents
+from research.studies.report.curves import ArmCurves
 from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.notation import format_amount, format_decimal, format_interval, format_thousands
 
@@ -76,15 +77,16 @@ def _draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
     """Yield the learning curves of `Contents.drawn_arms`."""
     drawn = set(contents.drawn_arms)
     edits = [edit for edit in contents.edits if any(arm in drawn for arm, _ in edit.arms)]
-    for name, title, label, arms in (
+    validation = f"Validation {contents.metric}"
+    drawings: list[tuple[str, str, str, Sequence[ArmCurves]]] = [
         ("training_loss", "Training loss", "training loss", contents.loss_curves),
-        ("validation_metric", *[f"Validation {contents.metric}"] * 2, contents.validation_curves),
-    ):
+        ("validation_metric", validation, validation, contents.validation_curves),
+    ]
+    for name, title, label, arms in drawings:
         if arms:
             figure = arm_curves_figure(arms, edits, styles, label)
-            yield StudyPicture(
-                name, title, figure, describe_curves({styles[each.arm].name: each.mean for each in arms})
-            )
+            means = {styles[each.arm].name: each.mean for each in arms}
+            yield StudyPicture(name, title, figure, describe_curves(means))
 
 
 def _draw_costs(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:

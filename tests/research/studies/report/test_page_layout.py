@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,12 @@ def run_page(
 ) -> Path:
     """The report of a single run."""
     directory = tmp_path_factory.mktemp("run") / "run"
-    settings = {**FAST_SETTINGS, "encoder": str(tiny_encoder), "data": str(tiny_reviews), "report": True}
+    settings: dict[str, Any] = {
+        **FAST_SETTINGS,
+        "encoder": str(tiny_encoder),
+        "data": str(tiny_reviews),
+        "report": True,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # accelerate emits warnings
         run_experiment(RunConfig(**settings, evaluate_every="2st", output_dir=str(directory)))

@@ -99,8 +99,8 @@ def _budget(contents: Contents) -> Iterator[str]:
             f"computing: {low} to {high} device hours per trial (means of the arms), "
             f"{format_hours(contents.total_device_hours)} device hours for "
             f"{format_count(len(contents.study.finished), 'finished trial')}. Device hours are the time of a trial "
-            "times its number of processes. Failed trials, and hidden states that were stored before a trial, are not "
-            "included",
+            "times its number of processes. Failed and pruned trials, pasts that several arms share, and hidden states "
+            "that were stored before a trial are not included",
         )
     else:
         yield _open("C1", "device hours: not all finished trials recorded them")

@@ -59,6 +59,9 @@ class Interruption:
         if not self.is_main:
             raise SystemExit(0 if self._pauses else 128 + self.signal)
         cause = self._reason or signal.Signals(self.signal).name
+            raise SystemExit(128 + self.signal)
+        is_requested = self._reason is not None and not self.watch.received_signal()
+        cause = self._reason if is_requested else signal.Signals(self.signal).name
         message = f"{cause} ended the run after step {clock.step:,} of {clock.total_steps:,}"
         checkpoints = list_checkpoints(self.directory)
         if checkpoints:
@@ -73,3 +76,4 @@ class Interruption:
                 f"--save_every is not set{f'; the trained model is in {model}' if model.exists() else ''}."
             )
         raise Paused(message) if self._pauses else Interrupted(self.signal, message)
+        raise Interrupted(self.signal, message, is_requested=is_requested)

@@ -32,6 +32,8 @@ WARM_START = "warm_start"
 PAUSED = "paused"
 """Attribute of a finished trial that other trials fork: it was paused where they start, and has no metrics."""
 IDENTITY = ("parent_id", "id", "arm", "seed", "axes", "settings")
+"""Attribute of a trial of an earlier study, which informs a search: the directory of that study, and the trial's id."""
+IDENTITY = ("id", "arm", "seed", "axes", "settings")
 """Attributes that make up a `Trial`; a trial in the storage without `settings` belongs to no run."""
 _STATUSES: dict[TrialState, Status] = {
     TrialState.WAITING: "waiting",
@@ -56,6 +58,8 @@ class StorageEntry:
     """Id of the trial in the storage."""
     value: float | None = None
     """The compared metric of a complete trial."""
+    second_value: float | None = None
+    """The second objective of a complete trial of a search; None if the search has only one."""
 
     @property
     def status(self) -> Status:
@@ -113,6 +117,10 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     trial = Trial(**{name: attributes[name] for name in IDENTITY if name in attributes})
     value = stored.values[0] if stored.state == TrialState.COMPLETE else None
     return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
+    trial = Trial(**{name: attributes[name] for name in IDENTITY})
+    values = stored.values if stored.state == TrialState.COMPLETE else []
+    value, second_value = (*values, None, None)[:2]
+    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value, second_value)
 
 
 def _values_by_axis(trials: Sequence[Trial]) -> dict[str, list[Any]]:

@@ -427,8 +427,14 @@ class Study:
         return key
 
     def _propose(self, proposer: Proposer, rank: int, key: int) -> Trial:
-        self._study.sampler = proposer.create_sampler(rank)
-        return proposer.propose(optuna.trial.Trial(self._study, key))
+        # A new object, because Optuna's study keeps the trials that it has read for a sampler until its next `ask`.
+        study = optuna.load_study(
+            study_name=self.name,
+            storage=self._study._storage,
+            sampler=proposer.create_sampler(rank),
+            pruner=self._study.pruner,
+        )
+        return proposer.propose(optuna.trial.Trial(study, key))
 
     def add_earlier(self, trials: Sequence[FrozenTrial]) -> None:
         """Add trials of an earlier study, which inform the sampler, unless they have been added before.
@@ -597,6 +603,7 @@ class Study:
             params=original.params,
             distributions=original.distributions,
             user_attrs={**identity, COPY_OF: original.number, **attributes},
+            system_attrs=original.system_attrs,  # where Optuna's samplers keep their states
             intermediate_values=original.intermediate_values,
         )
         self._call(lambda: self._study.add_trial(copy))

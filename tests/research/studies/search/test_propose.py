@@ -19,9 +19,7 @@ SPACE = {"lr": "1e-6..1e-3:log", "head": ["linear", "attention", "lstm"], "head.
 
 
 def make_proposer(space: dict[str, Any], base: dict[str, Any] | None = None, **search: Any) -> Proposer:
-    return Proposer(
-        StudySpec(base=base or {}, search={"space": space, "trials": 5, **search}, split="validation")
-    )
+    return Proposer(StudySpec(base=base or {}, search={"space": space, "trials": 5, **search}, split="validation"))
 
 
 def test_options_are_chosen_only_for_choices_that_have_them() -> None:
@@ -108,7 +106,7 @@ def test_points_outside_of_the_space_are_refused(point: dict[str, Any], message:
 
 
 def run_search(folder: Path, proposer: Proposer, num_stops: int = 0) -> list[dict[str, Any]]:
-    """Run a search whose metric is -lr; interrupt, kill and close it `num_stops` times, and return the values."""
+    """Run a search that prefers low learning rates; interrupt or kill it `num_stops` times, and return the values."""
     stops = iter(range(num_stops))
     while True:
         with Study("s", local_address(folder)) as study:
@@ -126,14 +124,31 @@ def run_search(folder: Path, proposer: Proposer, num_stops: int = 0) -> list[dic
                 study.finish(claim, -claim.trial.settings["lr"], {})
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsgaii"])
-def test_trials_are_the_same_after_interrupts_and_kills(sampler: str, tmp_path: Path) -> None:
+SAMPLERS = [
+    {"name": "tpe", "n_startup_trials": 2},
+    {"name": "random"},
+    {"name": "qmc"},
+    {"name": "gp", "n_startup_trials": 2},
+    {"name": "nsgaii", "population_size": 2},
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: str(sampler["name"]))
+def test_trials_are_the_same_after_interrupts_and_kills(sampler: dict[str, Any], tmp_path: Path) -> None:
     space = {"lr": "1e-6..1e-3:log", "head": ["linear", "lstm"], "head.lstm_size": "8..64"}
-    proposer = make_proposer(space, sampler=sampler, trials=14, points=[{"head": "lstm", "lr": 1e-4}])
+    proposer = make_proposer(space, sampler=sampler, trials=6, points=[{"head": "lstm", "lr": 1e-4}])
     folders = [tmp_path / name for name in ("uninterrupted", "interrupted")]
     for folder in folders:
         folder.mkdir()
     uninterrupted = run_search(folders[0], proposer)
-    assert len(uninterrupted) == 14
+    assert len(uninterrupted) == 6
     assert uninterrupted[0]["lr"] == 1e-4
-    assert run_search(folders[1], proposer, num_stops=4) == uninterrupted
+    assert run_search(folders[1], proposer, num_stops=3) == uninterrupted
+
+
+def test_sampler_learns_from_the_results(tmp_path: Path) -> None:
+    values = run_search(
+        tmp_path, make_proposer({"lr": "0..1"}, sampler={"name": "tpe", "n_startup_trials": 4}, trials=16)
+    )
+    rates = [trial["lr"] for trial in values]
+    assert max(rates[-6:]) < sum(rates[:4]) / 4

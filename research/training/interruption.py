@@ -56,12 +56,14 @@ class Interruption:
         """
         if not self.signal:
             return
+        causes: list[tuple[str | None, int]] = gather_object([(self._reason, self.watch.received_signal())])
         if not self.is_main:
             raise SystemExit(0 if self._pauses else 128 + self.signal)
         cause = self._reason or signal.Signals(self.signal).name
             raise SystemExit(128 + self.signal)
-        is_requested = self._reason is not None and not self.watch.received_signal()
-        cause = self._reason if is_requested else signal.Signals(self.signal).name
+        reason = next((reason for reason, _ in causes if reason is not None), None)
+        is_requested = reason is not None and not any(number for _, number in causes)
+        cause = reason if is_requested else signal.Signals(self.signal).name
         message = f"{cause} ended the run after step {clock.step:,} of {clock.total_steps:,}"
         checkpoints = list_checkpoints(self.directory)
         if checkpoints:

@@ -502,7 +502,11 @@ class Study:
             value: the compared metric.
         """
         self._call(lambda: self._storage.set_trial_intermediate_value(claim.key, percent, value))
-        is_pruned = self._call(lambda: self._study.pruner.prune(self._study, self._storage.get_trial(claim.key)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a metric that is not defined; such trials are pruned
+            is_pruned = bool(
+                self._call(lambda: self._study.pruner.prune(self._study, self._storage.get_trial(claim.key)))
+            )
         if is_pruned:
             self._set_attributes(claim.key, {PRUNED_AT: percent})
         return is_pruned

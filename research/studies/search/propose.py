@@ -32,8 +32,9 @@ class Proposer:
     """Proposes the trials of a search.
 
     The n-th trial is a function of the search's seed, of n, and of the results of the trials before it. So a search
-    with one worker has the same trials if it is repeated, or interrupted and continued. With the pruner hyperband, this
-    does not hold if a worker is killed, because Optuna assigns trials to brackets by their numbers in the storage.
+    with one worker has the same trials if it is repeated, or interrupted and continued. With the sampler cmaes and the
+    pruner hyperband, this does not hold after a process was killed: they depend on a trial's number in the storage,
+    which then changes.
 
     Args:
         spec: specification of the study.

@@ -65,8 +65,6 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
     check_fork_settings(trials, parents)
     with messages_muted():
         check_common_pasts(trials, parents)
-    check_arms(trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
-    check_fork_settings(trials)
     _refuse_unscored_test_rows(spec, trials)
     check_split_and_metric(spec, trials)
     address = storage_address(command)

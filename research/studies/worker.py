@@ -148,14 +148,13 @@ class Worker:
         except TrialDiedError:
             self.study.requeue_killed(claim)
         except TrialFailedError as error:
-            self.study.fail(claim, str(error))
-        except TrialPausedError:
-            self.study.pause(claim, seconds=time.monotonic() - started)
             seconds = claim.earlier_seconds + time.monotonic() - started
             if self._is_pruned:  # for example, the disk was too full for the checkpoint of a pruned trial
                 self.study.prune(claim, seconds=seconds, error=str(error))
             else:
                 self.study.fail(claim, str(error), seconds=seconds)
+        except TrialPausedError:
+            self.study.pause(claim, seconds=claim.earlier_seconds + time.monotonic() - started)
         else:
             seconds = claim.earlier_seconds + time.monotonic() - started
             self.study.finish(claim, self._objectives(result), result["metrics"], seconds=seconds)

@@ -9,6 +9,7 @@ import json
 import signal
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -139,27 +140,35 @@ class PausingAtTheEnd(Hook):
 
     def end_of_step(self, run):
         while run.interruption.signal and Path("pause.txt").exists():
-            Path("paused.txt").touch()
+            Path(f"paused-{run.config.head_lr}.txt").touch()
             time.sleep(0.02)
 """
 
 
-@pytest.mark.parametrize("victim", ["worker", "run", "all"])
+@pytest.mark.parametrize("victim", ["worker", "run", "study"])
 def test_kill_between_the_decision_to_prune_and_the_end_of_the_trial(
     workplace: Workplace, launch: Launch, victim: str
 ) -> None:
     (workplace.folder / "plugin.py").write_text(PAUSING_AT_THE_END)
+    flags = [*SEARCH, "--plugin", "plugin.py", "--hook", "pausing_at_the_end"]
+    workplace.run(*flags, "--trials", 1)
     (workplace.folder / "pause.txt").touch()
-    flags = [*SEARCH, "--trials", "3", "--plugin", "plugin.py", "--hook", "pausing_at_the_end"]
-    command = workplace.start(*flags)
-    wait_until((workplace.folder / "paused.txt").exists, "the pause of a pruned trial")
-    # In the order in which they started.
-    supervisor, worker, run = (process for process, _ in command.forked_processes())
-    for process in {"worker": [worker], "run": [run], "all": [supervisor, worker, run]}[victim]:
+    # A single worker runs in the process of the study.
+    flags += ["--trials", "3"]
+    command = workplace.start(*flags, "--workers", 2 if victim == "worker" else 1)
+    wait_until((workplace.folder / "paused-0.05.txt").exists, "the pause of a pruned trial")
+    (entry,) = (entry for entry in workplace.entries() if entry.trial.settings["head_lr"] == 5e-2)
+    worker = psutil.Process(entry.attributes["pid"])
+    (run,) = (
+        process
+        for process, arguments in command.forked_processes()
+        if any(entry.trial.id in argument for argument in arguments)
+    )
+    for process in {"worker": [worker], "run": [run], "study": [worker, run]}[victim]:
         process.kill()
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")
     (workplace.folder / "pause.txt").unlink()
-    if victim == "all":
+    if victim == "study":
         command.wait()
         workplace.run(*flags)
     else:

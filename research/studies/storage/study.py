@@ -296,11 +296,6 @@ class Study:
                         Claim(entry.trial, entry.key), f"the run that it forks, {parent.trial.id}, failed: {error}"
                     )
                     continue
-                self._set_attributes(
-                    entry.key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()}
-                )
-        for entry in self.entries().values():  # only the latest entry of each trial
-            if entry.state == TrialState.WAITING and self._call(partial(self._try_claim, entry.key)):
                 self._set_attributes(entry.key, _worker_attributes(worker))
                 attributes = entry.attributes
                 return Claim(entry.trial, entry.key, bool(attributes.get(PROMOTED)), attributes.get("seconds", 0.0))

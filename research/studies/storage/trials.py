@@ -28,12 +28,10 @@ COPY_OF = "copy_of"
 REPEATS = "repeats"
 """Attribute of a trial of a search that has the settings of an earlier one, and was not run: the earlier trial's id."""
 WARM_START = "warm_start"
-"""Attribute of a trial of an earlier study, which informs a search: the directory of that study."""
+"""Attribute of a trial of an earlier study, which informs a search: the directory of that study, and the trial's id."""
 PAUSED = "paused"
 """Attribute of a finished trial that other trials fork: it was paused where they start, and has no metrics."""
 IDENTITY = ("parent_id", "id", "arm", "seed", "axes", "settings")
-"""Attribute of a trial of an earlier study, which informs a search: the directory of that study, and the trial's id."""
-IDENTITY = ("id", "arm", "seed", "axes", "settings")
 """Attributes that make up a `Trial`; a trial in the storage without `settings` belongs to no run."""
 _STATUSES: dict[TrialState, Status] = {
     TrialState.WAITING: "waiting",
@@ -115,9 +113,6 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     if "settings" not in attributes:
         return None
     trial = Trial(**{name: attributes[name] for name in IDENTITY if name in attributes})
-    value = stored.values[0] if stored.state == TrialState.COMPLETE else None
-    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
-    trial = Trial(**{name: attributes[name] for name in IDENTITY})
     values = stored.values if stored.state == TrialState.COMPLETE else []
     value, second_value = (*values, None, None)[:2]
     return StorageEntry(trial, stored.state, attributes, stored._trial_id, value, second_value)

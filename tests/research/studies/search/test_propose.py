@@ -57,7 +57,10 @@ def test_type_of_an_option_decides_whether_a_range_has_integers_only() -> None:
 
 
 def test_places_in_the_timeline_are_searched() -> None:
-    timeline = [{"at": "10%", "unfreeze": "encoder"}, {"at": "20%", "set_dropout": {"modules": "head", "p": 0.1}}]
+    timeline: list[dict[str, Any]] = [
+        {"at": "10%", "unfreeze": "encoder"},
+        {"at": "20%", "set_dropout": {"modules": "head", "p": 0.1}},
+    ]
     space = {"timeline[0].at": "5%..50%", "timeline[1].set_dropout.p": "0.1..0.5"}
     proposer = make_proposer(space, {"timeline": timeline})
     trial = proposer.make_trial({"timeline[0].at": "12.5%", "timeline[1].set_dropout.p": 0.25})

@@ -34,23 +34,24 @@ class Evaluation(Hook):
         """Evaluate if an evaluation is due or the last step is done."""
         due = self.every is not None and run.clock.step % self.every == 0
         if due or run.clock.step == run.clock.total_steps:
-            self._evaluate(run)
+            metrics = self._evaluate(run)
+            if self.judge is not None and run.is_main and run.clock.step < run.clock.total_steps:
+                reason = self.judge(100 * run.clock.step // run.clock.total_steps, metrics)
+                if reason is not None:
+                    run.interrupt(reason)
 
     def on_train_end(self, run: Run) -> None:
         """Evaluate the final model of a run that was stopped early."""
         if self.evaluated_at != run.clock.step:
             self._evaluate(run)
 
-    def _evaluate(self, run: Run) -> None:
+    def _evaluate(self, run: Run) -> dict[str, float]:
         metrics = run.evaluate("validation").metrics
         self.evaluated_at = run.clock.step
         run.log({f"validation/{name}": value for name, value in metrics.items()})
         if math.isfinite(metrics["loss"]):
             run.step_schedule_on_metric(metrics["loss"])
-        if self.judge is not None and run.is_main and run.clock.step < run.clock.total_steps:
-            reason = self.judge(100 * run.clock.step // run.clock.total_steps, metrics)
-            if reason is not None:
-                run.interrupt(reason)
+        return metrics
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step of the latest evaluation."""

@@ -218,7 +218,10 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     removal_notes = _drop_entries_outside_grid(content, axes)
     search = _parse_search_flags(study_flags, settings)
     if search or "search" in content:
-        content["search"] = {**content.get("search", {}), **search}
+        section = content.get("search", {})
+        if not isinstance(section, Mapping):
+            raise ValueError(f"Expected the study's search to be a mapping, got {section!r}.")
+        content["search"] = {**section, **search}
         content.setdefault("split", "validation")
     content["exclude"] = [
         *content.get("exclude", []),
@@ -381,7 +384,11 @@ def _parse_search_flags(flags: Mapping[str, list[str]], settings: StudySettings)
     """
     search: dict[str, Any] = {}
     if "search" in flags:
-        search["space"] = dict(map(parse_flag, flags["search"]))
+        search["space"] = {}
+        for name, values in map(parse_flag, flags["search"]):
+            if name in search["space"]:
+                raise ValueError(f"--search {name} is given twice. Give all of its values at once.")
+            search["space"][name] = values
     if "point" in flags:
         search["points"] = [_parse_assignments("point", text) for text in flags["point"]]
     if "warm_start" in flags:
@@ -391,7 +398,10 @@ def _parse_search_flags(flags: Mapping[str, list[str]], settings: StudySettings)
             search[name] = getattr(settings, name)
     for name in ("sampler", "pruner"):
         if name in flags:
-            search[name] = yaml.safe_load(flags[name][-1])
+            try:
+                search[name] = yaml.safe_load(flags[name][-1])
+            except yaml.YAMLError as error:
+                raise ValueError(f"Cannot read --{name} '{flags[name][-1]}': {one_line(error)}") from None
     if "search_seed" in flags:
         search["seed"] = settings.search_seed
     return search

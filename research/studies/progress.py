@@ -189,14 +189,16 @@ def _has_ended(entry: StorageEntry | None) -> bool:
 
 
 def _describe_outcome(entry: StorageEntry) -> str:
+    seconds = entry.attributes.get("seconds", 0.0)  # unknown if the process of a pruned trial was killed
     if entry.status == "failed":
         return f"failed: {entry.attributes.get('error', 'unknown reason')}"
     if entry.status == "pruned":
-        return f"pruned after {entry.attributes[PRUNED_AT]}%, {format_duration(entry.attributes['seconds'])}"
+        error = f" ({entry.attributes['error']})" if "error" in entry.attributes else ""
+        return f"pruned after {entry.attributes[PRUNED_AT]}%, {format_duration(seconds)}{error}"
     if entry.trial.is_parent:
-        return f"paused, {format_duration(entry.attributes['seconds'])}"
+        return f"paused, {format_duration(seconds)}"
     value = "metric not defined" if entry.value is None else f"{entry.value:.4f}"
-    return f"{value}, {format_duration(entry.attributes['seconds'])}"
+    return f"{value}, {format_duration(seconds)}"
 
 
 def _status_cells(entries: Sequence[StorageEntry | None]) -> list[str]:

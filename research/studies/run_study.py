@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
     check_fork_settings(trials, parents)
     with messages_muted():
         check_common_pasts(trials, parents)
+    _refuse_unscored_test_rows(spec, trials)
     check_split_and_metric(spec, trials)
     address = storage_address(command)
     if any(trial.settings["fork"] is not None for trial in trials):
@@ -77,7 +78,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
     if command.dry_run:
         entries: dict[str, StorageEntry] = {}
         if has_storage(command):
-            with Study(spec.name, address) as study:
+            with open_study(command) as study:
                 entries = study.entries()
         print_plan(console, command, [*parents, *trials], entries)
         return 0
@@ -94,11 +95,15 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
 
 
 @contextlib.contextmanager
-def create_study(command: StudyCommand) -> Iterator[Study]:
+def create_study(command: StudyCommand, check: Callable[[Study], None] | None = None) -> Iterator[Study]:
     """Create the study's directory and storage, or open existing ones, and hold the directory's lock.
 
+    Args:
+        command: the parsed command line.
+        check: raises a ValueError if the command cannot continue an existing study, which then remains unchanged.
     Raises:
-        ValueError: if the directory or the storage cannot be used.
+        ValueError: if the directory or the storage cannot be used, or if the study was a grid and is now a search, or
+            the other way round.
     """
     spec, directory = command.spec, command.directory
     try:
@@ -108,12 +113,10 @@ def create_study(command: StudyCommand) -> Iterator[Study]:
     lock = DirectoryLock()
     lock.acquire(directory)
     try:
-        with Study(
-            spec.name,
-            storage_address(command),
-            higher_is_better=spec.metric is None or higher_is_better(spec.metric),
-            has_second_objective=spec.search.get("minimize") is not None,
-        ) as study:
+        with open_study(command) as study:
+            study.refuse_other_kind(spec)
+            if check is not None:
+                check(study)
             message = study.save_spec(dataclasses.asdict(spec))
             if message is not None:
                 logger.info(message)
@@ -122,6 +125,17 @@ def create_study(command: StudyCommand) -> Iterator[Study]:
             yield study
     finally:
         lock.release()
+
+
+def open_study(command: StudyCommand) -> Study:
+    """Open a study's storage, and create the study if the storage does not have it."""
+    spec = command.spec
+    return Study(
+        spec.name,
+        storage_address(command),
+        higher_is_better=spec.metric is None or higher_is_better(spec.metric),
+        has_second_objective=spec.search.get("minimize") is not None,
+    )
 
 
 def storage_address(command: StudyCommand) -> str:
@@ -204,6 +218,16 @@ def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
             raise ValueError(f"{config.data}: {describe_unlabelled(spec.split)}.")
         if spec.metric is not None:
             check_metric(spec.metric, splits.task)
+
+
+def _refuse_unscored_test_rows(spec: StudySpec, trials: Sequence[Trial]) -> None:
+    """Refuse to compare trials on test rows that they do not score.
+
+    Raises:
+        ValueError: if a trial does not score the compared rows.
+    """
+    if spec.split == "test" and not all(trial.settings["score_test"] for trial in trials):
+        raise ValueError("The study compares arms on test rows, but --score_test is false. Use --split validation.")
 
 
 def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bool = True) -> int:

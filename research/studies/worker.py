@@ -145,16 +145,21 @@ class Worker:
                     self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
                 )
         except TrialInterruptedError:
+            seconds = claim.earlier_seconds + time.monotonic() - started
             if self._is_pruned:
-                self.study.prune(claim, seconds=time.monotonic() - started)
+                self.study.prune(claim, seconds=seconds)
             else:
-                self.study.release(claim)
+                self.study.release(claim, seconds=seconds)
         except TrialDiedError:
             self.study.requeue_killed(claim)
         except TrialFailedError as error:
-            self.study.fail(claim, str(error))
+            seconds = claim.earlier_seconds + time.monotonic() - started
+            if self._is_pruned:  # for example, the disk was too full for the checkpoint of a pruned trial
+                self.study.prune(claim, seconds=seconds, error=str(error))
+            else:
+                self.study.fail(claim, str(error), seconds=seconds)
         except TrialPausedError:
-            self.study.pause(claim, seconds=time.monotonic() - started)
+            self.study.pause(claim, seconds=claim.earlier_seconds + time.monotonic() - started)
         else:
             seconds = claim.earlier_seconds + time.monotonic() - started
             self.study.finish(claim, self._objectives(result), result["metrics"], seconds=seconds)
@@ -176,8 +181,9 @@ class Worker:
             return
 
         def judge(percent: int, metrics: Mapping[str, float]) -> str | None:
-            value = metrics[str(self.spec.compared_metric(metrics))]
-            self._is_pruned = self.study.decide_pruning(claim, percent, value)
+            name = self.spec.compared_metric(metrics)
+            assert name is not None
+            self._is_pruned = self.study.decide_pruning(claim, percent, metrics[name])
             return "The study's pruner" if self._is_pruned else None
 
         with serving_judge(judge) as address:
@@ -223,7 +229,7 @@ class Worker:
                 if self._timed_out:
                     raise self._timeout_error() from error
                 # A run that was stopped by a signal raises a KeyboardInterrupt with the exit status 128 + signal.
-                if not self._is_pruned:
+                if not getattr(error, "is_requested", False):
                     self._stop_signal = getattr(error, "exit_code", 128 + signal.SIGINT) - 128
                 raise TrialInterruptedError from error
             except (Exception, SystemExit) as error:  # SystemExit must not end the worker
@@ -309,6 +315,9 @@ class Worker:
             raise TrialPausedError
         if self._timed_out and not self._stop_signal:
             raise self._timeout_error()
+        # A launcher of several processes ends with 1 if its run was interrupted.
+        if self._is_pruned and result is not None and result["status"] == "interrupted":
+            raise TrialInterruptedError
         # A run ends with one of these statuses if it received the signal itself, for example from a scheduler.
         if self._stop_signal or status in (128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1):
             raise TrialInterruptedError

@@ -66,6 +66,10 @@ def serving_judge(judge: Judge) -> Iterator[str]:
         thread.start()
         try:
             yield listener.address
+        except BaseException:
+            for error in errors:
+                logger.warning(f"the study could not decide whether the trial goes on: {one_line(error)}")
+            raise
         finally:
             with Client(listener.address) as connection:
                 connection.send_bytes(b"")  # ends the thread
@@ -78,7 +82,7 @@ def _answer(connection: Connection, judge: Judge, errors: list[Exception]) -> bo
     """Answer one question; return False if the connection asks to stop."""
     try:
         question = connection.recv_bytes()
-    except EOFError:  # the trial was killed before it asked
+    except (EOFError, OSError):  # the trial was killed before it asked
         return True
     if not question:
         return False

@@ -20,15 +20,17 @@ REPEAT_SECONDS = 1.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run after a step.
+    """A signal, or a request of a hook, ended the run after a step.
 
     Args:
         number: number of the signal.
         message: message for the user.
+        is_requested: whether a hook requested this, and no signal was received.
     """
 
-    def __init__(self, number: int, message: str) -> None:
+    def __init__(self, number: int, message: str, *, is_requested: bool = False) -> None:
         super().__init__(message)
+        self.is_requested = is_requested
         self.exit_code = 128 + number
         """Exit status with which a shell reports the signal: 143 for SIGTERM, 130 for SIGINT, 138 for SIGUSR1, 129 for
         SIGHUP."""

@@ -56,9 +56,12 @@ class Interruption:
         """
         if not self.signal:
             return
+        causes: list[tuple[str | None, int]] = gather_object([(self._reason, self.watch.received_signal())])
         if not self.is_main:
             raise SystemExit(0 if self._pauses else 128 + self.signal)
-        cause = self._reason or signal.Signals(self.signal).name
+        reason = next((reason for reason, _ in causes if reason is not None), None)
+        is_requested = reason is not None and not any(number for _, number in causes)
+        cause = reason if is_requested else signal.Signals(self.signal).name
         message = f"{cause} ended the run after step {clock.step:,} of {clock.total_steps:,}"
         checkpoints = list_checkpoints(self.directory)
         if checkpoints:
@@ -72,4 +75,6 @@ class Interruption:
                 " and before its last evaluations were finished. There is no checkpoint to resume from, because "
                 f"--save_every is not set{f'; the trained model is in {model}' if model.exists() else ''}."
             )
-        raise Paused(message) if self._pauses else Interrupted(self.signal, message)
+        if self._pauses:
+            raise Paused(message)
+        raise Interrupted(self.signal, message, is_requested=is_requested)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from research.runner.first_checks.check import check_first
@@ -58,8 +58,11 @@ def _spec_of(
     defaults = proposer.default_trial()
     first_seed = defaults.seed + 1
     arms: dict[str, dict[str, Any]] = {DEFAULTS: {}}
+    validation: dict[str, float | None] = {}
     for entry in best:
-        arms[entry.trial.arm] = _changed_settings(entry.trial, defaults)
+        changed = _changed_settings(entry.trial, defaults)
+        arm = _unused_name(entry.trial, arms) if changed else DEFAULTS
+        arms[arm], validation[arm] = changed, entry.value
     return StudySpec(
         name=f"{search_spec.name}/{CONFIRMATION}",
         about=f"Are the best configurations of the search {search_spec.name} better than the defaults?",
@@ -69,11 +72,13 @@ def _spec_of(
         baseline=DEFAULTS,
         metric=search_spec.metric,
         split="test",
-        selection={
-            "tried": tried,
-            "validation": {entry.trial.arm: entry.value for entry in best},
-        },
+        selection={"tried": tried, "validation": validation},
     )
+
+
+def _unused_name(trial: Trial, arms: Mapping[str, Any]) -> str:
+    """Return the name of a trial's arm; two configurations may have the same name, because it has rounded numbers."""
+    return f"{trial.arm} ({trial.id})" if trial.arm in arms else trial.arm
 
 
 def _changed_settings(trial: Trial, defaults: Trial) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Only this module of the search imports the registries, and with them torch.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from research.settings.flags import CHOICE_SETTINGS
 from research.settings.options import Option, options_of
 from research.settings.registries import REGISTRIES, STEP_COUNT_PARAMETERS, load_registry
 from research.settings.value_types import alternatives
-from research.studies.search.space import Dimension, Range, Values
+from research.studies.search.space import Dimension, Range, Values, with_type
 
 
 def split_option(name: str) -> tuple[str, str] | None:
@@ -59,7 +58,7 @@ def resolve_option_types(space: Mapping[str, Dimension], base: Mapping[str, Any]
             raise UnknownNameError(describe_unknown(f"option of {setting_name} to search", option_name, known))
         if isinstance(dimension, Range):
             types = {each for option in matching for each in alternatives(option.type)}
-            resolved[name] = dataclasses.replace(dimension, is_integer=int in types and float not in types)
+            resolved[name] = with_type(name, dimension, is_integer=int in types and float not in types)
     return resolved
 
 

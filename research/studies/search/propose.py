@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from optuna.samplers import BaseSampler, PartialFixedSampler
+from optuna.samplers import BaseSampler
 from optuna.trial import Trial as OptunaTrial
 
 from research.settings.config import Choice
@@ -16,11 +16,10 @@ from research.settings.flags import CHOICE_SETTINGS
 from research.settings.plugins import import_plugins
 from research.studies.grid import StudySpec, Trial, TrialBuilder, arm_name, make_id
 from research.studies.search.options import has_option, resolve_option_types, split_option
-from research.studies.search.optuna_objects import create_sampler
+from research.studies.search.optuna_objects import create_sampler, fix_values
 from research.studies.search.space import Dimension, Range, Values
 from research.studies.search.spec import parse_search
 from research.studies.storage.trials import plain
-from research.system.seeds import derive_seed
 
 Draw = Callable[[str, Dimension], Any]
 """Function that chooses the value of a setting, given its name and its possible values."""
@@ -33,7 +32,9 @@ class Proposer:
     """Proposes the trials of a search.
 
     The n-th trial is a function of the search's seed, of n, and of the results of the trials before it. So a search
-    with one worker has the same trials if it is repeated, or interrupted and continued.
+    with one worker has the same trials if it is repeated, or interrupted and continued. With the sampler cmaes and the
+    pruner hyperband, this does not hold after a process was killed: they depend on a trial's number in the storage,
+    which then changes.
 
     Args:
         spec: specification of the study.
@@ -44,31 +45,28 @@ class Proposer:
     def __init__(self, spec: StudySpec) -> None:
         import_plugins(spec.base.get("plugin", []))  # registers the user's heads
         self.search = parse_search(spec.search)
-        self.base = spec.base
+        self.base, self.arms = spec.base, spec.arms
         space = resolve_option_types(self.search.dimensions, spec.base)
         # Choices first, since they determine which options exist.
         self.space = dict(sorted(space.items(), key=lambda item: (item[0] not in CHOICE_SETTINGS, "." in item[0])))
         self._builder = TrialBuilder(spec)
-        self._points = [
-            {name: encode(self.space[name], value) for name, value in point.items()} for point in self.search.points
-        ]
+        self._points = [self._encode_point(point) for point in self.search.points]
 
-    def create_sampler(self, number: int, rank: int) -> BaseSampler:
+    def create_sampler(self, rank: int) -> BaseSampler:
         """Return the sampler for one trial.
 
         Args:
-            number: number of the trial in the storage.
             rank: number of proposed trials before this one; the first trials are the search's points.
         """
-        sampler = create_sampler(self.search.sampler_choice, derive_seed(self.search.seed, number))
-        return PartialFixedSampler(self._points[rank], sampler) if rank < len(self._points) else sampler
+        sampler = create_sampler(self.search.sampler_choice, self.search.seed, rank)
+        return fix_values(sampler, self._points[rank]) if rank < len(self._points) else sampler
 
     def propose(self, optuna_trial: OptunaTrial) -> Trial:
         """Return a new trial with values that the sampler of its study chooses."""
         return self.make_trial(self._choose(partial(_draw, optuna_trial)))
 
     def boundary_trials(self) -> list[Trial]:
-        """Return trials at the boundaries of the space: each value of each list, and both ends of each range."""
+        """Return the points, and trials at the boundaries of the space: each listed value, and both ends of ranges."""
         return list({trial.id: trial for trial in map(self.make_trial, self._boundary_values())}.values())
 
     def default_trial(self) -> Trial:
@@ -113,12 +111,31 @@ class Proposer:
         return has_option(setting_name, values.get(setting_name, self.base.get(setting_name)), option)
 
     def _boundary_values(self) -> list[dict[str, Any]]:
-        def choose_with(fixed: str, value: Any) -> dict[str, Any]:
-            return self._choose(lambda name, dimension: value if name == fixed else _boundaries(dimension)[0])
+        def choose_with(fixed: Mapping[str, Any]) -> dict[str, Any]:
+            return self._choose(lambda name, dimension: fixed.get(name, _boundaries(dimension)[0]))
 
-        return [
-            choose_with(name, boundary) for name, dimension in self.space.items() for boundary in _boundaries(dimension)
-        ]
+        ends = [{name: boundary} for name, dimension in self.space.items() for boundary in _boundaries(dimension)]
+        return [choose_with(fixed) for fixed in (*self.search.points, *ends)]
+
+    def _encode_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a point with values in the form in which Optuna stores them.
+
+        Raises:
+            ValueError: if a value is not in the space, or if an option does not belong to the point's choice.
+        """
+        encoded = {}
+        for name, value in point.items():
+            parts = split_option(name)
+            is_known = parts is not None and (parts[0] in point or parts[0] not in self.space)
+            if is_known and not self._exists(name, point):
+                raise ValueError(
+                    f"The point {dict(point)} has {name}, which is not an option of its {name.partition('.')[0]}."
+                )
+            try:
+                encoded[name] = encode(self.space[name], value)
+            except ValueError as error:
+                raise ValueError(f"The point {dict(point)} has an invalid {name}. {error}") from None
+        return encoded
 
 
 def encode(dimension: Dimension, value: Any) -> Any:
@@ -141,7 +158,8 @@ def _draw(optuna_trial: OptunaTrial, name: str, dimension: Dimension) -> Any:
         return choices[optuna_trial.suggest_categorical(name, list(choices))]
     if dimension.is_integer:
         step = int(dimension.step or 1)
-        return optuna_trial.suggest_int(name, int(dimension.low), int(dimension.high), step=step, log=dimension.is_log)
+        low, high = int(dimension.low), int(dimension.high)
+        return dimension.to_value(optuna_trial.suggest_int(name, low, high, step=step, log=dimension.is_log))
     number = optuna_trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.is_log)
     return dimension.to_value(number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich import box
@@ -22,11 +23,13 @@ NUM_BEST_SHOWN = 10
 def report_search(console: Terminal, study: Study, search: SearchSpec) -> int:
     """Print the best trials and the failed ones, and return the exit status."""
     entries = [*study.entries().values()]
-    console.print(_best_table(best_first(entries, higher_is_better=study.higher_is_better)))
+    console.print(_best_table(best_first(entries, higher_is_better=study.higher_is_better), search.minimize))
     logger.info(describe_tried(study, search))
     failed = [entry for entry in entries if entry.status == "failed"]
     for entry in failed:
         logger.info(f"failed: {for_terminal(entry.trial.arm)}: {entry.attributes.get('error')}", extra=KEEP_LINE_BREAKS)
+    if failed:
+        logger.info(f"{len(failed)} of {len(entries)} trials failed; --retry_failed runs them again.")
     return 1 if failed else 0
 
 
@@ -47,18 +50,36 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
 
 
 def best_first(entries: Sequence[StorageEntry], *, higher_is_better: bool) -> list[StorageEntry]:
-    """Return the finished trials with a defined metric, the best first; of equal ones, the earlier first."""
-    finished = [(entry.value, entry) for entry in entries if entry.status == "finished" and entry.value is not None]
-    return [entry for _, entry in sorted(finished, key=lambda item: item[0], reverse=higher_is_better)]
+    """Return the finished trials with a defined metric, the best first; of equal ones, the earlier first.
+
+    With two objectives, these are the best trade-offs: the trials for which no other one is better in one objective
+    and at least as good in the other.
+    """
+    sign = -1 if higher_is_better else 1
+    costs = [
+        (sign * entry.value, entry.second_value, entry)
+        for entry in entries
+        if entry.status == "finished" and entry.value is not None
+    ]
+    best = []
+    lowest = math.inf  # second objective of the trials that are better in the first one
+    for _, second_value, entry in sorted(costs, key=lambda item: (item[0], item[1] or 0.0)):
+        if second_value is None or second_value < lowest:
+            best.append(entry)
+            lowest = math.inf if second_value is None else second_value
+    return best
 
 
-def _best_table(best: Sequence[StorageEntry]) -> Table:
+def _best_table(best: Sequence[StorageEntry], minimized: str | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("trial", no_wrap=True)
     table.add_column("settings", overflow="fold")
     table.add_column("validation", justify="right")
+    if minimized is not None:
+        table.add_column(minimized.replace("_", " "), justify="right")
     table.add_column("time", justify="right")
     for entry in best[:NUM_BEST_SHOWN]:
+        second = [] if entry.second_value is None else [f"{entry.second_value:,.4g}"]
         seconds = format_duration(entry.attributes["seconds"])
-        table.add_row(entry.trial.id, for_terminal(entry.trial.arm), f"{entry.value:.4f}", seconds)
+        table.add_row(entry.trial.id, for_terminal(entry.trial.arm), f"{entry.value:.4f}", *second, seconds)
     return table

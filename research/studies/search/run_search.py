@@ -12,6 +12,7 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.runner.first_checks.check import check_first
 from research.runner.resolve import resolve
 from research.settings.config import RunConfig
+from research.settings.flags import names_where
 from research.studies.command import StudyCommand
 from research.studies.devices import assign_devices
 from research.studies.grid import check_arms
@@ -20,18 +21,17 @@ from research.studies.progress import format_count
 from research.studies.run_study import (
     check_split_and_metric,
     create_study,
-    has_storage,
     run_study,
-    storage_address,
 )
 from research.studies.search.confirm import plan_confirmation
 from research.studies.search.optuna_objects import create_pruner, create_sampler, to_distribution
 from research.studies.search.propose import Proposer
 from research.studies.search.report import report_search
 from research.studies.search.space import Dimension, Values
-from research.studies.search.spec import parse_confirm
+from research.studies.search.spec import parse_confirm, parse_search
 from research.studies.search.warm_start import read_earlier_trials
 from research.studies.storage.study import Study
+from research.studies.storage.trials import PROMOTED
 from research.studies.supervise import Supervisor
 from research.system.messages import logger
 from research.system.terminal import Terminal
@@ -52,12 +52,14 @@ def run_search(command: StudyCommand) -> int:
         logger.info(note)
     proposer = Proposer(spec)
     search = proposer.search
-    create_sampler(search.sampler_choice, search.seed)  # refuses unknown names and options
+    create_sampler(search.sampler_choice, search.seed, rank=0)  # refuses unknown names and options
     if search.pruner_choice is not None:
         create_pruner(search.pruner_choice)
     boundary_trials = proposer.boundary_trials()
     check_arms(boundary_trials, _check_config)
     check_split_and_metric(spec, boundary_trials)
+    if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):
+        raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")
     confirmed = None if settings.confirm is None else parse_confirm(settings.confirm)
     if confirmed is not None:
         check_split_and_metric(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
@@ -67,14 +69,15 @@ def run_search(command: StudyCommand) -> int:
             num_best, num_seeds = confirmed
             logger.info(f"Then the best {num_best} configurations and the defaults run with {num_seeds} new seeds.")
         return 0
-    _refuse_changed_values(command, proposer)
-    with create_study(command) as study:
+    with create_study(command, lambda study: _refuse_changed_search(study, command, proposer)) as study:
         study.requeue_dead_trials()
         for source in search.warm_start:
             earlier = read_earlier_trials(source, spec, proposer.space)
-            study.add_earlier(source, earlier.trials)
+            study.add_earlier(earlier.trials)
             logger.info(earlier.describe())
         _promote(study, settings.promote_ids)
+        if settings.retry_failed:
+            logger.info(f"{format_count(study.rerun_failed(), 'failed trial')} run again.")
         supervisor = Supervisor(
             study, (), command.directory, devices, settings.accelerate_config, settings.trial_timeout, search
         )
@@ -112,24 +115,37 @@ def _describe_scale(dimension: Dimension) -> str:
     return kind if dimension.step is None else f"{kind}, in steps of {dimension.step:g}"
 
 
-def _refuse_changed_values(command: StudyCommand, proposer: Proposer) -> None:
-    """Refuse to continue a search with other values in a list, which Optuna does not support.
+def _refuse_changed_search(study: Study, command: StudyCommand, proposer: Proposer) -> None:
+    """Refuse to continue a search if its old and new results would not be comparable, or if Optuna cannot.
 
     Raises:
-        ValueError: naming the setting.
+        ValueError: if the settings of all trials, the objectives, the points, or the values in a list have changed.
     """
-    if not has_storage(command):
-        return
-    with Study(command.spec.name, storage_address(command)) as study:
-        earlier = study.distributions()
+    spec = command.spec
+    earlier = study.distributions()
+    started = study.spec() if earlier else spec
+    advice = f"Start a new search with another --name and --warm_start {command.directory}."
+    if names := _changed_base(Proposer(started), proposer):
+        raise ValueError(f"The search {spec.name} started with other settings of all trials ({names}). {advice}")
+    for key in ("minimize", "points"):
+        if (before := getattr(parse_search(started.search), key)) != (now := getattr(proposer.search, key)):
+            raise ValueError(f"The search {spec.name} started with {key} {before}, not {now}. {advice}")
     for name, dimension in proposer.space.items():
         wanted = to_distribution(dimension)
         stored = earlier.get(name, wanted)
         if type(stored) is not type(wanted) or (isinstance(wanted, CategoricalDistribution) and stored != wanted):
             raise ValueError(
-                f"The search {command.spec.name} started with other values of {name}, and its sampler cannot change "
-                f"them. Start a new search with another --name and --warm_start {command.directory}."
+                f"The search {spec.name} started with other values of {name}, and its sampler cannot change them. "
+                f"{advice}"
             )
+
+
+def _changed_base(started: Proposer, proposer: Proposer) -> str:
+    """Return the names of the settings of all trials that have changed, except those that are searched."""
+    before, now = (each.default_trial().settings for each in (started, proposer))
+    names = names_where(lambda declared: declared.distinguishes_trials)
+    changed = [name for name in names if name not in proposer.space and before[name] != now[name]]
+    return ", ".join([*changed, *(["arms"] if started.arms != proposer.arms else [])])
 
 
 def _promote(study: Study, ids: Sequence[str]) -> None:
@@ -143,8 +159,9 @@ def _promote(study: Study, ids: Sequence[str]) -> None:
         if trial_id not in entries:
             pruned = [entry.trial.id for entry in entries.values() if entry.status == "pruned"]
             raise UnknownNameError(describe_unknown("trial to promote", trial_id, pruned, listed_as="Pruned trials"))
-        if (status := entries[trial_id].status) not in ("pruned", "finished"):
+        # A trial that was promoted before may be waiting, for example if this command is repeated after an interrupt.
+        if (status := entries[trial_id].status) != "pruned" and PROMOTED not in entries[trial_id].attributes:
             raise ValueError(f"Expected a pruned trial to promote; {trial_id} is {status}.")
     for trial_id in ids:
-        if entries[trial_id].status == "pruned":  # otherwise it was promoted before
+        if PROMOTED not in entries[trial_id].attributes and entries[trial_id].status == "pruned":
             study.promote(entries[trial_id])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from research.settings.flags import CHOICE_SETTINGS, names_where, setting_types
 from research.settings.value_types import alternatives
 from research.system.errors import one_line
 
-_RANGE = re.compile(r"(?P<low>[^.].*?)\.\.(?P<high>.+?)(?P<modifiers>(:[a-z]+(=[^:]+)?)*)")
+_RANGE = re.compile(r"(?P<low>(?!\.\.).+?)\.\.(?P<high>.+?)(?P<modifiers>(:[a-z]+(=[^:]+)?)*)")
 _NUMBER = re.compile(r"(?P<number>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)(?P<unit>%|st|ep|ex)?")
 _PLACE = re.compile(r"timeline\[(?P<entry>\d+)\](\.\w+)+")
 EXAMPLE = "lr=1e-6..1e-3:log, head=linear,lstm or head.dropout=0..0.5:step=0.1"
@@ -40,7 +42,7 @@ class Range:
 
     def to_value(self, number: float) -> Any:
         """Return a number as the value of the setting, such as "12.5%" for a time."""
-        return f"{number:g}{self.unit}" if self.unit else number
+        return f"{number:.10g}{self.unit}" if self.unit else number
 
     def to_number(self, value: Any) -> float | int:
         """Return the number in a value of the setting.
@@ -52,7 +54,8 @@ class Range:
         if match is None or (match["unit"] or "") != self.unit:
             raise ValueError(f"Expected a number in {self}, got {value!r}.")
         number = float(match["number"])
-        if not self.low <= number <= self.high or (self.is_integer and number != int(number)):
+        is_possible = self.low <= number <= self.high and not (self.is_integer and number != int(number))
+        if not is_possible or (self.step is not None and not _divides(self.step, number - self.low)):
             raise ValueError(f"Expected a value in {self}, got {value!r}.")
         return int(number) if self.is_integer else number
 
@@ -94,10 +97,23 @@ def _parse_dimension(name: str, values: Any) -> Dimension:
     if isinstance(values, list):
         if not values:
             raise ValueError(f"Expected values of {name} to search, got an empty list.")
-        return Values(tuple(values))
+        return _parse_values(name, values)
     if isinstance(values, str) and (match := _RANGE.fullmatch(values.strip())) is not None:
         return _parse_range(name, values, match)
     raise ValueError(f"Expected a range such as 1e-6..1e-3:log or a list of values for {name}, got {values!r}.")
+
+
+def _parse_values(name: str, values: list[Any]) -> Values:
+    types = alternatives(setting_types().get(name))
+    converted = []
+    for value in values:
+        # YAML reads 1e-5, without a dot, as a string.
+        is_number = isinstance(value, str) and float in types and _NUMBER.fullmatch(value) is not None
+        converted.append(float(value) if is_number else value)
+    for value, later in itertools.combinations(converted, 2):
+        if value == later:
+            raise ValueError(f"Expected different values of {name} to search; got {value!r} twice.")
+    return Values(tuple(converted))
 
 
 def parse_flag(text: str) -> tuple[str, Any]:
@@ -139,18 +155,42 @@ def _parse_range(name: str, text: str, match: re.Match[str]) -> Range:
         raise ValueError(f"Expected a range above 0 for {name}, because it is logarithmic; got '{text}'.")
     if is_log and step is not None:
         raise ValueError(f"Expected either :log or :step for {name}, got both: '{text}'.")
-    return dataclasses.replace(parsed, is_integer=not parsed.unit and _is_integer(name, low[0] + high[0]))
+    return with_type(name, parsed, is_integer=_is_integer(name, parsed))
 
 
-def _is_integer(name: str, bounds: str) -> bool:
-    """Return whether a range has integers only: by the type of the setting or, for options, if its bounds are.
+def with_type(name: str, parsed: Range, *, is_integer: bool) -> Range:
+    """Return a range of integers or of all numbers, after checking that its ends are possible values.
 
-    `resolve_option_types` corrects the second case once the types of options are known.
+    Args:
+        name: name of the setting or option.
+        parsed: the range.
+        is_integer: whether all values are integers.
+    Raises:
+        ValueError: if they are not.
     """
+    numbers = [parsed.low, parsed.high, *([] if parsed.step is None else [parsed.step])]
+    if is_integer and not all(map(float.is_integer, numbers)):
+        raise ValueError(f"Expected integers in the range of {name}, got '{parsed}'.")
+    if parsed.step is not None and not _divides(parsed.step, parsed.high - parsed.low):
+        raise ValueError(f"Expected a step that divides the range of {name}, got '{parsed}'.")
+    return dataclasses.replace(parsed, is_integer=is_integer)
+
+
+def _divides(step: float, distance: float) -> bool:
+    return math.isclose(distance / step, round(distance / step), abs_tol=1e-9)
+
+
+def _is_integer(name: str, parsed: Range) -> bool:
+    """Return whether a range has integers only: by its unit, by the type of the setting or, for options, by its ends.
+
+    `resolve_option_types` corrects the last case once the types of options are known.
+    """
+    if parsed.unit:
+        return parsed.unit in ("st", "ex")
     if name in setting_types():
         types = alternatives(setting_types()[name])
         return int in types and float not in types
-    return bounds.isdigit()
+    return parsed.low.is_integer() and parsed.high.is_integer() and (parsed.step or 1.0).is_integer()
 
 
 def _check_name(name: str) -> None:

@@ -62,10 +62,17 @@ class SearchSpec:
                     raise UnknownNameError(
                         describe_unknown("setting in a point of the search", str(name), dimensions, listed_as="Space")
                     )
+        for source in self.warm_start:
+            if not isinstance(source, str):
+                raise ValueError(f"Expected the directories of studies in the search's warm_start, got {source!r}.")
         if self.minimize is not None and self.minimize not in RESULT_KEYS:
             raise UnknownNameError(describe_unknown("objective to minimize", self.minimize, RESULT_KEYS))
         if self.minimize is not None and self.pruner_choice is not None:
             raise ValueError("A search with two objectives cannot end trials early. Omit --pruner or --minimize.")
+        if self.minimize is not None and self.warm_start:
+            raise ValueError("A search with two objectives cannot start from earlier results. Omit --warm_start.")
+        if self.minimize is not None and self.sampler_choice.name == "cmaes":
+            raise ValueError("The sampler cmaes cannot look for two objectives. Omit --minimize, or use nsgaii.")
 
     @property
     def dimensions(self) -> dict[str, Dimension]:

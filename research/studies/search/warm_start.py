@@ -11,13 +11,12 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from research.studies.grid import StudySpec
-from research.studies.progress import format_count
 from research.studies.search.optuna_objects import to_distribution
 from research.studies.search.propose import encode
 from research.studies.search.space import Dimension
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
-from research.studies.storage.trials import StorageEntry
+from research.studies.storage.trials import WARM_START, StorageEntry
 
 STUDY_FILE = "study.yaml"
 
@@ -31,13 +30,13 @@ class EarlierTrials:
     trials: list[FrozenTrial]
     """Finished trials in the space, with the search's distributions."""
     num_outside: int
-    """Number of finished trials that are outside of the space, or whose values are not known."""
+    """Number of finished trials that are outside of the space, or without the metric of the search."""
 
     def describe(self) -> str:
         """Return a message for the user."""
         return (
-            f"{self.source}: {format_count(len(self.trials), 'finished trial')} inform the sampler; {self.num_outside} "
-            "more are outside of the space."
+            f"Trials of {self.source} that inform the sampler: {len(self.trials)}. Finished trials that are outside of "
+            f"the space, or have no such metric: {self.num_outside}."
         )
 
 
@@ -49,7 +48,7 @@ def read_earlier_trials(source: str, spec: StudySpec, space: Mapping[str, Dimens
         spec: specification of the search.
         space: its space.
     Raises:
-        ValueError: if the directory contains no study, or a study of another metric or split.
+        ValueError: if the directory contains no study.
     """
     directory = Path(source)
     try:
@@ -58,19 +57,18 @@ def read_earlier_trials(source: str, spec: StudySpec, space: Mapping[str, Dimens
         raise ValueError(
             f"Expected --warm_start to be the directory of a study, with {STUDY_FILE}; got {source}."
         ) from None
-    if (earlier.metric, earlier.split) != (spec.metric, spec.split):
-        raise ValueError(
-            f"--warm_start {source} compared {earlier.metric or 'the default metric'} on {earlier.split} rows; this "
-            f"search compares {spec.metric or 'the default metric'} on {spec.split} rows."
-        )
     with Study(earlier.name, local_address(directory.resolve()), must_exist=True) as study:
-        entries = [entry for entry in study.entries().values() if entry.value is not None]
-    inside = [trial for entry in entries if (trial := _in_space(entry, space)) is not None]
+        entries = [entry for entry in study.entries().values() if entry.status == "finished"]
+    inside = [trial for entry in entries if (trial := _in_space(entry, spec, space, source)) is not None]
     return EarlierTrials(source, inside, len(entries) - len(inside))
 
 
-def _in_space(entry: StorageEntry, space: Mapping[str, Dimension]) -> FrozenTrial | None:
-    """Return a trial with the distributions of a search; None if one of its values is not in the space."""
+def _in_space(entry: StorageEntry, spec: StudySpec, space: Mapping[str, Dimension], source: str) -> FrozenTrial | None:
+    """Return a trial with the distributions and the metric of a search; None if it has no such value."""
+    metrics = entry.attributes["metrics"].get(spec.split, {})
+    metric = metrics.get(spec.compared_metric(metrics))
+    if metric is None:
+        return None
     values: dict[str, Any] = {}
     for name, dimension in space.items():
         value = entry.trial.axes.get(name, entry.trial.settings.get(name))
@@ -80,10 +78,10 @@ def _in_space(entry: StorageEntry, space: Mapping[str, Dimension]) -> FrozenTria
             values[name] = encode(dimension, value)
         except ValueError:
             return None
-    assert entry.value is not None
     return create_trial(
         state=TrialState.COMPLETE,
         params=values,
         distributions={name: to_distribution(space[name]) for name in values},
-        value=entry.value,
+        value=metric,
+        user_attrs={WARM_START: f"{source}: {entry.trial.id}"},
     )

@@ -65,6 +65,8 @@ MANY_TRIALS = 20
 """With more changed trials than this, reading all trials at once is faster than reading the changed ones one by one."""
 _FIXED_KEYS = ("metric", "split")
 """Keys of a study's specification whose first values stay in the storage."""
+MAX_REPEATS = 100
+"""A search without a limit on trials ends after this number of proposals in a row that repeat earlier settings."""
 MAX_DEATHS = 3
 """Number of killed processes after which a trial counts as failed."""
 
@@ -140,9 +142,9 @@ class Study:
                 load_if_exists=True,
             )
             self._id = self._storage.get_study_id_from_name(name)
-            # By id in the storage; None for a trial that another program added.
+            # By id in the storage; None for a trial without settings, which another program may have added.
             self._entries: dict[int, StorageEntry | None] = {}
-            self._states: dict[int, TrialState] = {}
+            self._states: dict[int, TrialState] = {}  # of the entries
             on_error.pop_all()  # no error: the storage stays open
 
     @property
@@ -190,6 +192,22 @@ class Study:
         """Return the study's specification."""
         return self._call(lambda: StudySpec(**json.loads(self._study.user_attrs["spec"])))
 
+    def refuse_other_kind(self, spec: StudySpec) -> None:
+        """Refuse to continue a search as a grid, or a grid as a search.
+
+        Raises:
+            ValueError: if the storage has the other kind of study.
+        """
+        if "spec" not in self._call(lambda: self._study.user_attrs):
+            return
+        kinds = {True: "a search", False: "a grid"}
+        stored, wanted = bool(self.spec().search), bool(spec.search)
+        if stored != wanted:
+            raise ValueError(
+                f"The study {self.name} is {kinds[stored]}, and cannot continue as {kinds[wanted]}. Choose another "
+                "--name."
+            )
+
     def entries(self) -> dict[str, StorageEntry]:
         """Return the latest entry of every trial, by the trial's id."""
         self._call(self._read_changed_trials)
@@ -209,9 +227,7 @@ class Study:
             rows = connection.execute(statement, {"study": self._id}).all()
         states = {int(key): TrialState[state] for key, state in rows}
         changed = [
-            key
-            for key, state in states.items()
-            if state == TrialState.RUNNING or key not in self._entries or self._states[key] != state
+            key for key, state in states.items() if state == TrialState.RUNNING or self._states.get(key) != state
         ]
         if len(changed) > MANY_TRIALS:
             stored = self._storage.get_all_trials(self._id, deepcopy=False)
@@ -280,9 +296,7 @@ class Study:
                         Claim(entry.trial, entry.key), f"the run that it forks, {parent.trial.id}, failed: {error}"
                     )
                     continue
-                self._set_attributes(
-                    entry.key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()}
-                )
+                self._set_attributes(entry.key, _worker_attributes(worker))
                 attributes = entry.attributes
                 return Claim(entry.trial, entry.key, bool(attributes.get(PROMOTED)), attributes.get("seconds", 0.0))
         return None
@@ -354,13 +368,25 @@ class Study:
         dead_trial = self._call(lambda: self._storage.get_trial(claim.key))
         self._add_copy(dead_trial, state, {**attributes, "directory": dead_trial.user_attrs.get("directory")}, values)
 
-    def fail(self, claim: Claim, error: str) -> None:
-        """Record that a trial failed, and why."""
-        self.set_attributes(claim, error=error)
+    def fail(self, claim: Claim, error: str, **attributes: Any) -> None:
+        """Record that a trial failed, and why.
+
+        Args:
+            claim: the trial.
+            error: why it failed.
+            **attributes: further attributes to store with the trial.
+        """
+        self.set_attributes(claim, error=error, **attributes)
         self._set_state(claim.key, TrialState.FAIL)
 
-    def release(self, claim: Claim) -> None:
-        """Return an interrupted trial to the waiting trials."""
+    def release(self, claim: Claim, **attributes: Any) -> None:
+        """Return an interrupted trial to the waiting trials.
+
+        Args:
+            claim: the trial.
+            **attributes: attributes to store with the trial.
+        """
+        self.set_attributes(claim, **attributes)
         self._set_state(claim.key, TrialState.WAITING)
 
     def ask(self, proposer: Proposer, worker: str) -> Claim | None:
@@ -371,61 +397,79 @@ class Study:
             worker: name of the worker that runs the trial.
         """
         search = proposer.search
-        if search.hours is not None and self.hours_used() >= search.hours:
-            return None
-        # Through Optuna's own cache of the storage, which does not know trials that are created elsewhere.
-        key = self._call(lambda: self._study._storage.create_new_trial(self._id))
-        self._call(lambda: self._storage.record_heartbeat(key))
-        self._set_attributes(key, {"worker": worker, "host": socket.gethostname(), **_process_attributes()})
-        number = self._call(lambda: self._storage.get_trial_number_from_id(key))
-        rank = self._rank(number)
-        if search.trials is not None and rank >= search.trials:  # workers may create trials at the same time
-            self._set_attributes(key, {DROPPED: True})
-            self._set_state(key, TrialState.FAIL)
-            return None
-        self._study.sampler = proposer.create_sampler(number, rank)
-        trial = self._call(lambda: proposer.propose(optuna.trial.Trial(self._study, key)))
-        earlier = self.entries().get(trial.id)
-        if earlier is not None:
+        while self.is_budget_left(search):
+            key = self._create_running_trial(worker)
+            rank = self._num_proposed(before=key)
+            if search.trials is not None and rank >= search.trials:  # workers may create trials at the same time
+                self._set_attributes(key, {DROPPED: True})
+                self._set_state(key, TrialState.FAIL)
+                return None
+            trial = self._call(partial(self._propose, proposer, rank, key))
+            earlier = self.entries().get(trial.id)
+            if earlier is None:
+                # `settings` last, because it makes the trial visible.
+                self._set_attributes(key, identity_of(trial))
+                return Claim(trial, key)
             self._repeat(key, earlier)
-            return self.ask(proposer, worker)
-        # `settings` last, because it makes the trial visible.
-        self._set_attributes(key, identity_of(trial))
-        return Claim(trial, key)
+        return None
 
-    def add_earlier(self, source: str, trials: Sequence[FrozenTrial]) -> None:
+    def _create_running_trial(self, worker: str) -> int:
+        # With its attributes from the start, so that the death of a worker right after this is noticed.
+        new = create_trial(state=TrialState.RUNNING, user_attrs=_worker_attributes(worker))
+        # Through Optuna's own cache of the storage, which does not know trials that are created elsewhere.
+        key = self._call(lambda: self._study._storage.create_new_trial(self._id, new))
+        self._call(lambda: self._storage.record_heartbeat(key))
+        return key
+
+    def _propose(self, proposer: Proposer, rank: int, key: int) -> Trial:
+        # A new object, because Optuna's study keeps the trials that it has read for a sampler until its next `ask`.
+        study = optuna.load_study(
+            study_name=self.name,
+            storage=self._study._storage,
+            sampler=proposer.create_sampler(rank),
+            pruner=self._study.pruner,
+        )
+        return proposer.propose(optuna.trial.Trial(study, key))
+
+    def add_earlier(self, trials: Sequence[FrozenTrial]) -> None:
         """Add trials of an earlier study, which inform the sampler, unless they have been added before.
 
         Args:
-            source: directory of the earlier study.
-            trials: its trials, with distributions of this search.
+            trials: the trials, with distributions of this search, and with the attribute WARM_START.
         """
-        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
-        if any(trial.user_attrs.get(WARM_START) == source for trial in stored):
-            return
+        added = {trial.user_attrs.get(WARM_START) for trial in self._trials()}
         for trial in trials:
-            trial.set_user_attr(WARM_START, source)
-            self._call(partial(self._study.add_trial, trial))
+            if trial.user_attrs[WARM_START] not in added:
+                self._call(partial(self._study.add_trial, trial))
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return the distribution of each searched setting in the study's trials."""
-        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
-        return {name: each for trial in stored for name, each in trial.distributions.items()}
+        return {name: each for trial in self._trials() for name, each in trial.distributions.items()}
 
     def is_budget_left(self, search: SearchSpec) -> bool:
         """Return whether a search may start another trial."""
         if search.hours is not None and self.hours_used() >= search.hours:
             return False
-        return search.trials is None or self._rank(None) < search.trials
+        if search.trials is not None:
+            return self._num_proposed() < search.trials
+        latest = [trial for trial in self._trials() if _was_proposed(trial)][-MAX_REPEATS:]
+        return len(latest) < MAX_REPEATS or not all(REPEATS in trial.user_attrs for trial in latest)
 
     def hours_used(self) -> float:
         """Return how long all ended trials took together, in hours."""
         return sum(entry.attributes.get("seconds", 0.0) for entry in self.entries().values()) / 3600
 
-    def _rank(self, number: int | None) -> int:
-        """Return how many trials a search has proposed before a trial; None counts all of them."""
-        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
-        return sum(_was_proposed(trial) for trial in stored if number is None or trial.number < number)
+    def _num_proposed(self, before: int | None = None) -> int:
+        """Return how many trials a search has proposed.
+
+        Args:
+            before: id of a trial in the storage; only earlier trials are counted. None counts all trials.
+        """
+        return sum(_was_proposed(trial) for trial in self._trials() if before is None or trial._trial_id < before)
+
+    def _trials(self) -> list[FrozenTrial]:
+        """Return all trials in the storage, from Optuna's cache if they have ended."""
+        return self._call(lambda: self._study.get_trials(deepcopy=False))
 
     def _repeat(self, key: int, earlier: StorageEntry) -> None:
         """Give a trial the result of an earlier trial with the same settings, which would have the same result."""
@@ -438,8 +482,7 @@ class Study:
 
     def num_repeats(self) -> int:
         """Return how many trials of a search repeated the settings of earlier ones, so that they were not run."""
-        stored = self._call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
-        return sum(REPEATS in trial.user_attrs for trial in stored)
+        return sum(REPEATS in trial.user_attrs for trial in self._trials())
 
     def use_pruner(self, pruner: BasePruner) -> None:
         """Set the pruner that `decide_pruning` asks."""
@@ -454,7 +497,11 @@ class Study:
             value: the compared metric.
         """
         self._call(lambda: self._storage.set_trial_intermediate_value(claim.key, percent, value))
-        is_pruned = self._call(lambda: self._study.pruner.prune(self._study, self._storage.get_trial(claim.key)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a metric that is not defined; such trials are pruned
+            is_pruned = bool(
+                self._call(lambda: self._study.pruner.prune(self._study, self._storage.get_trial(claim.key)))
+            )
         if is_pruned:
             self._set_attributes(claim.key, {PRUNED_AT: percent})
         return is_pruned
@@ -478,6 +525,14 @@ class Study:
         """
         self.set_attributes(claim, **attributes)
         self._set_state(claim.key, TrialState.PRUNED)
+
+    def rerun_failed(self) -> int:
+        """Add the failed trials of a search to the waiting trials, and return their number."""
+        failed = [entry for entry in self.entries().values() if entry.status == "failed"]
+        for entry in failed:
+            stored = self._call(partial(self._storage.get_trial, entry.key))
+            self._add_copy(stored, TrialState.WAITING, {})
+        return len(failed)
 
     def promote(self, entry: StorageEntry) -> None:
         """Add a pruned trial to the waiting trials. It continues from its checkpoint, and is not pruned again."""
@@ -547,7 +602,8 @@ class Study:
             params=original.params,
             distributions=original.distributions,
             user_attrs={**identity, COPY_OF: original.number, **attributes},
-            intermediate_values=original.intermediate_values if state == TrialState.PRUNED else None,
+            system_attrs=original.system_attrs,  # where Optuna's samplers keep their states
+            intermediate_values=original.intermediate_values,
         )
         self._call(lambda: self._study.add_trial(copy))
 
@@ -569,9 +625,11 @@ def _was_proposed(trial: FrozenTrial) -> bool:
     return not died_at_once and not {COPY_OF, WARM_START, DROPPED} & attributes.keys()
 
 
-def _process_attributes() -> dict[str, Any]:
-    attributes = {"pid": os.getpid(), "started": psutil.Process().create_time()}
-    return {**attributes, "devices": os.environ[VISIBLE_DEVICES]} if VISIBLE_DEVICES in os.environ else attributes
+def _worker_attributes(worker: str) -> dict[str, Any]:
+    """Return the attributes of a trial that identify its worker, which is this process."""
+    process = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    devices = {"devices": os.environ[VISIBLE_DEVICES]} if VISIBLE_DEVICES in os.environ else {}
+    return {"worker": worker, "host": socket.gethostname(), **process, **devices}
 
 
 def _worker_has_died(attributes: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ COPY_OF = "copy_of"
 REPEATS = "repeats"
 """Attribute of a trial of a search that has the settings of an earlier one, and was not run: the earlier trial's id."""
 WARM_START = "warm_start"
-"""Attribute of a trial of an earlier study, which informs a search: the directory of that study."""
+"""Attribute of a trial of an earlier study, which informs a search: the directory of that study, and the trial's id."""
 PAUSED = "paused"
 """Attribute of a finished trial that other trials fork: it was paused where they start, and has no metrics."""
 IDENTITY = ("parent_id", "id", "arm", "seed", "axes", "settings")
@@ -56,6 +56,8 @@ class StorageEntry:
     """Id of the trial in the storage."""
     value: float | None = None
     """The compared metric of a complete trial."""
+    second_value: float | None = None
+    """The second objective of a complete trial of a search; None if the search has only one."""
 
     @property
     def status(self) -> Status:
@@ -111,8 +113,9 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     if "settings" not in attributes:
         return None
     trial = Trial(**{name: attributes[name] for name in IDENTITY if name in attributes})
-    value = stored.values[0] if stored.state == TrialState.COMPLETE else None
-    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value)
+    values = stored.values if stored.state == TrialState.COMPLETE else []
+    value, second_value = (*values, None, None)[:2]
+    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value, second_value)
 
 
 def _values_by_axis(trials: Sequence[Trial]) -> dict[str, list[Any]]:

@@ -1,0 +1,110 @@
+"""A search's best configurations and the defaults become the arms of a study with new seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from research.studies.command import StudyCommand, parse_study
+from research.studies.search.confirm import plan_confirmation
+from research.studies.search.propose import DEFAULTS, Proposer
+from research.studies.search.report import best_first, describe_tried
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> StudyCommand:
+    flags = ["--search", "lr=1e-4..1e-3", "head=linear,lstm", "--trials", "9", "--sampler", "random", "--seed", "3"]
+    parsed = parse_study([*flags, "--lr", "5e-4", "--head", "linear", "--output_dir", str(tmp_path / "s")])
+    assert isinstance(parsed, StudyCommand)
+    return parsed
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Study]:
+    with Study("s", local_address(tmp_path)) as study:
+        yield study
+
+
+def finish(study: Study, proposer: Proposer, lr: float, head: str, value: float) -> str:
+    """Finish a trial with the given values, and return its id."""
+    key = study._create_running_trial("a worker")
+    trial = proposer.make_trial({"lr": lr, "head": head})
+    for name in ("id", "arm", "seed", "axes", "settings"):
+        study._storage.set_trial_user_attr(key, name, getattr(trial, name))
+    study._storage.set_trial_user_attr(key, "seconds", 60.0)
+    study._storage.set_trial_state_values(key, study.entries()[trial.id].state.COMPLETE, [value])
+    return trial.id
+
+
+def test_arms_are_the_defaults_and_the_best_configurations(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 2e-4, "linear", 0.7)
+    finish(study, proposer, 3e-4, "lstm", 0.9)
+    finish(study, proposer, 4e-4, "lstm", 0.8)
+    confirmation, trials = plan_confirmation(command, study, proposer, num_best=2, num_seeds=3)
+    spec = confirmation.spec
+    assert spec.arms == {
+        DEFAULTS: {},
+        "lr=0.0003, lstm": {"lr": 3e-4, "head": "lstm"},
+        "lr=0.0004, lstm": {"lr": 4e-4, "head": "lstm"},
+    }
+    assert spec.selection["validation"] == {"lr=0.0003, lstm": 0.9, "lr=0.0004, lstm": 0.8}
+    assert (spec.baseline, spec.split, spec.search) == (DEFAULTS, "test", {})
+    assert confirmation.directory == command.directory / "confirm"
+    assert {trial.seed for trial in trials} == {4, 5, 6}  # the search has seed 3
+    assert len(trials) == 9
+    defaults = [trial for trial in trials if trial.arm == DEFAULTS]
+    assert {(trial.settings["lr"], trial.settings["head"]) for trial in defaults} == {(5e-4, "linear")}
+    assert all(trial.settings["score_test"] for trial in trials)
+
+
+def test_configuration_that_equals_the_defaults_is_not_an_arm_of_its_own(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 5e-4, "linear", 0.9)
+    finish(study, proposer, 4e-4, "lstm", 0.8)
+    confirmation, trials = plan_confirmation(command, study, proposer, num_best=2, num_seeds=1)
+    assert [*confirmation.spec.arms] == [DEFAULTS, "lr=0.0004, lstm"]
+    assert confirmation.spec.selection["validation"] == {DEFAULTS: 0.9, "lr=0.0004, lstm": 0.8}
+    assert len(trials) == 2
+
+
+def test_configurations_with_the_same_rounded_name_stay_apart(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 2.0001e-4, "lstm", 0.9)
+    second = finish(study, proposer, 2.0002e-4, "lstm", 0.8)
+    confirmation, _ = plan_confirmation(command, study, proposer, num_best=2, num_seeds=1)
+    assert [*confirmation.spec.arms] == [DEFAULTS, "lr=0.0002, lstm", f"lr=0.0002, lstm ({second})"]
+
+
+def test_too_few_finished_trials_are_refused(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 2e-4, "lstm", 0.9)
+    with pytest.raises(ValueError, match="needs 2 finished trials"):
+        plan_confirmation(command, study, proposer, num_best=2, num_seeds=1)
+
+
+def test_search_is_described(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 2e-4, "lstm", 0.9)
+    finish(study, proposer, 3e-4, "lstm", 0.8)
+    described = describe_tried(study, proposer.search)
+    assert "2 configurations tried (2 finished) in 2 min 00 s, on a budget of 9 trials" in described
+    assert "random (seed 0)" in described
+
+
+def test_best_trials_of_two_objectives_are_not_dominated(command: StudyCommand, tmp_path: Path) -> None:
+    proposer = Proposer(command.spec)
+    values = {2e-4: [0.9, 50.0], 3e-4: [0.8, 40.0], 4e-4: [0.85, 60.0], 5e-4: [0.9, 55.0], 6e-4: [0.7, 10.0]}
+    with Study("t", local_address(tmp_path), has_second_objective=True) as study:
+        for lr, pair in values.items():
+            key = study._create_running_trial("a worker")
+            trial = proposer.make_trial({"lr": lr, "head": "lstm"})
+            for name in ("id", "arm", "seed", "axes", "settings"):
+                study._storage.set_trial_user_attr(key, name, getattr(trial, name))
+            study._storage.set_trial_state_values(key, study.entries()[trial.id].state.COMPLETE, pair)
+        best = best_first([*study.entries().values()], higher_is_better=True)
+    assert [(entry.value, entry.second_value) for entry in best] == [(0.9, 50.0), (0.8, 40.0), (0.7, 10.0)]

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from research.studies.grid import StudySpec
 from research.studies.progress import format_count, format_duration
+from research.studies.search.propose import Proposer
+from research.studies.search.results import read_search_trials
 from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
+from research.system.waiting import WaitingMessage
 
 NUM_BEST_SHOWN = 10
 """Number of the best trials that are printed."""
 
 
-def report_search(console: Terminal, study: Study, search: SearchSpec) -> int:
-    """Print the best trials and the failed ones, and return the exit status."""
+def report_search(console: Terminal, study: Study, proposer: Proposer, spec: StudySpec, directory: Path) -> int:
+    """Print the best trials and the failed ones, write the report, and return the exit status.
+
+    Args:
+        console: where to print.
+        study: the search in its storage.
+        proposer: the search's proposer.
+        spec: specification of the study.
+        directory: directory of the study.
+    """
+    search = proposer.search
     entries = [*study.entries().values()]
     console.print(_best_table(best_first(entries, higher_is_better=study.higher_is_better), search.minimize))
     logger.info(describe_tried(study, search))
@@ -30,7 +45,31 @@ def report_search(console: Terminal, study: Study, search: SearchSpec) -> int:
         logger.info(f"failed: {for_terminal(entry.trial.arm)}: {entry.attributes.get('error')}", extra=KEEP_LINE_BREAKS)
     if failed:
         logger.info(f"{len(failed)} of {len(entries)} trials failed; --retry_failed runs them again.")
+    with WaitingMessage("Writing the report"):
+        # Imported only now, because no trial needs the libraries for drawing.
+        from research.studies.report.search_page import SearchContents, write_search_report
+
+        contents = SearchContents(
+            spec=spec,
+            search=search,
+            space=proposer.space,
+            metric=_metric_name(spec, entries),
+            higher_is_better=study.higher_is_better,
+            tried=describe_tried(study, search),
+            trials=read_search_trials(entries),
+            failed=failed,
+        )
+        path = write_search_report(contents, directory)
+    logger.info(f"report: {path}")
     return 1 if failed else 0
+
+
+def _metric_name(spec: StudySpec, entries: Sequence[StorageEntry]) -> str:
+    """Return the name of the compared metric: the chosen one, or that of the task in a finished trial."""
+    metrics: dict[str, Any] = next(
+        (entry.attributes["metrics"] for entry in entries if "metrics" in entry.attributes), {}
+    )
+    return spec.compared_metric(metrics.get(spec.split, {})) or "the default metric"
 
 
 def describe_tried(study: Study, search: SearchSpec) -> str:

@@ -81,7 +81,7 @@ def run_search(command: StudyCommand) -> int:
         supervisor = Supervisor(
             study, (), command.directory, devices, settings.accelerate_config, settings.trial_timeout, search
         )
-        status = supervisor.run(console) or report_search(console, study, search)
+        status = supervisor.run(console) or report_search(console, study, proposer, spec, command.directory)
         if confirmed is None or status > 1:  # a signal ended the search
             return status
         confirmation, trials = plan_confirmation(command, study, proposer, *confirmed)

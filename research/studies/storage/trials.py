@@ -58,6 +58,8 @@ class StorageEntry:
     """The compared metric of a complete trial."""
     second_value: float | None = None
     """The second objective of a complete trial of a search; None if the search has only one."""
+    last_evaluation: float | None = None
+    """The compared metric in the last evaluation that was recorded for the pruner."""
 
     @property
     def status(self) -> Status:
@@ -115,7 +117,8 @@ def read_entry(stored: FrozenTrial) -> StorageEntry | None:
     trial = Trial(**{name: attributes[name] for name in IDENTITY if name in attributes})
     values = stored.values if stored.state == TrialState.COMPLETE else []
     value, second_value = (*values, None, None)[:2]
-    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value, second_value)
+    last = None if stored.last_step is None else stored.intermediate_values[stored.last_step]
+    return StorageEntry(trial, stored.state, attributes, stored._trial_id, value, second_value, last)
 
 
 def _values_by_axis(trials: Sequence[Trial]) -> dict[str, list[Any]]:

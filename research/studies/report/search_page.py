@@ -1,0 +1,136 @@
+"""report.html and results.csv of a search."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from research.report.rendering import Picture, embed_figure, page_environment
+from research.studies.grid import StudySpec
+from research.studies.report import notation
+from research.studies.report.results import RESULTS, as_plain
+from research.studies.report.search_figures import (
+    budget_figure,
+    pareto_front,
+    slices_figure,
+    trade_off_figure,
+)
+from research.studies.search.results import SearchTrial
+from research.studies.search.space import Dimension
+from research.studies.search.spec import SearchSpec
+from research.studies.statistics.expected_best import expected_best
+from research.studies.storage.trials import StorageEntry
+from research.system.durable import write_text
+from research.system.plain_text import for_csv
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class SearchContents:
+    """Contents of the report of a search."""
+
+    spec: StudySpec
+    """Specification of the study."""
+    search: SearchSpec
+    """The search."""
+    space: dict[str, Dimension]
+    """Its space."""
+    metric: str
+    """The compared metric."""
+    higher_is_better: bool
+    """Whether higher values of the metric are better."""
+    tried: str
+    """How many configurations were tried, on which budget, and how they were chosen."""
+    trials: Sequence[SearchTrial]
+    """Trials with a value, in the order in which they started."""
+    failed: Sequence[StorageEntry]
+    """Failed trials."""
+
+    @property
+    def ranked(self) -> list[SearchTrial]:
+        """Return the trials, finished ones first, the best first."""
+        sign = -1 if self.higher_is_better else 1
+        return sorted(self.trials, key=lambda trial: (trial.is_pruned, sign * trial.metric))
+
+
+def write_search_report(contents: SearchContents, directory: Path) -> Path:
+    """Write report.html and results.csv of a search, and return the path of report.html.
+
+    Args:
+        contents: contents of the report.
+        directory: directory of the study.
+    Raises:
+        StorageError: if the files cannot be written.
+    """
+    environment = page_environment("research.studies.report")
+    environment.filters |= {"decimal": notation.format_decimal, "sort_key": notation.format_sort_key}
+    page = environment.get_template("search.html").render(
+        name=contents.spec.name,
+        contents=contents,
+        spec=contents.spec,
+        search=contents.search,
+        pictures=list(_draw(contents)),
+        decimals=notation.column_decimals([trial.metric for trial in contents.trials]),
+        seconds_decimals=notation.seconds_decimals([trial.seconds for trial in contents.trials]),
+        front={trial.id for trial in _front(contents)},
+    )
+    path = directory / REPORT
+    write_text(path, page)
+    write_text(directory / RESULTS, _results_csv(contents))
+    return path
+
+
+def _front(contents: SearchContents) -> list[SearchTrial]:
+    if contents.search.minimize is None:
+        return []
+    finished = [trial for trial in contents.trials if not trial.is_pruned]
+    return pareto_front(finished, higher_is_better=contents.higher_is_better)
+
+
+def _draw(contents: SearchContents) -> Iterator[Picture]:
+    trials = contents.trials
+    if not trials:
+        return
+    values = [trial.metric for trial in trials]
+    expected = expected_best(values, higher_is_better=contents.higher_is_better)
+    best_so_far = list(itertools.accumulate(values, max if contents.higher_is_better else min))
+    hours = sum(trial.seconds for trial in trials) / len(trials) / 3600
+    shown = sorted({1, max(1, len(trials) // 2), len(trials)})
+    alt = "; ".join(f"{count} configurations: expected {expected[count - 1]:.4f}" for count in shown)
+    figure = budget_figure(expected, best_so_far, contents.metric, hours)
+    yield embed_figure("Expected validation performance against budget", figure, f"{alt}; best {best_so_far[-1]:.4f}")
+    if contents.search.minimize is not None and (front := _front(contents)):
+        finished = [trial for trial in trials if not trial.is_pruned]
+        figure = trade_off_figure(
+            finished, contents.metric, contents.search.minimize, higher_is_better=contents.higher_is_better
+        )
+        points = "; ".join(f"{trial.name}: {trial.metric:.4f} at {trial.second:.6g}" for trial in front[:12])
+        yield embed_figure(
+            f"{contents.metric} against {contents.search.minimize}", figure, f"Best trade-offs: {points}"
+        )
+    best = contents.ranked[0]
+    yield embed_figure(
+        "Searched settings",
+        slices_figure(trials, contents.space, contents.metric),
+        f"Metric against each of {', '.join(contents.space)}. Best: {best.name}, {best.metric:.4f}",
+    )
+
+
+def _results_csv(contents: SearchContents) -> str:
+    """Return results.csv, with one row per trial that has a value, in the order in which the trials started."""
+    columns = ["id", "status", "pruned_at", f"validation/{contents.metric}", "second_objective", "seconds"]
+    columns += [f"search/{name}" for name in contents.space]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(for_csv, columns))
+    for trial in contents.trials:
+        second = "" if contents.search.minimize is None or trial.is_pruned else trial.second
+        row = [trial.id, trial.status, trial.pruned_at, trial.metric, second, trial.seconds]
+        row += [as_plain(trial.values[name]) if name in trial.values else "" for name in contents.space]
+        writer.writerow("" if value is None else for_csv(value) for value in row)
+    return text.getvalue()

@@ -36,6 +36,12 @@ class Head(nn.Module):
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "last_hidden_state"
     """What `forward` receives: the last layer's hidden states, or a tuple of the embedding layer's and each layer's."""
 
+    input_pooling: str | None = None
+    """The pooling in `heads.masking.POOLINGS` with which `forward` starts, before any parameter or dropout; None
+    if it starts with anything else. It is a promise: the logits do not change if each row is replaced by a single token
+    with the pooled hidden state. If the encoder is frozen, the head then trains on stored pooled hidden states, which
+    is much faster. `__init__` may set it, depending on the options."""
+
     needs_first_token_to_see_all: bool = False
     """Whether the head reads only the first token, so that it is useless on a causal encoder. `__init__` may set it,
     depending on the options."""

@@ -23,6 +23,8 @@ class LastHead(PooledHead):
         dropout: probability of dropping a feature before the linear layer.
     """
 
+    input_pooling = "last_token"
+
     def pool(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch hidden"]:

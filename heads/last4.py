@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.base import EncoderSpec, Head, register_head
 from heads.checks import require_one_of, require_probability
-from heads.masking import first_token, masked_max, masked_mean
+from heads.masking import POOLINGS
 from heads.output_layer import OutputLayer
 
 NUM_LAYERS = 4
@@ -49,7 +49,8 @@ class Last4Head(Head):
                 "Choose 'scalar_mix', which accepts any number."
             )
         self.needs_first_token_to_see_all = pooling == "first"
-        self.pool = {"first": first_token, "mean": masked_mean, "max": masked_max}[pooling]
+        self.input_pooling = {"first": "first_token", "mean": "masked_mean", "max": "masked_max"}[pooling]
+        self.pool = POOLINGS[self.input_pooling]
         self.dropout = nn.Dropout(dropout)
         self.out = OutputLayer(NUM_LAYERS * encoder.hidden_size, num_labels)
 

@@ -20,6 +20,7 @@ class LinearHead(PooledHead):
         dropout: probability of dropping a feature before the linear layer.
     """
 
+    input_pooling = "first_token"
     needs_first_token_to_see_all = True
 
     def pool(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from heads.precision import without_autocast
 
 
 def first_token(
@@ -42,11 +46,16 @@ def position_weighted_mean(
 def _weighted_mean(
     hidden_states: Float[Tensor, "batch seq hidden"], weights: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, "batch hidden"]:
-    """Return the mean with weights that need not sum to 1; 0 for a row in which all weights are 0."""
+    """Return the mean with weights that need not sum to 1; 0 for a row in which all weights are 0.
+
+    The mean is computed in the precision of the hidden states even under autocast: 1/200, for example, has an error of
+    0.1% in bfloat16.
+    """
     total = weights.sum(dim=1, keepdim=True).clamp_min(1)  # [batch, 1]
     # Divide before summing: the sum over a long row may overflow float16.
     shares = (weights / total).to(hidden_states.dtype).unsqueeze(1)  # [batch, 1, seq]
-    return (shares @ hidden_states).squeeze(1)
+    with without_autocast(hidden_states.device.type):
+        return (shares @ hidden_states).squeeze(1)
 
 
 def masked_max(
@@ -56,6 +65,16 @@ def masked_max(
     padding = attention_mask.eq(0).unsqueeze(-1)  # [batch, seq, 1]
     maximum = hidden_states.masked_fill(padding, torch.finfo(hidden_states.dtype).min).amax(dim=1)
     return maximum.masked_fill(padding.all(dim=1), 0.0)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "first_token": first_token,
+    "last_token": last_token,
+    "masked_mean": masked_mean,
+    "position_weighted_mean": position_weighted_mean,
+    "masked_max": masked_max,
+}
+"""Poolings over tokens by name. The result for a row with a single token is that token's hidden state."""
 
 
 def masked_softmax(

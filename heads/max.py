@@ -20,6 +20,8 @@ class MaxHead(PooledHead):
         dropout: probability of dropping a feature before the linear layer.
     """
 
+    input_pooling = "masked_max"
+
     def pool(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch hidden"]:

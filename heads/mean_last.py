@@ -24,6 +24,8 @@ class MeanLastHead(PooledHead):
         dropout: probability of dropping a feature before the linear layer.
     """
 
+    input_pooling = "position_weighted_mean"
+
     def pool(
         self, hidden_states: Float[Tensor, "batch seq hidden"], attention_mask: Int[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch hidden"]:

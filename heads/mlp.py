@@ -22,6 +22,7 @@ class MLPHead(Head):
         dropout: probability of dropping a unit of the hidden layer.
     """
 
+    input_pooling = "first_token"
     needs_first_token_to_see_all = True
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, mlp_size: int = 50, dropout: float = 0.1) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
-import torch
 from torch import Tensor, nn
+
+from heads.precision import without_autocast
 
 
 class OutputLayer(nn.Linear):
@@ -24,7 +23,5 @@ class OutputLayer(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits, [..., out_features], for features [..., in_features]."""
-        device = features.device.type
-        has_autocast = torch.amp.is_autocast_available(device)  # False for the meta device
-        with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
+        with without_autocast(features.device.type):
             return super().forward(features.to(self.weight.dtype))

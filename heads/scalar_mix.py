@@ -26,6 +26,7 @@ class ScalarMixHead(Head):
     """
 
     wants: ClassVar[Literal["last_hidden_state", "all_hidden_states"]] = "all_hidden_states"
+    input_pooling = "masked_mean"
 
     def __init__(self, encoder: EncoderSpec, num_labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()

@@ -28,7 +28,8 @@ from research.features.encoder_passes import (
     help_leader,
     run_encoder_on_all,
 )
-from research.features.guard import CachingDecision, EncoderSnapshot
+from research.features.guard import CachingDecision, EncoderSnapshot, has_foreign_forward_hooks
+from research.features.pooled import find_or_pool
 from research.features.store import FEATURES_FORMAT, DamageError, FeatureStore, Layer, RowLayout, write_features
 from research.model.encoder_with_head import EncoderWithHead
 from research.records.results import weights_sha256
@@ -61,6 +62,7 @@ class Features:
         """Hash of the stored hidden states of the last layer. It changes with any difference in rounding."""
         self.snapshot = EncoderSnapshot.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
+        self._pooled: dict[tuple[str, str, Layers], FeatureStore | None] = {}  # None if they could not be stored
 
     def why_unusable(self, model: EncoderWithHead) -> str | None:
         """Return why the stored hidden states cannot be used for the next batch; None if they can."""
@@ -74,12 +76,42 @@ class Features:
         return self.snapshot.why_unusable_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
-        """Return the batch with the hidden states that the head reads."""
+        """Return the batch with the hidden states that the head reads, pooled if possible."""
         all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
         assert isinstance(mask, Tensor)
-        hidden_states = self.stores[split].read_batch(rows, mask, all_layers=all_layers)
-        return dataclasses.replace(batch, inputs={**batch.inputs, "hidden_states": hidden_states})
+        pooled = self.find_pooled(split, model)
+        if pooled is None:
+            added = {"hidden_states": self.stores[split].read_batch(rows, mask, all_layers=all_layers)}
+        else:
+            self.stores[split].check_lengths(rows, mask)
+            added = {"pooled_states": pooled.read_batch(rows, mask.new_ones(len(mask), 1), all_layers=all_layers)}
+        return dataclasses.replace(batch, inputs={**batch.inputs, **added})
+
+    def pool_for(self, model: EncoderWithHead) -> None:
+        """Pool the hidden states of all splits for the model's head, so that the first step need not."""
+        for split in self.stores:
+            self.find_pooled(split, model)
+
+    def find_pooled(self, split: str, model: EncoderWithHead) -> FeatureStore | None:
+        """Return the hidden states of a split, pooled for the model's head; None if it must read those of all tokens.
+
+        This is the case if it does not start with a pooling, if a user's forward hooks may look at what it reads, or if
+        pooled hidden states cannot be stored.
+        """
+        pooling = model.head.input_pooling
+        if pooling is None or has_foreign_forward_hooks(model.head.modules()):
+            return None
+        layers: Layers = "all" if model.head.wants == "all_hidden_states" else "last"
+        key = (split, pooling, layers)
+        if key not in self._pooled:
+            try:
+                with WaitingMessage(f"Pooling the hidden states of {split}"):
+                    self._pooled[key] = find_or_pool(self.stores[split], pooling, layers)
+            except (durable.StorageError, DamageError) as error:
+                report_hidden_states(f"{str(error).rstrip('.')}. The head reads the hidden states of all tokens.")
+                self._pooled[key] = None
+        return self._pooled[key]
 
     def check_weights(self, current_checksums: dict[str, int]) -> None:
         """Check that the encoder's weights are those that computed the stored hidden states.
@@ -121,8 +153,10 @@ def use_features(run: TrainingRun, decision: CachingDecision, layers: Layers) ->
     elif run.batches.cache_disabled:
         report_hidden_states("Hidden states are not cached: the run had stopped using the cache before its checkpoint.")
     else:
-        run.batches.features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
-        run.batches.cache_disabled = run.batches.features is None
+        features = open_features(run, "all" if "all" in (layers, decision.layers) else "last")
+        if features is not None:
+            features.pool_for(run.encoder_with_head)
+        run.batches.features, run.batches.cache_disabled = features, features is None
     if run.batches.features is not None:
         logger.info(
             f"The encoder stays frozen: its hidden states are read from {cache.find_cache_dir(run.splits.cache_dir)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -121,7 +121,7 @@ class EncoderSnapshot:
             return ENCODER_TRAINS
         if _versions(self.tensors) != self.versions:
             return "the encoder's weights change"
-        if any(_has_foreign_forward_hooks(module) for module in self.modules):
+        if has_foreign_forward_hooks(self.modules):
             return "forward hooks are registered on the encoder"
         return None
 
@@ -186,9 +186,11 @@ def _lengths(run: Editable) -> tuple[int, int]:
     return run.collator.max_length, run.encoder_with_head.config.max_input_length
 
 
-def _has_foreign_forward_hooks(module: nn.Module) -> bool:
+def has_foreign_forward_hooks(modules: Iterable[nn.Module]) -> bool:
+    """Return whether a user's forward hooks are registered on any of the modules."""
     return any(
         getattr(hook, "__module__", type(hook).__module__).partition(".")[0] not in HARMLESS_PACKAGES
+        for module in modules
         for hooks in (module._forward_hooks, module._forward_pre_hooks)
         for hook in hooks.values()
     )

@@ -24,7 +24,7 @@ from research.data.batches.order import RowIndices
 
 FEATURES_FORMAT = 1
 """Increase this number whenever the same encoder and token ids give different files, because the code that lays out
-files, orders rows or runs the encoder has changed. Hidden states stored with a different number are not used."""
+files, orders rows, runs the encoder or pools has changed. Hidden states stored with a different number are not used."""
 MANIFEST = "manifest.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Lengths = NDArray[np.int64]
@@ -129,6 +129,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, layout: RowLayout) -> None:
+        self.folder = folder
         content, self.manifest_hash = _read_manifest(folder)
         if content["num_tokens"] != layout.num_tokens:
             raise DamageError(f"it has {content['num_tokens']:,} tokens instead of {layout.num_tokens:,}")
@@ -148,6 +149,11 @@ class FeatureStore:
         """Whether the hidden states of all layers are stored, not only those of the last."""
         return len(self.layers) > 1
 
+    def check_lengths(self, rows: RowIndices, attention_mask: Tensor) -> None:
+        """Check that rows have as many tokens as they are stored with."""
+        lengths = self.layout.lengths[rows]
+        assert np.array_equal(attention_mask.sum(dim=1).numpy(), lengths), "lengths of rows differ from the stored ones"
+
     def read_batch(self, rows: RowIndices, attention_mask: Tensor, *, all_layers: bool) -> Tensor | tuple[Tensor, ...]:
         """Return the hidden states of some rows; those of padding are 0.
 
@@ -159,7 +165,7 @@ class FeatureStore:
             Hidden states, [batch, seq, hidden]; a tuple with one tensor per layer for all layers.
         """
         lengths = self.layout.lengths[rows]
-        assert np.array_equal(attention_mask.sum(dim=1).numpy(), lengths), "lengths of rows differ from the stored ones"
+        self.check_lengths(rows, attention_mask)
         starts = self.layout.starts[rows]
         ends = starts + lengths
         batch_starts = attention_mask.argmax(dim=1).numpy()  # position of each row's first token in the batch

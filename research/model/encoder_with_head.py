@@ -21,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 from transformers.utils.generic import can_return_tuple
 
 from heads import HEADS, EncoderSpec, Head
+from heads.masking import POOLINGS
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.batches.windows import Windows
 from research.model.adapters import AdapterSettings, inject_adapters, restore_unsaved_buffers
@@ -52,6 +53,8 @@ from research.system.user_code import ErrorsAttributedTo, describe_location
 
 HiddenStates = Float[Tensor, "batch seq hidden"] | tuple[Float[Tensor, "batch seq hidden"], ...]
 """Hidden states of the last layer, or a tuple with those of all layers."""
+PooledStates = Float[Tensor, "batch 1 hidden"] | tuple[Float[Tensor, "batch 1 hidden"], ...]
+"""Hidden states that a head's `input_pooling` has pooled over tokens."""
 
 
 class EncoderWithHeadConfig(PretrainedConfig):
@@ -240,6 +243,7 @@ class EncoderWithHead(PreTrainedModel):
         labels: Num[Tensor, "batch ..."] | None = None,
         hidden_states: HiddenStates | None = None,
         windows: Int[Tensor, "batch windows 2"] | None = None,
+        pooled_states: PooledStates | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> SequenceClassifierOutput:
@@ -255,6 +259,9 @@ class EncoderWithHead(PreTrainedModel):
             labels: labels, [batch] or [batch, num_labels], depending on the config's `problem_type`.
             hidden_states: result of `run_encoder` for these inputs; if given, the encoder is not run.
             windows: see `run_encoder`.
+            pooled_states: hidden states of these inputs, pooled as the head's `input_pooling` says, [batch, 1, hidden],
+                or a tuple of such tensors; if given, the encoder is not run, and the head reads them as rows of a
+                single token.
             output_attentions: whether to return the encoder's attention weights; by default, its config decides.
             output_hidden_states: whether to return the hidden states of all layers; by default, the config decides.
         Returns:
@@ -279,7 +286,9 @@ class EncoderWithHead(PreTrainedModel):
         mask = as_attention_mask(attention_mask, tokens)
         encoded: BaseModelOutput | None = None
         needs_all = self.head.wants == "all_hidden_states"
-        if hidden_states is None and windows is not None:
+        if pooled_states is not None:
+            hidden_states, mask = pooled_states, mask.new_ones(mask.shape[0], 1)
+        elif hidden_states is None and windows is not None:
             if input_ids is None or position_ids is not None or output_attentions or output_hidden_states:
                 raise ValueError(
                     "Expected only input_ids, attention_mask, token_type_ids and labels together with windows; got "
@@ -505,8 +514,8 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
         encoder: the encoder's config.
         num_labels: number of outputs.
     Raises:
-        ValueError: if the head has buffers that are not saved, has no `forward`, does not call `super().__init__()`, or
-            reads the first token of a causal encoder.
+        ValueError: if the head has buffers that are not saved, has no `forward`, does not call `super().__init__()`,
+            names an unknown `input_pooling`, or reads the first token of a causal encoder.
     """
     spec = EncoderSpec(
         hidden_size=hidden_size_of(encoder),
@@ -525,6 +534,8 @@ def build_head(name: str, options: Mapping[str, Any], encoder: PretrainedConfig,
             f"The head '{name}' has no method forward(self, hidden_states, attention_mask)"
             f"{describe_location(type(head).__init__)}."
         )
+    if head.input_pooling is not None and head.input_pooling not in POOLINGS:
+        raise ValueError(f"{describe_unknown('input_pooling', head.input_pooling, POOLINGS)} (head '{name}')")
     if head.needs_first_token_to_see_all and not spec.first_token_sees_all:
         raise ValueError(
             f"The head '{name}' reads the first token, which sees no other token in the causal encoder "

@@ -4,7 +4,8 @@
 2. The logits of a row depend on the other rows of the batch, so that metrics would depend on --evaluation_batch_size.
 3. The logits depend on the first token only, which sees no other token in a causal encoder.
 4. The logits depend on one token only, which is in only one of a text's windows (--long_texts windows).
-5. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
+5. The head does not start with its `input_pooling`.
+6. With several processes: buffers differ between processes (batch normalization), or DDP would wait for the gradient of
    a parameter that gets none.
 
 The rows are built from hidden states of the encoder. Therefore a check costs only a few forward passes of the head, and
@@ -24,6 +25,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from heads import Head
+from heads.masking import POOLINGS
 from research.data.batches.collate import Collator
 from research.model.bidirectional import set_bidirectional
 from research.model.encoder_with_head import EncoderWithHead, build_head, check_logits, errors_attributed_to_head
@@ -86,6 +88,8 @@ class Findings:
     """Whether the logits depend on the first token only, although the encoder is causal."""
     window_fault: str | None = None
     """Phrase such as "reads only the last token, ..."; None without windows, or if the head reads all windows."""
+    pooling_fault: str | None = None
+    """Phrase such as "does not start with its input_pooling: ..."; None without an `input_pooling` or a fault."""
     is_random: bool = False
     """Whether the logits of the same rows differ from pass to pass, even in evaluation mode."""
     unused_parameters: tuple[str, ...] = ()
@@ -182,6 +186,11 @@ class HeadCheck:
                 f"The head '{planned.name}' {window_fault}. Choose a head that reads all tokens, such as mean, or set "
                 "--long_texts truncate."
             )
+        if (pooling_fault := next(filter(None, (each.pooling_fault for each in findings)), None)) is not None:
+            raise HeadError(
+                f"The head '{planned.name}' {pooling_fault}. Pool the hidden states before anything else, dropout "
+                "included, or set `input_pooling = None`."
+            )
         if any(each.is_random for each in findings):
             logger.warning(
                 f"the head '{planned.name}' returns different logits for the same rows from pass to pass, even in "
@@ -260,6 +269,7 @@ class HeadCheck:
             row_fault=self._find_row_fault(head, name, reference, max_change, change_by_tokens),
             reads_only_first_token=planned.is_causal and self._reads_only("first", head, name, reference, max_change),
             window_fault=self._find_window_fault(head, name, reference, max_change),
+            pooling_fault=self._find_pooling_fault(head, name, max_change),
         )
 
     def _find_padding_fault(
@@ -319,6 +329,25 @@ class HeadCheck:
                     f"special token {'before' if end == 'first' else 'after'} the text"
                 )
         return None
+
+    def _find_pooling_fault(self, head: Head, name: str, max_change: float) -> str | None:
+        """Return the `pooling_fault` of a head, see `Findings`. The arguments are those of `_reads_only`."""
+        pooling = head.input_pooling
+        if pooling is None:
+            return None
+        head = copy.deepcopy(head).train()  # in training mode, to find dropout before the pooling as well
+        states, mask = self._make_rows(head, self._widths()[0], seed=0)
+        pooled = [POOLINGS[pooling](layer, mask).unsqueeze(1) for layer in states]  # [rows, 1, hidden]
+        torch.manual_seed(0)
+        expected = self._run(head, name, states, mask)
+        torch.manual_seed(0)
+        change = difference(self._run(head, name, pooled, mask.new_ones(len(mask), 1)), expected)
+        if change <= max_change:
+            return None
+        return (
+            f"does not start with its input_pooling '{pooling}': logits change by up to {change:.2g} if "
+            "each row is pooled before"
+        )
 
     def _reads_only(self, end: End, head: Head, name: str, reference: Tensor, max_change: float) -> bool:
         """Return whether different tokens, except for the first or the last one, do not change the logits.

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heads import HEADS, EncoderSpec, Head
+from heads.masking import POOLINGS
 from tests.shipped import shipped_names
 
 SPEC = EncoderSpec(hidden_size=16, num_hidden_states=5)
@@ -106,6 +107,20 @@ def test_token_weights_sum_to_one_over_the_tokens_of_a_row(variant: Variant) -> 
     if weights is not None:
         torch.testing.assert_close(weights.sum(dim=1), torch.ones(2))
         assert weights[mask == 0].eq(0).all()
+
+
+def test_head_starts_with_its_input_pooling(variant: Variant) -> None:
+    head = build_head(variant)  # in training mode, in which dropout before the pooling would change the logits
+    expected = {"linear", "mlp", "mean", "max", "last", "mean_last", "scalar_mix", "last4"}
+    assert (head.input_pooling is not None) == (variant.name in expected)
+    if head.input_pooling is not None:
+        states = random_hidden_states(head, 3, 7)
+        mask = torch.tensor([[1, 1, 1, 1, 0, 0, 0], [0, 1, 1, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]])
+        pooled = [POOLINGS[head.input_pooling](layer, mask).unsqueeze(1) for layer in states]
+        torch.manual_seed(0)
+        logits = compute_logits(head, states, mask)
+        torch.manual_seed(0)
+        torch.testing.assert_close(compute_logits(head, pooled, torch.ones(3, 1, dtype=torch.long)), logits)
 
 
 def test_head_propagates_gradients_to_all_parameters_and_the_last_hidden_state(variant: Variant) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from heads import HEADS
 from research import Hook, RunConfig, RunResult, run_experiment
 from research.features import compute
+from research.features.store import FeatureStore
 from research.model.encoder_with_head import EncoderWithHead
 from research.training.api import Run
 from research.training.run import TrainingRun
@@ -143,6 +144,51 @@ def test_every_head_has_the_same_losses_and_logits_with_cached_features(
     assert len(set(uncached.losses)) > 6, "expected the losses to change"
     assert np.abs(np.subtract(uncached.losses, cached.losses)).max() < 1e-5
     assert np.abs(uncached.logits - cached.logits).max() < 1e-5
+
+
+class RecordWidths(Hook):
+    """Record the width of the hidden states that the head reads, through a forward hook that exists until step 6."""
+
+    def __init__(self) -> None:
+        self.widths: list[int] = []
+
+    def on_train_start(self, run: Run) -> None:
+        assert isinstance(run, TrainingRun)
+        self.handle = run.encoder_with_head.head.register_forward_pre_hook(
+            lambda head, inputs: self.widths.append(inputs[0].shape[1])
+        )
+
+    def after_step(self, run: Run) -> None:
+        if run.clock.step == 6:
+            self.handle.remove()
+
+
+def test_forward_hooks_on_the_head_see_the_hidden_states_of_all_tokens(train: Train, tmp_path: Path) -> None:
+    hook, without_hook, with_hook = RecordWidths(), LossRecorder(), LossRecorder()
+    pooled = train(tmp_path / "pooled", without_hook)
+    watched = train(tmp_path / "watched", hook, with_hook)
+    assert len(hook.widths) == 6
+    assert min(hook.widths) > 1
+    assert np.abs(np.subtract(without_hook.values, with_hook.values)).max() < 1e-5
+    assert pooled["weights_sha256"] == watched["weights_sha256"]  # the head takes the first token, which rounds nothing
+
+
+@pytest.mark.usefixtures("fresh_cache_dir")
+def test_heads_that_start_with_a_pooling_read_stored_pooled_hidden_states(
+    four_layer_encoder: Path, tiny_reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"encoder": str(four_layer_encoder), "data": str(tiny_reviews), "head": "mean"}
+    first = train_and_evaluate(tmp_path, **settings)
+    read = FeatureStore.read_batch
+
+    def read_pooled(store: FeatureStore, rows: Any, mask: Tensor, **options: Any) -> Any:
+        assert mask.shape[1] == 1, "the hidden states of all tokens were read"
+        return read(store, rows, mask, **options)
+
+    monkeypatch.setattr(FeatureStore, "read_batch", read_pooled)
+    second = train_and_evaluate(tmp_path, **settings)
+    assert first.losses == second.losses
+    assert (first.logits == second.logits).all()
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +458,8 @@ def test_resumed_run_ends_with_the_same_bits_in_every_state_of_the_cache(
         return CallAfterStep3(rewrite_same_weights if cache_state == "no longer used" else lambda run: None)
 
     # Checkpoints are written after every step.
-    settings = {"save_every": "1st", "keep": 20, "head": {"name": "attention", "dropout": 0.1}}
+    head = "linear" if cache_state == "deleted" else "attention"  # linear reads pooled hidden states
+    settings = {"save_every": "1st", "keep": 20, "head": {"name": head, "dropout": 0.1}}
     expected = DigestRecorder()
     result = train(tmp_path / "uninterrupted", create_hook(), expected, **settings)
     assert result["cached_features"] == (cache_state != "no longer used")

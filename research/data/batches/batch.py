@@ -17,7 +17,7 @@ class Batch:
     """Arguments of the model's forward: input_ids, attention_mask and, if the encoder takes them, token_type_ids; each
     [batch, seq], int64. If a row has several windows, also windows: [batch, windows, 2] (see `Collator.__call__`). If
     hidden states are read from the feature cache, also hidden_states: [batch, seq, hidden], or a tuple of such tensors
-    for a head that reads all layers."""
+    for a head that reads all layers. If they are stored pooled, pooled_states instead, in which seq is 1."""
     labels: Tensor
     """Labels as returned by `Task.label_array`: [batch] int64 or float, or [batch, num_labels] float. For rows without
     labels, which are only predicted, the placeholders returned by `Task.missing_labels`."""

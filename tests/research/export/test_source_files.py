@@ -103,7 +103,7 @@ def test_write_copies_what_a_head_uses_and_nothing_else(plugin_folder: Path, tmp
     assert "# no activation" in copied
     assert not [word for word in ("UNUSED", "NotCopied", "jaxtyping", "register", "research") if word in copied]
     names = {path.name for path in target.iterdir()}
-    assert names == {"base.py", "masking.py", "my_head.py", "output_layer.py", "own_pooling.py"}
+    assert names == {"base.py", "masking.py", "my_head.py", "output_layer.py", "own_pooling.py", "precision.py"}
     assert files.libraries == {"numpy", "torch"}
 
 

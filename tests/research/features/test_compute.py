@@ -226,7 +226,7 @@ def test_batch_moves_its_hidden_states_to_a_device(prepare_run: PrepareRun) -> N
     run.encoder_with_head.eval()
     micro_batch = evaluation_batches(run.lengths_of("test"), process=0, num_processes=1, batch_size=4)[0]
     batch = run.collate(micro_batch, "test").to(torch.device("meta"))
-    assert [layer.device.type for layer in batch.inputs["hidden_states"]] == ["meta"] * 3
+    assert [layer.device.type for layer in batch.inputs["pooled_states"]] == ["meta"] * 3
     assert batch.labels.device.type == "meta"
 
 

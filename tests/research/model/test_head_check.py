@@ -205,8 +205,28 @@ class OwnFirstToken(Head):
         return self.out(first_token(hidden_states, attention_mask))
 
 
+class MeanAfterDropout(PoolingHead):
+    """The mean over tokens after dropout, which claims to start with the mean."""
+
+    input_pooling = "masked_mean"
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        return masked_mean(nn.functional.dropout(states, 0.5, training=self.training), mask.squeeze(-1).long())
+
+
+class MeanThatClaimsTheMaximum(PoolingHead):
+    """The mean over tokens, which claims to start with the maximum."""
+
+    input_pooling = "masked_max"
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        return masked_mean(states, mask.squeeze(-1).long())
+
+
 for head_class in (
     OwnFirstToken,
+    MeanAfterDropout,
+    MeanThatClaimsTheMaximum,
     *SENSITIVE_TO_PADDING,
     *DEPENDENT_ON_OTHER_ROWS,
     RandomLogits,
@@ -266,6 +286,25 @@ def test_a_head_that_reads_one_window_is_refused_unless_windows_share_its_token(
 
 def planned_head(name: str, *, is_causal: bool = False, **options: Any) -> PlannedHead:
     return PlannedHead(name, options, trainable=frozenset(), is_causal=is_causal)
+
+
+@pytest.mark.parametrize("head", [MeanAfterDropout, MeanThatClaimsTheMaximum])
+def test_head_check_refuses_a_head_that_does_not_start_with_its_input_pooling(
+    accelerator: Accelerator, tiny_encoder: Path, head: type[Head], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = build_head_check(accelerator, tiny_encoder, "right")
+    with pytest.raises(HeadError, match=rf"{head.__name__}.*{head.input_pooling}"):
+        check.check([planned_head(head.__name__)])
+    monkeypatch.setattr(head, "input_pooling", None)
+    check.check([planned_head(head.__name__)])
+
+
+def test_unknown_input_pooling_is_refused(
+    accelerator: Accelerator, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MeanAfterDropout, "input_pooling", "masked_men")
+    with pytest.raises(ValueError, match=r"'masked_men'.*'masked_mean'"):
+        build_head_check(accelerator, tiny_encoder, "right").check([planned_head("MeanAfterDropout")])
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])

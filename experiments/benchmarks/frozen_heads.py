@@ -9,6 +9,10 @@
   evaluates every head on the stored hidden states. It is measured with one seed; the time for the heads, but not for
   the encoder, is multiplied by the number of seeds.
 
+Afterwards, the results of a study are compared with those of single runs: every head is trained once within the study's
+short version, with stored hidden states, and once by run.py with `--cache_features false`, both in float32. The largest
+difference between logits and the number of different labels are printed.
+
 With --heads, the Trainer trains only some heads. For every remaining head, the Trainer's time is estimated as the
 floor's time for that head plus the Trainer's mean overhead: the Trainer's time minus the floor's, averaged over the
 heads that the Trainer trained.
@@ -27,6 +31,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     from research.studies.grid import Trial
@@ -61,6 +67,37 @@ def first_trials(study_flags: list[str]) -> list[Trial]:
     for trial in expand(command.spec):
         first.setdefault(trial.arm, trial)
     return list(first.values())
+
+
+def compare_with_single_runs(folder: Path, study_flags: list[str]) -> str:
+    """Train each head within a study and in a single run that stores no hidden states, and return the differences."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from research.records.predictions_file import predictions_path
+    from research.records.results import config_as_yaml
+
+    def read_logits(directory: Path) -> Any:
+        # Without a constant per row, which does not change the probabilities.
+        table = pq.read_table(predictions_path(directory, "test"))
+        scores = [table.column(name).to_numpy() for name in table.column_names if name.startswith("score_")]
+        return np.log(np.stack(scores, axis=1))
+
+    study_flags = [*study_flags, "--seeds", "0", "--mixed_precision", "no"]
+    study_folder, recipe = folder / "study", folder / "recipe.yaml"
+    scripts = ROOT / "experiments"
+    command = [sys.executable, str(scripts / "ablate.py"), *study_flags, "--output_dir", str(study_folder)]
+    subprocess.run(command, check=True)
+    lines = ["| head | largest difference between logits | different labels |", "|---|---|---|"]
+    for trial in first_trials(study_flags):
+        alone_folder = folder / trial.id
+        recipe.write_text(config_as_yaml(trial.config(cache_features=False)), encoding="utf-8")
+        command = [sys.executable, str(scripts / "run.py"), "--recipe", str(recipe), "--output_dir", str(alone_folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        in_study, alone = read_logits(study_folder / "trials" / trial.id), read_logits(alone_folder)
+        num_different = int((in_study.argmax(axis=1) != alone.argmax(axis=1)).sum())
+        lines.append(f"| {trial.arm} | {np.abs(in_study - alone).max():.1e} | {num_different} of {len(alone):,} |")
+    return "\n".join(lines)
 
 
 def load_parts(trial: Trial) -> tuple[Any, Any, Any, Any]:
@@ -262,6 +299,9 @@ def main() -> None:
         rounds.append(part_seconds)
         print(json.dumps(part_seconds), flush=True)
     print(format_report(rounds, arms, num_seeds))
+    has_short_version = "quick" in yaml.safe_load(Path(options.study).read_text(encoding="utf-8"))
+    study_flags = ["--study", options.study, *(["--quick"] if has_short_version else [])]
+    print(compare_with_single_runs(options.folder / "equality", study_flags))
 
 
 def format_report(rounds: list[dict[str, dict[str, float]]], arms: list[str], num_seeds: int) -> str:

@@ -49,3 +49,6 @@ def test_script_compares_the_study_with_trainer_and_floor(
     trainer_seconds = 2 * sum(seconds["trainer"].values())
     assert f"Trainer {trainer_seconds:.0f} s" in printed
     assert len(list((folder / "round-0/study/trials").glob("*/result.json"))) == 4
+    differences = re.findall(r"\| (mean|scalar_mix) \| (\S+) \| (\d+) of 23 \|", printed)
+    assert [head for head, _, _ in differences] == ["mean", "scalar_mix"]
+    assert all(float(difference) < 1e-5 and num == "0" for _, difference, num in differences)

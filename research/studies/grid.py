@@ -62,8 +62,9 @@ class StudySpec:
     """Time at which the arms fork: for each seed, a run with the settings `base` is trained up to here once, and all
     arms continue it. None trains each arm from its start."""
     selection: dict[str, Any] = field(default_factory=dict)
-    """How a search chose the arms: `tried`, a sentence, and `validation`, the metric of each chosen arm in the search.
-    Empty if no search did."""
+    """How a search chose the arms. Empty if no search did. Otherwise: `tried` and `rule`, two sentences; `validation`,
+    the metric of each chosen arm in the search; `values`, the metrics of all its trials; `hours`, those that a trial
+    took on average."""
     baseline: str | None = None
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = None

@@ -15,6 +15,7 @@ from research.studies.report.markdown import markdown_report
 from research.studies.report.paper import write_paper_files
 from research.studies.report.pictures import StudyPicture, StudyPictures, draw_pictures
 from research.studies.report.results import RESULTS, results_csv
+from research.studies.report.search_page import draw_selection
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_rows import SCOPE
 from research.system.durable import write_text
@@ -75,6 +76,7 @@ def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) ->
         study=study,
         spec=study.spec,
         styles=styles,
+        selection_picture=draw_selection(study.spec.selection, contents.metric),
         intervals=_embed(pictures.intervals),
         curves=_embed(pictures.curves),
         costs=_embed(pictures.costs),

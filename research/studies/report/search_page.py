@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from research.report.rendering import Picture, embed_figure, page_environment
 from research.studies.grid import StudySpec
@@ -19,13 +20,14 @@ from research.studies.report.search_figures import (
     slices_figure,
     trade_off_figure,
 )
-from research.studies.search.results import SearchTrial
-from research.studies.search.space import Dimension
+from research.studies.search.results import SearchTrial, mean_hours
+from research.studies.search.space import Dimension, Range
 from research.studies.search.spec import SearchSpec
 from research.studies.statistics.expected_best import expected_best
 from research.studies.storage.trials import StorageEntry
 from research.system.durable import write_text
 from research.system.plain_text import for_csv
+from research.tasks import metric_names
 
 REPORT = "report.html"
 
@@ -50,6 +52,10 @@ class SearchContents:
     """Trials with a value, in the order in which they started."""
     failed: Sequence[StorageEntry]
     """Failed trials."""
+
+    def is_numeric(self, setting: str) -> bool:
+        """Return whether the values of a searched setting are numbers."""
+        return isinstance(self.space[setting], Range)
 
     @property
     def ranked(self) -> list[SearchTrial]:
@@ -96,14 +102,8 @@ def _draw(contents: SearchContents) -> Iterator[Picture]:
     trials = contents.trials
     if not trials:
         return
-    values = [trial.metric for trial in trials]
-    expected = expected_best(values, higher_is_better=contents.higher_is_better)
-    best_so_far = list(itertools.accumulate(values, max if contents.higher_is_better else min))
-    hours = sum(trial.seconds for trial in trials) / len(trials) / 3600
-    shown = sorted({1, max(1, len(trials) // 2), len(trials)})
-    alt = "; ".join(f"{count} configurations: expected {expected[count - 1]:.4f}" for count in shown)
-    figure = budget_figure(expected, best_so_far, contents.metric, hours)
-    yield embed_figure("Expected validation performance against budget", figure, f"{alt}; best {best_so_far[-1]:.4f}")
+    values, hours = [trial.metric for trial in trials], mean_hours(trials)
+    yield _draw_budget(values, hours, contents.metric, higher_is_better=contents.higher_is_better)
     if contents.search.minimize is not None and (front := _front(contents)):
         finished = [trial for trial in trials if not trial.is_pruned]
         figure = trade_off_figure(
@@ -119,6 +119,36 @@ def _draw(contents: SearchContents) -> Iterator[Picture]:
         slices_figure(trials, contents.space, contents.metric),
         f"Metric against each of {', '.join(contents.space)}. Best: {best.name}, {best.metric:.4f}",
     )
+
+
+def draw_selection(selection: Mapping[str, Any], metric: str | None) -> Picture | None:
+    """Draw the expected performance of the search that chose the arms of a study; None if no search did.
+
+    Args:
+        selection: `StudySpec.selection`.
+        metric: the compared metric.
+    """
+    if not selection or metric is None:
+        return None
+    is_higher_better = metric_names.higher_is_better(metric)
+    return _draw_budget(selection["values"], selection["hours"], metric, higher_is_better=is_higher_better)
+
+
+def _draw_budget(values: Sequence[float], hours: float, metric: str, *, higher_is_better: bool) -> Picture:
+    """Draw the expected and the actual best of a search against its budget.
+
+    Args:
+        values: metric of each configuration, in the order in which they started.
+        hours: hours that a configuration took on average.
+        metric: name of the metric.
+        higher_is_better: whether higher values of the metric are better.
+    """
+    expected = expected_best(values, higher_is_better=higher_is_better)
+    best_so_far = list(itertools.accumulate(values, max if higher_is_better else min))
+    shown = sorted({1, max(1, len(values) // 2), len(values)})
+    alt = "; ".join(f"{count} configurations: expected {expected[count - 1]:.4f}" for count in shown)
+    figure = budget_figure(expected, best_so_far, metric, hours)
+    return embed_figure("Expected validation performance against budget", figure, f"{alt}; best {best_so_far[-1]:.4f}")
 
 
 def _results_csv(contents: SearchContents) -> str:

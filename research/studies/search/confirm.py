@@ -11,6 +11,8 @@ from research.studies.command import StudyCommand
 from research.studies.grid import StudySpec, Trial, check_arms, expand
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import best_first, describe_tried
+from research.studies.search.results import mean_hours, read_search_trials
+from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.system.messages import logger
@@ -43,7 +45,14 @@ def plan_confirmation(
             f"--confirm needs {num_best} finished trials of the search {study.name}; it has {len(best)}. Increase the "
             "budget, or promote pruned trials."
         )
-    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds, describe_tried(study, proposer.search))
+    tried = read_search_trials(entries)
+    selection = {
+        "tried": describe_tried(study, proposer.search),
+        "rule": _describe_rule(proposer.search, num_best),
+        "values": [trial.metric for trial in tried],
+        "hours": mean_hours(tried),
+    }
+    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds, selection)
     trials = expand(spec)
     check_arms(trials, check_first)
     directory = command.directory / CONFIRMATION
@@ -52,7 +61,7 @@ def plan_confirmation(
 
 
 def _spec_of(
-    search_spec: StudySpec, proposer: Proposer, best: Sequence[StorageEntry], num_seeds: int, tried: str
+    search_spec: StudySpec, proposer: Proposer, best: Sequence[StorageEntry], num_seeds: int, selection: dict[str, Any]
 ) -> StudySpec:
     base = {name: value for name, value in search_spec.base.items() if name not in ("seed", "score_test")}
     defaults = proposer.default_trial()
@@ -72,7 +81,15 @@ def _spec_of(
         baseline=DEFAULTS,
         metric=search_spec.metric,
         split="test",
-        selection={"tried": tried, "validation": validation},
+        selection={**selection, "validation": validation},
+    )
+
+
+def _describe_rule(search: SearchSpec, num_best: int) -> str:
+    trade_off = "" if search.minimize is None else f" among the best trade-offs with {search.minimize}"
+    return (
+        f"The {num_best} finished configurations with the best metric on validation rows were chosen{trade_off}, "
+        "before any test rows were scored. They and the defaults then ran with new seeds."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,11 @@ def read_search_trials(entries: Iterable[StorageEntry]) -> list[SearchTrial]:
         if entry.status in ("finished", "pruned") and metric is not None and math.isfinite(metric):
             found.append(_search_trial(entry, metric))
     return found
+
+
+def mean_hours(trials: Sequence[SearchTrial]) -> float:
+    """Return the hours that a trial took on average."""
+    return sum(trial.seconds for trial in trials) / len(trials) / 3600
 
 
 def _search_trial(entry: StorageEntry, metric: float) -> SearchTrial:

@@ -1,0 +1,92 @@
+"""The report of a search: its trials, its figures, and the trials that no other trial beats."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.studies.grid import StudySpec
+from research.studies.report.search_figures import pareto_front, position_in
+from research.studies.report.search_page import SearchContents, draw_selection, write_search_report
+from research.studies.search.results import SearchTrial
+from research.studies.search.space import Range, Values, parse_space
+from research.studies.search.spec import parse_search
+from tests.browser import needs_chromium, open_page
+from tests.builders.studies import HOSTILE
+
+SEARCH = {"space": {"head": ["linear", "lstm"], "lr": "1e-5..1e-2:log"}, "trials": 4}
+
+
+def trial(number: int, metric: float, *, pruned_at: int | None = None, second: float = math.nan) -> SearchTrial:
+    status: Any = "finished" if pruned_at is None else "pruned"
+    values = {"head": "lstm" if number % 2 else "linear", "lr": 10.0 ** -(2 + number % 3)}
+    return SearchTrial(f"trial-{number}", f"{HOSTILE} {number}", values, metric, second, 60.0, status, pruned_at)
+
+
+TRIALS = [trial(0, 0.5), trial(1, 0.75), trial(2, 0.875, pruned_at=30), trial(3, 0.625)]
+
+
+def contents(trials: list[SearchTrial], **changes: Any) -> SearchContents:
+    spec = StudySpec(name="a", search=SEARCH, split="validation")
+    made = SearchContents(
+        spec=spec,
+        search=parse_search(SEARCH),
+        space=parse_space(SEARCH["space"]),  # type: ignore[arg-type]
+        metric="accuracy",
+        higher_is_better=True,
+        tried="4 configurations tried.",
+        trials=trials,
+        failed=(),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+@needs_chromium
+def test_page_ranks_finished_trials_before_pruned_ones(tmp_path: Path) -> None:
+    rendered = open_page(write_search_report(contents(TRIALS), tmp_path))
+    assert rendered.errors == []
+    positions = [rendered.text.index(f"trial-{number}") for number in (1, 3, 0, 2)]
+    assert positions == sorted(positions)
+    assert "pruned after 30%" in " ".join(rendered.text.split())
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [(row["id"], row["status"], row["pruned_at"], float(row["validation/accuracy"])) for row in rows] == [
+        (each.id, each.status, "" if each.pruned_at is None else str(each.pruned_at), each.metric) for each in TRIALS
+    ]
+    assert [float(row["search/lr"]) for row in rows] == [each.values["lr"] for each in TRIALS]
+
+
+def test_page_without_results_can_be_written(tmp_path: Path) -> None:
+    assert "No trial has a value" in write_search_report(contents([]), tmp_path).read_text()
+
+
+def test_page_marks_the_best_trade_offs(tmp_path: Path) -> None:
+    trials = [trial(number, metric, second=float(number)) for number, metric in enumerate((0.5, 0.75, 0.625))]
+    search = parse_search({**SEARCH, "minimize": "seconds"})
+    page = write_search_report(contents(trials, search=search), tmp_path).read_text()
+    assert page.count("★") == 3  # two trials and the caption
+
+
+@pytest.mark.parametrize(("higher_is_better", "expected"), [(True, [0, 1]), (False, [0])])
+def test_pareto_front_is_what_no_trial_beats(higher_is_better: bool, expected: list[int]) -> None:
+    values = [(0.5, 1.0), (0.75, 2.0), (0.625, 3.0), (0.75, 4.0)]
+    trials = [trial(number, metric, second=second) for number, (metric, second) in enumerate(values)]
+    front = pareto_front(trials, higher_is_better=higher_is_better)
+    assert [each.id for each in front] == [f"trial-{number}" for number in expected]
+
+
+def test_position_of_a_value_is_the_number_or_its_index() -> None:
+    assert position_in(Range(0, 50, unit="%"), "12.5%") == 12.5
+    assert position_in(Values(("linear", {"name": "lstm"})), {"name": "lstm"}) == 1
+
+
+def test_selection_is_drawn_only_if_a_search_chose_the_arms() -> None:
+    assert draw_selection({}, "accuracy") is None
+    picture = draw_selection({"values": [0.5, 0.75], "hours": 0.1}, "accuracy")
+    assert picture is not None
+    assert "1 configurations: expected 0.6250" in picture.alt
+    assert "best 0.7500" in picture.alt

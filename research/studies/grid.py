@@ -95,6 +95,8 @@ class StudySpec:
             if not isinstance(values, list) or not values:
                 raise ValueError(f"Expected the grid's {axis} to be a list of values, got {values!r}.")
         for arm, settings in self.arms.items():
+            if arm == COMMON_PAST:
+                raise ValueError(f"Expected another name for the arm '{arm}', which is reserved for forks.")
             if not isinstance(arm, str):
                 raise ValueError(
                     f"Expected names of arms to be strings (in quotes if they look like numbers), got {arm!r}."

@@ -113,6 +113,8 @@ class Contents:
             format_count(len(outcomes), "trial"),
         ]
         text = f"{', '.join(sizes)}: {states}."
+        if self.study.spec.fork_at is not None:
+            text += f" The arms fork a common past at {self.study.spec.fork_at}, which was trained once for each seed."
         if self.study.num_finished_outside_grid:
             outside = format_count(self.study.num_finished_outside_grid, "more finished trial")
             text += f" Not included: {outside} in the storage, outside the current grid."

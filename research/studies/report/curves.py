@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from research.records.journal_file import read_journal
 from research.records.step_figures import Curve, running_mean, thin_out
 from research.report.curves import read_curves
 from research.settings.run_files import JOURNAL
-from research.studies.outcomes import StudyOutcomes
+from research.studies.grid import COMMON_PAST
+from research.studies.outcomes import Outcome, StudyOutcomes
 
 MAX_POINTS = 8000
 """Maximum number of points over all curves of a figure; each point takes about 20 bytes of the page."""
@@ -45,17 +47,26 @@ class ArmEdit:
 def read_arm_curves(study: StudyOutcomes, name: str, arms: Collection[str], *, smooth: bool) -> list[ArmCurves]:
     """Return the curves of one value for the given arms that logged it, in the order of the grid.
 
+    If the arms fork a common past, the curves of this past come first, only once, and those of the arms start at its
+    end.
+
     Args:
         study: outcomes of the study.
         name: name of the value in metrics.jsonl.
         arms: names of the arms.
         smooth: whether the mean curve is also averaged over neighbouring steps.
     """
-    curves_by_arm: dict[str, list[Curve]] = {arm: [] for arm in study.arms if arm in arms}
+    curves_by_arm: dict[str, list[Curve]] = {COMMON_PAST: [], **{arm: [] for arm in study.arms if arm in arms}}
+    pasts: dict[str, Curve] = {}  # by the trial that was forked
     for outcome in (outcome for outcome in study.finished if outcome.trial.arm in arms):
         curve = read_curves(outcome.directory).get(name)
-        if curve is not None:
+        fork_step = _fork_step(outcome)
+        if curve is not None and fork_step is not None:
+            pasts.setdefault(str(outcome.trial.parent_id), _between(curve, 0, fork_step))
+            curve = _between(curve, fork_step, math.inf)  # with the last step of the past, where both curves meet
+        if curve is not None and curve[0]:
             curves_by_arm[outcome.trial.arm].append(curve)
+    curves_by_arm[COMMON_PAST] = [past for past in pasts.values() if past[0]]
     # One more curve per arm for the mean. However many curves there are, each may have 20 points, to keep its shape.
     num_curves = sum(len(curves) + 1 for curves in curves_by_arm.values())
     max_points = max(20, MAX_POINTS // max(1, num_curves))
@@ -82,6 +93,18 @@ def read_arm_edits(study: StudyOutcomes) -> list[ArmEdit]:
         ArmEdit(number, step, request, list(arms_by_edit[step, request].items()))
         for number, (step, request) in enumerate(edits, start=1)
     ]
+
+
+def _fork_step(outcome: Outcome) -> int | None:
+    """Return the number of steps of the common past that a trial continues; None if it continues none."""
+    parent = (outcome.result or {}).get("parent")
+    return None if outcome.trial.parent_id is None or parent is None else int(parent["step"])
+
+
+def _between(curve: Curve, first: float, last: float) -> Curve:
+    """Return the part of a curve from one step to another; both are included."""
+    points = [(step, value) for step, value in zip(*curve, strict=True) if first <= step <= last]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:

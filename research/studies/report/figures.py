@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 
 from research.records.palette import BACKGROUND, GRID, INK, PAPER
 from research.records.step_figures import FEW_POINTS
+from research.studies.grid import COMMON_PAST
 from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.ranking import RankedArm
@@ -98,6 +99,18 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _mark_edits(axes, edits, styles, last)
     last_means = {each.arm: each.mean[1][-1] for each in arms if each.mean[0] and math.isfinite(each.mean[1][-1])}
+    if COMMON_PAST in last_means:  # its curve ends where those of the arms start
+        del last_means[COMMON_PAST]
+        past = next(each.mean for each in arms if each.arm == COMMON_PAST)
+        middle = len(past[0]) // 2
+        axes.annotate(
+            COMMON_PAST,
+            (past[0][middle], past[1][middle]),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=NAME_FONT_SIZE,
+        )
     _name_arms(axes, last_means, styles)
     return figure
 

@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from research.report.alt_texts import describe_curves, list_items
 from research.report.rendering import figure_as_svg
+from research.studies.grid import COMMON_PAST
 from research.studies.report.contents import Contents
 from research.studies.report.curves import ArmCurves
 from research.studies.report.figures import Styles, arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.notation import format_amount, format_decimal, format_interval, format_thousands
+from research.studies.report.styles import PAST_STYLE
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Iterator[StudyPicture
 def _draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:
     """Yield the learning curves of `Contents.drawn_arms`."""
     drawn = set(contents.drawn_arms)
+    styles = {**styles, COMMON_PAST: PAST_STYLE}
     edits = [edit for edit in contents.edits if any(arm in drawn for arm, _ in edit.arms)]
     validation = f"Validation {contents.metric}"
     drawings: list[tuple[str, str, str, Sequence[ArmCurves]]] = [

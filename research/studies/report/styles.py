@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from research.records.palette import COLOURS, LINE_STYLES, ON_DARK
+from research.records.palette import COLOURS, INK, LINE_STYLES, ON_DARK
+from research.studies.grid import COMMON_PAST
 from research.system.plain_text import shorten
 
 MANY_ARMS = 12
@@ -36,6 +37,10 @@ class ArmStyle:
     """Character that looks like the marker, for text."""
     dashes: str
     """Matplotlib line style."""
+
+
+PAST_STYLE = ArmStyle(COMMON_PAST, INK, ON_DARK[INK], "", "", "-")
+"""Style of the steps that all arms have in common."""
 
 
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:

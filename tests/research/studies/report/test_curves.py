@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-from research.studies.grid import StudySpec
+from research.studies.grid import COMMON_PAST, StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.studies.report.curves import MAX_POINTS, read_arm_curves, read_arm_edits
 from tests.builders.studies import make_trial
@@ -37,6 +38,30 @@ def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
     (curves,) = read_arm_curves(study, "loss", study.arms, smooth=False)
     assert (curves.arm, curves.mean) == ("a", ([1, 2], [2.0, 1.5]))
     assert curves.seed_curves == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
+
+
+def test_common_past_of_arms_is_one_curve_and_their_curves_start_at_its_end(tmp_path: Path) -> None:
+    study = study_with_logs(
+        tmp_path,
+        {
+            "a": [log_lines([1, 2, 3], [3.0, 2.0, 1.0]), log_lines([1, 2, 3], [5.0, 4.0, 3.0])],
+            "b": [log_lines([1, 2, 3], [3.0, 2.0, 9.0]), log_lines([1, 2, 3], [5.0, 4.0, 7.0])],
+        },
+    )
+    outcomes = [
+        dataclasses.replace(
+            outcome,
+            trial=dataclasses.replace(outcome.trial, parent_id=f"past-{outcome.trial.seed}"),
+            result={"metrics": {}, "parent": {"run": "past", "step": 2}},
+        )
+        for outcome in study.outcomes
+    ]
+    study = dataclasses.replace(study, outcomes=outcomes)
+    past, first, second = read_arm_curves(study, "loss", study.arms, smooth=False)
+    assert (past.arm, past.mean) == (COMMON_PAST, ([1, 2], [4.0, 3.0]))
+    assert past.seed_curves == [([1, 2], [3.0, 2.0]), ([1, 2], [5.0, 4.0])]
+    assert (first.arm, first.mean) == ("a", ([2, 3], [3.0, 2.0]))
+    assert (second.arm, second.mean) == ("b", ([2, 3], [3.0, 8.0]))
 
 
 def test_smooth_mean_averages_neighbouring_steps(tmp_path: Path) -> None:

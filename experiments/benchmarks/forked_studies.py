@@ -2,10 +2,10 @@
 
     python experiments/benchmarks/forked_studies.py runs/forked_studies
 
-Two studies compare the same three edits at half of the run with runs that are not edited. In one study, all arms fork a
-common past (`fork_at: 50%`); in the other one, each trial starts from the beginning, with the same seeds. For each edit,
-the table has the standard deviation of the paired differences in test accuracy, and the number of seeds that a paired
-t-test needs to detect a difference of EFFECT with 80% power at the 5% level.
+Two studies compare the same three edits at half of the run with runs that are not edited. In one study, all arms fork
+a common past (`fork_at: 50%`); in the other one, each trial starts from the beginning, with the same seeds. For each
+edit, the table has the standard deviation of the paired differences in test accuracy, and the number of seeds that a
+paired t-test needs to detect a difference of EFFECT with 80% power at the 5% level.
 """
 
 from __future__ import annotations

@@ -58,8 +58,10 @@ class Features:
 
     def __init__(self, run: TrainingRun, stores: dict[str, FeatureStore]) -> None:
         self.stores = stores
-        self.digest = hashlib.sha256("".join(store.last_hash for store in stores.values()).encode()).hexdigest()
-        """Hash of the stored hidden states of the last layer. It changes with any difference in rounding."""
+        decisive = "".join(store.last_hash for split, store in stores.items() if split != "test")
+        self.digest = hashlib.sha256(decisive.encode()).hexdigest()
+        """Hash of the stored hidden states of the last layer. It changes with any difference in rounding. Those of the
+        test rows do not count, since they do not affect training."""
         self.snapshot = EncoderSnapshot.of(run)
         self._checksums = checksums(run.encoder_with_head.encoder)
         self._pooled: dict[tuple[str, str, Layers], FeatureStore | None] = {}  # None if they could not be stored
@@ -76,7 +78,12 @@ class Features:
         return self.snapshot.why_unusable_after_edits(run)
 
     def add_to(self, batch: Batch, model: EncoderWithHead, split: str, rows: RowIndices) -> Batch:
-        """Return the batch with the hidden states that the head reads, pooled if possible."""
+        """Return the batch with the hidden states that the head reads, pooled if possible.
+
+        Nothing is added if those of the split are not stored.
+        """
+        if split not in self.stores:
+            return batch
         all_layers = model.head.wants == "all_hidden_states"
         mask = batch.inputs["attention_mask"]
         assert isinstance(mask, Tensor)
@@ -168,7 +175,7 @@ def use_features(run: TrainingRun, decision: CachingDecision, layers: Layers) ->
 
 
 def open_features(run: TrainingRun, layers: Layers) -> Features | None:
-    """Return the hidden states of a run's splits. Those that are not in the cache are computed first.
+    """Return the hidden states of the splits that a run reads. Those that are not in the cache are computed first.
 
     Called on every process. The main process stores them. If another process then does not find them, because it is on
     a different machine, it stores them there, too.
@@ -228,6 +235,7 @@ def _find_entries(run: TrainingRun) -> dict[str, Entry]:
         return {
             split: Entry(folder, _fingerprint(run, encoder_description, rows), _lay_out(run, split))
             for split, rows in run.splits.items()
+            if split != "test" or run.config.score_test
         }
 
 

@@ -350,6 +350,27 @@ def test_single_epoch_is_cached_on_request(train: Train, tmp_path: Path) -> None
     assert train(tmp_path / "run", epochs=1, cache_features=True)["cached_features"]
 
 
+class EvaluateTestRows(Hook):
+    """Evaluate the test rows when training ends."""
+
+    def on_train_end(self, run: Run) -> None:
+        self.logits = run.evaluate("test").logits
+
+
+def test_hidden_states_of_test_rows_are_not_stored_if_they_are_not_scored(
+    train: Train, fresh_cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored, unscored = EvaluateTestRows(), EvaluateTestRows()
+    later = train(tmp_path / "unscored", unscored, score_test=False)
+    assert "of test" not in capsys.readouterr().out
+    assert len(feature_entries_in(fresh_cache_dir)) == 2
+    assert list(later.metrics) == ["validation"]
+    first = train(tmp_path / "scored", scored)
+    assert len(feature_entries_in(fresh_cache_dir)) == 3
+    assert first["weights_sha256"] == later["weights_sha256"]
+    assert np.abs(scored.logits - unscored.logits).max() < 1e-5
+
+
 class CallAfterStep3(Hook):
     """Call a function once, after the third step."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from research.data.batches.collate import Collator
+from research.data.batches.sampling import check_sampling
 from research.data.prepare.load import Splits
 from research.edits.records import Parent
 from research.edits.rehearsal import Rehearsal
@@ -101,6 +102,7 @@ def plan_run(
     objective_choice = choose_objective(config, task)
     config = dataclasses.replace(config, objective=objective_choice.to_yaml())
     objective = create_objective(objective_choice, task)
+    check_sampling(config.sampling, task)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)

@@ -121,7 +121,12 @@ def set_up(
         accelerator=accelerator,
         task=task,
         batches=Batches(
-            texts, splits, plan.collator, accelerator.device, open_stream(config, plan, splits, model, accelerator)
+            texts,
+            splits,
+            plan.collator,
+            accelerator.device,
+            config.sampling,
+            open_stream(config, plan, splits, model, accelerator),
         ),
         tokenizer=plan.tokenizer,
         wrapping=wrapping,

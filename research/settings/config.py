@@ -24,6 +24,8 @@ LARGEST_SEED = 2**32 - 1
 
 BaseDtype = Literal["float32", "bf16", "int8", "int4"]
 """How the encoder's own weights are stored while they are frozen."""
+Sampling = Literal["natural", "balanced", "square_root"]
+"""How the shares of the labels in an epoch are determined."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,10 @@ class TrainingSettings:
         why_fixed_in_forks="the checkpoint counts its position in the data in batches of this size",
     )
     """Examples per optimizer step, over all processes."""
+    sampling: Sampling = setting("natural", effect=Effect.TRAINING)
+    """Shares of the labels in an epoch, which always has as many examples as there are training rows: those of the
+    training rows (natural), equal shares (balanced), or proportional to the square root of the numbers of rows
+    (square_root). Rows of rare labels are repeated, and rows of frequent labels left out, in every epoch anew."""
     micro_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="examples")
     """Maximum number of examples that one process sends through the model at once."""
     window_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="windows")

@@ -16,6 +16,7 @@ from research.data.batches.train_rows import PreparedRows, TrainRows
 from research.data.batches.windows import WindowSample
 from research.data.prepare.load import Splits
 from research.model.encoder_with_head import EncoderWithHead
+from research.settings.config import Sampling
 from research.system.events import report_hidden_states
 from research.system.heap import HeapTrimmer
 from research.training.stored_features import StoredFeatures
@@ -33,6 +34,8 @@ class Batches:
     """Makes batches from rows; its `max_length` may change between steps."""
     device: torch.device
     """Device to which batches are moved."""
+    sampling: Sampling = "natural"
+    """Shares of the labels in an epoch of prepared training rows."""
     stream: TrainRows | None = None
     """The training rows if they are streamed; None if they are prepared."""
     features: StoredFeatures | None = None
@@ -45,7 +48,7 @@ class Batches:
     @functools.cached_property
     def train(self) -> TrainRows:
         """The training rows."""
-        return PreparedRows(self.splits.train) if self.stream is None else self.stream
+        return PreparedRows(self.splits.train, self.sampling) if self.stream is None else self.stream
 
     @functools.cached_property
     def rows_sha256(self) -> str:

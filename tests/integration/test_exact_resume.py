@@ -92,6 +92,7 @@ CASES = {
         for base_dtype in ("bf16", "int8", "int4")
     },
     "micro-batches": {"micro_batch_size": 3},
+    "sampling": {"sampling": "square_root"},
     "windows": {
         "long_texts": "windows",
         "max_length": 12,

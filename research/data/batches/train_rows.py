@@ -12,7 +12,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from research.data.batches.order import RowIndices, global_batches
+from research.data.batches.sampling import draw_rows
 from research.data.sources.bad_rows import SkippedRows
+from research.settings.config import Sampling
 
 
 class TrainRows(ABC):
@@ -60,10 +62,12 @@ class PreparedRows(TrainRows):
 
     Args:
         rows: the tokenized rows.
+        sampling: shares of the labels in an epoch.
     """
 
-    def __init__(self, rows: Dataset) -> None:
+    def __init__(self, rows: Dataset, sampling: Sampling = "natural") -> None:
         self._rows = rows
+        self._sampling: Sampling = sampling
 
     @functools.cached_property
     def lengths(self) -> NDArray[np.int32]:
@@ -71,7 +75,10 @@ class PreparedRows(TrainRows):
         return np.asarray(self._rows.data.column("length"), dtype=np.int32)
 
     def global_batches(self, batch_size: int, seed: int, epoch: int, *, start: int, stop: int) -> Iterator[RowIndices]:
-        return iter(global_batches(self.lengths, batch_size, seed, epoch)[start:stop])
+        if self._sampling == "natural":
+            return iter(global_batches(self.lengths, batch_size, seed, epoch)[start:stop])
+        drawn = draw_rows(np.asarray(self._rows.data.column("label")), self._sampling, seed, epoch)
+        return (drawn[batch] for batch in global_batches(self.lengths[drawn], batch_size, seed, epoch)[start:stop])
 
     def __getitem__(self, rows: RowIndices) -> Mapping[str, Sequence[Any]]:
         columns: Mapping[str, Sequence[Any]] = self._rows[rows]

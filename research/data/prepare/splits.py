@@ -29,13 +29,13 @@ def allocate(total: int, sizes: NDArray[Any], seed: int) -> Integers:
 
     Args:
         total: number of rows to divide.
-        sizes: number of rows in each stratum, [num_strata].
+        sizes: number of rows in each stratum, or any other weight of it, [num_strata].
         seed: breaks ties between equal remainders. If ties were broken by position, labels late in the alphabet would
             be missing from every small sample.
     Returns:
         Number of rows for each stratum, [num_strata].
     """
-    exact = total * sizes / max(int(sizes.sum()), 1)
+    exact = total * sizes / max(sizes.sum(), 1)
     allocated = np.floor(exact).astype(np.int64)
     num_remaining = total - int(allocated.sum())
     tie_breaks = np.random.default_rng((seed, _TIE_BREAKS)).random(len(sizes))

@@ -8,6 +8,7 @@ from research.settings.config import RunConfig
 
 _NEED_ALL_ROWS = {
     "limit_train": "a stratified sample needs the labels of all training rows. Use --max_steps to train on fewer rows",
+    "sampling": "the labels of all training rows must be known",
     "validation_share": "splitting off validation rows needs all training rows. Write them to a file of their own",
     "test_share": "splitting off test rows needs all training rows. Write them to a file of their own",
     "unseen_labels": "whether a label is unseen depends on all training rows. Use --bad_rows skip to skip such rows",

@@ -19,7 +19,7 @@ GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
     Effect.TRAINING: """encoder head objective hook freeze peft base_dtype bidirectional pad_token dropout
         attention_dropout streaming shuffle_buffer max_length truncation template long_texts window stride
-        max_windows train_windows epochs max_steps batch_size optimizer lr head_lr layer_decay weight_decay schedule
+        max_windows train_windows epochs max_steps batch_size sampling optimizer lr head_lr layer_decay weight_decay schedule
         schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from
         fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding

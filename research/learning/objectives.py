@@ -176,6 +176,35 @@ class Focal(Objective):
         return ObjectiveOutput(-(one_minus_p**self.gamma) * log_probability, logits)
 
 
+@OBJECTIVES.register("logit_adjusted")
+class LogitAdjusted(Objective):
+    """Cross entropy of logits that are shifted by the logarithms of the label frequencies, for rare labels.
+
+    The shift is part of the loss only. The model, also when it is saved or exported, returns the logits without it,
+    which favour rare labels: with `tau` 1, they estimate which label would be likeliest if all were equally frequent.
+
+    Source: Menon et al. 2021, Long-tail learning via logit adjustment, eq. 10. Differs: a label without training rows
+    counts as having one.
+
+    Args:
+        tau: strength of the shift; 0 gives plain cross entropy.
+    """
+
+    def __init__(self, task: Task, *, tau: float = 1.0) -> None:
+        super().__init__(task)
+        if tau < 0:
+            raise ValueError(f"Expected tau to be 0 or more; got {tau}.")
+        _require_counts(task, "logit_adjusted")
+        counts = torch.tensor(task.label_counts, dtype=torch.float32).clamp_min(1)
+        self.shift = tau * torch.log(counts / counts.sum())
+
+    def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
+        """See `Objective`."""
+        logits = model(**batch.inputs).logits
+        shifted = logits.float() + self.shift.to(logits.device)
+        return ObjectiveOutput(F.cross_entropy(shifted, batch.labels, reduction="none"), logits)
+
+
 @OBJECTIVES.register("bce")
 class BinaryCrossEntropy(Objective):
     """Binary cross entropy of each label, averaged over labels.

@@ -110,6 +110,11 @@ def test_weights_are_refused_if_the_training_rows_were_not_counted(
     create(OBJECTIVES, Choice(objective), streamed)
 
 
+def test_logit_adjustment_is_refused_if_the_training_rows_were_not_counted() -> None:
+    with pytest.raises(ValueError, match=r"logit_adjusted.*--streaming"):
+        create(OBJECTIVES, Choice("logit_adjusted"), dataclasses.replace(SINGLE_LABEL, counted_split="validation"))
+
+
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0]])
 def test_cross_entropy_rejects_invalid_class_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\b2 numbers.* a, b; .*1\.0"):
@@ -132,6 +137,20 @@ def test_focal_has_finite_gradients_for_rows_predicted_with_certainty(gamma: flo
     create(OBJECTIVES, Choice("focal", {"gamma": gamma}), SINGLE_LABEL)(model, batch).losses.sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_logit_adjustment_matches_losses_computed_by_hand() -> None:
+    # Label a has 3 of 4 training rows and label b has 1, so with tau 2 their logits are shifted by 2 log(3/4) and
+    # 2 log(1/4). The difference between the logits grows by 2 log 3.
+    shifted = [[first + 2 * math.log(3), second] for first, second in LOGITS]
+    expected = [cross_entropy(shifted[0], 0), cross_entropy(shifted[1], 1)]
+    losses = compute_losses(SINGLE_LABEL, "logit_adjusted", FixedLogits(LOGITS), [0, 1], tau=2)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    plain = compute_losses(SINGLE_LABEL, "logit_adjusted", FixedLogits(LOGITS), [0, 1], tau=0)
+    assert plain == pytest.approx([cross_entropy(LOGITS[0], 0), cross_entropy(LOGITS[1], 1)])
+    objective = create(OBJECTIVES, Choice("logit_adjusted"), SINGLE_LABEL)
+    batch = Batch({}, torch.tensor([0, 1]), torch.ones(2), torch.zeros(2, dtype=torch.long))
+    assert objective(FixedLogits(LOGITS), batch).logits.tolist() == LOGITS
 
 
 def test_bce_averages_over_labels_and_can_balance_positive_labels() -> None:
@@ -188,7 +207,7 @@ def test_default_objective_computes_losses_of_bfloat16_logits_in_float32(task: T
     assert all(math.isfinite(loss) for loss in compute_losses(task, task.default_objective, model, labels))
 
 
-@pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha")])
+@pytest.mark.parametrize(("name", "option"), [("focal", "gamma"), ("r_drop", "alpha"), ("logit_adjusted", "tau")])
 def test_objective_rejects_negative_options(name: str, option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option} .*\b0\b.* -1\.0"):
         create(OBJECTIVES, Choice(name, {option: -1.0}), SINGLE_LABEL)

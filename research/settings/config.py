@@ -184,6 +184,9 @@ class DataSettings:
     label_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Column with the label, the list of labels or the score. Guessed by default if unambiguous; the guess is
     reported. Several columns, separated by commas, each hold a 0 or 1 for one label."""
+    group_column: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROWS)
+    """Column with the group of a row, such as its author or its document. When validation, test or fold rows are split
+    off, rows of one group stay together."""
     label_separator: str | None = setting(None, effect=Effect.ROWS, stage=Stage.ROW_NUMBERS)
     """Separator between several label names in one string, such as the comma in `joy,anger`. By default, a string is a
     single label."""
@@ -246,6 +249,18 @@ class DataSettings:
         0.2, effect=Effect.ROWS, stage=Stage.ROWS, at_least=0, below=1, unit="share of the rows"
     )
     """Share of the training rows to split off for testing if the data have no test split."""
+    folds: int | None = setting(
+        None,
+        effect=Effect.ROWS,
+        stage=Stage.ROW_NUMBERS,
+        at_least=2,
+        unit="folds",
+        why_fixed_in_studies="all arms are compared on the same folds",
+    )
+    """Divide the training rows into this many parts for a cross-validation; the part --fold is the test split. The
+    data's own test split is not used. A study runs all folds of each arm."""
+    fold: int = setting(0, effect=Effect.ROWS, stage=Stage.ROWS, at_least=0, unit="number of the fold, from 0")
+    """With --folds, the part of the training rows that is the test split."""
     split_seed: int = setting(0, effect=Effect.ROWS, stage=Stage.ROWS, at_least=0, at_most=LARGEST_SEED, unit="seed")
     """Seed for splitting off and sampling rows. It is independent of --seed, so that runs with different seeds use the
     same rows."""
@@ -502,6 +517,9 @@ class RunConfig(RunSettings, EvaluationSettings, TrainingSettings, DataSettings,
     def _check(self) -> None:
         super()._check()
         parse_template(self.template)
+        if self.fold >= (self.folds or 1):
+            expected = "0, since there is no --folds" if self.folds is None else f"less than --folds {self.folds}"
+            raise ValueError(f"Expected --fold to be {expected}; got {self.fold}.")
         if self.name is not None and (not self.name or self.name[0] in "/~" or ".." in self.name.split("/")):
             raise ValueError(
                 f"Expected the name of a folder in runs/, got '{self.name}'. Use --output_dir for any other path."

@@ -1,4 +1,4 @@
-"""Choose the columns of the text, the second text of a pair, and the label."""
+"""Choose the columns of the text, the second text of a pair, the label and the group."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Columns:
     label: tuple[str, ...]
     """One column with a label, a list of labels or a score, or several columns that hold a 0 or 1 for each label. Empty
     if rows have no labels."""
+    group: str | None = None
+    """Column with the group of a row, which may be one of the text columns; None if rows have no groups."""
 
     @property
     def text_columns(self) -> list[str]:
@@ -39,8 +41,9 @@ class Columns:
         return ", ".join(self.label)
 
     def names(self) -> list[str]:
-        """Return all columns: the text columns, then the label columns."""
-        return [*self.text_columns, *self.label]
+        """Return all columns: the text columns, then the label columns, then the group if it is none of these."""
+        names = [*self.text_columns, *self.label]
+        return names if self.group is None or self.group in names else [*names, self.group]
 
 
 def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[str]]:
@@ -57,18 +60,21 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
     columns = table.columns()
     label = _parse_label_columns(settings.label_column, columns)
     named = [name for name in (settings.text_column, settings.text_pair_column) if name is not None] + list(label)
-    check_columns_exist(named, table)
+    group = settings.group_column
+    check_columns_exist([*named, *([] if group is None else [group])], table)
     if len(set(named)) < len(named):
         raise ValueError(f"Text, text pair and label must be different columns; got {', '.join(named)}.")
+    if group in label:
+        raise ValueError(f"The groups must be in a column that does not hold labels; got --group_column '{group}'.")
 
     guesses = []
     if not label:
-        label = (_guess_label([column for column in columns if column not in named], table),)
+        label = (_guess_label([column for column in columns if column not in (*named, group)], table),)
         guesses.append(f"label_column: '{label[0]}'")
     text, text_pair = settings.text_column, settings.text_pair_column
     warnings: list[str] = []
     if text is None:
-        candidates = [column for column in table.string_columns() if column not in (*label, text_pair)]
+        candidates = [column for column in table.string_columns() if column not in (*label, text_pair, group)]
         contents = {} if table.fixed_columns else classify_columns(table, candidates)
         text, guessed_pair = _guess_text(candidates, contents, table, text_only=text_pair is not None)
         text_pair = text_pair or guessed_pair
@@ -76,9 +82,10 @@ def choose_columns(table: Table, settings: DataSettings) -> tuple[Columns, list[
         guesses += [f"text_pair_column: '{guessed_pair}'"] if guessed_pair else []
         if text_pair is None:
             warnings = _warn_of_unused_texts(text, contents)
+    chosen = Columns(text, text_pair, label, group)
     if not guesses or table.fixed_columns:
-        return Columns(text, text_pair, label), []
-    return Columns(text, text_pair, label), [f"Guessed {', '.join(sorted(guesses))}.", *warnings]
+        return chosen, []
+    return chosen, [f"Guessed {', '.join(sorted(guesses))}.", *warnings]
 
 
 def choose_text_columns(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from research.data.prepare.arrow import RowWriter, read_batches
 from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns
+from research.data.prepare.groups import BadGroupError, hash_group
 from research.data.prepare.labels import BadLabelError, MissingLabelError, read_label
 from research.data.prepare.splits import Hashes
 from research.data.prepare.texts import INVALID_UNICODE, BadTextError, read_text
@@ -54,6 +55,8 @@ class IngestedRows:
     """How the labels are written in the files."""
     hashes: Hashes
     """Hash of each row's text (or pair of texts), [num_rows]. Texts with the same hash are treated as equal."""
+    groups: Hashes | None = None
+    """Hash of each row's group, [num_rows]; None if rows have no groups."""
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -100,7 +103,9 @@ def ingest(
     """
     forms = LabelForms(num_columns=len(columns.label))
     num_texts = 2 if columns.text_pair else 1
-    hashes = bytearray()
+    num_labelled = num_texts + len(columns.label)  # columns before that of the group, unless it is a text column
+    group_index = None if columns.group is None else columns.names().index(columns.group)
+    hashes, groups = bytearray(), bytearray()
     num_read = 0
     first_ids = []
     first_id = 0
@@ -120,21 +125,34 @@ def ingest(
                 last_row = max(last_row, row)
                 try:
                     texts = [read_text(value, clean) for value in values[:num_texts]]
-                    label = read_label_columns(values[num_texts:], forms, label_separator, typed=table.typed)
+                    label = read_label_columns(
+                        values[num_texts:num_labelled], forms, label_separator, typed=table.typed
+                    )
                     if label is None and not keep_unlabelled:
                         raise MissingLabelError
                     content = "\0".join(texts).encode()
+                    group = b"" if group_index is None else hash_group(values[group_index])
                 except UnicodeEncodeError:
                     bad.add(number, row, table.place(row, line), INVALID_UNICODE)
                     continue
-                except (BadTextError, BadLabelError) as error:
+                except (BadTextError, BadLabelError, BadGroupError) as error:
                     bad.add(number, row, table.place(row, line), str(error))
                     continue
                 hashes += hashlib.blake2b(content, digest_size=8).digest()
+                groups += group
                 pair = texts[1] if columns.text_pair else None
                 writer.append((texts[0], pair, label, first_id + row - 1, number, row, line), len(content))
             first_id += last_row
-    return IngestedRows(path, tables, first_table, first_ids, num_read, forms, np.frombuffer(hashes, dtype=np.uint64))
+    return IngestedRows(
+        path,
+        tables,
+        first_table,
+        first_ids,
+        num_read,
+        forms,
+        np.frombuffer(hashes, dtype=np.uint64),
+        None if group_index is None else np.frombuffer(groups, dtype=np.uint64),
+    )
 
 
 def read_label_columns(

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from research.data.prepare.arrow import RowWriter
 from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns, check_columns_exist, choose_columns
+from research.data.prepare.folds import deal_folds
+from research.data.prepare.groups import join_units
 from research.data.prepare.ingest import IngestedRows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
 from research.data.prepare.label_tally import LabelTally
@@ -27,7 +29,7 @@ from research.data.sources.bad_rows import BadRows, SkippedRows
 from research.data.sources.base import Source
 from research.data.sources.find import describe_unused_format
 from research.data.sources.reading import convert_read_errors
-from research.data.sources.split_names import SPLIT_NAMES, TEST, VALIDATION
+from research.data.sources.split_names import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from research.data.sources.text_format import TextFormat
 from research.settings.config import DataSettings
 from research.tasks.base import TASKS
@@ -134,9 +136,17 @@ def _read_splits(
     """Return the columns, the rows of each split in the data set, and messages to log."""
     with convert_read_errors(source.name):
         tables = source.open(scratch)
+    notes = []
+    if settings.folds is not None and "test" in tables:
+        tables = {name: split_tables for name, split_tables in tables.items() if name != "test"}
+        notes.append(
+            f"Warning: With --folds {settings.folds}, the test split of the data is not used: every training row is a "
+            "test row in one of the folds."
+        )
     first = tables["train"][0]
     with convert_read_errors(first.name):
-        columns, notes = choose_columns(first, settings)
+        columns, guesses = choose_columns(first, settings)
+    notes += guesses
     notes += describe_unused_format(source, TextFormat(settings.encoding, settings.quoting, tuple(settings.columns)))
     if settings.streaming:
         check_splits_exist(source.name, tables)
@@ -228,41 +238,81 @@ def _assign_splits(
     notes = []
     for name, (usable, _) in usable_and_strata.items():
         final_splits[name] = np.where(usable, SPLIT_NAMES.index(name), _NO_SPLIT).astype(np.int8)
-    hashes = {name: _usable_hashes(split_rows, usable_and_strata[name][0]) for name, split_rows in rows.items()}
-    shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
-    missing = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in rows}
-    if missing:
+    hashes = {name: _select(split_rows.hashes, usable_and_strata[name][0]) for name, split_rows in rows.items()}
+    groups = {
+        name: _select(split_rows.groups, usable_and_strata[name][0])
+        for name, split_rows in rows.items()
+        if split_rows.groups is not None
+    }
+    if "train" in rows and not {"validation", "test"} <= rows.keys():
         usable, strata = usable_and_strata["train"]
-        existing = np.concatenate([np.empty(0, np.uint64), *(hashes[name] for name in rows if name != "train")])
-        carved = carve(hashes["train"], strata[usable], missing, settings.split_seed, existing)
-        final_splits["train"][usable] = carved
-        parts = " and ".join(f"{(carved == split).sum():,} {SPLIT_NAMES[split]} rows" for split in sorted(missing))
-        num_copies = len(carved) - len(np.unique(hashes["train"]))
-        copies = (
-            f"; {num_copies:,} rows that repeat an earlier text are in the same split as that text"
-            if num_copies
-            else ""
-        )
-        notes.append(f"Carved {parts} from {len(carved):,} training rows (split_seed {settings.split_seed}){copies}.")
-    notes += _describe_leaks(hashes)
+        split_of_row, carving_notes = _split_training_rows(hashes, groups, strata[usable], settings)
+        final_splits["train"][usable] = split_of_row
+        notes += carving_notes
+    notes += _describe_leaks(hashes, "text") + _describe_leaks(groups, "group")
     notes += _apply_limits(final_splits, {name: strata for name, (_, strata) in usable_and_strata.items()}, settings)
     return final_splits, notes
 
 
-def _usable_hashes(rows: IngestedRows, usable: NDArray[np.bool_]) -> Hashes:
-    return rows.hashes if usable.all() else rows.hashes[usable]
+def _split_training_rows(
+    hashes: dict[str, Hashes], groups: dict[str, Hashes], strata: Strata, settings: DataSettings
+) -> tuple[NDArray[np.int8], list[str]]:
+    """Return the split of each usable training row, so that there are validation and test rows; and messages to log.
+
+    Args:
+        hashes: hashes of the texts of each split in the data set.
+        groups: hashes of the groups of each split in the data set; empty if rows have no groups.
+        strata: stratum of each training row.
+        settings: the data settings.
+    """
+    texts = hashes["train"]
+    units = join_units(texts, groups["train"]) if groups else texts
+    exists = np.zeros(len(texts), dtype=np.bool_)  # whether the text or the group also occurs in a different split
+    for values in (hashes, groups):
+        for name in values.keys() - {"train"}:
+            exists |= np.isin(values["train"], values[name])
+    existing = units[exists]
+    split_of_row = np.full(len(texts), TRAIN, dtype=np.int8)
+    shares = {VALIDATION: settings.validation_share, TEST: settings.test_share}
+    shares = {split: share for split, share in shares.items() if SPLIT_NAMES[split] not in hashes}
+    where = f"from {len(texts):,} training rows"
+    if settings.folds is not None:
+        del shares[TEST]
+        is_test = deal_folds(units, strata, settings.folds, settings.split_seed, existing) == settings.fold
+        split_of_row[is_test] = TEST
+        where += f", fold {settings.fold} of 0 to {settings.folds - 1}"
+    if shares:
+        rest = split_of_row == TRAIN
+        split_of_row[rest] = carve(
+            units[rest], strata[rest], shares, settings.split_seed, existing, top_up=bool(groups)
+        )
+    parts = " and ".join(
+        f"{(split_of_row == split).sum():,} {SPLIT_NAMES[split]} rows"
+        for split in (VALIDATION, TEST)
+        if SPLIT_NAMES[split] not in hashes
+    )
+    num_copies = len(texts) - len(np.unique(texts))
+    copies = (
+        f"; {num_copies:,} rows that repeat an earlier text are in the same split as that text" if num_copies else ""
+    )
+    together = f"; rows with the same {settings.group_column} are in the same split" if groups else ""
+    return split_of_row, [f"Carved {parts} {where} (split_seed {settings.split_seed}){copies}{together}."]
 
 
-def _describe_leaks(hashes: dict[str, Hashes]) -> list[str]:
-    """Return messages about rows whose text also occurs in a different split of the data set."""
+def _select(hashes: Hashes, usable: NDArray[np.bool_]) -> Hashes:
+    return hashes if usable.all() else hashes[usable]
+
+
+def _describe_leaks(hashes: dict[str, Hashes], what: str) -> list[str]:
+    """Return messages about rows whose text or group (`what`) also occurs in a different split of the data set."""
     notes = []
     for first, second in (("validation", "train"), ("test", "train"), ("test", "validation")):
         if first in hashes and second in hashes:
             num_shared = int(np.isin(hashes[first], hashes[second]).sum())
             if num_shared:
                 notes.append(
-                    f"{num_shared:,} of {len(hashes[first]):,} {first} rows have a text that is also in {second}; they "
-                    "are kept."
+                    f"{num_shared:,} of {len(hashes[first]):,} {first} rows have a {what} that is also in {second}; "
+                    "they are kept."
                 )
     return notes
 

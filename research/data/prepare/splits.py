@@ -53,7 +53,7 @@ def sample(strata: Strata, limit: int, seed: int) -> Integers:
     """
     if limit >= len(strata):
         return np.arange(len(strata))
-    _, stratum_of_row, sizes = _group(strata)
+    _, stratum_of_row, sizes = index_distinct(strata)
     order = np.random.default_rng(seed).permutation(len(strata))
     order = order[np.argsort(stratum_of_row[order], kind="stable")]
     starts = np.cumsum(sizes) - sizes
@@ -62,12 +62,20 @@ def sample(strata: Strata, limit: int, seed: int) -> Integers:
     return chosen
 
 
-def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, existing: Hashes) -> NDArray[np.int8]:
+def carve(
+    hashes: Hashes,
+    strata: Strata,
+    shares: dict[int, float],
+    seed: int,
+    existing: Hashes,
+    *,
+    top_up: bool = False,
+) -> NDArray[np.int8]:
     """Decide which of the training rows become validation or test rows.
 
-    Rows with the same text are moved together. If such rows are in different strata, all of them count as rows of the
-    smallest of these strata. At least one text of every stratum stays in train, and so does every text that occurs in
-    an existing split.
+    Rows with the same text are moved together; so are rows of one group, if `join_units` made the hashes. If such rows
+    are in different strata, all of them count as rows of the smallest of these strata. At least one text of every
+    stratum stays in train, and so does every text that occurs in an existing split.
 
     Args:
         hashes: hash of each row's text, [num_rows].
@@ -75,13 +83,15 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
         shares: share of the rows to move to each missing split, by the number of the split (VALIDATION or TEST).
         seed: seed of the random choice.
         existing: hashes of the texts in the existing validation or test split.
+        top_up: if a split has fewer rows than its share, because many rows have the same hash, add texts of any
+            stratum.
     Returns:
         TRAIN, VALIDATION or TEST for each row, [num_rows].
     Raises:
         ValueError: if a split would be empty.
     """
-    text_hashes, text_of_row, num_copies = _group(hashes)
-    _, stratum_of_row, sizes = _group(strata)
+    text_hashes, text_of_row, num_copies = index_distinct(hashes)
+    _, stratum_of_row, sizes = index_distinct(strata)
     # `stratum_of_text` numbers strata by size, so that the minimum over the rows with a text is the smallest stratum.
     by_size = np.argsort(sizes, kind="stable")
     rank_of_stratum = np.empty(len(sizes), dtype=np.int32)
@@ -107,17 +117,24 @@ def carve(hashes: Hashes, strata: Strata, shares: dict[int, float], seed: int, e
             )
         movable_texts = [_find_movable(texts[split_of_text[texts] == TRAIN], free) for texts in texts_by_stratum]
         has_movable = np.array([len(movable) > 0 for movable in movable_texts])
-        targets = allocate(max(round(shares[split] * len(hashes)), 1), rows_per_stratum * has_movable, seed)
+        num_wanted = max(round(shares[split] * len(hashes)), 1)
+        targets = allocate(num_wanted, rows_per_stratum * has_movable, seed)
         for movable, target in zip(movable_texts, targets, strict=True):
             # Move the first texts whose rows do not exceed the target in total.
             fitting = movable[num_copies[movable] <= target]
             split_of_text[fitting[np.cumsum(num_copies[fitting]) <= target]] = split
+        if top_up:
+            num_missing = num_wanted - num_copies[split_of_text == split].sum()
+            for text in np.random.default_rng((seed, split)).permutation(np.concatenate(movable_texts)):
+                if split_of_text[text] == TRAIN and num_copies[text] <= num_missing:
+                    split_of_text[text] = split
+                    num_missing -= num_copies[text]
         if not (split_of_text == split).any():
             reason = (
                 f", because each of {len(sizes):,} labels must keep one text" if len(sizes) > len(hashes) / 2 else ""
             )
             raise ValueError(
-                f"{len(hashes)} training rows with {num_texts} different texts are too few to carve out a "
+                f"{len(hashes)} training rows with {num_texts} different texts or groups are too few to carve out a "
                 f"{SPLIT_NAMES[split]} split with a share of {shares[split]}{reason}. "
                 f"Increase --{SPLIT_NAMES[split]}_share, or provide a file for the split."
             )
@@ -137,7 +154,7 @@ def _find_movable(texts: NDArray[np.int32], free: NDArray[np.bool_]) -> NDArray[
     return movable[1:] if len(movable) == len(texts) else movable
 
 
-def _group(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
+def index_distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]:
     """Return the distinct values, each row's index into these values, and the number of rows with each of them.
 
     numpy.unique can return the same arrays but needs several times as much memory.

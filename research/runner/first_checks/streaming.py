@@ -11,6 +11,8 @@ _NEED_ALL_ROWS = {
     "sampling": "the labels of all training rows must be known",
     "validation_share": "splitting off validation rows needs all training rows. Write them to a file of their own",
     "test_share": "splitting off test rows needs all training rows. Write them to a file of their own",
+    "folds": "the training rows would have to be divided",
+    "group_column": "no rows are split off",
     "unseen_labels": "whether a label is unseen depends on all training rows. Use --bad_rows skip to skip such rows",
 }
 """Settings that need all training rows, each with the reason and what to do instead."""

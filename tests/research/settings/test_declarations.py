@@ -19,12 +19,12 @@ GROUPS = (*SETTING_GROUPS, InspectionSettings)
 EFFECTS = {
     Effect.TRAINING: """encoder head objective hook freeze peft base_dtype bidirectional pad_token dropout
         attention_dropout streaming shuffle_buffer max_length truncation template long_texts window stride
-        max_windows train_windows epochs max_steps batch_size sampling optimizer lr head_lr layer_decay weight_decay schedule
-        schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from
+        max_windows train_windows epochs max_steps batch_size sampling optimizer lr head_lr layer_decay weight_decay
+        schedule schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from
         fork seed smoke""",
-    Effect.ROWS: """data task text_column text_pair_column label_column label_separator allow_unknown_tokens encoding
-        quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test validation_share
-        test_share split_seed""",
+    Effect.ROWS: """data task text_column text_pair_column label_column group_column label_separator
+        allow_unknown_tokens encoding quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test
+        validation_share test_share folds fold split_seed""",
     Effect.ROUNDING: """attn_implementation micro_batch_size window_batch_size gradient_checkpointing shard
         shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features cache_dtype
         evaluation_batch_size num_threads deterministic""",
@@ -34,9 +34,9 @@ EFFECTS = {
     Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",
 }
 STAGES = {
-    Stage.ROW_NUMBERS: "data task text_column text_pair_column label_column label_separator quoting columns",
-    Stage.ROWS: """streaming encoding cleaning bad_rows unseen_labels limit_train limit_validation limit_test
-        validation_share test_share split_seed""",
+    Stage.ROW_NUMBERS: "data task text_column text_pair_column label_column label_separator quoting columns folds",
+    Stage.ROWS: """streaming group_column encoding cleaning bad_rows unseen_labels limit_train limit_validation
+        limit_test validation_share test_share fold split_seed""",
     Stage.TOKENS: "encoder pad_token allow_unknown_tokens template smoke",
     Stage.INPUTS: "max_length truncation long_texts window stride max_windows",
     Stage.HIDDEN_STATES: "freeze base_dtype bidirectional attn_implementation mixed_precision cache_dtype init_from",
@@ -49,7 +49,7 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     ),
     "fixed in studies": (
         lambda declared: declared.why_fixed_in_studies is not None,
-        "plugin name output_dir overwrite resume fork smoke dry_run print_config list traceback",
+        "plugin folds name output_dir overwrite resume fork smoke dry_run print_config list traceback",
     ),
     "refused in studies": (
         lambda declared: declared.study_alternative is not None,
@@ -82,7 +82,8 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         epochs max_steps batch_size micro_batch_size window_batch_size lr
         layer_decay shard_group_size patience evaluation_batch_size keep num_threads log_every""",
     ),
-    "0 or more": (lambda declared: declared.bounds == Bounds(at_least=0), "head_lr weight_decay max_grad_norm"),
+    "0 or more": (lambda declared: declared.bounds == Bounds(at_least=0), "fold head_lr weight_decay max_grad_norm"),
+    "2 or more": (lambda declared: declared.bounds == Bounds(at_least=2), "folds"),
     "seed": (lambda declared: declared.bounds == Bounds(at_least=0, at_most=2**32 - 1), "split_seed seed"),
     "below 1": (
         lambda declared: declared.bounds == Bounds(at_least=0, below=1),

@@ -49,7 +49,7 @@ def check_common_pasts(trials: Sequence[Trial], parents: Sequence[Trial]) -> Non
             first = None if entry.when is not None or config.smoke else min(entry.steps(clock), default=None)
             if first is not None and first < step:  # a smoke run compresses the timeline
                 raise ValueError(
-                    f"{trial.arm}, seed {trial.seed}: {entry.requested_by} ({entry}) is due after step {first:,}, but "
+                    f"{trial.arm}, seed {trial.unit}: {entry.requested_by} ({entry}) is due after step {first:,}, but "
                     f"the arms fork only after step {step:,}. Put it into the base, or fork earlier."
                 )
 
@@ -74,7 +74,7 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
                 checkpoints[fork] = find_fork_checkpoint(fork)
             _check_fork_point(trial, fork, checkpoints[fork])
         except ValueError as error:
-            raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
+            raise ValueError(f"{trial.arm}, seed {trial.unit}: {error}") from None
 
 
 def _check_fork_point(trial: Trial, fork: str, checkpoint: Path) -> None:

@@ -32,6 +32,7 @@ from research.settings.config import RunConfig, name_of_head
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
 from research.settings.times import parse_time
 from research.studies.search.spec import parse_search
+from research.studies.units import SeedAndFold, Unit
 from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
 from research.system.plain_text import for_terminal
@@ -121,6 +122,7 @@ class StudySpec:
         search = parse_search(self.search)
         unusable = [name for name in ("exclude", "override", "baseline", "fork_at") if getattr(self, name)]
         unusable += [f"grid: {axis}" for axis in self.grid if axis != "seed"]
+        unusable += ["folds"] if self.base.get("folds") is not None else []
         if unusable:
             raise ValueError(f"A search cannot be combined with {', '.join(unusable)}.")
         if len(expand_seeds(self.grid.get("seed", [0]))) > 1:
@@ -152,6 +154,8 @@ _TYPE_DESCRIPTIONS: dict[type, str] = {
     list: "a list",
     str: "a string (in quotes if it looks like a number)",
 }
+AXES_WITHIN_ARM = ("seed", "fold")
+"""Axes of the grid that tell the trials of one arm apart."""
 _EXAMPLE_OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
@@ -160,12 +164,12 @@ COMMON_PAST = "common past"
 
 
 def _refuse_fixed_settings(settings: Mapping[str, Any], owner: str) -> None:
-    """Refuse settings that cannot differ between arms: those that are fixed in studies, and the seed.
+    """Refuse settings that cannot differ between arms: those that are fixed in studies, the seed and the fold.
 
     Raises:
         ValueError: if there is such a setting; the message names the first.
     """
-    fixed = (*names_where(lambda declared: declared.why_fixed_in_studies is not None), "seed")
+    fixed = (*names_where(lambda declared: declared.why_fixed_in_studies is not None), *AXES_WITHIN_ARM)
     for name in settings:
         if name in fixed:
             raise ValueError(f"{owner} cannot contain '{name}', because this setting cannot differ between arms.")
@@ -178,7 +182,7 @@ class Trial:
     id: str
     """Id derived from the settings; also the name of the run directory."""
     arm: str
-    """Name of the arm, which the trial shares with all trials that differ only in the seed."""
+    """Name of the arm, which the trial shares with all trials that differ only in the seed and the fold."""
     seed: int
     """Seed of the run."""
     axes: dict[str, Any] = field(hash=False)
@@ -192,6 +196,17 @@ class Trial:
     def is_parent(self) -> bool:
         """Whether the trial is the common past of others: it is paused where they fork."""
         return self.arm == COMMON_PAST
+
+    @property
+    def unit(self) -> Unit:
+        """What the trial shares with the trial of another arm that it is compared with."""
+        return self.seed if self.settings.get("folds") is None else SeedAndFold(self.seed, self.settings["fold"])
+
+    @property
+    def arm_settings(self) -> dict[str, Any]:
+        """The settings that all trials of the arm share."""
+        varied = ["seed"] if self.settings.get("folds") is None else [*AXES_WITHIN_ARM, "split_seed"]
+        return {name: value for name, value in self.settings.items() if name not in varied}
 
     def config(self, **invocation: Any) -> RunConfig:
         """Return the settings as a run's configuration.
@@ -240,7 +255,10 @@ _SPEC_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
 
 
 def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None) -> list[Trial]:
-    """Return all trials of a study, arm by arm; the trials of an arm are in the order of the seeds.
+    """Return all trials of a study, arm by arm; the trials of an arm are in the order of the seeds and folds.
+
+    With folds, the grid has an axis `fold` with all of them, unless the study names some. Each seed divides the rows
+    anew: it is added to the split seed, so that the folds of several seeds are those of a repeated cross-validation.
 
     Args:
         spec: the study.
@@ -251,9 +269,13 @@ def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None)
             cannot be told apart by arm and seed, no trial is left, or the baseline is not an arm.
     """
     axes = {**({"arm": list(spec.arms)} if spec.arms else {}), **spec.grid}
-    # The seed is the last axis, so that the trials of an arm are consecutive.
+    # The seed and the fold are the last axes, so that the trials of an arm are consecutive.
     axes["seed"] = expand_seeds(axes.pop("seed", [spec.base.get("seed", 0)]))
-    varied_axes = [axis for axis, values in axes.items() if axis != "seed" and len(values) > 1]
+    num_folds = spec.base.get("folds")
+    if num_folds is not None:
+        _check_fold_settings(spec)
+        axes["fold"] = axes.pop("fold", list(range(num_folds)))
+    varied_axes = [axis for axis, values in axes.items() if axis not in AXES_WITHIN_ARM and len(values) > 1]
     builder = TrialBuilder(spec, options)
     trials = []
     for values in itertools.product(*axes.values()):
@@ -285,6 +307,20 @@ def expand_parents(spec: StudySpec, options: Mapping[str, dict[str, str]] | None
     builder = TrialBuilder(spec, options)
     seeds = expand_seeds(spec.grid.get("seed", [spec.base.get("seed", 0)]))
     return [builder.parent_of({"seed": seed}) for seed in seeds]
+
+
+def _check_fold_settings(spec: StudySpec) -> None:
+    """Refuse settings that would be without effect or misleading in a study with folds.
+
+    Raises:
+        ValueError: if there is such a setting.
+    """
+    if spec.base.get("fold", 0) != 0:
+        raise ValueError(f"A study runs all folds. To run only some, use --grid fold={spec.base['fold']}.")
+    if spec.fork_at is not None:
+        raise ValueError("fork_at cannot be combined with folds: the trials of a seed have different training rows.")
+    if "split_seed" in spec.grid:
+        raise ValueError("With --folds, the grid cannot vary split_seed: each seed divides the rows anew. Use --seeds.")
 
 
 def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) -> None:
@@ -358,6 +394,8 @@ class TrialBuilder:
         check_setting_names(merged, "setting")
         settings = {**self._defaults, **{name: self._convert_once(name, value) for name, value in merged.items()}}
         add_options_to_choices(settings, {kind: dict(values) for kind, values in self.options.items()})
+        if settings["folds"] is not None:
+            settings["split_seed"] += settings["seed"]
         return RunConfig(**settings).to_recipe()
 
     def parent_of(self, combination: Mapping[str, Any]) -> Trial:
@@ -518,7 +556,8 @@ def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str], parent_id: 
     if parent_id is not None:
         decisive["parent"] = parent_id
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    return f"{name_of_head(settings['head'])}-seed{settings['seed']}-{digest}"
+    fold = "" if settings["folds"] is None else f"-fold{settings['fold']}"
+    return f"{name_of_head(settings['head'])}-seed{settings['seed']}{fold}-{digest}"
 
 
 def _check_distinct(trials: Sequence[Trial]) -> None:
@@ -533,10 +572,6 @@ def _check_distinct(trials: Sequence[Trial]) -> None:
         raise ValueError(f"The grid has trials with identical settings: {', '.join(repeated)}.")
     if not trials:
         raise ValueError("The grid has no trials, because all combinations are excluded.")
-    for (arm, seed), namesakes in itertools.groupby(sorted(trials, key=_arm_and_seed), key=_arm_and_seed):
-        if len(list(namesakes)) > 1:
-            raise ValueError(f"Several arms of the grid are called '{arm}' (seed {seed}). Name them with `arms:`.")
-
-
-def _arm_and_seed(trial: Trial) -> tuple[str, int]:
-    return trial.arm, trial.seed
+    for (arm, unit), count in Counter((trial.arm, trial.unit) for trial in trials).items():
+        if count > 1:
+            raise ValueError(f"Several arms of the grid are called '{arm}' (seed {unit}). Name them with `arms:`.")

@@ -12,6 +12,7 @@ from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.studies.grid import StudySpec, Trial
 from research.studies.storage.trials import Status, StorageEntry
+from research.studies.units import Unit
 from research.studies.worker import TRIALS, trains_head_only, try_read_result
 
 
@@ -57,12 +58,18 @@ class StudyOutcomes:
         return [outcome for outcome in self.outcomes if outcome.state == "finished"]
 
     @property
-    def failed_seeds(self) -> dict[str, tuple[int, ...]]:
-        """Return the seeds of the failed trials, by arm."""
-        seeds: dict[str, tuple[int, ...]] = dict.fromkeys(self.arms, ())
+    def num_folds(self) -> int | None:
+        """Return the number of folds; None if there are none."""
+        folds: int | None = self.outcomes[0].trial.settings.get("folds")
+        return folds
+
+    @property
+    def failed_seeds(self) -> dict[str, tuple[Unit, ...]]:
+        """Return the seeds (with folds, the seeds and folds) of the failed trials, by arm."""
+        seeds: dict[str, tuple[Unit, ...]] = dict.fromkeys(self.arms, ())
         for outcome in self.outcomes:
             if outcome.state == "failed":
-                seeds[outcome.trial.arm] += (outcome.trial.seed,)
+                seeds[outcome.trial.arm] += (outcome.trial.unit,)
         return seeds
 
     @property
@@ -131,15 +138,15 @@ class StudyOutcomes:
         """Return whether there is a finished trial in which the rows of a split had no labels."""
         return any(outcome.result is not None and split not in outcome.result["metrics"] for outcome in self.finished)
 
-    def metric_values(self, metric: str, split: str) -> dict[str, dict[int, float]]:
-        """Return a metric of the finished trials by arm and seed, NaN if it is not defined.
+    def metric_values(self, metric: str, split: str) -> dict[str, dict[Unit, float]]:
+        """Return a metric of the finished trials by arm and seed (with folds, seed and fold), NaN if it is undefined.
 
         Raises:
             ValueError: if a trial does not have the metric, or if the rows of the split have no labels.
         """
         if self.is_unlabelled(split):
             raise ValueError(describe_unlabelled(split))
-        values: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
+        values: dict[str, dict[Unit, float]] = {arm: {} for arm in self.arms}
         for outcome in self.finished:
             assert outcome.result is not None
             metrics = outcome.result["metrics"][split]
@@ -147,7 +154,7 @@ class StudyOutcomes:
                 raise ValueError(
                     f"The result in {outcome.directory} has no metric '{metric}'. Its metrics: {', '.join(metrics)}."
                 )
-            values[outcome.trial.arm][outcome.trial.seed] = float("nan" if metrics[metric] is None else metrics[metric])
+            values[outcome.trial.arm][outcome.trial.unit] = float("nan" if metrics[metric] is None else metrics[metric])
         return values
 
 
@@ -188,8 +195,8 @@ def collect_outcomes(
 
 
 def _arm_settings(trial: Trial) -> str:
-    """Return, as one string, the settings that all seeds of a trial's arm share."""
-    return json.dumps({**trial.settings, "seed": None}, sort_keys=True, default=str)
+    """Return, as one string, the settings that all trials of an arm share."""
+    return json.dumps(trial.arm_settings, sort_keys=True, default=str)
 
 
 def _read_outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> Outcome:

@@ -110,12 +110,12 @@ class StudyProgress:
             entry = entries.get(trial.id)
             if entry is not None and entry.status == "running" and trial.id not in self._reported_starts:
                 self._reported_starts.add(trial.id)
-                self._console.print_line(f"started: {trial.arm}, seed {trial.seed}")
+                self._console.print_line(f"started: {trial.arm}, seed {trial.unit}")
         for trial in ended:
             if trial.id not in self._reported_ends:
                 self._reported_ends.add(trial.id)
                 number = f"[{len(self._reported_ends)}{self._total()}]"
-                line = f"{number} {for_terminal(trial.arm)}, seed {trial.seed}: {_describe_outcome(entries[trial.id])}"
+                line = f"{number} {for_terminal(trial.arm)}, seed {trial.unit}: {_describe_outcome(entries[trial.id])}"
                 self._console.print_line(line, keep_lines=True)
 
     def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
@@ -129,7 +129,7 @@ class StudyProgress:
             for event in event_tail.new_events():
                 if event.kind == HIDDEN_STATES and event.text not in self._shown_events:
                     self._shown_events.add(event.text)
-                    self._console.print_line(f"{trial.arm}, seed {trial.seed}: {event.text}")
+                    self._console.print_line(f"{trial.arm}, seed {trial.unit}: {event.text}")
 
     def _table(self, entries: dict[str, StorageEntry], num_ended: int) -> Group:
         table = Table("arm")
@@ -159,7 +159,7 @@ class StudyProgress:
         step = _latest_step(self._directory / TRIALS / trial.id)
         event = last_event(events_path(self._directory, trial.id))
         activity = f"step {step:,}" if step is not None else "starting" if event is None else event.text
-        return f"  {trial.arm}, seed {trial.seed} ({entry.attributes.get('worker', 'a worker')}): {activity}"
+        return f"  {trial.arm}, seed {trial.unit} ({entry.attributes.get('worker', 'a worker')}): {activity}"
 
     def _times_line(self, num_ended: int) -> str:
         elapsed = time.monotonic() - self._started

@@ -180,7 +180,7 @@ def check_fork_settings(trials: Sequence[Trial], parents: Sequence[Trial] = ()) 
         try:
             refuse_changed_settings(Path(fork), differences.refused, is_fork=True)
         except ValueError as error:
-            raise ValueError(f"{trial.arm}, seed {trial.seed}: {error}") from None
+            raise ValueError(f"{trial.arm}, seed {trial.unit}: {error}") from None
 
 
 def _stored_settings(trial: Trial) -> dict[str, Any]:
@@ -200,11 +200,11 @@ def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
     if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
         return
     checked = set()
-    row_settings = names_where(lambda declared: declared.affects(Stage.ROWS))
+    row_settings = {*names_where(lambda declared: declared.affects(Stage.ROWS))} - {"fold", "split_seed"}
     for trial in trials:
         config = trial.config()
         config = reduce_for_smoke(config) if config.smoke else config
-        data = repr([getattr(config, name) for name in row_settings])
+        data = repr([getattr(config, name) for name in sorted(row_settings)])  # one fold is enough
         if data in checked:
             continue
         checked.add(data)
@@ -251,7 +251,7 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
         )
     for outcome in failed:
         arm = for_terminal(outcome.trial.arm)
-        logger.info(f"failed: {arm}, seed {outcome.trial.seed}: {outcome.error}", extra=KEEP_LINE_BREAKS)
+        logger.info(f"failed: {arm}, seed {outcome.trial.unit}: {outcome.error}", extra=KEEP_LINE_BREAKS)
     if failed:
         logger.info(f"{len(failed)} of {len(outcomes.outcomes)} trials failed; --retry_failed runs them again.")
     logger.info(f"report: {path}")
@@ -265,7 +265,7 @@ def print_plan(
     table = Table("trial", "arm", "seed", "state")
     for trial in trials:
         entry = entries.get(trial.id)
-        table.add_row(trial.id, trial.arm, str(trial.seed), "to do" if entry is None else entry.status)
+        table.add_row(trial.id, trial.arm, str(trial.unit), "to do" if entry is None else entry.status)
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].status != "finished"]
     num_arms = len({trial.arm for trial in trials})

@@ -30,7 +30,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         title=f"{contents.metric} on {contents.study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD
     )
     table.add_column("arm", overflow="fold")
-    for name in ("seeds", "mean (95% CI)", "difference", "p (Holm)"):
+    for name in (contents.units, "mean (95% CI)", "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=len("significant"))  # the longest word of a verdict is not broken
     for each in ranked:

@@ -25,6 +25,7 @@ from research.studies.report.texts import StudyTexts, read_texts
 from research.studies.statistics.paired_t import LEVEL
 from research.studies.statistics.power import MIN_SEEDS, POWER
 from research.studies.storage.trials import Status
+from research.studies.units import count_seeds
 from research.system.errors import one_line
 from research.system.plain_text import LONGEST_IN_PAGE, shorten
 from research.tasks.metric_names import higher_is_better, metric_bounds
@@ -106,10 +107,12 @@ class Contents:
         outcomes = self.study.outcomes
         counts = {state: sum(outcome.state == state for outcome in outcomes) for state in get_args(Status)}
         states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-        num_seeds = len({outcome.trial.seed for outcome in outcomes})
+        num_seeds = count_seeds(outcome.trial.unit for outcome in outcomes)
+        num_folds = self.study.num_folds
         sizes = [
             format_count(len(self.study.arms), "arm"),
             format_count(num_seeds, "seed"),
+            *([] if num_folds is None else [format_count(num_folds, "fold")]),
             format_count(len(outcomes), "trial"),
         ]
         text = f"{', '.join(sizes)}: {states}."
@@ -121,20 +124,34 @@ class Contents:
         return text
 
     @property
+    def units(self) -> str:
+        """Return what pairs the trials of two arms: seeds, or folds (of all seeds)."""
+        return "seeds" if self.study.num_folds is None else "folds"
+
+    @property
     def method(self) -> str:
         """Return an explanation of the values and tests of the ranking."""
         assert self.metric is not None
         baseline = shorten(self.study.baseline, LONGEST_IN_PAGE)
         better = "Higher" if higher_is_better(self.metric) else "Lower"
         return (
-            f"{better} {self.metric} is better. Means and standard deviations (sd, with n - 1) are over seeds. The 95% "
-            "confidence intervals (CI) of the means are based on Student's t distribution"
+            f"{better} {self.metric} is better. Means and standard deviations (sd, with n - 1) are over {self.units}. "
+            "The 95% confidence intervals (CI) of the means are based on Student's t distribution"
             f"{_describe_scale(metric_bounds(self.metric))}. Differences are relative to {baseline} and are tested "
-            "with a paired t test over the common seeds. The confidence intervals of the differences are not corrected "
-            "for the number of comparisons. p (Holm) is the p value after Holm's correction for all comparisons of the "
+            f"{self._describe_test()}. The confidence intervals of the differences are not corrected for the number of "
+            "comparisons. p (Holm) is the p value after Holm's correction for all comparisons of the "
             f"study. The verdict is better or worse if p (Holm) is at most {LEVEL}; it requires at least {MIN_SEEDS} "
-            "common seeds. The number of seeds needed is the total number of seeds that would detect the observed "
-            f"difference with {POWER:.0%} power, at a level of {LEVEL:.0%} divided by the number of comparisons."
+            f"common {self.units}. The number of seeds needed is the total number of seeds that would detect the "
+            f"observed difference with {POWER:.0%} power, at a level of {LEVEL:.0%} divided by the number of "
+            "comparisons."
+        )
+
+    def _describe_test(self) -> str:
+        if self.study.num_folds is None:
+            return "with a paired t test over the common seeds"
+        return (
+            "with the corrected resampled t test over the common folds (Nadeau and Bengio 2003), which takes into "
+            "account that the training rows of the folds overlap. Every seed divides the rows anew"
         )
 
     def attempt(self, part: str, make: Callable[[], Part], otherwise: Part) -> Part:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from research.records.journal_file import read_journal
 from research.settings.run_files import JOURNAL
 from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.units import Unit
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ArmCost:
 
     arm: str
     """Name of the arm."""
-    trials: Mapping[int, TrialCost]
+    trials: Mapping[Unit, TrialCost]
     """Cost of each trial, by seed."""
 
     @property
@@ -84,11 +85,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def find_costs(study: StudyOutcomes) -> list[ArmCost]:
     """Return the costs of all arms with finished trials whose results are on this machine, in the order of the grid."""
-    costs: dict[str, dict[int, TrialCost]] = {arm: {} for arm in study.arms}
+    costs: dict[str, dict[Unit, TrialCost]] = {arm: {} for arm in study.arms}
     for outcome in study.finished:
         cost = _read_cost(outcome)
         if cost is not None:
-            costs[outcome.trial.arm][outcome.trial.seed] = cost
+            costs[outcome.trial.arm][outcome.trial.unit] = cost
     return [ArmCost(arm, trials) for arm, trials in costs.items() if trials]
 
 

@@ -17,6 +17,7 @@ from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.ranking import RankedArm
 from research.studies.report.styles import MANY_ARMS, ArmStyle
+from research.studies.units import Unit
 from research.system.plain_text import for_figure
 
 WIDTH = 5.2
@@ -117,7 +118,7 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
 
 def cost_figure(
     costs: Sequence[ArmCost],
-    values: Mapping[str, Mapping[int, float]],
+    values: Mapping[str, Mapping[Unit, float]],
     styles: Styles,
     label: str,
     quantity: str,

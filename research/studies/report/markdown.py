@@ -38,7 +38,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
     if "ranking" in contents.reasons:
         yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
     elif contents.ranked:
-        yield _ranking(contents.ranked, contents.decimals)
+        yield _ranking(contents.ranked, contents.decimals, contents.units)
         yield f"{for_markdown(contents.method)}\n"
         notes = [f"- {for_markdown(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
         yield "".join(notes) or "\n"
@@ -75,7 +75,7 @@ def _missing(contents: Contents) -> Iterator[str]:
         return
     yield "## Missing results\n"
     lines = [
-        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.seed}) failed: "
+        f"{each.trial.id} ({each.trial.arm}, seed {each.trial.unit}) failed: "
         + one_line(each.error or "no error was recorded")
         for each in missing.failed
     ]
@@ -89,8 +89,8 @@ def _missing(contents: Contents) -> Iterator[str]:
     yield "".join(f"- {for_markdown(line)}\n" for line in lines)
 
 
-def _ranking(ranked: Sequence[RankedArm], decimals: RankingDecimals) -> str:
-    header = ["arm", ">seeds", ">mean", ">sd", ">95% CI", ">difference", ">95% CI", ">p", ">p (Holm)"]
+def _ranking(ranked: Sequence[RankedArm], decimals: RankingDecimals, units: str) -> str:
+    header = ["arm", f">{units}", ">mean", ">sd", ">95% CI", ">difference", ">95% CI", ">p", ">p (Holm)"]
     rows = []
     for each in ranked:
         summary = each.summary

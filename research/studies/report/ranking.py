@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.notation import column_decimals
 from research.studies.statistics.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
+from research.studies.units import Unit
 from research.system.errors import one_line
 from research.tasks.metric_names import higher_is_better, metric_bounds
 
@@ -21,11 +22,11 @@ class RankedArm:
     """Summary of the metric over seeds."""
     comparison: Comparison | None
     """Comparison with the baseline; None for the baseline itself."""
-    values: Mapping[int, float]
+    values: Mapping[Unit, float]
     """The metric by seed."""
-    failed_seeds: tuple[int, ...] = ()
+    failed_seeds: tuple[Unit, ...] = ()
     """Seeds whose trial failed."""
-    failed_outside_grid: Mapping[int, str] = field(default_factory=dict)
+    failed_outside_grid: Mapping[Unit, str] = field(default_factory=dict)
     """By seed: the error of each failed trial of this arm whose seed is no longer in the study's grid."""
 
     @property
@@ -106,18 +107,23 @@ def rank_arms(study: StudyOutcomes, metric: str, baseline: str | None = None) ->
     is_higher_better = higher_is_better(metric)
     failed, bounds = study.failed_seeds, metric_bounds(metric)
     compared = compare_arms(
-        values, baseline or study.baseline, higher_is_better=is_higher_better, failed=failed, bounds=bounds
+        values,
+        baseline or study.baseline,
+        higher_is_better=is_higher_better,
+        failed=failed,
+        bounds=bounds,
+        num_folds=study.num_folds,
     )
     inconsistencies = study.inconsistencies  # computed once, because it reads the settings of all trials
     comparisons = {each.arm: _remove_verdict_if_inconsistent(each, inconsistencies) for each in compared}
     ranked = [
         RankedArm(
-            summarize_arm(arm, arm_values, bounds),
+            summarize_arm(arm, arm_values, bounds, study.num_folds),
             comparisons.get(arm),
             arm_values,
             failed[arm],
             {
-                each.trial.seed: one_line(each.error or "no error was recorded").removesuffix(".")
+                each.trial.unit: one_line(each.error or "no error was recorded").removesuffix(".")
                 for each in study.failed_outside_grid
                 if each.trial.arm == arm
             },
@@ -141,5 +147,5 @@ def _remove_verdict_if_inconsistent(comparison: Comparison, inconsistencies: Seq
     return replace(comparison, verdict=None, why_no_verdict="; ".join(reasons))
 
 
-def _join(seeds: Sequence[int]) -> str:
+def _join(seeds: Sequence[Unit]) -> str:
     return ", ".join(map(str, seeds))

@@ -54,8 +54,10 @@ def read_rows(study: StudyOutcomes, split: str) -> StudyRows:
 
     Raises:
         ValueError: if there are no predictions on this machine, if the rows have no labels, or if the trials did not
-            predict the same rows with the same labels.
+            predict the same rows with the same labels, as in a study with folds.
     """
+    if study.num_folds is not None:
+        raise ValueError("with folds, the trials have different rows")
     if study.is_unlabelled(split):
         raise ValueError(describe_unlabelled(split))
     _check_same_data(study)

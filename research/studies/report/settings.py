@@ -47,7 +47,7 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
     }
     resolved = {arm: settings for arm in study.arms if (settings := _resolved_settings(study, arm)) is not None}
     settings_by_arm = {arm: {**requested[arm], **resolved.get(arm, {})} for arm in study.arms}
-    names = [name for name in next(iter(requested.values())) if name != "seed"]
+    names = list(study.outcomes[0].trial.arm_settings)
     # Resolved settings are compared only with resolved ones: an arm without a started trial has no resolved options.
     differing = [name for name in names if _differs(requested, name) or _differs(resolved, name)]
     any_arm = next(iter(resolved), study.arms[0])

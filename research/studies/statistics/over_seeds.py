@@ -1,6 +1,7 @@
-"""Summaries and comparisons of arms over seeds.
+"""Summaries and comparisons of arms over seeds or, in a study with folds, over seeds and folds.
 
-These results are about the methods that a study compares, not only about the models that it happened to train.
+These results are about the methods that a study compares, not only about the models that it happened to train. With
+folds, everything called seeds here is a list of pairs, each a seed and a fold: seed 3 (fold 0).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from research.studies.statistics.bounded import UNBOUNDED, bounded_interval
 from research.studies.statistics.paired_t import LEVEL, paired_t
 from research.studies.statistics.power import MIN_SEEDS, SeedsNeeded, seeds_needed
+from research.studies.units import Unit, count_seeds
 from research.system.plain_text import LONGEST_IN_PAGE, shorten
 
 Interval = tuple[float, float]
@@ -28,9 +30,9 @@ class ArmSummary:
 
     arm: str
     """Name of the arm."""
-    seeds: tuple[int, ...]
+    seeds: tuple[Unit, ...]
     """Seeds with a finite value, ascending. All other fields are computed from these seeds."""
-    undefined_seeds: tuple[int, ...]
+    undefined_seeds: tuple[Unit, ...]
     """Seeds whose value is not a finite number, because the metric is not defined or the run diverged."""
     mean: float | None
     """Mean; None if there are no seeds."""
@@ -45,21 +47,21 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of one arm with the baseline: paired t test over their common seeds."""
+    """Comparison of one arm with the baseline: paired t test over their common seeds, corrected if there are folds."""
 
     arm: str
     """Name of the arm."""
     baseline: str
     """Name of the baseline."""
-    seeds: tuple[int, ...]
+    seeds: tuple[Unit, ...]
     """Seeds with a finite value in both arms, ascending. The test is computed from these seeds."""
-    seeds_of_arm_only: tuple[int, ...]
+    seeds_of_arm_only: tuple[Unit, ...]
     """Seeds that the baseline does not have (yet)."""
-    seeds_of_baseline_only: tuple[int, ...]
+    seeds_of_baseline_only: tuple[Unit, ...]
     """Seeds that the arm does not have (yet)."""
-    undefined_seeds: tuple[int, ...]
+    undefined_seeds: tuple[Unit, ...]
     """Common seeds whose value is not a finite number in at least one of the two arms."""
-    failed_seeds: tuple[int, ...]
+    failed_seeds: tuple[Unit, ...]
     """Seeds whose trial failed in at least one of the two arms."""
     mean_difference: float | None
     """Mean of arm - baseline over the seeds, in units of the metric; None without a common seed."""
@@ -82,19 +84,25 @@ class Comparison:
     """Number of seeds that would detect the difference."""
 
 
-def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, float] = UNBOUNDED) -> ArmSummary:
+def summarize_arm(
+    arm: str,
+    values: Mapping[Unit, float],
+    bounds: tuple[float, float] = UNBOUNDED,
+    num_folds: int | None = None,
+) -> ArmSummary:
     """Return mean, standard deviation and confidence interval of a metric over seeds.
 
     Args:
         arm: name of the arm.
         values: the metric by seed, NaN if it is not defined.
         bounds: smallest and largest possible value of the metric.
+        num_folds: number of folds; None if there are no folds.
     """
     seeds, undefined = _split_finite(values)
     remarks = [f"excluded, because the value is not a finite number: {_list_seeds(undefined)}"] if undefined else []
     if not seeds:
         return ArmSummary(arm, (), undefined, None, None, None, "; ".join([*remarks, "no value"]))
-    test = paired_t(np.array([values[seed] for seed in seeds]), 0.0)
+    test = paired_t(np.array([values[seed] for seed in seeds]), 0.0, num_folds)
     if len(seeds) == 1:
         remarks.append("no interval, because there is only one seed")
     elif test.std == 0:
@@ -105,12 +113,13 @@ def summarize_arm(arm: str, values: Mapping[int, float], bounds: tuple[float, fl
 
 
 def compare_arms(
-    values: Mapping[str, Mapping[int, float]],
+    values: Mapping[str, Mapping[Unit, float]],
     baseline: str,
     *,
     higher_is_better: bool,
-    failed: Mapping[str, Collection[int]] | None = None,
+    failed: Mapping[str, Collection[Unit]] | None = None,
     bounds: tuple[float, float] = UNBOUNDED,
+    num_folds: int | None = None,
 ) -> list[Comparison]:
     """Compare every arm with the baseline, in the order of the arms.
 
@@ -121,6 +130,7 @@ def compare_arms(
         failed: by arm, the seeds whose trial failed. No verdict is given for such an arm: runs often fail because
             training diverges, so the remaining seeds are not a random sample.
         bounds: smallest and largest possible value of the metric.
+        num_folds: number of folds; None if there are no folds.
     Raises:
         ValueError: if the baseline is not one of the arms.
     """
@@ -137,6 +147,7 @@ def compare_arms(
             num_comparisons=len(arms),
             failed={arm: failed.get(arm, ()), baseline: failed.get(baseline, ())},
             largest_difference=bounds[1] - bounds[0],
+            num_folds=num_folds,
         )
         for arm in arms
     ]
@@ -162,13 +173,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _compare(
     arm: str,
-    arm_values: Mapping[int, float],
+    arm_values: Mapping[Unit, float],
     baseline: str,
-    baseline_values: Mapping[int, float],
+    baseline_values: Mapping[Unit, float],
     *,
     num_comparisons: int,
-    failed: Mapping[str, Collection[int]],
+    failed: Mapping[str, Collection[Unit]],
     largest_difference: float,
+    num_folds: int | None,
 ) -> Comparison:
     """Return a comparison without the fields that depend on all comparisons: the corrected p value and the verdict."""
     common = arm_values.keys() & baseline_values.keys()
@@ -185,21 +197,23 @@ def _compare(
             f"the metric of {_list_seeds(undefined)} is not a finite number in at least one of the two arms, so a "
             "verdict on the remaining seeds could be biased"
         )
+    units = "seeds" if num_folds is None else "folds"
     mean = std = math.nan
     p = interval = None
     if seeds:
-        test = paired_t(*(np.array([values[seed] for seed in seeds]) for values in (arm_values, baseline_values)))
+        arm_array, baseline_array = (np.array([each[seed] for seed in seeds]) for each in (arm_values, baseline_values))
+        test = paired_t(arm_array, baseline_array, num_folds)
         mean, std = float(test.mean), float(test.std)
         # Clipped instead of transformed: this way the interval excludes 0 if and only if p is below 5%.
         ends = np.clip([test.low, test.high], -largest_difference, largest_difference)
         p, interval = _nan_to_none(test.p), _interval_or_none(*ends)
         if std == 0 and mean != 0:
             reasons.append(
-                "the difference is the same for all seeds: with a standard deviation of 0, t would be infinite and p 0 "
-                "for any difference, however small"
+                f"the difference is the same for all {units}: with a standard deviation of 0, t would be infinite and "
+                "p 0 for any difference, however small"
             )
     if len(seeds) < MIN_SEEDS:
-        reasons.append(f"a verdict requires at least {MIN_SEEDS} common seeds (found {len(seeds)})")
+        reasons.append(f"a verdict requires at least {MIN_SEEDS} common {units} (found {len(seeds)})")
     return Comparison(
         arm=arm,
         baseline=baseline,
@@ -215,7 +229,9 @@ def _compare(
         p_holm=None,
         verdict=None,
         why_no_verdict="; ".join(reasons),
-        seeds_needed=seeds_needed(mean, std, num_seeds=len(seeds), num_comparisons=num_comparisons),
+        seeds_needed=seeds_needed(
+            mean, std, num_seeds=count_seeds(seeds), num_comparisons=num_comparisons, num_folds=num_folds
+        ),
     )
 
 
@@ -230,13 +246,13 @@ def _add_verdict(comparison: Comparison, p_holm: float, higher_is_better: bool) 
     return replace(comparison, p_holm=p_holm, verdict=verdict)
 
 
-def _split_finite(values: Mapping[int, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _split_finite(values: Mapping[Unit, float]) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
     """Return the seeds with a finite value, and the seeds without one."""
     seeds = tuple(seed for seed in sorted(values) if math.isfinite(values[seed]))
     return seeds, tuple(sorted(values.keys() - set(seeds)))
 
 
-def _list_seeds(seeds: Sequence[int]) -> str:
+def _list_seeds(seeds: Sequence[Unit]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 

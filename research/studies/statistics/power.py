@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from statsmodels.stats.power import TTestPower
 
-from research.studies.statistics.paired_t import LEVEL
+from research.studies.statistics.paired_t import LEVEL, variance_factor
 
 POWER = 0.8
 """Target power: probability of detecting the difference."""
 MIN_SEEDS = 5
-"""Minimum number of common seeds for a verdict."""
+"""Minimum number of common seeds for a verdict; with folds, of common folds over all seeds."""
 MAX_SEEDS = 1000
 """A difference that needs more seeds counts as out of reach."""
 
@@ -23,7 +23,7 @@ class SeedsNeeded:
     """Number of seeds that detect a difference with 80% power, if the true difference and spread are as observed."""
 
     total: int | None
-    """Total number of seeds, at least MIN_SEEDS; None if it is unknown or above MAX_SEEDS."""
+    """Total number of seeds, at least as many as a verdict requires; None if it is unknown or above MAX_SEEDS."""
     more: int | None
     """Number of additional seeds; None if `total` is None."""
     power: float | None
@@ -37,15 +37,23 @@ class SeedsNeeded:
 
 
 def seeds_needed(
-    mean_difference: float, std_difference: float, *, num_seeds: int, num_comparisons: int = 1
+    mean_difference: float,
+    std_difference: float,
+    *,
+    num_seeds: int,
+    num_comparisons: int = 1,
+    num_folds: int | None = None,
 ) -> SeedsNeeded:
-    """Return how many seeds, at least five, detect the difference between an arm and the baseline with 80% power.
+    """Return how many seeds detect the difference between an arm and the baseline with 80% power.
+
+    There are at least as many as a verdict requires.
 
     Args:
         mean_difference: observed mean of the paired differences.
         std_difference: standard deviation of the paired differences (n - 1), NaN if it is unknown.
         num_seeds: current number of common seeds.
         num_comparisons: number of comparisons in the study, which share the significance level of 5%.
+        num_folds: number of folds of each seed; None if there are no folds.
     """
     level = LEVEL / num_comparisons
     if math.isnan(std_difference):
@@ -56,9 +64,9 @@ def seeds_needed(
         return SeedsNeeded(None, None, None, level, "unknown: the difference is the same for all seeds")
     effect = abs(mean_difference) / std_difference
     assumption = f"assuming that the observed difference of {mean_difference:+.3g} and its spread are the true values"
-    totals = range(MIN_SEEDS, MAX_SEEDS + 1)
+    totals = range(-(-MIN_SEEDS // (num_folds or 1)), MAX_SEEDS + 1)  # the minimum is rounded up
     # The power grows with the number of seeds, so the first sufficient number can be found by bisection.
-    first = bisect_left(totals, POWER, key=lambda total: _power(effect, total, level))
+    first = bisect_left(totals, POWER, key=lambda total: _power(effect, total, level, num_folds))
     if first == len(totals):
         return SeedsNeeded(None, None, None, level, f"out of reach: more than {MAX_SEEDS:,} seeds, {assumption}")
     total = totals[first]
@@ -66,13 +74,15 @@ def seeds_needed(
     description = (
         f"{total} in total ({more} more) to detect the difference with at least {POWER:.0%} power, {assumption}"
     )
-    return SeedsNeeded(total, more, _power(effect, total, level), level, description)
+    return SeedsNeeded(total, more, _power(effect, total, level, num_folds), level, description)
 
 
-def _power(effect: float, num_seeds: int, level: float) -> float:
+def _power(effect: float, num_seeds: int, level: float, num_folds: int | None) -> float:
     """Return the probability that the two-sided test detects an effect with the correct sign.
 
     The effect is given in standard deviations of the paired differences.
     """
-    power = float(TTestPower().power(effect, num_seeds, level / 2, alternative="larger"))
+    num_values = num_seeds * (num_folds or 1)
+    effect /= math.sqrt(variance_factor(num_values, num_folds))
+    power = float(TTestPower().power(effect, num_values, level / 2, alternative="larger"))
     return 1.0 if math.isnan(power) else power  # statsmodels returns NaN if the power is 1 up to rounding

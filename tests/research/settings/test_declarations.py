@@ -20,11 +20,11 @@ EFFECTS = {
     Effect.TRAINING: """encoder head objective hook freeze peft base_dtype bidirectional pad_token dropout
         attention_dropout streaming shuffle_buffer max_length truncation template long_texts window stride
         max_windows train_windows epochs max_steps batch_size sampling optimizer lr head_lr layer_decay weight_decay
-        schedule schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric patience init_from
-        fork seed smoke""",
+        schedule schedule_interval warmup max_grad_norm mixed_precision timeline evaluate_every best_metric patience
+        init_from fork seed smoke""",
     Effect.ROWS: """data task text_column text_pair_column label_column group_column label_separator
-        allow_unknown_tokens encoding quoting columns cleaning bad_rows unseen_labels limit_train limit_validation limit_test
-        validation_share test_share folds fold split_seed""",
+        allow_unknown_tokens encoding quoting columns cleaning bad_rows unseen_labels limit_train limit_validation
+        limit_test validation_share test_share folds fold split_seed""",
     Effect.ROUNDING: """attn_implementation micro_batch_size window_batch_size gradient_checkpointing shard
         shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features cache_dtype
         evaluation_batch_size num_threads deterministic""",

@@ -192,3 +192,33 @@ def test_trials_do_not_share_option_dictionaries() -> None:
     assert first.settings["head"] == second.settings["head"]
     first.settings["head"]["lstm_size"] = 16
     assert second.settings["head"]["lstm_size"] == 8
+
+
+def test_folds_are_an_axis_within_arms_and_every_seed_divides_the_rows_anew() -> None:
+    base = {"folds": 3, "split_seed": 10}
+    trials = expand(StudySpec(base=base, grid={"head": ["linear", "lstm"], "seed": [0, 7]}))
+    assert [trial.arm for trial in trials] == ["linear"] * 6 + ["lstm"] * 6
+    units = [(seed, fold) for seed in (0, 7) for fold in range(3)]
+    assert [trial.unit for trial in trials] == units * 2
+    assert [trial.settings["split_seed"] for trial in trials] == [10 + seed for seed, _ in units] * 2
+    assert len({repr(trial.arm_settings) for trial in trials}) == 2
+    assert str(trials[5].unit) == "7 (fold 2)"
+    assert trials[5].id.startswith("linear-seed7-fold2-")
+    assert [trial.unit for trial in expand(StudySpec(base=base, grid={"fold": [2, 0]}))] == [(0, 2), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"base": {"folds": 3, "fold": 1}}, "--grid fold=1"),
+        ({"base": {"folds": 3}, "grid": {"split_seed": [0, 1]}}, "split_seed.*--seeds"),
+        ({"grid": {"folds": [3, 5]}}, "'folds'"),
+        ({"base": {"folds": 3}, "fork_at": "50%"}, "fork_at .*folds"),
+        ({"arms": {"a": {"fold": 1}, "b": {}}}, "'a' cannot contain 'fold'"),
+        ({"base": {"folds": 3}, "grid": {"fold": [3]}}, "less than --folds 3; got 3"),
+        ({"grid": {"fold": [0, 1]}}, "no --folds; got 1"),
+    ],
+)
+def test_misleading_folds_are_refused(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        expand(StudySpec(**spec))

@@ -14,8 +14,9 @@ from scipy.stats import t, ttest_rel
 
 from research.studies.statistics.over_seeds import Comparison, compare_arms, holm, summarize_arm
 from research.studies.statistics.power import MIN_SEEDS
+from research.studies.units import SeedAndFold, Unit
 
-Values = dict[int, float]
+Values = dict[Unit, float]
 """The value of a metric for each seed of an arm."""
 BASELINE: Values = {0: 0.88, 1: 0.91, 2: 0.91, 3: 0.92, 4: 0.90}
 ARM: Values = {0: 0.90, 1: 0.92, 2: 0.91, 3: 0.95, 4: 0.93}
@@ -96,6 +97,50 @@ def test_comparison_uses_the_paired_t_test() -> None:
     assert comparison.seeds_needed.level == 0.05
     assert comparison.seeds_needed.total == 7  # an effect size of 1.38
     assert comparison.seeds_needed.more == 2
+
+
+def over_folds(values: list[float], num_folds: int = 5) -> Values:
+    """Return values of the folds of seed 0, then of seed 1 and so on."""
+    return {SeedAndFold(*divmod(index, num_folds)): value for index, value in enumerate(values)}
+
+
+def test_comparison_over_folds_uses_the_corrected_resampled_t_test() -> None:
+    differences = [0.01, 0.02, 0.03, 0.02, 0.02]
+    arms = {"linear": over_folds([0.8] * 5), "lstm": over_folds([0.8 + each for each in differences])}
+    (comparison,) = compare_arms(arms, "linear", higher_is_better=True, num_folds=5)
+    # The mean is 0.02 and the variance 0.00005. Of a mean over 5 folds, the variance is (1/5 + 1/4) times that.
+    error = math.sqrt(0.45 * 0.00005)
+    assert comparison.p == pytest.approx(2 * t.sf(0.02 / error, 4))
+    assert comparison.interval == pytest.approx(t.interval(0.95, 4, loc=0.02, scale=error))
+    assert comparison.verdict == "better"
+    (uncorrected,) = compare_arms(arms, "linear", higher_is_better=True)
+    assert uncorrected.p is not None
+    assert uncorrected.p < comparison.p
+    assert summarize_arm("lstm", arms["lstm"], num_folds=5).interval == pytest.approx(
+        t.interval(0.95, 4, loc=0.82, scale=error)
+    )
+
+
+def test_comparison_over_folds_of_several_seeds_counts_all_of_them() -> None:
+    values = np.random.default_rng(0).normal(0.01, 0.02, size=15)
+    arms = {"linear": over_folds([0.8] * 15), "lstm": over_folds([0.8 + float(each) for each in values])}
+    (comparison,) = compare_arms(arms, "linear", higher_is_better=True, num_folds=5)
+    statistic = values.mean() / math.sqrt((1 / 15 + 1 / 4) * values.var(ddof=1))
+    assert comparison.p == pytest.approx(2 * t.sf(abs(statistic), 14))
+    assert comparison.seeds_needed.total is None or comparison.seeds_needed.total > 3
+    assert (comparison.seeds[0], comparison.seeds[-1]) == (SeedAndFold(0, 0), SeedAndFold(2, 4))
+
+
+def test_comparison_over_folds_keeps_the_reasons_against_a_verdict() -> None:
+    arms = {"linear": over_folds([0.8, 0.81, 0.8]), "lstm": over_folds([0.9, 0.92, 0.93])}
+    (few,) = compare_arms(arms, "linear", higher_is_better=True, num_folds=5)
+    assert few.why_no_verdict == f"a verdict requires at least {MIN_SEEDS} common folds (found 3)"
+    complete = {"linear": over_folds([0.8] * 5), "lstm": over_folds([0.81, 0.82, 0.83, 0.84, math.nan])}
+    failed = {"linear": [SeedAndFold(1, 2)]}
+    (comparison,) = compare_arms(complete, "linear", higher_is_better=True, failed=failed, num_folds=5)
+    assert comparison.verdict is None
+    assert "seed 1 (fold 2) of linear failed" in comparison.why_no_verdict
+    assert "seed 0 (fold 4) is not a finite number" in comparison.why_no_verdict
 
 
 def test_seeds_are_paired_by_number_not_by_order() -> None:

@@ -51,6 +51,23 @@ def test_enormous_effects_need_the_minimum_number_of_seeds() -> None:
         assert seeds_needed(effect, 1.0, num_seeds=0).total == MIN_SEEDS
 
 
+def test_seeds_needed_with_folds_follow_the_corrected_test() -> None:
+    needed = seeds_needed(1.6, 1.0, num_seeds=1, num_folds=5)
+    assert needed.total is not None
+    assert needed.power is not None
+
+    def power_of(num_seeds: int) -> float:
+        num_values = 5 * num_seeds
+        return power(1.6 / math.sqrt(1 + num_values / 4), num_values, 0.05)
+
+    assert needed.power == pytest.approx(power_of(needed.total))
+    assert needed.power >= 0.8 > power_of(needed.total - 1)
+    assert needed.more == needed.total - 1
+    assert seeds_needed(9.0, 1.0, num_seeds=1, num_folds=5).total == 1
+    # With ever more seeds, the variance of the mean approaches a quarter of that of the differences.
+    assert seeds_needed(1.0, 1.0, num_seeds=1, num_folds=5).total is None
+
+
 def test_difference_that_needs_too_many_seeds_is_out_of_reach() -> None:
     # Effects just above and just below the smallest one for which MAX_SEEDS are enough.
     assert power(0.0887, MAX_SEEDS, 0.05) > 0.8 > power(0.0885, MAX_SEEDS, 0.05)

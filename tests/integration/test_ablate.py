@@ -5,12 +5,15 @@ The commands of `workplace` run the study `s`, whose directory is runs/s.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
+from collections import Counter
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
@@ -54,6 +57,31 @@ def test_trials_with_a_frozen_encoder_share_a_process_and_give_the_results_of_si
     seconds_after = {entry.trial.id: entry.attributes["seconds"] for entry in workplace.entries()}
     assert seconds_before.items() <= seconds_after.items()
     assert len(seconds_after) == 6
+
+
+def test_study_with_folds_tests_every_row_once_per_seed_and_corrects_the_test(workplace: Workplace) -> None:
+    arguments = ["--folds", "3", "--heads", "linear,mean", "--freeze", "encoder", "--max_steps", "4"]
+    printed = workplace.run(*arguments, "--seeds", "0")
+    assert "the test split of the data is not used" in printed
+    assert "6 trials: 0 finished, 6 to do" in printed
+    assert "a verdict requires at least 5 common folds (found 3)" in printed
+    # The data have 47 training rows, 19 validation rows and 23 test rows.
+    assert "12 trials: 6 finished, 6 to do" in workplace.run(*arguments, "--seeds", "0,1", "--workers", "2")
+    tested: dict[int, list[frozenset[int]]] = {}
+    for entry in workplace.entries():
+        folder = workplace.folder / "runs/s/trials" / entry.trial.id / "predictions"
+        assert pq.read_table(folder / "validation.parquet").num_rows == 19
+        ids = pq.read_table(folder / "test.parquet")["id"].to_pylist()
+        tested.setdefault(entry.trial.seed, []).append(frozenset(ids))
+    for folds in tested.values():
+        assert sorted(Counter(folds).values()) == [2, 2, 2]  # both arms have the same folds
+        assert sorted(itertools.chain(*set(folds))) == list(range(47))
+    assert set(tested[0]) != set(tested[1])
+    report = (workplace.folder / "runs/s/report.md").read_text()
+    assert "2 arms, 2 seeds, 3 folds, 12 trials: 12 finished." in report
+    assert "corrected resampled t test" in report
+    assert re.search(r"\| mean .*\| (better|worse|no significant difference) \|", report)
+    assert "by length: with folds, the trials have different rows" in report
 
 
 def test_failed_trial_is_recorded_and_does_not_stop_the_study(workplace: Workplace) -> None:

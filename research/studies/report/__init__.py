@@ -1,1 +1,1 @@
-"""The report of a study: report.html, report.md, results.csv, report/ and tensorboard/."""
+"""The report of a study: report.html, report.md, results.csv, comparisons.csv, report/ and tensorboard/."""

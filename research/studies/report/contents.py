@@ -19,6 +19,7 @@ from research.studies.report.missing import Missing, find_missing
 from research.studies.report.model_comparisons import ModelComparison, compare_models_of_arms
 from research.studies.report.ranking import RankedArm, RankingDecimals, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
+from research.studies.report.second_opinions import SecondOpinion, find_second_opinions
 from research.studies.report.settings import ComparedSettings, TrialCommand, find_settings, trial_commands
 from research.studies.report.styles import MANY_ARMS
 from research.studies.report.texts import StudyTexts, read_texts
@@ -58,6 +59,8 @@ class Contents:
     """The compared metric; None if no trial is finished."""
     ranked: Sequence[RankedArm] = ()
     """The arms, best first."""
+    second_opinions: Sequence[SecondOpinion] = ()
+    """Further tests of the arms with a verdict, which do not affect it."""
     best: BestArm | None = None
     """The best arm and its comparisons with all others; None if no arm has a value."""
     loss_curves: Sequence[ArmCurves] = ()
@@ -211,6 +214,7 @@ def _collect_ranking(contents: Contents) -> None:
         )
     else:
         contents.ranked = contents.attempt("ranking", lambda: rank_arms(study, metric), [])
+        contents.second_opinions = find_second_opinions(contents.ranked, higher_is_better=higher_is_better(metric))
         contents.best = find_best_arm(study, metric, contents.ranked)
         contents.validation_curves = read_arm_curves(study, f"validation/{metric}", contents.drawn_arms, smooth=False)
 

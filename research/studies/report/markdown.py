@@ -16,6 +16,12 @@ from research.studies.report.notation import (
     seconds_decimals,
 )
 from research.studies.report.ranking import RankedArm, RankingDecimals
+from research.studies.report.second_opinions import (
+    EXPLANATION,
+    FOLDS_WARNING,
+    ORDER_EXPLANATION,
+    SIGNED_RANK_EXPLANATION,
+)
 from research.studies.statistics.over_rows import SCOPE
 from research.studies.statistics.over_seeds import Comparison
 from research.system.errors import one_line
@@ -42,6 +48,9 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield f"{for_markdown(contents.method)}\n"
         notes = [f"- {for_markdown(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
         yield "".join(notes) or "\n"
+        if contents.second_opinions:
+            yield "### Second opinions\n"
+            yield _second_opinions(contents)
     else:
         yield "No trial is finished.\n"
     if contents.costs:
@@ -123,6 +132,22 @@ def _comparison(comparison: Comparison, decimals: int) -> list[str]:
         comparison.verdict or f"none: {comparison.why_no_verdict}",
         format_thousands(comparison.seeds_needed.total),
     ]
+
+
+def _second_opinions(contents: Contents) -> str:
+    rows = [
+        [
+            each.arm,
+            format_p_value(each.signed_rank_p),
+            format_decimal(each.order.violation_ratio),
+            format_interval((each.order.low, each.order.high)),
+        ]
+        for each in contents.second_opinions
+    ]
+    table = markdown_table(["arm", ">signed-rank p", ">violation ratio", ">bounds"], rows)
+    sentences = [EXPLANATION, *([FOLDS_WARNING] if contents.units == "folds" else [])]
+    sentences += [SIGNED_RANK_EXPLANATION, ORDER_EXPLANATION]
+    return f"{table}\n{for_markdown(' '.join(sentences))}\n"
 
 
 def _costs(contents: Contents) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from research.report.rendering import Picture, embed_svg, page_environment
 from research.studies.outcomes import StudyOutcomes
-from research.studies.report import notation
+from research.studies.report import notation, second_opinions
 from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_contents
 from research.studies.report.figures import Styles
 from research.studies.report.hparams import write_hparams
@@ -16,6 +16,7 @@ from research.studies.report.paper import write_paper_files
 from research.studies.report.pictures import StudyPicture, StudyPictures, draw_pictures
 from research.studies.report.results import RESULTS, results_csv
 from research.studies.report.search_page import draw_selection
+from research.studies.report.second_opinions import COMPARISONS, comparisons_csv
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_rows import SCOPE
 from research.system.durable import write_text
@@ -26,7 +27,7 @@ REPORT, MARKDOWN = "report.html", "report.md"
 def write_study_report(study: StudyOutcomes, *, show_texts: bool = True) -> Path:
     """Write all files of a study's report, and return the path of report.html.
 
-    They are report.html, report.md, results.csv, report/ and tensorboard/.
+    They are report.html, report.md, results.csv, report/, tensorboard/ and, once a trial is finished, comparisons.csv.
 
     If a part needs something that is not available (predictions on another machine, deleted texts), the report shows
     the reason instead.
@@ -54,6 +55,9 @@ def write_contents(contents: Contents) -> Path:
     write_text(study.directory / MARKDOWN, markdown_report(contents))
     write_text(study.directory / RESULTS, results_csv(study))
     write_paper_files(contents, pictures)
+    if contents.ranked:
+        comparisons = comparisons_csv(contents.ranked, contents.second_opinions, contents.units)
+        write_text(study.directory / COMPARISONS, comparisons)
     write_hparams(study, list(contents.settings.differing))
     return path
 
@@ -91,6 +95,7 @@ def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) ->
             ]
         ),
         scope=SCOPE,
+        second_opinions=second_opinions,
         texts_split=TEXTS_SPLIT,
     )
 

@@ -16,6 +16,7 @@ from research.studies.report.figures import arm_curves_figure, cost_figure, inte
 from research.studies.report.ranking import RankedArm
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_seeds import summarize_arm
+from research.studies.units import Unit
 from research.system.plain_text import for_figure
 
 ARMS = [f"arm {number}" for number in range(10)]
@@ -70,7 +71,11 @@ def test_undefined_values_are_skipped() -> None:
 
 
 def test_intervals_figure_has_a_dot_for_each_seed() -> None:
-    values = {"arm 0": {0: 0.5, 1: 0.7, 2: 0.6}, "$x_{$": {0: 0.9}, "arm 1": {0: math.nan}}
+    values: dict[str, dict[Unit, float]] = {
+        "arm 0": {0: 0.5, 1: 0.7, 2: 0.6},
+        "$x_{$": {0: 0.9},
+        "arm 1": {0: math.nan},
+    }
     ranked = [RankedArm(summarize_arm(arm, arm_values), None, arm_values) for arm, arm_values in values.items()]
     figure = intervals_figure(ranked, arm_styles(list(values)), "arm 0", "accuracy")
     (axes,) = figure.axes
@@ -97,7 +102,7 @@ def test_arm_with_cached_hidden_states_has_a_hollow_marker_on_any_scale_of_time(
         ArmCost("arm 0", dict(enumerate(uncached))),
         ArmCost("arm 1", {0: cost(2.0, is_cached=True, parameters=20)}),
     ]
-    values = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
+    values: dict[str, dict[Unit, float]] = {"arm 0": {0: 0.5, 1: 0.6}, "arm 1": {0: 0.7}}
     (axes,) = cost_figure(costs, values, arm_styles(ARMS), "accuracy", "seconds", ARMS).axes
     assert axes.get_xscale() == scale
     markers = [line for line in axes.lines if line.get_markersize() == 8]  # only means have this size

@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from research.studies.statistics.bounded import UNBOUNDED, bounded_interval
 from research.studies.statistics.over_seeds import compare_arms, summarize_arm
+from research.studies.units import Unit
 from research.tasks.metric_names import metric_bounds
 
 
@@ -56,7 +57,7 @@ def test_undefined_half_width_gives_no_interval() -> None:
 
 
 def test_interval_of_accuracies_near_one_stays_below_one() -> None:
-    values = {0: 1.0, 1: 0.93, 2: 0.98}
+    values: dict[Unit, float] = {0: 1.0, 1: 0.93, 2: 0.98}
     t_interval = summarize_arm("lstm", values).interval
     interval = summarize_arm("lstm", values, metric_bounds("accuracy")).interval
     assert t_interval is not None
@@ -66,7 +67,7 @@ def test_interval_of_accuracies_near_one_stays_below_one() -> None:
 
 
 def test_interval_of_a_difference_is_clipped_to_the_possible_range() -> None:
-    arms = {"linear": {0: 0.0, 1: 1.0}, "lstm": {0: 1.0, 1: 0.9}}
+    arms: dict[str, dict[Unit, float]] = {"linear": {0: 0.0, 1: 1.0}, "lstm": {0: 1.0, 1: 0.9}}
     (comparison,) = compare_arms(arms, "linear", higher_is_better=True, bounds=(0.0, 1.0))
     assert comparison.interval == (-1.0, 1.0)
     assert comparison.p == compare_arms(arms, "linear", higher_is_better=True)[0].p

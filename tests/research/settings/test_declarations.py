@@ -28,9 +28,9 @@ EFFECTS = {
     Effect.ROUNDING: """attn_implementation micro_batch_size window_batch_size gradient_checkpointing shard
         shard_precision shard_group_size shard_cpu_offload compile compile_backend cache_features cache_dtype
         evaluation_batch_size num_threads deterministic""",
-    Effect.TEST: "calibrate thresholds",
-    Effect.NONE: """plugin allow_padding_sensitive shard_checkpoints on_nonfinite save_every keep on_save_error
-        save_in_background log_with log_every report profile""",
+    Effect.TEST: "score_test calibrate thresholds",
+    Effect.NONE: """plugin allow_padding_sensitive shard_checkpoints on_nonfinite save_every keep pause_at
+        on_save_error save_in_background log_with log_every report profile""",
     Effect.INVOCATION: "name output_dir overwrite resume dry_run print_config list traceback",
 }
 STAGES = {
@@ -59,9 +59,9 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
         lambda declared: not declared.distinguishes_trials,
         """plugin allow_padding_sensitive micro_batch_size window_batch_size gradient_checkpointing shard
         shard_precision shard_group_size shard_cpu_offload shard_checkpoints compile compile_backend cache_features
-        on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep on_save_error
-        save_in_background num_threads deterministic log_with log_every report profile dry_run print_config list
-        traceback""",
+        on_nonfinite evaluation_batch_size name output_dir overwrite resume save_every keep pause_at
+        on_save_error save_in_background num_threads deterministic log_with log_every report profile dry_run
+        print_config list traceback""",
     ),
     "value names the arm": (
         lambda declared: declared.value_names_arm,
@@ -75,7 +75,7 @@ PROPERTIES: dict[str, tuple[Callable[[Declaration], bool], str]] = {
     ),
     "affects the feature cache": (lambda declared: declared.affects_feature_cache, "cache_features cache_dtype"),
     "time": (lambda declared: declared.unit == TIME, "warmup"),
-    "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every"),
+    "period": (lambda declared: declared.unit == PERIOD, "evaluate_every save_every pause_at"),
     "above 0": (
         lambda declared: declared.bounds == Bounds(above=0),
         """shuffle_buffer max_length window stride max_windows train_windows limit_train limit_validation limit_test

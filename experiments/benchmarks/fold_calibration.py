@@ -225,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="rotten_tomatoes", help="reviews with two labels (default: rotten_tomatoes)")
     parser.add_argument("--encoder", default="minilm", help="the encoder (default: minilm)")
-    parser.add_argument("--data_sets", type=int, default=2000, help="simulated data sets (default: 2000)")
+    parser.add_argument("--data_sets", type=int, default=500, help="simulated data sets (default: 500)")
     parser.add_argument("--rows", type=int, default=200, help="rows of each data set (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: 0)")
     options = parser.parse_args()

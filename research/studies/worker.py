@@ -22,6 +22,8 @@ from research.records.results import config_as_yaml, read_result
 from research.settings.config import RunConfig
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
+from research.settings.forks import read_settings
+from research.settings.run_files import CONFIG
 from research.studies.devices import VISIBLE_DEVICES
 from research.studies.grid import StudySpec, Trial
 from research.studies.launcher import read_launcher
@@ -199,11 +201,20 @@ class Worker:
         if trial.parent_id is not None:
             config = dataclasses.replace(config, fork=str(run_directory.parent / trial.parent_id))
         if config.num_threads is None:
-            threads = default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
-            config = dataclasses.replace(config, num_threads=threads)
+            config = dataclasses.replace(config, num_threads=self._num_threads(run_directory))
         if config.save_every is None and not self.runs_in_process(config):
             config = dataclasses.replace(config, save_every=SAVE_EVERY)
         return config
+
+    def _num_threads(self, run_directory: Path) -> int:
+        """Return the number of threads of a trial: as many as in an earlier attempt, or its share of the cores.
+
+        With a different number of threads, sums are rounded differently, so a trial would not continue exactly.
+        """
+        earlier = run_directory / CONFIG
+        if earlier.exists() and (num_threads := read_settings(earlier, "the trial")["num_threads"]) is not None:
+            return int(num_threads)
+        return default_num_threads(self.num_workers * read_launcher(self.accelerate_config).num_processes)
 
     def runs_in_process(self, config: RunConfig) -> bool:
         """Return whether a trial runs in this process. Without a launcher, it does if it trains only a head."""

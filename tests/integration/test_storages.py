@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from research.studies.grid import StudySpec, expand
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
+from tests.builders.workplace import Workplace
 from tests.limits import HANG_LIMIT, wait_until
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
@@ -222,3 +223,29 @@ def test_dashboard_shows_the_study(tmp_path: Path) -> None:
     (finished,) = [trial for trial in shown_trials if trial["state"] == "Complete"]
     assert finished["values"] == [0.75]
     assert {item["name"]: item["param_external_value"] for item in finished["params"]}["head"] == "linear"
+
+
+@needs_postgresql
+def test_search_survives_a_restart_of_the_database(server: PostgresqlServer, workplace: Workplace) -> None:
+    flags = ["--search", "head_lr=1e-5..1e-1:log", "--sampler", "random", "--trials", "4", "--pruner", "median"]
+    flags += ["--freeze", "encoder", "--epochs", "2", "--evaluate_every", "2st", "--storage", server.address]
+    (workplace.folder / "pause.txt").touch()
+    command = workplace.start(*flags, "--plugin", "pausing.py", "--hook", "pausing")
+    wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
+    server.stop()
+    (workplace.folder / "pause.txt").unlink()
+    # The next evaluation asks the study whether the trial goes on, and waits for the database.
+    logs = workplace.folder / "runs/s/logs"
+    wait_until(
+        lambda: (
+            "does not respond" in command.read_output()
+            or any("does not respond" in path.read_text() for path in logs.glob("*.txt"))
+        ),
+        "the outage to be noticed",
+    )
+    server.start()
+    assert command.wait() == 0, command.read_output()
+    with Study("s", server.address) as study:
+        statuses = [entry.status for entry in study.entries().values()]
+    assert len(statuses) == 4
+    assert set(statuses) <= {"finished", "pruned"}

@@ -1,0 +1,138 @@
+"""Command lines of searches that cannot work are refused before any trial runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from research.studies.command import StudyCommand, parse_study
+from research.studies.first_checks import check_study
+from research.studies.grid import expand
+from research.studies.run_study import create_study, run_study
+from research.studies.search.propose import Proposer
+from research.studies.search.run_search import run_search
+
+LR = ["--search", "lr=1e-5..1e-3:log", "--trials", "1"]
+
+
+def parse(*arguments: object) -> StudyCommand:
+    command = parse_study([str(argument) for argument in arguments])
+    assert isinstance(command, StudyCommand)
+    check_study(command)
+    return command
+
+
+def test_flags_define_a_search() -> None:
+    flags = ["--search", "lr=1e-5..1e-3:log", "head=linear,lstm", "--search", "head.dropout=0..0.5", "--hours", "2"]
+    flags += ["--sampler", "{name: tpe, multivariate: true}", "--pruner", "median", "--search_seed", "3"]
+    command = parse(*flags, "--point", "lr=3e-5,head=lstm", "--warm_start", "runs/a", "--warm_start", "runs/b")
+    assert command.spec.search == {
+        "space": {"lr": "1e-5..1e-3:log", "head": ["linear", "lstm"], "head.dropout": "0..0.5"},
+        "points": [{"lr": "3e-5", "head": "lstm"}],
+        "warm_start": ["runs/a", "runs/b"],
+        "hours": 2.0,
+        "sampler": {"name": "tpe", "multivariate": True},
+        "pruner": "median",
+        "seed": 3,
+    }
+    assert command.spec.split == "validation"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([*LR, "--search", "lr=1e-4,1e-5"], "given twice"),
+        ([*LR, "--sampler", "{name: tpe"], "Cannot read --sampler"),
+        ([*LR, "--grid", "epochs=1,2"], "grid: epochs"),
+        ([*LR, "--heads", "linear,lstm"], "grid: head"),
+        ([*LR, "--seeds", "0-4"], "--confirm"),
+        ([*LR, "--baseline", "lstm"], "baseline"),
+        ([*LR, "--split", "test"], "--split"),
+        ([*LR, "--drop_waiting"], "--drop_waiting"),
+        ([*LR, "--confirm", "3"], "CONFIGURATIONSxSEEDS"),
+        (["--trials", "3"], "settings to search"),
+        (["--search", "lr=1e-5..1e-3"], "budget"),
+        (["--heads", "linear", "--confirm", "3x5"], "needs a search"),
+        (["--heads", "linear", "--promote", "a"], "needs a search"),
+        ([*LR, "--search", "head=linear,lstm", "--head.dropout", "0.3"], r"--head\.dropout is ambiguous"),
+    ],
+)
+def test_flags_that_contradict_a_search_are_refused(flags: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(*flags)
+
+
+def test_section_of_a_study_file_is_merged_with_flags(tmp_path: Path) -> None:
+    file = tmp_path / "tuned.yaml"
+    file.write_text("search: {space: {lr: 1e-5..1e-3}, trials: 40}\nquick: {search: {trials: 2}}\n")
+    assert parse("--study", file, "--quick", "--hours", "1").spec.search == {
+        "space": {"lr": "1e-5..1e-3"},
+        "trials": 2,
+        "hours": 1.0,
+    }
+    file.write_text("search: [lr]\n")
+    with pytest.raises(ValueError, match=re.escape("['lr']")):
+        parse("--study", file)
+
+
+@pytest.fixture
+def flags(use_session_cache: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[object]:
+    """Flags with data and an encoder."""
+    return ["--encoder", tiny_encoder, "--data", tiny_reviews, "--output_dir", tmp_path / "s", "--name", "s"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--pruner", "median", "--evaluate_every", "null"], "--evaluate_every"),
+        (["--sampler", "tep"], "'tpe'"),
+        (["--pruner", "{name: median, warmup: 3}"], "'n_warmup_steps'|option of the pruner"),
+        (["--search", "batch_size=0..4"], "batch_size"),
+        (["--search", "head=linear,ltsm"], "'lstm'"),
+        (["--metric", "acuracy"], "'accuracy'"),
+        (["--point", "lr=1"], "lr"),
+    ],
+)
+def test_searches_that_would_fail_are_refused_before_the_first_trial(
+    flags: list[object], changed: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_search(parse(*flags, *LR, *changed))
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--epochs", "2"], r"settings of all trials \(epochs\)"),
+        (["--minimize", "seconds"], "minimize"),
+        (["--point", "lr=1e-4"], "points"),
+        (["--search", "head=linear,mlp"], "values of head"),
+    ],
+)
+def test_search_does_not_continue_with_results_that_are_not_comparable(
+    flags: list[object], changed: list[str], message: str
+) -> None:
+    space = ["--search", "head=linear,lstm", "--trials", "2"]
+    command = parse(*flags, *space)
+    with create_study(command) as study:
+        claim = study.ask(Proposer(command.spec), "a worker")
+        assert claim is not None
+        study.finish(claim, 0.5, {}, seconds=1)
+    if changed[0] == "--search":
+        space = [*changed, "--trials", "2"]
+        changed = []
+    if changed[:1] == ["--point"]:
+        changed = ["--point", "head=lstm"]
+    with pytest.raises(ValueError, match=message):
+        run_search(parse(*flags, *space, *changed))
+    with create_study(command) as study:
+        assert study.spec().search == command.spec.search  # the study is unchanged
+
+
+def test_grid_on_test_rows_needs_their_scores(flags: list[object]) -> None:
+    command = parse(*flags, "--heads", "linear,mlp", "--score_test", "false")
+    with pytest.raises(ValueError, match="--score_test"):
+        run_study(command, expand(command.spec))

@@ -13,6 +13,7 @@ from research.settings.config import Choice
 from research.studies.grid import StudySpec
 from research.studies.search.optuna_objects import create_pruner
 from research.studies.search.propose import Proposer
+from research.studies.search.spec import SearchSpec
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Claim, Study
 
@@ -201,3 +202,23 @@ def test_states_seen_before_a_trial_has_settings_are_read_again(tmp_path: Path) 
             study._storage.set_trial_user_attr(key, name, getattr(trial, name))
         study.finish(Claim(trial, key), 0.5, {}, seconds=1)
         assert [entry.state for entry in observer.entries().values()] == [TrialState.COMPLETE]
+
+
+def test_trial_beyond_the_budget_is_dropped_if_another_worker_was_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposer = make_proposer({"lr": "0..1"}, trials=1)
+    with Study("s", local_address(tmp_path)) as slow, Study("s", local_address(tmp_path)) as fast:
+        is_budget_left = slow.is_budget_left
+
+        def decide_slowly(search: SearchSpec) -> bool:
+            """Look at the budget, and return the answer only after the other worker has started a trial."""
+            answer = is_budget_left(search)
+            ask(fast, proposer)
+            return answer
+
+        monkeypatch.setattr(slow, "is_budget_left", decide_slowly)
+        assert slow.ask(proposer, "a worker") is None
+        assert len(slow.entries()) == 1
+        # The dropped trial does not count if the budget is increased.
+        assert fast.ask(make_proposer({"lr": "0..1"}, trials=2), "a worker") is not None

@@ -235,6 +235,8 @@ class Worker:
                 self._store_hidden_states(config)
                 return execute_run(config)
             except Paused as error:
+                if not self._timed_out:  # otherwise this worker sent the signal to itself
+                    self._stop_signal = self._stop_signal or error.received_signal
                 raise TrialPausedError from error
             except KeyboardInterrupt as error:
                 if self._timed_out:

@@ -41,11 +41,13 @@ class Paused(Interrupted):
 
     Args:
         message: message for the user.
+        received_signal: number of the signal that arrived during the step; 0 if there was none.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(0, message)
+    def __init__(self, message: str, received_signal: int = 0) -> None:
+        super().__init__(received_signal, message)
         self.exit_code = 0
+        self.received_signal = received_signal
 
 
 class SignalWatch:

@@ -76,5 +76,5 @@ class Interruption:
                 f"--save_every is not set{f'; the trained model is in {model}' if model.exists() else ''}."
             )
         if self._pauses:
-            raise Paused(message)
+            raise Paused(message, self.watch.received_signal())
         raise Interrupted(self.signal, message, is_requested=is_requested)

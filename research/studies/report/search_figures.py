@@ -72,18 +72,18 @@ def position_in(dimension: Dimension, value: object) -> float:
     return float([str(known) for known in dimension.values].index(str(value)))
 
 
-def trade_off_figure(trials: Sequence[SearchTrial], label: str, minimized: str, *, higher_is_better: bool) -> Figure:
-    """Draw the metric against the second objective, and connect the trials that no other trial beats in both.
+def trade_off_figure(trials: Sequence[SearchTrial], front: Sequence[SearchTrial], label: str, minimized: str) -> Figure:
+    """Draw the metric against the second objective, and connect the best trade-offs.
 
     Args:
-        trials: finished trials with both values.
+        trials: finished trials.
+        front: the best trade-offs among them.
         label: name of the metric.
         minimized: name of the second objective.
-        higher_is_better: whether higher values of the metric are better.
     """
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
-    front = pareto_front(trials, higher_is_better=higher_is_better)
+    front = sorted(front, key=lambda trial: trial.second)
     axes.plot([trial.second for trial in trials], [trial.metric for trial in trials], "o", color=BACKGROUND)
     axes.step(
         [trial.second for trial in front],
@@ -98,15 +98,3 @@ def trade_off_figure(trials: Sequence[SearchTrial], label: str, minimized: str, 
     axes.grid(visible=True, color=GRID)
     axes.set_axisbelow(True)
     return figure
-
-
-def pareto_front(trials: Sequence[SearchTrial], *, higher_is_better: bool) -> list[SearchTrial]:
-    """Return the trials that no other trial beats in both objectives, by ascending second objective."""
-    front: list[SearchTrial] = []
-    for trial in sorted(trials, key=lambda each: (each.second, -each.metric if higher_is_better else each.metric)):
-        is_better = not front or (
-            trial.metric > front[-1].metric if higher_is_better else trial.metric < front[-1].metric
-        )
-        if is_better:
-            front.append(trial)
-    return front

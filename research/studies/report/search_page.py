@@ -16,11 +16,10 @@ from research.studies.report import notation
 from research.studies.report.results import RESULTS, as_plain
 from research.studies.report.search_figures import (
     budget_figure,
-    pareto_front,
     slices_figure,
     trade_off_figure,
 )
-from research.studies.search.results import SearchTrial, mean_hours
+from research.studies.search.results import SearchTrial, best_first, mean_hours
 from research.studies.search.space import Dimension, Range
 from research.studies.search.spec import SearchSpec
 from research.studies.statistics.expected_best import expected_best
@@ -83,7 +82,7 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
         pictures=list(_draw(contents)),
         decimals=notation.column_decimals([trial.metric for trial in contents.trials]),
         seconds_decimals=notation.seconds_decimals([trial.seconds for trial in contents.trials]),
-        front={trial.id for trial in _front(contents)},
+        front={trial.trial.id for trial in _front(contents)},
     )
     path = directory / REPORT
     write_text(path, page)
@@ -94,8 +93,7 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
 def _front(contents: SearchContents) -> list[SearchTrial]:
     if contents.search.minimize is None:
         return []
-    finished = [trial for trial in contents.trials if not trial.is_pruned]
-    return pareto_front(finished, higher_is_better=contents.higher_is_better)
+    return best_first(contents.trials, higher_is_better=contents.higher_is_better)
 
 
 def _draw(contents: SearchContents) -> Iterator[Picture]:
@@ -106,10 +104,8 @@ def _draw(contents: SearchContents) -> Iterator[Picture]:
     yield _draw_budget(values, hours, contents.metric, higher_is_better=contents.higher_is_better)
     if contents.search.minimize is not None and (front := _front(contents)):
         finished = [trial for trial in trials if not trial.is_pruned]
-        figure = trade_off_figure(
-            finished, contents.metric, contents.search.minimize, higher_is_better=contents.higher_is_better
-        )
-        points = "; ".join(f"{trial.name}: {trial.metric:.4f} at {trial.second:.6g}" for trial in front[:12])
+        figure = trade_off_figure(finished, front, contents.metric, contents.search.minimize)
+        points = "; ".join(f"{trial.trial.arm}: {trial.metric:.4f} at {trial.second:.6g}" for trial in front[:12])
         yield embed_figure(
             f"{contents.metric} against {contents.search.minimize}", figure, f"Best trade-offs: {points}"
         )
@@ -117,7 +113,7 @@ def _draw(contents: SearchContents) -> Iterator[Picture]:
     yield embed_figure(
         "Searched settings",
         slices_figure(trials, contents.space, contents.metric),
-        f"Metric against each of {', '.join(contents.space)}. Best: {best.name}, {best.metric:.4f}",
+        f"Metric against each of {', '.join(contents.space)}. Best: {best.trial.arm}, {best.metric:.4f}",
     )
 
 
@@ -160,7 +156,8 @@ def _results_csv(contents: SearchContents) -> str:
     writer.writerow(map(for_csv, columns))
     for trial in contents.trials:
         second = "" if contents.search.minimize is None or trial.is_pruned else trial.second
-        row = [trial.id, trial.status, trial.pruned_at, trial.metric, second, trial.seconds]
+        status = "pruned" if trial.is_pruned else "finished"
+        row = [trial.trial.id, status, trial.pruned_at, trial.metric, second, trial.seconds]
         row += [as_plain(trial.values[name]) if name in trial.values else "" for name in contents.space]
         writer.writerow("" if value is None else for_csv(value) for value in row)
     return text.getvalue()

@@ -10,11 +10,10 @@ from research.runner.first_checks.check import check_first
 from research.studies.command import StudyCommand
 from research.studies.grid import StudySpec, Trial, check_arms, expand
 from research.studies.search.propose import DEFAULTS, Proposer
-from research.studies.search.report import best_first, describe_tried
-from research.studies.search.results import mean_hours, read_search_trials
+from research.studies.search.report import describe_tried
+from research.studies.search.results import SearchTrial, best_first, mean_hours, read_search_trials
 from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
-from research.studies.storage.trials import StorageEntry
 from research.system.messages import logger
 
 CONFIRMATION = "confirm"
@@ -38,14 +37,13 @@ def plan_confirmation(
     Raises:
         ValueError: if the search has too few finished trials, or if an arm is invalid.
     """
-    entries = [*study.entries().values()]
-    best = best_first(entries, higher_is_better=study.higher_is_better)
+    tried = read_search_trials(study.entries().values())
+    best = best_first(tried, higher_is_better=study.higher_is_better)
     if len(best) < num_best:
         raise ValueError(
             f"--confirm needs {num_best} finished trials of the search {study.name}; it has {len(best)}. Increase the "
             "budget, or promote pruned trials."
         )
-    tried = read_search_trials(entries)
     selection = {
         "tried": describe_tried(study, proposer.search),
         "rule": _describe_rule(proposer.search, num_best),
@@ -61,17 +59,17 @@ def plan_confirmation(
 
 
 def _spec_of(
-    search_spec: StudySpec, proposer: Proposer, best: Sequence[StorageEntry], num_seeds: int, selection: dict[str, Any]
+    search_spec: StudySpec, proposer: Proposer, best: Sequence[SearchTrial], num_seeds: int, selection: dict[str, Any]
 ) -> StudySpec:
     base = {name: value for name, value in search_spec.base.items() if name not in ("seed", "score_test")}
     defaults = proposer.default_trial()
     first_seed = defaults.seed + 1
     arms: dict[str, dict[str, Any]] = {DEFAULTS: {}}
-    validation: dict[str, float | None] = {}
-    for entry in best:
-        changed = _changed_settings(entry.trial, defaults)
-        arm = _unused_name(entry.trial, arms) if changed else DEFAULTS
-        arms[arm], validation[arm] = changed, entry.value
+    validation: dict[str, float] = {}
+    for each in best:
+        changed = _changed_settings(each.trial, defaults)
+        arm = _unused_name(each.trial, arms) if changed else DEFAULTS
+        arms[arm], validation[arm] = changed, each.metric
     return StudySpec(
         name=f"{search_spec.name}/{CONFIRMATION}",
         about=f"Are the best configurations of the search {search_spec.name} better than the defaults?",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.table import Table
 from research.studies.grid import StudySpec
 from research.studies.progress import format_count, format_duration
 from research.studies.search.propose import Proposer
-from research.studies.search.results import read_search_trials
+from research.studies.search.results import SearchTrial, best_first, read_search_trials
 from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
@@ -38,7 +37,8 @@ def report_search(console: Terminal, study: Study, proposer: Proposer, spec: Stu
     """
     search = proposer.search
     entries = [*study.entries().values()]
-    console.print(_best_table(best_first(entries, higher_is_better=study.higher_is_better), search.minimize))
+    trials = read_search_trials(entries)
+    console.print(_best_table(best_first(trials, higher_is_better=study.higher_is_better), search.minimize))
     logger.info(describe_tried(study, search))
     failed = [entry for entry in entries if entry.status == "failed"]
     for entry in failed:
@@ -56,7 +56,7 @@ def report_search(console: Terminal, study: Study, proposer: Proposer, spec: Stu
             metric=_metric_name(spec, entries),
             higher_is_better=study.higher_is_better,
             tried=describe_tried(study, search),
-            trials=read_search_trials(entries),
+            trials=trials,
             failed=failed,
         )
         path = write_search_report(contents, directory)
@@ -88,28 +88,7 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
     )
 
 
-def best_first(entries: Sequence[StorageEntry], *, higher_is_better: bool) -> list[StorageEntry]:
-    """Return the finished trials with a defined metric, the best first; of equal ones, the earlier first.
-
-    With two objectives, these are the best trade-offs: the trials for which no other one is better in one objective
-    and at least as good in the other.
-    """
-    sign = -1 if higher_is_better else 1
-    costs = [
-        (sign * entry.value, entry.second_value, entry)
-        for entry in entries
-        if entry.status == "finished" and entry.value is not None
-    ]
-    best = []
-    lowest = math.inf  # second objective of the trials that are better in the first one
-    for _, second_value, entry in sorted(costs, key=lambda item: (item[0], item[1] or 0.0)):
-        if second_value is None or second_value < lowest:
-            best.append(entry)
-            lowest = math.inf if second_value is None else second_value
-    return best
-
-
-def _best_table(best: Sequence[StorageEntry], minimized: str | None) -> Table:
+def _best_table(best: Sequence[SearchTrial], minimized: str | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("trial", no_wrap=True)
     table.add_column("settings", overflow="fold")
@@ -117,8 +96,8 @@ def _best_table(best: Sequence[StorageEntry], minimized: str | None) -> Table:
     if minimized is not None:
         table.add_column(minimized.replace("_", " "), justify="right")
     table.add_column("time", justify="right")
-    for entry in best[:NUM_BEST_SHOWN]:
-        second = [] if entry.second_value is None else [f"{entry.second_value:,.4g}"]
-        seconds = format_duration(entry.attributes["seconds"])
-        table.add_row(entry.trial.id, for_terminal(entry.trial.arm), f"{entry.value:.4f}", *second, seconds)
+    for each in best[:NUM_BEST_SHOWN]:
+        second = [] if minimized is None else [f"{each.second:,.4g}"]
+        arm, seconds = for_terminal(each.trial.arm), format_duration(each.seconds)
+        table.add_row(each.trial.id, arm, f"{each.metric:.4f}", *second, seconds)
     return table

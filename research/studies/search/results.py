@@ -3,60 +3,74 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from research.studies.storage.trials import PRUNED_AT, Status, StorageEntry
+from research.studies.grid import Trial
+from research.studies.storage.trials import PRUNED_AT, StorageEntry
 
 
 @dataclass(frozen=True)
 class SearchTrial:
     """A trial of a search that has a value."""
 
-    id: str
-    """Id of the trial."""
-    name: str
-    """Its searched settings, as text."""
-    values: Mapping[str, Any]
-    """Value of each searched setting that the trial has."""
+    trial: Trial
+    """The trial."""
     metric: float
     """The compared metric on validation rows; of a pruned trial, at its last evaluation."""
     second: float
     """The second objective; NaN if there is none or the trial was pruned."""
     seconds: float
     """How long the trial took."""
-    status: Status
-    """finished or pruned."""
     pruned_at: int | None
-    """How much of a pruned trial's run was done, in percent."""
+    """How much of the run was done when the trial was pruned, in percent; None if it is finished."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the value of each searched setting that the trial has."""
+        return {name: value for name, value in self.trial.axes.items() if name != "seed"}
 
     @property
     def is_pruned(self) -> bool:
         """Whether the trial was ended early."""
-        return self.status == "pruned"
+        return self.pruned_at is not None
 
 
 def read_search_trials(entries: Iterable[StorageEntry]) -> list[SearchTrial]:
     """Return the trials of a search that have a finite metric, in the order in which they started."""
     found = []
     for entry in entries:
-        metric = entry.last_evaluation if entry.status == "pruned" else entry.value
+        is_pruned = entry.status == "pruned"
+        metric = entry.last_evaluation if is_pruned else entry.value
         if entry.status in ("finished", "pruned") and metric is not None and math.isfinite(metric):
-            found.append(_search_trial(entry, metric))
+            second = math.nan if entry.second_value is None else entry.second_value
+            pruned_at = entry.attributes[PRUNED_AT] if is_pruned else None
+            found.append(SearchTrial(entry.trial, metric, second, entry.attributes.get("seconds", 0.0), pruned_at))
     return found
+
+
+def best_first(trials: Iterable[SearchTrial], *, higher_is_better: bool) -> list[SearchTrial]:
+    """Return the finished trials, the best first; of equal ones, the earlier first.
+
+    With two objectives, these are only the best trade-offs: the trials for which no other one is better in one
+    objective and at least as good in the other.
+    """
+    sign = -1 if higher_is_better else 1
+    finished = [trial for trial in trials if not trial.is_pruned]
+    best: list[SearchTrial] = []
+    lowest = math.inf  # second objective of the trials that are better in the first one
+    for trial in sorted(
+        finished, key=lambda each: (sign * each.metric, 0.0 if math.isnan(each.second) else each.second)
+    ):
+        if math.isnan(trial.second):
+            best.append(trial)
+        elif trial.second < lowest:
+            best.append(trial)
+            lowest = trial.second
+    return best
 
 
 def mean_hours(trials: Sequence[SearchTrial]) -> float:
     """Return the hours that a trial took on average."""
     return sum(trial.seconds for trial in trials) / len(trials) / 3600
-
-
-def _search_trial(entry: StorageEntry, metric: float) -> SearchTrial:
-    trial, attributes = entry.trial, entry.attributes
-    searched = {name: value for name, value in trial.axes.items() if name != "seed"}
-    second = math.nan if entry.second_value is None else entry.second_value
-    pruned_at = attributes.get(PRUNED_AT) if entry.status == "pruned" else None
-    return SearchTrial(
-        trial.id, trial.arm, searched, metric, second, attributes.get("seconds", 0.0), entry.status, pruned_at
-    )

@@ -7,8 +7,11 @@ import signal
 
 import pytest
 
-from research.system.signals import Interrupted
+from research import Hook
+from research.system.signals import Interrupted, Paused
+from research.training.api import Run
 from research.training.interruption import Interruption
+from research.training.loop import train
 from tests.research.conftest import StartRun
 
 
@@ -43,3 +46,24 @@ def test_processes_other_than_the_main_one_exit_with_a_code_and_no_message(start
     with pytest.raises(SystemExit) as caught:
         interruption.exit_if_agreed(run.clock)
     assert caught.value.code == 128 + signal.SIGTERM
+
+
+class SendAfterStep2(Hook):
+    """Send a signal to this process after step 2; 0 sends none."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def after_step(self, run: Run) -> None:
+        if run.clock.step == 2:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("received", [0, signal.SIGTERM])
+def test_pause_is_no_error_and_reports_a_signal_that_arrived_at_the_same_step(
+    start_run: StartRun, received: int
+) -> None:
+    run = start_run([SendAfterStep2(received)], pause_at="50%")
+    with run.interruption.watch, pytest.raises(Paused, match=r"step 2 of 4; saved in .*step-00000002") as caught:
+        train(run)
+    assert (caught.value.exit_code, caught.value.received_signal) == (0, received)

@@ -8,10 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from research.studies.grid import StudySpec
-from research.studies.report.search_figures import pareto_front, position_in
+from research.studies.grid import StudySpec, Trial
+from research.studies.report.search_figures import position_in
 from research.studies.report.search_page import SearchContents, draw_selection, write_search_report
 from research.studies.search.results import SearchTrial
 from research.studies.search.space import Range, Values, parse_space
@@ -23,9 +21,9 @@ SEARCH = {"space": {"head": ["linear", "lstm"], "lr": "1e-5..1e-2:log"}, "trials
 
 
 def trial(number: int, metric: float, *, pruned_at: int | None = None, second: float = math.nan) -> SearchTrial:
-    status: Any = "finished" if pruned_at is None else "pruned"
-    values = {"head": "lstm" if number % 2 else "linear", "lr": 10.0 ** -(2 + number % 3)}
-    return SearchTrial(f"trial-{number}", f"{HOSTILE} {number}", values, metric, second, 60.0, status, pruned_at)
+    axes = {"head": "lstm" if number % 2 else "linear", "lr": 10.0 ** -(2 + number % 3), "seed": 0}
+    made = Trial(f"trial-{number}", f"{HOSTILE} {number}", 0, axes, {})
+    return SearchTrial(made, metric, second, 60.0, pruned_at)
 
 
 TRIALS = [trial(0, 0.5), trial(1, 0.75), trial(2, 0.875, pruned_at=30), trial(3, 0.625)]
@@ -55,7 +53,10 @@ def test_page_ranks_finished_trials_before_pruned_ones(tmp_path: Path) -> None:
     assert "pruned after 30%" in " ".join(rendered.text.split())
     rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
     assert [(row["id"], row["status"], row["pruned_at"], float(row["validation/accuracy"])) for row in rows] == [
-        (each.id, each.status, "" if each.pruned_at is None else str(each.pruned_at), each.metric) for each in TRIALS
+        ("trial-0", "finished", "", 0.5),
+        ("trial-1", "finished", "", 0.75),
+        ("trial-2", "pruned", "30", 0.875),
+        ("trial-3", "finished", "", 0.625),
     ]
     assert [float(row["search/lr"]) for row in rows] == [each.values["lr"] for each in TRIALS]
 
@@ -69,14 +70,6 @@ def test_page_marks_the_best_trade_offs(tmp_path: Path) -> None:
     search = parse_search({**SEARCH, "minimize": "seconds"})
     page = write_search_report(contents(trials, search=search), tmp_path).read_text()
     assert page.count("★") == 3  # two trials and the caption
-
-
-@pytest.mark.parametrize(("higher_is_better", "expected"), [(True, [0, 1]), (False, [0])])
-def test_pareto_front_is_what_no_trial_beats(higher_is_better: bool, expected: list[int]) -> None:
-    values = [(0.5, 1.0), (0.75, 2.0), (0.625, 3.0), (0.75, 4.0)]
-    trials = [trial(number, metric, second=second) for number, (metric, second) in enumerate(values)]
-    front = pareto_front(trials, higher_is_better=higher_is_better)
-    assert [each.id for each in front] == [f"trial-{number}" for number in expected]
 
 
 def test_position_of_a_value_is_the_number_or_its_index() -> None:

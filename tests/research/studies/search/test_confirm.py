@@ -10,7 +10,8 @@ import pytest
 from research.studies.command import StudyCommand, parse_study
 from research.studies.search.confirm import plan_confirmation
 from research.studies.search.propose import DEFAULTS, Proposer
-from research.studies.search.report import best_first, describe_tried
+from research.studies.search.report import describe_tried
+from research.studies.search.results import best_first, read_search_trials
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 
@@ -106,5 +107,5 @@ def test_best_trials_of_two_objectives_are_not_dominated(command: StudyCommand, 
             for name in ("id", "arm", "seed", "axes", "settings"):
                 study._storage.set_trial_user_attr(key, name, getattr(trial, name))
             study._storage.set_trial_state_values(key, study.entries()[trial.id].state.COMPLETE, pair)
-        best = best_first([*study.entries().values()], higher_is_better=True)
-    assert [(entry.value, entry.second_value) for entry in best] == [(0.9, 50.0), (0.8, 40.0), (0.7, 10.0)]
+        best = best_first(read_search_trials(study.entries().values()), higher_is_better=True)
+    assert [(each.metric, each.second) for each in best] == [(0.9, 50.0), (0.8, 40.0), (0.7, 10.0)]

@@ -12,6 +12,7 @@ from research.settings.arguments import Flag
 from research.settings.declarations import declarations
 from research.settings.list_values import split_items
 from research.settings.type_errors import describe_type_error
+from research.settings.value_types import alternatives
 
 Group = TypeVar("Group")
 
@@ -52,6 +53,9 @@ def parse_group(group: type[Group], given_values: Mapping[str, Sequence[str]]) -
             if bounds is None:
                 raise ValueError(describe_type_error(error, types_by_name)) from None
             values[name] = None  # rejected below, with the bounds in the message
-        if bounds is not None and (values[name] is None or not bounds.contain(values[name])):
-            raise ValueError(f"Expected --{name} to be a number that is {bounds}; got '{last_value}'.")
+        words = [member for member in alternatives(types_by_name[name]) if isinstance(member, str)]
+        value = values[name]
+        if bounds is not None and value not in words and (value is None or not bounds.contain(value)):
+            expected = " or ".join([*words, f"a number that is {bounds}"])
+            raise ValueError(f"Expected --{name} to be {expected}; got '{last_value}'.")
     return group(**values)

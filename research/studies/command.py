@@ -93,8 +93,9 @@ class StudySettings:
     """The metric to compare; by default accuracy, subset_accuracy or pearson, depending on the task."""
     split: Literal["test", "validation"] = setting("test", effect=Effect.INVOCATION)
     """The split on which the metric is measured."""
-    workers: int = setting(1, effect=Effect.INVOCATION, above=0, unit="trials")
-    """Number of trials to run at the same time; they share the CPU cores and GPUs of this machine."""
+    workers: int | Literal["auto"] = setting(1, effect=Effect.INVOCATION, above=0, unit="trials")
+    """Number of trials to run at the same time; they share the CPU cores and GPUs of this machine. `auto` runs one on
+    each GPU or, without GPUs, one on each core if all trials train only a head on stored hidden states."""
     accelerate_config: str | None = setting(None, effect=Effect.INVOCATION)
     """Config file of `accelerate launch` for each trial; by default, each trial is a single plain process."""
     storage: str | None = setting(None, effect=Effect.INVOCATION)

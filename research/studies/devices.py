@@ -59,8 +59,7 @@ def assign_devices(launcher: Launcher, num_workers: int) -> DeviceAssignment:
         ValueError: if GPUs are visible, but fewer than a trial has processes.
     """
     devices = visible_devices(launcher) if launcher.uses_gpus else []
-    # The number of existing GPUs is checked too: a list of GPUs has no effect on a machine that has none.
-    if 0 < len(devices) < launcher.num_processes and _count_devices() > 0:
+    if 0 < len(usable_devices(launcher)) < launcher.num_processes:
         raise ValueError(
             f"Each trial has {launcher.num_processes} processes and needs as many GPUs, but only {len(devices)} are "
             f"visible ({', '.join(devices)}). Change num_processes in --accelerate_config, or {VISIBLE_DEVICES}."
@@ -83,6 +82,11 @@ def visible_devices(launcher: Launcher) -> list[str]:
             break
         names.append(name)
     return names if len(set(names)) == len(names) else []  # CUDA sees no device if a name is repeated
+
+
+def usable_devices(launcher: Launcher) -> list[str]:
+    """Return the names of the GPUs that trials may use. A list of GPUs has no effect on a machine that has none."""
+    return visible_devices(launcher) if launcher.uses_gpus and _count_devices() > 0 else []
 
 
 def _count_devices() -> int:

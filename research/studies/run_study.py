@@ -21,11 +21,9 @@ from research.settings.flags import names_where
 from research.settings.forks import read_inherited_settings
 from research.settings.smoke import reduce_for_smoke
 from research.studies.command import StudyCommand, WorkerSettings
-from research.studies.devices import assign_devices
 from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_common_pasts, check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
-from research.studies.launcher import read_launcher
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
 from research.studies.progress import format_count, format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
@@ -33,6 +31,7 @@ from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
+from research.studies.worker_count import assign_workers
 from research.system.durable import write_text
 from research.system.lock import DirectoryLock
 from research.system.messages import KEEP_LINE_BREAKS, logger, messages_muted
@@ -57,11 +56,13 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
     """
     console = Terminal()
     spec, directory = command.spec, command.directory
-    devices = assign_devices(read_launcher(command.settings.accelerate_config), command.settings.workers)
-    for note in filter(None, [*command.notes, devices.describe_sharing()]):
+    all_trials, settings = [*parents, *trials], command.settings
+    for note in command.notes:
         logger.info(note)
+    configs = [trial.config() for trial in all_trials]
+    devices = assign_workers(settings.workers, settings.accelerate_config, configs, len(all_trials))
     # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
-    check_arms([*parents, *trials], lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
+    check_arms(all_trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
     check_fork_settings(trials, parents)
     with messages_muted():
         check_common_pasts(trials, parents)
@@ -80,18 +81,16 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
         if has_storage(command):
             with open_study(command) as study:
                 entries = study.entries()
-        print_plan(console, command, [*parents, *trials], entries)
+        print_plan(console, command, all_trials, entries, devices.num_workers)
         return 0
     with create_study(command) as study:
-        all_trials = [*parents, *trials]
         logger.info(_update_storage(study, all_trials, command))
-        settings = command.settings
         supervisor = Supervisor(
             study, all_trials, directory, devices, settings.accelerate_config, settings.trial_timeout
         )
         status = supervisor.run(console)
         outcomes = collect_outcomes(spec, trials, study.entries(), directory)
-        return status or report_results(console, outcomes, show_texts=command.settings.report_texts)
+        return status or report_results(console, outcomes, show_texts=settings.report_texts)
 
 
 @contextlib.contextmanager
@@ -259,7 +258,11 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
 
 
 def print_plan(
-    console: Terminal, command: StudyCommand, trials: Sequence[Trial], entries: dict[str, StorageEntry]
+    console: Terminal,
+    command: StudyCommand,
+    trials: Sequence[Trial],
+    entries: dict[str, StorageEntry],
+    num_workers: int,
 ) -> None:
     """Print all trials with their states, and an estimate of the time for those whose results are missing."""
     table = Table("trial", "arm", "seed", "state")
@@ -279,13 +282,12 @@ def print_plan(
     if not missing:
         return
     logger.info("Estimating the time: measuring a few steps of each arm without finished trials.")
-    settings = command.settings
-    estimate = estimate_time(missing, entries, settings.workers, settings.accelerate_config, command.spec.fork_at)
+    accelerate_config = command.settings.accelerate_config
+    estimate = estimate_time(missing, entries, num_workers, accelerate_config, command.spec.fork_at)
     for line in estimate.lines:
         logger.info(line)
     logger.info(
-        f"About {format_duration(estimate.seconds)} in total, with "
-        f"{format_count(command.settings.workers, 'trial')} at a time."
+        f"About {format_duration(estimate.seconds)} in total, with {format_count(num_workers, 'trial')} at a time."
     )
 
 

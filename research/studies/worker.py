@@ -143,9 +143,10 @@ class Worker:
         try:
             with self.study.sending_heartbeats(claim), self._judging(claim):
                 config = self._config(claim.trial, run_directory)
-                result = (
-                    self._run_in_process(config) if self.runs_in_process(config) else self._run_in_subprocess(config)
-                )
+                if self.runs_in_process(config):
+                    result = self._run_in_process(config, claim.trial.settings["num_threads"])
+                else:
+                    result = self._run_in_subprocess(config)
         except TrialInterruptedError:
             seconds = claim.earlier_seconds + time.monotonic() - started
             if self._is_pruned:
@@ -220,7 +221,13 @@ class Worker:
         """Return whether a trial runs in this process. Without a launcher, it does if it trains only a head."""
         return self.accelerate_config is None and trains_head_only(config)
 
-    def _run_in_process(self, config: RunConfig) -> Mapping[str, Any]:
+    def _run_in_process(self, config: RunConfig, encoder_threads: int | None) -> Mapping[str, Any]:
+        """Run a trial in this process.
+
+        Args:
+            config: settings of the trial.
+            encoder_threads: number of threads that compute missing hidden states; None for one on each core.
+        """
         from research.runner.experiment import execute_run
 
         with (
@@ -232,7 +239,7 @@ class Worker:
             try:
                 self._is_interruptible = True
                 self._wait_until_free(Path(str(config.output_dir)))
-                self._store_hidden_states(config)
+                self._store_hidden_states(dataclasses.replace(config, num_threads=encoder_threads))
                 return execute_run(config)
             except Paused as error:
                 if not self._timed_out:  # otherwise this worker sent the signal to itself
@@ -253,9 +260,11 @@ class Worker:
                 self._is_interruptible = False
 
     def _store_hidden_states(self, config: RunConfig) -> None:
-        """Cache the hidden states of all layers if any unfinished trial with the same encoder and data reads them.
+        """Cache hidden states that the run itself would not, or would compute more slowly.
 
-        The run itself would cache only the layers that its own head reads.
+        The run would cache only the layers that its own head reads, but any unfinished trial with the same encoder and
+        data may read all layers. If there are several workers, the run has only its share of the cores, although the
+        other workers wait until the hidden states are stored.
         """
         from heads import HEADS
         from research.runner.store_features import ensure_features
@@ -273,8 +282,9 @@ class Worker:
             if hidden_states_settings(unfinished_config) == encoder_settings
         }
         # A head is unknown if a trial of an earlier grid has it from a plugin that is not imported here.
-        if any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS):
-            ensure_features(config, "all")
+        reads_all = any(HEADS[head].wants == "all_hidden_states" for head in heads if head in HEADS)
+        if reads_all or self.num_workers > 1:
+            ensure_features(config, "all" if reads_all else "last")
 
     def _run_in_subprocess(self, config: RunConfig) -> dict[str, Any]:
         """Run a trial with run.py in separate processes, as a user would."""

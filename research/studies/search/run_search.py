@@ -14,9 +14,7 @@ from research.runner.resolve import resolve
 from research.settings.config import RunConfig
 from research.settings.flags import names_where
 from research.studies.command import StudyCommand
-from research.studies.devices import assign_devices
 from research.studies.grid import check_arms
-from research.studies.launcher import read_launcher
 from research.studies.progress import format_count
 from research.studies.run_study import (
     check_split_and_metric,
@@ -33,6 +31,7 @@ from research.studies.search.warm_start import read_earlier_trials
 from research.studies.storage.study import Study
 from research.studies.storage.trials import PROMOTED
 from research.studies.supervise import Supervisor
+from research.studies.worker_count import assign_workers
 from research.system.messages import logger
 from research.system.terminal import Terminal
 
@@ -47,8 +46,7 @@ def run_search(command: StudyCommand) -> int:
     """
     console = Terminal()
     spec, settings = command.spec, command.settings
-    devices = assign_devices(read_launcher(settings.accelerate_config), settings.workers)
-    for note in filter(None, [*command.notes, devices.describe_sharing()]):
+    for note in command.notes:
         logger.info(note)
     proposer = Proposer(spec)
     search = proposer.search
@@ -57,6 +55,8 @@ def run_search(command: StudyCommand) -> int:
         create_pruner(search.pruner_choice)
     boundary_trials = proposer.boundary_trials()
     check_arms(boundary_trials, _check_config)
+    configs = [trial.config() for trial in boundary_trials]
+    devices = assign_workers(settings.workers, settings.accelerate_config, configs, search.trials)
     check_split_and_metric(spec, boundary_trials)
     if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):
         raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")

@@ -20,6 +20,8 @@ class Pouring:
     """Number of cups."""
     drink: Literal["tea", "coffee"] = setting("tea", effect=Effect.INVOCATION)
     """Content of the cups."""
+    sugar: int | Literal["some"] = setting(0, effect=Effect.INVOCATION, at_least=0, unit="spoons")
+    """Spoons of sugar in each cup."""
 
 
 def test_split_flags_separates_a_group_and_parse_group_uses_the_last_value_of_a_flag() -> None:
@@ -27,6 +29,7 @@ def test_split_flags_separates_a_group_and_parse_group_uses_the_last_value_of_a_
     given_values, other_flags = split_flags(Pouring, flags)
     assert (given_values, list(map(str, other_flags))) == ({"cups": ["2", "4"]}, ["--head.size=3"])
     assert parse_group(Pouring, given_values) == Pouring(cups=4)
+    assert [parse_group(Pouring, {"sugar": [value]}).sugar for value in ("some", "2")] == ["some", 2]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,8 @@ def test_split_flags_separates_a_group_and_parse_group_uses_the_last_value_of_a_
         ({"cups": ["0"]}, "--cups .* above 0.*'0'"),
         ({"cups": ["two"]}, "--cups .* above 0.*'two'"),
         ({"cups": ["nan"]}, "--cups .* above 0.*'nan'"),
+        ({"sugar": ["-1"]}, "--sugar .*some .* at least 0.*'-1'"),
+        ({"sugar": ["sum"]}, "--sugar .*some .* at least 0.*'sum'"),
         ({"drink": ["coffe"]}, "tea or coffee.*'coffe'.*'coffee'"),
     ],
 )

@@ -21,6 +21,7 @@ from research.settings.model_scripts import ModelScriptSettings
 from research.settings.value_types import alternatives
 from research.studies.command import StudySettings, WorkerSettings
 from research.studies.grid import StudySpec
+from research.studies.submission.settings import SubmitSettings
 
 RUN_SETTINGS_PAGE = "settings.md"
 """Link to the page of run.py's settings from other pages of the reference."""
@@ -63,9 +64,11 @@ def study_settings_page() -> str:
             "# Settings of a study\n",
             "This page describes the settings of `ablate.py`, which runs a study. `ablate.py` accepts the settings in",
             "the first group and [every setting of a run](settings.md), which then applies to all trials.",
-            "`ablate.py work`, which starts an additional worker, accepts only the settings in the second group.\n",
-            "This page is generated from the declarations in `research/studies/command.py`.\n",
+            "`ablate.py submit`, which submits a study's workers, also accepts the settings in the second group.",
+            "`ablate.py work`, which starts an additional worker, accepts only the settings in the third group.\n",
+            "This page is generated from the declarations in `research/studies/`.\n",
             *_group_section(StudySettings),
+            *_group_section(SubmitSettings, anchor_prefix="submit-"),
             *_group_section(WorkerSettings, anchor_prefix="work-"),
             *_study_file_section(),
         ]

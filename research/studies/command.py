@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from research.settings.arguments import HELP
+from research.settings.arguments import HELP, Flag
 from research.settings.command_line import (
     SeparatedFlags,
     add_options_to_choices,
@@ -30,6 +30,7 @@ from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
 from research.studies.grid import StudySpec, can_match, read_study_file
 from research.studies.search.space import parse_flag
+from research.studies.submission.settings import SubmitSettings
 from research.studies.time_limit import parse_seconds
 from research.system.errors import one_line
 from research.system.scripts import script_argument
@@ -129,6 +130,8 @@ class StudyCommand:
     """Whether errors in the user's own code are shown with their tracebacks."""
     notes: list[str]
     """Messages for the user about the command line, such as overridden settings."""
+    submission: SubmitSettings | None = None
+    """How to submit the study's workers; None to run them on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +158,16 @@ STUDY = Program(
     "ablate.py",
     f"""python {script_argument("ablate")} [--heads a,b] [--seeds 0,1,2,3,4] [--grid setting=value,value ...]
        [--study FILE.yaml] [--setting value ...]
-       python {script_argument("ablate")} work --study NAME --storage ADDRESS    (on other machines)""",
+       python {script_argument("ablate")} work --study NAME --storage ADDRESS    (on other machines)
+       python {script_argument("ablate")} submit --storage ADDRESS --workers 8 [the study's flags]    (to Slurm)""",
     "Compare heads, seeds and any other settings. Settings of run.py apply to all trials.",
     extra_groups=(StudySettings,),
+)
+SUBMIT = Program(
+    "ablate.py submit",
+    f"python {script_argument('ablate')} submit --storage ADDRESS --workers 8 [the study's flags]",
+    "Plan a study and submit its workers to Slurm. All flags of ablate.py define the study.",
+    extra_groups=(SubmitSettings, StudySettings),
 )
 WORK = Program(
     "ablate.py work",
@@ -197,10 +207,31 @@ def parse_study(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
     Raises:
         ValueError: if a flag is unknown or a value is invalid; the message is meant for the user.
     """
-    study_flags, run_flags = split_flags(StudySettings, STUDY.read_flags(arguments))
+    return _parse(STUDY, STUDY.read_flags(arguments))
+
+
+def parse_submit(arguments: Sequence[str]) -> StudyCommand | HelpRequest:
+    """Parse the command line of a study whose workers are submitted.
+
+    Args:
+        arguments: the arguments after `submit`.
+    Raises:
+        ValueError: if a flag is unknown or a value is invalid; the message is meant for the user.
+    """
+    submit_flags, study_flags = split_flags(SubmitSettings, SUBMIT.read_flags(arguments))
+    command = _parse(SUBMIT, study_flags)
+    if isinstance(command, HelpRequest):
+        return command
+    submission = parse_group(SubmitSettings, submit_flags)
+    parse_seconds(submission.time_limit)  # refuses an invalid time
+    return replace(command, submission=submission)
+
+
+def _parse(program: Program, flags: Sequence[Flag]) -> StudyCommand | HelpRequest:
+    study_flags, run_flags = split_flags(StudySettings, flags)
     separated = separate_flags(run_flags)
     if separated.wants_help:
-        return build_help_request(STUDY, separated)
+        return build_help_request(program, separated)
     settings = parse_group(StudySettings, study_flags)
     if settings.trial_timeout is not None:
         parse_seconds(settings.trial_timeout)  # refuses an invalid time

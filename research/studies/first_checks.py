@@ -9,7 +9,7 @@ from research.tasks.metric_names import check_metric_name
 
 
 def check_study(command: StudyCommand) -> None:
-    """Check the study's metric, its config file for `accelerate launch`, and the flags of searches.
+    """Check the study's metric, its config file for `accelerate launch`, and the flags of searches and submissions.
 
     Raises:
         ValueError: if the metric is unknown, if the task chosen for all trials does not have it, if the config file
@@ -25,3 +25,5 @@ def check_study(command: StudyCommand) -> None:
     if command.settings.drop_waiting and command.spec.search:
         raise ValueError("--drop_waiting removes waiting trials of an earlier grid, which a search does not have.")
     read_launcher(command.settings.accelerate_config)  # refuses an invalid file
+    if command.submission is not None:
+        command.submission.check(command.settings.storage, command.settings.workers)

@@ -1,11 +1,11 @@
-"""Entry points of ablate.py: run a study, or run an additional worker."""
+"""Entry points of ablate.py: run a study, submit its workers, or run an additional worker."""
 
 import sys
 
 from research.runner.first_checks.check import check_first
 from research.runner.listing import print_help
 from research.settings.program import HelpRequest
-from research.studies.command import StudyCommand, WorkerSettings, parse_study, parse_work
+from research.studies.command import StudyCommand, WorkerSettings, parse_study, parse_submit, parse_work
 from research.studies.first_checks import check_study
 from research.studies.grid import check_arms, expand, expand_parents
 from research.studies.launcher import read_launcher
@@ -62,4 +62,6 @@ def main() -> int:
     """Run the command line and return the exit status."""
     if sys.argv[1:2] == ["work"]:
         return run_script(sys.argv[2:], parse_work, work)
+    if sys.argv[1:2] == ["submit"]:
+        return run_script(sys.argv[2:], parse_submit, plan_and_run_study)
     return run_script(sys.argv[1:], parse_study, plan_and_run_study)

@@ -83,8 +83,13 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
                 entries = study.entries()
         print_plan(console, command, all_trials, entries, devices.num_workers)
         return 0
+    if command.submission is not None:
+        # Imported only now, because it needs an optional package.
+        from research.studies.submission.submit import submit_workers
     with create_study(command) as study:
         logger.info(_update_storage(study, all_trials, command))
+        if command.submission is not None and submit_workers(study, command):
+            return 0
         supervisor = Supervisor(
             study, all_trials, directory, devices, settings.accelerate_config, settings.trial_timeout
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,8 +24,8 @@ from research.studies.single_worker import run_single_worker, separate_console
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.studies.worker import LOGS, POLL_SECONDS, Worker
+from research.studies.worker_command import worker_command
 from research.system.processes import SUPERVISOR_VARIABLE
-from research.system.scripts import script_path
 from research.system.terminal import Terminal
 
 MAX_IDLE_DEATHS = 3
@@ -141,20 +140,13 @@ class Supervisor:
                 num_waiting -= 1
 
     def _start_worker(self, index: int) -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            str(script_path("ablate")),
-            "work",
-            "--study",
-            self.study.name,
-            "--storage",
-            self.study.address,
-        ]
-        command += ["--directory", str(self.directory), "--num_workers", str(self.devices.num_workers)]
-        if self.accelerate_config is not None:
-            command += ["--accelerate_config", self.accelerate_config]
-        if self.trial_timeout is not None:
-            command += ["--trial_timeout", self.trial_timeout]
+        command = worker_command(
+            self.study,
+            self.directory,
+            num_workers=self.devices.num_workers,
+            accelerate_config=self.accelerate_config,
+            trial_timeout=self.trial_timeout,
+        )
         devices = self.devices.for_worker(index)
         gpu_variable = {VISIBLE_DEVICES: ",".join(devices)} if devices else {}
         path = self._log_path(index)

@@ -1,15 +1,18 @@
 """Stand-ins for Slurm's commands, for testing a batch script without a cluster.
 
-`StandIn.create` writes the commands srun and scontrol into a folder for PATH. They behave as those of Slurm 22.05 do:
+`StandIn.create` writes the commands srun, scontrol and sbatch into a folder for PATH. They behave as those of Slurm
+22.05 do:
 
 - srun starts a task for each node, here on this machine. It passes SIGUSR1 on to the tasks, but kills them if it gets
   SIGTERM itself. Its exit status is the highest of the tasks, 128 plus the number of the signal for a killed task.
 - `scontrol requeue` ends the job's tasks.
+- sbatch keeps a copy of the batch script, and starts nothing.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +22,10 @@ from pathlib import Path
 FOLDER_VARIABLE = "SLURM_STAND_IN"
 """Environment variable with the folder in which the commands exchange files with the test."""
 HOSTNAME = "127.0.0.1"
+BATCH_SCRIPT = "batch.sh"
+"""Name of the copy of the submitted batch script."""
+ARRAY_ID = 77
+"""Id of every submitted job."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class StandIn:
     def create(cls, folder: Path) -> StandIn:
         """Write the commands into a new folder."""
         folder.mkdir()
-        for name in ("srun", "scontrol"):
+        for name in ("srun", "scontrol", "sbatch"):
             command = folder / name
             command.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} {name} "$@"\n')
             command.chmod(0o755)
@@ -74,7 +81,7 @@ class StandIn:
 def srun(arguments: list[str], folder: Path) -> int:
     """Start the tasks, and return the highest exit status."""
     while arguments[0].startswith("--"):
-        arguments = arguments[1:]
+        arguments = arguments[2 if arguments[0] in ("--output", "--error") else 1 :]
     num_nodes = int(os.environ["SLURM_NNODES"])
     tasks = []
     for node in range(num_nodes):
@@ -111,6 +118,13 @@ def scontrol(arguments: list[str], folder: Path) -> int:
     return 0
 
 
+def sbatch(arguments: list[str], folder: Path) -> int:
+    """Keep a copy of the batch script, and print the id of the job."""
+    shutil.copy(arguments[-1], folder / BATCH_SCRIPT)
+    print(f"Submitted batch job {ARRAY_ID}")
+    return 0
+
+
 if __name__ == "__main__":
-    command = {"srun": srun, "scontrol": scontrol}[sys.argv[1]]
+    command = {"srun": srun, "scontrol": scontrol, "sbatch": sbatch}[sys.argv[1]]
     sys.exit(command(sys.argv[2:], Path(os.environ[FOLDER_VARIABLE])))

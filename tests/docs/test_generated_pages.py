@@ -16,6 +16,7 @@ from research.settings.declarations import declarations
 from research.settings.flags import INSPECTION_FLAGS
 from research.settings.registries import REGISTRIES, load_registry
 from research.studies.command import StudySettings, WorkerSettings
+from research.studies.submission.settings import SubmitSettings
 from research.tasks.base import TASKS
 from tests.shipped import shipped_names
 
@@ -28,6 +29,7 @@ def test_every_setting_has_one_anchor() -> None:
     setting_anchors = [anchor for anchor in anchors(settings_page()) if not anchor.startswith("group-")]
     assert sorted(setting_anchors) == sorted([*declarations(RunConfig), *INSPECTION_FLAGS])
     assert set(declarations(StudySettings)) <= set(anchors(study_settings_page()))
+    assert {f"submit-{name}" for name in declarations(SubmitSettings)} <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())
 

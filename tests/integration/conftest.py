@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.builders.postgresql import PostgresqlServer
 from tests.builders.workplace import Workplace
 from tests.conftest import ROOT, Launch
 
@@ -107,3 +109,21 @@ def workplace(
     yield workplace
     (tmp_path / "pause.txt").unlink(missing_ok=True)  # while it exists, the plugin of the workplace pauses runs
     workplace.kill_commands()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server that the tests of a file share; they need the mark `needs_postgresql`."""
+    # Not in tmp_path, since the server's user cannot enter pytest's folders.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = PostgresqlServer(Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgresql_address(server: PostgresqlServer) -> str:
+    """The address of a database on the server that the tests of a file share."""
+    return server.address

@@ -69,6 +69,9 @@ def run_search(command: StudyCommand) -> int:
             num_best, num_seeds = confirmed
             logger.info(f"Then the best {num_best} configurations and the defaults run with {num_seeds} new seeds.")
         return 0
+    if command.submission is not None:
+        # Imported only now, because it needs an optional package.
+        from research.studies.submission.submit import submit_workers
     with create_study(command, lambda study: _refuse_changed_search(study, command, proposer)) as study:
         study.requeue_dead_trials()
         for source in search.warm_start:
@@ -78,6 +81,8 @@ def run_search(command: StudyCommand) -> int:
         _promote(study, settings.promote_ids)
         if settings.retry_failed:
             logger.info(f"{format_count(study.rerun_failed(), 'failed trial')} run again.")
+        if command.submission is not None and submit_workers(study, command, search):
+            return 0
         supervisor = Supervisor(
             study, (), command.directory, devices, settings.accelerate_config, settings.trial_timeout, search
         )

@@ -35,9 +35,11 @@ class PostgresqlServer:
     Args:
         folder: folder for the server's data. If the tests run as root, the server runs as the user nobody, since it
             refuses to run as root. That user must be able to enter the folder.
+        host: IP address at which clients reach the server.
+        namespace: name of the network namespace in which the server runs; None for that of the tests.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", namespace: str | None = None) -> None:
         assert INITDB is not None
         self._user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
         if self._user:
@@ -45,11 +47,16 @@ class PostgresqlServer:
         self._port = find_free_port()
         data = str(folder / "data")
         postgres = str(Path(INITDB).with_name("postgres"))
-        self._command = [*self._user, postgres, "-D", data, "-p", str(self._port), "-k", str(folder), "-F"]
+        enter = [] if namespace is None else ["nsenter", f"--net=/run/netns/{namespace}"]
+        self._command = [*enter, *self._user, postgres, "-D", data, "-h", host, "-p", str(self._port)]
+        self._command += ["-k", str(folder), "-F"]
         initdb = [*self._user, INITDB, "-D", data, "-U", "midway", "--auth=trust", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, cwd="/")
-        self._url = f"postgresql://midway@127.0.0.1:{self._port}/postgres"
-        self.address = self._url.replace("postgresql", "postgresql+psycopg")
+        with (folder / "data" / "pg_hba.conf").open("a") as access_rules:
+            access_rules.write(f"host all all {host}/24 trust\n")
+        self.address = f"postgresql+psycopg://midway@{host}:{self._port}/postgres"
+        self.url = f"postgresql://midway@/postgres?host={folder}&port={self._port}"
+        """Address of the server's socket, which works in every network namespace, for psycopg."""
         self.start()
 
     def start(self) -> None:
@@ -59,7 +66,7 @@ class PostgresqlServer:
     def _accepts_sessions(self) -> bool:
         assert self._process.poll() is None, "the server has ended"
         # The port is reachable before the server has started up.
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self._url, connect_timeout=2):
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=2):
             return True
         return False
 

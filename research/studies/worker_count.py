@@ -30,11 +30,12 @@ def assign_workers(
     launcher = read_launcher(accelerate_config)
     if workers == "auto":
         number, reason = _choose_number(launcher, configs, has_launcher=accelerate_config is not None)
-        workers = number if num_trials is None else max(1, min(number, num_trials))
-        if workers < number:
-            reason = "one for each trial"
-        logger.info(f"--workers auto: {format_count(workers, 'worker')}, {reason}.")
-    devices = assign_devices(launcher, workers)
+        if num_trials is not None and 0 < num_trials < number:
+            number, reason = num_trials, "one for each trial"
+        logger.info(f"--workers auto: {format_count(number, 'worker')}, {reason}.")
+    else:
+        number = workers
+    devices = assign_devices(launcher, number)
     sharing = devices.describe_sharing()
     if sharing is not None:
         logger.info(sharing)

@@ -98,6 +98,7 @@ def test_submitted_workers_of_a_search_propose_exactly_its_budget(workplace: Wor
     assert "5 configurations tried" in printed
 
 
+@pytest.mark.slow
 @needs_postgresql
 def test_preempted_array_task_of_slurm_is_requeued_and_finishes(
     workplace: Workplace, postgresql_address: str, tmp_path: Path

@@ -11,7 +11,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from model_script_pages import MODEL_SCRIPTS, page_of
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import settings_page, study_settings_page, verify_settings_page
+from settings_pages import cache_settings_page, settings_page, study_settings_page, verify_settings_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings_page,
     "reference/study-settings.md": study_settings_page,
     "reference/verify-resume.md": verify_settings_page,
+    "reference/cache.md": cache_settings_page,
     "reference/metrics.md": metrics_page,
     **{f"reference/{name}.md": partial(page_of, name) for name in MODEL_SCRIPTS},
     **{f"reference/{name}.md": partial(registry_page, page) for name, page in REGISTRY_PAGES.items()},

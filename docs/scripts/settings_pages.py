@@ -14,6 +14,7 @@ import docstring_parser
 import yaml
 from site_text import code, heading, link_settings
 
+from research.data.prepare.cache_command import CacheSettings
 from research.settings.config import SETTING_GROUPS
 from research.settings.declarations import Declaration, Effect, declarations
 from research.settings.flags import InspectionSettings, setting_types
@@ -86,6 +87,18 @@ def verify_settings_page() -> str:
             "`--output_dir`, `--resume` and `--dry_run`, which it sets itself or does not use.\n",
             "This page is generated from the declarations in `experiments/verify_resume.py`.\n",
             *_group_section(script.VerifySettings),
+        ]
+    )
+
+
+def cache_settings_page() -> str:
+    """Return the page of the settings of cache.py."""
+    return "\n".join(
+        [
+            "# Settings of cache.py\n",
+            "`cache.py` lists and clears [the cache](../how-to/use-your-own-data.md#the-cache) of prepared rows,",
+            "tokens and hidden states.\n",
+            *_group_section(CacheSettings),
         ]
     )
 

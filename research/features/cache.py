@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from research.data.prepare.cache_entries import evict_least_used
+from research.data.prepare.cache_entries import lease as take_lease
 from research.features.store import DamageError, FeatureStore, RowLayout
 from research.system import durable
 from research.system.events import report_hidden_states
@@ -29,9 +31,10 @@ def find_features(folder: Path, key: str, layers: Layers, layout: RowLayout) -> 
         layout: position of each row in the files.
     """
     for entry in _entries(folder, key, layers):
+        lease = take_lease(entry)
         with suppress(DamageError):
-            if entry.exists():
-                return FeatureStore(entry, layout)
+            if lease is not None:
+                return FeatureStore(entry, layout, lease)
     return None
 
 
@@ -39,6 +42,8 @@ def find_or_build(
     folder: Path, key: str, layers: Layers, layout: RowLayout, build: Callable[[Path], None]
 ) -> FeatureStore:
     """Return stored hidden states. If they are missing or damaged, they are computed first.
+
+    If they make the cache larger than MIDWAY_CACHE_SIZE, entries that were not used for the longest time are removed.
 
     Args:
         folder: the folder of the cache.
@@ -63,6 +68,7 @@ def find_or_build(
         temporary = folder / f".features-{key}.{os.getpid()}.writing"
         with durable.deleting_on_failure(temporary):
             temporary.mkdir()
+            lease = take_lease(temporary)  # remains when the folder is renamed
             build(temporary)
             # The files are not synced, because that would take long for gigabytes. If a power cut damages them, their
             # hashes reveal it, and the hidden states are computed again.
@@ -72,7 +78,10 @@ def find_or_build(
                 if not target.exists():
                     raise
                 durable.remove(temporary)  # if the folder cannot be locked, another process may have been faster
-        return FeatureStore(target, layout)
+                lease = take_lease(target)
+        store = FeatureStore(target, layout, lease)
+    evict_least_used(folder)
+    return store
 
 
 def _entry(folder: Path, key: str, layers: Layers) -> Path:
@@ -87,10 +96,11 @@ def _entries(folder: Path, key: str, layers: Layers) -> list[Path]:
 
 def _remove_damaged(entries: Sequence[Path], layout: RowLayout) -> None:
     for entry in entries:
-        if not entry.exists():
+        lease = take_lease(entry)
+        if lease is None:
             continue
         try:
-            FeatureStore(entry, layout)
+            FeatureStore(entry, layout, lease)
         except DamageError as damage:
             report_hidden_states(f"The hidden states in {entry} are damaged ({damage}); computing them again.")
             durable.rename_and_remove(entry)

@@ -272,7 +272,13 @@ def _open_splits(run: TrainingRun, entries: dict[str, Entry], layers: Layers) ->
         durable.check_space(folder, needed=sum(sizes[name] for name in missing))
         with durable.converting_write_errors(folder, needed=sizes[split]):
             states = compute_hidden_states(run, split, layout.order, layers)
-            write_features(target, layers_to_store(), states)
+            about = {
+                "data": run.splits.source,
+                "encoder": run.config.encoder,
+                "split": split,
+                "rows": len(layout.order),
+            }
+            write_features(target, layers_to_store(), states, about)
 
     stores = {}
     try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from research.data.batches.order import RowIndices
+from research.data.prepare.cache_entries import MANIFEST, Lease
 
 FEATURES_FORMAT = 1
 """Increase this number whenever the same encoder and token ids give different files, because the code that lays out
 files, orders rows, runs the encoder or pools has changed. Hidden states stored with a different number are not used."""
-MANIFEST = "manifest.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Lengths = NDArray[np.int64]
 
@@ -86,7 +87,12 @@ class RowLayout:
         return int(self.lengths.sum())
 
 
-def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequence[Tensor]]) -> None:
+def write_features(
+    folder: Path,
+    layers: Sequence[Layer],
+    batches: Iterable[Sequence[Tensor]],
+    about: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write all files of a split.
 
     Args:
@@ -94,6 +100,7 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
         layers: the layers to store.
         batches: all rows in the layout's order, as batches. Each batch has one tensor per layer: the hidden states of
             the batch's tokens, without padding, [tokens, hidden].
+        about: what the list of the cache's entries shows, see `CacheEntry.about`.
     Raises:
         OSError: if the disk is full or cannot be written to.
     """
@@ -114,7 +121,7 @@ def write_features(folder: Path, layers: Sequence[Layer], batches: Iterable[Sequ
         "layers": [asdict(layer) for layer in layers],
         "xxh3_128": [digest.hexdigest() for digest in hashes],
     }
-    text = json.dumps({"sha256": _hash_content(content), "content": content}, indent=2)
+    text = json.dumps({"sha256": _hash_content(content), "content": content, "about": dict(about)}, indent=2)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -124,11 +131,13 @@ class FeatureStore:
     Args:
         folder: folder written by `write_features`.
         layout: position of each row in the files.
+        lease: keeps the folder from being removed from the cache while the object exists.
     Raises:
         DamageError: if a file is damaged. Hashes are compared when a process opens the folder for the first time.
     """
 
-    def __init__(self, folder: Path, layout: RowLayout) -> None:
+    def __init__(self, folder: Path, layout: RowLayout, lease: Lease | None = None) -> None:
+        self._lease = lease
         self.folder = folder
         content, self.manifest_hash = _read_manifest(folder)
         if content["num_tokens"] != layout.num_tokens:

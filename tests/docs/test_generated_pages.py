@@ -8,9 +8,10 @@ import pytest
 from metrics_page import metrics_page
 from model_script_pages import MODEL_SCRIPTS, page_of
 from registry_pages import REGISTRY_PAGES, registry_page
-from settings_pages import settings_page, study_settings_page, verify_settings_page
+from settings_pages import cache_settings_page, settings_page, study_settings_page, verify_settings_page
 from site_text import link_settings
 
+from research.data.prepare.cache_command import CacheSettings
 from research.settings.config import RunConfig
 from research.settings.declarations import declarations
 from research.settings.flags import INSPECTION_FLAGS
@@ -32,6 +33,7 @@ def test_every_setting_has_one_anchor() -> None:
     assert {f"submit-{name}" for name in declarations(SubmitSettings)} <= set(anchors(study_settings_page()))
     assert {f"work-{name}" for name in declarations(WorkerSettings)} <= set(anchors(study_settings_page()))
     assert "cuts" in anchors(verify_settings_page())
+    assert set(declarations(CacheSettings)) <= set(anchors(cache_settings_page()))
 
 
 @pytest.mark.parametrize("name", MODEL_SCRIPTS)

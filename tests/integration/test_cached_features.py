@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import re
 import shutil
@@ -667,3 +668,31 @@ def test_only_one_run_at_a_time_computes_features_even_if_runs_are_killed(
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
     assert [result["cached_features"] for result in results] == [True, True]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+
+
+def test_another_run_with_a_small_limit_removes_only_hidden_states_that_no_run_reads(
+    train: Train, start: Start, tiny_encoder: Path, tiny_reviews: Path, fresh_cache_dir: Path, tmp_path: Path
+) -> None:
+    expected = train(tmp_path / "expected")["weights_sha256"]
+    train(tmp_path / "idle", max_length=8)
+    gc.collect()  # the run's objects keep its entries from being removed
+    before = set(feature_entries_in(fresh_cache_dir))
+    left: list[Path] = []
+    environment = {"MIDWAY_CACHE": str(fresh_cache_dir), "MIDWAY_CACHE_SIZE": "1kB"}
+    flags = ["--freeze=encoder", f"--encoder={tiny_encoder}", f"--data={tiny_reviews}", "--max_steps=4", "--log_with="]
+    flags += ["--cache_features=true", "--max_length=12", "--num_threads=1", "--mixed_precision=no"]
+
+    class StartsAnotherRun(Hook):
+        def on_train_start(self, run: Run) -> None:
+            other = start([*flags, f"--output_dir={tmp_path / 'other'}"], environment=environment)
+            assert other.wait() == 0, other.read_output()
+            assert "MIDWAY_CACHE_SIZE" in other.read_output()
+            left.extend(feature_entries_in(fresh_cache_dir))
+
+    result = train(tmp_path / "run", StartsAnotherRun())
+    assert result["cached_features"]
+    assert result["weights_sha256"] == expected
+    assert len(before) == 2 * len(SPLITS)
+    assert len(before & set(left)) == len(SPLITS)  # those of the run in this process
+    assert len(set(left) - before) == len(SPLITS)  # those of the other run
+    assert json.loads((tmp_path / "other" / "result.json").read_text())["cached_features"]

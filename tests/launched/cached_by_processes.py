@@ -21,10 +21,11 @@ from torch import nn
 
 from research import Hook
 from research.data.batches.order import RowIndices
+from research.data.prepare.cache_entries import MANIFEST
 from research.features import compute, encoder_passes
 from research.features.cache import Layers
 from research.features.encoder_passes import LayerStates, Request
-from research.features.store import MANIFEST, Layer
+from research.features.store import Layer
 from research.training.api import Run
 from research.training.rounding import rounding_environment
 from research.training.run import TrainingRun
@@ -74,7 +75,9 @@ class Scenario:
     """Name of the cache's folder; `RANK` in it stands for the number of the process."""
 
 
-def write_until_disk_is_full(folder: Path, layers: Sequence[Layer], batches: Iterator[LayerStates]) -> None:
+def write_until_disk_is_full(
+    folder: Path, layers: Sequence[Layer], batches: Iterator[LayerStates], about: object
+) -> None:
     """Read some batches, and fail."""
     num_tokens = 0
     for states in batches:

@@ -69,8 +69,12 @@ def tokenize_splits(
     key = cache.fingerprint(TOKENS_FORMAT, fingerprints, fingerprint_tokenizer(tokenizer), *parts)
     num_rows = sum(len(data) for _, data in splits.items())
     with WaitingMessage(f"Tokenizing {num_rows:,} rows"):
-        entry, facts = cache.fetch(
-            directory, "tokens", key, lambda target: _write_tokens(splits, tokenizer, template, target)
+        entry, facts, lease = cache.fetch(
+            directory,
+            "tokens",
+            key,
+            lambda target: _write_tokens(splits, tokenizer, template, target),
+            lambda _: {"data": splits.source, "encoder": str(tokenizer.name_or_path), "rows": num_rows},
         )
     for name, data in splits.items():
         warning = describe_unknown_rows(facts["num_unknown"][name], len(data), name, allowed=allow_unknown)
@@ -79,7 +83,8 @@ def tokenize_splits(
     if num_embeddings is not None:
         check_token_ids([facts["largest_id"]], tokenizer, num_embeddings)
     tokenized = {name: open_dataset(entry / f"{name}.arrow", f"{key}-{name}") for name, _ in splits.items()}
-    return dataclasses.replace(splits, **tokenized)
+    leases = splits.leases if lease is None else (*splits.leases, lease)
+    return dataclasses.replace(splits, **tokenized, leases=leases)
 
 
 def check_token_ids(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, num_embeddings: int) -> None:

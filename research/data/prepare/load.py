@@ -15,6 +15,7 @@ from datasets import Dataset
 from heads.registry import UnknownNameError, describe_unknown
 from research.data.prepare import cache, cleaning
 from research.data.prepare.arrow import hash_rows
+from research.data.prepare.cache_entries import Lease
 from research.data.prepare.prepare import ROWS_FORMAT, prepare
 from research.data.prepare.streamed import StreamedRows, open_streamed_rows
 from research.data.sources.bad_rows import SkippedRows
@@ -64,6 +65,10 @@ class Splits:
     """The column of the files that the text was read from, or both columns of a pair."""
     label_columns: tuple[str, ...] = ()
     """Columns of the files that the label was read from."""
+    source: str = ""
+    """What the rows were read from, such as imdb or a file."""
+    leases: tuple[Lease, ...] = field(default=(), compare=False, repr=False)
+    """Keep the entries of the cache from being removed while the rows are used."""
 
     @property
     def streamed(self) -> StreamedRows | None:
@@ -152,7 +157,13 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         },
     )
     with WaitingMessage(f"Reading the rows of {source.name}"):
-        entry, facts = cache.fetch(directory, "rows", key, lambda target: prepare(source, settings, clean, target))
+        entry, facts, lease = cache.fetch(
+            directory,
+            "rows",
+            key,
+            lambda target: prepare(source, settings, clean, target),
+            lambda facts: {"data": source.name, "rows": sum(facts["num_rows"].values())},
+        )
     for message in facts["log"]:
         _log_message(message)
     counted_split = "validation" if settings.streaming else "train"
@@ -182,6 +193,8 @@ def _load(settings: DataSettings, cache_dir: Path | None) -> Splits:
         unlabelled=tuple(facts["unlabelled"]),
         text_columns=tuple(facts["text_columns"]),
         label_columns=tuple(facts["label_columns"]),
+        source=source.name,
+        leases=() if lease is None else (lease,),
     )
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from research.features.store import MANIFEST, DamageError, FeatureStore, Layer, RowLayout, write_features
+from research.data.prepare.cache_entries import MANIFEST
+from research.features.store import DamageError, FeatureStore, Layer, RowLayout, write_features
 
 WIDTH = 5
 """Size of a hidden state."""

@@ -36,13 +36,13 @@ def built_kinds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = cache.fetch
 
     def fetch(
-        cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]]
-    ) -> tuple[Path, dict[str, Any]]:
+        cache_dir: Path, kind: str, key: str, build: Callable[[Path], dict[str, Any]], describe: cache.Describe
+    ) -> cache.Fetched:
         def build_and_record(target: Path) -> dict[str, Any]:
             kinds.append(kind)
             return build(target)
 
-        return original(cache_dir, kind, key, build_and_record)
+        return original(cache_dir, kind, key, build_and_record, describe)
 
     monkeypatch.setattr(cache, "fetch", fetch)
     return kinds

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from research.data.prepare.cache_entries import evict_least_used
 from research.data.prepare.cache_entries import lease as take_lease
 from research.features.store import DamageError, FeatureStore, RowLayout
 from research.system import durable
@@ -42,8 +41,6 @@ def find_or_build(
     folder: Path, key: str, layers: Layers, layout: RowLayout, build: Callable[[Path], None]
 ) -> FeatureStore:
     """Return stored hidden states. If they are missing or damaged, they are computed first.
-
-    If they make the cache larger than MIDWAY_CACHE_SIZE, entries that were not used for the longest time are removed.
 
     Args:
         folder: the folder of the cache.
@@ -79,9 +76,7 @@ def find_or_build(
                     raise
                 durable.remove(temporary)  # if the folder cannot be locked, another process may have been faster
                 lease = take_lease(target)
-        store = FeatureStore(target, layout, lease)
-    evict_least_used(folder)
-    return store
+        return FeatureStore(target, layout, lease)
 
 
 def _entry(folder: Path, key: str, layers: Layers) -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from research.data.batches.batch import Batch
 from research.data.batches.order import RowIndices
-from research.data.prepare import cache
+from research.data.prepare import cache, cache_entries
 from research.data.prepare.arrow import hash_rows
 from research.edits.base import Editable
 from research.features.cache import Layers, find_features, find_or_build
@@ -279,6 +279,7 @@ def _open_splits(run: TrainingRun, entries: dict[str, Entry], layers: Layers) ->
                 "rows": len(layout.order),
             }
             write_features(target, layers_to_store(), states, about)
+        cache_entries.evict_least_used(folder)
 
     stores = {}
     try:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from heads.masking import POOLINGS
+from research.data.prepare.cache_entries import evict_least_used
 from research.features.cache import Layers, find_or_build
 from research.features.store import FeatureStore, Layer, RowLayout, write_features
 from research.system import durable
@@ -43,6 +44,7 @@ def find_or_pool(store: FeatureStore, pooling: str, layers: Layers) -> FeatureSt
     def build(target: Path) -> None:
         durable.check_space(target, needed=needed)
         write_features(target, descriptions, _pool(store, pooling, layers))
+        evict_least_used(store.folder.parent)
 
     with durable.converting_write_errors(store.folder, needed=needed):
         return find_or_build(store.folder, pooling, layers, layout, build)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from research.model.input_settings import MODEL_FORMAT
-from research.settings.run_files import BEST, CONFIG, MODEL
+from research.settings.run_files import BEST, CONFIG, MODEL, MODEL_REMOVED
 from research.system.manifest import MANIFEST
 
 EXPORT_RECORD = "export.json"
@@ -30,6 +30,7 @@ def find_saved_model(source: Path) -> Path:
     if (source / MANIFEST).exists():  # a checkpoint
         folders.append(source)
     if not folders:
+        refuse_removed_model(source)
         raise ValueError(
             f"No saved model in {source} for --init_from: expected a run directory, its best/ or model/, or one of its "
             "checkpoints."
@@ -49,6 +50,7 @@ def find_trained_model(source: Path) -> Path:
             version can load.
     """
     if not source.is_dir():
+        refuse_removed_model(source)
         raise ValueError(
             f"There is no {'folder' if not source.exists() else 'folder but a file'} {source}. Expected a run "
             f"directory, its {BEST}/ or {MODEL}/, or a folder written by export.py."
@@ -56,6 +58,7 @@ def find_trained_model(source: Path) -> Path:
     _check_export(source)
     folders = [folder for folder in (source / BEST, source / MODEL, source) if (folder / _CONFIG).is_file()]
     if not folders:
+        refuse_removed_model(source)
         is_run = (source / CONFIG).exists()
         reason = (
             "the run has not finished, and has saved no model. Continue it with --resume auto"
@@ -65,6 +68,20 @@ def find_trained_model(source: Path) -> Path:
         raise ValueError(f"No trained model in {source}: {reason}.")
     _check_trained_model(folders[0])
     return folders[0]
+
+
+def refuse_removed_model(source: Path) -> None:
+    """Raise ValueError if a study has removed the model of a trial.
+
+    Args:
+        source: a run directory, or its model/ or best/, which does not exist.
+    """
+    run = source.parent if source.name in (BEST, MODEL) else source
+    if (run / MODEL_REMOVED).is_file():
+        raise ValueError(
+            f"The study removed the model of its trial {run} (--keep_models). To get it, pass --keep_models all to new "
+            f"studies, or train it again: run.py --recipe {run / CONFIG} --output_dir FOLDER."
+        )
 
 
 def find_run(folder: Path) -> Path | None:

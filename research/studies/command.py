@@ -104,6 +104,10 @@ class StudySettings:
     the study's directory."""
     retry_failed: bool = setting(False, effect=Effect.INVOCATION)
     """Run failed trials once more."""
+    keep_models: Literal["best", "all", "none"] | None = setting(None, effect=Effect.INVOCATION)
+    """Models that stay on disk when trials are finished: best (the best of each arm, or of a whole search, by the
+    compared metric on validation rows), all or none. Predictions, results and checkpoints always stay. By default as
+    in earlier invocations of the study, and at first best."""
     trial_timeout: str | None = setting(None, effect=Effect.INVOCATION, unit="time: 2h, 90m, 1h30m")
     """Time limit for one attempt at a trial: 2h, 90m. A trial that takes longer fails, but keeps its checkpoint."""
     drop_waiting: bool = setting(False, effect=Effect.INVOCATION)
@@ -243,7 +247,9 @@ def _parse(program: Program, flags: Sequence[Flag]) -> StudyCommand | HelpReques
     if settings.study is not None:
         content.setdefault("name", Path(settings.study).stem)
     content |= {
-        name: getattr(settings, name) for name in ("baseline", "metric", "split", "fork_at") if name in study_flags
+        name: getattr(settings, name)
+        for name in ("baseline", "metric", "split", "fork_at", "keep_models")
+        if name in study_flags
     }
     axes = _parse_axes(study_flags)
     content["grid"] = {**content.get("grid", {}), **axes}

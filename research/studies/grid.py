@@ -72,14 +72,19 @@ class StudySpec:
     """The metric to compare; by default accuracy, subset_accuracy or pearson, depending on the task."""
     split: Literal["test", "validation"] = "test"
     """The split on which the metric is measured."""
+    keep_models: Literal["best", "all", "none"] | None = None
+    """Trials whose models are kept: all, none, or the best of each arm (of the whole search) on validation rows. None
+    keeps them as in earlier invocations, and at first the best."""
 
     def __post_init__(self) -> None:
         for name, expected in _SPEC_TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, expected) and not (value is None and name in ("baseline", "metric", "fork_at")):
+            if not isinstance(value, expected) and not (value is None and name in _OPTIONAL):
                 raise ValueError(f"Expected the study's {name} to be {_TYPE_DESCRIPTIONS[expected]}; got {value!r}.")
         if self.split not in ("test", "validation"):
             raise ValueError(f"Expected the study's split to be test or validation, got '{self.split}'.")
+        if self.keep_models not in (None, KEEP_BEST, "all", "none"):
+            raise ValueError(f"Expected the study's keep_models to be best, all or none; got {self.keep_models!r}.")
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.name) or ".." in self.name.split("/"):
             raise ValueError(
                 "Expected the study's name to be a folder name of letters, digits, '_', '.' or '-', with '/' for "
@@ -149,6 +154,7 @@ _SPEC_TYPES: dict[str, type] = {
     **dict.fromkeys(("exclude", "override"), list),
     **dict.fromkeys(("name", "about", "baseline", "metric", "fork_at"), str),
 }
+_OPTIONAL = ("baseline", "metric", "fork_at")
 _TYPE_DESCRIPTIONS: dict[type, str] = {
     dict: "a mapping",
     list: "a list",
@@ -159,6 +165,8 @@ AXES_WITHIN_ARM = ("seed", "fold")
 _EXAMPLE_OVERRIDE = "{when: {head: lstm}, set: {lr: 1e-4}}"
 
 
+KEEP_BEST = "best"
+"""Value of `keep_models` that keeps the model of the best trial of each arm."""
 COMMON_PAST = "common past"
 """Arm of the trials that all arms of a study continue."""
 
@@ -207,6 +215,11 @@ class Trial:
         """The settings that all trials of the arm share."""
         varied = ["seed"] if self.settings.get("folds") is None else [*AXES_WITHIN_ARM, "split_seed"]
         return {name: value for name, value in self.settings.items() if name not in varied}
+
+    @property
+    def arm_key(self) -> str:
+        """The settings of the arm as one string, which stays the same if the name of the arm changes."""
+        return json.dumps(self.arm_settings, sort_keys=True, default=str)
 
     def config(self, **invocation: Any) -> RunConfig:
         """Return the settings as a run's configuration.

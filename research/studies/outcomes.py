@@ -183,20 +183,15 @@ def collect_outcomes(
         for entry in entries.values()
     )
     outcomes = [_read_outcome(trial, entries.get(trial.id), directory) for trial in trials]
-    arms = {_arm_settings(trial): trial.arm for trial in trials}
+    arms = {trial.arm_key: trial.arm for trial in trials}
     failed_outside_grid = [
         replace(_read_outcome(entry.trial, entry, directory), trial=replace(entry.trial, arm=arms[settings]))
         for entry in entries.values()
         if entry.trial.id not in in_grid
         and entry.status == "failed"
-        and (settings := _arm_settings(entry.trial)) in arms  # by settings: names of arms may have changed since
+        and (settings := entry.trial.arm_key) in arms  # by settings: names of arms may have changed since
     ]
     return StudyOutcomes(spec, directory, outcomes, num_finished_outside_grid, failed_outside_grid)
-
-
-def _arm_settings(trial: Trial) -> str:
-    """Return, as one string, the settings that all trials of an arm share."""
-    return json.dumps(trial.arm_settings, sort_keys=True, default=str)
 
 
 def _read_outcome(trial: Trial, entry: StorageEntry | None, directory: Path) -> Outcome:

@@ -24,6 +24,7 @@ from research.studies.command import StudyCommand, WorkerSettings
 from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_common_pasts, check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
+from research.studies.kept_models import log_removed_models, remove_unkept_models
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
 from research.studies.progress import format_count, format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
@@ -94,6 +95,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
             study, all_trials, directory, devices, settings.accelerate_config, settings.trial_timeout
         )
         status = supervisor.run(console)
+        remove_unkept_models(study.spec(), study.entries().values(), directory / TRIALS)
         outcomes = collect_outcomes(spec, trials, study.entries(), directory)
         return status or report_results(console, outcomes, show_texts=settings.report_texts)
 
@@ -253,6 +255,7 @@ def report_results(console: Terminal, outcomes: StudyOutcomes, *, show_texts: bo
             f"{len(uncached)} of {len(outcomes.finished)} trials ran the frozen encoder in every epoch; see "
             f"{log_path(outcomes.directory, uncached[0].trial.id)} for the reason."
         )
+    log_removed_models(outcome.directory for outcome in outcomes.finished)
     for outcome in failed:
         arm = for_terminal(outcome.trial.arm)
         logger.info(f"failed: {arm}, seed {outcome.trial.unit}: {outcome.error}", extra=KEEP_LINE_BREAKS)

@@ -30,6 +30,7 @@ def test_trials_with_a_frozen_encoder_share_a_process_and_give_the_results_of_si
     workplace: Workplace, launch: Launch
 ) -> None:
     arguments = ["--heads", "linear,lstm", "--seeds", "0,1", "--freeze", "encoder", "--epochs", "2", "--report", "true"]
+    arguments += ["--keep_models", "all"]
     printed = workplace.run(*arguments)
     assert "4 trials: 0 finished, 4 to do" in printed
     assert printed.count("[4/4]") == 1

@@ -79,6 +79,7 @@ def _spec_of(
         baseline=DEFAULTS,
         metric=search_spec.metric,
         split="test",
+        keep_models=search_spec.keep_models,
         selection={**selection, "validation": validation},
     )
 

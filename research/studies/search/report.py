@@ -10,12 +10,14 @@ from rich import box
 from rich.table import Table
 
 from research.studies.grid import StudySpec
+from research.studies.kept_models import log_removed_models
 from research.studies.progress import format_count, format_duration
 from research.studies.search.propose import Proposer
 from research.studies.search.results import SearchTrial, best_first, read_search_trials
 from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
+from research.studies.worker import TRIALS
 from research.system.messages import KEEP_LINE_BREAKS, logger
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
@@ -43,6 +45,7 @@ def report_search(console: Terminal, study: Study, proposer: Proposer, spec: Stu
     failed = [entry for entry in entries if entry.status == "failed"]
     for entry in failed:
         logger.info(f"failed: {for_terminal(entry.trial.arm)}: {entry.attributes.get('error')}", extra=KEEP_LINE_BREAKS)
+    log_removed_models(directory / TRIALS / entry.trial.id for entry in entries if entry.status == "finished")
     if failed:
         logger.info(f"{len(failed)} of {len(entries)} trials failed; --retry_failed runs them again.")
     with WaitingMessage("Writing the report"):

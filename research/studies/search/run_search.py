@@ -15,6 +15,7 @@ from research.settings.config import RunConfig
 from research.settings.flags import names_where
 from research.studies.command import StudyCommand
 from research.studies.grid import check_arms
+from research.studies.kept_models import remove_unkept_models
 from research.studies.progress import format_count
 from research.studies.run_study import (
     check_split_and_metric,
@@ -31,6 +32,7 @@ from research.studies.search.warm_start import read_earlier_trials
 from research.studies.storage.study import Study
 from research.studies.storage.trials import PROMOTED
 from research.studies.supervise import Supervisor
+from research.studies.worker import TRIALS
 from research.studies.worker_count import assign_workers
 from research.system.messages import logger
 from research.system.terminal import Terminal
@@ -86,7 +88,9 @@ def run_search(command: StudyCommand) -> int:
         supervisor = Supervisor(
             study, (), command.directory, devices, settings.accelerate_config, settings.trial_timeout, search
         )
-        status = supervisor.run(console) or report_search(console, study, proposer, spec, command.directory)
+        status = supervisor.run(console)
+        remove_unkept_models(study.spec(), study.entries().values(), command.directory / TRIALS)
+        status = status or report_search(console, study, proposer, spec, command.directory)
         if confirmed is None or status > 1:  # a signal ended the search
             return status
         confirmation, trials = plan_confirmation(command, study, proposer, *confirmed)

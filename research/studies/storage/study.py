@@ -167,7 +167,8 @@ class Study:
         """Store the study's specification, for workers and dashboards.
 
         The values of trials in the storage always belong to the metric and split that the study started with, even if
-        its report now compares a different metric. Otherwise the storage would mix values of two metrics.
+        its report now compares a different metric. Otherwise the storage would mix values of two metrics. Models are
+        kept as before, unless the new specification says so: what was kept on request is not removed by default.
 
         Returns:
             A message for the user if the metric or split differs from the first one, otherwise None.
@@ -176,7 +177,9 @@ class Study:
         def save() -> dict[str, Any]:
             first_spec = json.loads(self._study.user_attrs.get("spec", json.dumps(spec, default=str)))
             first_values = {name: first_spec[name] for name in _FIXED_KEYS}
-            self._study.set_user_attr("spec", json.dumps({**spec, **first_values}, default=str))
+            keep_models = spec.get("keep_models") or first_spec.get("keep_models")
+            updated = {**spec, **first_values, "keep_models": keep_models}
+            self._study.set_user_attr("spec", json.dumps(updated, default=str))
             return first_values
 
         first_values = self._call(save)

@@ -11,6 +11,7 @@ from research.export.settings import ExportSettings
 from research.inference.evaluate import EvaluateSettings
 from research.inference.predict_settings import PredictSettings
 from research.runner.calibrate import CalibrateSettings
+from research.runner.report_command import ReportSettings
 from research.settings.model_scripts import ModelScriptSettings
 from research.soups.settings import SoupSettings
 
@@ -44,6 +45,9 @@ MODEL_SCRIPTS = {
     ),
     "predict": ModelScript(
         "`predict.py` [predicts labels for a file](../how-to/predict-a-csv.md) with a trained model.", PredictSettings
+    ),
+    "report": ModelScript(
+        "`report.py` [draws the reports](../how-to/read-the-reports.md) of finished runs.", ReportSettings
     ),
     "soup": ModelScript(
         "`soup.py` [averages the weights of trained models](../how-to/average-weights.md).", SoupSettings

@@ -142,7 +142,7 @@ def load_model(path: str | Path, *, plugin: Sequence[str] = ()) -> SavedModel:
     """
     folder = find_trained_model(expand_path(str(path)))
     run = find_run(folder)
-    import_plugins(plugin or _plugins_of(run))
+    import_plugins(plugin or plugins_of(run))
     config = EncoderWithHeadConfig.from_pretrained(folder)
     assert config.inputs is not None
     inputs = InputSettings.from_config(config.inputs)
@@ -170,7 +170,7 @@ def _load_tokenizer(folder: Path, config: EncoderWithHeadConfig) -> PreTrainedTo
     return read_tokenizer(folder, config.encoder)
 
 
-def _plugins_of(run: Path | None) -> list[str]:
+def plugins_of(run: Path | None) -> list[str]:
     """Return the plugins of a run, with a warning about those whose files have changed since the run."""
     if run is None:
         return []

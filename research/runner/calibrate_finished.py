@@ -12,7 +12,6 @@ import numpy as np
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
-from research.data.prepare.load import load_splits
 from research.inference.saved_model import SavedModel, load_model
 from research.learning.calibration import (
     CalibratedPredictions,
@@ -25,10 +24,8 @@ from research.learning.predictions import Predictions
 from research.records.predictions_file import predictions_path, read_predictions_file, update_predictions_file
 from research.records.results import read_result, write_result
 from research.runner.calibrate_run import apply_to_model
-from research.runner.resolve import default_settings_for
-from research.settings.config import RunConfig
-from research.settings.forks import read_settings
-from research.settings.run_files import BEST, CONFIG, MODEL, REPORT
+from research.runner.report_finished import draw_report
+from research.settings.run_files import BEST, MODEL, REPORT
 from research.system.durable import check_space
 from research.system.json_values import as_json
 from research.system.lock import DirectoryLock
@@ -115,27 +112,13 @@ def _read_uncalibrated(directory: Path, split: str, task: Task, result: dict[str
 
 
 def _update_report(directory: Path, result: dict[str, Any], calibrated: CalibratedPredictions) -> None:
-    """Draw report.html again if the run has one. This needs the rows' texts; if they changed, a warning is printed."""
+    """Draw report.html again if the run has one. If that is impossible, a warning is printed."""
     if not (directory / REPORT).exists():
         return
-    from research.records.figures import confusion_matrix_figures
-    from research.report.page import write_report
-
-    config = RunConfig(**read_settings(directory / CONFIG, "the run"))
     try:
-        texts = load_splits(config)
+        draw_report(directory, result, calibrated.predictions, calibrated.task.thresholds)
     except ValueError as error:
-        logger.warning(f"{REPORT} is not updated, because the data cannot be read: {error}")
-        return
-    for split, each in calibrated.predictions.items():
-        if not np.array_equal(getattr(texts, split).data.column("id").to_numpy(), each.ids):
-            logger.warning(f"{REPORT} is not updated, because the {split} rows have changed since the run.")
-            return
-    texts = dataclasses.replace(texts, task=dataclasses.replace(texts.task, thresholds=calibrated.task.thresholds))
-    with WaitingMessage(f"Drawing {REPORT}"):
-        matrices = confusion_matrix_figures(texts.task, calibrated.predictions)
-        defaults = default_settings_for(config, texts.task)
-        write_report(directory, result, texts, calibrated.predictions, matrices, defaults)
+        logger.warning(f"{REPORT} is not updated: {str(error).rstrip('.')}.")
 
 
 def _describe(saved: SavedModel, calibration: Calibration, calibrated: CalibratedPredictions) -> Table:

@@ -38,7 +38,7 @@ def check_finished(config: RunConfig, directory: Path, result: dict[str, Any], *
         DifferentRunError: if the finished run is a different run.
     """
     differences = _compare(
-        config, directory, lambda: _hash_rows(config) == result["rows_sha256"], any_precision=any_precision
+        config, directory, lambda: hash_rows_of(config) == result["rows_sha256"], any_precision=any_precision
     )
     if differences.refused:
         raise DifferentRunError(
@@ -104,7 +104,12 @@ def _default_objectives() -> list[str | dict[str, Any]]:
     return [complete_choice(OBJECTIVES, Choice(name)).to_yaml() for name in defaults]
 
 
-def _hash_rows(config: RunConfig) -> str:
+def hash_rows_of(config: RunConfig) -> str:
+    """Return the hash of the tokenized rows of a run, as result.json has it.
+
+    Raises:
+        ValueError: if the data or the tokenizer cannot be read.
+    """
     texts = load_splits(config)
     tokenizer = load_tokenizer(config.encoder, config.pad_token)
     template = parse_template(config.template)

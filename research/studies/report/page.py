@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from research.studies.report.search_page import draw_selection
 from research.studies.report.second_opinions import COMPARISONS, comparisons_csv
 from research.studies.report.styles import arm_styles
 from research.studies.statistics.over_rows import SCOPE
+from research.studies.worker import TRIALS
 from research.system.durable import write_text
+from research.system.scripts import script_argument
 
 REPORT, MARKDOWN = "report.html", "report.md"
 
@@ -76,6 +79,7 @@ def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) ->
     study, costs = contents.study, contents.costs
     return environment.get_template("study.html").render(
         name=study.spec.name,
+        report_command=f"python {script_argument('report')} {shlex.quote(str(study.directory / TRIALS))}/TRIAL",
         contents=contents,
         study=study,
         spec=study.spec,

@@ -19,7 +19,8 @@ class SoupSettings(ModelScriptSettings):
     """Trained models to average: each a run directory, its model/ or best/ folder, or a checkpoint such as
     runs/a@step-400. May be given without the flag, as the first arguments."""
     study: str | None = setting(None, effect=Effect.INVOCATION)
-    """Directory of a finished study, whose finished trials are averaged in addition; requires --arm."""
+    """Directory of a finished study, whose finished trials are averaged in addition; requires --arm, and a study that
+    was run with --keep_models all."""
     arm: str | None = setting(None, effect=Effect.INVOCATION)
     """Arm of the study whose trials are averaged. They differ only in the seed."""
     output: str = setting("", effect=Effect.INVOCATION)

@@ -165,7 +165,7 @@ def test_models_of_an_arm_are_averaged(tiny_encoder: Path, tiny_reviews: Path, l
     spec = {name: value for name, value in FAST_SETTINGS.items() if name != "freeze"}
     flags = [f"--{name}={value}" for name, value in spec.items() if name != "log_with"]
     settings = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--heads", "linear,mean", "--seeds", "0,1"]
-    launch([*settings, *flags, "--name", "study"], script="ablate.py", cwd=tmp_path)
+    launch([*settings, *flags, "--name", "study", "--keep_models", "all"], script="ablate.py", cwd=tmp_path)
     study = tmp_path / "runs" / "study"
     result = make(output=tmp_path / "soup", study=str(study), arm="mean")
     configs = [json.loads((Path(item["name"]) / "model" / "config.json").read_text()) for item in result["ingredients"]]
@@ -174,6 +174,9 @@ def test_models_of_an_arm_are_averaged(tiny_encoder: Path, tiny_reviews: Path, l
         make(output=tmp_path / "other", study=str(study), arm="men")
     with pytest.raises(ValueError, match=r"no .*results\.csv.* finished study"):
         make(output=tmp_path / "other", study=str(tmp_path), arm="mean")
+    launch([*settings, *flags, "--name", "study", "--keep_models", "best"], script="ablate.py", cwd=tmp_path)
+    with pytest.raises(ValueError, match="--keep_models all"):
+        make(output=tmp_path / "other", study=str(study), arm="mean")
 
 
 def test_command_line_takes_several_models_and_prints_a_table(

@@ -43,13 +43,18 @@ def remove_unkept_models(spec: StudySpec, entries: Collection[StorageEntry], tri
             logger.warning(f"The model in {directory} is not removed: {error}")
 
 
+def count_removed_models(directories: Iterable[Path]) -> int:
+    """Return the number of run directories on this machine whose models the study has removed."""
+    return sum((directory / MODEL_REMOVED).exists() for directory in directories)
+
+
 def log_removed_models(directories: Iterable[Path]) -> None:
     """Log the number of trials whose models were removed, if there are any.
 
     Args:
         directories: run directories of the finished trials.
     """
-    num_removed = sum((directory / MODEL_REMOVED).exists() for directory in directories)
+    num_removed = count_removed_models(directories)
     if num_removed:
         logger.info(
             f"Trials whose models were removed: {num_removed} (--keep_models best or none; --keep_models all keeps the "

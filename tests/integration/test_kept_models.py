@@ -43,6 +43,9 @@ def test_study_keeps_the_best_model_of_each_arm(workplace: Workplace, launch: La
     assert models_by_arm(workplace) == best_by_arm(workplace)
     printed = workplace.run(*arguments, "--seeds", "0-3", "--workers", "2")
     assert "models were removed: 6 (" in printed
+    report = (workplace.folder / "runs/s/report.html").read_text()
+    assert "removed the models of 6 trials" in report
+    assert "report.py runs/s/trials/TRIAL" in report
     kept = models_by_arm(workplace)
     assert kept == best_by_arm(workplace)
     removed = next(entry.trial.id for entry in workplace.entries() if [entry.trial.id] not in kept.values())

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from research.report.rendering import Picture, embed_svg, page_environment
+from research.studies.kept_models import count_removed_models
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report import notation, second_opinions
 from research.studies.report.contents import TEXTS_SPLIT, Contents, collect_contents
@@ -80,6 +81,7 @@ def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) ->
     return environment.get_template("study.html").render(
         name=study.spec.name,
         report_command=f"python {script_argument('report')} {shlex.quote(str(study.directory / TRIALS))}/TRIAL",
+        num_without_model=count_removed_models(outcome.directory for outcome in study.finished),
         contents=contents,
         study=study,
         spec=study.spec,

@@ -18,6 +18,7 @@ from research.training.checkpoint.background import BackgroundSaver
 from research.training.checkpoint.find import CheckpointError, list_checkpoints
 from research.training.checkpoint.save import save_checkpoint
 from research.training.loop import train
+from research.training.totals import Totals
 from tests.limits import HANG_LIMIT
 from tests.research.conftest import StartRun
 
@@ -63,8 +64,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     ids=["whole", "split", "one file per process"],
 )
 def test_checkpoint_in_the_background_equals_a_synchronous_one(
-    start_run: StartRun, gate: threading.Event, settings: dict[str, Any]
+    start_run: StartRun, gate: threading.Event, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Totals, "device_seconds", lambda totals, num_processes: 1.0)  # the clock goes on
     hook = Keeps()
     run = start_run([hook], max_steps=2, **settings)
     train(run)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from research.data.prepare.arrow import RowWriter
 from research.data.prepare.cleaning import CleaningStep
 from research.data.prepare.columns import Columns, check_columns_exist, choose_columns
-from research.data.prepare.folds import deal_folds
+from research.data.prepare.folds import deal_folds, warn_if_unequal
 from research.data.prepare.groups import join_units
 from research.data.prepare.ingest import IngestedRows, ingest
 from research.data.prepare.label_encoder import LabelEncoder
@@ -278,8 +278,9 @@ def _split_training_rows(
     where = f"from {len(texts):,} training rows"
     if settings.folds is not None:
         del shares[TEST]
-        is_test = deal_folds(units, strata, settings.folds, settings.split_seed, existing) == settings.fold
-        split_of_row[is_test] = TEST
+        fold_of_row = deal_folds(units, strata, settings.folds, settings.split_seed, existing)
+        warn_if_unequal(fold_of_row)
+        split_of_row[fold_of_row == settings.fold] = TEST
         where += f", fold {settings.fold} of 0 to {settings.folds - 1}"
     if shares:
         rest = split_of_row == TRAIN

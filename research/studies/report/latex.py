@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from research.studies.outcomes import StudyOutcomes
 from research.studies.progress import format_count
 from research.studies.report.best_arm import BestArm
 from research.studies.report.contents import Contents
@@ -14,7 +15,6 @@ from research.studies.report.notation import (
     format_p_value,
     format_thousands,
 )
-from research.studies.report.ranking import RankedArm
 from research.studies.statistics.paired_t import LEVEL
 from research.system.plain_text import LONGEST_IN_PAGE, for_latex, shorten
 
@@ -64,7 +64,7 @@ def costs_table(contents: Contents) -> str | None:
     ]
     hardware = ", ".join(contents.environment.get("hardware", ["unknown"]))
     caption = [
-        "Costs of a trial, means over seeds. Trainable parameters are averaged over steps.",
+        "Costs of a trial, means over the trials of an arm. Trainable parameters are averaged over steps.",
         "Device hours are the time of the whole trial times its number of processes.",
         f"Hardware (processes and device of a trial): {for_latex(hardware)}.",
     ]
@@ -78,13 +78,13 @@ def _ranking_caption(contents: Contents, best: BestArm) -> list[str]:
     study, ranked = contents.study, contents.ranked
     assert contents.metric is not None
     sentences = [
-        f"Mean {for_latex(contents.metric)} on {study.spec.split} rows over {_num_seeds(ranked)}, with Student's "
-        r"95\% confidence interval; the best mean is in bold.",
+        f"Mean {for_latex(contents.metric)} on {study.spec.split} rows over {_num_units(contents)}, with Student's "
+        rf"95\% confidence interval{_correction(study)}; the best mean is in bold.",
     ]
     compared = [each.comparison for each in ranked if each.comparison is not None]
     if compared:
         sentences.append(
-            f"Differences from the baseline {_name(study.baseline)}: paired $t$ test over common seeds, $p$ corrected "
+            f"Differences from the baseline {_name(study.baseline)}: {_test(study)}, $p$ corrected "
             f"with Holm's method for {format_count(len(compared), 'comparison')}; the confidence intervals are not "
             "corrected."
         )
@@ -152,8 +152,23 @@ def _p_value(value: float | None) -> str:
     return "--" if value is None else f"${format_p_value(value)}$"
 
 
-def _num_seeds(ranked: Sequence[RankedArm]) -> str:
+def _test(study: StudyOutcomes) -> str:
+    """Return the name of the primary test."""
+    if study.num_folds is None:
+        return "paired $t$ test over common seeds"
+    return "corrected resampled $t$ test (Nadeau and Bengio, 2003) over common folds"
+
+
+def _correction(study: StudyOutcomes) -> str:
+    return "" if study.num_folds is None else ", corrected for overlapping training rows"
+
+
+def _num_units(contents: Contents) -> str:
+    """Return the number of seeds or folds of the arms."""
+    ranked = contents.ranked
     numbers = {len(each.summary.seeds) for each in ranked}
+    if contents.study.num_folds is not None:
+        return f"{' to '.join(map(str, sorted({min(numbers), max(numbers)})))} folds"
     if len(numbers) == 1:
         return format_count(min(numbers), "seed")
     return f"{min(numbers)} to {max(numbers)} seeds"

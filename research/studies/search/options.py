@@ -53,6 +53,11 @@ def resolve_option_types(space: Mapping[str, Dimension], base: Mapping[str, Any]
         choices = searched.values if isinstance(searched, Values) else (base.get(setting_name),)
         options = [option for choice in choices for option in _options(setting_name, choice)]
         matching = [option for option in options if option.name == option_name]
+        if choices == (None,):
+            raise ValueError(
+                f"Searching {name} needs --{setting_name} or --search {setting_name}=..., because options belong to a "
+                f"chosen {setting_name}."
+            )
         if not matching:
             known = {option.name for option in options}
             raise UnknownNameError(describe_unknown(f"option of {setting_name} to search", option_name, known))

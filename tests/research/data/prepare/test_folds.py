@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from research.data.prepare.folds import NO_FOLD, deal_folds
+from research.data.prepare.folds import NO_FOLD, deal_folds, warn_if_unequal
 from research.data.prepare.groups import join_units
 from research.settings.config import RunConfig
 from tests.messages import in_order
@@ -43,6 +43,24 @@ def test_deal_folds_keeps_units_together_and_balances_them() -> None:
     assert np.ptp(np.bincount(folds)) <= 10
     for stratum, expected in ((0, 140.6), (1, 40.2), (2, 19.8)):
         assert abs(np.bincount(folds[stratum == STRATA], minlength=5) - expected).max() <= 8
+
+
+def test_each_seed_deals_groups_differently() -> None:
+    units = np.repeat(np.arange(20), np.arange(5, 25)).astype(np.uint64)
+    strata = np.zeros(len(units), dtype=np.int32)
+    divisions = [deal_folds(units, strata, 5, seed, existing=NONE) for seed in range(5)]
+    test_sets = {frozenset(units[folds == fold].tolist()) for folds in divisions for fold in range(5)}
+    assert len(test_sets) > 20  # of 25
+    for folds in divisions:
+        assert np.ptp(np.bincount(folds)) <= 20
+
+
+def test_folds_of_very_unequal_size_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    warn_if_unequal(np.array([NO_FOLD, 0, 0, 1, 1, 1, 2, 2]))
+    assert not caplog.records
+    warn_if_unequal(np.repeat([0, 1, 2], [50, 10, 12]))
+    (record,) = caplog.records
+    assert "between 10 and 50 rows" in record.getMessage()
 
 
 def test_deal_folds_fills_up_folds_with_single_rows() -> None:

@@ -60,4 +60,6 @@ def test_comparisons_and_the_report_show_all_tests(tmp_path: Path, settings: dic
     for text in (page.read_text(), (tmp_path / "report.md").read_text()):
         assert ("training rows of the folds overlap, so they find" in text) == bool(settings)
         assert ("corrected resampled t test" in text) == bool(settings)
+    table = (tmp_path / "report" / "tables" / "ranking.tex").read_text()
+    assert ("corrected resampled $t$ test" in table, "6 folds" in table) == (bool(settings), bool(settings))
     assert table_cells("opinions", page.read_text()) == [["better", "0.0312", "0.0000", "0.0000 to 0.0000"]]

@@ -52,6 +52,8 @@ def test_type_of_an_option_decides_whether_a_range_has_integers_only() -> None:
     assert (dropout.is_integer, layers.is_integer) == (False, True)
     with pytest.raises(ValueError, match="integers"):
         make_proposer({"head": ["lstm"], "head.num_layers": "1..2.5"})
+    with pytest.raises(ValueError, match="needs --head"):
+        make_proposer({"head.num_layers": "1..2"})
     with pytest.raises(UnknownNameError, match="'lstm_size'"):
         make_proposer({"head": ["lstm"], "head.lstm_sise": "8..16"})
 

@@ -40,7 +40,8 @@ class Head(nn.Module):
     """The pooling in `heads.masking.POOLINGS` with which `forward` starts, before any parameter or dropout; None
     if it starts with anything else. It is a promise: the logits do not change if each row is replaced by a single token
     with the pooled hidden state. If the encoder is frozen, the head then trains on stored pooled hidden states, which
-    is much faster. `__init__` may set it, depending on the options."""
+    is much faster. `__init__` may set it, depending on the options. A subclass with a `forward` of its own does not
+    inherit it."""
 
     needs_first_token_to_see_all: bool = False
     """Whether the head reads only the first token, so that it is useless on a causal encoder. `__init__` may set it,
@@ -50,6 +51,8 @@ class Head(nn.Module):
         super().__init_subclass__(**kwargs)
         if cls.wants not in WANTS:
             raise ValueError(f"Expected `wants` of {cls.__name__} to be {' or '.join(WANTS)}, got '{cls.wants}'.")
+        if "forward" in vars(cls) and "input_pooling" not in vars(cls):
+            cls.input_pooling = None
 
     def forward(
         self,

@@ -12,6 +12,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from research.system.processes import is_alive
@@ -152,27 +153,34 @@ def test_trials_that_share_a_process_finish_even_if_the_process_ends(
 ) -> None:
     (workplace.folder / "head.py").write_text(PLUGIN)
     (workplace.folder / "pause.txt").touch()
-    arguments = ["--plugin", "head.py", "--heads", "pausing", "--seeds", "0,1", *FROZEN_ENCODER_FLAGS]
+    # A single worker runs in the process of the study.
+    has_own_process = interruption == "worker killed"
+    seeds, num_workers = ("0", 2) if has_own_process else ("0,1", 1)
+    arguments = ["--plugin", "head.py", "--heads", "pausing", "--seeds", seeds, *FROZEN_ENCODER_FLAGS]
+    arguments += ["--workers", str(num_workers)]
     command = workplace.start(*arguments)
     wait_until((workplace.folder / "paused.txt").exists, "the pause in the third batch")
-    supervisor, worker = (process for process, _ in command.forked_processes())
+    (entry,) = (entry for entry in workplace.entries() if entry.trial.seed == 0)
+    worker = psutil.Process(entry.attributes["pid"])
+    assert (worker.pid == command.process.pid) == (not has_own_process)
     if interruption == "interrupted":
         command.process.send_signal(signal.SIGINT)
         workplace.wait_until_signalled(signal.SIGINT)
     else:
-        for process in [worker] if interruption == "worker killed" else [supervisor, worker]:
-            process.kill()
+        worker.kill()
         wait_until(lambda: not is_alive(worker.pid), "the end of the worker")
     (workplace.folder / "pause.txt").unlink()
-    if interruption == "worker killed":
+    if has_own_process:
         assert command.wait() == 0, command.read_output()
     else:
         assert command.wait() == (130 if interruption == "interrupted" else -signal.SIGKILL)
         workplace.run(*arguments)
-    assert workplace.states() == ["COMPLETE"] * 2
+    num_trials = 1 if has_own_process else 2
+    assert workplace.states() == ["COMPLETE"] * num_trials
     assert {result["steps"] for result in workplace.results().values()} == {12}
     # A killed trial starts over, since it has not saved anything. An interrupted trial continues after its third step.
-    assert len(workplace.read_lines("steps.txt")) == (24 if interruption == "interrupted" else 27)
+    num_repeated = 0 if interruption == "interrupted" else 3
+    assert len(workplace.read_lines("steps.txt")) == 12 * num_trials + num_repeated
 
 
 def test_trial_that_always_kills_or_exits_its_process_does_not_stop_the_study(
@@ -180,10 +188,12 @@ def test_trial_that_always_kills_or_exits_its_process_does_not_stop_the_study(
 ) -> None:
     (workplace.folder / "head.py").write_text(PLUGIN)
     printed = workplace.run(
-        "--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN_ENCODER_FLAGS, status=1
+        *("--plugin", "head.py", "--heads", "kills,exits,linear", "--seeds", "0", *FROZEN_ENCODER_FLAGS),
+        *("--workers", "2"),  # a single worker would run in the process of the study
+        status=1,
     )
     assert re.search(r"kills, seed 0: .*killed 3 times", printed)
-    assert re.search(r"exits, seed 0: head 'exits', .*: SystemExit: enough\n  File \"", printed)
+    assert re.search(r"exits, seed 0: head 'exits'.*: SystemExit: enough\n  File \"", printed)
     assert re.search(r"2 of 3 trials .*--retry_failed", printed)
     assert len(re.findall(r"\d+ rows of train: ", printed)) == 1, "expected the message about the cache once"
     assert (workplace.folder / "runs/s/report.html").exists()

@@ -24,7 +24,7 @@ that takes the folds as independent, the Wilcoxon signed-rank test, and almost s
 bound of the violation ratio below 0.5 and below 0.2.
 
 In the design "one division", all seeds divide the rows in the same way. Since the learners have no random numbers, the
-differences of a fold are then the same for all seeds. This is why Midway divides the rows anew for each seed.
+differences of a fold are then the same for all seeds. This is why each seed of a study makes its own folds.
 """
 
 from __future__ import annotations

@@ -35,6 +35,15 @@ from research.training.accelerator import choose_precision
 from research.training.hook import HOOKS
 
 
+def resolve_trial(config: RunConfig) -> RunConfig:
+    """Return a trial's settings like `resolve`, before it is known which precision its launcher will choose.
+
+    Raises:
+        ValueError: see `resolve`.
+    """
+    return resolve(dataclasses.replace(config, mixed_precision="no"))  # a placeholder
+
+
 def resolve(config: RunConfig) -> RunConfig:
     """Return the settings, checked, with all options of the chosen head, objective, optimizer, schedule, and so on.
 

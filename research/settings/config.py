@@ -285,7 +285,7 @@ class TrainingSettings:
     sampling: Sampling = setting("natural", effect=Effect.TRAINING)
     """Shares of the labels in an epoch, which always has as many examples as there are training rows: those of the
     training rows (natural), equal shares (balanced), or proportional to the square root of the numbers of rows
-    (square_root). Rows of rare labels are repeated, and rows of frequent labels left out, in every epoch anew."""
+    (square_root). Rows of rare labels are repeated, rows of frequent labels are left out; each epoch draws again."""
     micro_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="examples")
     """Maximum number of examples that one process sends through the model at once."""
     window_batch_size: int = setting(32, effect=Effect.ROUNDING, above=0, unit="windows")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from research.data.prepare.load import load_splits
 from research.edits.timeline import parse_timeline, resolve_timeline
-from research.runner.resolve import resolve
+from research.runner.resolve import resolve_trial
 from research.settings.smoke import reduce_for_smoke
 from research.settings.times import Clock, parse_time
 from research.studies.grid import Trial
@@ -78,8 +77,7 @@ def check_fork_points(trials: Sequence[Trial]) -> None:
 
 
 def _check_fork_point(trial: Trial, fork: str, checkpoint: Path) -> None:
-    # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
-    config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
+    config = resolve_trial(trial.config())
     saved = Clock(**read_state(checkpoint)["clock"])
     clock = Clock.of_run(
         num_examples=saved.examples_per_epoch or saved.steps_per_epoch * saved.batch_size,

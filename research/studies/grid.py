@@ -270,8 +270,8 @@ _SPEC_KEYS = [item.name for item in dataclasses.fields(StudySpec)]
 def expand(spec: StudySpec, options: Mapping[str, dict[str, str]] | None = None) -> list[Trial]:
     """Return all trials of a study, arm by arm; the trials of an arm are in the order of the seeds and folds.
 
-    With folds, the grid has an axis `fold` with all of them, unless the study names some. Each seed divides the rows
-    anew: it is added to the split seed, so that the folds of several seeds are those of a repeated cross-validation.
+    With folds, the grid has an axis `fold` with all of them, unless the study names some. Each seed makes its own
+    folds: it is added to the split seed, so that the folds of several seeds are those of a repeated cross-validation.
 
     Args:
         spec: the study.
@@ -333,7 +333,7 @@ def _check_fold_settings(spec: StudySpec) -> None:
     if spec.fork_at is not None:
         raise ValueError("fork_at cannot be combined with folds: the trials of a seed have different training rows.")
     if "split_seed" in spec.grid:
-        raise ValueError("With --folds, the grid cannot vary split_seed: each seed divides the rows anew. Use --seeds.")
+        raise ValueError("With --folds, the grid cannot vary split_seed: each seed makes its own folds. Use --seeds.")
 
 
 def check_arms(trials: Sequence[Trial], check: Callable[[RunConfig], object]) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import SPLIT_THAT_MAY_LACK_LABELS
-from research.runner.resolve import resolve
+from research.runner.resolve import resolve_trial
 from research.settings.comparison import compare_settings
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
@@ -62,8 +62,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
         logger.info(note)
     configs = [trial.config() for trial in all_trials]
     devices = assign_workers(settings.workers, settings.accelerate_config, configs, len(all_trials))
-    # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
-    check_arms(all_trials, lambda config: resolve(dataclasses.replace(config, mixed_precision="no")))
+    check_arms(all_trials, resolve_trial)
     check_fork_settings(trials, parents)
     with messages_muted():
         check_common_pasts(trials, parents)
@@ -191,7 +190,7 @@ def check_fork_settings(trials: Sequence[Trial], parents: Sequence[Trial] = ()) 
 
 def _stored_settings(trial: Trial) -> dict[str, Any]:
     """Return a trial's resolved settings in the form in which a run stores them."""
-    config = resolve(dataclasses.replace(trial.config(), mixed_precision="no"))
+    config = resolve_trial(trial.config())
     settings: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
     return settings
 

@@ -154,7 +154,7 @@ class Contents:
             return "with a paired t test over the common seeds"
         return (
             "with the corrected resampled t test over the common folds (Nadeau and Bengio 2003), which takes into "
-            "account that the training rows of the folds overlap. Every seed divides the rows anew"
+            "account that the training rows of the folds overlap. Each seed makes its own folds"
         )
 
     def attempt(self, part: str, make: Callable[[], Part], otherwise: Part) -> Part:

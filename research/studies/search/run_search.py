@@ -10,7 +10,7 @@ from rich.table import Table
 
 from heads.registry import UnknownNameError, describe_unknown
 from research.runner.first_checks.check import check_first
-from research.runner.resolve import resolve
+from research.runner.resolve import resolve_trial
 from research.settings.config import RunConfig
 from research.settings.flags import names_where
 from research.studies.command import StudyCommand
@@ -99,8 +99,7 @@ def run_search(command: StudyCommand) -> int:
 
 def _check_config(config: RunConfig) -> None:
     check_first(config)
-    # The precision is not known here, because the launcher may choose it; "no" is a placeholder.
-    resolve(dataclasses.replace(config, mixed_precision="no"))
+    resolve_trial(config)
 
 
 def _print_space(console: Terminal, proposer: Proposer) -> None:

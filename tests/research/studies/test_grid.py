@@ -194,7 +194,7 @@ def test_trials_do_not_share_option_dictionaries() -> None:
     assert second.settings["head"]["lstm_size"] == 8
 
 
-def test_folds_are_an_axis_within_arms_and_every_seed_divides_the_rows_anew() -> None:
+def test_folds_are_an_axis_within_arms_and_every_seed_makes_its_own_folds() -> None:
     base = {"folds": 3, "split_seed": 10}
     trials = expand(StudySpec(base=base, grid={"head": ["linear", "lstm"], "seed": [0, 7]}))
     assert [trial.arm for trial in trials] == ["linear"] * 6 + ["lstm"] * 6

@@ -114,7 +114,8 @@ def test_files_of_checkpoints_are_described(finished_run: Path) -> None:
 
 
 def test_files_of_a_study_are_described(study_directory: Path) -> None:
-    check_described("study", "file", names_in(study_directory))
+    only_if_submitted = {"submitted/"}
+    check_described("study", "file", names_in(study_directory) | only_if_submitted)
 
 
 def test_columns_of_results_csv_are_described(study_directory: Path) -> None:

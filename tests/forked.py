@@ -35,7 +35,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.preloaded"])
 PROCESSES_VARIABLE = "FORKED_PROCESSES"
 """Environment variable with the path of a file to which a command and its children append their process ids and
-arguments.
+arguments. A fork of a command, made with os.fork, appends the command's arguments.
 
 The file is needed because /proc shows the fork server's environment and command for every forked process.
 """
@@ -198,8 +198,8 @@ class _Command:
     def __call__(self) -> None:
         os.setsid()
         if PROCESSES_VARIABLE in self.environment:
-            with Path(self.environment[PROCESSES_VARIABLE]).open("a", encoding="utf-8") as file:
-                file.write(json.dumps([os.getpid(), self.arguments]) + "\n")
+            self._record_process()
+            os.register_at_fork(after_in_child=self._record_process)  # the fork server of a study's worker
             if not is_alive(self.parent):
                 # Whoever killed the parent may not have seen this process in the file, so end this process too.
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -234,3 +234,7 @@ class _Command:
                 runpy.run_path(self.arguments[0], run_name="__main__")
         finally:
             atexit._run_exitfuncs()
+
+    def _record_process(self) -> None:
+        with Path(self.environment[PROCESSES_VARIABLE]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([os.getpid(), self.arguments]) + "\n")

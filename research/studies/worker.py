@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from research.model.encoder_check import checking_each_encoder_once
 from research.records.results import config_as_yaml, read_result
@@ -36,6 +36,7 @@ from research.studies.time_limit import parse_seconds
 from research.system.durable import write_text
 from research.system.errors import describe_failure, is_user_facing
 from research.system.events import ERROR, EVENTS_FILE_VARIABLE, last_event, recording_events
+from research.system.fork_server import ForkedProcess, ForkServer, ForkServerError
 from research.system.judging import JUDGE_VARIABLE, serving_judge
 from research.system.lock import is_held
 from research.system.processes import SUPERVISOR_VARIABLE, is_alive
@@ -94,7 +95,8 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._stop_signal = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
+        self._fork_server: ForkServer | None = None  # starts runs; itself started with the first one
         self._is_interruptible = False
         self._timed_out = False
         self._timeout_seconds = None if self.trial_timeout is None else parse_seconds(self.trial_timeout)
@@ -118,8 +120,12 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
         self.study.retry_policy.should_stop = self._should_stop
-        with checking_each_encoder_once():
-            return self._run_trials()
+        try:
+            with checking_each_encoder_once():
+                return self._run_trials()
+        finally:
+            if self._fork_server is not None:
+                self._fork_server.close()
 
     def _run_trials(self) -> int:
         name = f"{socket.gethostname()}:{os.getpid()}"
@@ -293,43 +299,27 @@ class Worker:
             ensure_features(config, "all" if reads_all else "last")
 
     def _run_in_subprocess(self, config: RunConfig) -> dict[str, Any]:
-        """Run a trial with run.py in separate processes, as a user would."""
+        """Run a trial with run.py in its own process or processes."""
         assert config.output_dir is not None
         run_directory = Path(config.output_dir)
         self._wait_until_free(run_directory)
         recipe = self.directory / TRIALS / f"{run_directory.name}.yaml"
         recipe.parent.mkdir(parents=True, exist_ok=True)
         write_text(recipe, config_as_yaml(config))
-        command = [sys.executable]
-        if self.accelerate_config is not None:
-            command += ["-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
-            if self.num_workers > 1 and VISIBLE_DEVICES in os.environ:
-                command += ["--gpu_ids", "all"]  # all that this worker sees, instead of the list in the config
         # The log shows full tracebacks, so that no trial must be repeated to see one.
-        command += [
-            str(script_path("run")),
-            "--recipe",
-            str(recipe),
-            "--output_dir",
-            str(run_directory),
-            "--resume",
-            "auto",
-            "--traceback",
-        ]
+        arguments = [str(script_path("run")), "--recipe", str(recipe), "--output_dir", str(run_directory)]
+        arguments += ["--resume", "auto", "--traceback"]
+        environment = {
+            **os.environ,
+            SUPERVISOR_VARIABLE: str(os.getpid()),
+            EVENTS_FILE_VARIABLE: str(self._events_path(config).resolve()),
+        }
         with self._open_log(config) as log:
-            # A separate session: otherwise Ctrl-C in a terminal would reach the trial directly, and the signal that
-            # this worker forwards would be its second one, which stops the trial immediately.
-            self._process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    SUPERVISOR_VARIABLE: str(os.getpid()),
-                    EVENTS_FILE_VARIABLE: str(self._events_path(config).resolve()),
-                },
-            )
+            start = self._fork if self.accelerate_config is None else self._launch
+            try:
+                self._process = start(arguments, environment, log)
+            except ForkServerError as error:
+                raise TrialFailedError(f"the process that starts runs has ended; see {log.name}") from error
             if self._stop_signal:
                 self._forward_signal(self._stop_signal)
             with self._enforcing_time_limit():
@@ -354,6 +344,24 @@ class Worker:
             raise TrialDiedError
         raise TrialFailedError(
             _failure_reason(result, self._events_path(config)) or f"exit status {status}; see {log.name}"
+        )
+
+    def _fork(self, arguments: list[str], environment: Mapping[str, str], log: TextIO) -> ForkedProcess:
+        """Start a run in a fork of a process that has imported the libraries, which this worker starts once."""
+        if self._fork_server is None or not self._fork_server.is_running:
+            self._fork_server = ForkServer([sys.executable, str(script_path("fork_server"))], log)
+        return self._fork_server.start(arguments, environment=environment, output=Path(log.name))
+
+    def _launch(self, arguments: list[str], environment: Mapping[str, str], log: TextIO) -> subprocess.Popen[bytes]:
+        """Start a run with `accelerate launch`."""
+        assert self.accelerate_config is not None
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", self.accelerate_config]
+        if self.num_workers > 1 and VISIBLE_DEVICES in os.environ:
+            command += ["--gpu_ids", "all"]  # all that this worker sees, instead of the list in the config
+        # A separate session: otherwise Ctrl-C in a terminal would reach the trial directly, and the signal that this
+        # worker forwards would be its second one, which stops the trial immediately.
+        return subprocess.Popen(
+            [*command, *arguments], stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment
         )
 
     @contextlib.contextmanager
@@ -400,7 +408,7 @@ class Worker:
             time.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager
-    def _open_log(self, config: RunConfig) -> Iterator[Any]:
+    def _open_log(self, config: RunConfig) -> Iterator[TextIO]:
         assert config.output_dir is not None
         path = log_path(self.directory, Path(config.output_dir).name)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
@@ -16,6 +18,7 @@ from tests.conftest import ROOT, BackgroundCommand, run_command
 from tests.limits import wait_until
 
 PLUGIN = """
+import os
 import time
 from pathlib import Path
 from research import Hook, register_hook
@@ -36,7 +39,9 @@ class Pausing(Hook):
         if run.config.lr < 1e-5:
             raise ValueError("the rate is too low")
         while Path("pause.txt").exists() and run.clock.step == 3:
-            Path(f"paused-{run.config.lr}-{run.config.seed}.txt").touch()
+            pid = Path(f"{run.config.seed}.pid")
+            pid.write_text(str(os.getpid()))
+            pid.rename(f"paused-{run.config.lr}-{run.config.seed}.txt")
             time.sleep(0.02)
 """
 
@@ -81,6 +86,11 @@ class Workplace:
         """Return the sorted lines of a file, or an empty list if the file does not exist."""
         path = self.folder / name
         return sorted(path.read_text().splitlines()) if path.exists() else []
+
+    def paused_process(self) -> psutil.Process:
+        """Return the process of the only run that a hook has paused, according to the file that the hook writes."""
+        (path,) = self.folder.glob("paused-*.txt")
+        return psutil.Process(int(path.read_text()))
 
     def wait_until_signalled(self, signal_number: signal.Signals) -> None:
         """Wait until the log of a trial shows that the trial has received the signal and will stop after this step."""

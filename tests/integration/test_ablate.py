@@ -112,9 +112,8 @@ def test_trial_is_resumed_after_its_run_or_its_worker_or_the_whole_study_is_kill
     wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
     (entry,) = (entry for entry in workplace.entries() if entry.trial.seed == 0)
     worker = psutil.Process(entry.attributes["pid"])
-    processes = command.forked_processes()
-    assert (worker.pid == processes[0][0].pid) == (victim != "worker")
-    (run,) = (process for process, arguments in processes if any(entry.trial.id in each for each in arguments))
+    assert (worker.pid == command.process.pid) == (victim != "worker")
+    run = workplace.paused_process()
     for process in {"worker": [worker], "run": [run], "study": [worker, run]}[victim]:
         process.kill()
     # The run must stay paused until a killed worker has ended. Otherwise, the run could finish before the worker ends.
@@ -129,6 +128,20 @@ def test_trial_is_resumed_after_its_run_or_its_worker_or_the_whole_study_is_kill
     assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]  # each trial started only once
     assert len(workplace.read_lines("resumes.txt")) == 1
     assert {result["steps"] for result in workplace.results().values()} == {6}
+
+
+def test_run_goes_on_if_the_process_that_started_it_is_killed(workplace: Workplace) -> None:
+    (workplace.folder / "pause.txt").touch()
+    command = workplace.start("--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1")
+    wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
+    fork_server = workplace.paused_process().parent()
+    assert fork_server is not None
+    fork_server.kill()
+    (workplace.folder / "pause.txt").unlink()
+    assert command.wait() == 0, command.read_output()
+    assert [entry.state for entry in workplace.entries()] == [TrialState.COMPLETE] * 2
+    assert workplace.read_lines("starts.txt") == ["0.0001 0", "0.0001 1"]
+    assert workplace.read_lines("resumes.txt") == []
 
 
 def test_interrupted_study_can_be_resumed(workplace: Workplace) -> None:

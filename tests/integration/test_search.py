@@ -130,6 +130,7 @@ def test_two_objectives_give_the_best_trade_offs(workplace: Workplace) -> None:
 
 
 PAUSING_AT_THE_END = """
+import os
 import time
 from pathlib import Path
 from research import Hook, register_hook
@@ -140,7 +141,8 @@ class PausingAtTheEnd(Hook):
 
     def end_of_step(self, run):
         while run.interruption.signal and Path("pause.txt").exists():
-            Path(f"paused-{run.config.head_lr}.txt").touch()
+            Path("pid").write_text(str(os.getpid()))
+            Path("pid").rename(f"paused-{run.config.head_lr}.txt")
             time.sleep(0.02)
 """
 
@@ -159,11 +161,7 @@ def test_kill_between_the_decision_to_prune_and_the_end_of_the_trial(
     wait_until((workplace.folder / "paused-0.05.txt").exists, "the pause of a pruned trial")
     (entry,) = (entry for entry in workplace.entries() if entry.trial.settings["head_lr"] == 5e-2)
     worker = psutil.Process(entry.attributes["pid"])
-    (run,) = (
-        process
-        for process, arguments in command.forked_processes()
-        if any(entry.trial.id in argument for argument in arguments)
-    )
+    run = workplace.paused_process()
     for process in {"worker": [worker], "run": [run], "study": [worker, run]}[victim]:
         process.kill()
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")

@@ -193,79 +193,97 @@ def train_with_trainer(folder: Path, study_flags: list[str], arm: str) -> None:
     print(json.dumps({"accuracy": accuracy}))
 
 
+HiddenStates = dict[str, list[Any]]
+"""By split, for each row, the hidden states of each layer without padding."""
+
+
 def time_floor(study_flags: list[str]) -> dict[str, float]:
     """Run the encoder once on all rows, train and evaluate every head on its output, and return the seconds of each."""
+    import torch
+
+    trials = first_trials(study_flags)
+    splits, collator, model, _ = load_parts(trials[0])
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    started = time.perf_counter()
+    hidden_states = run_encoder(splits, collator, model, trials[0].config().evaluation_batch_size)
+    seconds = {"encoder": time.perf_counter() - started}
+    for trial in trials:
+        started = time.perf_counter()
+        train_head(trial, splits, hidden_states, model.config.encoder)
+        seconds[trial.arm] = time.perf_counter() - started
+    return seconds
+
+
+def run_encoder(splits: Any, collator: Any, model: Any, batch_size: int) -> HiddenStates:
+    """Return the hidden states of all rows, computed in bf16."""
+    import torch
+
+    from research.data.batches.order import evaluation_batches
+
+    model.eval()
+    hidden_states: HiddenStates = {}
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for split, rows in splits.items():
+            lengths = rows.with_format("numpy")["length"][:]
+            hidden_states[split] = [None] * len(rows)
+            for micro_batch in evaluation_batches(lengths, process=0, num_processes=1, batch_size=batch_size):
+                inputs = collator(rows[micro_batch.rows]).inputs
+                layers = model.run_encoder(**inputs, all_layers=True)
+                for position, (row, mask) in enumerate(zip(micro_batch.rows, inputs["attention_mask"], strict=True)):
+                    hidden_states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
+    return hidden_states
+
+
+def train_head(trial: Trial, splits: Any, hidden_states: HiddenStates, encoder_config: Any) -> Any:
+    """Train the head of a trial on hidden states, evaluate it after each epoch and at the end, and return it."""
     import torch
 
     from research.data.batches.order import evaluation_batches, global_batches
     from research.model.encoder_with_head import build_head
 
-    trials = first_trials(study_flags)
-    config = trials[0].config()
-    splits, collator, model, _ = load_parts(trials[0])
-    model.eval()
-    bf16 = torch.autocast("cpu", dtype=torch.bfloat16)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    hidden_states: dict[str, list[Any]] = {}
-    started = time.perf_counter()
-    with torch.no_grad(), bf16:
-        for split, rows in splits.items():
-            lengths = rows.with_format("numpy")["length"][:]
-            hidden_states[split] = [None] * len(rows)
-            for micro_batch in evaluation_batches(
-                lengths, process=0, num_processes=1, batch_size=config.evaluation_batch_size
-            ):
-                inputs = collator(rows[micro_batch.rows]).inputs
-                layers = model.run_encoder(**inputs, all_layers=True)
-                for position, (row, mask) in enumerate(zip(micro_batch.rows, inputs["attention_mask"], strict=True)):
-                    hidden_states[split][row] = [layer[position, : int(mask.sum())].clone() for layer in layers]
-    seconds = {"encoder": time.perf_counter() - started}
-    labels = {split: torch.as_tensor(rows.with_format("numpy")["label"][:]) for split, rows in splits.items()}
-    train_lengths = splits.train.with_format("numpy")["length"][:]
-
-    def build_batch(split: str, rows: Any, *, all_layers: bool) -> tuple[Any, Any]:
+    def build_batch(split: str, rows: Any) -> tuple[Any, Any]:
         # Returns padded hidden states, of all layers or the last one, and the attention mask.
-        layers = range(len(hidden_states[split][0])) if all_layers else (-1,)
+        layers = range(len(hidden_states[split][0])) if wants_all else (-1,)
         padded = tuple(
             torch.nn.utils.rnn.pad_sequence([hidden_states[split][row][layer] for row in rows], batch_first=True)
             for layer in layers
         )
         lengths = torch.tensor([len(hidden_states[split][row][-1]) for row in rows])
         mask = (torch.arange(padded[0].shape[1]) < lengths[:, None]).long()
-        return (padded if all_layers else padded[0]), mask
+        return (padded if wants_all else padded[0]), mask
 
-    def evaluate(split: str, head: Any, batch_size: int) -> None:
+    def evaluate(split: str) -> None:
         head.eval()
         lengths = getattr(splits, split).with_format("numpy")["length"][:]
         with torch.no_grad(), bf16:
-            for micro_batch in evaluation_batches(lengths, process=0, num_processes=1, batch_size=batch_size):
-                # Only the time matters, so the logits are not used.
-                head(*build_batch(split, micro_batch.rows, all_layers=head.wants == "all_hidden_states"))
+            for micro_batch in evaluation_batches(
+                lengths, process=0, num_processes=1, batch_size=config.evaluation_batch_size
+            ):
+                head(*build_batch(split, micro_batch.rows))  # only the time matters, so the logits are not used
 
-    for trial in trials:
-        config = trial.config()
-        torch.manual_seed(config.seed)
-        head = build_head(*_name_and_options(config.head), model.config.encoder, splits.task.num_labels)
-        wants_all = head.wants == "all_hidden_states"
-        optimizer = torch.optim.AdamW(head.parameters(), lr=config.head_lr or config.lr, fused=True)
-        num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)  # rounded up
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.head_lr or config.lr, total_steps=num_steps)
-
-        started = time.perf_counter()
-        for epoch in range(int(config.epochs)):
-            head.train()
-            for rows in global_batches(train_lengths, config.batch_size, config.seed, epoch):
-                with bf16:
-                    logits = head(*build_batch("train", rows, all_layers=wants_all))
-                torch.nn.functional.cross_entropy(logits.float(), labels["train"][rows]).backward()
-                torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-            evaluate("validation", head, config.evaluation_batch_size)
-        evaluate("test", head, config.evaluation_batch_size)
-        seconds[trial.arm] = time.perf_counter() - started
-    return seconds
+    config = trial.config()
+    bf16 = torch.autocast("cpu", dtype=torch.bfloat16)
+    train_labels = torch.as_tensor(splits.train.with_format("numpy")["label"][:])
+    train_lengths = splits.train.with_format("numpy")["length"][:]
+    torch.manual_seed(config.seed)
+    head = build_head(*_name_and_options(config.head), encoder_config, splits.task.num_labels)
+    wants_all = head.wants == "all_hidden_states"
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.head_lr or config.lr, fused=True)
+    num_steps = int(config.epochs) * -(-len(splits.train) // config.batch_size)  # rounded up
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.head_lr or config.lr, total_steps=num_steps)
+    for epoch in range(int(config.epochs)):
+        head.train()
+        for rows in global_batches(train_lengths, config.batch_size, config.seed, epoch):
+            with bf16:
+                logits = head(*build_batch("train", rows))
+            torch.nn.functional.cross_entropy(logits.float(), train_labels[rows]).backward()
+            torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        evaluate("validation")
+    evaluate("test")
+    return head
 
 
 def main() -> None:
@@ -275,6 +293,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="number of repetitions (default: %(default)s)")
     parser.add_argument("--heads", nargs="+", help="heads to train with the Trainer (default: all)")
     parser.add_argument("--study", default=str(STUDY), help="study of heads (default: experiments/studies/heads.yaml)")
+    parser.add_argument("--workers", default="1", help="trials of the study at a time, or auto (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="run the study's short version")
     parser.add_argument("--part", choices=["floor", "trainer"], help=argparse.SUPPRESS)
     parser.add_argument("--arm", help=argparse.SUPPRESS)
@@ -293,7 +312,8 @@ def main() -> None:
     for number in range(options.rounds):
         folder = options.folder / f"round-{number}"
         folder.mkdir()
-        part_seconds = {"midway": time_study(folder, study_flags), "floor": _run_part(folder, "floor", study_flags)}
+        midway_seconds = time_study(folder, [*study_flags, "--workers", options.workers])
+        part_seconds = {"midway": midway_seconds, "floor": _run_part(folder, "floor", study_flags)}
         trainer_arms = options.heads or arms
         part_seconds["trainer"] = {arm: _time_trainer(folder, study_flags, arm) for arm in trainer_arms}
         rounds.append(part_seconds)

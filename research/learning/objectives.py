@@ -41,6 +41,9 @@ class Objective:
     tasks: ClassVar[tuple[str, ...]] = ("single_label",)
     """Names of the tasks that the objective fits. A task can name further objectives in its `more_objectives`."""
 
+    favours_rare_labels: bool = False
+    """Whether the loss gives rare labels more weight than their share of the training rows."""
+
     def __init__(self, task: Task) -> None:
         if not type(self).fits(task):
             fitting = [name for name in OBJECTIVES if OBJECTIVES[name].fits(task)]
@@ -140,6 +143,7 @@ class CrossEntropy(Objective):
             raise ValueError(f"Expected label_smoothing to be at least 0 and less than 1; got {label_smoothing}.")
         self.label_smoothing = label_smoothing
         self.weights = _class_weights(task, class_weights)
+        self.favours_rare_labels = class_weights == "balanced"
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """See `Objective`."""
@@ -197,6 +201,7 @@ class LogitAdjusted(Objective):
         _require_counts(task, "logit_adjusted")
         counts = torch.tensor(task.label_counts, dtype=torch.float32).clamp_min(1)
         self.shift = tau * torch.log(counts / counts.sum())
+        self.favours_rare_labels = tau > 0
 
     def __call__(self, model: nn.Module, batch: Batch) -> ObjectiveOutput:
         """See `Objective`."""

@@ -41,6 +41,7 @@ from research.settings.options import create
 from research.settings.template import parse_template
 from research.settings.times import Clock, parse_time
 from research.system.judging import find_judge
+from research.system.messages import logger
 from research.system.user_code import describe_location
 from research.tasks.base import Task
 from research.tasks.metric_names import check_metric
@@ -103,6 +104,11 @@ def plan_run(
     config = dataclasses.replace(config, objective=objective_choice.to_yaml())
     objective = create_objective(objective_choice, task)
     check_sampling(config.sampling, task)
+    if config.sampling != "natural" and objective.favours_rare_labels:
+        logger.warning(
+            f"--sampling {config.sampling} and the objective {objective_choice.name} both favour rare labels; the "
+            "objective counts the labels of all training rows, not of those drawn for an epoch"
+        )
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)

@@ -58,6 +58,15 @@ class StudyOutcomes:
         return [outcome for outcome in self.outcomes if outcome.state == "finished"]
 
     @property
+    def common_pasts(self) -> dict[str, dict[str, Any] | None]:
+        """Return the content of result.json of each trial that finished trials fork, by its id; None if not found."""
+        return {
+            outcome.trial.parent_id: try_read_result(outcome.directory.parent / outcome.trial.parent_id)
+            for outcome in self.finished
+            if outcome.trial.parent_id is not None
+        }
+
+    @property
     def num_folds(self) -> int | None:
         """Return the number of folds; None if there are none."""
         folds: int | None = self.outcomes[0].trial.settings.get("folds")

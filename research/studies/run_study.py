@@ -278,8 +278,12 @@ def print_plan(
         table.add_row(trial.id, trial.arm, str(trial.unit), "to do" if entry is None else entry.status)
     console.print(table)
     missing = [trial for trial in trials if trial.id not in entries or entries[trial.id].status != "finished"]
-    num_arms = len({trial.arm for trial in trials})
-    logger.info(f"{format_count(len(trials), 'trial')} of {format_count(num_arms, 'arm')}, {len(missing)} to do.")
+    num_arms = len({trial.arm for trial in trials if not trial.is_parent})
+    num_pasts = sum(trial.is_parent for trial in trials)
+    size = f"{format_count(len(trials) - num_pasts, 'trial')} of {format_count(num_arms, 'arm')}"
+    if num_pasts:
+        size += f" and {format_count(num_pasts, 'common past')}"
+    logger.info(f"{size}, {len(missing)} to do.")
     num_earlier = _count_waiting_outside_grid(trials, entries)
     earlier = f"{format_count(num_earlier, 'waiting trial')} of an earlier grid"
     if num_earlier and command.settings.drop_waiting:

@@ -147,7 +147,8 @@ def _statistics(contents: Contents) -> Iterator[str]:
         return
     yield _filled("C3", for_markdown(contents.method))
     yield _filled(
-        "C3", f"{for_markdown(str(contents.metric))}, mean and standard deviation over seeds, on both splits:\n"
+        "C3",
+        f"{for_markdown(str(contents.metric))}, mean and standard deviation over {contents.units}, on both splits:\n",
     )
     values = {split: _metric_values(contents, split) for split in ("validation", "test")}
     decimals = column_decimals([value for by_arm in values.values() for each in by_arm.values() for value in each])

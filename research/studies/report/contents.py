@@ -11,7 +11,7 @@ from research.studies.outcomes import StudyOutcomes, describe_unlabelled
 from research.studies.progress import format_count
 from research.studies.report.best_arm import BestArm, find_best_arm
 from research.studies.report.breakdown import Breakdown, break_down_by_label, break_down_by_length
-from research.studies.report.costs import ArmCost, find_costs
+from research.studies.report.costs import ArmCost, find_costs, total_device_hours
 from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, read_arm_edits
 from research.studies.report.disagreements import Disagreement, find_disagreements
 from research.studies.report.environment import find_environment
@@ -94,10 +94,8 @@ class Contents:
 
     @property
     def total_device_hours(self) -> float | None:
-        """Return the device hours of all finished trials; None if one of them did not record its own."""
-        hours = [trial.device_hours for cost in self.costs for trial in cost.trials.values()]
-        known = [each for each in hours if each is not None]
-        return sum(known) if known and len(known) == len(self.study.finished) else None
+        """Return the device hours of all finished trials and their common pasts; None if one of them is not known."""
+        return total_device_hours(self.study)
 
     @property
     def decimals(self) -> RankingDecimals:

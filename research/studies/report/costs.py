@@ -93,6 +93,14 @@ def find_costs(study: StudyOutcomes) -> list[ArmCost]:
     return [ArmCost(arm, trials) for arm, trials in costs.items() if trials]
 
 
+def total_device_hours(study: StudyOutcomes) -> float | None:
+    """Return the device hours of all finished trials and of their common pasts; None if one of them is not known."""
+    results = [*(outcome.result for outcome in study.finished), *study.common_pasts.values()]
+    hours = [None if result is None else result.get("device_hours") for result in results]
+    known = [each for each in hours if each is not None]
+    return sum(known) if known and len(known) == len(hours) else None
+
+
 def _read_cost(outcome: Outcome) -> TrialCost | None:
     result = outcome.result
     # Only the metrics are known if the trial ran on another machine.

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from research.records.journal_file import read_journal
 from research.records.step_figures import Curve, running_mean, thin_out
 from research.report.curves import read_curves
@@ -27,7 +29,11 @@ class ArmCurves:
     seed_curves: Sequence[Curve]
     """Curve of each seed."""
     mean: Curve
-    """Mean over the seeds, at the steps that all seeds logged."""
+    """Mean over the curves, at the steps of the shortest one, as far as all curves reach.
+
+    Between the steps of a curve, its values are interpolated linearly: folds can have different numbers of training
+    rows, so that their evaluations are at different steps.
+    """
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def _between(curve: Curve, first: float, last: float) -> Curve:
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:
-    by_step = [dict(zip(*curve, strict=True)) for curve in curves]
-    steps = [step for step in by_step[0] if all(step in each for each in by_step)]
-    return steps, [statistics.fmean(each[step] for each in by_step) for step in steps]
+    shortest = min(curves, key=lambda curve: curve[0][-1])
+    steps = [step for step in shortest[0] if step >= max(curve[0][0] for curve in curves)]
+    values = [np.interp(steps, *curve) for curve in curves]
+    return steps, [statistics.fmean(each) for each in zip(*values, strict=True)]

@@ -106,10 +106,10 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
         middle = len(past[0]) // 2
         axes.annotate(
             COMMON_PAST,
-            (past[0][middle], past[1][middle]),
-            xytext=(0, 8),
-            textcoords="offset points",
+            (past[0][middle], 1.01),  # above the axes, where no curve can cross it
+            xycoords=axes.get_xaxis_transform(),
             ha="center",
+            va="bottom",
             fontsize=NAME_FONT_SIZE,
         )
     _name_arms(axes, last_means, styles)

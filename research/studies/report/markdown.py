@@ -58,7 +58,7 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield _costs(contents)
     for table in contents.breakdowns:
         yield f"## By {for_markdown(table.title + table.title_suffix)}\n"
-        yield f"{for_markdown(table.measure)}, mean over seeds, on {spec.split} rows\n"
+        yield f"{for_markdown(table.measure)}, mean over {contents.units}, on {spec.split} rows\n"
         cells = (
             [
                 name,

@@ -72,7 +72,7 @@ def _draw_intervals(contents: Contents, styles: Styles) -> Iterator[StudyPicture
         f"({format_interval(each.summary.interval, decimals)})"
         for each in ranked
     ]
-    yield StudyPicture("intervals", "Means, confidence intervals and seeds", figure, list_items(items))
+    yield StudyPicture("intervals", f"Means, confidence intervals and {contents.units}", figure, list_items(items))
 
 
 def _draw_curves(contents: Contents, styles: Styles) -> Iterator[StudyPicture]:

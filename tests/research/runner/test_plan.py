@@ -61,3 +61,21 @@ def test_planned_edits_are_requested_by_their_hook() -> None:
 def test_hook_whose_timeline_is_not_a_list_of_entries_is_rejected(planned: Any) -> None:
     with pytest.raises(ValueError, match=r"hook 'UserHook' .*soon"):
         entries_planned_by_hooks([UserHook(planned)], RunConfig(), [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ({"sampling": "balanced", "objective": "logit_adjusted"}, True),
+        ({"sampling": "square_root", "objective": {"name": "cross_entropy", "class_weights": "balanced"}}, True),
+        ({"sampling": "balanced", "objective": {"name": "logit_adjusted", "tau": 0.0}}, False),
+        ({"sampling": "balanced", "objective": {"name": "cross_entropy", "class_weights": [1.0, 2.0]}}, False),
+        ({"objective": "logit_adjusted"}, False),
+    ],
+)
+def test_two_corrections_of_unequal_labels_are_a_warning(
+    start_run: StartRun, settings: dict[str, Any], is_warned: bool
+) -> None:
+    messages: list[str] = []
+    start_run(messages=messages, **settings)
+    assert any("both favour rare labels" in message for message in messages) == is_warned

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.costs import ArmCost, find_costs
+from research.studies.report.costs import ArmCost, find_costs, total_device_hours
 from tests.builders.studies import make_trial
 
 
@@ -79,3 +80,17 @@ def test_parameters_and_device_hours_are_means_or_unknown(tmp_path: Path) -> Non
     assert (arm_cost.total_parameters, arm_cost.device_hours) == (100, 1.0)
     arm_cost = write_trials_and_find_cost(tmp_path / "b", None, [results[0], result])
     assert (arm_cost.total_parameters, arm_cost.device_hours) == (100, None)
+
+
+def test_total_device_hours_include_each_common_past_once(tmp_path: Path) -> None:
+    for name, hours in (("past-0", 4.0), ("past-1", 8.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps({"status": "paused", "device_hours": hours}))
+    outcomes = []
+    for arm, seed, hours in (("a", 0, 0.25), ("b", 0, 0.5), ("a", 1, 1.0)):
+        trial = dataclasses.replace(make_trial(arm, seed), parent_id=f"past-{seed}")
+        outcomes.append(Outcome(trial, tmp_path / trial.id, "finished", {"metrics": {}, "device_hours": hours}))
+    study = StudyOutcomes(StudySpec(name="costs"), tmp_path, outcomes)
+    assert total_device_hours(study) == 13.75
+    (tmp_path / "past-1" / "result.json").unlink()
+    assert total_device_hours(study) is None

@@ -30,13 +30,15 @@ def log_lines(steps: list[int], losses: list[float | None]) -> list[dict[str, An
     return [{"step": step, "loss": loss} for step, loss in zip(steps, losses, strict=True)]
 
 
-def test_mean_is_over_the_steps_that_all_seeds_logged(tmp_path: Path) -> None:
+def test_mean_is_over_the_steps_of_the_shortest_curve_between_whose_steps_others_are_interpolated(
+    tmp_path: Path,
+) -> None:
     # In arm a, the second seed stopped early and logged a step that the first did not log. Arm b logged nothing.
     study = study_with_logs(
         tmp_path, {"a": [log_lines([1, 2, 4], [3.0, 2.0, 1.0]), log_lines([1, 2, 3], [1.0, 1.0, 9.0])], "b": [[]]}
     )
     (curves,) = read_arm_curves(study, "loss", study.arms, smooth=False)
-    assert (curves.arm, curves.mean) == ("a", ([1, 2], [2.0, 1.5]))
+    assert (curves.arm, curves.mean) == ("a", ([1, 2, 3], [2.0, 1.5, 5.25]))
     assert curves.seed_curves == [([1, 2, 4], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 9.0])]
 
 

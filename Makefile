@@ -8,6 +8,9 @@ DOCS := .venv/.docs
 # Modules are compiled when they are first imported; compiling all of them takes more than half of the installation.
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --no-compile --constraint constraints.txt --editable
 
+# Container images often set this variable. Without compiled modules, every command takes about ten seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
+
 TESTS := -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
 .PHONY: setup run test test-slow test-gpu test-oldest test-newest coverage check docs docs-serve pictures bench bench-gpu release clean

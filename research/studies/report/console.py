@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from research.studies.report.contents import Contents
 from research.studies.report.notation import format_decimal, format_interval, format_p_value
 from research.studies.report.ranking import RankedArm, RankingDecimals
+
+LONG_NAME = 12
+"""Number of characters of an arm's name beyond which intervals are on a line of their own, to leave room for names."""
 
 
 def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
@@ -30,11 +34,12 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         title=f"{contents.metric} on {contents.study.spec.split} rows", title_justify="left", box=box.SIMPLE_HEAD
     )
     table.add_column("arm", overflow="fold")
-    for name in (contents.units, "mean (95% CI)", "difference", "p (Holm)"):
+    break_or_space = "\n" if max(len(each.arm) for each in ranked) > LONG_NAME else " "
+    for name in (contents.units, Text(f"mean{break_or_space}(95% CI)"), "difference", "p (Holm)"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=len("significant"))  # the longest word of a verdict is not broken
+    table.add_column("verdict", width=len("significant"))  # the longest word of a verdict is not broken
     for each in ranked:
-        table.add_row(*_cells(each, contents.decimals))
+        table.add_row(*_cells(each, contents.decimals, break_or_space))
     yield table
     arms_by_reason: dict[str, list[str]] = {}
     for each in ranked:
@@ -48,12 +53,12 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
             yield f"{each.arm}: {note}."
 
 
-def _cells(each: RankedArm, decimals: RankingDecimals) -> list[str]:
+def _cells(each: RankedArm, decimals: RankingDecimals, break_or_space: str) -> list[str | Text]:
     summary, comparison = each.summary, each.comparison
     mean = format_decimal(summary.mean, decimals.mean)
     if summary.interval is not None:
-        mean += f" ({format_interval(summary.interval, decimals.mean)})"
-    cells = [each.arm, str(len(summary.seeds)), mean]
+        mean += f"{break_or_space}({format_interval(summary.interval, decimals.mean)})"
+    cells: list[str | Text] = [each.arm, str(len(summary.seeds)), Text(mean)]
     if comparison is None:
         return [*cells, "", "", "baseline"]
     return [

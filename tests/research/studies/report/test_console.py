@@ -54,6 +54,16 @@ def test_verdicts_are_not_broken_within_a_word_on_a_narrow_terminal(tmp_path: Pa
     assert sum(line.split()[-1:] == ["baseline"] for line in lines) == 1
 
 
+def test_words_of_long_arm_names_are_not_broken_on_a_narrow_terminal(tmp_path: Path) -> None:
+    name = "attention (dropout 0.288), lr=0.01"
+    values = [0.5, 0.61, 0.55, 0.52, 0.58]
+    lines = print_ranking(study_with_accuracies(tmp_path, {"linear": values, name: [0.7, 0.8, 0.71, 0.75, 0.72]}), 80)
+    assert max(map(len, lines)) <= 80
+    words = {word for line in lines for word in line.split()}
+    assert set(name.split()) <= words
+    assert "(95%" in words
+
+
 def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
     study = study_with_accuracies(tmp_path, {"linear": [0.5, 0.6], "lstm": [0.7, 0.85], "gru": [0.6, 0.8]})
     reasons = {arm.comparison.why_no_verdict for arm in collect_contents(study).ranked if arm.comparison is not None}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from research.records.results import read_result
 from research.settings.run_files import BEST, MODEL, MODEL_REMOVED
 from research.studies.grid import KEEP_BEST, StudySpec
+from research.studies.search.results import best_first, read_search_trials
 from research.studies.storage.trials import PAUSED, StorageEntry
 from research.system import durable
 from research.system.lock import DirectoryLock
@@ -62,11 +63,16 @@ def log_removed_models(directories: Iterable[Path]) -> None:
         )
 
 
-def _find_best(spec: StudySpec, finished: Iterable[StorageEntry]) -> set[str]:
+def _find_best(spec: StudySpec, finished: Sequence[StorageEntry]) -> set[str]:
     """Return the ids of the best trials on validation rows: of each arm, or of a whole search.
 
-    Trials whose metric is not defined are only kept if no other trial of the arm has it.
+    If a search has a second objective, these are all best trade-offs. Trials whose metric is not defined are only kept
+    if no other trial of the arm has it.
     """
+    trials = read_search_trials(finished)
+    if trials and not math.isnan(trials[0].second):
+        metric = next(filter(None, (spec.compared_metric(_validation_metrics(entry)) for entry in finished)))
+        return {each.trial.id for each in best_first(trials, higher_is_better=higher_is_better(metric))}
     best: dict[str, tuple[float, StorageEntry]] = {}
     for entry in finished:
         arm = "" if spec.search else entry.trial.arm_key
@@ -78,12 +84,17 @@ def _find_best(spec: StudySpec, finished: Iterable[StorageEntry]) -> set[str]:
 
 def _score(spec: StudySpec, entry: StorageEntry) -> float:
     """Return the compared metric of a trial on validation rows, negative if lower values are better."""
-    metrics: Mapping[str, float | None] = entry.attributes.get("metrics", {}).get("validation", {})
+    metrics = _validation_metrics(entry)
     metric = spec.compared_metric(metrics)
     value = None if metric is None else metrics.get(metric)
     if metric is None or value is None or math.isnan(value):
         return -math.inf
     return value if higher_is_better(metric) else -value
+
+
+def _validation_metrics(entry: StorageEntry) -> Mapping[str, float | None]:
+    metrics: Mapping[str, float | None] = entry.attributes.get("metrics", {}).get("validation", {})
+    return metrics
 
 
 def _paths_that_trials_start_from(entries: Iterable[StorageEntry]) -> list[Path]:

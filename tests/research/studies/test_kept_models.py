@@ -102,6 +102,15 @@ def test_spec_decides_which_models_are_kept(study: MadeUpStudy, spec: dict[str, 
     assert study.kept() == kept
 
 
+def test_models_of_all_best_trade_offs_are_kept(study: MadeUpStudy) -> None:
+    # The third trial is worse than the second in both objectives, and the last one has no metric.
+    for seed, (accuracy, seconds) in enumerate([(0.9, 30.0), (0.8, 10.0), (0.7, 20.0), (0.6, 5.0), (None, 1.0)]):
+        study.add("a", seed, accuracy=accuracy)
+        study.entries[-1] = dataclasses.replace(study.entries[-1], value=accuracy, second_value=seconds)
+    study.remove(search={"space": {"lr": "1e-5..1e-3"}, "minimize": "seconds", "trials": 5}, split="validation")
+    assert study.kept() == ["a-0", "a-1", "a-3"]
+
+
 def test_only_models_of_finished_trials_on_this_machine_are_removed(study: MadeUpStudy, tmp_path: Path) -> None:
     study.add("a", 0, accuracy=0.5)
     study.add("a", 1, accuracy=0.9, state=TrialState.PRUNED)

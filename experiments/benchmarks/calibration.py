@@ -21,6 +21,15 @@ Studies draw from a small number of runs. Two columns of the table show the effe
   points too high with 12 runs, 0.2 with 24, and not visibly too high with 50.) With several comparisons, Holm's
   correction contributes too, since it does not account for the shared baseline.
 
+Second opinions: the same studies of two arms, judged by the Wilcoxon signed-rank test and by almost stochastic order
+(ASO), for which a difference counts if the upper bound of the violation ratio is below the threshold, in either
+direction. At most MAX_ORDERED studies are judged, because each bound needs a bootstrap.
+
+Best arm: after a study has been seen, its best arm is compared with all others. The table shows how often studies whose
+arms are all the same find a difference between the best arm and any other one, and between the best and the runner-up.
+No correction accounts for choosing the best arm, so that alarms are more frequent than 5%; reports call these
+comparisons exploratory.
+
 Intervals: how often the 95% confidence interval of an arm's mean contains the mean of all runs. The table compares the
 interval by Student's t with the interval on the logit scale, which Midway uses for metrics from 0 to 1. The table also
 has lines for accuracies near 1, drawn from a beta distribution.
@@ -58,6 +67,7 @@ from research.studies.statistics.over_seeds import holm
 from research.studies.statistics.paired_t import LEVEL, Floats, paired_t
 from research.studies.statistics.power import MIN_SEEDS, seeds_needed
 from research.studies.statistics.predictions import read_predictions
+from research.studies.statistics.second_opinions import order_stochastically, signed_rank_p
 
 SEED_COUNTS = (5, 8, 10)
 """Numbers of seeds of the simulated studies."""
@@ -69,6 +79,8 @@ MAX_PAIRS = 200
 """Maximum number of pairs of runs, or pairs of groups of runs, that the tests over rows compare."""
 NUM_RESAMPLES = 999
 """Number of samples of each bootstrap over rows."""
+MAX_ORDERED = 2000
+"""Maximum number of studies whose arms are ordered stochastically."""
 TOLERANCE = 0.05
 """Largest accepted difference between the measured and the promised power."""
 
@@ -167,6 +179,39 @@ def false_alarm_table(accuracies: Floats, num_comparisons: int, rng: np.random.G
             total_error = f"{np.std(shares, ddof=1):.2%}"
         error = standard_error(share, num_studies)
         yield f"| {number} | {num_seeds} | {share:.2%} | {error:.2%} | {total_error} | {control:.2%} |"
+
+
+def second_opinions_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: how often further tests find a difference between an arm and itself."""
+    yield "| seeds | paired t | Wilcoxon signed-rank | ASO < 0.5 | ASO < 0.2 | studies |"
+    yield "|---|---|---|---|---|---|"
+    for num_seeds in SEED_COUNTS:
+        studies = draw_studies(accuracies[:MAX_ORDERED], 2, num_seeds, rng)
+        orders = [order_stochastically(arm, baseline) for arm, baseline in studies]
+        found = [
+            paired_t(studies[:, 0], studies[:, 1]).p <= LEVEL,
+            [signed_rank_p(arm, baseline) <= LEVEL for arm, baseline in studies],
+            *([order.high < limit or order.low > 1 - limit for order in orders] for limit in (0.5, 0.2)),
+        ]
+        yield f"| {num_seeds} | {' | '.join(f'{np.mean(each):.1%}' for each in found)} | {len(studies):,} |"
+
+
+def best_arm_table(accuracies: Floats, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
+    """Yield the lines of a table: how often the best of several equal arms seems to differ from the others."""
+    yield "| arms | seeds | the best differs from any other arm | the best differs from the runner-up |"
+    yield "|---|---|---|---|"
+    for num_arms, num_seeds in itertools.product((3, num_comparisons + 1), SEED_COUNTS):
+        studies = draw_studies(accuracies, num_arms, num_seeds, rng)
+        ranked = np.take_along_axis(studies, (-studies.mean(axis=-1)).argsort(axis=1)[..., None], axis=1)
+        p = paired_t(ranked[:, 1:], ranked[:, :1]).p
+        # Holm's correction multiplies the lowest p value by their number, so only some studies can have an alarm.
+        may_alarm = p.min(axis=1) * p.shape[1] <= LEVEL
+        corrected = np.ones_like(p)
+        corrected[may_alarm] = [holm(each) for each in p[may_alarm]]
+        yield (
+            f"| {num_arms} | {num_seeds} | {(corrected <= LEVEL).any(axis=1).mean():.1%} | "
+            f"{(corrected[:, 0] <= LEVEL).mean():.1%} |"
+        )
 
 
 def coverage_table(accuracies: Floats, rng: np.random.Generator) -> Iterator[str]:
@@ -310,6 +355,10 @@ def main() -> None:
     )
     print("The arm compared with itself, paired t test over seeds with Holm's correction, at the 5% level:\n")
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
+    print("The same, judged by the second opinions, for one comparison:\n")
+    print("\n".join(second_opinions_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
+    print("The best of several equal arms, compared with the others (Holm's correction for these comparisons only):\n")
+    print("\n".join(best_arm_table(accuracies, options.comparisons, np.random.default_rng(options.seed))), end="\n\n")
     print("Share of 95% intervals of an arm's mean that contain the true mean:\n")
     print("\n".join(coverage_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
     print("Runs of the arm compared by tests over rows (these compare trained models, not arms):\n")

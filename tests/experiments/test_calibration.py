@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from calibration import (
+    best_arm_table,
     draw_arm_and_baseline,
     draw_studies,
     find_alarms,
@@ -67,6 +68,19 @@ def test_script_prints_all_tables(launch: Launch, runs: Path) -> None:
         (num_comparisons, num_seeds) for num_comparisons in ("1", "3") for num_seeds in ("5", "8", "10")
     ]
     assert all(1 < float(share) < 9 for each in alarms for share in each[2:])  # 5% ± four standard errors
+    opinions = re.findall(
+        r"^\| (\d+) \| ([\d.]+)% \| ([\d.]+)% \| ([\d.]+)% \| ([\d.]+)% \| 400 \|$", printed, flags=re.M
+    )
+    assert [each[0] for each in opinions] == ["5", "8", "10"]
+    for _, by_t, by_rank, below_half, below_fifth in opinions:
+        assert max(float(by_t), float(by_rank)) < 9
+        assert float(by_t) < float(below_fifth) < float(below_half)
+    assert float(opinions[0][2]) == 0  # five pairs are too few for the signed-rank test
+    best = re.findall(r"^\| (3|4) \| (\d+) \| ([\d.]+)% \| ([\d.]+)% \|$", printed, flags=re.M)
+    assert [each[:2] for each in best] == [
+        (num_arms, num_seeds) for num_arms in ("3", "4") for num_seeds in ("5", "8", "10")
+    ]
+    assert all(float(any_other) >= float(runner_up) for _, _, any_other, runner_up in best)
     powers = re.findall(
         r"^\| \+[\d.]+% \| 0\.\d+ \| [13] \| \d+ \| ([\d.]+)% \| ([\d.]+)% \| .* \|$", printed, flags=re.M
     )
@@ -127,6 +141,19 @@ def test_find_alarms_agrees_with_compare_arms() -> None:
     ]
     assert alarms.tolist() == [any(each.verdict in ("better", "worse") for each in study) for study in verdicts]
     assert 0 < alarms.sum() < 40  # some of the 200 studies find a difference, most do not
+
+
+@pytest.mark.usefixtures("fast_garbage_collection")
+def test_best_of_equal_arms_seems_to_differ_more_often_than_a_fixed_arm() -> None:
+    values = np.random.default_rng(0).normal(size=(1000, 12))
+    lines = list(best_arm_table(values, 4, np.random.default_rng(0)))[2:]
+    shares = {
+        tuple(cells[:2]): float(cells[2].rstrip("%")) for cells in (line.strip("| ").split(" | ") for line in lines)
+    }
+    fixed = 100 * find_alarms(values, 4, 10, np.random.default_rng(0)).mean()
+    assert fixed < 6
+    assert shares["5", "10"] > 1.5 * fixed
+    assert shares["5", "10"] > shares["3", "10"] > fixed
 
 
 def test_no_two_arms_of_a_study_get_the_same_run_for_a_seed() -> None:

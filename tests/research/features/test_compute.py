@@ -179,8 +179,8 @@ def test_size_of_the_hidden_states_is_reported_with_advice_on_how_to_reduce_it(
 
 
 @pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
-@pytest.mark.parametrize("head", ["mean", "scalar_mix"])
-def test_evaluation_with_stored_hidden_states_is_bit_identical(
+@pytest.mark.parametrize("head", ["attention", "mean", "scalar_mix"])
+def test_evaluation_with_stored_hidden_states_gives_the_same_logits(
     prepare_run: PrepareRun, mixed_precision: str, head: str
 ) -> None:
     settings = {"mixed_precision": mixed_precision, "head": {"name": head, "dropout": 0.0}}
@@ -189,8 +189,11 @@ def test_evaluation_with_stored_hidden_states_is_bit_identical(
         run = prepare_run(cache_features=cache_features, **settings)
         assert (run.batches.features is not None) == cache_features
         run.hooks.begin(run)
-        logits.append(run.evaluate("validation").logits.tolist())
-    assert logits[0] == logits[1]
+        logits.append(run.evaluate("validation").logits)
+    # Stored hidden states have the same bits. Stored pooled states are sums over batches of other shapes, which some
+    # processors round differently.
+    tolerance = 0.0 if head == "attention" else 1e-6
+    assert np.abs(logits[0] - logits[1]).max() <= tolerance
 
 
 def test_caching_hidden_states_draws_no_random_numbers_and_restores_training_modes(prepare_run: PrepareRun) -> None:

@@ -50,6 +50,7 @@ import argparse
 import gc
 import itertools
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,12 +189,15 @@ def second_opinions_table(accuracies: Floats, rng: np.random.Generator) -> Itera
     for num_seeds in SEED_COUNTS:
         studies = draw_studies(accuracies[:MAX_ORDERED], 2, num_seeds, rng)
         orders = [order_stochastically(arm, baseline) for arm, baseline in studies]
-        found = [
-            paired_t(studies[:, 0], studies[:, 1]).p <= LEVEL,
-            [signed_rank_p(arm, baseline) <= LEVEL for arm, baseline in studies],
-            *([order.high < limit or order.low > 1 - limit for order in orders] for limit in (0.5, 0.2)),
+        shares = [
+            float((paired_t(studies[:, 0], studies[:, 1]).p <= LEVEL).mean()),
+            statistics.fmean(signed_rank_p(arm, baseline) <= LEVEL for arm, baseline in studies),
+            *(
+                statistics.fmean(order.high < limit or order.low > 1 - limit for order in orders)
+                for limit in (0.5, 0.2)
+            ),
         ]
-        yield f"| {num_seeds} | {' | '.join(f'{np.mean(each):.1%}' for each in found)} | {len(studies):,} |"
+        yield f"| {num_seeds} | {' | '.join(f'{share:.1%}' for share in shares)} | {len(studies):,} |"
 
 
 def best_arm_table(accuracies: Floats, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:

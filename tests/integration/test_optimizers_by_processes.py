@@ -45,7 +45,7 @@ def test_optimizer_has_equal_replicas_and_the_results_of_one_process(
     initial, one, two = (
         load_file(results_folder / f"{file}.safetensors") for file in ("1-initial", f"1-{name}", f"{which}-{name}")
     )
-    # A bias of the attention's keys shifts all scores of a query equally, so that its gradient is only a rounding error.
+    # A bias of the attention's keys shifts all scores of a query equally, so its gradient is only a rounding error.
     # Lion follows the sign of the gradient, however small it is.
     one = {key: values for key, values in one.items() if not key.endswith("attention.self.key.bias")}
     difference = sum(float((one[key] - two[key]).square().sum()) for key in one) ** 0.5

@@ -77,6 +77,11 @@ class ForkServer:
         return ForkedProcess(pid, self)
 
     @property
+    def pid(self) -> int:
+        """Process id of the fork server."""
+        return self._server.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether the fork server has not ended."""
         return self._server.poll() is None

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from research.system.fork_server import ForkServer, ForkServerError
@@ -62,11 +61,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def server_process() -> psutil.Process:
-    (process,) = psutil.Process().children()
-    return process
-
-
 def test_process_has_its_own_arguments_environment_session_and_signals(server: ForkServer, tmp_path: Path) -> None:
     output = tmp_path / "output.txt"
     output.write_text("before\n", encoding="utf-8")
@@ -106,7 +100,7 @@ def test_signals_of_a_scheduler_do_not_end_the_server(server: ForkServer, tmp_pa
     process = server.start(["name", code], environment={}, output=tmp_path / "output.txt")
     wait_until(ready.exists)
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM):
-        server_process().send_signal(number)
+        os.kill(server.pid, number)
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait() == -signal.SIGTERM
     assert server.is_running
@@ -125,7 +119,7 @@ print("done", flush=True)
     output = tmp_path / "output.txt"
     process = server.start(["name", code], environment={}, output=output)
     wait_until(ready.exists)
-    server_process().kill()
+    os.kill(server.pid, signal.SIGKILL)
     may_end.touch()
     assert process.wait() == -signal.SIGKILL
     assert output.read_text(encoding="utf-8") == "done\n"  # `wait` returned after the end of the process
@@ -152,7 +146,7 @@ with open({str(tmp_path / "server.txt")!r}, "w") as output:
     server = ForkServer([sys.executable, {str(server_script)!r}], output)
 if {is_busy}:
     server.start(["name", "import time; time.sleep(1)"], environment={{}}, output=Path({str(tmp_path / "run.txt")!r}))
-print(server._server.pid, flush=True)
+print(server.pid, flush=True)
 time.sleep(60)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -30,12 +30,18 @@ def hash_model(model: nn.Module) -> str:
     return hash_weights({name: gather(parameter) for name, parameter in model.named_parameters()})
 
 
-def share_in_memory(load: Callable[[], nn.Module]) -> float:
-    """Return by how much the memory of this process is larger with a model than without it, as a share of its size."""
+def share_in_memory(load: Callable[[], nn.Module], loaded: list[nn.Module]) -> float:
+    """Return by how much the memory of this process is larger with a model than without it, as a share of its size.
+
+    Args:
+        load: loads the model.
+        loaded: gets the model. If it were freed, the next model would be loaded into its memory, and need no more.
+    """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # so that the model is not loaded into memory that was freed before
     before = psutil.Process().memory_info()
     model = load()
+    loaded.append(model)
     after = psutil.Process().memory_info()
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     # Without the pages of files, which the system can drop.
@@ -70,9 +76,11 @@ def compare_encoders(folder: Path, sharding: Sharding, accelerator: Accelerator)
 
 def compare_runs(arguments: argparse.Namespace, sharding: Sharding) -> dict[str, Any]:
     """Return the memory of a large encoder, and hashes of the weights of runs with and without --shard."""
+    loaded: list[nn.Module] = []
     with sharding.loading():
-        parts = share_in_memory(lambda: load_encoder(arguments.large))
-    memory = {"parts": parts, "whole": share_in_memory(lambda: load_encoder(arguments.large))}
+        parts = share_in_memory(lambda: load_encoder(arguments.large), loaded)
+    memory = {"parts": parts, "whole": share_in_memory(lambda: load_encoder(arguments.large), loaded)}
+    loaded.clear()
     runs = {}
     for name, settings in {
         "plain": {},

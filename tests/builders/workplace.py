@@ -39,7 +39,7 @@ class Pausing(Hook):
         if run.config.lr < 1e-5:
             raise ValueError("the rate is too low")
         while Path("pause.txt").exists() and run.clock.step == 3:
-            pid = Path(f"{run.config.seed}.pid")
+            pid = Path(f"{os.getpid()}.pid")
             pid.write_text(str(os.getpid()))
             pid.rename(f"paused-{run.config.lr}-{run.config.seed}.txt")
             time.sleep(0.02)
@@ -87,9 +87,9 @@ class Workplace:
         path = self.folder / name
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
-    def paused_process(self) -> psutil.Process:
-        """Return the process of the only run that a hook has paused, according to the file that the hook writes."""
-        (path,) = self.folder.glob("paused-*.txt")
+    def paused_process(self, pattern: str) -> psutil.Process:
+        """Return the process of a run that a hook has paused, according to the only file with such a name."""
+        (path,) = self.folder.glob(pattern)
         return psutil.Process(int(path.read_text()))
 
     def wait_until_signalled(self, signal_number: signal.Signals) -> None:

@@ -113,7 +113,7 @@ def test_trial_is_resumed_after_its_run_or_its_worker_or_the_whole_study_is_kill
     (entry,) = (entry for entry in workplace.entries() if entry.trial.seed == 0)
     worker = psutil.Process(entry.attributes["pid"])
     assert (worker.pid == command.process.pid) == (victim != "worker")
-    run = workplace.paused_process()
+    run = workplace.paused_process("paused-*-0.txt")
     for process in {"worker": [worker], "run": [run], "study": [worker, run]}[victim]:
         process.kill()
     # The run must stay paused until a killed worker has ended. Otherwise, the run could finish before the worker ends.
@@ -134,7 +134,7 @@ def test_run_goes_on_if_the_process_that_started_it_is_killed(workplace: Workpla
     (workplace.folder / "pause.txt").touch()
     command = workplace.start("--plugin", "pausing.py", "--hook", "pausing", "--seeds", "0,1")
     wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")
-    fork_server = workplace.paused_process().parent()
+    fork_server = workplace.paused_process("paused-*-0.txt").parent()
     assert fork_server is not None
     fork_server.kill()
     (workplace.folder / "pause.txt").unlink()

@@ -141,8 +141,9 @@ class PausingAtTheEnd(Hook):
 
     def end_of_step(self, run):
         while run.interruption.signal and Path("pause.txt").exists():
-            Path("pid").write_text(str(os.getpid()))
-            Path("pid").rename(f"paused-{run.config.head_lr}.txt")
+            pid = Path(f"{os.getpid()}.pid")
+            pid.write_text(str(os.getpid()))
+            pid.rename(f"paused-{run.config.head_lr}.txt")
             time.sleep(0.02)
 """
 
@@ -161,7 +162,7 @@ def test_kill_between_the_decision_to_prune_and_the_end_of_the_trial(
     wait_until((workplace.folder / "paused-0.05.txt").exists, "the pause of a pruned trial")
     (entry,) = (entry for entry in workplace.entries() if entry.trial.settings["head_lr"] == 5e-2)
     worker = psutil.Process(entry.attributes["pid"])
-    run = workplace.paused_process()
+    run = workplace.paused_process("paused-0.05.txt")
     for process in {"worker": [worker], "run": [run], "study": [worker, run]}[victim]:
         process.kill()
     wait_until(lambda: not is_alive(worker.pid) or victim == "run", "the end of the worker")

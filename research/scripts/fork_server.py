@@ -8,7 +8,7 @@ from research.system.loading import loading_libraries
 
 if __name__ == "__main__":
     with loading_libraries():
-        import research.report.page
+        import research.learning.metrics  # runs import it only when they evaluate
         import research.runner.experiment  # noqa: F401
     arguments = serve(sys.argv[1])
     if arguments is not None:

@@ -63,6 +63,7 @@ def run_study(folder: Path, name: str, fork_at: str | None, options: argparse.Na
         for row in csv.DictReader(file):
             accuracies.setdefault(row["arm"], {})[int(row["seed"])] = float(row["test/accuracy"])
     results = [json.loads(result.read_text()) for result in (folder / name / "trials").glob("*/result.json")]
+    results = [result for result in results if result["status"] in ("finished", "paused")]
     print(
         f"{name}: {len(results)} runs, {sum(result['steps'] for result in results):,} steps at their ends", flush=True
     )

@@ -30,7 +30,8 @@ def name_expressions(tree: ast.Module) -> Iterator[ast.expr]:
         if isinstance(node, ast.Subscript) and is_environ(node.value):  # os.environ["NAME"]
             yield node.slice
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if is_environ(node.func.value) and node.args:  # os.environ.get("NAME")
+            # os.environ.get("NAME"), but not os.environ.update(environment of another process)
+            if is_environ(node.func.value) and node.args and node.func.attr != "update":
                 yield node.args[0]
             # {"NAME"}.isdisjoint(os.environ)
             elif any(is_environ(argument) for argument in node.args) and isinstance(node.func.value, ast.Set):

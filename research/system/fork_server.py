@@ -91,9 +91,8 @@ class ForkServer:
         return self._receive()
 
     def close(self) -> None:
-        """End the fork server."""
+        """Let the fork server end, once its process has ended."""
         self._connection.close()
-        self._server.wait()
 
     def _receive(self) -> int | None:
         try:

@@ -128,6 +128,18 @@ print("done", flush=True)
         server.start(["name", ""], environment={}, output=output)
 
 
+def test_server_ends_after_it_was_closed_and_its_process_has_ended(server: ForkServer, tmp_path: Path) -> None:
+    may_end = tmp_path / "may end"
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(may_end)!r}).exists(): time.sleep(0.01)"
+    process = server.start(["name", code], environment={}, output=tmp_path / "output.txt")
+    server.close()
+    assert server.is_running
+    assert is_alive(process.pid)
+    may_end.touch()
+    wait_until(lambda: not server.is_running)
+    assert not is_alive(process.pid)
+
+
 def test_server_that_cannot_start_is_an_error_and_its_output_says_why(tmp_path: Path) -> None:
     script, output = tmp_path / "server.py", tmp_path / "output.txt"
     script.write_text("import no_such_library", encoding="utf-8")

@@ -201,7 +201,7 @@ def second_opinions_table(accuracies: Floats, rng: np.random.Generator) -> Itera
 
 
 def best_arm_table(accuracies: Floats, num_comparisons: int, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the lines of a table: how often the best of several equal arms seems to differ from the others."""
+    """Yield the lines of a table: how often a study of equal arms finds that its best arm differs from another."""
     yield "| arms | seeds | the best differs from any other arm | the best differs from the runner-up |"
     yield "|---|---|---|---|"
     for num_arms, num_seeds in itertools.product((3, num_comparisons + 1), SEED_COUNTS):
@@ -361,7 +361,9 @@ def main() -> None:
     print("\n".join(false_alarm_table(accuracies, options.comparisons, rng)), end="\n\n")
     print("The same, judged by the second opinions, for one comparison:\n")
     print("\n".join(second_opinions_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")
-    print("The best of several equal arms, compared with the others (Holm's correction for these comparisons only):\n")
+    print(
+        "Studies of equal arms: the best arm compared with each other arm (Holm's correction for these comparisons):\n"
+    )
     print("\n".join(best_arm_table(accuracies, options.comparisons, np.random.default_rng(options.seed))), end="\n\n")
     print("Share of 95% intervals of an arm's mean that contain the true mean:\n")
     print("\n".join(coverage_table(accuracies, np.random.default_rng(options.seed))), end="\n\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ class Contents:
             return self.study.arms
         return list(dict.fromkeys([*([self.best.arm] if self.best else []), self.study.baseline]))
 
-    @property
+    @functools.cached_property
     def total_device_hours(self) -> float | None:
         """Return the device hours of all finished trials and their common pasts; None if one of them is not known."""
         return total_device_hours(self.study)

@@ -7,10 +7,10 @@ from typing import Any
 
 import datasets
 
-from research.system.scripts import skipping_script_folder
+from research.system.scripts import skipping_scripts
 from research.tasks.base import Array, Floats, Task
 
-with skipping_script_folder():
+with skipping_scripts("evaluate"):
     import evaluate
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +10,17 @@ from pathlib import Path
 
 
 @contextmanager
-def skipping_script_folder() -> Iterator[None]:
-    """Import libraries in this context whose names are also names of scripts.
+def skipping_scripts(name: str) -> Iterator[None]:
+    """Import a library in this context, even if Python would find a script with the library's name first.
 
-    Python imports first from the folder of the script that it runs. The script evaluate.py would therefore hide the
-    library evaluate from all scripts in its folder.
+    Python imports first from the folder of the script that it runs, or from the working directory. The script
+    evaluate.py would therefore hide the library evaluate from all scripts in its folder.
+
+    Args:
+        name: name of a library that consists of a folder, not of a single file.
     """
-    # Python resolves symbolic links in the folder's entry of sys.path, but not in __file__.
-    folder = os.path.dirname(os.path.realpath(getattr(sys.modules["__main__"], "__file__", None) or "no script/"))
     before = sys.path[:]
-    sys.path[:] = [path for path in before if os.path.realpath(path) != folder]
+    sys.path[:] = [folder for folder in before if not Path(folder, f"{name}.py").is_file()]
     try:
         yield
     finally:

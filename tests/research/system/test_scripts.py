@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from research.system import scripts
-from research.system.scripts import launch_command, script_path, skipping_script_folder
+from research.system.scripts import launch_command, script_path
 
 
 @pytest.mark.parametrize("name", ["run", "ablate"])
@@ -24,15 +25,11 @@ def test_launch_command_differs_between_clone_and_installed_package(monkeypatch:
     assert launch_command() == "accelerate launch -m research.scripts.run"
 
 
-def test_skipping_script_folder_recognises_a_folder_by_its_link(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, link = tmp_path / "folder", tmp_path / "link"
-    folder.mkdir()
-    link.symlink_to(folder)
-    # `python link/run.py` gives these values.
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(link / "run.py"), raising=False)
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    with skipping_script_folder():
-        assert str(folder) not in sys.path
-    assert sys.path[0] == str(folder)
+@pytest.mark.parametrize("options", [[], ["-m", "cProfile"]])
+def test_a_script_does_not_hide_the_library_of_its_name(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "evaluate.py").write_text("raise AssertionError('the wrong file was imported')", encoding="utf-8")
+    script = tmp_path / "script.py"
+    script.write_text("import research.learning.metrics\nprint(research.learning.metrics.evaluate.Metric.__name__)\n")
+    done = subprocess.run([sys.executable, *options, str(script)], capture_output=True, text=True, check=False)
+    assert "Metric\n" in done.stdout, done.stderr
+    assert "wrong file" not in done.stdout + done.stderr

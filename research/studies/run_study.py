@@ -31,9 +31,10 @@ from research.studies.storage.database import STORAGE_FILE, local_address
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.studies.supervise import Supervisor
-from research.studies.worker import TRIALS, Worker, log_path, trains_head_only, try_read_result
+from research.studies.worker import CANNOT_WRITE_STATUS, TRIALS, Worker, log_path, trains_head_only, try_read_result
 from research.studies.worker_count import assign_workers
-from research.system.durable import write_text
+from research.system.durable import StorageError, write_text
+from research.system.errors import print_error
 from research.system.lock import DirectoryLock
 from research.system.messages import KEEP_LINE_BREAKS, logger, messages_muted
 from research.system.plain_text import for_terminal
@@ -159,7 +160,10 @@ def work(settings: WorkerSettings) -> int:
         worker = Worker(
             study, study.spec(), directory, settings.accelerate_config, settings.num_workers, settings.trial_timeout
         )
-        return worker.work()
+        try:
+            return worker.work()
+        except StorageError as error:
+            return print_error(error, CANNOT_WRITE_STATUS)
 
 
 def check_fork_settings(trials: Sequence[Trial], parents: Sequence[Trial] = ()) -> None:

@@ -23,8 +23,9 @@ from research.studies.search.spec import SearchSpec
 from research.studies.single_worker import run_single_worker, separate_console
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
-from research.studies.worker import LOGS, POLL_SECONDS, Worker
+from research.studies.worker import CANNOT_WRITE_STATUS, LOGS, POLL_SECONDS, Worker
 from research.studies.worker_command import worker_command
+from research.system.durable import StorageError
 from research.system.processes import SUPERVISOR_VARIABLE
 from research.system.terminal import Terminal
 
@@ -62,6 +63,7 @@ class Supervisor:
         """Run until all trials are finished or have failed, and return the exit status.
 
         Raises:
+            StorageError: if a trial cannot write its files.
             ValueError: if workers repeatedly die before they can claim a trial.
         """
         if self.devices.num_workers == 1:
@@ -100,6 +102,9 @@ class Supervisor:
         while True:
             # A worker that ended normally has the status 0.
             dead_workers = [index for index, worker in self._workers.items() if worker.poll() not in (None, 0)]
+            for index in dead_workers:
+                if self._workers[index].returncode == CANNOT_WRITE_STATUS:
+                    raise StorageError(self._log_lines(index)[-1].removeprefix("error: "))
             for index in [index for index, worker in self._workers.items() if worker.poll() is not None]:
                 del self._workers[index]
             if dead_workers:
@@ -119,9 +124,10 @@ class Supervisor:
                 num_idle_deaths = len(dead_workers) + num_idle_deaths if current_progress == previous_progress else 0
                 previous_progress = current_progress
                 if num_idle_deaths >= MAX_IDLE_DEATHS * self.devices.num_workers:
+                    last_lines = " / ".join(self._log_lines(dead_workers[-1])[-3:]) or "none"
                     raise ValueError(
                         "Workers die before they claim a trial. Last lines of "
-                        f"{self._log_path(dead_workers[-1])}: {self._last_log_lines(dead_workers[-1])}"
+                        f"{self._log_path(dead_workers[-1])}: {last_lines}"
                     )
                 self._start_missing_workers(unfinished_entries)
             time.sleep(POLL_SECONDS)
@@ -182,9 +188,8 @@ class Supervisor:
         for worker in self._workers.values():
             worker.wait()
 
-    def _last_log_lines(self, index: int) -> str:
-        lines = self._log_path(index).read_text(encoding="utf-8", errors="replace").splitlines()
-        return " / ".join(lines[-3:]) or "none"
+    def _log_lines(self, index: int) -> list[str]:
+        return self._log_path(index).read_text(encoding="utf-8", errors="replace").splitlines()
 
     def _log_path(self, index: int) -> Path:
         return self.directory / LOGS / f"worker-{index}.txt"

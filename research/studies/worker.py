@@ -33,7 +33,7 @@ from research.studies.search.propose import Proposer
 from research.studies.search.spec import RESULT_KEYS
 from research.studies.storage.study import Claim, Study
 from research.studies.time_limit import parse_seconds
-from research.system.durable import write_text
+from research.system.durable import StorageError, write_text
 from research.system.errors import describe_failure, is_user_facing
 from research.system.events import ERROR, EVENTS_FILE_VARIABLE, last_event, recording_events
 from research.system.fork_server import ForkedProcess, ForkServer, ForkServerError
@@ -55,6 +55,9 @@ SAVING_SECONDS = 120
 SAVE_EVERY = "10%"
 """Default interval between the checkpoints of a trial that does not run in the worker's own process, as a share of the
 run. A trial whose process is killed continues from its last checkpoint."""
+
+CANNOT_WRITE_STATUS = os.EX_IOERR
+"""Exit status of a worker that has stopped because a trial could not write its files."""
 
 
 class TrialFailedError(Exception):
@@ -115,6 +118,7 @@ class Worker:
         """Run trials until none is waiting or running, and return the exit status.
 
         Raises:
+            StorageError: if a trial cannot write its files. The trial is then waiting again.
             ValueError: if the storage cannot be used.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -170,6 +174,12 @@ class Worker:
             seconds = claim.earlier_seconds + time.monotonic() - started
             if self._is_pruned:  # for example, the disk was too full for the checkpoint of a pruned trial
                 self.study.prune(claim, seconds=seconds, error=str(error))
+            elif str(error).startswith(f"{StorageError.__name__}: "):
+                self.study.release(claim, seconds=seconds)
+                raise StorageError(
+                    f"{str(error).partition(': ')[2]} The study stops here, because its other trials could not be "
+                    "saved either. Run the same command again once there is space: no trial counts as failed."
+                ) from None
             else:
                 self.study.fail(claim, str(error), seconds=seconds)
         except TrialPausedError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from research.studies.worker import CANNOT_WRITE_STATUS
 from research.system.signals import HANDLED_SIGNALS
 from tests.conftest import Launch
 from tests.docs.blocks import DOCS
@@ -17,7 +18,13 @@ PAGE = DOCS / "reference" / "exit-codes.md"
 
 def test_page_describes_all_exit_codes() -> None:
     signal_codes = {128 + number for number in (*HANDLED_SIGNALS, signal.SIGPIPE)}
-    assert {int(code) for code in described_names(PAGE, "codes", "code")} == {0, 1, 2, *signal_codes}
+    assert {int(code) for code in described_names(PAGE, "codes", "code")} == {
+        0,
+        1,
+        2,
+        CANNOT_WRITE_STATUS,
+        *signal_codes,
+    }
 
 
 @pytest.mark.parametrize(

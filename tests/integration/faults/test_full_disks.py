@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from research import Hook
+from research.studies.storage.database import local_address
+from research.studies.storage.study import Study
 from research.system.manifest import find_damage
 from research.training.api import Run
 from tests.builders.faulty_runs import (
@@ -212,3 +214,28 @@ def test_disk_that_becomes_read_only_during_a_run_causes_a_one_line_error(
     disk.remount("rw")
     train(run, CallAt(), resume="auto", log_with=[])
     assert read_run_results(run) == uninterrupted_results
+
+
+# The head trains in the process of the worker, which is that of the study; the whole model in a process of its own.
+@pytest.mark.parametrize(("freeze", "workers"), [(["--freeze", "encoder"], 1), ([], 2)], ids=["one process", "workers"])
+def test_study_stops_on_a_full_disk_without_failed_trials_and_can_be_continued(
+    launch: Launch, flags: list[str], disk: Disk, freeze: list[str], workers: int
+) -> None:
+    disk.remount("size=64m")
+    study = disk.path / "study"
+    arguments: list[object] = [*flags, *freeze, "--heads", "linear,mean", "--max_steps", "3", "--log_with", "[]"]
+    arguments += ["--evaluate_every", "null", "--workers", workers, "--output_dir", study]
+    launch([*arguments, "--seeds", "0"], script="ablate.py")
+    disk.fill(leave=2**20 // 2)
+    arguments += ["--seeds", "0,1"]
+    done = launch(arguments, script="ablate.py", check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.match(r"error: Cannot write \S+: .* free\)\. The study stops here", line), done.stderr
+    with Study("study", local_address(study)) as storage:
+        assert {entry.status for entry in storage.entries().values()} == {"finished", "waiting"}
+    disk.clear()
+    done = launch(arguments, script="ablate.py")
+    assert "4 trials: 2 finished, 2 to do" in done.stdout
+    with Study("study", local_address(study)) as storage:
+        assert [entry.status for entry in storage.entries().values()] == ["finished"] * 4

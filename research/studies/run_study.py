@@ -204,9 +204,9 @@ def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
 
     Raises:
         ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
-            lists all metrics), or if `spec` has a metric and the data cannot be read.
+            lists all metrics), or if `spec` has a metric or is a search, and the data cannot be read.
     """
-    if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
+    if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS and not spec.search:
         return
     checked = set()
     row_settings = {*names_where(lambda declared: declared.affects(Stage.ROWS))} - {"fold", "split_seed"}
@@ -220,7 +220,9 @@ def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
         try:
             splits = load_splits(config)
         except ValueError:
-            if spec.metric is None:  # this trial will fail with the error, but trials on other data may succeed
+            if (
+                spec.metric is None and not spec.search
+            ):  # this trial will fail with the error, but trials on other data may succeed
                 continue
             raise
         if spec.split in splits.unlabelled:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from research.studies.compared_rows import row_settings
 from research.studies.outcomes import StudyOutcomes
 from research.studies.report.notation import column_decimals
 from research.studies.statistics.over_seeds import ArmSummary, Comparison, compare_arms, summarize_arm
@@ -115,7 +116,12 @@ def rank_arms(study: StudyOutcomes, metric: str, baseline: str | None = None) ->
         num_folds=study.num_folds,
     )
     inconsistencies = study.inconsistencies  # computed once, because it reads the settings of all trials
-    comparisons = {each.arm: _remove_verdict_if_inconsistent(each, inconsistencies) for each in compared}
+    comparisons = {
+        each.arm: _remove_verdict_if_inconsistent(
+            each, [*_different_rows(study, each.arm, baseline or study.baseline), *inconsistencies]
+        )
+        for each in compared
+    }
     ranked = [
         RankedArm(
             summarize_arm(arm, arm_values, bounds, study.num_folds),
@@ -137,6 +143,16 @@ def rank_arms(study: StudyOutcomes, metric: str, baseline: str | None = None) ->
         return -each.summary.mean if is_higher_better else each.summary.mean
 
     return sorted(ranked, key=sort_key)
+
+
+def _different_rows(study: StudyOutcomes, arm: str, baseline: str) -> list[str]:
+    """Return a message if settings say that an arm and the baseline were not measured on the same rows."""
+    settings = {outcome.trial.arm: outcome.trial.settings for outcome in study.outcomes}
+    names = [name for name in row_settings(study.spec.split) if settings[arm].get(name) != settings[baseline].get(name)]
+    if not names:
+        return []
+    differ = f"{names[0]} differs" if len(names) == 1 else f"{' and '.join(names)} differ"
+    return [f"{differ}, so that they were measured on different rows"]
 
 
 def _remove_verdict_if_inconsistent(comparison: Comparison, inconsistencies: Sequence[str]) -> Comparison:

@@ -68,7 +68,7 @@ def slices_figure(trials: Sequence[SearchTrial], space: Mapping[str, Dimension],
 def position_in(dimension: Dimension, value: object) -> float:
     """Return the horizontal position of a value: the number itself, or the index in a list of values."""
     if isinstance(dimension, Range):
-        return float(dimension.to_number(value))
+        return dimension.read_number(value)  # outside the range if the range was changed later
     return float([str(known) for known in dimension.values].index(str(value)))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from optuna.distributions import CategoricalDistribution
 from rich.table import Table
@@ -20,6 +21,8 @@ from research.studies.progress import format_count
 from research.studies.run_study import (
     check_split_and_metric,
     create_study,
+    has_storage,
+    open_study,
     run_study,
 )
 from research.studies.search.confirm import plan_confirmation
@@ -30,7 +33,7 @@ from research.studies.search.space import Dimension, Values
 from research.studies.search.spec import parse_confirm, parse_search
 from research.studies.search.warm_start import read_earlier_trials
 from research.studies.storage.study import Study
-from research.studies.storage.trials import PROMOTED
+from research.studies.storage.trials import PROMOTED, StorageEntry
 from research.studies.supervise import Supervisor
 from research.studies.worker import TRIALS
 from research.studies.worker_count import assign_workers
@@ -66,7 +69,10 @@ def run_search(command: StudyCommand) -> int:
     if confirmed is not None:
         check_split_and_metric(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
     if command.dry_run:
+        for source in search.warm_start:
+            logger.info(read_earlier_trials(source, spec, proposer.space).describe())
         _print_space(console, proposer)
+        _describe_storage(command, proposer)
         if confirmed is not None:
             num_best, num_seeds = confirmed
             logger.info(f"Then the best {num_best} configurations and the defaults run with {num_seeds} new seeds.")
@@ -112,6 +118,25 @@ def _print_space(console: Terminal, proposer: Proposer) -> None:
     logger.info(f"Budget: {search.describe_budget()}. Sampler: {search.sampler_choice.name}. Pruner: {pruner}.")
     if search.points:
         logger.info(f"The search starts with {format_count(len(search.points), 'given point')}.")
+
+
+def _describe_storage(command: StudyCommand, proposer: Proposer) -> None:
+    """Print how many trials a search already has, for a dry run.
+
+    Raises:
+        ValueError: if the search cannot be continued with this command.
+    """
+    entries: dict[str, StorageEntry] = {}
+    if has_storage(command):
+        with open_study(command) as study:
+            study.refuse_other_kind(command.spec)
+            _refuse_changed_search(study, command, proposer)
+            entries = study.entries()
+    _check_promoted(entries, command.settings.promote_ids)
+    if entries:
+        counts = Counter(entry.status for entry in entries.values())
+        states = ", ".join(f"{number} {status}" for status, number in counts.items())
+        logger.info(f"So far: {format_count(len(entries), 'trial')}, {states}.")
 
 
 def _describe_scale(dimension: Dimension) -> str:
@@ -163,6 +188,18 @@ def _promote(study: Study, ids: Sequence[str]) -> None:
         ValueError: if a trial does not exist, or is not pruned.
     """
     entries = study.entries()
+    _check_promoted(entries, ids)
+    for trial_id in ids:
+        if PROMOTED not in entries[trial_id].attributes and entries[trial_id].status == "pruned":
+            study.promote(entries[trial_id])
+
+
+def _check_promoted(entries: Mapping[str, StorageEntry], ids: Sequence[str]) -> None:
+    """Check that trials that are to be promoted exist, and are pruned or were promoted before.
+
+    Raises:
+        ValueError: if a trial does not exist, or is not pruned.
+    """
     for trial_id in ids:
         if trial_id not in entries:
             pruned = [entry.trial.id for entry in entries.values() if entry.status == "pruned"]
@@ -170,6 +207,3 @@ def _promote(study: Study, ids: Sequence[str]) -> None:
         # A trial that was promoted before may be waiting, for example if this command is repeated after an interrupt.
         if (status := entries[trial_id].status) != "pruned" and PROMOTED not in entries[trial_id].attributes:
             raise ValueError(f"Expected a pruned trial to promote; {trial_id} is {status}.")
-    for trial_id in ids:
-        if PROMOTED not in entries[trial_id].attributes and entries[trial_id].status == "pruned":
-            study.promote(entries[trial_id])

@@ -15,6 +15,7 @@ import yaml
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.flags import CHOICE_SETTINGS, names_where, setting_types
 from research.settings.value_types import alternatives
+from research.studies.compared_rows import row_settings
 from research.system.errors import one_line
 
 _RANGE = re.compile(r"(?P<low>(?!\.\.).+?)\.\.(?P<high>.+?)(?P<modifiers>(:[a-z]+(=[^:]+)?)*)")
@@ -50,14 +51,22 @@ class Range:
         Raises:
             ValueError: if the value is not in the range.
         """
-        match = _NUMBER.fullmatch(str(value).strip())
-        if match is None or (match["unit"] or "") != self.unit:
-            raise ValueError(f"Expected a number in {self}, got {value!r}.")
-        number = float(match["number"])
+        number = self.read_number(value)
         is_possible = self.low <= number <= self.high and not (self.is_integer and number != int(number))
         if not is_possible or (self.step is not None and not _divides(self.step, number - self.low)):
             raise ValueError(f"Expected a value in {self}, got {value!r}.")
         return int(number) if self.is_integer else number
+
+    def read_number(self, value: Any) -> float:
+        """Return the number in a value of the setting, which may be outside the range.
+
+        Raises:
+            ValueError: if the value is not a number with the unit of the range.
+        """
+        match = _NUMBER.fullmatch(str(value).strip())
+        if match is None or (match["unit"] or "") != self.unit:
+            raise ValueError(f"Expected a number in {self}, got {value!r}.")
+        return float(match["number"])
 
     def __str__(self) -> str:
         modifiers = (":log" if self.is_log else "") + ("" if self.step is None else f":step={self.step:g}")
@@ -198,7 +207,7 @@ def _check_name(name: str) -> None:
 
     Raises:
         UnknownNameError: if a setting is unknown or cannot be searched.
-        ValueError: if a place in the timeline is written wrongly.
+        ValueError: if a place in the timeline is written wrongly, or if a setting changes the validation rows.
     """
     setting_name, dot, _ = name.partition(".")
     if name.startswith("timeline["):
@@ -208,5 +217,10 @@ def _check_name(name: str) -> None:
     if dot and setting_name in CHOICE_SETTINGS:
         return
     known = [known for known in names_where(lambda declared: declared.why_fixed_in_studies is None) if known != "seed"]
+    if name in row_settings("validation"):
+        raise ValueError(
+            f"Cannot search {name}: configurations with different values of it would be judged on different validation "
+            "rows. Give all trials the same one."
+        )
     if name not in (*known, "arm", "recipe"):
         raise UnknownNameError(describe_unknown("setting to search", name, known, listed_as="Settings"))

@@ -47,6 +47,24 @@ def test_ranking_matches_the_result_files(page: Path, finished_study: StudyOutco
     assert r"\| a_b\_ &#36;x\_{&#36;" in markdown
 
 
+def test_arms_on_other_rows_have_no_verdict() -> None:
+    outcomes = []
+    for arm, gain, settings in (
+        ("linear", 0.0, {}),
+        ("lstm", 0.1, {"limit_train": 50}),
+        ("gru", 0.1, {"split_seed": 1}),
+    ):
+        for seed in range(6):
+            metrics = {"test": {"accuracy": 0.5 + gain + 0.01 * seed + 0.001 * gain * seed}}
+            trial = make_trial(arm, seed, **settings)
+            outcomes.append(Outcome(trial, Path("nowhere"), "finished", {"metrics": metrics}))
+    study = StudyOutcomes(StudySpec(), Path("nowhere"), outcomes)
+    assert accuracy_verdicts(study) == {"lstm": "better", "gru": None}
+    (gru,) = (each.comparison for each in rank_arms(study, "accuracy") if each.arm == "gru")
+    assert gru is not None
+    assert gru.why_no_verdict == "split_seed differs, so that they were measured on different rows"
+
+
 def test_failed_trial_removes_the_verdict_of_its_arm_or_all_verdicts_if_the_arm_is_the_baseline() -> None:
     outcomes = []
     for arm, gain in (("linear", 0.0), ("lstm", 0.1), ("gru", 0.2)):

@@ -74,6 +74,7 @@ def test_page_marks_the_best_trade_offs(tmp_path: Path) -> None:
 
 def test_position_of_a_value_is_the_number_or_its_index() -> None:
     assert position_in(Range(0, 50, unit="%"), "12.5%") == 12.5
+    assert position_in(Range(0, 10, unit="%"), "12.5%") == 12.5  # from before the range was changed
     assert position_in(Values(("linear", {"name": "lstm"})), {"name": "lstm"}) == 1
 
 

@@ -93,14 +93,46 @@ def flags(use_session_cache: None, tiny_encoder: Path, tiny_reviews: Path, tmp_p
         (["--search", "head=linear,ltsm"], "'lstm'"),
         (["--metric", "acuracy"], "'accuracy'"),
         (["--point", "lr=1"], "lr"),
+        (["--text_column", "txt"], "txt"),
     ],
 )
 def test_searches_that_would_fail_are_refused_before_the_first_trial(
     flags: list[object], changed: list[str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=message):
-        run_search(parse(*flags, *LR, *changed))
+    for dry_run in ([], ["--dry_run"]):
+        with pytest.raises(ValueError, match=message):
+            run_search(parse(*flags, *LR, *changed, *dry_run))
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--warm_start", "nowhere"], "nowhere"),
+        (["--promote", "lstm-seed0"], "lstm-seed0"),
+        (["--epochs", "2"], r"settings of all trials \(epochs\)"),
+    ],
+)
+def test_dry_run_refuses_what_the_search_would_refuse(flags: list[object], changed: list[str], message: str) -> None:
+    space = ["--search", "head=linear,lstm", "--trials", "2"]
+    command = parse(*flags, *space)
+    with create_study(command) as study:
+        claim = study.ask(Proposer(command.spec), "a worker")
+        assert claim is not None
+        study.finish(claim, 0.5, {}, seconds=1)
+    assert run_search(parse(*flags, *space, "--dry_run")) == 0
+    with pytest.raises(ValueError, match=message):
+        run_search(parse(*flags, *space, *changed, "--dry_run"))
+
+
+def test_dry_run_of_a_search_counts_its_trials(flags: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    command = parse(*flags, *LR)
+    with create_study(command) as study:
+        claim = study.ask(Proposer(command.spec), "a worker")
+        assert claim is not None
+        study.fail(claim, "no reason")
+    run_search(parse(*flags, *LR, "--dry_run"))
+    assert "So far: 1 trial, 1 failed." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

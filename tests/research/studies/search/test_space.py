@@ -61,6 +61,8 @@ def test_flags_are_parsed(flag: str, expected: Range | Values | None) -> None:
         ("lr", [], "empty"),
         ("lr", [1e-5, "1e-5"], "twice"),
         ("timeline[x].at", "0%..20%", "place in the timeline"),
+        ("split_seed", [0, 1], "different validation rows"),
+        ("data", ["imdb", "rotten_tomatoes"], "different validation rows"),
     ],
 )
 def test_invalid_values_are_refused(name: str, values: Any, message: str) -> None:

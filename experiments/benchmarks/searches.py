@@ -17,7 +17,12 @@ import sys
 from pathlib import Path
 
 ABLATE = Path(__file__).parents[1] / "ablate.py"
-SPACE = ("lr=1e-5..1e-1:log", "head=linear,mean,attention,mlp", "head.dropout=0..0.5", "weight_decay=1e-4..1e-1:log")
+SPACE = (
+    "head_lr=1e-5..1e-1:log",
+    "head=linear,mean,attention,mlp",
+    "head.dropout=0..0.5",
+    "weight_decay=1e-4..1e-1:log",
+)
 BASE = ("--data=imdb", "--encoder=minilm", "--freeze=encoder", "--evaluate_every=10%", "--log_with=[]")
 
 

@@ -28,6 +28,7 @@ from research.hooks.follow_timeline import FollowTimeline
 from research.hooks.logging import MetricsLog, Progress
 from research.hooks.profiling import Profiling
 from research.learning.calibration import CalibrationRequest
+from research.learning.idle_rates import describe_idle_rates
 from research.learning.objectives import Objective, choose_objective, create_objective
 from research.learning.optimizer import choose_optimizer
 from research.learning.optimizers.base import OptimizerKind
@@ -109,6 +110,8 @@ def plan_run(
             f"--sampling {config.sampling} and the objective {objective_choice.name} both favour rare labels; the "
             "objective counts the labels of all training rows, not of those drawn for an epoch"
         )
+    if (warning := describe_idle_rates(config)) is not None:
+        logger.warning(warning)
     if config.best_metric is not None:
         check_metric(config.best_metric, task)
     request = CalibrationRequest.of(temperature=config.calibrate, thresholds=config.thresholds)

@@ -17,7 +17,7 @@ from research.settings.run_files import METRICS_LOG
 from research.studies.grid import Trial
 from research.studies.storage.trials import PRUNED_AT, StorageEntry
 from research.studies.worker import TRIALS, events_path
-from research.system.events import HIDDEN_STATES, Event, last_event, read_events, read_tail
+from research.system.events import HIDDEN_STATES, WARNING, Event, last_event, read_events, read_tail
 from research.system.plain_text import for_terminal
 from research.system.terminal import Terminal
 
@@ -102,7 +102,7 @@ class StudyProgress:
         if self._num_ended_at_start is None:
             self._num_ended_at_start = len(ended)
             self._reported_ends = {trial.id for trial in ended}
-        self._show_hidden_states_events(entries)
+        self._show_reported_events(entries)
         if self._live is not None:
             self._live.update(self._table(entries, len(ended)))
             return
@@ -118,8 +118,11 @@ class StudyProgress:
                 line = f"{number} {for_terminal(trial.arm)}, seed {trial.unit}: {_describe_outcome(entries[trial.id])}"
                 self._console.print_line(line, keep_lines=True)
 
-    def _show_hidden_states_events(self, entries: dict[str, StorageEntry]) -> None:
-        """Show what trials report about caching hidden states; a message that several trials report is shown once."""
+    def _show_reported_events(self, entries: dict[str, StorageEntry]) -> None:
+        """Show warnings of trials, and what they report about stored hidden states.
+
+        A message that several trials report is shown once.
+        """
         for trial in self._trials:
             event_tail = self._event_tails.get(trial.id)
             if event_tail is None:
@@ -127,7 +130,7 @@ class StudyProgress:
             if _has_ended(entries.get(trial.id)):
                 del self._event_tails[trial.id]  # its last events are read below
             for event in event_tail.new_events():
-                if event.kind == HIDDEN_STATES and event.text not in self._shown_events:
+                if event.kind in (HIDDEN_STATES, WARNING) and event.text not in self._shown_events:
                     self._shown_events.add(event.text)
                     self._console.print_line(f"{trial.arm}, seed {trial.unit}: {event.text}")
 

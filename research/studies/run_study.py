@@ -21,6 +21,7 @@ from research.settings.flags import names_where
 from research.settings.forks import read_inherited_settings
 from research.settings.smoke import reduce_for_smoke
 from research.studies.command import StudyCommand, WorkerSettings
+from research.studies.effects import check_effects
 from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_common_pasts, check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
@@ -64,6 +65,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
     configs = [trial.config() for trial in all_trials]
     devices = assign_workers(settings.workers, settings.accelerate_config, configs, len(all_trials))
     check_arms(all_trials, resolve_trial)
+    check_effects(configs)
     check_fork_settings(trials, parents)
     with messages_muted():
         check_common_pasts(trials, parents)

@@ -17,7 +17,7 @@ from research.system.messages import format_message, logger
 
 EVENTS_FILE_VARIABLE = "MIDWAY_EVENTS"
 """Environment variable with the path of the event file."""
-MESSAGE, HIDDEN_STATES, ERROR = "message", "hidden_states", "error"
+MESSAGE, HIDDEN_STATES, WARNING, ERROR = "message", "hidden_states", "warning", "error"
 """Kinds of events."""
 TAIL_BYTES = 8192
 """Number of bytes at the end of a file in which to look for the last line."""
@@ -28,7 +28,7 @@ class Event:
     """One line of an event file."""
 
     kind: str
-    """message, hidden_states or error."""
+    """message, hidden_states, warning or error."""
     text: str
     """The message as printed; for an error, without "error: " in front."""
 
@@ -41,7 +41,8 @@ class _EventWriter(logging.Handler):
         self.path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        _append(self.path, Event(getattr(record, "event", MESSAGE), format_message(record)))
+        default = WARNING if record.levelno >= logging.WARNING else MESSAGE
+        _append(self.path, Event(getattr(record, "event", default), format_message(record)))
 
 
 @contextmanager

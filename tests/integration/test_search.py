@@ -79,7 +79,7 @@ def test_promoted_trial_has_the_weights_of_an_unpruned_run(
 
 def test_search_is_interrupted_continued_extended_and_confirmed(workplace: Workplace) -> None:
     (workplace.folder / "pause.txt").touch()
-    search = ["--search", "lr=1e-4..1e-1:log", "head=linear,mean", "--sampler", "random", "--freeze", "encoder"]
+    search = ["--search", "head_lr=1e-4..1e-1:log", "head=linear,mean", "--sampler", "random", "--freeze", "encoder"]
     pausing = ["--plugin", "pausing.py", "--hook", "pausing"]
     command = workplace.start(*search, *pausing, "--trials", "3")
     wait_until(lambda: any(workplace.folder.glob("paused-*-0.txt")), "the pause in step 3")

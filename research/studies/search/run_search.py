@@ -15,6 +15,7 @@ from research.runner.resolve import resolve_trial
 from research.settings.config import RunConfig
 from research.settings.flags import names_where
 from research.studies.command import StudyCommand
+from research.studies.effects import check_effects
 from research.studies.grid import check_arms
 from research.studies.kept_models import remove_unkept_models
 from research.studies.progress import format_count
@@ -61,6 +62,7 @@ def run_search(command: StudyCommand) -> int:
     boundary_trials = proposer.boundary_trials()
     check_arms(boundary_trials, _check_config)
     configs = [trial.config() for trial in boundary_trials]
+    check_effects(configs)
     devices = assign_workers(settings.workers, settings.accelerate_config, configs, search.trials)
     check_split_and_metric(spec, boundary_trials)
     if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):

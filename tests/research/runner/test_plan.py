@@ -79,3 +79,20 @@ def test_two_corrections_of_unequal_labels_are_a_warning(
     messages: list[str] = []
     start_run(messages=messages, **settings)
     assert any("both favour rare labels" in message for message in messages) == is_warned
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ({"freeze": ["encoder"], "lr": 1e-3}, True),
+        ({"freeze": ["encoder"], "lr": 1e-3, "head_lr": None}, False),
+        ({"freeze": ["encoder"]}, False),
+        ({"lr": 1e-3}, False),
+    ],
+)
+def test_learning_rate_that_changes_nothing_is_a_warning(
+    start_run: StartRun, settings: dict[str, Any], is_warned: bool
+) -> None:
+    messages: list[str] = []
+    start_run(messages=messages, **settings)
+    assert any("--lr changes nothing" in message for message in messages) == is_warned

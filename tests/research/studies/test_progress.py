@@ -33,7 +33,7 @@ def test_start_and_end_of_a_trial_print_one_line_each(tmp_path: Path) -> None:
     assert "0.7500" in printed.getvalue()
 
 
-def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> None:
+def test_warnings_and_hidden_states_messages_are_shown_once_for_all_trials(tmp_path: Path) -> None:
     trials = expand(StudySpec(grid={"seed": [3, 4]}))
     entries = {trial.id: StorageEntry(trial, TrialState.RUNNING, {}, key=key) for key, trial in enumerate(trials)}
     message = "Hidden states are not cached: the encoder trains."
@@ -45,6 +45,8 @@ def test_hidden_states_message_is_shown_once_for_all_trials(tmp_path: Path) -> N
             with recording_events(events_path(tmp_path, trial.id)):
                 logger.info("Reading reviews.csv")
                 report_hidden_states(message)
+                logger.warning("both favour rare labels")
             progress.show(entries)
     assert printed.getvalue().count(message) == 1
+    assert printed.getvalue().count("Warning: both favour rare labels") == 1
     assert "Reading" not in printed.getvalue()  # all other messages of trials are only logged

@@ -1,4 +1,4 @@
-"""Remove the models of trials that a study does not keep (--keep_models)."""
+"""Remove what a study does not keep of its trials: models (--keep_models) and its own checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from research.records.results import read_result
-from research.settings.run_files import BEST, MODEL, MODEL_REMOVED
+from research.settings.run_files import BEST, CHECKPOINTS, MODEL, MODEL_REMOVED
 from research.studies.grid import KEEP_BEST, StudySpec
 from research.studies.search.results import best_first, read_search_trials
 from research.studies.storage.trials import PAUSED, StorageEntry
@@ -18,30 +18,35 @@ from research.system.paths import expand_path
 from research.tasks.metric_names import higher_is_better
 
 
-def remove_unkept_models(spec: StudySpec, entries: Collection[StorageEntry], trials_folder: Path) -> None:
-    """Remove model/ and best/ of the finished trials on this machine whose models the study does not keep.
+def remove_unkept_files(spec: StudySpec, entries: Collection[StorageEntry], trials_folder: Path) -> None:
+    """Remove files of the finished trials on this machine that the study does not keep.
 
-    All other files stay. A model that another trial starts from stays, too, and so does one that a process uses.
+    These are model/ and best/, depending on --keep_models, and checkpoints/, unless the user has set --save_every: the
+    study saves checkpoints so that trials can continue, and finished ones need not. All other files stay. So do models
+    and checkpoints that another trial starts from or that a process uses.
 
     Args:
         spec: specification of the study.
         entries: all trials of the study.
         trials_folder: folder on this machine with the run directories of the trials.
     """
-    if spec.keep_models == "all":
-        return
     finished = [entry for entry in entries if entry.status == "finished" and not entry.attributes.get(PAUSED)]
-    kept = set() if spec.keep_models == "none" else _find_best(spec, finished)
+    keep_models = spec.keep_models or KEEP_BEST
+    kept = set() if keep_models == "none" else _find_best(spec, finished)
     needed = _paths_that_trials_start_from(entries)
     for entry in finished:
         directory = trials_folder / entry.trial.id
         is_here = directory.is_dir() and entry.attributes.get("directory") == str(directory.resolve())
-        if entry.trial.id in kept or not is_here or any(path.is_relative_to(directory.resolve()) for path in needed):
+        if not is_here or any(path.is_relative_to(directory.resolve()) for path in needed):
             continue
         try:
-            _remove_models(directory, spec.keep_models or KEEP_BEST)
+            if entry.trial.settings.get("save_every") is None:
+                _remove_folders(directory, [CHECKPOINTS])
+            if keep_models != "all" and entry.trial.id not in kept:
+                note = f"The study removed the model of this trial (--keep_models {keep_models}).\n"
+                _remove_folders(directory, [MODEL, BEST], note)
         except (OSError, ValueError) as error:
-            logger.warning(f"The model in {directory} is not removed: {error}")
+            logger.warning(f"Files in {directory} are not removed: {error}")
 
 
 def count_removed_models(directories: Iterable[Path]) -> int:
@@ -104,15 +109,19 @@ def _paths_that_trials_start_from(entries: Iterable[StorageEntry]) -> list[Path]
     return [expand_path(path).resolve() for path in paths]
 
 
-def _remove_models(directory: Path, keep_models: str) -> None:
-    """Remove the models of a finished run, and leave a note about it.
+def _remove_folders(directory: Path, names: Sequence[str], note: str | None = None) -> None:
+    """Remove folders of a finished run, and leave a note about its model.
 
+    Args:
+        directory: the run directory.
+        names: names of the folders.
+        note: the note; None for none.
     Raises:
         OSError: if a folder cannot be removed.
         ValueError: if another process uses the directory, or the note cannot be written.
     """
-    folders = [directory / name for name in (MODEL, BEST) if (directory / name).is_dir()]
-    leftovers = [directory / f".{name}.removing" for name in (MODEL, BEST)]  # of a process that was killed
+    folders = [directory / name for name in names if (directory / name).is_dir()]
+    leftovers = [directory / f".{name}.removing" for name in names]  # of a process that was killed
     if not folders and not any(path.exists() for path in leftovers):
         return
     lock = DirectoryLock()
@@ -123,8 +132,8 @@ def _remove_models(directory: Path, keep_models: str) -> None:
             return
         for path in leftovers:
             durable.remove(path)
-        note = f"The study removed the model of this trial (--keep_models {keep_models}).\n"
-        durable.write_text(directory / MODEL_REMOVED, note)
+        if note is not None:
+            durable.write_text(directory / MODEL_REMOVED, note)
         for folder in folders:
             if folder.is_dir():  # unless another process was faster
                 durable.rename_and_remove(folder)

@@ -25,7 +25,7 @@ from research.studies.effects import check_effects
 from research.studies.estimate import estimate_time
 from research.studies.fork_points import check_common_pasts, check_fork_points
 from research.studies.grid import StudySpec, Trial, check_arms
-from research.studies.kept_models import log_removed_models, remove_unkept_models
+from research.studies.kept_models import log_removed_models, remove_unkept_files
 from research.studies.outcomes import Outcome, StudyOutcomes, collect_outcomes, describe_unlabelled
 from research.studies.progress import format_count, format_duration
 from research.studies.storage.database import STORAGE_FILE, local_address
@@ -97,7 +97,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
             study, all_trials, directory, devices, settings.accelerate_config, settings.trial_timeout
         )
         status = supervisor.run(console)
-        remove_unkept_models(study.spec(), study.entries().values(), directory / TRIALS)
+        remove_unkept_files(study.spec(), study.entries().values(), directory / TRIALS)
         outcomes = collect_outcomes(spec, trials, study.entries(), directory)
         return status or report_results(console, outcomes, show_texts=settings.report_texts)
 

@@ -26,7 +26,7 @@ from research.settings.forks import read_settings
 from research.settings.run_files import CONFIG
 from research.studies.devices import VISIBLE_DEVICES
 from research.studies.grid import StudySpec, Trial
-from research.studies.kept_models import remove_unkept_models
+from research.studies.kept_models import remove_unkept_files
 from research.studies.launcher import read_launcher
 from research.studies.search.optuna_objects import create_pruner
 from research.studies.search.propose import Proposer
@@ -143,12 +143,12 @@ class Worker:
                 self.study.requeue_dead_trials()  # another worker may have died
                 time.sleep(POLL_SECONDS)
             else:
-                self._remove_unkept_models()  # another machine may have trained a better one
+                self._remove_unkept_files()  # another machine may have trained a better one
                 return 0
         return 128 + self._stop_signal
 
-    def _remove_unkept_models(self) -> None:
-        remove_unkept_models(self.spec, self.study.entries().values(), self.directory / TRIALS)
+    def _remove_unkept_files(self) -> None:
+        remove_unkept_files(self.spec, self.study.entries().values(), self.directory / TRIALS)
 
     def _run_trial(self, claim: Claim) -> None:
         started = time.monotonic()
@@ -187,7 +187,7 @@ class Worker:
         else:
             seconds = claim.earlier_seconds + time.monotonic() - started
             self.study.finish(claim, self._objectives(result), result["metrics"], seconds=seconds)
-            self._remove_unkept_models()
+            self._remove_unkept_files()
 
     def _objectives(self, result: Mapping[str, Any]) -> list[float] | None:
         """Return the compared metric and, if a search has one, the second objective; None if they are not defined."""

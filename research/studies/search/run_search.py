@@ -17,7 +17,7 @@ from research.settings.flags import names_where
 from research.studies.command import StudyCommand
 from research.studies.effects import check_effects
 from research.studies.grid import check_arms
-from research.studies.kept_models import remove_unkept_models
+from research.studies.kept_models import remove_unkept_files
 from research.studies.progress import format_count
 from research.studies.run_study import (
     check_split_and_metric,
@@ -97,7 +97,7 @@ def run_search(command: StudyCommand) -> int:
             study, (), command.directory, devices, settings.accelerate_config, settings.trial_timeout, search
         )
         status = supervisor.run(console)
-        remove_unkept_models(study.spec(), study.entries().values(), command.directory / TRIALS)
+        remove_unkept_files(study.spec(), study.entries().values(), command.directory / TRIALS)
         status = status or report_search(console, study, proposer, spec, command.directory)
         if confirmed is None or status > 1:  # a signal ended the search
             return status

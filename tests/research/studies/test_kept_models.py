@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from research.model.saved_models import find_saved_model, find_trained_model
 from research.studies.grid import StudySpec, Trial
-from research.studies.kept_models import remove_unkept_models
+from research.studies.kept_models import remove_unkept_files
 from research.studies.storage.trials import PAUSED, StorageEntry
 from research.system.lock import DirectoryLock
 from tests.messages import collect_messages
@@ -50,7 +50,7 @@ class MadeUpStudy:
         self.entries[-1] = dataclasses.replace(last, attributes={**last.attributes, **attributes})
 
     def remove(self, **spec: Any) -> None:
-        remove_unkept_models(StudySpec(**spec), self.entries, self.folder)
+        remove_unkept_files(StudySpec(**spec), self.entries, self.folder)
 
     def kept(self) -> list[str]:
         """Return the trials that still have a model."""
@@ -71,7 +71,6 @@ def test_best_of_each_arm_is_kept_with_all_other_files(study: MadeUpStudy) -> No
     assert sorted(path.parent.name for path in study.folder.glob("*/best")) == ["a-1", "b-0"]
     removed = study.folder / "a-0"
     assert sorted(path.name for path in removed.iterdir()) == [
-        "checkpoints",
         "model-removed.txt",
         "predictions",
         "result.json",
@@ -123,6 +122,16 @@ def test_only_models_of_finished_trials_on_this_machine_are_removed(study: MadeU
     (study.folder / "own-run" / "model").mkdir(parents=True)  # of the user, in the study's folder
     study.remove(keep_models="none")
     assert study.kept() == ["a-1", "a-2", "a-3", "a-4", "own-run"]
+
+
+def test_checkpoints_of_finished_trials_are_removed_unless_the_user_wanted_them(study: MadeUpStudy) -> None:
+    for seed, save_every in enumerate([None, "10%", None, None]):
+        study.add("a", seed, accuracy=0.5, settings={"save_every": save_every})
+    study.change_last(**{PAUSED: True})  # a common past
+    study.add("a", 5, accuracy=0.5, state=TrialState.PRUNED)
+    study.add("b", 0, accuracy=0.5, settings={"fork": str(study.folder / "a-2@final")})
+    study.remove(keep_models="all")
+    assert sorted(path.parent.name for path in study.folder.glob("*/checkpoints")) == ["a-1", "a-2", "a-3", "a-5"]
 
 
 @pytest.mark.parametrize("setting", ["init_from", "fork"])

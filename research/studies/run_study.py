@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 from rich.table import Table
 
+from research.data.batches.sampling import check_sampling
 from research.data.prepare.load import load_splits
 from research.data.prepare.unlabelled import SPLIT_THAT_MAY_LACK_LABELS
 from research.runner.resolve import resolve_trial
 from research.settings.comparison import compare_settings
+from research.settings.config import RunConfig
 from research.settings.declarations import Stage
 from research.settings.flags import names_where
 from research.settings.forks import read_inherited_settings
@@ -70,7 +72,7 @@ def run_study(command: StudyCommand, trials: Sequence[Trial], parents: Sequence[
     with messages_muted():
         check_common_pasts(trials, parents)
     _refuse_unscored_test_rows(spec, trials)
-    check_split_and_metric(spec, trials)
+    check_data(spec, trials)
     address = storage_address(command)
     if any(trial.settings["fork"] is not None for trial in trials):
         stored: dict[str, StorageEntry] = {}
@@ -201,36 +203,37 @@ def _stored_settings(trial: Trial) -> dict[str, Any]:
     return settings
 
 
-def check_split_and_metric(spec: StudySpec, trials: Sequence[Trial]) -> None:
-    """Check before any trial runs that the compared split has labels, and that the task has the compared metric.
+def check_data(spec: StudySpec, trials: Sequence[Trial]) -> None:
+    """Check before any trial runs that the compared split has labels, and that the task fits the metric and sampling.
 
     Raises:
         ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
-            lists all metrics), or if `spec` has a metric or is a search, and the data cannot be read.
+            lists all metrics), if the labels do not allow a trial's --sampling, or if `spec` has a metric or is a
+            search, and the data cannot be read.
     """
     if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS and not spec.search:
         return
-    checked = set()
     row_settings = {*names_where(lambda declared: declared.affects(Stage.ROWS))} - {"fold", "split_seed"}
+    configs_by_rows: dict[str, list[RunConfig]] = {}  # one fold is enough
     for trial in trials:
         config = trial.config()
         config = reduce_for_smoke(config) if config.smoke else config
-        data = repr([getattr(config, name) for name in sorted(row_settings)])  # one fold is enough
-        if data in checked:
-            continue
-        checked.add(data)
+        rows = repr([getattr(config, name) for name in sorted(row_settings)])
+        configs_by_rows.setdefault(rows, []).append(config)
+    for configs in configs_by_rows.values():
         try:
-            splits = load_splits(config)
+            splits = load_splits(configs[0])
         except ValueError:
-            if (
-                spec.metric is None and not spec.search
-            ):  # this trial will fail with the error, but trials on other data may succeed
+            # Trials of a grid without a metric fail with the error, but those on other data may succeed.
+            if spec.metric is None and not spec.search:
                 continue
             raise
         if spec.split in splits.unlabelled:
-            raise ValueError(f"{config.data}: {describe_unlabelled(spec.split)}.")
+            raise ValueError(f"{configs[0].data}: {describe_unlabelled(spec.split)}.")
         if spec.metric is not None:
             check_metric(spec.metric, splits.task)
+        for config in configs:
+            check_sampling(config.sampling, splits.task)
 
 
 def _refuse_unscored_test_rows(spec: StudySpec, trials: Sequence[Trial]) -> None:

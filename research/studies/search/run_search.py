@@ -20,7 +20,7 @@ from research.studies.grid import check_arms
 from research.studies.kept_models import remove_unkept_files
 from research.studies.progress import format_count
 from research.studies.run_study import (
-    check_split_and_metric,
+    check_data,
     create_study,
     has_storage,
     open_study,
@@ -64,12 +64,12 @@ def run_search(command: StudyCommand) -> int:
     configs = [trial.config() for trial in boundary_trials]
     check_effects(configs)
     devices = assign_workers(settings.workers, settings.accelerate_config, configs, search.trials)
-    check_split_and_metric(spec, boundary_trials)
+    check_data(spec, boundary_trials)
     if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):
         raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")
     confirmed = None if settings.confirm is None else parse_confirm(settings.confirm)
     if confirmed is not None:
-        check_split_and_metric(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
+        check_data(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
     if command.dry_run:
         for source in search.warm_start:
             logger.info(read_earlier_trials(source, spec, proposer.space).describe())

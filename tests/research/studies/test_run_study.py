@@ -11,7 +11,7 @@ from research.records.results import config_as_yaml
 from research.runner.resolve import resolve
 from research.settings.config import RunConfig
 from research.studies.grid import StudySpec, expand
-from research.studies.run_study import check_fork_settings, check_split_and_metric
+from research.studies.run_study import check_data, check_fork_settings
 
 
 def test_fork_with_a_different_seed_or_batch_size_is_refused_while_planning(tmp_path: Path) -> None:
@@ -29,6 +29,18 @@ def test_study_on_an_unlabelled_test_split_is_refused_before_training(
     unlabelled_spec: StudySpec, metric: str | None
 ) -> None:
     spec = dataclasses.replace(unlabelled_spec, metric=metric)
-    check_split_and_metric(spec, expand(spec))  # the validation rows have labels
+    check_data(spec, expand(spec))  # the validation rows have labels
     with pytest.raises(ValueError, match=r"test rows.*--split validation"):
-        check_split_and_metric(dataclasses.replace(spec, split="test"), expand(spec))
+        check_data(dataclasses.replace(spec, split="test"), expand(spec))
+
+
+def test_sampling_that_the_labels_do_not_allow_is_refused_before_training(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.csv").write_text(
+            "text,label\n" + "".join(f"review {row},{row / 7}\n" for row in range(40))
+        )
+    spec = StudySpec(base={"data": str(tmp_path), "task": "regression"}, split="test")
+    check_data(spec, expand(spec))
+    varied = dataclasses.replace(spec, grid={"sampling": ["natural", "balanced"]})
+    with pytest.raises(ValueError, match="--sampling balanced needs exactly one label per row"):
+        check_data(varied, expand(varied))

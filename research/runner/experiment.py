@@ -238,7 +238,7 @@ def _clean_up_after_failure(run: TrainingRun, error: BaseException, *, is_new: b
     elif run.is_main:
         with _log_secondary_errors():
             if isinstance(error, Paused):
-                write_result(run.directory, {"status": "paused", "steps": run.clock.step})
+                write_result(run.directory, {"status": "paused", "steps": run.clock.step, **_times(run)})
             else:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 write_result(run.directory, {"status": status, "error": describe_failure(error)})
@@ -289,8 +289,7 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         "examples_per_second": run.clock.num_examples_seen / run.totals.train_seconds
         if run.totals.train_seconds
         else 0.0,
-        "train_seconds": run.totals.train_seconds,
-        "device_hours": run.totals.device_seconds(accelerator.num_processes) / 3600,
+        **_times(run),
         "skipped_steps": run.totals.num_skipped,
         "peak_memory_bytes": peak_memory_bytes(accelerator),
         "trainable_parameters": num_trainable,
@@ -329,6 +328,12 @@ def finish(run: TrainingRun) -> tuple[dict[str, Any], dict[str, Predictions]]:
         write_result(directory, result)  # last, because it marks the run as finished
     accelerator.wait_for_everyone()
     return result, predictions
+
+
+def _times(run: TrainingRun) -> dict[str, float]:
+    """Return how long a run took, for result.json."""
+    device_seconds = run.totals.device_seconds(run.accelerator.num_processes)
+    return {"train_seconds": run.totals.train_seconds, "device_hours": device_seconds / 3600}
 
 
 def draw_results(run: TrainingRun, result: dict[str, Any], predictions: dict[str, Predictions]) -> None:

@@ -98,18 +98,24 @@ def _budget(contents: Contents) -> Iterator[str]:
             "C1",
             f"computing: {low} to {high} device hours per trial (means of the arms), "
             f"{format_hours(contents.total_device_hours)} device hours for "
-            f"{format_count(len(contents.study.finished), 'finished trial')}. Device hours are the time of a trial "
-            "times its number of processes. Failed and pruned trials, pasts that several arms share, and hidden states "
-            "that were stored before a trial are not included",
+            f"{_describe_finished(contents)}. Device hours are the time of a trial times its number of processes. "
+            "Failed and pruned trials, and hidden states that were stored before a trial, are not included",
         )
     else:
-        yield _open("C1", "device hours: not all finished trials recorded them")
+        yield _open("C1", f"device hours: not recorded by all of {_describe_finished(contents)}")
     hardware = contents.environment.get("hardware")
     if hardware:
         yield _filled("C1", f"hardware (processes and device of a trial): {for_markdown(', '.join(hardware))}")
     else:
         yield _open("C1", "hardware: the files of the trials are not on this machine")
     yield _open("C1", "computing for preliminary experiments that are not part of this study")
+
+
+def _describe_finished(contents: Contents) -> str:
+    """Return the number of finished trials, and of the common pasts that they fork."""
+    text = format_count(len(contents.study.finished), "finished trial")
+    num_pasts = len(contents.study.common_pasts)
+    return text if num_pasts == 0 else f"{text} and {format_count(num_pasts, 'common past')}"
 
 
 def _setup(contents: Contents) -> Iterator[str]:

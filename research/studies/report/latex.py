@@ -69,7 +69,8 @@ def costs_table(contents: Contents) -> str | None:
         f"Hardware (processes and device of a trial): {for_latex(hardware)}.",
     ]
     if contents.total_device_hours is not None:
-        caption.append(f"All finished trials: {format_hours(contents.total_device_hours)} device hours.")
+        counted = "All finished trials" + (" and their common pasts" if contents.study.common_pasts else "")
+        caption.append(f"{counted}: {format_hours(contents.total_device_hours)} device hours.")
     header = ["Arm", "Parameters", "Trainable", "Device hours"]
     return _table(contents, "costs", header, rows, caption)
 

@@ -14,6 +14,7 @@ from research import Hook, RunConfig, run_experiment
 from research.runner.experiment import execute_run, find_start_checkpoint
 from research.system.manifest import write_manifest
 from research.system.messages import logger
+from research.system.signals import Paused
 from research.training.api import Run
 from research.training.checkpoint.find import StartCheckpoint
 
@@ -44,6 +45,18 @@ def test_messages_name_arguments_unless_the_run_was_started_by_a_command(
     assert 'Warning: Set head={"name": ..., "num_layers": 2} or batch_size=8.' in capsys.readouterr().out.splitlines()
     execute_run(RunConfig(**settings, overwrite=True), hooks=[Advise()])
     assert "Warning: Set --head.num_layers 2 or --batch_size 8." in capsys.readouterr().out.splitlines()
+
+
+def test_paused_run_records_its_times(settings: dict[str, Any], tmp_path: Path) -> None:
+    past = tmp_path / "past"
+    settings |= {"output_dir": str(past), "max_steps": 2}
+    with pytest.raises(Paused):
+        run_experiment(RunConfig(**settings, pause_at="50%"))
+    paused = json.loads((past / "result.json").read_text())
+    assert paused["status"] == "paused"
+    assert 0 < paused["train_seconds"] / 3600 < paused["device_hours"]
+    resumed = run_experiment(RunConfig(**settings, resume="auto"))
+    assert resumed["device_hours"] > paused["device_hours"]
 
 
 def test_result_counts_all_parameters_with_adapters(settings: dict[str, Any]) -> None:

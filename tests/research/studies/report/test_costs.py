@@ -9,6 +9,8 @@ from typing import Any
 
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
+from research.studies.report.checklist import write_checklist
+from research.studies.report.contents import collect_contents
 from research.studies.report.costs import ArmCost, find_costs, total_device_hours
 from tests.builders.studies import make_trial
 
@@ -87,10 +89,12 @@ def test_total_device_hours_include_each_common_past_once(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").write_text(json.dumps({"status": "paused", "device_hours": hours}))
     outcomes = []
+    common = {"metrics": {"test": {"accuracy": 0.5}}, "steps": 10, "train_seconds": 1.0, "trainable_parameters": 7}
     for arm, seed, hours in (("a", 0, 0.25), ("b", 0, 0.5), ("a", 1, 1.0)):
         trial = dataclasses.replace(make_trial(arm, seed), parent_id=f"past-{seed}")
-        outcomes.append(Outcome(trial, tmp_path / trial.id, "finished", {"metrics": {}, "device_hours": hours}))
+        outcomes.append(Outcome(trial, tmp_path / trial.id, "finished", {**common, "device_hours": hours}))
     study = StudyOutcomes(StudySpec(name="costs"), tmp_path, outcomes)
     assert total_device_hours(study) == 13.75
+    assert "13.8 device hours for 3 finished trials and 2 common pasts" in write_checklist(collect_contents(study))
     (tmp_path / "past-1" / "result.json").unlink()
     assert total_device_hours(study) is None

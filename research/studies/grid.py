@@ -63,9 +63,10 @@ class StudySpec:
     """Time at which the arms fork: for each seed, a run with the settings `base` is trained up to here once, and all
     arms continue it. None trains each arm from its start."""
     selection: dict[str, Any] = field(default_factory=dict)
-    """How a search chose the arms. Empty if no search did. Otherwise: `tried` and `rule`, two sentences; `validation`,
-    the metric of each chosen arm in the search; `values`, the metrics of all its trials; `hours`, those that a trial
-    took on average."""
+    """How a search chose the arms. Empty if no search did. Otherwise: `tried` and `rule`, two descriptions;
+    `validation`, the metric of each chosen arm in the search; `values`, the metrics of all its trials; `hours`, those
+    that a trial took on average; `test_rows_were_scored`, whether an earlier confirmation had scored test rows before
+    this choice."""
     baseline: str | None = None
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from heads.registry import UnknownNameError
 from research.runner.first_checks.check import check_first
 from research.studies.command import StudyCommand
 from research.studies.grid import StudySpec, Trial, check_arms, expand
+from research.studies.run_study import has_storage, storage_address
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import describe_tried
 from research.studies.search.results import SearchTrial, best_first, mean_hours, read_search_trials
@@ -46,21 +49,25 @@ def plan_confirmation(
         )
     selection = {
         "tried": describe_tried(study, proposer.search),
-        "rule": _describe_rule(proposer.search, num_best),
         "values": [trial.metric for trial in tried],
         "hours": mean_hours(tried),
     }
-    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds, selection)
+    directory = command.directory / CONFIRMATION
+    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds)
+    test_rows_were_scored = _were_test_rows_scored(dataclasses.replace(command, spec=spec, directory=directory))
+    selection |= {
+        "test_rows_were_scored": test_rows_were_scored,
+        "rule": _describe_rule(proposer.search, num_best, test_rows_were_scored=test_rows_were_scored),
+    }
+    spec = dataclasses.replace(spec, selection={**selection, **spec.selection})
     trials = expand(spec)
     check_arms(trials, check_first)
-    directory = command.directory / CONFIRMATION
     logger.info(f"Confirming the search with {len(spec.arms)} arms and {num_seeds} seeds in {directory}.")
     return dataclasses.replace(command, spec=spec, options={}, directory=directory, notes=[]), trials
 
 
-def _spec_of(
-    search_spec: StudySpec, proposer: Proposer, best: Sequence[SearchTrial], num_seeds: int, selection: dict[str, Any]
-) -> StudySpec:
+def _spec_of(search_spec: StudySpec, proposer: Proposer, best: Sequence[SearchTrial], num_seeds: int) -> StudySpec:
+    """Return the specification of the confirmation; its selection has only the metrics of the arms in the search."""
     base = {name: value for name, value in search_spec.base.items() if name not in ("seed", "score_test")}
     defaults = proposer.default_trial()
     first_seed = defaults.seed + 1
@@ -80,16 +87,46 @@ def _spec_of(
         metric=search_spec.metric,
         split="test",
         keep_models=search_spec.keep_models,
-        selection={**selection, "validation": validation},
+        selection={"validation": validation},
     )
 
 
-def _describe_rule(search: SearchSpec, num_best: int) -> str:
+def _were_test_rows_scored(command: StudyCommand) -> bool:
+    """Return whether trials of an earlier confirmation had scored test rows when the arms were chosen.
+
+    Repeating a confirmation with the same arms, for example after an interruption, does not choose them again.
+
+    Args:
+        command: the confirmation.
+    """
+    if not has_storage(command):
+        return False
+    try:
+        with Study(command.spec.name, storage_address(command), must_exist=True) as study:
+            if all(entry.status != "finished" for entry in study.entries().values()):
+                return False
+            earlier = study.spec()
+    except UnknownNameError:  # a database that has no confirmation of this search yet
+        return False
+    return _arms_of(earlier) != _arms_of(command.spec) or earlier.selection.get("test_rows_were_scored", False)
+
+
+def _arms_of(spec: StudySpec) -> set[str]:
+    """Return the settings of each arm as JSON, the form in which a storage has them."""
+    return {json.dumps(settings, sort_keys=True, default=str) for settings in spec.arms.values()}
+
+
+def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: bool) -> str:
     trade_off = "" if search.minimize is None else f" among the best trade-offs with {search.minimize}"
-    return (
-        f"The {num_best} finished configurations with the best metric on validation rows were chosen{trade_off}, "
-        "before any test rows were scored. They and the defaults then ran with new seeds."
-    )
+    chosen = f"The {num_best} finished configurations with the best metric on validation rows were chosen{trade_off}"
+    if test_rows_were_scored:
+        chosen += (
+            ". Test rows had been scored before this choice, by trials of an earlier confirmation with other "
+            "configurations. The metrics on test rows may therefore have affected how the search was continued"
+        )
+    else:
+        chosen += ", before any test rows were scored"
+    return f"{chosen}. They and the defaults then ran with new seeds."
 
 
 def _unused_name(trial: Trial, arms: Mapping[str, Any]) -> str:

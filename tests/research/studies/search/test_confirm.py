@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from research.studies.command import StudyCommand, parse_study
+from research.studies.run_study import create_study
 from research.studies.search.confirm import plan_confirmation
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import describe_tried
@@ -86,6 +88,38 @@ def test_too_few_finished_trials_are_refused(command: StudyCommand, study: Study
     finish(study, proposer, 2e-4, "lstm", 0.9)
     with pytest.raises(ValueError, match="needs 2 finished trials"):
         plan_confirmation(command, study, proposer, num_best=2, num_seeds=1)
+
+
+def test_repeated_confirmation_says_that_test_rows_were_scored_before_the_choice(
+    command: StudyCommand, study: Study
+) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 2e-4, "lstm", 0.7)
+    finish(study, proposer, 3e-4, "lstm", 0.8)
+
+    def confirm(num_best: int, *, num_finished: int) -> dict[str, Any]:
+        """Plan a confirmation, finish some of its trials, and return its selection."""
+        confirmation, trials = plan_confirmation(command, study, proposer, num_best, num_seeds=2)
+        with create_study(confirmation) as confirming:
+            confirming.add(trials)
+            for _ in range(num_finished):
+                claim = confirming.claim("a worker")
+                assert claim is not None
+                confirming.finish(claim, 0.5, {}, seconds=1)
+        return confirmation.spec.selection
+
+    assert not confirm(2, num_finished=0)["test_rows_were_scored"]
+    # No test rows were scored when the third configuration was chosen.
+    finish(study, proposer, 4e-4, "lstm", 0.75)
+    before = confirm(2, num_finished=1)
+    assert not before["test_rows_were_scored"]
+    assert "before any test rows were scored" in before["rule"]
+    assert confirm(2, num_finished=1) == before  # an interrupted confirmation is repeated
+    finish(study, proposer, 5e-4, "lstm", 0.9)
+    after = confirm(2, num_finished=0)
+    assert after["test_rows_were_scored"]
+    assert "Test rows had been scored before this choice" in after["rule"]
+    assert confirm(2, num_finished=0) == after
 
 
 def test_search_is_described(command: StudyCommand, study: Study) -> None:

@@ -64,9 +64,11 @@ class StudySpec:
     arms continue it. None trains each arm from its start."""
     selection: dict[str, Any] = field(default_factory=dict)
     """How a search chose the arms. Empty if no search did. Otherwise: `tried` and `rule`, two descriptions;
-    `validation`, the metric of each chosen arm in the search; `values`, the metrics of all its trials; `hours`, those
-    that a trial took on average; `test_rows_were_scored`, whether an earlier confirmation had scored test rows before
-    this choice."""
+    `test_rows_were_scored`, whether an earlier confirmation had scored test rows before this choice; `space`, the
+    values of each searched setting; `search`, the budget, the sampler and so on; `validation`, the metric of each
+    chosen arm in the search; `values`, the metrics of all its trials; `minimized` and `second_values`, the name of a
+    second objective and its values; `hours`, those that a trial took on average; `device_hours`, the hours of all
+    trials times their number of processes, null if unknown."""
     baseline: str | None = None
     """The arm with which all other arms are compared; by default the first arm."""
     metric: str | None = None

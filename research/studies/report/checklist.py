@@ -108,7 +108,24 @@ def _budget(contents: Contents) -> Iterator[str]:
         yield _filled("C1", f"hardware (processes and device of a trial): {for_markdown(', '.join(hardware))}")
     else:
         yield _open("C1", "hardware: the files of the trials are not on this machine")
-    yield _open("C1", "computing for preliminary experiments that are not part of this study")
+    yield from _preliminary_computing(contents.study.spec.selection)
+
+
+def _preliminary_computing(selection: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the device hours of the search that chose the arms, if one did, and the open point of other experiments."""
+    if not selection:
+        yield _open("C1", "computing for preliminary experiments that are not part of this study")
+        return
+    if selection["device_hours"] is None:
+        yield _open("C1", "device hours of the search that chose the arms: its trials did not record them")
+    else:
+        hours = format_hours(selection["device_hours"])
+        yield _filled(
+            "C1",
+            f"computing for preliminary experiments: {hours} device hours for the search that chose the arms, with "
+            "failed trials and trials that were ended early",
+        )
+    yield _open("C1", "computing for preliminary experiments other than this search")
 
 
 def _describe_finished(contents: Contents) -> str:
@@ -130,12 +147,28 @@ def _setup(contents: Contents) -> Iterator[str]:
         yield _filled("C2", f"excluded combinations: {for_markdown(as_yaml(spec.exclude))}")
     yield _filled("C2", f"number of trials: {for_markdown(contents.summary)}")
     yield _filled("C2", f"seeds: {', '.join(map(str, sorted({outcome.trial.seed for outcome in study.outcomes})))}")
-    yield _open("C2", "how the settings that all arms share were chosen, and on which split")
+    if spec.selection:
+        yield from _search(spec.selection)
+        yield _open("C2", "how the settings that were not searched were chosen, and on which split")
+    else:
+        yield _open("C2", "how the settings that all arms share were chosen, and on which split")
     if contents.best is None:
         yield _open("C2", "best arm: no arm has a value yet")
         return
     yield _filled("C2", f"settings of the best arm, {for_markdown(contents.best.arm)}:\n")
     yield _indent(markdown_table(["setting", "value"], _settings_of(contents, contents.best.arm).items()))
+
+
+def _search(selection: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the space and the settings of the search that chose the arms, and how it chose them."""
+    yield _filled("C2", f"search: {for_markdown(selection['tried'])}")
+    yield _filled("C2", "settings of the search:\n")
+    yield _indent(
+        markdown_table(["setting", "value"], ((name, _value(value)) for name, value in selection["search"].items()))
+    )
+    yield _filled("C2", "search space:\n")
+    yield _indent(markdown_table(["setting", "values"], selection["space"].items()))
+    yield _filled("C2", f"how the arms were chosen: {for_markdown(selection['rule'])}")
 
 
 def _settings_of(contents: Contents, arm: str) -> dict[str, str]:

@@ -40,6 +40,9 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield f"{for_markdown(spec.about)}\n"
     yield f"{for_markdown(contents.summary)}\n"
     yield from _missing(contents)
+    if spec.selection:
+        yield "## How the arms were chosen\n"
+        yield from _selection(contents)
     yield f"## Arms{f', ranked by {for_markdown(contents.metric)} on {spec.split} rows' if contents.metric else ''}\n"
     if "ranking" in contents.reasons:
         yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
@@ -96,6 +99,21 @@ def _missing(contents: Contents) -> Iterator[str]:
         for each, files in missing.with_missing_files
     ]
     yield "".join(f"- {for_markdown(line)}\n" for line in lines)
+
+
+def _selection(contents: Contents) -> Iterator[str]:
+    """Yield what the search that chose the arms tried, and the arms' metrics in the search beside those here."""
+    spec = contents.study.spec
+    for sentence in (spec.selection["tried"], spec.selection["rule"]):
+        yield f"{for_markdown(sentence)}\n"
+    yield markdown_table(["searched setting", "values"], spec.selection["space"].items())
+    if contents.ranked:
+        validation, decimals = spec.selection["validation"], contents.decimals.mean
+        rows = (
+            [each.arm, *(format_decimal(value, decimals) for value in (validation.get(each.arm), each.summary.mean))]
+            for each in contents.ranked
+        )
+        yield markdown_table(["arm", ">search, validation rows", f">mean here, {spec.split} rows"], rows)
 
 
 def _ranking(ranked: Sequence[RankedArm], decimals: RankingDecimals, units: str) -> str:

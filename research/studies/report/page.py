@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from research.report.rendering import Picture, embed_svg, page_environment
@@ -55,10 +55,11 @@ def write_contents(contents: Contents) -> Path:
     path = study.directory / REPORT
     styles = arm_styles(study.arms)
     pictures = draw_pictures(contents, styles)
-    write_text(path, _render_page(contents, styles, pictures))
+    selection_pictures = list(draw_selection(study.spec.selection, contents.metric))
+    write_text(path, _render_page(contents, styles, pictures, selection_pictures))
     write_text(study.directory / MARKDOWN, markdown_report(contents))
     write_text(study.directory / RESULTS, results_csv(study))
-    write_paper_files(contents, pictures)
+    write_paper_files(contents, [*pictures, *selection_pictures])
     if contents.ranked:
         comparisons = comparisons_csv(contents.ranked, contents.second_opinions, contents.units)
         write_text(study.directory / COMPARISONS, comparisons)
@@ -66,7 +67,9 @@ def write_contents(contents: Contents) -> Path:
     return path
 
 
-def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) -> str:
+def _render_page(
+    contents: Contents, styles: Styles, pictures: StudyPictures, selection_pictures: Sequence[StudyPicture]
+) -> str:
     environment = page_environment("research.studies.report")
     environment.filters |= {
         "decimal": notation.format_decimal,
@@ -86,7 +89,7 @@ def _render_page(contents: Contents, styles: Styles, pictures: StudyPictures) ->
         study=study,
         spec=study.spec,
         styles=styles,
-        selection_picture=draw_selection(study.spec.selection, contents.metric),
+        selection_pictures=_embed(selection_pictures),
         intervals=_embed(pictures.intervals),
         curves=_embed(pictures.curves),
         costs=_embed(pictures.costs),

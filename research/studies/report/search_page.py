@@ -1,4 +1,4 @@
-"""report.html and results.csv of a search."""
+"""report.html, results.csv and figures of a search."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from research.report.rendering import Picture, embed_figure, page_environment
-from research.studies.grid import StudySpec
+from research.report.rendering import embed_svg, page_environment
+from research.studies.grid import StudySpec, Trial
 from research.studies.report import notation
+from research.studies.report.paper import write_search_figures
+from research.studies.report.pictures import StudyPicture
 from research.studies.report.results import RESULTS, as_plain
 from research.studies.report.search_figures import (
     budget_figure,
@@ -64,7 +66,7 @@ class SearchContents:
 
 
 def write_search_report(contents: SearchContents, directory: Path) -> Path:
-    """Write report.html and results.csv of a search, and return the path of report.html.
+    """Write report.html, results.csv and report/ of a search, and return the path of report.html.
 
     Args:
         contents: contents of the report.
@@ -72,6 +74,7 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
     Raises:
         StorageError: if the files cannot be written.
     """
+    pictures = list(_draw(contents))
     environment = page_environment("research.studies.report")
     environment.filters |= {"decimal": notation.format_decimal, "sort_key": notation.format_sort_key}
     page = environment.get_template("search.html").render(
@@ -79,7 +82,7 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
         contents=contents,
         spec=contents.spec,
         search=contents.search,
-        pictures=list(_draw(contents)),
+        pictures=[embed_svg(each.title, each.svg, each.alt) for each in pictures],
         decimals=notation.column_decimals([trial.metric for trial in contents.trials]),
         seconds_decimals=notation.seconds_decimals([trial.seconds for trial in contents.trials]),
         front={trial.trial.id for trial in _front(contents)},
@@ -87,6 +90,7 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
     path = directory / REPORT
     write_text(path, page)
     write_text(directory / RESULTS, _results_csv(contents))
+    write_search_figures(directory, pictures)
     return path
 
 
@@ -96,7 +100,7 @@ def _front(contents: SearchContents) -> list[SearchTrial]:
     return best_first(contents.trials, higher_is_better=contents.higher_is_better)
 
 
-def _draw(contents: SearchContents) -> Iterator[Picture]:
+def _draw(contents: SearchContents) -> Iterator[StudyPicture]:
     trials = contents.trials
     if not trials:
         return
@@ -104,33 +108,36 @@ def _draw(contents: SearchContents) -> Iterator[Picture]:
     yield _draw_budget(values, hours, contents.metric, higher_is_better=contents.higher_is_better)
     if contents.search.minimize is not None and (front := _front(contents)):
         finished = [trial for trial in trials if not trial.is_pruned]
-        figure = trade_off_figure(finished, front, contents.metric, contents.search.minimize)
-        points = "; ".join(f"{trial.trial.arm}: {trial.metric:.4f} at {trial.second:.6g}" for trial in front[:12])
-        yield embed_figure(
-            f"{contents.metric} against {contents.search.minimize}", figure, f"Best trade-offs: {points}"
-        )
+        yield _draw_trade_offs(finished, front, contents.metric, contents.search.minimize)
     best = contents.ranked[0]
-    yield embed_figure(
+    yield StudyPicture(
+        "searched_settings",
         "Searched settings",
         slices_figure(trials, contents.space, contents.metric),
         f"Metric against each of {', '.join(contents.space)}. Best: {best.trial.arm}, {best.metric:.4f}",
     )
 
 
-def draw_selection(selection: Mapping[str, Any], metric: str | None) -> Picture | None:
-    """Draw the expected performance of the search that chose the arms of a study; None if no search did.
+def draw_selection(selection: Mapping[str, Any], metric: str | None) -> Iterator[StudyPicture]:
+    """Draw the expected performance and the trade-offs of the search that chose the arms of a study, if one did.
 
     Args:
         selection: `StudySpec.selection`.
         metric: the compared metric.
     """
     if not selection or metric is None:
-        return None
-    is_higher_better = metric_names.higher_is_better(metric)
-    return _draw_budget(selection["values"], selection["hours"], metric, higher_is_better=is_higher_better)
+        return
+    values, is_higher_better = selection["values"], metric_names.higher_is_better(metric)
+    yield _draw_budget(values, selection["hours"], metric, higher_is_better=is_higher_better)
+    if "minimized" in selection:
+        unnamed = Trial("", "", 0, {}, {})
+        pairs = zip(values, selection["second_values"], strict=True)
+        trials = [SearchTrial(unnamed, value, second, 0.0, None) for value, second in pairs]
+        front = best_first(trials, higher_is_better=is_higher_better)
+        yield _draw_trade_offs(trials, front, metric, selection["minimized"])
 
 
-def _draw_budget(values: Sequence[float], hours: float, metric: str, *, higher_is_better: bool) -> Picture:
+def _draw_budget(values: Sequence[float], hours: float, metric: str, *, higher_is_better: bool) -> StudyPicture:
     """Draw the expected and the actual best of a search against its budget.
 
     Args:
@@ -144,7 +151,26 @@ def _draw_budget(values: Sequence[float], hours: float, metric: str, *, higher_i
     shown = sorted({1, max(1, len(values) // 2), len(values)})
     alt = "; ".join(f"{count} configurations: expected {expected[count - 1]:.4f}" for count in shown)
     figure = budget_figure(expected, best_so_far, metric, hours)
-    return embed_figure("Expected validation performance against budget", figure, f"{alt}; best {best_so_far[-1]:.4f}")
+    title, alt = "Expected validation performance against budget", f"{alt}; best {best_so_far[-1]:.4f}"
+    return StudyPicture("expected_performance", title, figure, alt)
+
+
+def _draw_trade_offs(
+    trials: Sequence[SearchTrial], front: Sequence[SearchTrial], metric: str, minimized: str
+) -> StudyPicture:
+    """Draw the metric against the second objective.
+
+    Args:
+        trials: finished trials.
+        front: the best trade-offs among them.
+        metric: name of the metric.
+        minimized: name of the second objective.
+    """
+    points = "; ".join(
+        f"{trial.trial.arm}: {trial.metric:.4f} at {trial.second:.6g}".removeprefix(": ") for trial in front[:12]
+    )
+    figure = trade_off_figure(trials, front, metric, minimized)
+    return StudyPicture("trade_offs", f"{metric} against {minimized}", figure, f"Best trade-offs: {points}")
 
 
 def _results_csv(contents: SearchContents) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import optuna
 
 from heads.registry import UnknownNameError
 from research.runner.first_checks.check import check_first
@@ -17,6 +20,7 @@ from research.studies.search.report import describe_tried
 from research.studies.search.results import SearchTrial, best_first, mean_hours, read_search_trials
 from research.studies.search.spec import SearchSpec
 from research.studies.storage.study import Study
+from research.studies.worker import TRIALS, try_read_result
 from research.system.messages import logger
 
 CONFIRMATION = "confirm"
@@ -51,7 +55,12 @@ def plan_confirmation(
         "tried": describe_tried(study, proposer.search),
         "values": [trial.metric for trial in tried],
         "hours": mean_hours(tried),
+        "space": {name: str(dimension) for name, dimension in proposer.space.items()},
+        "search": _describe_search(proposer.search),
+        "device_hours": _device_hours(study, command.directory),
     }
+    if proposer.search.minimize is not None:
+        selection |= {"minimized": proposer.search.minimize, "second_values": [trial.second for trial in tried]}
     directory = command.directory / CONFIRMATION
     spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds)
     test_rows_were_scored = _were_test_rows_scored(dataclasses.replace(command, spec=spec, directory=directory))
@@ -91,6 +100,35 @@ def _spec_of(search_spec: StudySpec, proposer: Proposer, best: Sequence[SearchTr
     )
 
 
+def _describe_search(search: SearchSpec) -> dict[str, Any]:
+    """Return what determines the trials of a search in addition to its space, by name."""
+    described = {
+        "budget": search.describe_budget(),
+        "sampler": search.sampler,
+        "seed of the sampler": search.seed,
+        "pruner": search.pruner or "none",
+        "version of Optuna": optuna.__version__,
+        "second objective": search.minimize,
+        "first points": search.points,
+        "earlier studies that informed the sampler": search.warm_start,
+    }
+    return {name: value for name, value in described.items() if value not in (None, [])}
+
+
+def _device_hours(study: Study, directory: Path) -> float | None:
+    """Return the time of all trials of a search times their number of processes, in hours.
+
+    Args:
+        study: the search in its storage.
+        directory: directory of the search.
+    Returns:
+        The device hours; None if the number of processes is not known, or differs between trials.
+    """
+    results = [try_read_result(directory / TRIALS / trial_id) for trial_id in study.entries()]
+    world_sizes = {result["world_size"] for result in results if result is not None and "world_size" in result}
+    return study.hours_used() * world_sizes.pop() if len(world_sizes) == 1 else None
+
+
 def _were_test_rows_scored(command: StudyCommand) -> bool:
     """Return whether trials of an earlier confirmation had scored test rows when the arms were chosen.
 
@@ -126,7 +164,7 @@ def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: 
         )
     else:
         chosen += ", before any test rows were scored"
-    return f"{chosen}. They and the defaults then ran with new seeds."
+    return f"{chosen}. The chosen configurations and the defaults then ran with new seeds."
 
 
 def _unused_name(trial: Trial, arms: Mapping[str, Any]) -> str:

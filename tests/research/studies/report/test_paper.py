@@ -79,6 +79,54 @@ def test_checklist_has_validation_beside_test_values(tmp_path: Path) -> None:
         assert validation == f"{(means[arm] or 0) + 0.01:.4f}"
 
 
+SELECTION = {
+    "tried": "40 configurations tried (38 finished, 2 failed) in 2 h 00 min, with the sampler tpe (seed 0).",
+    "rule": "The configuration with the best metric was chosen.",
+    "test_rows_were_scored": False,
+    "space": {"lr": "1e-06..0.001:log", "head": "linear, mean"},
+    "search": {"budget": "40 trials", "sampler": {"name": "tpe", "multivariate": True}, "pruner": "none"},
+    "validation": {"mean": 0.8125},
+    "values": [0.5, 0.8125],
+    "minimized": "seconds",
+    "second_values": [1.0, 2.0],
+    "hours": 0.05,
+    "device_hours": 3.25,
+}
+
+
+def test_files_of_a_confirmation_have_the_search(tmp_path: Path) -> None:
+    study = made_up_study(tmp_path, {"linear": 0.7, "mean": 0.8})
+    study = dataclasses.replace(study, spec=dataclasses.replace(study.spec, selection=SELECTION))
+    contents = collect_contents(study)
+    write_contents(contents)
+    figures = {path.name for path in (tmp_path / "report" / "figures").iterdir()}
+    assert figures >= {f"{name}.{kind}" for name in ("expected_performance", "trade_offs") for kind in ("svg", "pdf")}
+    checklist = (tmp_path / "report" / "checklist.md").read_text(encoding="utf-8")
+    filled = [text for is_filled, text in items_of(checklist, "C[12]") if is_filled]
+    assert any("3.25 device hours for the search" in text for text in filled)
+    assert any("40 configurations tried" in text for text in filled)
+    assert any("The configuration with the best metric was chosen" in text for text in filled)
+    for row in ("lr | 1e-06..0.001:log", "budget | 40 trials", "sampler | {name: tpe, multivariate: true}"):
+        assert f"  | {row} |\n" in checklist
+    opened = [text for is_filled, text in items_of(checklist, "C[12]") if not is_filled]
+    assert any("other than this search" in text for text in opened)
+    assert any("settings that were not searched" in text for text in opened)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    section = page[page.index("## How the arms were chosen") : page.index("## Arms")]
+    for text in (SELECTION["tried"], SELECTION["rule"], "| lr | 1e-06..0.001:log |"):
+        assert str(text) in section
+    assert re.search(r"^\| mean \| 0\.8125 \| 0\.80\d\d \|$", section, re.MULTILINE)
+    assert re.search(r"^\| linear \| - \| 0\.70\d\d \|$", section, re.MULTILINE)
+
+
+def test_device_hours_of_the_search_are_open_if_unknown(tmp_path: Path) -> None:
+    study = made_up_study(tmp_path, {"linear": 0.7, "mean": 0.8})
+    spec = dataclasses.replace(study.spec, selection={**SELECTION, "device_hours": None})
+    checklist = write_checklist(collect_contents(dataclasses.replace(study, spec=spec)))
+    opened = [text for is_filled, text in items_of(checklist, "C1") if not is_filled]
+    assert any("device hours of the search" in text for text in opened)
+
+
 def test_points_without_files_are_open(finished_study: StudyOutcomes, tmp_path: Path) -> None:
     checklist = write_checklist(collect_contents(without_files(finished_study, tmp_path)))
     for item, num_filled in (("B6", 0), ("C1", 0)):

@@ -78,9 +78,28 @@ def test_position_of_a_value_is_the_number_or_its_index() -> None:
     assert position_in(Values(("linear", {"name": "lstm"})), {"name": "lstm"}) == 1
 
 
+def test_figures_are_written_for_papers_and_earlier_ones_are_removed(tmp_path: Path) -> None:
+    trials = [trial(number, metric, second=float(number)) for number, metric in enumerate((0.5, 0.75, 0.625))]
+    search = parse_search({**SEARCH, "minimize": "seconds"})
+    for made, names in (
+        (contents(trials, search=search), ("expected_performance", "trade_offs", "searched_settings")),
+        (contents(TRIALS), ("expected_performance", "searched_settings")),
+        (contents([]), ()),
+    ):
+        write_search_report(made, tmp_path)
+        expected = {f"{name}.{kind}" for name in names for kind in ("svg", "pdf")}
+        assert {path.name for path in (tmp_path / "report" / "figures").iterdir()} == expected
+
+
 def test_selection_is_drawn_only_if_a_search_chose_the_arms() -> None:
-    assert draw_selection({}, "accuracy") is None
-    picture = draw_selection({"values": [0.5, 0.75], "hours": 0.1}, "accuracy")
-    assert picture is not None
+    assert list(draw_selection({}, "accuracy")) == []
+    (picture,) = draw_selection({"values": [0.5, 0.75], "hours": 0.1}, "accuracy")
     assert "1 configurations: expected 0.6250" in picture.alt
     assert "best 0.7500" in picture.alt
+
+
+def test_trade_offs_of_a_selection_are_drawn() -> None:
+    selection = {"values": [0.5, 0.75, 0.7], "hours": 0.1, "minimized": "seconds", "second_values": [1.0, 2.0, 3.0]}
+    budget, trade_offs = draw_selection(selection, "accuracy")
+    assert (budget.name, trade_offs.name) == ("expected_performance", "trade_offs")
+    assert trade_offs.alt.endswith("0.7500 at 2; 0.5000 at 1")

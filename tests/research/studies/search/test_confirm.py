@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,25 @@ def test_repeated_confirmation_says_that_test_rows_were_scored_before_the_choice
     assert after["test_rows_were_scored"]
     assert "Test rows had been scored before this choice" in after["rule"]
     assert confirm(2, num_finished=0) == after
+
+
+def test_selection_records_the_search(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    for lr in (2e-4, 3e-4):
+        trial_id = finish(study, proposer, lr, "lstm", 0.9)
+        directory = command.directory / "trials" / trial_id
+        directory.mkdir(parents=True)
+        (directory / "result.json").write_text(json.dumps({"status": "finished", "world_size": 2}))
+    confirmation, _ = plan_confirmation(command, study, proposer, num_best=1, num_seeds=1)
+    selection = confirmation.spec.selection
+    assert selection["space"] == {"head": "linear, lstm", "lr": "0.0001..0.001"}
+    assert (selection["search"]["budget"], selection["search"]["sampler"]) == ("9 trials", "random")
+    assert selection["search"]["pruner"] == "none"
+    assert selection["device_hours"] == pytest.approx(2 * 120 / 3600)
+    assert "second_values" not in selection
+    (directory / "result.json").write_text(json.dumps({"status": "finished", "world_size": 1}))
+    confirmation, _ = plan_confirmation(command, study, proposer, num_best=1, num_seeds=1)
+    assert confirmation.spec.selection["device_hours"] is None
 
 
 def test_search_is_described(command: StudyCommand, study: Study) -> None:

@@ -1,7 +1,8 @@
-"""Tables of a study for papers, in LaTeX with the package booktabs."""
+"""Tables of a study for papers, in LaTeX with the packages booktabs and tabularx."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from research.studies.outcomes import StudyOutcomes
@@ -17,9 +18,16 @@ from research.studies.report.notation import (
 )
 from research.studies.statistics.paired_t import LEVEL
 from research.system.plain_text import LONGEST_IN_PAGE, for_latex, shorten
+from research.tasks.metric_names import higher_is_better
 
 NO_DIFFERENCE = r"\rlap{$^\dagger$}"
 """Mark of arms whose difference from the best arm is not significant."""
+
+_BREAK = re.compile(
+    r"(?:(?<=[^\w\s(\[{]|_)(?=[\w(\[{<])(?!(?<=[.+-])\d)"  # after punctuation, except within a number
+    r"|(?<=[^\W_]{16})(?=[^\W_])|(?<=[^\w\s]{16})(?=[^\w\s]))"  # in a long run of letters or of punctuation
+)
+"""Where a line may break within the name of an arm, in addition to spaces."""
 
 
 def ranking_table(contents: Contents) -> str | None:
@@ -78,8 +86,9 @@ def costs_table(contents: Contents) -> str | None:
 def _ranking_caption(contents: Contents, best: BestArm) -> list[str]:
     study, ranked = contents.study, contents.ranked
     assert contents.metric is not None
+    metric = for_latex(contents.metric) + ("" if higher_is_better(contents.metric) else " (lower is better)")
     sentences = [
-        f"Mean {for_latex(contents.metric)} on {study.spec.split} rows over {_num_units(contents)}, with Student's "
+        f"Mean {metric} on {study.spec.split} rows over {_num_units(contents)}, with Student's "
         rf"95\% confidence interval{_correction(study)}; the best mean is in bold.",
     ]
     compared = [each.comparison for each in ranked if each.comparison is not None]
@@ -116,17 +125,19 @@ def _table(
 ) -> str:
     label = contents.study.spec.name.replace("_", "-").replace("/", "-")
     lines = [
-        r"% Requires \usepackage{booktabs}.",
+        r"% Requires \usepackage{booktabs,tabularx}.",
         r"\begin{table*}[t]",
         r"\centering",
         r"\small",
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\setlength{\tabcolsep}{4pt}",
+        # Names of arms wrap in the first column, which takes the width that the numbers leave.
+        rf"\begin{{tabularx}}{{\linewidth}}{{@{{}}>{{\raggedright\arraybackslash}}X{'r' * (len(header) - 1)}@{{}}}}",
         r"\toprule",
         rf"{' & '.join(header)} \\",
         r"\midrule",
         *(rf"{' & '.join(row)} \\" for row in rows),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabularx}",
         rf"\caption{{{' '.join(caption)}}}",
         rf"\label{{tab:{label}-{name}}}",
         r"\end{table*}",
@@ -135,7 +146,8 @@ def _table(
 
 
 def _name(arm: str) -> str:
-    return for_latex(shorten(arm, LONGEST_IN_PAGE))
+    """Return the name of an arm, in which lines may break."""
+    return r"\allowbreak{}".join(map(for_latex, _BREAK.split(shorten(arm, LONGEST_IN_PAGE))))
 
 
 def _signed(value: float | None, decimals: int) -> str:

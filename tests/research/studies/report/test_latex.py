@@ -19,7 +19,8 @@ from tests.research.studies.report.made_up import made_up_study
 
 PDFLATEX = shutil.which("pdflatex")
 needs_pdflatex = pytest.mark.skipif(
-    PDFLATEX is None, reason="needs pdflatex with booktabs (Debian: apt-get install texlive-latex-recommended)"
+    PDFLATEX is None,
+    reason="needs pdflatex with booktabs and tabularx (Debian: apt-get install texlive-latex-recommended)",
 )
 ACCURACIES = {"linear": 0.7, "mean": 0.801, "lstm": 0.8, "gru": 0.79}
 
@@ -78,21 +79,36 @@ def test_study_without_results_has_no_tables(tmp_path: Path) -> None:
     assert (ranking_table(contents), costs_table(contents)) == (None, None)
 
 
-@needs_pdflatex
-@pytest.mark.parametrize("name", ["ranking", "costs"])
-def test_tables_with_hostile_names_compile(page: Path, tmp_path: Path, name: str) -> None:
-    table = (page.parent / "report" / "tables" / f"{name}.tex").read_text(encoding="utf-8")
-    assert for_latex(HOSTILE) in table
-    characters = for_latex("".join(map(chr, range(32, 0x180))) + "a--b `` '' \u2026\u2192\u8868\U0001f600\u202e ?` !`")
-    document = tmp_path / "paper.tex"
+def test_caption_says_when_lower_is_better(tmp_path: Path) -> None:
+    study = made_up_study(tmp_path, ACCURACIES)
+    assert "lower is better" not in caption_of(ranking_table(collect_contents(study)))
+    for outcome in study.outcomes:
+        assert outcome.result is not None
+        metrics = outcome.result["metrics"]
+        outcome.result["metrics"] = {split: {"mse": values["accuracy"]} for split, values in metrics.items()}
+    study = dataclasses.replace(study, spec=dataclasses.replace(study.spec, metric="mse"))
+    table = ranking_table(collect_contents(study))
+    assert "Mean mse (lower is better) on test rows" in caption_of(table)
+    assert rows_of(table)[0][0] == r"\textbf{linear}"  # the lowest
+
+
+def compile_latex(directory: Path, body: str) -> str:
+    """Compile a document with the page and the two columns of the conferences of the ACL, and return its log.
+
+    Args:
+        directory: directory for the files.
+        body: what the document contains.
+    """
+    document = directory / "paper.tex"
     document.write_text(
-        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{table}{characters}\end{{document}}",
+        r"\documentclass[11pt,twocolumn]{article}\usepackage[a4paper,margin=2.5cm,columnsep=0.6cm]{geometry}"
+        rf"\usepackage{{booktabs,tabularx}}\begin{{document}}{body}\end{{document}}",
         encoding="utf-8",
     )
     assert PDFLATEX is not None
     done = subprocess.run(
         [PDFLATEX, "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", document.name],
-        cwd=tmp_path,
+        cwd=directory,
         capture_output=True,
         text=True,
         errors="replace",
@@ -100,4 +116,30 @@ def test_tables_with_hostile_names_compile(page: Path, tmp_path: Path, name: str
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+    assert (directory / "paper.pdf").read_bytes().startswith(b"%PDF")
+    return (directory / "paper.log").read_text(encoding="utf-8", errors="replace")
+
+
+@needs_pdflatex
+@pytest.mark.parametrize("name", ["ranking", "costs"])
+def test_tables_with_hostile_names_compile(page: Path, tmp_path: Path, name: str) -> None:
+    table = (page.parent / "report" / "tables" / f"{name}.tex").read_text(encoding="utf-8")
+    assert for_latex(HOSTILE) in table.replace(r"\allowbreak{}", "")
+    assert r"Overfull \hbox" not in compile_latex(tmp_path, table)
+    characters = for_latex("".join(map(chr, range(32, 0x180))) + "a--b `` '' \u2026\u2192\u8868\U0001f600\u202e ?` !`")
+    compile_latex(tmp_path, table + characters)
+
+
+@needs_pdflatex
+def test_tables_with_long_names_fit_the_page(tmp_path: Path) -> None:
+    names = [
+        "defaults",
+        "attention (dropout 0.193), lr=0.000234",
+        "head={name: lstm, lstm_size: 64, bidirectional: true},gradient_checkpointing=true,weight_decay=1.25e-05",
+        f"encoder=/home/{'someone/' * 4}encoders/bert_base_uncased_{'finetuned' * 6}",
+        f"{'w' * 90}{'-' * 90}",
+    ]
+    values = dict(zip(names, (0.7, 0.801, 0.8, 0.79, 0.5), strict=True))
+    table = ranking_table(collect_contents(made_up_study(tmp_path, values)))
+    assert table is not None
+    assert r"Overfull \hbox" not in compile_latex(tmp_path, table)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
 from research.studies.grid import StudySpec
 from research.studies.outcomes import Outcome, StudyOutcomes
-from research.studies.report.console import ranking_lines
+from research.studies.report.console import fold_name, ranking_lines
 from research.studies.report.contents import collect_contents
 from research.system.terminal import Terminal
 from tests.builders.studies import make_trial
@@ -73,3 +75,41 @@ def test_common_reason_for_no_verdict_is_printed_once(tmp_path: Path) -> None:
 
 def test_nothing_is_printed_before_a_trial_is_finished(tmp_path: Path) -> None:
     assert print_ranking(StudyOutcomes(StudySpec(), tmp_path, [Outcome(make_trial("a", 0), tmp_path, "waiting")])) == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_short_arm_names_are_on_one_line_on_any_terminal(tmp_path: Path, width: int) -> None:
+    values = [0.5, 0.61, 0.55, 0.52, 0.58]
+    study = study_with_accuracies(
+        tmp_path, {"linear": values, "mean": [0.7, 0.8, 0.71, 0.75, 0.72], "attention": values}
+    )
+    lines = print_ranking(study, width)
+    assert max(map(len, lines)) <= width
+    assert {"linear", "mean", "attention"} <= {line.split()[0] for line in lines if line.strip()}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_options_of_long_arm_names_are_not_broken(tmp_path: Path, width: int) -> None:
+    name = "attention (dropout 0.193), lr=0.000234"
+    values = [0.5, 0.61, 0.55, 0.52, 0.58]
+    lines = print_ranking(
+        study_with_accuracies(tmp_path, {"linear": values, name: [0.7, 0.8, 0.71, 0.75, 0.72]}), width
+    )
+    assert max(map(len, lines)) <= width
+    assert any("(dropout 0.193)," in line for line in lines)
+    assert any("lr=0.000234" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "folded"),
+    [
+        ("linear", 12, "linear"),
+        ("attention (dropout 0.2), lr=0.01", 24, "attention (dropout 0.2),\nlr=0.01"),
+        ("attention (dropout 0.2), lr=0.01", 20, "attention\n(dropout 0.2),\nlr=0.01"),
+        ("attention (dropout 0.2), lr=0.01", 10, "attention\n(dropout\n0.2),\nlr=0.01"),
+        ("long_name, b", 6, "long_n\name, b"),
+        ("", 6, ""),
+    ],
+)
+def test_names_are_folded_between_settings_then_between_words(name: str, width: int, folded: str) -> None:
+    assert fold_name(name, width) == folded

@@ -103,11 +103,12 @@ def arm_curves_figure(arms: Sequence[ArmCurves], edits: Sequence[ArmEdit], style
     if COMMON_PAST in last_means:  # its curve ends where those of the arms start
         del last_means[COMMON_PAST]
         past = next(each.mean for each in arms if each.arm == COMMON_PAST)
-        middle = len(past[0]) // 2
         axes.annotate(
             COMMON_PAST,
-            (past[0][middle], 1.01),  # above the axes, where no curve can cross it
+            ((past[0][0] + past[0][-1]) / 2, 1.01),  # above the axes, where no curve can cross it
             xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 1.3 * NAME_FONT_SIZE if edits else 0),  # above the numbers of the edits
+            textcoords="offset points",
             ha="center",
             va="bottom",
             fontsize=NAME_FONT_SIZE,

@@ -10,11 +10,12 @@ import pytest
 
 from research.records.palette import INK, PAPER
 from research.report.rendering import embed_figure
+from research.studies.grid import COMMON_PAST
 from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.curves import ArmCurves, ArmEdit
 from research.studies.report.figures import arm_curves_figure, cost_figure, intervals_figure
 from research.studies.report.ranking import RankedArm
-from research.studies.report.styles import arm_styles
+from research.studies.report.styles import PAST_STYLE, arm_styles
 from research.studies.statistics.over_seeds import summarize_arm
 from research.studies.units import Unit
 from research.system.plain_text import for_figure
@@ -53,6 +54,18 @@ def test_edit_of_a_single_arm_has_the_colour_of_the_arm() -> None:
     ]
     assert edit_marks == [(1.5, styles[ARMS[3]].colour), (7.5, INK)]  # halfway to the next step
     assert [text.get_text() for text in axes.texts][:2] == ["1", "2"]  # the numbers of the edits
+
+
+@pytest.mark.parametrize("edit_step", [16, 20])
+def test_name_of_the_common_past_does_not_overlap_the_number_of_an_edit(edit_step: int) -> None:
+    past, arm = ([12, 20], [1.0, 1.0]), ([20, 40], [1.0, 0.5])
+    curves = [ArmCurves(COMMON_PAST, [past], past), ArmCurves("arm 0", [arm], arm)]
+    edits = [ArmEdit(number=1, step=edit_step, request="freeze()", arms=[("arm 0", 1)])]
+    figure = arm_curves_figure(curves, edits, {**arm_styles(ARMS), COMMON_PAST: PAST_STYLE}, "loss")
+    embed_figure("loss", figure)  # computes the layout
+    boxes = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert not boxes[COMMON_PAST].overlaps(boxes["1"])
+    assert boxes[COMMON_PAST].y1 <= figure.bbox.y1
 
 
 def test_spike_of_one_seed_is_clipped() -> None:

@@ -31,11 +31,11 @@ from research.settings.command_line import (
 from research.settings.config import RunConfig, name_of_head
 from research.settings.flags import INSPECTION_FLAGS, declaration_of, names_where, setting_types
 from research.settings.times import parse_time
+from research.studies.arm_names import arm_name
 from research.studies.search.spec import parse_search
 from research.studies.units import SeedAndFold, Unit
 from research.system.errors import describe_user_error, one_line
 from research.system.paths import expand_path
-from research.system.plain_text import for_terminal
 from research.tasks.base import TASKS
 
 
@@ -515,38 +515,6 @@ def _matches(wanted: Any, value: Any) -> bool:
         return float(wanted) == float(value)
     except (TypeError, ValueError):
         return bool(wanted == value)
-
-
-def arm_name(axes: Mapping[str, Any], varied_axes: Sequence[str]) -> str:
-    """Return the name of an arm: its value on each varied axis; empty if no axis is varied.
-
-    A value is preceded by the name of its setting unless it is clear by itself, such as the name of a head.
-    """
-    axes_without_name = ("arm", "recipe", *names_where(lambda declared: declared.value_names_arm))
-    values = {
-        axis: axes[axis] if axis == "arm" else _describe_value(axes[axis], is_path=_is_path(axis))
-        for axis in varied_axes
-    }
-    return ", ".join(value if axis in axes_without_name else f"{axis}={value}" for axis, value in values.items())
-
-
-def _is_path(axis: str) -> bool:
-    """Return whether the values of an axis may be paths, which are shortened to the names of their files."""
-    return axis == "recipe" or (axis in setting_types() and declaration_of(axis).input_path is not None)
-
-
-def _describe_value(value: Any, *, is_path: bool) -> str:
-    if isinstance(value, Mapping) and "name" in value:
-        options = ", ".join(f"{name} {option}" for name, option in value.items() if name != "name")
-        return f"{value['name']} ({options})" if options else str(value["name"])
-    if isinstance(value, str):
-        shortens = is_path and ("/" in value or value.endswith(".yaml"))
-        return Path(value.rstrip("/")).stem if shortens else for_terminal(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list):
-        return "+".join(_describe_value(item, is_path=is_path) for item in value) or "none"
-    return "none" if value is None else str(value)
 
 
 def make_id(settings: Mapping[str, Any], varied_axes: Sequence[str], parent_id: str | None = None) -> str:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from research.records.palette import BACKGROUND, COLOURS, GRID, INK
+from research.studies.arm_names import describe_value
 from research.studies.report.figures import MAX_METRIC_LENGTH, WIDTH
 from research.studies.search.results import SearchTrial
 from research.studies.search.space import Dimension, Range
@@ -55,7 +56,7 @@ def slices_figure(trials: Sequence[SearchTrial], space: Mapping[str, Dimension],
             positions = [position_in(dimension, trial.values[name]) for trial in chosen]
             axes.plot(positions, [trial.metric for trial in chosen], marker, color=colour, markersize=4.5, alpha=0.8)
         if not isinstance(dimension, Range):
-            names = [for_figure(str(value), MAX_METRIC_LENGTH // 4) for value in dimension.values]
+            names = [for_figure(describe_value(value), MAX_METRIC_LENGTH // 4) for value in dimension.values]
             axes.set_xticks(range(len(names)), names)
         elif dimension.is_log:
             axes.set_xscale("log")

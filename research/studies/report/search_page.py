@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from research.report.rendering import embed_svg, page_environment
+from research.studies.arm_names import describe_value
 from research.studies.grid import StudySpec, Trial
 from research.studies.report import notation
 from research.studies.report.paper import write_search_figures
@@ -76,7 +77,12 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
     """
     pictures = list(_draw(contents))
     environment = page_environment("research.studies.report")
-    environment.filters |= {"decimal": notation.format_decimal, "sort_key": notation.format_sort_key}
+    environment.filters |= {
+        "decimal": notation.format_decimal,
+        "sort_key": notation.format_sort_key,
+        "described": describe_value,
+        "dimension": _describe_dimension,
+    }
     page = environment.get_template("search.html").render(
         name=contents.spec.name,
         contents=contents,
@@ -98,6 +104,10 @@ def _front(contents: SearchContents) -> list[SearchTrial]:
     if contents.search.minimize is None:
         return []
     return best_first(contents.trials, higher_is_better=contents.higher_is_better)
+
+
+def _describe_dimension(dimension: Dimension) -> str:
+    return str(dimension) if isinstance(dimension, Range) else ", ".join(map(describe_value, dimension.values))
 
 
 def _draw(contents: SearchContents) -> Iterator[StudyPicture]:

@@ -14,7 +14,8 @@ from optuna.trial import Trial as OptunaTrial
 from research.settings.config import Choice
 from research.settings.flags import CHOICE_SETTINGS
 from research.settings.plugins import import_plugins
-from research.studies.grid import StudySpec, Trial, TrialBuilder, arm_name, make_id
+from research.studies.arm_names import arm_name
+from research.studies.grid import StudySpec, Trial, TrialBuilder, make_id
 from research.studies.search.options import has_option, resolve_option_types, split_option
 from research.studies.search.optuna_objects import create_sampler, fix_values
 from research.studies.search.space import Dimension, Range, Values

@@ -65,6 +65,16 @@ def test_page_without_results_can_be_written(tmp_path: Path) -> None:
     assert "No trial has a value" in write_search_report(contents([]), tmp_path).read_text()
 
 
+def test_choices_with_options_are_shown_like_names_of_arms(tmp_path: Path) -> None:
+    choice = {"name": "lstm", "lstm_size": 64}
+    made = Trial("trial-0", "a", 0, {"head": choice, "seed": 0}, {})
+    space = parse_space({"head": ["linear", choice]})
+    page = write_search_report(contents([SearchTrial(made, 0.5, math.nan, 60.0, None)], space=space), tmp_path)
+    assert page.read_text().count("lstm (lstm_size 64)") == 2  # the trial and the space
+    assert "lstm_size: 64" not in page.read_text()
+    assert "linear, lstm (lstm_size 64)" in page.read_text()
+
+
 def test_page_marks_the_best_trade_offs(tmp_path: Path) -> None:
     trials = [trial(number, metric, second=float(number)) for number, metric in enumerate((0.5, 0.75, 0.625))]
     search = parse_search({**SEARCH, "minimize": "seconds"})

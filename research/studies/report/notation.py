@@ -66,6 +66,11 @@ def format_hours(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def format_objective(value: float, decimals: int) -> str:
+    """Format a value of a search's second objective: a count with thousands separators, or an amount with decimals."""
+    return format_thousands(value) if value.is_integer() else format_amount(value, decimals)
+
+
 def format_amount(value: float, decimals: int) -> str:
     """Format an amount, such as a time, with a fixed number of decimals and thousands separators."""
     return f"{value:,.{decimals}f}"

@@ -13,6 +13,7 @@ from typing import Any
 from research.report.rendering import embed_svg, page_environment
 from research.studies.arm_names import describe_value
 from research.studies.grid import StudySpec, Trial
+from research.studies.progress import format_count
 from research.studies.report import notation
 from research.studies.report.paper import write_search_figures
 from research.studies.report.pictures import StudyPicture
@@ -22,9 +23,10 @@ from research.studies.report.search_figures import (
     slices_figure,
     trade_off_figure,
 )
+from research.studies.search.confirm import CONFIRMATION
 from research.studies.search.results import SearchTrial, best_first, mean_hours
 from research.studies.search.space import Dimension, Range
-from research.studies.search.spec import SearchSpec
+from research.studies.search.spec import OBJECTIVE_NAMES, SearchSpec
 from research.studies.statistics.expected_best import expected_best
 from research.studies.storage.trials import StorageEntry
 from research.system.durable import write_text
@@ -77,21 +79,26 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
     """
     pictures = list(_draw(contents))
     environment = page_environment("research.studies.report")
+    trials, confirmation = contents.trials, f"{CONFIRMATION}/{REPORT}"
     environment.filters |= {
         "decimal": notation.format_decimal,
         "sort_key": notation.format_sort_key,
         "described": describe_value,
         "dimension": _describe_dimension,
+        "objective": notation.format_objective,
     }
     page = environment.get_template("search.html").render(
         name=contents.spec.name,
         contents=contents,
         spec=contents.spec,
         search=contents.search,
+        confirmation=confirmation if (directory / confirmation).exists() else None,
+        minimized=None if contents.search.minimize is None else OBJECTIVE_NAMES[contents.search.minimize],
         pictures=[embed_svg(each.title, each.svg, each.alt) for each in pictures],
-        decimals=notation.column_decimals([trial.metric for trial in contents.trials]),
-        seconds_decimals=notation.seconds_decimals([trial.seconds for trial in contents.trials]),
-        front={trial.trial.id for trial in _front(contents)},
+        decimals=notation.column_decimals([trial.metric for trial in trials]),
+        seconds_decimals=notation.seconds_decimals([trial.seconds for trial in trials]),
+        objective_decimals=notation.seconds_decimals([trial.second for trial in trials]),
+        front={trial.trial.id: number for number, trial in enumerate(_front(contents), start=1)},
     )
     path = directory / REPORT
     write_text(path, page)
@@ -118,7 +125,9 @@ def _draw(contents: SearchContents) -> Iterator[StudyPicture]:
     yield _draw_budget(values, hours, contents.metric, higher_is_better=contents.higher_is_better)
     if contents.search.minimize is not None and (front := _front(contents)):
         finished = [trial for trial in trials if not trial.is_pruned]
-        yield _draw_trade_offs(finished, front, contents.metric, contents.search.minimize)
+        yield _draw_trade_offs(
+            finished, front, contents.metric, contents.search.minimize, higher_is_better=contents.higher_is_better
+        )
     best = contents.ranked[0]
     yield StudyPicture(
         "searched_settings",
@@ -140,11 +149,13 @@ def draw_selection(selection: Mapping[str, Any], metric: str | None) -> Iterator
     values, is_higher_better = selection["values"], metric_names.higher_is_better(metric)
     yield _draw_budget(values, selection["hours"], metric, higher_is_better=is_higher_better)
     if "minimized" in selection:
-        unnamed = Trial("", "", 0, {}, {})
         pairs = zip(values, selection["second_values"], strict=True)
-        trials = [SearchTrial(unnamed, value, second, 0.0, None) for value, second in pairs]
+        trials = [
+            SearchTrial(Trial(str(index), "", 0, {}, {}), value, second, 0.0, None)  # names are not stored
+            for index, (value, second) in enumerate(pairs)
+        ]
         front = best_first(trials, higher_is_better=is_higher_better)
-        yield _draw_trade_offs(trials, front, metric, selection["minimized"])
+        yield _draw_trade_offs(trials, front, metric, selection["minimized"], higher_is_better=is_higher_better)
 
 
 def _draw_budget(values: Sequence[float], hours: float, metric: str, *, higher_is_better: bool) -> StudyPicture:
@@ -159,28 +170,38 @@ def _draw_budget(values: Sequence[float], hours: float, metric: str, *, higher_i
     expected = expected_best(values, higher_is_better=higher_is_better)
     best_so_far = list(itertools.accumulate(values, max if higher_is_better else min))
     shown = sorted({1, max(1, len(values) // 2), len(values)})
-    alt = "; ".join(f"{count} configurations: expected {expected[count - 1]:.4f}" for count in shown)
+    alt = "; ".join(f"{format_count(count, 'configuration')}: expected {expected[count - 1]:.4f}" for count in shown)
     figure = budget_figure(expected, best_so_far, metric, hours)
     title, alt = "Expected validation performance against budget", f"{alt}; best {best_so_far[-1]:.4f}"
     return StudyPicture("expected_performance", title, figure, alt)
 
 
 def _draw_trade_offs(
-    trials: Sequence[SearchTrial], front: Sequence[SearchTrial], metric: str, minimized: str
+    trials: Sequence[SearchTrial],
+    front: Sequence[SearchTrial],
+    metric: str,
+    minimized: str,
+    *,
+    higher_is_better: bool,
 ) -> StudyPicture:
     """Draw the metric against the second objective.
 
     Args:
         trials: finished trials.
-        front: the best trade-offs among them.
+        front: the best trade-offs among them, the best metric first.
         metric: name of the metric.
-        minimized: name of the second objective.
+        minimized: the second objective, as in `SearchSpec.minimize`.
+        higher_is_better: whether higher values of the metric are better.
     """
+    decimals = notation.seconds_decimals([trial.second for trial in trials])
     points = "; ".join(
-        f"{trial.trial.arm}: {trial.metric:.4f} at {trial.second:.6g}".removeprefix(": ") for trial in front[:12]
+        f"{number}. {f'{trial.trial.arm}: ' if trial.trial.arm else ''}{trial.metric:.4f} at "
+        f"{notation.format_objective(trial.second, decimals)}"
+        for number, trial in enumerate(front[:12], start=1)
     )
-    figure = trade_off_figure(trials, front, metric, minimized)
-    return StudyPicture("trade_offs", f"{metric} against {minimized}", figure, f"Best trade-offs: {points}")
+    name = OBJECTIVE_NAMES[minimized]
+    figure = trade_off_figure(trials, front, metric, name, higher_is_better=higher_is_better)
+    return StudyPicture("trade_offs", f"{metric} against {name}", figure, f"Best trade-offs: {points}")
 
 
 def _results_csv(contents: SearchContents) -> str:

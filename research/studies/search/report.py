@@ -12,9 +12,10 @@ from rich.table import Table
 from research.studies.grid import StudySpec
 from research.studies.kept_models import log_removed_models
 from research.studies.progress import format_count, format_duration
+from research.studies.report.notation import format_objective, seconds_decimals
 from research.studies.search.propose import Proposer
 from research.studies.search.results import SearchTrial, best_first, read_search_trials
-from research.studies.search.spec import SearchSpec
+from research.studies.search.spec import OBJECTIVE_NAMES, SearchSpec
 from research.studies.storage.study import Study
 from research.studies.storage.trials import StorageEntry
 from research.studies.worker import TRIALS
@@ -48,23 +49,29 @@ def report_search(console: Terminal, study: Study, proposer: Proposer, spec: Stu
     log_removed_models(directory / TRIALS / entry.trial.id for entry in entries if entry.status == "finished")
     if failed:
         logger.info(f"{len(failed)} of {len(entries)} trials failed; --retry_failed runs them again.")
+    path = write_search_page(study, proposer, spec, directory)
+    logger.info(f"report: {path}")
+    return 1 if failed else 0
+
+
+def write_search_page(study: Study, proposer: Proposer, spec: StudySpec, directory: Path) -> Path:
+    """Write the report of a search, and return the path of report.html. The arguments are those of `report_search`."""
+    entries = [*study.entries().values()]
     with WaitingMessage("Writing the report"):
         # Imported only now, because no trial needs the libraries for drawing.
         from research.studies.report.search_page import SearchContents, write_search_report
 
         contents = SearchContents(
             spec=spec,
-            search=search,
+            search=proposer.search,
             space=proposer.space,
             metric=_metric_name(spec, entries),
             higher_is_better=study.higher_is_better,
-            tried=describe_tried(study, search),
-            trials=trials,
-            failed=failed,
+            tried=describe_tried(study, proposer.search),
+            trials=read_search_trials(entries),
+            failed=[entry for entry in entries if entry.status == "failed"],
         )
-        path = write_search_report(contents, directory)
-    logger.info(f"report: {path}")
-    return 1 if failed else 0
+        return write_search_report(contents, directory)
 
 
 def _metric_name(spec: StudySpec, entries: Sequence[StorageEntry]) -> str:
@@ -82,7 +89,8 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
         f"{number} {status}" for status in ("finished", "pruned", "failed") if (number := statuses.count(status))
     )
     num_repeats = study.num_repeats()
-    repeats = f" {format_count(num_repeats, 'more trial')} repeated earlier settings and were not run."
+    verb = "was" if num_repeats == 1 else "were"
+    repeats = f" {format_count(num_repeats, 'more trial')} repeated earlier settings and {verb} not run."
     pruner = "no pruner" if search.pruner_choice is None else f"the pruner {search.pruner_choice.name}"
     return (
         f"{format_count(len(statuses), 'configuration')} tried ({counts}) in "
@@ -92,15 +100,16 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
 
 
 def _best_table(best: Sequence[SearchTrial], minimized: str | None) -> Table:
+    decimals = seconds_decimals([each.second for each in best])
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("trial", no_wrap=True)
     table.add_column("settings", overflow="fold")
     table.add_column("validation", justify="right")
     if minimized is not None:
-        table.add_column(minimized.replace("_", " "), justify="right")
+        table.add_column(OBJECTIVE_NAMES[minimized], justify="right")
     table.add_column("time", justify="right")
     for each in best[:NUM_BEST_SHOWN]:
-        second = [] if minimized is None else [f"{each.second:,.4g}"]
+        second = [] if minimized is None else [format_objective(each.second, decimals)]
         arm, seconds = for_terminal(each.trial.arm), format_duration(each.seconds)
         table.add_row(each.trial.id, arm, f"{each.metric:.4f}", *second, seconds)
     return table

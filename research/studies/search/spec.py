@@ -15,6 +15,8 @@ from research.studies.search.space import Dimension, parse_space
 
 RESULT_KEYS = {"seconds": "train_seconds", "trainable_parameters": "trainable_parameters"}
 """What a search can minimize in addition to its metric, and its key in result.json."""
+OBJECTIVE_NAMES = {"seconds": "training seconds", "trainable_parameters": "trainable parameters"}
+"""Names of what a search can minimize, for readers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from research.studies.grid import StudySpec, Trial
 from research.studies.report.search_figures import position_in
 from research.studies.report.search_page import SearchContents, draw_selection, write_search_report
@@ -80,6 +82,30 @@ def test_page_marks_the_best_trade_offs(tmp_path: Path) -> None:
     search = parse_search({**SEARCH, "minimize": "seconds"})
     page = write_search_report(contents(trials, search=search), tmp_path).read_text()
     assert page.count("★") == 3  # two trials and the caption
+    assert page.index("★ 1") < page.index("0.7500") < page.index("★ 2") < page.index("0.5000")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [([22_713_216.0, 1536.0], ["22,713,216", "1,536"]), ([1200.5, 7.25], ["1,200.5", "7.2"])]
+)
+def test_second_objective_is_shown_with_thousands_separators(
+    tmp_path: Path, values: list[float], shown: list[str]
+) -> None:
+    trials = [trial(number, 0.9 - 0.1 * number, second=second) for number, second in enumerate(values)]
+    search = parse_search({**SEARCH, "minimize": "trainable_parameters"})
+    page = write_search_report(contents(trials, search=search), tmp_path).read_text()
+    assert all(f">{value}</td>" in page for value in shown)
+    assert "accuracy against trainable parameters" in page
+    assert "trainable_parameters" not in page
+
+
+def test_page_links_to_the_confirmation_once_it_exists(tmp_path: Path) -> None:
+    assert "--confirm" in write_search_report(contents(TRIALS), tmp_path).read_text()
+    (tmp_path / "confirm").mkdir()
+    (tmp_path / "confirm/report.html").write_text("")
+    page = write_search_report(contents(TRIALS), tmp_path).read_text()
+    assert '<a href="confirm/report.html">' in page
+    assert "--confirm" not in page
 
 
 def test_position_of_a_value_is_the_number_or_its_index() -> None:
@@ -104,7 +130,7 @@ def test_figures_are_written_for_papers_and_earlier_ones_are_removed(tmp_path: P
 def test_selection_is_drawn_only_if_a_search_chose_the_arms() -> None:
     assert list(draw_selection({}, "accuracy")) == []
     (picture,) = draw_selection({"values": [0.5, 0.75], "hours": 0.1}, "accuracy")
-    assert "1 configurations: expected 0.6250" in picture.alt
+    assert "1 configuration: expected 0.6250" in picture.alt
     assert "best 0.7500" in picture.alt
 
 
@@ -112,4 +138,4 @@ def test_trade_offs_of_a_selection_are_drawn() -> None:
     selection = {"values": [0.5, 0.75, 0.7], "hours": 0.1, "minimized": "seconds", "second_values": [1.0, 2.0, 3.0]}
     budget, trade_offs = draw_selection(selection, "accuracy")
     assert (budget.name, trade_offs.name) == ("expected_performance", "trade_offs")
-    assert trade_offs.alt.endswith("0.7500 at 2; 0.5000 at 1")
+    assert trade_offs.alt.endswith("1. 0.7500 at 2; 2. 0.5000 at 1")

@@ -23,10 +23,11 @@ def column_decimals(values: Iterable[float | None]) -> int:
 
 
 def format_decimal(value: float | None, decimals: int = DECIMALS, *, signed: bool = False) -> str:
-    """Format a number with a fixed number of decimals. None and NaN are shown as a dash."""
+    """Format a number with a fixed number of decimals. None and NaN are shown as a dash, and 0 has no sign."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:{'+' if signed else ''}.{decimals}f}"
+    is_zero = abs(float(f"{value:.{decimals}f}")) == 0
+    return f"{0:.{decimals}f}" if is_zero else f"{value:{'+' if signed else ''}.{decimals}f}"
 
 
 def format_interval(bounds: tuple[float, float] | None, decimals: int = DECIMALS, *, signed: bool = False) -> str:

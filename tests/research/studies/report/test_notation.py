@@ -45,6 +45,13 @@ def test_numbers_of_a_column_have_equal_decimals() -> None:
     assert format_interval(None) == "-"
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, 0.00001, -0.00001])
+def test_numbers_that_are_rounded_to_zero_have_no_sign(value: float) -> None:
+    assert format_decimal(value) == "0.0000"
+    assert format_decimal(value, signed=True) == "0.0000"
+    assert format_interval((value, 0.5), signed=True) == "0.0000 to +0.5000"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0501, "0.0501"), (0.5, "0.5000"), (1.0, "1.0000"), (0.00001, "< 0.0001"), (None, "-")]
 )

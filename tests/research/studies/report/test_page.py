@@ -71,7 +71,7 @@ def test_page_has_costs_edits_settings_and_commands(page: Path, finished_study: 
     # The first cell of a row contains the arm's marker and its name.
     costs = {row[0].split(maxsplit=1)[1]: row for row in table_cells("costs", text)}
     assert result_files[outcome.trial.id]["trainable_parameters"] == unfrozen
-    mean_text = f"{round((frozen + unfrozen) / 2):,} (changes during training)"  # the edit is applied after step 2 of 4
+    mean_text = f"{round((frozen + unfrozen) / 2):,} changes during training"  # the edit is applied after step 2 of 4
     assert costs[HOSTILE][-2:] == [f"{unfrozen:,}", mean_text]
     edits = table_cells("edits", text)
     assert [row[1:3] for row in edits] == [

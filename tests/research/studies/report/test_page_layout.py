@@ -14,6 +14,7 @@ import pytest
 from research import RunConfig, run_experiment
 from research.records.palette import ON_DARK, PAPER
 from research.studies.report.contents import collect_contents
+from research.studies.report.costs import ArmCost, TrialCost
 from research.studies.report.page import write_contents
 from research.studies.report.styles import MANY_ARMS
 from tests.browser import needs_chromium
@@ -68,6 +69,19 @@ def test_difference_and_p_are_visible_on_a_phone(browser: Page, made_up_page: Pa
         "title.getBoundingClientRect().right <= innerWidth).map(title => title.textContent)"
     )
     assert [re.split(r"[,(]", title)[0].strip() for title in titles] == ["arm", "mean", "difference", "p"]
+
+
+@needs_chromium
+def test_costs_fit_into_the_window_of_a_laptop(browser: Page, tmp_path: Path) -> None:
+    arms = ["timeline=50% replace_head lstm (lstm_size 64)", "timeline=none"]
+    contents = collect_contents(made_up_study(tmp_path, dict.fromkeys(arms, 0.7)))
+    cost = TrialCost(1234.5, False, 109_482_240, 54_741_120.5, 109_482_240, 12.345, changes_midway=True)
+    contents.costs = [ArmCost(arm, dict.fromkeys(range(6), cost)) for arm in arms]
+    open_file(browser, write_contents(contents))
+    overflow = browser.evaluate(
+        "(box => box.scrollWidth - box.clientWidth)(document.querySelector('#costs').parentElement)"
+    )
+    assert overflow == 0
 
 
 @needs_chromium

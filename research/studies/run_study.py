@@ -208,10 +208,11 @@ def check_data(spec: StudySpec, trials: Sequence[Trial]) -> None:
 
     Raises:
         ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
-            lists all metrics), if the labels do not allow a trial's --sampling, or if `spec` has a metric or is a
-            search, and the data cannot be read.
+            lists all metrics), if the labels do not allow a trial's --sampling, or if `spec` has a metric or folds or
+            is a search, and the data cannot be read or divided.
     """
-    if spec.metric is None and spec.split != SPLIT_THAT_MAY_LACK_LABELS and not spec.search:
+    must_load = spec.metric is not None or spec.search or any(trial.settings["folds"] is not None for trial in trials)
+    if not must_load and spec.split != SPLIT_THAT_MAY_LACK_LABELS:
         return
     row_settings = {*names_where(lambda declared: declared.affects(Stage.ROWS))} - {"fold", "split_seed"}
     configs_by_rows: dict[str, list[RunConfig]] = {}  # one fold is enough
@@ -224,10 +225,9 @@ def check_data(spec: StudySpec, trials: Sequence[Trial]) -> None:
         try:
             splits = load_splits(configs[0])
         except ValueError:
-            # Trials of a grid without a metric fail with the error, but those on other data may succeed.
-            if spec.metric is None and not spec.search:
-                continue
-            raise
+            if must_load:
+                raise
+            continue  # these trials will fail with the error, but trials on other data may succeed
         if spec.split in splits.unlabelled:
             raise ValueError(f"{configs[0].data}: {describe_unlabelled(spec.split)}.")
         if spec.metric is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -44,3 +45,15 @@ def test_sampling_that_the_labels_do_not_allow_is_refused_before_training(tmp_pa
     varied = dataclasses.replace(spec, grid={"sampling": ["natural", "balanced"]})
     with pytest.raises(ValueError, match="--sampling balanced needs exactly one label per row"):
         check_data(varied, expand(varied))
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+@pytest.mark.usefixtures("use_session_cache")
+def test_more_folds_than_rows_are_refused_before_training(
+    tiny_reviews: Path, split: Literal["test", "validation"]
+) -> None:
+    spec = StudySpec(base={"data": str(tiny_reviews), "folds": 47}, split=split)
+    check_data(spec, expand(spec))
+    spec = dataclasses.replace(spec, base={**spec.base, "folds": 48})
+    with pytest.raises(ValueError, match=r"47 training rows.*48 folds"):
+        check_data(spec, expand(spec))

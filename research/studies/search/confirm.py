@@ -14,6 +14,7 @@ from heads.registry import UnknownNameError
 from research.runner.first_checks.check import check_first
 from research.studies.command import StudyCommand
 from research.studies.grid import StudySpec, Trial, check_arms, expand
+from research.studies.progress import format_count
 from research.studies.run_study import has_storage, storage_address
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import describe_tried
@@ -39,13 +40,18 @@ def plan_confirmation(
         command: the command line of the search.
         study: the search in its storage.
         proposer: the search's proposer.
-        num_best: number of configurations to confirm.
+        num_best: number of configurations to confirm; with two objectives, all best trade-offs if there are fewer.
         num_seeds: number of seeds of each arm.
     Raises:
-        ValueError: if the search has too few finished trials, or if an arm is invalid.
+        ValueError: if the search has too few finished trials (with two objectives, none), or if an arm is invalid.
     """
     tried = read_search_trials(study.entries().values())
     best = best_first(tried, higher_is_better=study.higher_is_better)
+    if proposer.search.minimize is not None and 0 < len(best) < num_best:
+        # More trials do not always give more trade-offs: one of them may be better than all others in both objectives.
+        found = format_count(len(best), "best trade-off")
+        logger.info(f"Confirming {found} instead of {num_best} configurations, because the search has no more.")
+        num_best = len(best)
     if len(best) < num_best:
         raise ValueError(
             f"--confirm needs {num_best} finished trials of the search {study.name}; it has {len(best)}. Increase the "
@@ -155,8 +161,10 @@ def _arms_of(spec: StudySpec) -> set[str]:
 
 
 def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: bool) -> str:
-    trade_off = "" if search.minimize is None else f" among the best trade-offs with {search.minimize}"
-    chosen = f"The {num_best} finished configurations with the best metric on validation rows were chosen{trade_off}"
+    configurations = format_count(num_best, "finished configuration")
+    chosen = f"The {configurations} with the best metric on validation rows {'was' if num_best == 1 else 'were'} chosen"
+    if search.minimize is not None:
+        chosen += f" among the best trade-offs with {search.minimize}"
     if test_rows_were_scored:
         chosen += (
             ". Test rows had been scored before this choice, by trials of an earlier confirmation with other "
@@ -164,7 +172,7 @@ def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: 
         )
     else:
         chosen += ", before any test rows were scored"
-    return f"{chosen}. The chosen configurations and the defaults then ran with new seeds."
+    return f"{chosen}. These settings and the defaults then ran with new seeds."
 
 
 def _unused_name(trial: Trial, arms: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,14 +34,14 @@ def study(tmp_path: Path) -> Iterator[Study]:
         yield study
 
 
-def finish(study: Study, proposer: Proposer, lr: float, head: str, value: float) -> str:
-    """Finish a trial with the given values, and return its id."""
+def finish(study: Study, proposer: Proposer, lr: float, head: str, *values: float) -> str:
+    """Finish a trial with the given settings and objectives, and return its id."""
     key = study._create_running_trial("a worker")
     trial = proposer.make_trial({"lr": lr, "head": head})
     for name in ("id", "arm", "seed", "axes", "settings"):
         study._storage.set_trial_user_attr(key, name, getattr(trial, name))
     study._storage.set_trial_user_attr(key, "seconds", 60.0)
-    study._storage.set_trial_state_values(key, study.entries()[trial.id].state.COMPLETE, [value])
+    study._storage.set_trial_state_values(key, study.entries()[trial.id].state.COMPLETE, values)
     return trial.id
 
 
@@ -140,6 +141,30 @@ def test_selection_records_the_search(command: StudyCommand, study: Study) -> No
     (directory / "result.json").write_text(json.dumps({"status": "finished", "world_size": 1}))
     confirmation, _ = plan_confirmation(command, study, proposer, num_best=1, num_seeds=1)
     assert confirmation.spec.selection["device_hours"] is None
+
+
+def test_all_trade_offs_are_confirmed_if_there_are_fewer(
+    command: StudyCommand, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = dataclasses.replace(command.spec, search={**command.spec.search, "minimize": "trainable_parameters"})
+    command = dataclasses.replace(command, spec=spec)
+    proposer = Proposer(spec)
+    with Study("t", local_address(tmp_path), has_second_objective=True) as study:
+        with pytest.raises(ValueError, match="needs 3 finished trials"):
+            plan_confirmation(command, study, proposer, num_best=3, num_seeds=2)
+        for lr, values in ((2e-4, [0.9, 50.0]), (3e-4, [0.8, 40.0]), (4e-4, [0.7, 60.0]), (5e-4, [0.6, 45.0])):
+            finish(study, proposer, lr, "lstm", *values)
+        confirmation, trials = plan_confirmation(command, study, proposer, num_best=3, num_seeds=2)
+        assert [*confirmation.spec.arms] == [DEFAULTS, "lr=0.0002, lstm", "lr=0.0003, lstm"]
+        assert len(trials) == 6
+        assert "2 best trade-offs" in caplog.text
+        selection = confirmation.spec.selection
+        assert "The 2 finished configurations" in selection["rule"]
+        assert selection["minimized"] == "trainable_parameters"
+        assert selection["second_values"] == [50.0, 40.0, 60.0, 45.0]
+        caplog.clear()
+        plan_confirmation(command, study, proposer, num_best=2, num_seeds=2)
+        assert "trade-off" not in caplog.text
 
 
 def test_search_is_described(command: StudyCommand, study: Study) -> None:

@@ -12,6 +12,8 @@ import yaml
 
 from research.records.results import config_as_yaml
 from research.settings.config import SETTING_GROUPS, RunConfig
+from research.settings.declarations import Effect
+from research.settings.flags import names_where
 from research.settings.run_files import CONFIG
 from research.studies.outcomes import Outcome, StudyOutcomes
 from research.system.scripts import launch_command
@@ -19,7 +21,10 @@ from research.system.scripts import launch_command
 
 @dataclass(frozen=True)
 class ComparedSettings:
-    """Shared and differing settings of all arms, without the seed and the settings that concern one invocation."""
+    """Shared and differing settings of all arms, without the seed and the settings that concern one invocation.
+
+    Settings in which arms differ without an effect on their results are omitted.
+    """
 
     shared: Sequence[tuple[str, Sequence[tuple[str, Any, bool]]]]
     """Shared settings by group: name, value, and whether the value differs from the default."""
@@ -50,6 +55,8 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
     names = list(study.outcomes[0].trial.arm_settings)
     # Resolved settings are compared only with resolved ones: an arm without a started trial has no resolved options.
     differing = [name for name in names if _differs(requested, name) or _differs(resolved, name)]
+    # Workers change some of the settings without an effect for single trials, such as the interval of checkpoints.
+    without_effect = names_where(lambda declared: declared.effect is Effect.NONE)
     any_arm = next(iter(resolved), study.arms[0])
     defaults = RunConfig().to_dict()
     shared = [
@@ -64,7 +71,12 @@ def find_settings(study: StudyOutcomes) -> ComparedSettings:
         for group in SETTING_GROUPS
     ]
     return ComparedSettings(
-        shared, {name: {arm: settings_by_arm[arm][name] for arm in study.arms} for name in differing}
+        shared,
+        {
+            name: {arm: settings_by_arm[arm][name] for arm in study.arms}
+            for name in differing
+            if name not in without_effect
+        },
     )
 
 

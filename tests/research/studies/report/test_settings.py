@@ -62,6 +62,16 @@ def test_setting_with_different_resolved_values_differs(tmp_path: Path) -> None:
     assert find_settings(study).differing["mixed_precision"] == {"a": "no", "b": "bf16"}
 
 
+def test_settings_that_differ_without_an_effect_are_omitted(tmp_path: Path) -> None:
+    study = study_with_arms(tmp_path, {"a": {"lr": 1e-3, "keep": 5}, "b": {"lr": 1e-4}})
+    write_config(study, 0, save_every=None, on_nonfinite="error")
+    write_config(study, 2, save_every="10%", on_nonfinite="error")
+    settings = find_settings(study)
+    assert settings.differing == {"lr": {"a": 1e-3, "b": 1e-4}}
+    assert {"save_every", "keep"}.isdisjoint(shared_values(settings))
+    assert shared_values(settings)["on_nonfinite"] == ("error", False)
+
+
 def test_trial_command_uses_config_yaml_or_the_settings_if_it_is_missing(tmp_path: Path) -> None:
     study = study_with_arms(tmp_path, {"a": {"head": "lstm"}})
     write_config(study, 0)

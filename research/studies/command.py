@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from research.settings.flags import declaration_of, names_where, setting_types
 from research.settings.forks import read_inherited_settings
 from research.settings.program import HelpRequest, Program
 from research.settings.script_settings import parse_group, split_flags
+from research.settings.value_types import alternatives
 from research.studies.grid import StudySpec, can_match, read_study_file
 from research.studies.search.space import parse_flag
 from research.studies.submission.settings import SubmitSettings
@@ -268,6 +270,11 @@ def _parse(program: Program, flags: Sequence[Flag]) -> StudyCommand | HelpReques
     content["base"] = base
     options = separated.options
     if "search" in content:
+        if "score_test" in _names_of_flags(separated) and base["score_test"]:
+            raise ValueError(
+                "--score_test true cannot be used in a search: its trials are judged on validation rows, and --confirm "
+                "tests the best configurations on test rows."
+            )
         _add_options_to_base(base, options, content["search"])
         options = {}
     if invocation["name"] is not None:
@@ -405,7 +412,9 @@ def _parse_axes(study_flags: Mapping[str, list[str]]) -> dict[str, list[Any]]:
     for name, text in texts:
         if name in axes:
             raise ValueError(f"The grid's axis '{name}' is given twice. Give all of its values at once.")
-        axes[name] = [coerce_like_cli(value, types.get(name)) for value in _parse_values(name, text)]
+        axis_values = _parse_values(name, text)
+        _refuse_brackets("grid", name, axis_values)
+        axes[name] = [coerce_like_cli(value, types.get(name)) for value in axis_values]
         if name == "template" and any(isinstance(value, dict) for value in axes[name]):
             raise ValueError(
                 "Expected each template of the grid in quotes, such as --grid 'template=\"Review: {text}\",null'; got "
@@ -426,6 +435,7 @@ def _parse_search_flags(flags: Mapping[str, list[str]], settings: StudySettings)
         for name, values in map(parse_flag, flags["search"]):
             if name in search["space"]:
                 raise ValueError(f"--search {name} is given twice. Give all of its values at once.")
+            _refuse_brackets("search", name, values)
             search["space"][name] = values
     if "point" in flags:
         search["points"] = [_parse_assignments("point", text) for text in flags["point"]]
@@ -443,6 +453,24 @@ def _parse_search_flags(flags: Mapping[str, list[str]], settings: StudySettings)
     if "search_seed" in flags:
         search["seed"] = settings.search_seed
     return search
+
+
+def _refuse_brackets(flag: str, name: str, values: Any) -> None:
+    """Refuse values in brackets, which would be a single list, for a setting that takes no list.
+
+    Raises:
+        ValueError: if a value is a list; the message shows how to write the values.
+    """
+    value_type = setting_types().get(name)
+    if value_type is None or any(typing.get_origin(each) is list for each in alternatives(value_type)):
+        return
+    for value in values if isinstance(values, list) else []:
+        if isinstance(value, list):
+            items = ",".join(map(str, value))
+            raise ValueError(
+                f"Expected the values of {name} without brackets, as in --{flag} {name}={items}; got [{items}], which "
+                "is one value."
+            )
 
 
 def _parse_values(name: str, text: str) -> list[Any]:

@@ -162,11 +162,27 @@ def test_flags_of_study_and_trials_can_be_mixed() -> None:
         (["--quick"], "--quick .*--study"),
         (["--study", "nowhere.yaml"], r"nowhere\.yaml"),
         (["--split", "train"], r"\bsplit .*'?train"),
+        (["--search", "lr=[1e-4,1e-3]", "--trials", "2"], "--search lr=1e-4,1e-3;"),
+        (["--grid", "lr=[1e-4,1e-3]"], "--grid lr=1e-4,1e-3;"),
+        (["--search", "lr=1e-4,1e-3", "--trials", "2", "--score_test", "true"], "--score_test true.*--confirm"),
     ],
 )
 def test_invalid_command_line_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_study(arguments)
+
+
+def test_search_takes_lists_of_settings_and_options_that_are_lists() -> None:
+    command = parse("--search", "freeze=[encoder],[]", "head.kernel_sizes=[2,3],[4]", "--trials", "2")
+    assert command.spec.search["space"] == {"freeze": [["encoder"], []], "head.kernel_sizes": [[2, 3], [4]]}
+
+
+def test_saved_settings_of_a_search_may_contain_score_test(tmp_path: Path) -> None:
+    """The study.yaml of a search has the defaults of all settings; it can start the search again."""
+    study = tmp_path / "s.yaml"
+    study.write_text("base: {score_test: true}\nsearch: {space: {lr: [1.0e-4, 1.0e-3]}, trials: 2}\n")
+    assert parse("--study", str(study)).spec.search["trials"] == 2
+    assert parse("--study", str(study), "--score_test", "false").spec.base["score_test"] is False
 
 
 @pytest.mark.parametrize("study", sorted(Path("experiments/studies").glob("*.yaml")), ids=lambda path: path.stem)

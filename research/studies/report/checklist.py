@@ -141,8 +141,10 @@ def _setup(contents: Contents) -> Iterator[str]:
     axes = {name: values for name, values in spec.grid.items() if name != "seed"}
     if spec.arms:
         axes = {"arm": list(spec.arms), **axes}
-    searched = "; ".join(f"{name}: {', '.join(map(_value, values))}" for name, values in axes.items())
-    yield _filled("C2", f"compared settings: {for_markdown(searched or 'none')}")
+    for name, values in axes.items():
+        yield _filled("C2", f"compared values of {for_markdown(name)}: {for_markdown('; '.join(map(_value, values)))}")
+    if not axes:
+        yield _filled("C2", "compared settings: none")
     if spec.exclude:
         yield _filled("C2", f"excluded combinations: {for_markdown(as_yaml(spec.exclude))}")
     yield _filled("C2", f"number of trials: {for_markdown(contents.summary)}")

@@ -67,6 +67,14 @@ def test_checklist_has_what_the_trials_recorded(page: Path, finished_study: Stud
         assert [(is_filled, "**Open**" in text) for is_filled, text in items_of(checklist, item)] == [(False, True)]
 
 
+def test_checklist_separates_arms_whose_names_have_commas(tmp_path: Path) -> None:
+    study = made_up_study(tmp_path, {"defaults": 0.7, "mean, lr=0.1": 0.8})
+    spec = dataclasses.replace(study.spec, arms={"defaults": {}, "mean, lr=0.1": {}}, grid={"epochs": [1.0, 2.0]})
+    items = items_of(write_checklist(collect_contents(dataclasses.replace(study, spec=spec))), "C2")
+    compared = [text for _, text in items if text.startswith("compared")]
+    assert compared == ["compared values of arm: defaults; mean, lr=0.1.", "compared values of epochs: 1.0; 2.0."]
+
+
 def test_checklist_has_validation_beside_test_values(tmp_path: Path) -> None:
     contents = collect_contents(made_up_study(tmp_path, {"linear": 0.7, "mean": 0.8}))
     rows = re.findall(

@@ -20,6 +20,8 @@ from research.system.plain_text import for_terminal
 
 MIN_NAME_WIDTH = 12
 """Minimum width of the column of names on very narrow terminals, in characters."""
+COMFORTABLE_NAME_WIDTH = 24
+"""Width of the column of names, in characters, at which long names that are broken between words can be read."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,13 @@ class RankingTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """Yield the table in the widest layout in which the names fit."""
         names = [for_terminal(each.arm) for each in self.ranked]
-        wide, *narrower = [(layout, self._room_for_names(layout, console, options)) for layout in _LAYOUTS]
+        layouts = [(layout, self._room_for_names(layout, console, options)) for layout in _LAYOUTS]
         longest_part = max(cell_len(part) for name in names for part in _parts(name))
         longest_word = max(cell_len(word) for name in names for word in name.split(" "))
-        # Names are first broken between settings, and within a setting only if intervals have lines of their own.
-        candidates = [
-            *((each, longest_part) for each in (wide, narrower[0])),
-            *((each, longest_word) for each in narrower),
-        ]
-        layout, room = next((each for each, needed in candidates if each[1] >= needed), narrower[-1])
+        # Names are broken within a setting only if no layout has room for whole settings.
+        widths = (longest_part, max(longest_word, COMFORTABLE_NAME_WIDTH))
+        candidates = [(each, needed) for needed in widths for each in layouts]
+        layout, room = next((each for each, needed in candidates if each[1] >= needed), layouts[-1])
         width = max(room, MIN_NAME_WIDTH)
         yield self._make_table(layout, [fold_name(name, width) for name in names])
 
@@ -71,7 +71,7 @@ class RankingTable:
         return options.max_width - Measurement.get(console, unlimited, without_names).maximum + 1
 
     def _make_table(self, layout: _Layout, names: Sequence[str], header: str = "arm") -> Table:
-        table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column(
             header, no_wrap=True, min_width=max(cell_len(line) for name in names for line in name.split("\n"))
         )
@@ -87,7 +87,7 @@ def fold_name(name: str, width: int) -> str:
     """Return the name of an arm with line breaks: between settings or before their options, or else between words.
 
     Args:
-        name: the name, in which commas separate settings.
+        name: the name, in which commas separate settings and semicolons separate edits.
         width: maximum number of characters in a line. A longer word is broken as well.
     """
     parts = []
@@ -103,8 +103,8 @@ def fold_name(name: str, width: int) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    """Return the settings and options in a name, each with the comma that follows it."""
-    return re.split(r"(?<=,) | (?=\()", name)
+    """Return the settings, edits and options in a name, each with the comma or semicolon that follows it."""
+    return re.split(r"(?<=[,;]) | (?=\()", name)
 
 
 def ranking_lines(contents: Contents) -> Iterator[RenderableType]:

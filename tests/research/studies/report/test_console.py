@@ -107,6 +107,8 @@ def test_options_of_long_arm_names_are_not_broken(tmp_path: Path, width: int) ->
         ("attention (dropout 0.2), lr=0.01", 24, "attention (dropout 0.2),\nlr=0.01"),
         ("attention (dropout 0.2), lr=0.01", 20, "attention\n(dropout 0.2),\nlr=0.01"),
         ("attention (dropout 0.2), lr=0.01", 10, "attention\n(dropout\n0.2),\nlr=0.01"),
+        ("timeline=50% a; 75% b", 16, "timeline=50% a;\n75% b"),
+        ("timeline=50% a b; 75% b", 21, "timeline=50% a b;\n75% b"),
         ("long_name, b", 6, "long_n\name, b"),
         ("", 6, ""),
     ],

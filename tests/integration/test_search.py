@@ -110,6 +110,7 @@ def test_search_is_interrupted_continued_extended_and_confirmed(workplace: Workp
     for result in results:
         assert "accuracy" in result["metrics"]["test"]
     assert (confirmation / "report.html").exists()
+    assert '<a href="confirm/report.html">' in (workplace.folder / "runs/s/report.html").read_text()
 
     # A search does not continue with other settings, nor as a grid.
     for changed in ([*search, "--epochs", "2", "--trials", "6"], ["--heads", "linear,mean"]):

@@ -84,7 +84,6 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
         "decimal": notation.format_decimal,
         "sort_key": notation.format_sort_key,
         "described": describe_value,
-        "dimension": _describe_dimension,
         "objective": notation.format_objective,
     }
     page = environment.get_template("search.html").render(
@@ -111,10 +110,6 @@ def _front(contents: SearchContents) -> list[SearchTrial]:
     if contents.search.minimize is None:
         return []
     return best_first(contents.trials, higher_is_better=contents.higher_is_better)
-
-
-def _describe_dimension(dimension: Dimension) -> str:
-    return str(dimension) if isinstance(dimension, Range) else ", ".join(map(describe_value, dimension.values))
 
 
 def _draw(contents: SearchContents) -> Iterator[StudyPicture]:

@@ -29,7 +29,7 @@ from research.studies.run_study import (
 from research.studies.search.confirm import plan_confirmation
 from research.studies.search.optuna_objects import create_pruner, create_sampler, to_distribution
 from research.studies.search.propose import Proposer
-from research.studies.search.report import report_search
+from research.studies.search.report import report_search, write_search_page
 from research.studies.search.space import Dimension, Values
 from research.studies.search.spec import parse_confirm, parse_search
 from research.studies.search.warm_start import read_earlier_trials
@@ -102,7 +102,10 @@ def run_search(command: StudyCommand) -> int:
         if confirmed is None or status > 1:  # a signal ended the search
             return status
         confirmation, trials = plan_confirmation(command, study, proposer, *confirmed)
-    return max(status, run_study(confirmation, trials))
+    status = max(status, run_study(confirmation, trials))
+    with open_study(command) as study:
+        write_search_page(study, proposer, spec, command.directory)  # now with a link to the confirmation
+    return status
 
 
 def _check_config(config: RunConfig) -> None:
@@ -143,7 +146,7 @@ def _describe_storage(command: StudyCommand, proposer: Proposer) -> None:
 
 def _describe_scale(dimension: Dimension) -> str:
     if isinstance(dimension, Values):
-        return f"{len(dimension.values)} values"
+        return format_count(len(dimension.values), "value")
     kind = "integers" if dimension.is_integer else "numbers"
     if dimension.is_log:
         return f"{kind}, logarithmic"

@@ -15,6 +15,7 @@ import yaml
 from heads.registry import UnknownNameError, describe_unknown
 from research.settings.flags import CHOICE_SETTINGS, names_where, setting_types
 from research.settings.value_types import alternatives
+from research.studies.arm_names import describe_value
 from research.studies.compared_rows import row_settings
 from research.system.errors import one_line
 
@@ -81,7 +82,7 @@ class Values:
     """The values, as in a recipe."""
 
     def __str__(self) -> str:
-        return ", ".join("null" if value is None else str(value) for value in self.values)
+        return ", ".join("null" if value is None else describe_value(value) for value in self.values)
 
 
 Dimension = Range | Values

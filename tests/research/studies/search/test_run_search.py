@@ -168,3 +168,13 @@ def test_grid_on_test_rows_needs_their_scores(flags: list[object]) -> None:
     command = parse(*flags, "--heads", "linear,mlp", "--score_test", "false")
     with pytest.raises(ValueError, match="--score_test"):
         run_study(command, expand(command.spec))
+
+
+def test_dry_run_shows_choices_like_names_of_arms(
+    tmp_path: Path, tiny_encoder: Path, tiny_reviews: Path, use_session_cache: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--search", "head={name: lstm, lstm_size: 64}", "--trials", "1", "--dry_run", "--output_dir", tmp_path]
+    assert run_search(parse(*flags, "--encoder", tiny_encoder, "--data", tiny_reviews)) == 0
+    printed = capsys.readouterr().out
+    assert "lstm (lstm_size 64)" in printed
+    assert "1 value " in printed

@@ -77,7 +77,8 @@ def plan_confirmation(
     spec = dataclasses.replace(spec, selection={**selection, **spec.selection})
     trials = expand(spec)
     check_arms(trials, check_first)
-    logger.info(f"Confirming the search with {len(spec.arms)} arms and {num_seeds} seeds in {directory}.")
+    size = f"{format_count(len(spec.arms), 'arm')} and {format_count(num_seeds, 'seed')}"
+    logger.info(f"Confirming the search with {size} in {directory}.")
     return dataclasses.replace(command, spec=spec, options={}, directory=directory, notes=[]), trials
 
 

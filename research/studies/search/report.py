@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from research.studies.grid import StudySpec
 from research.studies.kept_models import log_removed_models
@@ -102,14 +103,14 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
 def _best_table(best: Sequence[SearchTrial], minimized: str | None) -> Table:
     decimals = seconds_decimals([each.second for each in best])
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("trial", no_wrap=True)
-    table.add_column("settings", overflow="fold")
+    table.add_column("settings and id of the trial", overflow="fold")
     table.add_column("validation", justify="right")
     if minimized is not None:
         table.add_column(OBJECTIVE_NAMES[minimized], justify="right")
     table.add_column("time", justify="right")
     for each in best[:NUM_BEST_SHOWN]:
         second = [] if minimized is None else [format_objective(each.second, decimals)]
-        arm, seconds = for_terminal(each.trial.arm), format_duration(each.seconds)
-        table.add_row(each.trial.id, arm, f"{each.metric:.4f}", *second, seconds)
+        # Below each other, so that the settings have room on a terminal of 80 columns.
+        trial = Text(f"{for_terminal(each.trial.arm)}\n{each.trial.id}")
+        table.add_row(trial, f"{each.metric:.4f}", *second, format_duration(each.seconds))
     return table

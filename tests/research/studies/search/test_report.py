@@ -64,7 +64,7 @@ def test_second_objective_is_printed_with_thousands_separators(
     finish(study, proposer, {"head": {"name": "lstm", "lstm_size": 64}}, 0.9, 22_713_216.0)
     finish(study, proposer, {"head": "linear"}, 0.8, 770.0)
     printed = io.StringIO()
-    report_search(Terminal(file=printed, width=140), study, proposer, command.spec, tmp_path)
+    report_search(Terminal(file=printed, width=80), study, proposer, command.spec, tmp_path)
     assert "22,713,216" in printed.getvalue()
     assert "lstm (lstm_size 64)" in printed.getvalue()
     assert "trainable parameters" in printed.getvalue()

@@ -38,6 +38,7 @@ def budget_figure(expected: Sequence[float], best_so_far: Sequence[float], label
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     upper = axes.twiny()  # the same axis in hours
     upper.set(xlim=[hours * limit for limit in axes.get_xlim()], xlabel="hours of all trials together")
+    upper.xaxis.set_major_locator(MaxNLocator(4))  # more labels would run together
     axes.grid(visible=True, color=GRID)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)  # outside the axes, where it covers no curve
     return figure

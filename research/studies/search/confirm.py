@@ -19,7 +19,7 @@ from research.studies.run_study import has_storage, storage_address
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import describe_tried
 from research.studies.search.results import SearchTrial, best_first, mean_hours, read_search_trials
-from research.studies.search.spec import SearchSpec
+from research.studies.search.spec import OBJECTIVE_NAMES, SearchSpec
 from research.studies.storage.study import Study
 from research.studies.worker import TRIALS, try_read_result
 from research.system.messages import logger
@@ -162,10 +162,12 @@ def _arms_of(spec: StudySpec) -> set[str]:
 
 
 def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: bool) -> str:
-    configurations = format_count(num_best, "finished configuration")
-    chosen = f"The {configurations} with the best metric on validation rows {'was' if num_best == 1 else 'were'} chosen"
-    if search.minimize is not None:
-        chosen += f" among the best trade-offs with {search.minimize}"
+    configurations = "configuration" if num_best == 1 else f"{num_best} configurations"
+    among = "finished trials" if search.minimize is None else f"best trade-offs with {OBJECTIVE_NAMES[search.minimize]}"
+    chosen = (
+        f"The {configurations} with the best metric on validation rows {'was' if num_best == 1 else 'were'} chosen "
+    )
+    chosen += f"among the {among}"
     if test_rows_were_scored:
         chosen += (
             ". Test rows had been scored before this choice, by trials of an earlier confirmation with other "

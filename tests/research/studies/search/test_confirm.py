@@ -159,7 +159,7 @@ def test_all_trade_offs_are_confirmed_if_there_are_fewer(
         assert len(trials) == 6
         assert "2 best trade-offs" in caplog.text
         selection = confirmation.spec.selection
-        assert "The 2 finished configurations" in selection["rule"]
+        assert "The 2 configurations" in selection["rule"]
         assert selection["minimized"] == "trainable_parameters"
         assert selection["second_values"] == [50.0, 40.0, 60.0, 45.0]
         caplog.clear()

@@ -8,14 +8,14 @@ ENCODER_RATES = ("lr", "layer_decay")
 """Settings of the encoder's learning rates."""
 
 
+def only_head_trains(config: RunConfig) -> bool:
+    """Return whether the settings alone say that a run trains nothing but a head; edits may unfreeze the encoder."""
+    return "encoder" in config.freeze and config.peft is None and not (config.timeline or config.hook)
+
+
 def encoder_rates_matter(config: RunConfig) -> bool:
     """Return whether any parameter may train with the encoder's learning rates, judged by the settings."""
-    return (
-        "encoder" not in config.freeze
-        or config.head_lr is None
-        or config.peft is not None
-        or bool(config.timeline or config.hook)  # may unfreeze the encoder
-    )
+    return config.head_lr is None or not only_head_trains(config)
 
 
 def describe_idle_rates(config: RunConfig) -> str | None:

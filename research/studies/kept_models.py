@@ -32,7 +32,7 @@ def remove_unkept_files(spec: StudySpec, entries: Collection[StorageEntry], tria
     """
     finished = [entry for entry in entries if entry.status == "finished" and not entry.attributes.get(PAUSED)]
     keep_models = spec.keep_models or KEEP_BEST
-    kept = set() if keep_models == "none" else _find_best(spec, finished)
+    kept = _find_best(spec, finished) if keep_models == KEEP_BEST else set()
     needed = _paths_that_trials_start_from(entries)
     for entry in finished:
         directory = trials_folder / entry.trial.id

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+from research.learning.idle_rates import only_head_trains
 from research.model.encoder_check import checking_each_encoder_once
 from research.records.results import config_as_yaml, read_result
 from research.settings.config import RunConfig
@@ -475,13 +476,7 @@ def events_path(directory: Path, trial_id: str) -> Path:
 
 def trains_head_only(config: RunConfig) -> bool:
     """Return whether a run trains only a head, on cached hidden states, judged by its settings."""
-    return (
-        "encoder" in config.freeze
-        and config.cache_features is not False
-        and not config.streaming
-        and not (config.timeline or config.hook or config.compile)
-        and config.peft is None
-    )
+    return only_head_trains(config) and config.cache_features is not False and not (config.streaming or config.compile)
 
 
 def hidden_states_settings(config: RunConfig) -> str:

@@ -115,11 +115,10 @@ def rank_arms(study: StudyOutcomes, metric: str, baseline: str | None = None) ->
         bounds=bounds,
         num_folds=study.num_folds,
     )
-    inconsistencies = study.inconsistencies  # computed once, because it reads the settings of all trials
+    # Both are computed once, because they read the settings of all trials.
+    inconsistencies, different_rows = study.inconsistencies, _find_different_rows(study, baseline or study.baseline)
     comparisons = {
-        each.arm: _remove_verdict_if_inconsistent(
-            each, [*_different_rows(study, each.arm, baseline or study.baseline), *inconsistencies]
-        )
+        each.arm: _remove_verdict_if_inconsistent(each, [*different_rows.get(each.arm, []), *inconsistencies])
         for each in compared
     }
     ranked = [
@@ -145,14 +144,17 @@ def rank_arms(study: StudyOutcomes, metric: str, baseline: str | None = None) ->
     return sorted(ranked, key=sort_key)
 
 
-def _different_rows(study: StudyOutcomes, arm: str, baseline: str) -> list[str]:
-    """Return a message if settings say that an arm and the baseline were not measured on the same rows."""
+def _find_different_rows(study: StudyOutcomes, baseline: str) -> dict[str, list[str]]:
+    """Return a message for each arm that, by its settings, was not measured on the rows of the baseline."""
     settings = {outcome.trial.arm: outcome.trial.settings for outcome in study.outcomes}
-    names = [name for name in row_settings(study.spec.split) if settings[arm].get(name) != settings[baseline].get(name)]
-    if not names:
-        return []
-    differ = f"{names[0]} differs" if len(names) == 1 else f"{' and '.join(names)} differ"
-    return [f"{differ}, so that they were measured on different rows"]
+    compared_names = row_settings(study.spec.split)
+    messages = {}
+    for arm, arm_settings in settings.items():
+        names = [name for name in compared_names if arm_settings.get(name) != settings[baseline].get(name)]
+        if names:
+            differ = f"{names[0]} differs" if len(names) == 1 else f"{' and '.join(names)} differ"
+            messages[arm] = [f"{differ}, so that they were measured on different rows"]
+    return messages
 
 
 def _remove_verdict_if_inconsistent(comparison: Comparison, inconsistencies: Sequence[str]) -> Comparison:

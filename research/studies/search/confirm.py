@@ -164,10 +164,8 @@ def _arms_of(spec: StudySpec) -> set[str]:
 def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: bool) -> str:
     configurations = "configuration" if num_best == 1 else f"{num_best} configurations"
     among = "finished trials" if search.minimize is None else f"best trade-offs with {OBJECTIVE_NAMES[search.minimize]}"
-    chosen = (
-        f"The {configurations} with the best metric on validation rows {'was' if num_best == 1 else 'were'} chosen "
-    )
-    chosen += f"among the {among}"
+    verb = "was" if num_best == 1 else "were"
+    chosen = f"The {configurations} with the best metric on validation rows {verb} chosen among the {among}"
     if test_rows_were_scored:
         chosen += (
             ". Test rows had been scored before this choice, by trials of an earlier confirmation with other "

@@ -77,6 +77,14 @@ def test_section_of_a_study_file_is_merged_with_flags(tmp_path: Path) -> None:
         parse("--study", file)
 
 
+def finish_one_trial(command: StudyCommand) -> None:
+    """Create a search with one finished trial."""
+    with create_study(command) as study:
+        claim = study.ask(Proposer(command.spec), "a worker")
+        assert claim is not None
+        study.finish(claim, 0.5, {}, seconds=1)
+
+
 @pytest.fixture
 def flags(use_session_cache: None, tiny_encoder: Path, tiny_reviews: Path, tmp_path: Path) -> list[object]:
     """Flags with data and an encoder."""
@@ -116,10 +124,7 @@ def test_searches_that_would_fail_are_refused_before_the_first_trial(
 def test_dry_run_refuses_what_the_search_would_refuse(flags: list[object], changed: list[str], message: str) -> None:
     space = ["--search", "head=linear,lstm", "--trials", "2"]
     command = parse(*flags, *space)
-    with create_study(command) as study:
-        claim = study.ask(Proposer(command.spec), "a worker")
-        assert claim is not None
-        study.finish(claim, 0.5, {}, seconds=1)
+    finish_one_trial(command)
     assert run_search(parse(*flags, *space, "--dry_run")) == 0
     with pytest.raises(ValueError, match=message):
         run_search(parse(*flags, *space, *changed, "--dry_run"))
@@ -149,10 +154,7 @@ def test_search_does_not_continue_with_results_that_are_not_comparable(
 ) -> None:
     space = ["--search", "head=linear,lstm", "--trials", "2"]
     command = parse(*flags, *space)
-    with create_study(command) as study:
-        claim = study.ask(Proposer(command.spec), "a worker")
-        assert claim is not None
-        study.finish(claim, 0.5, {}, seconds=1)
+    finish_one_trial(command)
     if changed[0] == "--search":
         space = [*changed, "--trials", "2"]
         changed = []

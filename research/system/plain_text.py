@@ -105,10 +105,15 @@ def for_html(text: object, *, is_block: bool = False) -> object:
 
 
 def name_in_html(name: str) -> Markup:
-    """Return a name for a table or sentence of a page; very long names are shortened, with a tooltip."""
+    """Return a name for a table or sentence of a page.
+
+    Very long names are shortened, with a tooltip. A line may break after an equals sign, because names of arms often
+    contain long settings, as in `head_lr=0.0001`.
+    """
     if len(name) <= LONGEST_IN_PAGE:
-        return escape(_escape_unsafe(name))
-    return Markup('<span title="{}">{}</span>').format(_escape_unsafe(name), shorten(name, LONGEST_IN_PAGE))
+        return _break_after_equals_signs(_escape_unsafe(name))
+    shown = _break_after_equals_signs(shorten(name, LONGEST_IN_PAGE))
+    return Markup('<span title="{}">{}</span>').format(_escape_unsafe(name), shown)
 
 
 def for_markdown(text: str) -> str:
@@ -183,6 +188,10 @@ def shorten(text: str, longest: int) -> str:
     if " " in last[: longest // 4]:
         last = last.partition(" ")[2]
     return f"{first} … {last}"
+
+
+def _break_after_equals_signs(text: str) -> Markup:
+    return Markup("=<wbr>").join(text.split("="))
 
 
 def _escape_unsafe(text: str, unsafe: re.Pattern[str] = _UNSAFE) -> str:

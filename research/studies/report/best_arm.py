@@ -40,15 +40,6 @@ class BestArm:
         """Return the arms whose difference from the best arm was tested and is not significant."""
         return [each.arm for each in self.comparisons if each.verdict == "no significant difference"]
 
-    @property
-    def untested(self) -> dict[str, list[str]]:
-        """Return the arms whose difference from the best arm cannot be tested, by reason."""
-        arms_by_reason: dict[str, list[str]] = {}
-        for each in self.comparisons:
-            if each.verdict is None:
-                arms_by_reason.setdefault(each.why_no_verdict, []).append(each.arm)
-        return arms_by_reason
-
 
 def find_best_arm(study: StudyOutcomes, metric: str, ranked: Sequence[RankedArm]) -> BestArm | None:
     """Return the best arm and its comparisons; None if no arm has a value.

@@ -122,13 +122,7 @@ def ranking_lines(contents: Contents) -> Iterator[RenderableType]:
         return
     title = f"{contents.metric} on {contents.study.spec.split} rows"
     yield RankingTable(title, contents.units, ranked, contents.decimals)
-    arms_by_reason: dict[str, list[str]] = {}
-    for each in ranked:
-        if each.comparison is not None and each.comparison.why_no_verdict:
-            arms_by_reason.setdefault(each.comparison.why_no_verdict, []).append(each.arm)
-    for reason, arms in arms_by_reason.items():
-        scope = "" if len(arms) == len(ranked) - 1 else f" for {', '.join(arms)}"  # all arms except the baseline
-        yield f"No verdict{scope}: {reason}."
+    yield from contents.missing_verdicts
     for each in ranked:
         for note in each.earlier_failures:
             yield f"{each.arm}: {note}."

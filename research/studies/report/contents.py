@@ -17,6 +17,7 @@ from research.studies.report.curves import ArmCurves, ArmEdit, read_arm_curves, 
 from research.studies.report.disagreements import Disagreement, find_disagreements
 from research.studies.report.environment import find_environment
 from research.studies.report.missing import Missing, find_missing
+from research.studies.report.missing_verdicts import describe_missing_verdicts
 from research.studies.report.model_comparisons import ModelComparison, compare_models_of_arms
 from research.studies.report.ranking import RankedArm, RankingDecimals, choose_metric, rank_arms
 from research.studies.report.rows import StudyRows, read_rows
@@ -102,6 +103,11 @@ class Contents:
     def decimals(self) -> RankingDecimals:
         """Return the number of decimals in the columns of the ranking."""
         return RankingDecimals.of(self.ranked)
+
+    @property
+    def missing_verdicts(self) -> list[str]:
+        """Return a sentence about each group of arms in the ranking without a verdict."""
+        return describe_missing_verdicts([each.comparison for each in self.ranked if each.comparison is not None])
 
     @property
     def summary(self) -> str:

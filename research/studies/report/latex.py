@@ -9,6 +9,7 @@ from research.studies.outcomes import StudyOutcomes
 from research.studies.progress import format_count
 from research.studies.report.best_arm import BestArm
 from research.studies.report.contents import Contents
+from research.studies.report.missing_verdicts import group_by_reason, list_arms
 from research.studies.report.notation import (
     column_decimals,
     format_decimal,
@@ -98,10 +99,10 @@ def _ranking_caption(contents: Contents, best: BestArm) -> list[str]:
             f"with Holm's method for {format_count(len(compared), 'comparison')}; the confidence intervals are not "
             "corrected."
         )
-    reasons = dict.fromkeys(each.why_no_verdict for each in compared if each.verdict is None)
-    for reason in reasons:
-        arms = [each.arm for each in compared if each.verdict is None and each.why_no_verdict == reason]
-        sentences.append(f"No verdict for {_list_names(arms, len(compared))}: {for_latex(reason)}.")
+    sentences += [
+        f"No verdict for {list_arms(arms, len(compared), _name)}: {for_latex(reason)}."
+        for reason, arms in group_by_reason(compared).items()
+    ]
     if best.not_different:
         sentences.append(
             rf"$^\dagger$: not significantly different from the best arm ($p$ (Holm) $> {LEVEL}$). " + _explain(best)
@@ -185,7 +186,3 @@ def _num_units(contents: Contents) -> str:
     if len(numbers) == 1:
         return format_count(min(numbers), "seed")
     return f"{min(numbers)} to {max(numbers)} seeds"
-
-
-def _list_names(arms: Sequence[str], num_compared: int) -> str:
-    return "any comparison" if len(arms) == num_compared else ", ".join(map(_name, arms))

@@ -48,7 +48,8 @@ def _blocks(contents: Contents) -> Iterator[str]:
         yield f"No comparison: {for_markdown(contents.reasons['ranking'])}.\n"
     elif contents.ranked:
         yield _ranking(contents.ranked, contents.decimals, contents.units)
-        yield f"{for_markdown(contents.method)}\n"
+        for sentence in (*contents.missing_verdicts, contents.method):
+            yield f"{for_markdown(sentence)}\n"
         notes = [f"- {for_markdown(f'{each.arm}: {note}')}\n" for each in contents.ranked for note in each.notes]
         yield "".join(notes) or "\n"
         if contents.second_opinions:
@@ -147,7 +148,7 @@ def _comparison(comparison: Comparison, decimals: int) -> list[str]:
         format_interval(comparison.interval, decimals, signed=True),
         format_p_value(comparison.p),
         format_p_value(comparison.p_holm),
-        comparison.verdict or f"none: {comparison.why_no_verdict}",
+        comparison.verdict or "none",
         format_thousands(comparison.seeds_needed.total),
     ]
 

@@ -28,3 +28,15 @@ def made_up_study(
                 Outcome(make_trial(arm, seed), directory / f"{arm}-{seed}", "finished", {"metrics": metrics})
             )
     return StudyOutcomes(StudySpec(name="made_up", baseline=baseline), directory, outcomes)
+
+
+def study_with_accuracies(directory: Path, values: Mapping[str, Sequence[float]]) -> StudyOutcomes:
+    """Return a finished study with these test accuracies: for each arm, one value per seed."""
+    outcomes = [
+        Outcome(
+            make_trial(arm, seed), directory / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}}
+        )
+        for arm, arm_values in values.items()
+        for seed, value in enumerate(arm_values)
+    ]
+    return StudyOutcomes(StudySpec(), directory, outcomes)

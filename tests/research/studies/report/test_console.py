@@ -13,6 +13,7 @@ from research.studies.report.console import fold_name, ranking_lines
 from research.studies.report.contents import collect_contents
 from research.system.terminal import Terminal
 from tests.builders.studies import make_trial
+from tests.research.studies.report.made_up import study_with_accuracies
 
 
 def print_ranking(study: StudyOutcomes, width: int = 300) -> list[str]:
@@ -21,18 +22,6 @@ def print_ranking(study: StudyOutcomes, width: int = 300) -> list[str]:
     for line in ranking_lines(collect_contents(study)):
         Terminal(file=console, width=width).print(line)
     return console.getvalue().splitlines()
-
-
-def study_with_accuracies(tmp_path: Path, values: dict[str, list[float]]) -> StudyOutcomes:
-    """Return a finished study with these test accuracies: for each arm, one value per seed."""
-    outcomes = [
-        Outcome(
-            make_trial(arm, seed), tmp_path / f"{arm}-{seed}", "finished", {"metrics": {"test": {"accuracy": value}}}
-        )
-        for arm, arm_values in values.items()
-        for seed, value in enumerate(arm_values)
-    ]
-    return StudyOutcomes(StudySpec(), tmp_path, outcomes)
 
 
 def test_arms_are_listed_best_first_with_difference_and_verdict(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_marks_are_not_exploratory_if_the_best_arm_is_the_baseline(tmp_path: Pat
 def test_table_without_verdicts_has_no_marks_and_gives_the_reason(tmp_path: Path) -> None:
     table = ranking_table(collect_contents(made_up_study(tmp_path, ACCURACIES, seeds=[0, 1])))
     assert not any(r"\dagger" in cell for row in rows_of(table) for cell in row)
-    assert "No verdict for any comparison" in caption_of(table)
+    assert "No verdict for any arm" in caption_of(table)
     assert "2 seeds" in caption_of(table)
 
 

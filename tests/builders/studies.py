@@ -135,9 +135,7 @@ def table_cells(table: str, page: str) -> list[list[str]]:
     assert match is not None, table
     rows = re.findall(r"<tr.*?</tr>", match[1], re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row.replace("<wbr>", ""), re.DOTALL) for row in rows]
-    return [
-        [html.unescape(re.sub(r"<[^>]+>", " ", cell.replace("<wbr>", ""))).strip() for cell in row] for row in cells
-    ]
+    return [[html.unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in cells]
 
 
 def read_result_files(study: StudyOutcomes) -> dict[str, dict[str, Any]]:

@@ -38,6 +38,7 @@ def test_best_arm_is_tested_against_each_other_arm() -> None:
     assert [each.p_holm for each in best.comparisons] == pytest.approx(holm(p_values))
     assert best.runner_up is best.comparisons[0]
     assert best.not_different == ["lstm"]
+    assert all(each.verdict is not None for each in best.comparisons)
 
 
 def test_comparisons_are_those_of_the_ranking_if_the_baseline_is_best() -> None:
@@ -50,7 +51,7 @@ def test_comparisons_are_those_of_the_ranking_if_the_baseline_is_best() -> None:
 def test_arms_with_few_seeds_are_not_called_equal_to_the_best() -> None:
     best = best_of(ACCURACIES, num_seeds=3)
     assert best.not_different == []
-    assert all(each.verdict is None for each in best.comparisons)
+    assert [each.arm for each in best.comparisons if each.verdict is None] == ["lstm", "gru", "linear"]
 
 
 def test_best_arm_of_a_study_without_values_is_none() -> None:

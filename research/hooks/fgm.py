@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -24,17 +25,19 @@ class FastGradientMethod(Hook):
     work with `--compile` and `--long_texts windows`.
 
     Source: Miyato, Dai & Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification, eq. 4.
-    Differs: the embeddings are not normalised beforehand. Each row is moved by its own gradient, so that the result
-    does not depend on micro-batches or the number of processes.
+    Differs: the paper normalises the embeddings to variance 1; here, the embeddings stay as they are, and the move is
+    scaled to them. Each row is moved by its own gradient and scale, so that the result does not depend on micro-batches
+    or the number of processes.
 
     Args:
-        epsilon: length of the move: its L2 norm over all tokens of a row.
+        epsilon: length of the move: its L2 norm over all tokens of a row, in units of the root mean square of the row's
+            word embeddings. The paper uses 5.
     """
 
     works_compiled = False
     works_with_windows = False
 
-    def __init__(self, *, epsilon: float = 1.0) -> None:
+    def __init__(self, *, epsilon: float = 5.0) -> None:
         if epsilon <= 0:
             raise ValueError(f"Expected an epsilon above 0, got {epsilon}.")
         self.epsilon = epsilon
@@ -55,12 +58,14 @@ class FastGradientMethod(Hook):
         assert self._embedded is not None, "the forward pass did not use the word embeddings"
         gradient = self._embedded.grad
         assert gradient is not None, "no gradient reached the embeddings"
-        gradient = gradient.float() * batch.inputs["attention_mask"].unsqueeze(-1)
+        mask = batch.inputs["attention_mask"].unsqueeze(-1)  # (batch, seq, 1)
+        gradient = gradient.float() * mask
         norm = gradient.flatten(1).norm(dim=1).view(-1, 1, 1)
+        length = self.epsilon * _root_mean_square(self._embedded.detach().float(), mask)
         # Rows with weight 0 are not part of the loss, so their gradient is 0. A gradient that overflowed (fp16) has no
         # usable direction. Neither kind of row is moved.
         usable = (norm > 0) & norm.isfinite()
-        self._shift = torch.where(usable, self.epsilon * gradient / norm, 0.0)
+        self._shift = torch.where(usable, length * gradient / norm, 0.0)
         try:
             run.backward(batch)
         finally:
@@ -89,3 +94,9 @@ class FastGradientMethod(Hook):
     def _remove_forward_hook(self) -> None:
         if self._handle is not None:
             self._handle.remove()
+
+
+def _root_mean_square(embedded: Float[Tensor, "batch seq hidden"], mask: Int[Tensor, "batch seq 1"]) -> Tensor:
+    """Return the root mean square of the entries of each row's embedded tokens, without padding: (batch, 1, 1)."""
+    num_entries = mask.sum(dim=(1, 2)) * embedded.shape[-1]
+    return ((embedded * mask).square().sum(dim=(1, 2)) / num_entries).sqrt().view(-1, 1, 1)

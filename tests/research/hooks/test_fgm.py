@@ -53,13 +53,13 @@ def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> N
                 loss = torch.nn.functional.cross_entropy(model(**inputs).logits, label)
                 handle.remove()
                 (gradient,) = torch.autograd.grad(loss, outputs[0])
-                move = 0.5 * gradient / gradient.norm()  # 0.5 is epsilon
+                move = 2.0 * outputs[0].detach().square().mean().sqrt() * gradient / gradient.norm()  # 2.0 is epsilon
                 handle = table.register_forward_hook(lambda m, i, out, move=move: out + move)
                 (torch.nn.functional.cross_entropy(model(**inputs).logits, label) / len(batch)).backward()
                 handle.remove()
 
     expected = gradients_of_first_step(start_run, HandWrittenFGM())
-    actual = gradients_of_first_step(start_run, FastGradientMethod(epsilon=0.5))
+    actual = gradients_of_first_step(start_run, FastGradientMethod(epsilon=2.0))
     without_fgm = gradients_of_first_step(start_run)
     assert expected.keys() == actual.keys()
     for name, gradient in expected.items():
@@ -67,6 +67,35 @@ def test_fgm_adds_the_gradient_at_the_moved_embeddings(start_run: StartRun) -> N
     name = "encoder.encoder.layer.0.output.dense.weight"
     # Without moved embeddings, the second pass would only double the gradients.
     assert not torch.allclose(actual[name], 2 * without_fgm[name], rtol=1e-2)
+
+
+def test_fgm_scales_the_move_to_the_embeddings(start_run: StartRun) -> None:
+    """The default must not be too long or too short for encoders with other embeddings."""
+
+    def moves(scale: float) -> torch.Tensor:
+        """Return the move of each row of the first batch, where the embeddings are scaled: (batch,)."""
+        lengths: list[torch.Tensor] = []
+
+        class KeepFirstPass(Hook):
+            """Keeps the embedded tokens of both passes."""
+
+            def on_train_start(self, run: Run) -> None:
+                table = run.encoder_with_head.encoder.get_input_embeddings()
+                with torch.no_grad():
+                    table.weight.mul_(scale)
+                embedded: list[torch.Tensor] = []
+
+                def keep(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+                    embedded.append(output.detach())
+                    if len(embedded) == 2:
+                        lengths.append((embedded[1] - embedded[0]).flatten(1).norm(dim=1))
+
+                table.register_forward_hook(keep)
+
+        train(start_run([FastGradientMethod(), KeepFirstPass()], max_steps=1, evaluate_every=None))
+        return lengths[0]
+
+    torch.testing.assert_close(moves(10.0), 10 * moves(1.0), atol=0.0, rtol=1e-3)
 
 
 def test_fgm_does_not_depend_on_the_size_of_micro_batches(start_run: StartRun) -> None:

@@ -52,6 +52,18 @@ def study_directory(
     return folder / "runs" / "s"
 
 
+@pytest.fixture(scope="module")
+def search_directory(
+    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The directory of a search with two trials and a confirmation."""
+    folder = tmp_path_factory.mktemp("search")
+    flags = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--freeze", "encoder", "--smoke"]
+    flags += ["--search", "head=linear,mean", "--trials", 2, "--confirm", "1x1", "--name", "s"]
+    launch(flags, script="ablate.py", cwd=folder)
+    return folder / "runs" / "s"
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -121,6 +133,17 @@ def test_files_of_a_study_are_described(study_directory: Path) -> None:
 def test_columns_of_results_csv_are_described(study_directory: Path) -> None:
     with (study_directory / "results.csv").open(encoding="utf-8", newline="") as file:
         check_described("resultscsv", "column", next(csv.reader(file)))
+
+
+def test_files_and_columns_of_a_search_are_described(search_directory: Path, study_directory: Path) -> None:
+    missing = names_in(study_directory) - names_in(search_directory)
+    assert missing == {"report.md", "comparisons.csv", "tensorboard/"}
+    assert names_in(search_directory) - names_in(study_directory) == {"confirm/"}
+    section = PAGE.read_text(encoding="utf-8").partition("## Files of a search")[2]
+    assert all(f"`{name}`" in section for name in (*missing, "confirm/"))
+    with (search_directory / "results.csv").open(encoding="utf-8", newline="") as file:
+        columns = [name.replace("search/head", "search/<setting>") for name in next(csv.reader(file))]
+    check_described("search", "column", [name.replace("/accuracy", "/<metric>") for name in columns])
 
 
 def test_fields_of_trial_logs_are_described(study_directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,9 @@ from research.studies.report.search_figures import (
     slices_figure,
     trade_off_figure,
 )
-from research.studies.search.confirm import CONFIRMATION
 from research.studies.search.results import SearchTrial, best_first, mean_hours
 from research.studies.search.space import Dimension, Range
-from research.studies.search.spec import OBJECTIVE_NAMES, SearchSpec
+from research.studies.search.spec import CONFIRMATION, OBJECTIVE_NAMES, SearchSpec
 from research.studies.statistics.expected_best import expected_best
 from research.studies.storage.trials import StorageEntry
 from research.system.durable import write_text
@@ -61,6 +61,16 @@ class SearchContents:
         """Return whether the values of a searched setting are numbers."""
         return isinstance(self.space[setting], Range)
 
+    def format_value(self, setting: str, value: Any) -> str:
+        """Format a value of a searched setting, with as many decimals as the others in its column."""
+        dimension = self.space[setting]
+        if not isinstance(dimension, Range) or not isinstance(value, float):
+            return describe_value(value)
+        if dimension.is_log:
+            return f"{value:.2e}"
+        width = dimension.high - dimension.low or 1.0
+        return notation.format_decimal(value, max(0, 2 - math.floor(math.log10(width))))
+
     @property
     def ranked(self) -> list[SearchTrial]:
         """Return the trials, finished ones first, the best first."""
@@ -83,7 +93,6 @@ def write_search_report(contents: SearchContents, directory: Path) -> Path:
     environment.filters |= {
         "decimal": notation.format_decimal,
         "sort_key": notation.format_sort_key,
-        "described": describe_value,
         "objective": notation.format_objective,
     }
     page = environment.get_template("search.html").render(

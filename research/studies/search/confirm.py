@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,11 @@ from research.studies.run_study import has_storage, storage_address
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import describe_tried
 from research.studies.search.results import SearchTrial, best_first, mean_hours, read_search_trials
-from research.studies.search.spec import OBJECTIVE_NAMES, SearchSpec
+from research.studies.search.spec import CONFIRMATION, OBJECTIVE_NAMES, SearchSpec
+from research.studies.search.warm_start import find_earlier_use
 from research.studies.storage.study import Study
 from research.studies.worker import TRIALS, try_read_result
 from research.system.messages import logger
-
-CONFIRMATION = "confirm"
-"""Subdirectory of a search's directory with the study that confirms it."""
 
 
 def plan_confirmation(
@@ -34,7 +32,8 @@ def plan_confirmation(
     """Return the study that confirms a search, and its trials.
 
     Its arms are the settings of all trials without those that were searched (the baseline), and the configurations with
-    the best validation metric. Its seeds are not the search's, and it is scored on the test rows.
+    the best validation metric. Its seeds are neither the search's nor those of earlier studies that informed it. It is
+    scored on the test rows.
 
     Args:
         command: the command line of the search.
@@ -62,17 +61,18 @@ def plan_confirmation(
         "values": [trial.metric for trial in tried],
         "hours": mean_hours(tried),
         "space": {name: str(dimension) for name, dimension in proposer.space.items()},
-        "search": _describe_search(proposer.search),
+        "search": _describe_search(study, proposer.search),
         "device_hours": _device_hours(study, command.directory),
     }
     if proposer.search.minimize is not None:
         selection |= {"minimized": proposer.search.minimize, "second_values": [trial.second for trial in tried]}
     directory = command.directory / CONFIRMATION
-    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds)
-    test_rows_were_scored = _were_test_rows_scored(dataclasses.replace(command, spec=spec, directory=directory))
+    earlier = find_earlier_use(proposer.search.warm_start)
+    spec = _spec_of(command.spec, proposer, best[:num_best], num_seeds, earlier.seeds)
+    was_confirmed = _were_test_rows_scored(dataclasses.replace(command, spec=spec, directory=directory))
     selection |= {
-        "test_rows_were_scored": test_rows_were_scored,
-        "rule": _describe_rule(proposer.search, num_best, test_rows_were_scored=test_rows_were_scored),
+        "test_rows_were_scored": was_confirmed or bool(earlier.tested),
+        "rule": _describe_rule(proposer.search, num_best, was_confirmed=was_confirmed, tested=earlier.tested),
     }
     spec = dataclasses.replace(spec, selection={**selection, **spec.selection})
     trials = expand(spec)
@@ -82,11 +82,17 @@ def plan_confirmation(
     return dataclasses.replace(command, spec=spec, options={}, directory=directory, notes=[]), trials
 
 
-def _spec_of(search_spec: StudySpec, proposer: Proposer, best: Sequence[SearchTrial], num_seeds: int) -> StudySpec:
+def _spec_of(
+    search_spec: StudySpec,
+    proposer: Proposer,
+    best: Sequence[SearchTrial],
+    num_seeds: int,
+    earlier_seeds: Collection[int],
+) -> StudySpec:
     """Return the specification of the confirmation; its selection has only the metrics of the arms in the search."""
     base = {name: value for name, value in search_spec.base.items() if name not in ("seed", "score_test")}
     defaults = proposer.default_trial()
-    first_seed = defaults.seed + 1
+    first_seed = max(defaults.seed, *earlier_seeds) + 1 if earlier_seeds else defaults.seed + 1
     arms: dict[str, dict[str, Any]] = {DEFAULTS: {}}
     validation: dict[str, float] = {}
     for each in best:
@@ -107,13 +113,17 @@ def _spec_of(search_spec: StudySpec, proposer: Proposer, best: Sequence[SearchTr
     )
 
 
-def _describe_search(search: SearchSpec) -> dict[str, Any]:
+def _describe_search(study: Study, search: SearchSpec) -> dict[str, Any]:
     """Return what determines the trials of a search in addition to its space, by name."""
+    choices: dict[str, Any] = {}
+    for num_before, each in study.choices(search):
+        start = f" (from trial {num_before + 1} on)" if num_before else ""
+        choices[f"sampler{start}"] = each.sampler
+        choices[f"seed of the sampler{start}"] = each.seed
+        choices[f"pruner{start}"] = each.pruner or "none"
     described = {
         "budget": search.describe_budget(),
-        "sampler": search.sampler,
-        "seed of the sampler": search.seed,
-        "pruner": search.pruner or "none",
+        **choices,
         "version of Optuna": optuna.__version__,
         "second objective": search.minimize,
         "first points": search.points,
@@ -161,17 +171,30 @@ def _arms_of(spec: StudySpec) -> set[str]:
     return {json.dumps(settings, sort_keys=True, default=str) for settings in spec.arms.values()}
 
 
-def _describe_rule(search: SearchSpec, num_best: int, *, test_rows_were_scored: bool) -> str:
+def _describe_rule(search: SearchSpec, num_best: int, *, was_confirmed: bool, tested: Sequence[str]) -> str:
+    """Describe how configurations were chosen.
+
+    Args:
+        search: the search.
+        num_best: number of chosen configurations.
+        was_confirmed: whether trials of an earlier confirmation of the search had scored test rows.
+        tested: earlier studies that informed the search and had scored test rows.
+    """
     configurations = "configuration" if num_best == 1 else f"{num_best} configurations"
     among = "finished trials" if search.minimize is None else f"best trade-offs with {OBJECTIVE_NAMES[search.minimize]}"
     verb = "was" if num_best == 1 else "were"
     chosen = f"The {configurations} with the best metric on validation rows {verb} chosen among the {among}"
-    if test_rows_were_scored:
+    if was_confirmed:
         chosen += (
             ". Test rows had been scored before this choice, by trials of an earlier confirmation with other "
             "configurations. The metrics on test rows may therefore have affected how the search was continued"
         )
-    else:
+    if tested:
+        chosen += (
+            ". Test rows had been scored before the search, by earlier studies that informed it "
+            f"({', '.join(tested)}). The metrics on test rows may therefore have affected how the search was planned"
+        )
+    if not was_confirmed and not tested:
         chosen += ", before any test rows were scored"
     return f"{chosen}. These settings and the defaults then ran with new seeds."
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from research.settings.config import Choice
 from research.studies.grid import StudySpec
 from research.studies.kept_models import log_removed_models
 from research.studies.progress import format_count, format_duration
@@ -92,12 +93,32 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
     num_repeats = study.num_repeats()
     verb = "was" if num_repeats == 1 else "were"
     repeats = f" {format_count(num_repeats, 'more trial')} repeated earlier settings and {verb} not run."
-    pruner = "no pruner" if search.pruner_choice is None else f"the pruner {search.pruner_choice.name}"
+    num_earlier = study.num_earlier()
+    verb = "was" if num_earlier == 1 else "were"
+    earlier = f" {format_count(num_earlier, 'trial')} of earlier studies informed the sampler and {verb} not run again."
     return (
         f"{format_count(len(statuses), 'configuration')} tried ({counts}) in "
-        f"{format_duration(3600 * study.hours_used())}, on a budget of {search.describe_budget()}, with the sampler "
-        f"{search.sampler_choice.name} (seed {search.seed}) and {pruner}.{repeats if num_repeats else ''}"
+        f"{format_duration(3600 * study.hours_used())}, on a budget of {search.describe_budget()}, with "
+        f"{_describe_choices(study.choices(search))}.{earlier if num_earlier else ''}{repeats if num_repeats else ''}"
     )
+
+
+def _describe_choices(choices: Sequence[tuple[int, SearchSpec]]) -> str:
+    """Describe the sampler and the pruner, and from which trial on they were different."""
+    described = []
+    for num_before, search in choices:
+        sampler = ", ".join([f"seed {search.seed}", *_describe_options(search.sampler_choice)])
+        pruner = "no pruner"
+        if search.pruner_choice is not None:
+            options = ", ".join(_describe_options(search.pruner_choice))
+            pruner = f"the pruner {search.pruner_choice.name}{f' ({options})' if options else ''}"
+        start = f"from trial {num_before + 1} on with " if num_before else ""
+        described.append(f"{start}the sampler {search.sampler_choice.name} ({sampler}) and {pruner}")
+    return "; ".join(described)
+
+
+def _describe_options(choice: Choice) -> list[str]:
+    return [f"{name} {value}" for name, value in choice.options.items()]
 
 
 def _best_table(best: Sequence[SearchTrial], minimized: str | None) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 from rich.table import Table
@@ -31,8 +32,9 @@ from research.studies.search.optuna_objects import create_pruner, create_sampler
 from research.studies.search.propose import Proposer
 from research.studies.search.report import report_search, write_search_page
 from research.studies.search.space import Dimension, Values
-from research.studies.search.spec import parse_confirm, parse_search
+from research.studies.search.spec import SearchSpec, parse_confirm, parse_search
 from research.studies.search.warm_start import read_earlier_trials
+from research.studies.statistics.power import MIN_SEEDS
 from research.studies.storage.study import Study
 from research.studies.storage.trials import PROMOTED, StorageEntry
 from research.studies.supervise import Supervisor
@@ -69,10 +71,11 @@ def run_search(command: StudyCommand) -> int:
         raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")
     confirmed = None if settings.confirm is None else parse_confirm(settings.confirm)
     if confirmed is not None:
+        _check_confirmation(*confirmed, search)
         check_data(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
     if command.dry_run:
         for source in search.warm_start:
-            logger.info(read_earlier_trials(source, spec, proposer.space).describe())
+            logger.info(read_earlier_trials(source, spec, proposer).describe())
         _print_space(console, proposer)
         _describe_storage(command, proposer)
         if confirmed is not None:
@@ -83,9 +86,10 @@ def run_search(command: StudyCommand) -> int:
         # Imported only now, because it needs an optional package.
         from research.studies.submission.submit import submit_workers
     with create_study(command, lambda study: _refuse_changed_search(study, command, proposer)) as study:
+        study.record_choices(search)
         study.requeue_dead_trials()
         for source in search.warm_start:
-            earlier = read_earlier_trials(source, spec, proposer.space)
+            earlier = read_earlier_trials(source, spec, proposer)
             study.add_earlier(earlier.trials)
             logger.info(earlier.describe())
         _promote(study, settings.promote_ids)
@@ -162,9 +166,19 @@ def _refuse_changed_search(study: Study, command: StudyCommand, proposer: Propos
     spec = command.spec
     earlier = study.distributions()
     started = study.spec() if earlier else spec
-    advice = f"Start a new search with another --name and --warm_start {command.directory}."
+    warm_start = "" if proposer.search.minimize is not None else f" and --warm_start {command.directory}"
+    advice = f"Start a new search with another --name{warm_start}."
     if names := _changed_base(Proposer(started), proposer):
         raise ValueError(f"The search {spec.name} started with other settings of all trials ({names}). {advice}")
+    metrics: dict[str, Any] = next(
+        (entry.attributes["metrics"] for entry in study.entries().values() if "metrics" in entry.attributes), {}
+    )
+    first, wanted_metric = (each.compared_metric(metrics.get(spec.split, {})) for each in (started, spec))
+    if first != wanted_metric:
+        raise ValueError(
+            f"The search {spec.name} started with {first or 'the default metric'}, not "
+            f"{wanted_metric or 'the default metric'}. {advice}"
+        )
     for key in ("minimize", "points"):
         if (before := getattr(parse_search(started.search), key)) != (now := getattr(proposer.search, key)):
             raise ValueError(f"The search {spec.name} started with {key} {before}, not {now}. {advice}")
@@ -176,6 +190,21 @@ def _refuse_changed_search(study: Study, command: StudyCommand, proposer: Propos
                 f"The search {spec.name} started with other values of {name}, and its sampler cannot change them. "
                 f"{advice}"
             )
+
+
+def _check_confirmation(num_best: int, num_seeds: int, search: SearchSpec) -> None:
+    """Check early whether a search can be confirmed.
+
+    Raises:
+        ValueError: if the search has too few trials.
+    """
+    if search.trials is not None and search.trials < num_best and search.minimize is None:
+        raise ValueError(
+            f"--confirm needs {format_count(num_best, 'finished trial')}, but the search has a budget of "
+            f"{search.describe_budget()}. Increase --trials, or confirm fewer configurations."
+        )
+    if num_seeds < MIN_SEEDS:
+        logger.info(f"The confirmation will give no verdict: it needs {MIN_SEEDS} seeds, but has {num_seeds}.")
 
 
 def _changed_base(started: Proposer, proposer: Proposer) -> str:

@@ -13,6 +13,8 @@ from heads.registry import UnknownNameError, describe_unknown
 from research.settings.config import Choice
 from research.studies.search.space import Dimension, parse_space
 
+CONFIRMATION = "confirm"
+"""Subdirectory of a search's directory with the study that confirms it."""
 RESULT_KEYS = {"seconds": "train_seconds", "trainable_parameters": "trainable_parameters"}
 """What a search can minimize in addition to its metric, and its key in result.json."""
 OBJECTIVE_NAMES = {"seconds": "training seconds", "trainable_parameters": "trainable parameters"}

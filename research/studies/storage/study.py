@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -63,6 +64,8 @@ GRACE_SECONDS = 60
 """A worker without a heartbeat for this many seconds counts as dead, no matter on which machine it ran."""
 MANY_TRIALS = 20
 """With more changed trials than this, reading all trials at once is faster than reading the changed ones one by one."""
+_CHOICES = "choices"
+"""Attribute of a search with its samplers and pruners, and the number of trials that were proposed before each."""
 _FIXED_KEYS = ("metric", "split")
 """Keys of a study's specification whose first values stay in the storage."""
 MAX_REPEATS = 100
@@ -194,6 +197,30 @@ class Study:
     def spec(self) -> StudySpec:
         """Return the study's specification."""
         return self._call(lambda: StudySpec(**json.loads(self._study.user_attrs["spec"])))
+
+    def record_choices(self, search: SearchSpec) -> None:
+        """Record how a search chooses its next trials, in case this differs from how it chose earlier ones."""
+        choices = {"sampler": search.sampler, "seed": search.seed, "pruner": search.pruner}
+        num_proposed = self._num_proposed()
+        recorded = [each for each in self._recorded_choices() if each[0] < num_proposed]
+        if not recorded or recorded[-1][1] != choices:
+            recorded.append((num_proposed, choices))
+        self._call(lambda: self._study.set_user_attr(_CHOICES, recorded))
+
+    def choices(self, search: SearchSpec) -> list[tuple[int, SearchSpec]]:
+        """Return how a search chose its trials.
+
+        Args:
+            search: the search as it is now.
+        Returns:
+            The number of trials that had been proposed before, and the search with the sampler, its seed and the pruner
+            that were used from then on.
+        """
+        recorded = self._recorded_choices() or [(0, {})]
+        return [(number, dataclasses.replace(search, **choices)) for number, choices in recorded]
+
+    def _recorded_choices(self) -> list[tuple[int, dict[str, Any]]]:
+        return [(number, choices) for number, choices in self._call(lambda: self._study.user_attrs.get(_CHOICES, []))]
 
     def refuse_other_kind(self, spec: StudySpec) -> None:
         """Refuse to continue a search as a grid, or a grid as a search.
@@ -486,6 +513,10 @@ class Study:
     def num_repeats(self) -> int:
         """Return how many trials of a search repeated the settings of earlier ones, so that they were not run."""
         return sum(REPEATS in trial.user_attrs for trial in self._trials())
+
+    def num_earlier(self) -> int:
+        """Return how many trials of earlier studies inform the sampler of a search."""
+        return sum(WARM_START in trial.user_attrs for trial in self._trials())
 
     def use_pruner(self, pruner: BasePruner) -> None:
         """Set the pruner that `decide_pruning` asks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 
 from research.studies.command import StudyCommand, parse_study
+from research.studies.grid import expand
 from research.studies.run_study import create_study
 from research.studies.search.confirm import plan_confirmation
 from research.studies.search.propose import DEFAULTS, Proposer
 from research.studies.search.report import describe_tried
 from research.studies.search.results import best_first, read_search_trials
+from research.studies.search.warm_start import find_earlier_use
 from research.studies.storage.database import local_address
 from research.studies.storage.study import Study
 
@@ -124,6 +127,59 @@ def test_repeated_confirmation_says_that_test_rows_were_scored_before_the_choice
     assert confirm(2, num_finished=0) == after
 
 
+def test_seeds_and_test_rows_of_earlier_studies_are_not_fresh(command: StudyCommand, tmp_path: Path) -> None:
+    """A grid with scored test rows informed a search, which informed the search that is confirmed."""
+
+    def parse(name: str, *flags: str) -> StudyCommand:
+        parsed = parse_study([*flags, "--lr", "5e-4", "--name", name, "--output_dir", str(tmp_path / name)])
+        assert isinstance(parsed, StudyCommand)
+        return parsed
+
+    def confirm(source: str) -> tuple[dict[str, Any], set[int]]:
+        final = parse("final", "--search", "lr=1e-4..1e-3", "--trials", "2", "--warm_start", str(tmp_path / source))
+        proposer = Proposer(final.spec)
+        with create_study(final) as study:
+            finish(study, proposer, 2e-4, "lstm", 0.9)
+            confirmation, trials = plan_confirmation(final, study, proposer, num_best=1, num_seeds=2)
+        return confirmation.spec.selection, {trial.seed for trial in trials}
+
+    search_flags = ["--search", "lr=1e-4..1e-3", "--trials", "2"]
+    untested = parse("untested", *search_flags, "--seed", "4")
+    with create_study(untested) as study:
+        finish(study, Proposer(untested.spec), 3e-4, "lstm", 0.9)
+    selection, seeds = confirm("untested")
+    assert not selection["test_rows_were_scored"]
+    assert "before any test rows were scored" in selection["rule"]
+    assert seeds == {5, 6}
+
+    grid = parse("grid", "--heads", "linear,lstm", "--seeds", "1-7")
+    with create_study(grid) as study:
+        study.add(expand(grid.spec))
+        claim = study.claim("a worker")
+        assert claim is not None
+        study.finish(claim, 0.5, {"validation": {"accuracy": 0.5}, "test": {"accuracy": 0.5}}, seconds=1)
+    with create_study(parse("informed", *search_flags, "--warm_start", str(tmp_path / "grid"))):
+        pass
+    shutil.rmtree(tmp_path / "final")
+    selection, seeds = confirm("informed")
+    assert selection["test_rows_were_scored"]
+    assert f"earlier studies that informed it ({tmp_path / 'grid'})" in selection["rule"]
+    assert "before any test rows were scored" not in selection["rule"]
+    assert seeds == {8, 9}
+
+
+def test_missing_study_that_informed_an_earlier_one_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags = ["--search", "lr=1e-4..1e-3", "--trials", "2", "--warm_start", "runs/removed"]
+    search = parse_study([*flags, "--name", "s", "--output_dir", str(tmp_path / "s")])
+    assert isinstance(search, StudyCommand)
+    with create_study(search):
+        pass
+    assert find_earlier_use([str(tmp_path / "s")]).tested == []
+    assert "The earlier study runs/removed no longer exists" in caplog.text
+
+
 def test_selection_records_the_search(command: StudyCommand, study: Study) -> None:
     proposer = Proposer(command.spec)
     for lr in (2e-4, 3e-4):
@@ -174,6 +230,32 @@ def test_search_is_described(command: StudyCommand, study: Study) -> None:
     described = describe_tried(study, proposer.search)
     assert "2 configurations tried (2 finished) in 2 min 00 s, on a budget of 9 trials" in described
     assert "random (seed 0)" in described
+    assert "earlier studies" not in described
+
+
+def test_samplers_and_pruners_that_were_used_before_are_described(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    tpe = dataclasses.replace(proposer.search, sampler="tpe", seed=2)
+    study.record_choices(tpe)
+    study.record_choices(dataclasses.replace(tpe, seed=5))  # replaced before a trial was proposed
+    study.record_choices(tpe)
+    finish(study, proposer, 2e-4, "lstm", 0.9)
+    study.record_choices(tpe)  # continued without a change
+    finish(study, proposer, 3e-4, "lstm", 0.8)
+    changed = dataclasses.replace(
+        proposer.search,
+        sampler={"name": "tpe", "multivariate": True},
+        pruner={"name": "median", "n_startup_trials": 2},
+    )
+    study.record_choices(changed)
+    assert describe_tried(study, changed).endswith(
+        "with the sampler tpe (seed 2) and no pruner; from trial 3 on with the sampler tpe (seed 0, multivariate True) "
+        "and the pruner median (n_startup_trials 2)."
+    )
+    confirmation, _ = plan_confirmation(command, study, proposer, num_best=1, num_seeds=1)
+    described = confirmation.spec.selection["search"]
+    assert (described["sampler"], described["seed of the sampler"]) == ("tpe", 2)
+    assert described["pruner (from trial 3 on)"] == {"name": "median", "n_startup_trials": 2}
 
 
 def test_best_trials_of_two_objectives_are_not_dominated(command: StudyCommand, tmp_path: Path) -> None:

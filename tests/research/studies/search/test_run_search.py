@@ -82,7 +82,7 @@ def finish_one_trial(command: StudyCommand) -> None:
     with create_study(command) as study:
         claim = study.ask(Proposer(command.spec), "a worker")
         assert claim is not None
-        study.finish(claim, 0.5, {}, seconds=1)
+        study.finish(claim, 0.5, {"validation": {"accuracy": 0.5, "f1_macro": 0.4, "loss": 0.7}}, seconds=1)
 
 
 @pytest.fixture
@@ -100,6 +100,7 @@ def flags(use_session_cache: None, tiny_encoder: Path, tiny_reviews: Path, tmp_p
         (["--search", "batch_size=0..4"], "batch_size"),
         (["--search", "head=linear,ltsm"], "'lstm'"),
         (["--metric", "acuracy"], "'accuracy'"),
+        (["--confirm", "2x5"], "needs 2 finished trials, but the search has a budget of 1 trial"),
         (["--point", "lr=1"], "lr"),
         (["--text_column", "txt"], "txt"),
     ],
@@ -144,7 +145,9 @@ def test_dry_run_of_a_search_counts_its_trials(flags: list[object], capsys: pyte
     ("changed", "message"),
     [
         (["--epochs", "2"], r"settings of all trials \(epochs\)"),
-        (["--minimize", "seconds"], "minimize"),
+        (["--minimize", "seconds"], r"minimize None, not seconds\. Start a new search with another --name\.$"),
+        (["--metric", "f1_macro"], r"started with accuracy, not f1_macro\. .* --warm_start"),
+        (["--metric", "loss"], "started with accuracy, not loss"),
         (["--point", "lr=1e-4"], "points"),
         (["--search", "head=linear,mlp"], "values of head"),
     ],
@@ -164,6 +167,22 @@ def test_search_does_not_continue_with_results_that_are_not_comparable(
         run_search(parse(*flags, *space, *changed))
     with create_study(command) as study:
         assert study.spec().search == command.spec.search  # the study is unchanged
+
+
+def test_search_continues_with_the_name_of_its_default_metric(flags: list[object]) -> None:
+    space = ["--search", "head=linear,lstm", "--trials", "2"]
+    finish_one_trial(parse(*flags, *space))
+    assert run_search(parse(*flags, *space, "--metric", "accuracy", "--dry_run")) == 0
+
+
+def test_confirmation_with_too_few_seeds_for_a_verdict_is_announced(
+    flags: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_search(parse(*flags, *LR, "--confirm", "1x3", "--dry_run"))
+    assert "no verdict: it needs 5 seeds, but has 3" in caplog.text
+    caplog.clear()
+    run_search(parse(*flags, *LR, "--confirm", "1x5", "--dry_run"))
+    assert "no verdict" not in caplog.text
 
 
 def test_grid_on_test_rows_needs_their_scores(flags: list[object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import tempfile
 import urllib.request
@@ -73,6 +74,11 @@ class Page:
         """Save a screenshot of the whole page as a PNG image."""
         result = self._send("Page.captureScreenshot", captureBeyondViewport=True)
         image.write_bytes(base64.b64decode(result["data"]))
+
+    def count_printed_pages(self) -> int:
+        """Print the page as a PDF, and return its number of pages."""
+        printed = base64.b64decode(self._send("Page.printToPDF")["data"])
+        return len(re.findall(rb"/Type /Page\b", printed))
 
     def _send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command, and return its result. Events that arrive before it are recorded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,11 +203,15 @@ def _stored_settings(trial: Trial) -> dict[str, Any]:
     return settings
 
 
-def check_data(spec: StudySpec, trials: Sequence[Trial]) -> None:
+def check_data(spec: StudySpec, trials: Sequence[Trial], *, later_splits: Collection[str] = ()) -> None:
     """Check before any trial runs that the compared split has labels, and that the task fits the metric and sampling.
 
+    Args:
+        spec: specification of the study.
+        trials: its trials.
+        later_splits: splits that are compared later, and must have labels too.
     Raises:
-        ValueError: if the split has no labels, if the metric is unknown (the message suggests the nearest name and
+        ValueError: if a split has no labels, if the metric is unknown (the message suggests the nearest name and
             lists all metrics), if the labels do not allow a trial's --sampling, or if `spec` has a metric or folds or
             is a search, and the data cannot be read or divided.
     """
@@ -228,8 +232,9 @@ def check_data(spec: StudySpec, trials: Sequence[Trial]) -> None:
             if must_load:
                 raise
             continue  # these trials will fail with the error, but trials on other data may succeed
-        if spec.split in splits.unlabelled:
-            raise ValueError(f"{configs[0].data}: {describe_unlabelled(spec.split)}.")
+        for split in (spec.split, *later_splits):
+            if split in splits.unlabelled:
+                raise ValueError(f"{configs[0].data}: {describe_unlabelled(split)}.")
         if spec.metric is not None:
             check_metric(spec.metric, splits.task)
         for config in configs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -66,13 +65,12 @@ def run_search(command: StudyCommand) -> int:
     configs = [trial.config() for trial in boundary_trials]
     check_effects(configs)
     devices = assign_workers(settings.workers, settings.accelerate_config, configs, search.trials)
-    check_data(spec, boundary_trials)
+    check_data(spec, boundary_trials, later_splits=() if settings.confirm is None else ("test",))
     if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):
         raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")
     confirmed = None if settings.confirm is None else parse_confirm(settings.confirm)
     if confirmed is not None:
         _check_confirmation(*confirmed, search)
-        check_data(dataclasses.replace(spec, search={}, split="test"), boundary_trials)
     if command.dry_run:
         for source in search.warm_start:
             logger.info(read_earlier_trials(source, spec, proposer).describe())

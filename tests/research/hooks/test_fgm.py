@@ -81,6 +81,7 @@ def test_fgm_scales_the_move_to_the_embeddings(start_run: StartRun) -> None:
 
             def on_train_start(self, run: Run) -> None:
                 table = run.encoder_with_head.encoder.get_input_embeddings()
+                assert isinstance(table, torch.nn.Embedding)
                 with torch.no_grad():
                     table.weight.mul_(scale)
                 embedded: list[torch.Tensor] = []

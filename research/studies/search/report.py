@@ -105,7 +105,7 @@ def describe_tried(study: Study, search: SearchSpec) -> str:
 
 def _describe_choices(choices: Sequence[tuple[int, SearchSpec]]) -> str:
     """Describe the sampler and the pruner, and from which trial on they were different."""
-    described = []
+    described = ["a sampler that was not recorded"] if choices[0][0] else []
     for num_before, search in choices:
         sampler = ", ".join([f"seed {search.seed}", *_describe_options(search.sampler_choice)])
         pruner = "no pruner"

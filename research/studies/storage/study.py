@@ -214,9 +214,12 @@ class Study:
             search: the search as it is now.
         Returns:
             The number of trials that had been proposed before, and the search with the sampler, its seed and the pruner
-            that were used from then on.
+            that were used from then on. The first number is above 0 if an earlier version of Midway, which recorded
+            nothing, had proposed trials.
         """
-        recorded = self._recorded_choices() or [(0, {})]
+        num_proposed = self._num_proposed()
+        # What was chosen last has had no effect if no trial was proposed since.
+        recorded = [each for each in self._recorded_choices() if each[0] < num_proposed] or [(0, {})]
         return [(number, dataclasses.replace(search, **choices)) for number, choices in recorded]
 
     def _recorded_choices(self) -> list[tuple[int, dict[str, Any]]]:

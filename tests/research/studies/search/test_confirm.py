@@ -248,14 +248,28 @@ def test_samplers_and_pruners_that_were_used_before_are_described(command: Study
         pruner={"name": "median", "n_startup_trials": 2},
     )
     study.record_choices(changed)
+    described = describe_tried(study, changed)
+    assert described.endswith("with the sampler tpe (seed 2) and no pruner.")  # no trial was proposed since
+    finish(study, proposer, 4e-4, "lstm", 0.7)
     assert describe_tried(study, changed).endswith(
         "with the sampler tpe (seed 2) and no pruner; from trial 3 on with the sampler tpe (seed 0, multivariate True) "
         "and the pruner median (n_startup_trials 2)."
     )
     confirmation, _ = plan_confirmation(command, study, proposer, num_best=1, num_seeds=1)
-    described = confirmation.spec.selection["search"]
-    assert (described["sampler"], described["seed of the sampler"]) == ("tpe", 2)
-    assert described["pruner (from trial 3 on)"] == {"name": "median", "n_startup_trials": 2}
+    selection = confirmation.spec.selection["search"]
+    assert (selection["sampler"], selection["seed of the sampler"]) == ("tpe", 2)
+    assert selection["pruner (from trial 3 on)"] == {"name": "median", "n_startup_trials": 2}
+
+
+def test_sampler_of_a_search_that_recorded_none_is_not_known(command: StudyCommand, study: Study) -> None:
+    proposer = Proposer(command.spec)
+    finish(study, proposer, 2e-4, "lstm", 0.9)
+    assert "with the sampler random (seed 0) and no pruner." in describe_tried(study, proposer.search)
+    study.record_choices(proposer.search)
+    finish(study, proposer, 3e-4, "lstm", 0.8)
+    assert describe_tried(study, proposer.search).endswith(
+        "with a sampler that was not recorded; from trial 2 on with the sampler random (seed 0) and no pruner."
+    )
 
 
 def test_best_trials_of_two_objectives_are_not_dominated(command: StudyCommand, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 BATCH_SIZE, NUM_TOKENS, HIDDEN_SIZE, STATE_SIZE = 32, 230, 384, 256
 """Rows of a batch, tokens of a row, size of the hidden states, and size of the states of each direction."""
-LAYERS: dict[str, tuple[type[nn.LSTM] | type[nn.GRU], int]] = {"lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3)}
-"""Layer of PyTorch and number of gates, by head."""
+LAYERS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+"""Layer of PyTorch, by head."""
 WAYS = ("one at a time", "one per core", "batched")
 
 
@@ -74,8 +74,8 @@ class BatchedLayers(nn.Module):
         for gates in gates_of_inputs.unbind(2):
             of_state = torch.baddbmm(bias, state, weights)
             if self.kind == "lstm":
-                keep, forget, new, out = (gates + of_state).chunk(4, dim=-1)
-                cell = forget.sigmoid() * cell + keep.sigmoid() * new.tanh()
+                write, forget, new, out = (gates + of_state).chunk(4, dim=-1)
+                cell = forget.sigmoid() * cell + write.sigmoid() * new.tanh()
                 state = (out.sigmoid() * cell.tanh()).to(inputs.dtype)
             else:
                 reset, update, new = gates.chunk(3, dim=-1)
@@ -93,7 +93,7 @@ def make_layers(kind: str, num_seeds: int) -> list[nn.LSTM] | list[nn.GRU]:
     layers = []
     for seed in range(num_seeds):
         torch.manual_seed(seed)
-        layers.append(LAYERS[kind][0](HIDDEN_SIZE, STATE_SIZE, batch_first=True, bidirectional=True))
+        layers.append(LAYERS[kind](HIDDEN_SIZE, STATE_SIZE, batch_first=True, bidirectional=True))
     return layers  # type: ignore[return-value]  # all of the same kind
 
 

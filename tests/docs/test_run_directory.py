@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +42,30 @@ def finished_run(
 
 
 @pytest.fixture(scope="module")
-def study_directory(
+def run_study(
     launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The directory of a study with two trials."""
-    folder = tmp_path_factory.mktemp("study")
-    data = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--freeze", "encoder", "--smoke"]
-    launch(["--heads", "linear,mean", "--seeds", 0, "--name", "s", *data], script="ablate.py", cwd=folder)
-    return folder / "runs" / "s"
+) -> Callable[..., Path]:
+    """A function that runs a small study with the given flags, and returns its directory."""
+
+    def run(*flags: object) -> Path:
+        folder = tmp_path_factory.mktemp("study")
+        data = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--freeze", "encoder", "--smoke"]
+        launch([*flags, "--name", "s", *data], script="ablate.py", cwd=folder)
+        return folder / "runs" / "s"
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def search_directory(
-    launch: Launch, tiny_encoder: Path, tiny_reviews: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def study_directory(run_study: Callable[..., Path]) -> Path:
+    """The directory of a study with two trials."""
+    return run_study("--heads", "linear,mean", "--seeds", 0)
+
+
+@pytest.fixture(scope="module")
+def search_directory(run_study: Callable[..., Path]) -> Path:
     """The directory of a search with two trials and a confirmation."""
-    folder = tmp_path_factory.mktemp("search")
-    flags = ["--encoder", tiny_encoder, "--data", tiny_reviews, "--freeze", "encoder", "--smoke"]
-    flags += ["--search", "head=linear,mean", "--trials", 2, "--confirm", "1x1", "--name", "s"]
-    launch(flags, script="ablate.py", cwd=folder)
-    return folder / "runs" / "s"
+    return run_study("--search", "head=linear,mean", "--trials", 2, "--confirm", "1x1")
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ class SearchContents:
         return isinstance(self.space[setting], Range)
 
     def format_value(self, setting: str, value: Any) -> str:
-        """Format a value of a searched setting, with as many decimals as the others in its column."""
+        """Format a value of a searched setting, with the same number of decimals as all values in its column."""
         dimension = self.space[setting]
         if not isinstance(dimension, Range) or not isinstance(value, float):
             return describe_value(value)

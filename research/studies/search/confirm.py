@@ -92,7 +92,7 @@ def _spec_of(
     """Return the specification of the confirmation; its selection has only the metrics of the arms in the search."""
     base = {name: value for name, value in search_spec.base.items() if name not in ("seed", "score_test")}
     defaults = proposer.default_trial()
-    first_seed = max(defaults.seed, *earlier_seeds) + 1 if earlier_seeds else defaults.seed + 1
+    first_seed = max({defaults.seed, *earlier_seeds}) + 1
     arms: dict[str, dict[str, Any]] = {DEFAULTS: {}}
     validation: dict[str, float] = {}
     for each in best:

@@ -67,7 +67,7 @@ def write_search_page(study: Study, proposer: Proposer, spec: StudySpec, directo
             spec=spec,
             search=proposer.search,
             space=proposer.space,
-            metric=_metric_name(spec, entries),
+            metric=metric_name(spec, entries),
             higher_is_better=study.higher_is_better,
             tried=describe_tried(study, proposer.search),
             trials=read_search_trials(entries),
@@ -76,7 +76,7 @@ def write_search_page(study: Study, proposer: Proposer, spec: StudySpec, directo
         return write_search_report(contents, directory)
 
 
-def _metric_name(spec: StudySpec, entries: Sequence[StorageEntry]) -> str:
+def metric_name(spec: StudySpec, entries: Sequence[StorageEntry]) -> str:
     """Return the name of the compared metric: the chosen one, or that of the task in a finished trial."""
     metrics: dict[str, Any] = next(
         (entry.attributes["metrics"] for entry in entries if "metrics" in entry.attributes), {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 from rich.table import Table
@@ -29,7 +28,7 @@ from research.studies.run_study import (
 from research.studies.search.confirm import plan_confirmation
 from research.studies.search.optuna_objects import create_pruner, create_sampler, to_distribution
 from research.studies.search.propose import Proposer
-from research.studies.search.report import report_search, write_search_page
+from research.studies.search.report import metric_name, report_search, write_search_page
 from research.studies.search.space import Dimension, Values
 from research.studies.search.spec import SearchSpec, parse_confirm, parse_search
 from research.studies.search.warm_start import read_earlier_trials
@@ -65,12 +64,12 @@ def run_search(command: StudyCommand) -> int:
     configs = [trial.config() for trial in boundary_trials]
     check_effects(configs)
     devices = assign_workers(settings.workers, settings.accelerate_config, configs, search.trials)
-    check_data(spec, boundary_trials, later_splits=() if settings.confirm is None else ("test",))
-    if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):
-        raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")
     confirmed = None if settings.confirm is None else parse_confirm(settings.confirm)
     if confirmed is not None:
         _check_confirmation(*confirmed, search)
+    check_data(spec, boundary_trials, later_splits=() if confirmed is None else ("test",))
+    if search.pruner_choice is not None and any(not trial.settings["evaluate_every"] for trial in boundary_trials):
+        raise ValueError("A pruner needs evaluations during training: set --evaluate_every, for example to 10%.")
     if command.dry_run:
         for source in search.warm_start:
             logger.info(read_earlier_trials(source, spec, proposer).describe())
@@ -168,15 +167,9 @@ def _refuse_changed_search(study: Study, command: StudyCommand, proposer: Propos
     advice = f"Start a new search with another --name{warm_start}."
     if names := _changed_base(Proposer(started), proposer):
         raise ValueError(f"The search {spec.name} started with other settings of all trials ({names}). {advice}")
-    metrics: dict[str, Any] = next(
-        (entry.attributes["metrics"] for entry in study.entries().values() if "metrics" in entry.attributes), {}
-    )
-    first, wanted_metric = (each.compared_metric(metrics.get(spec.split, {})) for each in (started, spec))
-    if first != wanted_metric:
-        raise ValueError(
-            f"The search {spec.name} started with {first or 'the default metric'}, not "
-            f"{wanted_metric or 'the default metric'}. {advice}"
-        )
+    first_metric, metric = (metric_name(each, [*study.entries().values()]) for each in (started, spec))
+    if first_metric != metric:
+        raise ValueError(f"The search {spec.name} started with {first_metric}, not {metric}. {advice}")
     for key in ("minimize", "points"):
         if (before := getattr(parse_search(started.search), key)) != (now := getattr(proposer.search, key)):
             raise ValueError(f"The search {spec.name} started with {key} {before}, not {now}. {advice}")

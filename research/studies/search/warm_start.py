@@ -45,8 +45,8 @@ class EarlierTrials:
         )
         if self.different:
             described += (
-                f" They ran with other values of these settings: {', '.join(self.different)}. They help only if this "
-                "does not change which values are best."
+                f" They ran with other values of these settings: {', '.join(self.different)}. They help only if "
+                "the best values do not depend on these settings."
             )
         return described
 

@@ -72,17 +72,13 @@ def test_second_objective_is_printed_with_thousands_separators(
 
 def test_values_of_a_searched_setting_have_equal_decimals(study: Study, tmp_path: Path) -> None:
     space = ["lr=1e-5..1e-3:log", "head.dropout=0..0.5", "batch_size=8..64"]
-    command = parse_study(["--search", *space, "--trials", "2", "--head", "lstm", "--output_dir", str(tmp_path)])
+    flags = ["--trials", "2", "--minimize", "trainable_parameters", "--head", "lstm", "--output_dir", str(tmp_path)]
+    command = parse_study(["--search", *space, *flags])
     assert isinstance(command, StudyCommand)
     proposer = Proposer(command.spec)
-    with Study("decimals", local_address(tmp_path)) as search:
-        for lr, dropout, batch_size in ((1e-4, 0.3, 8), (2.345e-4, 0.12345, 16)):
-            trial = proposer.make_trial({"lr": lr, "head.dropout": dropout, "batch_size": batch_size})
-            key = search._create_running_trial("a worker")
-            for name, value in {**identity_of(trial), "seconds": 60.0}.items():
-                search._storage.set_trial_user_attr(key, name, value)
-            search._storage.set_trial_state_values(key, TrialState.COMPLETE, [0.5])
-        page = write_search_page(search, proposer, command.spec, tmp_path).read_text()
+    for lr, dropout, batch_size in ((1e-4, 0.3, 8), (2.345e-4, 0.12345, 16)):
+        finish(study, proposer, {"lr": lr, "head.dropout": dropout, "batch_size": batch_size}, 0.5, 770.0)
+    page = write_search_page(study, proposer, command.spec, tmp_path).read_text()
     for value in ("1.00e-04", "2.35e-04", "0.300", "0.123", "8", "16"):
         assert f">{value}</td>" in page
 
